@@ -1,0 +1,106 @@
+# One command for everything; `make` alone lists them. Needs only make and Python 3.11 to 3.13.
+
+PORT ?= 8000
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first interpreter that this project runs on: yours (`make PYTHON=…`), the system's, or a versioned one.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo "$$python" && break; \
+	done)
+
+# Hashed packages only, and nothing built here from anything else. The locks are complete, so that --no-deps leaves out
+# nothing but what requirements/exclude.txt leaves out on purpose.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-deps --require-hashes --requirement
+LINK := $(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# Environment -----------------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Facet needs Python 3.11, 3.12 or 3.13, and none is on the PATH; or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+
+# Both locks pin the same versions, the second is the first and more: whichever comes first, the other one adds to it.
+$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(BIN)/python
+	$(INSTALL) requirements/serve.txt
+	$(LINK)
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
+	$(INSTALL) requirements/dev.txt
+	$(LINK)
+	@touch $@ $(VENV)/serve.stamp
+
+.PHONY: lock
+lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements/ (UPGRADE=1 for the newest)
+	$(LOCK) --extra train --extra dev --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/dev.txt --output-file requirements/serve.txt
+
+# One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
+LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --quiet --no-config --group build \
+	--excludes requirements/exclude.txt \
+	--universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+# Use -------------------------------------------------------------------------------------------------------------------
+
+.PHONY: serve
+serve: $(VENV)/serve.stamp ## Serve on http://localhost:8000 (PORT=8000)
+	@exec $(BIN)/facet serve --port $(PORT)
+
+# Quality ---------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## Run every test (ARGS= goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/dev.stamp ## Lint, formatting, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Training --------------------------------------------------------------------------------------------------------------
+
+TRAINING = $(BIN)/python -m training
+
+# $(call option,NAME,VALUE): an option where its value is given, nothing where it is not.
+option = $(if $(2),--$(1) "$(2)")
+
+.PHONY: prepare
+prepare: $(VENV)/dev.stamp ## Find and cut the faces of a data set (DATA=UTKFace's folder or tar, OUT=runs/prepared)
+	$(TRAINING) prepare $(call option,data,$(DATA)) $(call option,prepared,$(OUT)) $(ARGS)
+
+.PHONY: train
+train: $(VENV)/dev.stamp ## Train on prepared faces (DATA=runs/prepared, INIT=imagenet|random|FILE, OUT=runs/NAME)
+	$(TRAINING) train $(call option,prepared,$(DATA)) $(call option,init,$(INIT)) $(call option,run,$(OUT)) $(ARGS)
+
+.PHONY: export
+export: $(VENV)/dev.stamp ## Write the trained network to the model store (VERSION=, DATA=UTKFace for calibration, OUT=store)
+	$(TRAINING) export $(call option,version,$(VERSION)) $(call option,data,$(DATA)) $(call option,store,$(OUT)) $(ARGS)
+
+.PHONY: evaluate
+evaluate: $(VENV)/dev.stamp ## Measure a model through the service's own pipeline (DATA=UTKFace, OUT=runs/report)
+	$(TRAINING) evaluate $(call option,data,$(DATA)) $(call option,out,$(OUT)) $(ARGS)
+
+# Housekeeping ----------------------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean: ## Remove the environment, caches and builds; models and data stay
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find service training tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""create_app(settings): builds every part, wires them, owns start-up and shutdown; the only module that knows all others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import cv2
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+
+from service import __version__, metrics, problems, routes
+from service.batching import Batcher
+from service.detection.mtcnn import MtcnnDetector
+from service.engine import Engine
+from service.limits import ApiKeys, BodyLimits, RequestLog
+from service.model_store import ModelStore
+from service.pipeline import Limits, Pipeline
+from service.runtime import Precision, cpu_quota, loader, resolve
+from service.schemas import Problem
+from service.settings import Settings
+from service.workers import Workers
+
+logger = logging.getLogger("facet")
+
+MIB = 2**20
+DESCRIPTION = """A photo in; the apparent age, gender and race of every face in it out, with honest uncertainty.
+
+Nothing that is sent is stored or logged, and the service opens no connection of its own. Failures are
+`application/problem+json` (RFC 9457) with a stable `code`."""
+
+
+def create_engine(settings: Settings) -> Engine:
+    """Load and verify the models, warm them up and wire the pipeline. Raises a `ModelError` where a model is refused."""
+    threads = settings.threads or cpu_quota()
+    cv2.setNumThreads(threads)
+    store = ModelStore(settings.model_store)
+    exact = loader(settings.runtime, Precision.F32, threads)
+    quick = loader(settings.runtime, settings.precision, threads)
+    eyes = store.load("mtcnn", None, exact, kind="detector")
+    model = store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
+    detector = MtcnnDetector.of(eyes.networks, settings.min_face_px)
+    batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
+    if model.manifest.input is not None:
+        batcher.warm(model.manifest.input.size)
+    workers = Workers(settings.workers or cpu_quota(), settings.photo_queue)
+    limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
+    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits)
+    engine = Engine(
+        pipeline=pipeline,
+        batcher=batcher,
+        workers=workers,
+        model=model,
+        detector=eyes,
+        runtime=resolve(settings.runtime).value,
+        precision=model.networks["faces"].precision,
+        attributes=settings.attributes,
+        max_faces=settings.max_faces,
+        min_confidence=settings.min_confidence,
+        max_batch_files=settings.max_batch_files,
+        photos_at_once=settings.workers or cpu_quota(),
+        deadline=settings.deadline_s,
+    )
+    logger.info(
+        "serving %s/%d (%s, %s), licence: %s",
+        model.manifest.name,
+        model.manifest.version,
+        engine.runtime,
+        engine.precision,
+        model.manifest.licence,
+    )
+    return engine
+
+
+def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create_engine) -> FastAPI:
+    """The service as an ASGI application; models are loaded when it starts up, not when it is built."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            built = engine(settings)
+            stack.push_async_callback(built.close)
+            app.state.engine = built
+            metrics.watch_queue("photos", lambda: built.workers.waiting)
+            metrics.watch_queue("faces", lambda: built.batcher.waiting)
+            named = built.model_name
+            metrics.MODEL_INFO.clear()
+            metrics.MODEL_INFO.labels(
+                named.name, str(named.version), built.runtime, built.precision, built.model.digest[:12]
+            ).set(1)
+            metrics.READY.set(1)
+            yield
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Facet",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/openapi.json",
+    )
+    app.include_router(routes.router)
+    problems.install(app)
+    _document_problems(app)
+    body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
+    # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
+    app.add_middleware(
+        BodyLimits, caps={"/predict": body, "/predict/batch": batch}, default=MIB, timeout=settings.body_timeout_s
+    )
+    if settings.api_keys:
+        keys = [key.get_secret_value() for key in settings.api_keys]
+        app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"], rate=settings.rate_limit)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(RequestLog)
+    return app
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Put the problem's schema into the OpenAPI document, where the routes' responses point, and drop FastAPI's own error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, object]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,141 @@
+"""Crops from many requests to one batch, and answers back to each; knows neither HTTP nor networks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
+
+SIZES: Final = (1, 2, 4, 8, 16, 32)
+"""Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits."""
+
+Crop = npt.NDArray[np.uint8]
+Outputs = dict[str, npt.NDArray[np.float32]]
+"""One face's outputs by name, without the batch axis."""
+Run = Callable[[npt.NDArray[np.uint8]], Mapping[str, npt.NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    crop: Crop
+    deadline: float
+    answer: asyncio.Future[Outputs]
+
+
+class Batcher:
+    """Gathers crops while a batch runs and runs what has gathered next: no crop waits for company that may not come.
+
+    `run` takes uint8 [N, S, S, 3] and returns arrays whose first axis is N; it is called on one thread of its own. At most
+    `capacity` crops wait. `on_batch` hears each batch's number of crops.
+    """
+
+    def __init__(self, run: Run, capacity: int, on_batch: Callable[[int], None] | None = None) -> None:
+        self._run = run
+        self._capacity = capacity
+        self._on_batch = on_batch
+        self._waiting: deque[_Item] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._began: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Crops that wait for a batch."""
+        return len(self._waiting)
+
+    def busy_for(self) -> float:
+        """Seconds that the batch under way has been running, 0 where none is."""
+        return 0.0 if self._began is None else asyncio.get_running_loop().time() - self._began
+
+    def warm(self, crop_size: int) -> None:
+        """Run every batch size once, on grey crops; blocks."""
+        for size in SIZES:
+            self._thread.submit(self._run, np.full((size, crop_size, crop_size, 3), 128, np.uint8)).result()
+
+    async def submit(self, crops: Sequence[Crop], deadline: float) -> list[Outputs]:
+        """Outputs of each crop, in order; `deadline` is a time of the event loop's clock, in seconds.
+
+        Raises `QueueFull` where the crops do not fit in the line, `DeadlineExceeded` where their turn did not come in time
+        and `InferenceError` where the network failed on them. A caller that is cancelled leaves its batch-mates untouched.
+        """
+        if self._closed:
+            raise NotReady("The service is shutting down.")
+        if self._waiting and len(self._waiting) + len(crops) > self._capacity:
+            raise QueueFull("As many faces are waiting as may wait.")
+        loop = asyncio.get_running_loop()
+        items = [_Item(crop, deadline, loop.create_future()) for crop in crops]
+        self._waiting.extend(items)
+        if items and (self._task is None or self._task.done()):
+            self._task = loop.create_task(self._work())
+        try:
+            if items:
+                await asyncio.wait([item.answer for item in items])
+        finally:
+            for item in items:  # cancelled where the caller left; looked at where it failed, so that none goes unretrieved
+                if not item.answer.cancel():
+                    item.answer.exception()
+        return [item.answer.result() for item in items]
+
+    async def _work(self) -> None:
+        """Run batches until none waits."""
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = self._next_batch(loop.time())
+            if not batch:
+                continue
+            if self._on_batch is not None:
+                self._on_batch(len(batch))
+            self._began = loop.time()
+            try:
+                outputs = await loop.run_in_executor(self._thread, self._answers, [item.crop for item in batch])
+            except Exception as error:  # noqa: BLE001 - whatever a network raises fails its own batch, and the next one runs
+                message = str(error) if isinstance(error, InferenceError) else "The network failed."
+                for item in batch:
+                    if not item.answer.done():
+                        failure = InferenceError(message)  # one each: a traceback grows where it is raised
+                        failure.__cause__ = error
+                        item.answer.set_exception(failure)
+            else:
+                for item, output in zip(batch, outputs, strict=True):
+                    if not item.answer.done():
+                        item.answer.set_result(output)
+            finally:
+                self._began = None
+
+    def _next_batch(self, now: float) -> list[_Item]:
+        """The oldest crops that somebody still waits for, in time."""
+        batch: list[_Item] = []
+        while self._waiting and len(batch) < SIZES[-1]:
+            item = self._waiting.popleft()
+            if item.answer.done():
+                continue
+            if now > item.deadline:
+                item.answer.set_exception(DeadlineExceeded("The request's deadline passed while its faces waited."))
+                continue
+            batch.append(item)
+        return batch
+
+    def _answers(self, crops: Sequence[Crop]) -> list[Outputs]:
+        """Pad, run, check, and cut the outputs apart; on the network's thread."""
+        count = len(crops)
+        size = next(size for size in SIZES if size >= count)
+        outputs = self._run(np.stack([*crops, *[crops[-1]] * (size - count)]))
+        if not all(np.isfinite(values[:count]).all() for values in outputs.values()):
+            raise InferenceError("The network's answer is not a number.")
+        return [{name: values[row] for name, values in outputs.items()} for row in range(count)]
+
+    async def close(self) -> None:
+        """Finish what waits and take no more."""
+        self._closed = True
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self._thread.shutdown(wait=True)

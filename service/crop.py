@@ -1,0 +1,66 @@
+"""A photo and a face's landmarks to the aligned crop that a network sees; training cuts its pictures with it too."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+
+
+def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
+    """Least-squares rotation, uniform scale and shift that takes `source` to `target`, both [N, 2]; returns [2, 3].
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, for the plane,
+    where complex numbers give it in one line; never a reflection. Raises `ValueError` where all source points coincide.
+    """
+    a = source[:, 0].astype(np.float64) + 1j * source[:, 1]
+    b = target[:, 0].astype(np.float64) + 1j * target[:, 1]
+    centred = a - a.mean()
+    spread = float(np.vdot(centred, centred).real)
+    if spread < 1e-9:
+        raise ValueError("the landmarks coincide")
+    turn = np.vdot(centred, b - b.mean()) / spread
+    shift = b.mean() - turn * a.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pixels:
+    """Cut the square crop of `size` pixels in which the landmarks lie on `template`.
+
+    `pixels` is uint8 RGB [H, W, 3]; `landmarks` [5, 2] in its pixels (x, y), left eye, right eye, nose, left and right
+    mouth corner as the viewer sees them; `template` [5, 2] in fractions of the crop. Pixels outside the photo repeat its
+    edge. A face larger than the crop is first reduced by area averaging, so that it does not alias.
+    """
+    matrix = similarity(landmarks, template * np.float32(size))
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])
+    factor = int(1 / scale)
+    if factor > 1:
+        pixels, matrix = _reduced(pixels, matrix, size, factor)
+    crop = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return crop.astype(np.uint8, copy=False)
+
+
+def _reduced(pixels: Pixels, matrix: npt.NDArray[np.float64], size: int, factor: int) -> tuple[Pixels, npt.NDArray[np.float64]]:
+    """The part of the photo that the crop shows, area-averaged by `factor`, and the transform from it to the crop."""
+    height, width = pixels.shape[:2]
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], dtype=np.float64)
+    seen = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    margin = 2 * factor
+    x0, y0 = (max(0, int(v) - margin) for v in seen.min(axis=0))
+    x1 = min(width, int(seen[:, 0].max()) + margin + 1)
+    y1 = min(height, int(seen[:, 1].max()) + margin + 1)
+    if x1 - x0 < factor or y1 - y0 < factor:  # the face lies outside the photo: nothing to average
+        return pixels, matrix
+    part = pixels[y0:y1, x0:x1]
+    columns, rows = part.shape[1] // factor, part.shape[0] // factor
+    small = cv2.resize(part[: rows * factor, : columns * factor], (columns, rows), interpolation=cv2.INTER_AREA)
+    # Pixel centres: reduced index u stands for photo coordinate factor * u + (factor - 1) / 2 + offset.
+    moved = matrix.copy()
+    moved[:, :2] *= factor
+    moved[:, 2] += matrix[:, :2] @ np.array([(factor - 1) / 2 + x0, (factor - 1) / 2 + y0])
+    return small.astype(np.uint8, copy=False), moved

@@ -1,0 +1,66 @@
+"""Pixels to faces: what a face is, and what every detector can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+LANDMARKS: Final = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+"""The five landmarks in order; left and right are the viewer's."""
+
+MIN_CONFIDENCE: Final = 0.9
+"""Confidence from which a face is answered, and trained on, unless somebody asks for another."""
+MIN_FACE_PX: Final = 24.0
+"""Side of the smallest face that is looked for, in pixels of the picture that is searched."""
+SIDE_PX: Final = 1280
+"""Longest side, in pixels, of the picture that is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face: `box` float32 [4] as x0, y0, x1, y1 and `landmarks` float32 [5, 2] as x, y, both in pixels of the array
+    that was searched; `confidence` between 0 and 1."""
+
+    box: npt.NDArray[np.float32]
+    landmarks: npt.NDArray[np.float32]
+    confidence: float
+
+    def scaled(self, factor: float) -> Face:
+        """The same face in an array `factor` times as large."""
+        return Face(self.box * np.float32(factor), self.landmarks * np.float32(factor), self.confidence)
+
+    def clipped(self, width: int, height: int) -> Face:
+        """The same face with its box inside an array of this size; landmarks stay where they are."""
+        return Face(np.clip(self.box, 0, [width, height, width, height]).astype(np.float32), self.landmarks, self.confidence)
+
+    @property
+    def area(self) -> float:
+        """Pixels inside the box."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+class Detector(Protocol):
+    """Finds faces; safe to call from several threads."""
+
+    def detect(self, pixels: npt.NDArray[np.uint8]) -> list[Face]:
+        """Faces in uint8 RGB [height, width, 3], in no particular order."""
+        ...
+
+
+def locate(pixels: npt.NDArray[np.uint8], detector: Detector, side: int) -> list[Face]:
+    """Faces in pixels of `pixels`, left to right, searched in a copy whose longest side is at most `side`.
+
+    The copy is area-averaged. Boxes are clipped to the picture; a face whose clipped box is empty is left out.
+    """
+    height, width = pixels.shape[:2]
+    ratio = side / max(height, width)
+    searched = pixels
+    if ratio < 1:
+        size = max(1, round(width * ratio)), max(1, round(height * ratio))
+        searched = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    faces = [face.scaled(width / searched.shape[1]).clipped(width, height) for face in detector.detect(searched)]
+    return sorted((face for face in faces if face.area > 0), key=lambda face: (float(face.box[0]), float(face.box[1])))

@@ -1,0 +1,89 @@
+"""The parts that answer photos, started and stopped as one, and what can be said of their state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from service import __version__
+from service.batching import Batcher
+from service.metrics import READY
+from service.model_store import Model
+from service.pipeline import Analysis, Options, Pipeline
+from service.schemas import ModelName
+from service.workers import Workers
+
+HANG_S: Final = 30.0
+"""A batch older than this will not end: its network hangs."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """What the routes talk to. `deadline` is in seconds; `attributes` are those that may be asked for."""
+
+    pipeline: Pipeline
+    batcher: Batcher
+    workers: Workers
+    model: Model
+    detector: Model
+    runtime: str
+    precision: str
+    attributes: tuple[str, ...]
+    max_faces: int
+    min_confidence: float
+    max_batch_files: int
+    photos_at_once: int
+    deadline: float
+    version: str = __version__
+    draining: bool = False
+    _born: float = field(default_factory=time.monotonic)
+
+    @property
+    def model_name(self) -> ModelName:
+        """Name and version of the attribute model."""
+        return ModelName(name=self.model.manifest.name, version=self.model.manifest.version)
+
+    async def analyse(self, photo: bytes, options: Options) -> Analysis:
+        """Every face of a photo, within the deadline from now."""
+        return await self.pipeline.analyse(photo, options, asyncio.get_running_loop().time() + self.deadline)
+
+    def uptime(self) -> float:
+        """Seconds since the engine was built."""
+        return time.monotonic() - self._born
+
+    def trouble(self) -> str | None:
+        """Why no photo should be sent here now, or None."""
+        return "The service is shutting down." if self.draining else None
+
+    def hang(self) -> str | None:
+        """Why the process should be restarted, or None."""
+        busy = self.batcher.busy_for()
+        return f"A batch has been running for {busy:.0f} s." if busy > HANG_S else None
+
+    def drain(self) -> None:
+        """Turn readiness off; work is still accepted."""
+        self.draining = True
+        READY.set(0)
+
+    def card(self) -> dict[str, Any]:
+        """The manifest of the attribute model, and how it is served."""
+        manifest = self.model.manifest.model_dump(mode="json", exclude={"files", "tolerance", "networks"})
+        return {
+            **manifest,
+            "digest": self.model.digest,
+            "serving": {
+                "facet": self.version,
+                "runtime": self.runtime,
+                "precision": self.precision,
+                "attributes": list(self.attributes),
+                "min_confidence": self.min_confidence,
+                "detector": {"name": self.detector.manifest.name, "version": self.detector.manifest.version},
+            },
+        }
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the threads."""
+        await self.batcher.close()
+        self.workers.close()

@@ -1,0 +1,227 @@
+"""Everything that can go wrong, named; no module here knows HTTP.
+
+FacetError
+├── RequestError                what the client sent cannot be served as it is
+│   ├── MissingFile             no photo in the request
+│   ├── EmptyFile               a photo of zero bytes
+│   ├── MalformedMultipart      the multipart body breaks its own grammar
+│   ├── MalformedJson           the JSON body is not the object that is documented
+│   ├── MalformedBase64         the JSON's photo is not base64
+│   ├── TooManyFields           more multipart parts than anybody needs
+│   ├── BodyTooLarge            more bytes than the cap
+│   ├── BodyTimeout             the body did not arrive in time
+│   ├── InvalidParameter        a query value outside its range, or an attribute that is switched off
+│   ├── UnsupportedMediaType    the body is declared as something that is not read here
+│   ├── UnsupportedEncoding     the body is compressed (Content-Encoding)
+│   ├── Unauthenticated         no API key, or a wrong one, where keys are set
+│   └── RateLimited             a key's share of requests is used up
+├── ImageError                  the bytes of a photo cannot be used
+│   ├── UnsupportedFormat       not one of the formats that are read
+│   ├── CorruptImage            truncated, damaged, or made to exhaust the decoder
+│   ├── ImageTooLarge           more pixels than the cap
+│   └── ImageTooSmall           a side below the smallest that can hold a face
+├── Unavailable                 right request, wrong moment
+│   ├── QueueFull               as much is waiting as may wait
+│   ├── NotReady                starting, draining, or without a model
+│   └── DeadlineExceeded        the answer would come too late
+├── InferenceError              the network failed, or answered with what is not a number
+└── ModelError                  a model in the store cannot be served
+    ├── ModelNotFound           no such name or version
+    ├── ModelDamaged            a file is missing or its hash differs
+    ├── ModelIncompatible       its signature or manifest is not one that this version serves
+    └── GoldenMismatch          it loads, but does not give the answers that it was shipped with
+"""
+
+from __future__ import annotations
+
+
+class FacetError(Exception):
+    """Base of every error that Facet raises on purpose.
+
+    `code` is the stable machine-readable name that clients may match on; the message is one sentence for people and
+    never holds a path, a traceback or a byte of what was sent.
+    """
+
+    code = "internal_error"
+
+
+class RequestError(FacetError):
+    """What the client sent cannot be served as it is."""
+
+    code = "bad_request"
+
+
+class MissingFile(RequestError):
+    """The request holds no photo."""
+
+    code = "missing_file"
+
+
+class EmptyFile(RequestError):
+    """The photo has zero bytes."""
+
+    code = "empty_file"
+
+
+class MalformedMultipart(RequestError):
+    """The multipart body breaks its own grammar."""
+
+    code = "malformed_multipart"
+
+
+class MalformedJson(RequestError):
+    """The JSON body is not `{"image": "<base64>"}`."""
+
+    code = "malformed_json"
+
+
+class MalformedBase64(RequestError):
+    """The photo inside the JSON body is not base64."""
+
+    code = "malformed_base64"
+
+
+class TooManyFields(RequestError):
+    """The multipart body has more parts than anybody needs."""
+
+    code = "too_many_fields"
+
+
+class BodyTooLarge(RequestError):
+    """The body has more bytes than the cap."""
+
+    code = "body_too_large"
+
+
+class BodyTimeout(RequestError):
+    """The body did not arrive before the receipt deadline."""
+
+    code = "body_timeout"
+
+
+class InvalidParameter(RequestError):
+    """A query value is outside its range, or names an attribute that is switched off."""
+
+    code = "invalid_parameter"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is declared as a media type that is not read here."""
+
+    code = "unsupported_media_type"
+
+
+class UnsupportedEncoding(RequestError):
+    """The body carries a Content-Encoding."""
+
+    code = "unsupported_encoding"
+
+
+class Unauthenticated(RequestError):
+    """Keys are set and the request carries none, or a wrong one."""
+
+    code = "unauthenticated"
+
+
+class RateLimited(RequestError):
+    """A key's share of requests is used up; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ImageError(FacetError):
+    """The bytes of a photo cannot be used."""
+
+    code = "image_error"
+
+
+class UnsupportedFormat(ImageError):
+    """The bytes are not one of the formats that are read."""
+
+    code = "unsupported_format"
+
+
+class CorruptImage(ImageError):
+    """The bytes are truncated, damaged, or made to exhaust the decoder."""
+
+    code = "corrupt_image"
+
+
+class ImageTooLarge(ImageError):
+    """The photo has more pixels than the cap."""
+
+    code = "image_too_large"
+
+
+class ImageTooSmall(ImageError):
+    """A side of the photo is below the smallest that can hold a face."""
+
+    code = "image_too_small"
+
+
+class Unavailable(FacetError):
+    """The request is right and the moment is wrong; `retry_after` is in seconds."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(Unavailable):
+    """As much work is waiting as may wait."""
+
+    code = "queue_full"
+
+
+class NotReady(Unavailable):
+    """The service starts, drains, or has no model."""
+
+    code = "not_ready"
+
+
+class DeadlineExceeded(Unavailable):
+    """The answer would come after the request's deadline."""
+
+    code = "deadline_exceeded"
+
+
+class InferenceError(FacetError):
+    """The network failed, or answered with what is not a number."""
+
+    code = "inference_failed"
+
+
+class ModelError(FacetError):
+    """A model in the store cannot be served."""
+
+    code = "model_error"
+
+
+class ModelNotFound(ModelError):
+    """The store has no model of this name or version."""
+
+    code = "model_not_found"
+
+
+class ModelDamaged(ModelError):
+    """A file of the model is missing, or its hash is not the manifest's."""
+
+    code = "model_damaged"
+
+
+class ModelIncompatible(ModelError):
+    """The model's signature or manifest is not one that this version serves."""
+
+    code = "model_incompatible"
+
+
+class GoldenMismatch(ModelError):
+    """The model loads, but does not give the answers that it was shipped with."""
+
+    code = "golden_mismatch"

@@ -1,0 +1,180 @@
+"""What stands before the routes, as plain ASGI: request id and access log, API keys and rates, body cap and deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTimeout, BodyTooLarge, FacetError, RateLimited, Unauthenticated
+from service.metrics import REQUEST_SECONDS
+from service.problems import respond
+
+logger = logging.getLogger("facet.access")
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Request ids that are taken over from the client; any other is replaced."""
+
+
+class RequestLog:
+    """Gives every request an id, and counts, times and logs it by its route's template; outermost."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        scope.setdefault("state", {})["request_id"] = identity
+        began, status = time.perf_counter(), 500
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = identity
+            await send(message)
+
+        try:
+            await self.app(scope, receive, named)
+        except ClientDisconnect:
+            status = 499  # nginx's code for it; nobody receives it
+        finally:
+            seconds = time.perf_counter() - began
+            # Unknown paths are not labels: anybody can make up as many as they like.
+            route = getattr(scope.get("route"), "path", None) or "unknown"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            REQUEST_SECONDS.labels(route, method, str(status)).observe(seconds)
+            logger.info("%s %s %d %.1f ms %s", method, route, status, seconds * 1000, identity)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class ApiKeys:
+    """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
+
+    `rate` is in requests a minute for each key, in bursts of as many; 0 sets no limit.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str], protected: Collection[str], rate: float = 0) -> None:
+        self.app = app
+        self._digests = [_digest(key) for key in keys]
+        self._protected = frozenset(protected)
+        self._rate = rate
+        self._tokens: dict[bytes, tuple[float, float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "http" and scope["path"].rstrip("/") in self._protected and scope["method"] != "OPTIONS":
+            try:
+                self._take(self._key(Headers(scope=scope)))
+            except FacetError as error:
+                await respond(error, scope["state"]["request_id"])(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _key(self, headers: Headers) -> bytes:
+        """Digest of the key that was sent. Every known one is compared, each in constant time."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        sent = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
+        if not sent:
+            raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
+        digest = _digest(sent)
+        if not sum(hmac.compare_digest(digest, known) for known in self._digests):
+            raise Unauthenticated("The API key is not known.")
+        return digest
+
+    def _take(self, key: bytes) -> None:
+        """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        tokens, seen = self._tokens.get(key, (self._rate, now))
+        tokens = min(self._rate, tokens + (now - seen) * self._rate / 60)
+        if tokens < 1:
+            self._tokens[key] = (tokens, now)
+            raise RateLimited("The key's requests for this minute are used up.", (1 - tokens) * 60 / self._rate)
+        self._tokens[key] = (tokens - 1, now)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+class BodyLimits:
+    """Caps a body, by Content-Length and while it streams, and the time that it takes to arrive.
+
+    `caps` is bytes by path, `default` that of every other path; `timeout` seconds for the whole body. What is over the cap
+    is read and thrown away for at most `drain` seconds, so that the client, still sending, gets to see the answer; then
+    the connection is closed.
+    """
+
+    def __init__(self, app: ASGIApp, caps: Mapping[str, int], default: int, timeout: float, drain: float = 2.0) -> None:
+        self.app = app
+        self._caps, self._default, self._timeout, self._drain = dict(caps), default, timeout, drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        cap = self._caps.get(scope["path"].rstrip("/"), self._default)
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "")
+        identity = scope["state"]["request_id"]
+        if declared.isdigit() and int(declared) > cap:
+            if headers.get("expect", "").lower() != "100-continue":
+                await self._discard(receive)
+            await respond(_too_large(cap), identity)(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        received, complete = 0, False
+
+        async def limited() -> Message:
+            nonlocal received, complete
+            if complete:
+                return await receive()  # the wait for a disconnect has no deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise BodyTimeout(f"The body did not arrive within {self._timeout:g} s.") from error
+            received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if received > cap:
+                if not complete:
+                    await self._discard(receive)
+                raise _too_large(cap)
+            return message
+
+        await self.app(scope, limited, send)
+
+    async def _discard(self, receive: Receive) -> None:
+        try:
+            async with asyncio.timeout(self._drain):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
+
+
+def _too_large(cap: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {cap / 2**20:g} MiB.")

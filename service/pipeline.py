@@ -1,0 +1,122 @@
+"""The whole story of a photo: decode, find the faces, cut the crops, batch them through the network, describe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.attributes import Attributes, describe
+from service.batching import Batcher, Crop
+from service.crop import align
+from service.detection import Detector, Face, locate
+from service.image import decode, probe
+from service.metrics import observe, timed
+from service.model_store import InputContract, Manifest
+from service.quality import Quality, measure, warnings
+from service.workers import PixelBudget, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one request wants: attributes by name, the most faces, and the least confidence of a face."""
+
+    attributes: Sequence[str]
+    max_faces: int
+    min_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one photo may cost: `pixels` in all, and the longest `side` in pixels that is searched for faces."""
+
+    pixels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the eyes make of a photo of `width` by `height` upright pixels: faces in them, left to right, and crops."""
+
+    width: int
+    height: int
+    faces: list[Face]
+    crops: list[Crop]
+    qualities: list[Quality]
+    timings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One face and everything that is said of it."""
+
+    face: Face
+    attributes: Attributes
+    quality: Quality
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The answer for one photo of `width` by `height` upright pixels; `timings` in milliseconds by stage."""
+
+    width: int
+    height: int
+    people: list[Person]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """One detector and one model, shared by every request."""
+
+    def __init__(self, detector: Detector, manifest: Manifest, batcher: Batcher, workers: Workers, limits: Limits) -> None:
+        if manifest.input is None:
+            raise ValueError("an attribute model has an input")
+        self.manifest = manifest
+        self._input: InputContract = manifest.input
+        self._template = np.array(manifest.input.template, np.float32)
+        self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
+        self._budget = PixelBudget(limits.pixels)
+
+    async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
+        """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds."""
+        began = time.perf_counter()
+        seen = await self._workers.run(self._look, deadline, data, options, began)
+        with timed("predict", seen.timings):
+            outputs = await self._batcher.submit(seen.crops, deadline)
+        people = [
+            Person(
+                face,
+                describe(output, self.manifest, options.attributes),
+                quality,
+                warnings(quality, face, seen.width, seen.height),
+            )
+            for face, output, quality in zip(seen.faces, outputs, seen.qualities, strict=True)
+        ]
+        seen.timings["total"] = (time.perf_counter() - began) * 1000
+        return Analysis(seen.width, seen.height, people, seen.timings)
+
+    def _look(self, data: bytes, options: Options, began: float) -> Seen:
+        """Decode, detect and cut the crops; on a worker's thread."""
+        timings: dict[str, float] = {}
+        observe("wait", time.perf_counter() - began, timings)
+        with timed("decode", timings), self._budget.take(probe(data, max_pixels=self._limits.pixels)):
+            image = decode(data, max_pixels=self._limits.pixels, side=self._limits.side)
+        with timed("detect", timings):
+            found = locate(image.pixels, self._detector, self._limits.side)
+            faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
+        with timed("crop", timings):
+            crops = [align(image.pixels, face.landmarks, self._template, self._input.size) for face in faces]
+            whole = [face.scaled(1 / image.scale).clipped(image.width, image.height) for face in faces]
+            qualities = [measure(face, crop) for face, crop in zip(whole, crops, strict=True)]
+        return Seen(image.width, image.height, whole, crops, qualities, timings)
+
+
+def largest(faces: list[Face], count: int) -> list[Face]:
+    """The `count` faces with the largest boxes, in the order they came in."""
+    if len(faces) <= count:
+        return faces
+    floor = sorted((face.area for face in faces), reverse=True)[count - 1]
+    return [face for face in faces if face.area >= floor][:count]

@@ -1,0 +1,102 @@
+"""Every setting, from the environment: FACET_ and the field's name in capitals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.attributes import ATTRIBUTES
+from service.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
+from service.runtime import Precision, Runtime
+
+
+def _listed(value: object) -> object:
+    """A comma-separated string as a tuple of its stripped parts."""
+    return tuple(part for part in (part.strip() for part in value.split(",")) if part) if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class Settings(BaseSettings):
+    """Frozen; read once, by `create_app` and the command line alone."""
+
+    model_config = SettingsConfigDict(env_prefix="FACET_", frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container serves on all its addresses
+    """Address to listen on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+    model_store: Path = Path(__file__).resolve().parent.parent / "model_store"
+    """Folder of models, NAME/VERSION each."""
+    model: str = "inceptionv3"
+    """Name of the attribute model that is served."""
+    model_version: int | None = Field(default=None, ge=1)
+    """Version of it; the newest where not set."""
+    model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    """SHA-256 that the model's manifest must have; not checked where not set."""
+    runtime: Runtime = Runtime.AUTO
+    """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
+    precision: Precision = Precision.AUTO
+    """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it. MTCNN is always f32."""
+    threads: int = Field(default=0, ge=0, le=256)
+    """Threads of one network; 0 takes the CPUs that the container may use."""
+
+    attributes: Listed = ATTRIBUTES
+    """Attributes that may be asked for; one that is left out is refused with 422 and never computed into an answer."""
+    max_faces: int = Field(default=100, ge=1, le=1000)
+    """Most faces of one photo that are answered; the largest are kept."""
+    min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0.5, le=1)
+    """Confidence, 0.5 to 1, below which a face is not answered, unless a request says otherwise."""
+    min_face_px: float = Field(default=MIN_FACE_PX, ge=12, le=1000)
+    """Side of the smallest face that is looked for, in pixels of the picture that is searched."""
+    detection_side_px: int = Field(default=SIDE_PX, ge=64, le=8192)
+    """Longest side of the picture that is searched, in pixels; larger photos are reduced to it."""
+
+    max_megapixels: float = Field(default=64, gt=0, le=1000)
+    """Largest photo in millions of pixels."""
+    max_body_mib: float = Field(default=20, gt=0)
+    """Largest body of a request, in MiB."""
+    max_batch_mib: float = Field(default=64, gt=0)
+    """Largest body of a batch request, in MiB."""
+    max_batch_files: int = Field(default=32, ge=1, le=1000)
+    """Most photos of one batch request."""
+    body_timeout_s: float = Field(default=15, gt=0)
+    """Seconds in which a body must have arrived."""
+    deadline_s: float = Field(default=10, gt=0)
+    """Seconds, from the body's arrival, after which a photo that still waits is dropped."""
+    workers: int = Field(default=0, ge=0, le=256)
+    """Threads that decode and search photos; 0 takes the CPUs that the container may use."""
+    photo_queue: int = Field(default=32, ge=0)
+    """Photos that may wait for a worker; more are refused with 503."""
+    face_queue: int = Field(default=512, ge=1)
+    """Faces that may wait for the network; more are refused with 503."""
+
+    api_keys: Secrets = ()
+    """Keys of which a client must send one; open to all where none is set."""
+    rate_limit: float = Field(default=0, ge=0)
+    """Requests a minute for each key, in bursts of as many; 0 sets no limit."""
+    cors_origins: Listed = ()
+    """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
+    drain_delay_s: float = Field(default=5, ge=0, le=600)
+    """Seconds, from SIGTERM, in which requests are still accepted while readiness already says no."""
+    shutdown_timeout_s: float = Field(default=20, ge=0, le=600)
+    """Seconds, after that, in which accepted requests may finish."""
+    keep_alive_s: int = Field(default=75, ge=1, le=3600)
+    """Seconds for which an idle connection stays open; longer than a load balancer's own 60."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        unknown = [name for name in self.attributes if name not in ATTRIBUTES]
+        if unknown or not self.attributes:
+            raise ValueError(f"attributes must be some of {', '.join(ATTRIBUTES)}")
+        if self.rate_limit and not self.api_keys:
+            raise ValueError("rate_limit is per key: set api_keys too")
+        return self

@@ -1,0 +1,1 @@
+"""Training: from a folder of labelled pictures to a model in the store."""

@@ -1,0 +1,174 @@
+"""The command line: `python -m training prepare | train | export | evaluate | mtcnn`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from service.detection import SIDE_PX
+from service.detection.mtcnn import MtcnnDetector
+from service.errors import FacetError
+from service.model_store import ModelStore
+from service.runtime import Precision, Runtime, cpu_quota, loader
+from training.data import Split
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "model_store"
+
+app = typer.Typer(
+    help=(
+        "From labelled pictures to a model in the store, in four steps:\n\n"
+        "prepare (find, align and cut the faces), train, export (SavedModel, calibration, manifest), evaluate (report)."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(highlight=False, soft_wrap=True)
+
+Data = Annotated[Path, typer.Option("--data", help="UTKFace's aligned set: its folder, or a tar file of it.", exists=True)]
+Prepared = Annotated[Path, typer.Option("--prepared", help="Folder that `prepare` writes and `train` reads.")]
+Run = Annotated[Path, typer.Option("--run", help="Folder of one training run: weights, history, logs, state.")]
+Store = Annotated[Path, typer.Option("--store", help="Model store.")]
+
+
+def _detector(store: Path, threads: int) -> MtcnnDetector:
+    model = ModelStore(store).load("mtcnn", None, loader(Runtime.AUTO, Precision.F32, threads), kind="detector")
+    return MtcnnDetector.of(model.networks)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """An error that the user can mend is one line and the exit status 1."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"recipe: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    except (FacetError, OSError, ValueError, KeyError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"training: {message}", markup=False)
+    raise typer.Exit(1)
+
+
+@app.command()
+def prepare(
+    data: Data,
+    out: Prepared = Path("runs/prepared"),
+    size: Annotated[int, typer.Option(min=32, max=512, help="Side of the crops in pixels.")] = 160,
+    store: Store = STORE,
+    limit: Annotated[int | None, typer.Option(help="Look at the first pictures only.")] = None,
+) -> None:
+    """Run the service's own detector and crop over the pictures; measure the landmark template on the training split."""
+    from training.prepare import prepare as run
+
+    with _one_line():
+        threads = cpu_quota()
+        report = run(data, out, _detector(store, 1), size=size, side=SIDE_PX, workers=threads, limit=limit)
+        console.print_json(json.dumps({key: value for key, value in report.items() if key != "dropped_names"}))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Option(help="Recipe (TOML).", exists=True)] = ROOT / "training/recipes/inceptionv3.toml",
+    prepared: Prepared = Path("runs/prepared"),
+    run: Run = Path("runs/inceptionv3"),
+    init: Annotated[
+        str, typer.Option(help="Initial weights of the trunk: `imagenet` (fetched by Keras), `random`, or a weights file.")
+    ] = "imagenet",
+) -> None:
+    """Train by a recipe. The same command goes on where an interrupted run stopped."""
+    from training.recipe import load_recipe
+    from training.train import train as fit
+
+    with _one_line():
+        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, init)}")
+
+
+@app.command()
+def export(
+    version: Annotated[int, typer.Option(min=1, help="Version to write; versions never change.")],
+    run: Run = Path("runs/inceptionv3"),
+    prepared: Prepared = Path("runs/prepared"),
+    data: Annotated[Path | None, typer.Option(help="Fit the calibration on this data's validation split.")] = None,
+    store: Store = STORE,
+) -> None:
+    """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
+    from training.export import export as write
+    from training.recipe import Recipe
+
+    with _one_line():
+        recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
+        template = json.loads((prepared / "prepare.json").read_text())["template"]
+        manifest = write(
+            recipe,
+            run / "best.weights.h5",
+            template,
+            ROOT / "examples",
+            _detector(store, cpu_quota()),
+            store,
+            version,
+            datetime.now(UTC).date().isoformat(),
+            data,
+        )
+        console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for report.json and the plots.")] = Path("runs/report"),
+    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
+    split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.TEST,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
+    store: Store = STORE,
+    limit: Annotated[int | None, typer.Option(help="Ask for the first pictures only.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's manifest.")] = False,
+) -> None:
+    """Post every picture of a split to the service's own /predict; write report.json and plots."""
+    from service.settings import Settings
+    from training.evaluate import evaluate as run
+    from training.evaluate import mean_age_of_train, record_quality
+
+    with _one_line():
+        settings = Settings(model_store=store, model=model, model_version=version, precision=precision)
+        document = run(settings, data, split, mean_age_of_train(data), out, limit)
+        console.print_json(json.dumps(_brief(document["headline"])))
+        if record:
+            record_quality(store, model, version, document)
+
+
+def _brief(headline: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in headline.items() if key != "gender"}
+
+
+@app.command()
+def mtcnn(
+    photo: Annotated[Path, typer.Option(help="Photo whose parts become the golden inputs.")] = ROOT / "examples/astronaut.jpg",
+    store: Store = STORE,
+    version: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Export the mtcnn package's networks into the store."""
+    from service.image import decode
+    from training.mtcnn import export as write
+
+    with _one_line():
+        pixels = decode(photo.read_bytes(), max_pixels=64_000_000, side=1280).pixels
+        manifest = write(store / "mtcnn" / str(version), pixels, datetime.now(UTC).date().isoformat())
+        console.print(f"wrote {manifest.name}/{manifest.version}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,66 @@
+"""Crops to the varied pictures that a network is trained on: one warp, then colour, blur, noise and erasing."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from training.recipe import AugmentSection
+
+Pixels = npt.NDArray[np.uint8]
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
+    """A random variant, uint8 RGB [size, size, 3], of a crop of at least that size."""
+    picture = _warped(crop, size, section, random)
+    if random.random() < section.blur:
+        small = int(size * random.uniform(0.25, 1.0))
+        picture = cv2.resize(cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA), (size, size)).astype(np.uint8)
+    floats = _recoloured(picture.astype(np.float32), section, random)
+    if random.random() < section.noise:
+        floats += random.normal(0, random.uniform(0, 12), floats.shape).astype(np.float32)
+    if random.random() < section.erase:
+        area, ratio = random.uniform(0.02, 0.1) * size * size, math.exp(random.uniform(-0.7, 0.7))
+        height, width = min(size, int(math.sqrt(area * ratio)) + 1), min(size, int(math.sqrt(area / ratio)) + 1)
+        y, x = random.integers(size - height + 1), random.integers(size - width + 1)
+        floats[y : y + height, x : x + width] = random.uniform(0, 255, (height, width, 3))
+    return np.clip(floats, 0, 255).astype(np.uint8)
+
+
+def resized(crop: Pixels, size: int) -> Pixels:
+    """The crop at `size` pixels by area averaging: what validation sees."""
+    if crop.shape[0] == size:
+        return crop
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _warped(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
+    """Mirror, rotation, zoom and shift about the centre, in one interpolation; the edge is repeated."""
+    side = crop.shape[0]
+    angle = math.radians(random.normal(0, section.rotation))
+    zoom = math.exp(random.normal(0, section.scale)) * size / side
+    mirror = -1.0 if random.random() < section.flip else 1.0
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * zoom
+    turn = turn @ np.diag([mirror, 1.0])
+    source, target = np.full(2, (side - 1) / 2), np.full(2, (size - 1) / 2)
+    shift = target + random.normal(0, section.shift, 2) * size - turn @ source
+    matrix = np.concatenate([turn, shift[:, np.newaxis]], axis=1)
+    picture = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return picture.astype(np.uint8, copy=False)
+
+
+def _recoloured(
+    picture: npt.NDArray[np.float32], section: AugmentSection, random: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Brightness, contrast and saturation, each by a factor about 1."""
+    grey = picture @ _LUMA
+    saturation = 0.0 if random.random() < section.grey else 1 + random.uniform(-1, 1) * section.saturation
+    picture = grey[..., np.newaxis] + (picture - grey[..., np.newaxis]) * np.float32(saturation)
+    contrast = np.float32(1 + random.uniform(-1, 1) * section.contrast)
+    brightness = np.float32(1 + random.uniform(-1, 1) * section.brightness)
+    mean = grey.mean()
+    return ((picture - mean) * contrast + mean) * brightness

@@ -1,0 +1,199 @@
+"""Trained weights to a model in the store: folded, halved, wrapped, calibrated, and held to golden answers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from service.attributes import deviation
+from service.crop import Pixels, align
+from service.detection import Detector, locate
+from service.image import decode
+from service.model_store import GOLDEN, Calibration, Manifest, write_manifest
+from service.runtime import Precision
+from service.runtime.tensorflow import loader
+from service.settings import Settings
+from training.calibrate import fit
+from training.data import MAX_AGE, Split
+from training.evaluate import Scored, ask
+from training.networks import TRUNK, assemble, build
+from training.recipe import NetworkSection, Recipe
+
+MAX_BYTES: Final = 50_000_000
+TOLERANCE: Final = {
+    "f32": {"age": 0.05, "other": 0.005},
+    "bf16": {"age": 1.0, "other": 0.05},
+    "f16": {"age": 1.0, "other": 0.05},
+}
+
+
+class _Nothing(layers.Layer):  # type: ignore[misc]
+    """Stands where a batch normalisation stood, and takes the arguments that it took."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        return inputs
+
+
+def folded(model: keras.Model) -> keras.Model:
+    """The same function without batch normalisation: each one that alone follows a convolution becomes that one's bias.
+
+    `kernel * gamma / sqrt(variance + epsilon)` and `beta - mean * gamma / sqrt(variance + epsilon)`, in float64.
+    """
+    pairs = {
+        layer.name: layer.input._keras_history.operation
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+        and isinstance(layer.input._keras_history.operation, layers.Conv2D)
+        and len(layer.input._keras_history.operation._outbound_nodes) == 1
+        and layer.input._keras_history.operation.activation is keras.activations.linear
+    }
+    norms = {convolution.name: model.get_layer(name) for name, convolution in pairs.items()}
+
+    def rebuilt(layer: Any) -> Any:
+        if layer.name in pairs:
+            return _Nothing(name=layer.name)
+        config = layer.get_config()
+        return layer.__class__.from_config(config | {"use_bias": True} if layer.name in norms else config)
+
+    result = keras.models.clone_model(model, clone_function=rebuilt)
+    for layer in model.layers:
+        if layer.name in norms:
+            result.get_layer(layer.name).set_weights(_absorbed(layer, norms[layer.name]))
+        elif layer.name not in pairs:
+            result.get_layer(layer.name).set_weights(layer.get_weights())
+    return result
+
+
+def plain(model: keras.Model, section: NetworkSection) -> keras.Model:
+    """A trained network as it is served: its trunk folded, its heads without dropout."""
+    served = assemble(folded(model.get_layer(TRUNK)), section, dropout=0)
+    for layer in served.layers:
+        if layer.name != TRUNK:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return served
+
+
+def _absorbed(convolution: Any, norm: Any) -> list[Any]:
+    """Kernel and bias of a convolution that does the normalisation behind it too."""
+    kernel, *bias = (weight.astype(np.float64) for weight in convolution.get_weights())
+    mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
+    gain = (np.asarray(norm.gamma, np.float64) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    beta = np.asarray(norm.beta, np.float64) if norm.center else 0.0
+    return [kernel * gain, beta + ((bias[0] if bias else 0.0) - mean) * gain]
+
+
+def _served(model: keras.Model, size: int) -> Any:
+    """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
+
+    A tf.Module that holds the halves alone; the network is known to its function only, or its float32 variables would be
+    saved too.
+    """
+    module = tf.Module()
+    module.halves = [tf.Variable(tf.cast(weight, tf.float16), trainable=False) for weight in model.get_weights()]
+
+    def serve(faces: Any) -> dict[str, Any]:
+        weights = [tf.cast(half, tf.float32) for half in module.halves]
+        logits, _ = model.stateless_call(weights, [], tf.cast(faces, tf.float32) / 127.5 - 1.0, training=False)
+        outputs: dict[str, Any] = {}
+        if "age" in logits:
+            outputs["age_distribution"] = ops.softmax(logits["age"])
+            outputs["age"] = ops.sum(outputs["age_distribution"] * ops.arange(MAX_AGE + 1, dtype="float32"), axis=-1)
+        if "gender" in logits:
+            outputs["gender"] = ops.sigmoid(logits["gender"][:, 0])
+        if "race" in logits:
+            outputs["race"] = ops.softmax(logits["race"])
+        return outputs
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="faces")])
+    return module
+
+
+def write_saved_model(model: keras.Model, size: int, folder: Path) -> list[str]:
+    """Write a SavedModel with float16 weights and return its outputs' names. Raises `ValueError` where it is too large."""
+    served = _served(model, size)
+    signature = served.serve.get_concrete_function()
+    tf.saved_model.save(served, str(folder), signatures=signature)
+    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if written > MAX_BYTES:
+        raise ValueError(f"the SavedModel has {written} bytes; the limit is {MAX_BYTES}")
+    return sorted(signature.structured_outputs)
+
+
+def export(
+    recipe: Recipe,
+    weights: Path,
+    template: list[list[float]],
+    examples: Path,
+    detector: Detector,
+    store: Path,
+    version: int,
+    created: str,
+    data: Path | None,
+) -> Manifest:
+    """Write `store/NAME/VERSION`. With `data`, the calibration is fitted on its validation split, through the service.
+
+    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32.
+    """
+    keras.config.set_dtype_policy("float32")
+    network = build(recipe.network)
+    network.load_weights(weights)
+    folder = store / recipe.name / str(version)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists, and versions never change once written")
+    folder.mkdir(parents=True)
+    try:
+        size = recipe.network.size
+        outputs = write_saved_model(plain(network, recipe.network), size, folder)
+        crops = golden_crops(examples, detector, np.array(template, np.float32), size)
+        answers = loader(Precision.F32, threads=2)(folder)(crops)
+        golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
+        np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
+        (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+        fields: dict[str, Any] = {
+            "name": recipe.name,
+            "version": version,
+            "kind": "attributes",
+            "architecture": recipe.network.architecture,
+            "created": created,
+            "licence": "Trained on UTKFace, whose authors allow non-commercial research use only.",
+            "trained_on": ["UTKFace"],
+            "description": "Apparent age, gender and race of an aligned face.",
+            "recipe": "recipe.json",
+            "networks": {"faces": "."},
+            "input": {"size": size, "template": template},
+            "outputs": outputs,
+            "tolerance": TOLERANCE,
+        }
+        manifest = write_manifest(folder, fields)
+        if data is not None and set(outputs) >= {"age_distribution", "gender", "race"}:
+            settings = Settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
+            calibration = fit_calibration(ask(settings, data, Split.VALIDATION))
+            manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return manifest
+
+
+def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -> Pixels:
+    """Crops [N, size, size, 3] of the faces on the photos of a folder, and one of noise, which no face resembles."""
+    crops = []
+    for path in sorted(examples.glob("*.jpg")):
+        image = decode(path.read_bytes(), max_pixels=64_000_000, side=1280)
+        crops += [align(image.pixels, face.landmarks, template, size) for face in locate(image.pixels, detector, 1280)[:3]]
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    return np.stack([*crops[:6], noise])
+
+
+def fit_calibration(scored: Scored) -> Calibration:
+    """Calibration from the uncalibrated answers of a split; faces that were not found have none."""
+    found = scored.answers.found
+    seen = scored.answers.where(found)
+    spread = np.array([deviation(row) for row in scored.distributions[found].astype(np.float32)])
+    return fit(seen.years, spread, seen.age, seen.female, seen.gender, seen.races, seen.race)

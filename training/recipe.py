@@ -1,0 +1,112 @@
+"""The configuration of one training run: a TOML file, checked, and named by the model it makes."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class NetworkSection(_Section):
+    """What is trained."""
+
+    architecture: str
+    """Name in `training.networks.ARCHITECTURES`."""
+    size: int = Field(ge=75, le=512)
+    """Side of the square input in pixels."""
+    head_units: int = Field(default=128, ge=1)
+    """Units of each branch's hidden layer."""
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of a branch's units that a training step leaves out."""
+    outputs: tuple[str, ...] = ("age", "gender", "race")
+    """Heads that the network has."""
+
+
+class ScheduleSection(_Section):
+    """How long and how fast."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training split."""
+    batch_size: int = Field(default=64, ge=1)
+    """Pictures a step."""
+    learning_rate: float = Field(gt=0)
+    """Peak of the schedule: linear warm-up, then a cosine to zero."""
+    warmup_epochs: float = Field(default=0.5, ge=0)
+    """Length of the warm-up in epochs."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled decay (Loshchilov and Hutter, ICLR 2019), of kernels only."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest global norm of a step's gradient."""
+    ema_momentum: float = Field(default=0.999, ge=0, lt=1)
+    """Momentum of the running mean of the weights, which is what is kept."""
+    policy: str = "float32"
+    """Keras dtype policy: `float32` or `mixed_bfloat16`."""
+    seed: int = 1
+    """Seed of order, augmentation and initial weights."""
+
+
+class LossSection(_Section):
+    """What is minimised: the sum of the heads' losses, each with its weight."""
+
+    age_distribution_weight: float = Field(default=0.4, ge=0)
+    """Weight of the cross-entropy with the soft age label, in 1/nat."""
+    age_error_weight: float = Field(default=0.08, ge=0)
+    """Weight of the absolute error of the expected age, in 1/year."""
+    age_sigma: float = Field(default=1.0, gt=0)
+    """Standard deviation of the soft label at age 0, in years."""
+    age_sigma_slope: float = Field(default=0.03, ge=0)
+    """Growth of that deviation with every year of age."""
+    gender_weight: float = Field(default=1.0, ge=0)
+    """Weight of gender's binary cross-entropy."""
+    race_weight: float = Field(default=1.0, ge=0)
+    """Weight of race's categorical cross-entropy."""
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    """Share of a gender or race label that is spread over all classes."""
+
+
+class AugmentSection(_Section):
+    """What a training picture goes through; each is drawn anew for every picture and epoch."""
+
+    flip: float = 0.5
+    """Probability of a mirror image."""
+    rotation: float = 10.0
+    """Standard deviation of the rotation in degrees."""
+    scale: float = 0.08
+    """Standard deviation of the logarithm of the zoom."""
+    shift: float = 0.03
+    """Standard deviation of the shift in sides of the picture."""
+    brightness: float = 0.2
+    """Largest relative change of brightness."""
+    contrast: float = 0.2
+    """Largest relative change of contrast."""
+    saturation: float = 0.3
+    """Largest relative change of saturation."""
+    grey: float = 0.05
+    """Probability that colour is taken out."""
+    blur: float = 0.15
+    """Probability that the picture is reduced to between a quarter and its full size, and enlarged again."""
+    noise: float = 0.1
+    """Probability of Gaussian noise, with a deviation of up to 12 grey levels."""
+    erase: float = 0.15
+    """Probability that a rectangle of up to a tenth of the picture is filled with noise."""
+
+
+class Recipe(_Section):
+    """One training run."""
+
+    name: str
+    """Name of the model in the store."""
+    network: NetworkSection
+    schedule: ScheduleSection
+    loss: LossSection = LossSection()
+    augment: AugmentSection = AugmentSection()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what is wrong."""
+    return Recipe.model_validate(tomllib.loads(path.read_text()))
