@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import cv2
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -15,7 +16,7 @@ from service import __version__, metrics, problems, routes
 from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
-from service.limits import ApiKeys, BodyLimits, RequestLog
+from service.limits import ApiKeys, BodyLimits, RequestLog, Unforeseen
 from service.model_store import ModelStore
 from service.pipeline import Limits, Pipeline
 from service.runtime import Precision, cpu_quota, loader, resolve
@@ -48,6 +49,7 @@ def create_engine(settings: Settings) -> Engine:
     workers = Workers(settings.workers or cpu_quota(), settings.photo_queue)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits)
+    pipeline.warm()
     engine = Engine(
         pipeline=pipeline,
         batcher=batcher,
@@ -100,6 +102,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
         description=DESCRIPTION,
         lifespan=lifespan,
         openapi_url="/openapi.json",
+        redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
     problems.install(app)
@@ -107,11 +110,16 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
     app.add_middleware(
-        BodyLimits, caps={"/predict": body, "/predict/batch": batch}, default=MIB, timeout=settings.body_timeout_s
+        BodyLimits,
+        caps={"/predict": body, "/predict/batch": batch},
+        default=MIB,
+        total=int(settings.max_bodies_mib * MIB),
+        timeout=settings.body_timeout_s,
     )
     if settings.api_keys:
         keys = [key.get_secret_value() for key in settings.api_keys]
         app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"], rate=settings.rate_limit)
+    app.add_middleware(Unforeseen)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -120,7 +128,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, paths=[route.path for route in routes.router.routes if isinstance(route, APIRoute)])
     return app
 
 

@@ -56,6 +56,11 @@ class Batcher:
         """Seconds that the batch under way has been running, 0 where none is."""
         return 0.0 if self._began is None else asyncio.get_running_loop().time() - self._began
 
+    @property
+    def hung(self) -> bool:
+        """Whether the batcher was closed while a batch would not end."""
+        return self._closed and self._began is not None
+
     def warm(self, crop_size: int) -> None:
         """Run every batch size once, on grey crops; blocks."""
         for size in SIZES:
@@ -133,9 +138,9 @@ class Batcher:
             raise InferenceError("The network's answer is not a number.")
         return [{name: values[row] for name, values in outputs.items()} for row in range(count)]
 
-    async def close(self) -> None:
-        """Finish what waits and take no more."""
+    async def close(self, patience: float = 30.0) -> None:
+        """Take no more and finish what waits, for at most `patience` seconds: a network may hang."""
         self._closed = True
         if self._task is not None:
-            await asyncio.wait([self._task])
-        self._thread.shutdown(wait=True)
+            await asyncio.wait([self._task], timeout=patience)
+        self._thread.shutdown(wait=self._began is None, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -119,6 +120,9 @@ def serve(
             timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
         )
         Server(config, settings.drain_delay_s).run()
+        if built.batcher.hung:
+            errors.print("facet: a network hangs; leaving without it")
+            os._exit(1)  # the interpreter would wait for its thread
 
 
 @app.command()

@@ -85,5 +85,5 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
-        await self.batcher.close()
+        await self.batcher.close(HANG_S)
         self.workers.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -18,6 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 
 pi_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size itself, against the operator's cap, before a pixel is decoded
+logging.getLogger("PIL").setLevel(logging.INFO)  # below it, Pillow logs what it finds in EXIF, and that is the client's
 
 MIN_SIDE: Final = 16
 """Smallest side, in pixels, of a photo that is looked at."""
@@ -101,6 +103,14 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
         raise CorruptImage("The image is truncated or damaged.") from error
     width, height = full if orientation < 5 else full[::-1]
     return DecodedImage(pixels, width, height)
+
+
+def noise(side: int) -> bytes:
+    """A JPEG of grey noise, `side` pixels square: what a pipeline is warmed up with."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:

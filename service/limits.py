@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTimeout, BodyTooLarge, FacetError, RateLimited, Unauthenticated
+from service.errors import BodyTimeout, BodyTooLarge, FacetError, QueueFull, RateLimited, Unauthenticated
 from service.metrics import REQUEST_SECONDS
 from service.problems import respond
 
@@ -27,10 +27,14 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestLog:
-    """Gives every request an id, and counts, times and logs it by its route's template; outermost."""
+    """Gives every request an id, and counts, times and logs it by its route's template; outermost.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `paths` are those whose template is the path itself: what is refused before it reaches its route is counted there too.
+    """
+
+    def __init__(self, app: ASGIApp, paths: Collection[str] = ()) -> None:
         self.app = app
+        self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -56,7 +60,8 @@ class RequestLog:
         finally:
             seconds = time.perf_counter() - began
             # Unknown paths are not labels: anybody can make up as many as they like.
-            route = getattr(scope.get("route"), "path", None) or "unknown"
+            path = scope["path"] if scope["path"] in self._paths else "unknown"
+            route = getattr(scope.get("route"), "path", None) or path
             method = scope["method"] if scope["method"] in _METHODS else "other"
             REQUEST_SECONDS.labels(route, method, str(status)).observe(seconds)
             logger.info("%s %s %d %.1f ms %s", method, route, status, seconds * 1000, identity)
@@ -68,12 +73,12 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 class ApiKeys:
     """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
 
-    `rate` is in requests a minute for each key, in bursts of as many; 0 sets no limit.
+    `rate` is in requests a minute for each key, in bursts of as many, or of one where it is less; 0 sets no limit.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[str], protected: Collection[str], rate: float = 0) -> None:
         self.app = app
-        self._digests = [_digest(key) for key in keys]
+        self._digests = [_digest(key.encode()) for key in keys]
         self._protected = frozenset(protected)
         self._rate = rate
         self._tokens: dict[bytes, tuple[float, float]] = {}
@@ -94,7 +99,7 @@ class ApiKeys:
         sent = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not sent:
             raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
-        digest = _digest(sent)
+        digest = _digest(sent.encode("latin-1"))  # a header is bytes, which Starlette reads as Latin-1
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
             raise Unauthenticated("The API key is not known.")
         return digest
@@ -104,29 +109,64 @@ class ApiKeys:
         if not self._rate:
             return
         now = time.monotonic()
-        tokens, seen = self._tokens.get(key, (self._rate, now))
-        tokens = min(self._rate, tokens + (now - seen) * self._rate / 60)
+        burst = max(1.0, self._rate)
+        tokens, seen = self._tokens.get(key, (burst, now))
+        tokens = min(burst, tokens + (now - seen) * self._rate / 60)
         if tokens < 1:
             self._tokens[key] = (tokens, now)
             raise RateLimited("The key's requests for this minute are used up.", (1 - tokens) * 60 / self._rate)
         self._tokens[key] = (tokens - 1, now)
 
 
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+class Unforeseen:
+    """Makes a problem of what no handler knows, inside CORS and the log; Starlette's own last resort stands outside both."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if started:
+                raise
+            failure = FacetError("An unforeseen error.")
+            failure.__cause__ = error
+            await respond(failure, scope["state"]["request_id"])(scope, receive, send)
 
 
 class BodyLimits:
     """Caps a body, by Content-Length and while it streams, and the time that it takes to arrive.
 
-    `caps` is bytes by path, `default` that of every other path; `timeout` seconds for the whole body. What is over the cap
-    is read and thrown away for at most `drain` seconds, so that the client, still sending, gets to see the answer; then
-    the connection is closed.
+    `caps` is bytes by path, `default` that of every other path, `total` that of all requests under way; `timeout` seconds
+    for the whole body. What is over a cap is read and thrown away for at most `drain` seconds, so that the client, still
+    sending, gets to see the answer; then the connection is closed.
     """
 
-    def __init__(self, app: ASGIApp, caps: Mapping[str, int], default: int, timeout: float, drain: float = 2.0) -> None:
+    def __init__(
+        self, app: ASGIApp, caps: Mapping[str, int], default: int, total: int, timeout: float, drain: float = 2.0
+    ) -> None:
         self.app = app
-        self._caps, self._default, self._timeout, self._drain = dict(caps), default, timeout, drain
+        self._caps, self._default, self._total = dict(caps), default, total
+        self._timeout, self._drain = timeout, drain
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -137,7 +177,7 @@ class BodyLimits:
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "")
         identity = scope["state"]["request_id"]
-        if declared.isdigit() and int(declared) > cap:
+        if declared.isdecimal() and int(declared) > cap:
             if headers.get("expect", "").lower() != "100-continue":
                 await self._discard(receive)
             await respond(_too_large(cap), identity)(scope, receive, send)
@@ -155,15 +195,20 @@ class BodyLimits:
                     message = await receive()
             except TimeoutError as error:
                 raise BodyTimeout(f"The body did not arrive within {self._timeout:g} s.") from error
-            received += len(message.get("body", b""))
+            arrived = len(message.get("body", b""))
+            received += arrived
+            self._held += arrived
             complete = not message.get("more_body", False)
-            if received > cap:
+            if received > cap or self._held > self._total:
                 if not complete:
                     await self._discard(receive)
-                raise _too_large(cap)
+                raise _too_large(cap) if received > cap else QueueFull("As many bytes are in flight as may be held.")
             return message
 
-        await self.app(scope, limited, send)
+        try:
+            await self.app(scope, limited, send)
+        finally:
+            self._held -= received
 
     async def _discard(self, receive: Receive) -> None:
         try:

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.errors import GoldenMismatch, ModelDamaged, ModelIncompatible, ModelNotFound
+from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
 from service.runtime import Loader, Network
 
 MANIFEST: Final = "model.json"
 GOLDEN: Final = "golden.npz"
+CARD: Final = "README.md"
+"""For people; the one file that no manifest lists."""
 MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
 
 Output = Literal["age", "age_distribution", "gender", "race"]
@@ -88,7 +92,7 @@ class Manifest(_Section):
     """Folder, in the model's own, of each network's SavedModel."""
     input: InputContract | None = None
     outputs: tuple[Output, ...] = ()
-    genders: tuple[str, ...] = ("male", "female")
+    genders: tuple[str, ...] = Field(default=("male", "female"), min_length=2, max_length=2)
     races: tuple[str, ...] = ("white", "black", "asian", "indian", "other")
     calibration: Calibration = Calibration()
     quality: dict[str, Any] = {}
@@ -123,7 +127,11 @@ class ModelStore:
         """The manifest of every version of every model that has a readable one."""
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else ():
             for version in self.versions(folder.name):
-                yield self._manifest(folder.name, version)[0]
+                try:
+                    manifest, _ = self._manifest(folder.name, version)
+                except ModelError:
+                    continue
+                yield manifest
 
     def load(
         self,
@@ -171,7 +179,8 @@ class ModelStore:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise ModelIncompatible(f"The manifest of {title} is not one: {place}: {first['msg']}.") from error
+            what = f"{place}: {first['msg']}" if place else str(first["msg"])
+            raise ModelIncompatible(f"The manifest of {title} is not one: {what}.") from error
         if (manifest.name, manifest.version) != (name, version):
             raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")
         return manifest, hashlib.sha256(content).hexdigest()
@@ -181,7 +190,7 @@ class ModelStore:
         """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
         present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {
             MANIFEST,
-            "README.md",
+            CARD,
         }
         for unlisted in sorted(present - set(manifest.files)):
             raise ModelDamaged(f"{title} holds a file that its manifest does not list: {unlisted}.")
@@ -197,26 +206,41 @@ class ModelStore:
     @staticmethod
     def _compare(folder: Path, manifest: Manifest, networks: Mapping[str, Network], title: str) -> None:
         """Golden inputs give the golden answers, within the tolerance of the precision that runs."""
-        path = folder / GOLDEN
-        if not path.is_file() or path.stat().st_size > MAX_GOLDEN_BYTES:
-            raise ModelDamaged(f"{title} lacks {GOLDEN}, or it is too large.")
-        with np.load(path, allow_pickle=False) as golden:
-            answers = {key: golden[key] for key in golden.files}
+        answers = _golden(folder / GOLDEN, title)
         for name, network in networks.items():
             tolerance = manifest.tolerance.get(network.precision)
             if tolerance is None or f"{name}/input" not in answers:
                 raise ModelIncompatible(f"{title} has no golden answers for {network.precision}.")
-            given = network(answers[f"{name}/input"])
+            crops = answers[f"{name}/input"]
+            if manifest.input is not None and crops.shape[1:] != (manifest.input.size, manifest.input.size, 3):
+                raise ModelIncompatible(f"The golden crops of {title} are not of the size of its input.")
+            try:
+                given = network(crops)
+            except Exception as error:  # whatever the runtime raises on a graph of another signature
+                raise ModelIncompatible(f"The network {name!r} of {title} fails on its golden input.") from error
             expected = {key.removeprefix(f"{name}/"): value for key, value in answers.items() if key.startswith(f"{name}/")}
             del expected["input"]
             if manifest.kind == "attributes" and (set(given) != set(manifest.outputs) or set(expected) != set(given)):
                 raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
+            if "race" in manifest.outputs and expected["race"].shape[-1] != len(manifest.races):
+                raise ModelIncompatible(f"The output 'race' of {title} has not one value for each of the manifest's labels.")
             for key, value in expected.items():
                 if key not in given or given[key].shape != value.shape:
                     raise ModelIncompatible(f"The output {key!r} of {title} is missing or has another shape.")
                 worst = float(np.max(np.abs(given[key] - value), initial=0))
                 if not worst <= (tolerance.age if key == "age" else tolerance.other):
                     raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
+
+
+def _golden(path: Path, title: str) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a golden archive, by name; no pickled object is ever read."""
+    if not path.is_file() or path.stat().st_size > MAX_GOLDEN_BYTES:
+        raise ModelDamaged(f"{title} lacks {GOLDEN}, or it is too large.")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as golden:
+            return {key: golden[key] for key in golden.files}
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ModelDamaged(f"{GOLDEN} of {title} is not an archive of arrays.") from error
 
 
 def file_digest(path: Path) -> str:
@@ -230,7 +254,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, "README.md")
+        if path.is_file() and path.name not in (MANIFEST, CARD)
     }
     manifest = Manifest.model_validate({**fields, "files": files})
     (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

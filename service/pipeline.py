@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from service.attributes import Attributes, describe
 from service.batching import Batcher, Crop
 from service.crop import align
 from service.detection import Detector, Face, locate
-from service.image import decode, probe
+from service.errors import DeadlineExceeded, InferenceError
+from service.image import DecodedImage, decode, noise, probe
 from service.metrics import observe, timed
 from service.model_store import InputContract, Manifest
 from service.quality import Quality, measure, warnings
@@ -81,11 +83,18 @@ class Pipeline:
         self._budget = PixelBudget(limits.pixels)
 
     async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
-        """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds."""
+        """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds.
+
+        Raises `DeadlineExceeded` then, even where a network hangs; what has not begun by then never does.
+        """
         began = time.perf_counter()
-        seen = await self._workers.run(self._look, deadline, data, options, began)
-        with timed("predict", seen.timings):
-            outputs = await self._batcher.submit(seen.crops, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                seen = await self._workers.run(self._look, deadline, data, options, began)
+                with timed("predict", seen.timings):
+                    outputs = await self._batcher.submit(seen.crops, deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
         people = [
             Person(
                 face,
@@ -98,12 +107,26 @@ class Pipeline:
         seen.timings["total"] = (time.perf_counter() - began) * 1000
         return Analysis(seen.width, seen.height, people, seen.timings)
 
+    def warm(self) -> None:
+        """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
+        self._look(noise(512), Options((), 1, 1.0), time.perf_counter())
+        grey = np.full((64, 64, 3), 128, np.uint8)
+        face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
+        measure(face, align(grey, face.landmarks, self._template, self._input.size))
+
     def _look(self, data: bytes, options: Options, began: float) -> Seen:
         """Decode, detect and cut the crops; on a worker's thread."""
         timings: dict[str, float] = {}
         observe("wait", time.perf_counter() - began, timings)
         with timed("decode", timings), self._budget.take(probe(data, max_pixels=self._limits.pixels)):
             image = decode(data, max_pixels=self._limits.pixels, side=self._limits.side)
+        try:
+            return self._find(image, options, timings)
+        except Exception as error:  # a detector's fault is its photo's alone, in a batch request too
+            raise InferenceError("The detector failed.") from error
+
+    def _find(self, image: DecodedImage, options: Options, timings: dict[str, float]) -> Seen:
+        """Detect and cut the crops."""
         with timed("detect", timings):
             found = locate(image.pixels, self._detector, self._limits.side)
             faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
@@ -116,7 +139,5 @@ class Pipeline:
 
 def largest(faces: list[Face], count: int) -> list[Face]:
     """The `count` faces with the largest boxes, in the order they came in."""
-    if len(faces) <= count:
-        return faces
-    floor = sorted((face.area for face in faces), reverse=True)[count - 1]
-    return [face for face in faces if face.area >= floor][:count]
+    by_area = sorted(range(len(faces)), key=lambda index: faces[index].area, reverse=True)
+    return [faces[index] for index in sorted(by_area[:count])]

@@ -68,10 +68,12 @@ class Settings(BaseSettings):
     """Largest body of a batch request, in MiB."""
     max_batch_files: int = Field(default=32, ge=1, le=1000)
     """Most photos of one batch request."""
+    max_bodies_mib: float = Field(default=192, gt=0)
+    """Bytes of all requests under way that are held in memory, in MiB; what comes on top is refused with 503."""
     body_timeout_s: float = Field(default=15, gt=0)
     """Seconds in which a body must have arrived."""
     deadline_s: float = Field(default=10, gt=0)
-    """Seconds, from the body's arrival, after which a photo that still waits is dropped."""
+    """Seconds, from the body's arrival, in which a photo is answered; one that still waits then is dropped."""
     workers: int = Field(default=0, ge=0, le=256)
     """Threads that decode and search photos; 0 takes the CPUs that the container may use."""
     photo_queue: int = Field(default=32, ge=0)
@@ -99,4 +101,6 @@ class Settings(BaseSettings):
             raise ValueError(f"attributes must be some of {', '.join(ATTRIBUTES)}")
         if self.rate_limit and not self.api_keys:
             raise ValueError("rate_limit is per key: set api_keys too")
+        if max(self.max_body_mib, self.max_batch_mib) > self.max_bodies_mib:
+            raise ValueError("max_bodies_mib must hold the largest body")
         return self

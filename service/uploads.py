@@ -27,6 +27,9 @@ FIELDS: Final = (b"file", b"image")
 SPARE_FIELDS: Final = 8
 """Other fields that a form may bring along; they are ignored."""
 
+MAX_JSON_MARKS: Final = 64
+"""Commas and opening brackets in a JSON body: base64 has none of them, and 20 MiB of `{},` would unfold to 600 MB."""
+
 
 def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> list[bytes]:
     """The photos of a body, at least one and at most `most`, in order.
@@ -132,6 +135,8 @@ def _multipart(body: bytes, boundary: bytes, most: int) -> list[bytes]:
 
 
 def _from_json(body: bytes) -> bytes:
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_MARKS:
+        raise MalformedJson('The body holds more than {"image": "<base64>"}.')
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

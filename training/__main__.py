@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from zipfile import BadZipFile
 
 import typer
 from pydantic import ValidationError
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False, soft_wrap=True)
 
-Data = Annotated[Path, typer.Option("--data", help="UTKFace's aligned set: its folder, or a tar file of it.", exists=True)]
+Data = Annotated[Path, typer.Option("--data", help="UTKFace's aligned set: its folder, or a tar file of it.")]
 Prepared = Annotated[Path, typer.Option("--prepared", help="Folder that `prepare` writes and `train` reads.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder of one training run: weights, history, logs, state.")]
 Store = Annotated[Path, typer.Option("--store", help="Model store.")]
@@ -52,13 +53,17 @@ def _one_line() -> Iterator[None]:
         yield
     except ValidationError as error:
         first = error.errors()[0]
-        _fail(f"recipe: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
-    except (FacetError, OSError, ValueError, KeyError) as error:
+        place = ".".join(str(part) for part in first["loc"])
+        _fail(f"{error.title.lower()}: {place}: {first['msg']}")
+    except (FacetError, OSError, ValueError, ArithmeticError, BadZipFile) as error:
         _fail(str(error))
+    except KeyError as error:
+        _fail(f"missing: {error}")
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"training: {message}", markup=False)
+    line = " ".join(message.split())
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"training: {line}", markup=False)
     raise typer.Exit(1)
 
 
@@ -81,19 +86,22 @@ def prepare(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Option(help="Recipe (TOML).", exists=True)] = ROOT / "training/recipes/inceptionv3.toml",
+    recipe: Annotated[Path, typer.Option(help="Recipe (TOML).")] = ROOT / "training/recipes/inceptionv3.toml",
     prepared: Prepared = Path("runs/prepared"),
     run: Run = Path("runs/inceptionv3"),
     init: Annotated[
         str, typer.Option(help="Initial weights of the trunk: `imagenet` (fetched by Keras), `random`, or a weights file.")
     ] = "imagenet",
+    start: Annotated[
+        Path | None, typer.Option(help="Go on from a whole network: another run's best.weights.h5, of any input size.")
+    ] = None,
 ) -> None:
     """Train by a recipe. The same command goes on where an interrupted run stopped."""
     from training.recipe import load_recipe
     from training.train import train as fit
 
     with _one_line():
-        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, init)}")
+        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, init, start)}")
 
 
 @app.command()
@@ -147,7 +155,8 @@ def evaluate(
         document = run(settings, data, split, mean_age_of_train(data), out, limit)
         console.print_json(json.dumps(_brief(document["headline"])))
         if record:
-            record_quality(store, model, version, document)
+            folder = record_quality(store, model, version, document)
+            console.print(f"wrote {folder / 'model.json'} and its card")
 
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.rando
         height, width = min(size, int(math.sqrt(area * ratio)) + 1), min(size, int(math.sqrt(area / ratio)) + 1)
         y, x = random.integers(size - height + 1), random.integers(size - width + 1)
         floats[y : y + height, x : x + width] = random.uniform(0, 255, (height, width, 3))
-    return np.clip(floats, 0, 255).astype(np.uint8)
+    return np.clip(np.rint(floats), 0, 255).astype(np.uint8)
 
 
 def resized(crop: Pixels, size: int) -> Pixels:
@@ -57,10 +57,10 @@ def _recoloured(
     picture: npt.NDArray[np.float32], section: AugmentSection, random: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     """Brightness, contrast and saturation, each by a factor about 1."""
-    grey = picture @ _LUMA
+    grey: npt.NDArray[np.float32] = (picture @ _LUMA)[..., np.newaxis]
     saturation = 0.0 if random.random() < section.grey else 1 + random.uniform(-1, 1) * section.saturation
-    picture = grey[..., np.newaxis] + (picture - grey[..., np.newaxis]) * np.float32(saturation)
-    contrast = np.float32(1 + random.uniform(-1, 1) * section.contrast)
-    brightness = np.float32(1 + random.uniform(-1, 1) * section.brightness)
-    mean = grey.mean()
-    return ((picture - mean) * contrast + mean) * brightness
+    contrast = 1 + random.uniform(-1, 1) * section.contrast
+    brightness = 1 + random.uniform(-1, 1) * section.brightness
+    coloured = grey + (picture - grey) * np.float32(saturation)
+    mean = np.float32(grey.mean())
+    return ((coloured - mean) * np.float32(contrast) + mean) * np.float32(brightness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -58,17 +58,29 @@ def split_of(name: str) -> Split:
 def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every JPEG in a folder or tar file, a folder's in order of name.
 
-    Raises `FileNotFoundError` where `source` does not exist.
+    A picture is known by its name: one that comes again, as in archives that hold the set twice, is left out. Raises
+    `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither.
     """
+    given: set[str] = set()
+    for name, read in _files(source):
+        if name not in given:
+            given.add(name)
+            yield name, read()
+
+
+def _files(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Name of every JPEG, and what reads it before the next one is asked for."""
     if source.is_dir():
         for path in sorted(source.rglob("*.jpg")):
-            yield path.name, path.read_bytes()
+            yield path.name, path.read_bytes
         return
+    if not tarfile.is_tarfile(source):
+        raise ValueError(f"{source} is neither a folder nor a tar file")
     with tarfile.open(source) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() and member.name.endswith(".jpg") else None
             if content is not None:
-                yield Path(member.name).name, content.read()
+                yield Path(member.name).name, content.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +103,8 @@ class Prepared:
 
 def load_prepared(folder: Path, split: Split) -> Prepared:
     """Read what `prepare` wrote. Raises `FileNotFoundError` where it did not."""
-    table = np.load(folder / "faces.npz")
-    chosen = np.flatnonzero(table["split"] == split.value)
-    crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
-    labels = (table[name][chosen].astype(np.float32) for name in ("age", "gender", "race"))
-    return Prepared(crops, table["name"][chosen], *labels)
+    with np.load(folder / "faces.npz") as table:
+        chosen = np.flatnonzero(table["split"] == split.value)
+        crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
+        labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
+        return Prepared(crops, table["name"][chosen], *labels)

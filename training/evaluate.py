@@ -11,11 +11,13 @@ from typing import Any
 import httpx
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import Progress
 
 from service.app import create_app
-from service.model_store import MANIFEST, ModelStore, write_manifest
+from service.model_store import CARD, MANIFEST, ModelStore, write_manifest
 from service.settings import Settings
+from training.card import card
 from training.data import GENDERS, MAX_AGE, RACES, Label, Split, parse_utkface, pictures, split_of
 from training.scoring import Answers, by_group, confusion, figures, mae_by_age
 
@@ -24,7 +26,7 @@ ROUTE = "/predict"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Answers of a split, with the files' names and the uncalibrated age distributions [N, 101], NaN where no face."""
+    """Answers of a split, with the files' names and the age distributions [N, 101], NaN where there is no face."""
 
     names: list[str]
     answers: Answers
@@ -32,12 +34,17 @@ class Scored:
 
 
 def ask(settings: Settings, source: Path, split: Split, limit: int | None = None) -> Scored:
-    """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts."""
+    """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts.
+
+    Raises `ValueError` where there is none, or where the service refuses one.
+    """
     labelled = []
     for name, data in pictures(source):
         label = parse_utkface(name)
         if label is not None and split_of(name) is split:
             labelled.append((name, label, data))
+    if not labelled:
+        raise ValueError(f"{source} has no labelled picture of the {split.value} split")
     return asyncio.run(_ask(settings, labelled[:limit]))
 
 
@@ -46,18 +53,19 @@ async def _ask(settings: Settings, labelled: list[tuple[str, Label, bytes]]) -> 
     turns = asyncio.Semaphore(4)  # enough to keep the workers busy
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=None) as client:
-            with Progress() as progress:
+        async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
+            with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("asking the service", total=len(labelled))
 
-                async def one(data: bytes) -> dict[str, Any] | None:
+                async def one(name: str, data: bytes) -> dict[str, Any] | None:
                     async with turns:
                         answer = await client.post(ROUTE, content=data, params={"distribution": "true"})
                     progress.advance(task)
-                    answer.raise_for_status()
+                    if answer.is_error:
+                        raise ValueError(f"the service refuses {name}: {answer.status_code} {answer.text}")
                     return central(answer.json())
 
-                faces = await asyncio.gather(*(one(data) for _, _, data in labelled))
+                faces = await asyncio.gather(*(one(name, data) for name, _, data in labelled))
     return Scored([name for name, _, _ in labelled], *_arrays([label for _, label, _ in labelled], faces))
 
 
@@ -103,20 +111,24 @@ def report(scored: Scored, mean_age: float, model: str, split: Split) -> dict[st
     """All figures of a split as one JSON document."""
     answers = scored.answers
     seen = answers.where(answers.found)
-    error = np.where(answers.found, np.abs(answers.years - answers.age), -1)
-    worst = np.argsort(-error)[:30]
-    return {
+    document: dict[str, Any] = {
         "model": model,
         "split": split.value,
         "mean_age_of_train": mean_age,
         "headline": figures(answers, mean_age),
         "found_only": figures(seen, mean_age),
         "groups": by_group(answers, mean_age),
-        "age_mae_by_age": {str(age): {"mae": mae, "count": count} for age, (mae, count) in mae_by_age(answers).items()},
         "confusion": {name: matrix.tolist() for name, matrix in confusion(answers).items()},
         "not_found": [name for name, found in zip(scored.names, answers.found, strict=True) if not found],
-        "worst_ages": [{"name": scored.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
     }
+    if "age" in answers.said():
+        error = np.where(answers.found, np.abs(answers.years - answers.age), -1)
+        worst = [i for i in np.argsort(-error)[:30] if answers.found[i]]
+        document |= {
+            "age_mae_by_age": {str(age): {"mae": mae, "count": count} for age, (mae, count) in mae_by_age(answers).items()},
+            "worst_ages": [{"name": scored.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
+        }
+    return document
 
 
 def evaluate(
@@ -128,7 +140,7 @@ def evaluate(
     scored = ask(settings, source, split, limit)
     document = report(scored, mean_age, settings.model, split)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(document, indent=2))
+    (out / "report.json").write_text(json.dumps(document, indent=2, allow_nan=False))
     draw_all(scored.answers, out)
     return document
 
@@ -136,13 +148,18 @@ def evaluate(
 def mean_age_of_train(source: Path) -> float:
     """Mean age, in years, of the training split: what is answered, for scoring, where no face is found."""
     labels = (parse_utkface(name) for name, _ in pictures(source) if split_of(name) is Split.TRAIN)
-    return float(np.mean([label.age for label in labels if label is not None]))
+    ages = [label.age for label in labels if label is not None]
+    if not ages:
+        raise ValueError(f"{source} has no labelled picture of the train split, whose mean age stands for faces not found")
+    return float(np.mean(ages))
 
 
-def record_quality(store: Path, name: str, version: int | None, document: dict[str, Any]) -> None:
-    """Write a report's figures into the manifest of the model that it is about, the newest version where none is given."""
+def record_quality(store: Path, name: str, version: int | None, document: dict[str, Any]) -> Path:
+    """Write a report's figures into the manifest of the model that it is about, the newest version where none is given, and
+    its card beside it; returns the model's folder."""
     models = ModelStore(store)
     folder = store / name / str(version or models.versions(name)[-1])
     fields = json.loads((folder / MANIFEST).read_text())
     fields["quality"] = {key: document[key] for key in ("split", "mean_age_of_train", "headline", "found_only", "groups")}
-    write_manifest(folder, fields)
+    (folder / CARD).write_text(card(write_manifest(folder, fields)))
+    return folder

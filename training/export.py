@@ -22,7 +22,7 @@ from service.settings import Settings
 from training.calibrate import fit
 from training.data import MAX_AGE, Split
 from training.evaluate import Scored, ask
-from training.networks import TRUNK, assemble, build
+from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
 
 MAX_BYTES: Final = 50_000_000
@@ -65,7 +65,7 @@ def folded(model: keras.Model) -> keras.Model:
     for layer in model.layers:
         if layer.name in norms:
             result.get_layer(layer.name).set_weights(_absorbed(layer, norms[layer.name]))
-        elif layer.name not in pairs:
+        elif layer.weights and layer.name not in pairs:
             result.get_layer(layer.name).set_weights(layer.get_weights())
     return result
 
@@ -138,18 +138,20 @@ def export(
 ) -> Manifest:
     """Write `store/NAME/VERSION`. With `data`, the calibration is fitted on its validation split, through the service.
 
-    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32.
+    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32. Raises
+    `FileExistsError` where the version is there already.
     """
-    keras.config.set_dtype_policy("float32")
-    network = build(recipe.network)
-    network.load_weights(weights)
     folder = store / recipe.name / str(version)
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and versions never change once written")
+    with dtype_policy("float32"):
+        network = build(recipe.network)
+        network.load_weights(weights)
+        served = plain(network, recipe.network)
     folder.mkdir(parents=True)
     try:
         size = recipe.network.size
-        outputs = write_saved_model(plain(network, recipe.network), size, folder)
+        outputs = write_saved_model(served, size, folder)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}

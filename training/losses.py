@@ -81,30 +81,28 @@ class RaceLoss(keras.losses.Loss):  # type: ignore[misc]
         return _known(-ops.sum(target * ops.log_softmax(y_pred, axis=-1), axis=-1), label)
 
 
-def _mean_of_known(values: Any, labels: Any) -> Any:
-    """Values [N] whose mean over a batch is the mean over the pictures with a known label."""
-    known = ops.cast(labels >= 0, "float32")
-    return values * known * ops.cast(ops.size(known), "float32") / ops.maximum(ops.sum(known), 1.0)
+class MeanOfKnown(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
+    """Mean of a function of labels and logits over the pictures whose label is known, of all batches alike."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        known = ops.cast(ops.reshape(y_true, (-1,)) >= 0, "float32")
+        super().update_state(y_true, y_pred, known if sample_weight is None else known * sample_weight)
 
 
-def mae(y_true: Any, y_pred: Any) -> Any:
-    """Absolute error of the expected age in years."""
-    age = ops.reshape(y_true, (-1,))
-    return _mean_of_known(ops.abs(expected_age(y_pred) - age), age)
+def absolute_error(y_true: Any, y_pred: Any) -> Any:
+    """Absolute error [N] of the expected age in years."""
+    return ops.abs(expected_age(y_pred) - ops.reshape(y_true, (-1,)))
 
 
-def gender_accuracy(y_true: Any, y_pred: Any) -> Any:
-    """1 where the more probable gender is the label's."""
-    label = ops.reshape(y_true, (-1,))
-    right = ops.equal(ops.reshape(y_pred, (-1,)) > 0, label > 0.5)
-    return _mean_of_known(ops.cast(right, "float32"), label)
+def gender_right(y_true: Any, y_pred: Any) -> Any:
+    """1 where the more probable gender is the label's, else 0; [N]."""
+    return ops.cast(ops.equal(ops.reshape(y_pred, (-1,)) > 0, ops.reshape(y_true, (-1,)) > 0.5), "float32")
 
 
-def race_accuracy(y_true: Any, y_pred: Any) -> Any:
-    """1 where the most probable race is the label's."""
-    label = ops.reshape(y_true, (-1,))
-    right = ops.equal(ops.cast(ops.argmax(y_pred, axis=-1), "float32"), label)
-    return _mean_of_known(ops.cast(right, "float32"), label)
+def race_right(y_true: Any, y_pred: Any) -> Any:
+    """1 where the most probable race is the label's, else 0; [N]."""
+    answer = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
+    return ops.cast(ops.equal(answer, ops.reshape(y_true, (-1,))), "float32")
 
 
 def losses_and_metrics(
@@ -113,7 +111,11 @@ def losses_and_metrics(
     """Loss, weight and metrics of each head, as `keras.Model.compile` takes them."""
     losses = {"age": AgeLoss(section), "gender": GenderLoss(section.label_smoothing), "race": RaceLoss(section.label_smoothing)}
     weights = {"age": 1.0, "gender": section.gender_weight, "race": section.race_weight}
-    metrics: dict[str, list[Any]] = {"age": [mae], "gender": [gender_accuracy], "race": [race_accuracy]}
+    metrics: dict[str, list[Any]] = {
+        "age": [MeanOfKnown(absolute_error, "mae")],
+        "gender": [MeanOfKnown(gender_right, "accuracy")],
+        "race": [MeanOfKnown(race_right, "accuracy")],
+    }
     return (
         {name: losses[name] for name in outputs},
         {name: weights[name] for name in outputs},

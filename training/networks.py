@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +22,20 @@ UNITS: Final = {"age": MAX_AGE + 1, "gender": 1, "race": len(RACES)}
 """Logits of each head: a distribution over whole years, the odds of female, and the races."""
 
 
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Keras's dtype policy inside the block; whatever it was behind it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 @keras.saving.register_keras_serializable("facet")
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalisation by TensorFlow's one fused operation, in and out of training.
+    """Keras's batch normalisation by TensorFlow's one fused operation, in and out of training.
 
     Keras composes it of elementary operations, which on a CPU costs a fifth of InceptionV3's training step, and in bfloat16
     it rounds the batch's mean and variance to 8 bits, after which training diverges. The fused operation keeps both in
@@ -43,6 +55,8 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
             x=inputs, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=self.epsilon, is_training=learning
         )
         if learning:
+            count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+            batch_variance *= (count - 1) / count  # the operation's has Bessel's correction, Keras's has not
             self.moving_mean.assign(mean + (batch_mean - mean) * (1 - self.momentum))
             self.moving_variance.assign(variance + (batch_variance - variance) * (1 - self.momentum))
         return outputs
@@ -60,7 +74,7 @@ def _inceptionv3(size: int, init: str) -> keras.Model:
     """InceptionV3 without its top (Szegedy et al., "Rethinking the Inception architecture", CVPR 2016), pooled."""
     weights = {IMAGENET: "imagenet", RANDOM: None}.get(init, init)
     trunk = keras.applications.InceptionV3(
-        include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg", name="trunk"
+        include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg", name=TRUNK
     )
     fused = keras.models.clone_model(trunk, clone_function=_fused)
     fused.set_weights(trunk.get_weights())
@@ -75,12 +89,20 @@ ARCHITECTURES: Final[dict[str, Callable[[int, str], keras.Model]]] = {"inception
 def build(section: NetworkSection, init: str = RANDOM) -> keras.Model:
     """The network of a recipe: pixels in [-1, 1], [N, S, S, 3], to a dictionary of logits.
 
-    `init` is `imagenet` (fetched by Keras), `random`, or the path of a weights file of the trunk. Raises `KeyError` for an
-    unknown architecture and `FileNotFoundError` for a weights file that is not there.
+    `init` is `imagenet` (fetched by Keras), `random`, or the path of a weights file of the trunk. Raises `ValueError` for an
+    unknown architecture or another network's weights, and `FileNotFoundError` for a weights file that is not there.
     """
+    if section.architecture not in ARCHITECTURES:
+        raise ValueError(f"no architecture {section.architecture!r}; there is: {', '.join(sorted(ARCHITECTURES))}")
     if init not in (IMAGENET, RANDOM) and not Path(init).is_file():
         raise FileNotFoundError(f"no initial weights at {init}")
-    return assemble(ARCHITECTURES[section.architecture](section.size, init), section, section.dropout)
+    try:
+        trunk = ARCHITECTURES[section.architecture](section.size, init)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no {section.architecture} of {section.size} pixels with the weights {init}: {str(error).partition('. ')[0]}"
+        ) from error
+    return assemble(trunk, section, section.dropout)
 
 
 def assemble(trunk: keras.Model, section: NetworkSection, dropout: float) -> keras.Model:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -17,12 +18,17 @@ mpl.use("Agg")
 
 
 def draw_all(answers: Answers, out: Path) -> None:
-    """Write `age_error.png`, `confusion.png`, `roc.png` and `reliability.png` under `out`."""
-    seen = answers.where(answers.found)
-    _age_error(answers, out / "age_error.png")
-    _confusions(answers, out / "confusion.png")
-    _roc(seen, out / "roc.png")
-    _reliability(seen, out / "reliability.png")
+    """Write `age_error.png`, `confusion.png`, `roc.png` and `reliability.png` under `out`, each where the model says what it
+    shows and a face was found."""
+    seen, said = answers.where(answers.found), answers.said()
+    if not len(seen):
+        return
+    if "age" in said:
+        _age_error(answers, out / "age_error.png")
+    if "gender" in said or "race" in said:
+        _confusions(answers, out / "confusion.png")
+        _roc(seen, out / "roc.png")
+        _reliability(seen, out / "reliability.png")
 
 
 def _age_error(answers: Answers, path: Path) -> None:
@@ -39,8 +45,9 @@ def _age_error(answers: Answers, path: Path) -> None:
 
 
 def _confusions(answers: Answers, path: Path) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    for axis, (name, matrix) in zip(axes, confusion(answers).items(), strict=True):
+    matrices = confusion(answers)
+    figure, axes = plt.subplots(1, len(matrices), figsize=(5.5 * len(matrices), 5), layout="constrained", squeeze=False)
+    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
         labels = GENDERS if name == "gender" else RACES
         share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -57,31 +64,38 @@ def _confusions(answers: Answers, path: Path) -> None:
 
 def _roc(seen: Answers, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
-    curves = [("female", seen.gender == 1, seen.female)]
-    curves += [(name, seen.race == i, seen.races[:, i]) for i, name in enumerate(RACES)]
+    said = seen.said()
+    curves = [("female", seen.gender == 1, seen.female)] if "gender" in said else []
+    curves += [(name, seen.race == i, seen.races[:, i]) for i, name in enumerate(RACES)] if "race" in said else []
     for name, truth, score in curves:
         if 0 < truth.sum() < len(truth):
             false, true, _ = roc_curve(truth, score)
             axis.plot(false, true, label=f"{name} (AUC {roc_auc_score(truth, score):.4f})")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, each label against the rest")
-    axis.legend(loc="lower right")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="lower right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def _reliability(seen: Answers, path: Path) -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    _calibration_curve(axes[0], np.maximum(seen.female, 1 - seen.female), (seen.female > 0.5) == (seen.gender == 1), "gender")
-    _calibration_curve(axes[1], seen.races.max(axis=1), seen.races.argmax(axis=1) == seen.race, "race")
+    curves = {}
+    if "gender" in seen.said():
+        curves["gender"] = np.maximum(seen.female, 1 - seen.female), (seen.female > 0.5) == (seen.gender == 1)
+    if "race" in seen.said():
+        curves["race"] = seen.races.max(axis=1), seen.races.argmax(axis=1) == seen.race
+    figure, axes = plt.subplots(1, len(curves), figsize=(5.5 * len(curves), 5), layout="constrained", squeeze=False)
+    for axis, (name, (confidence, right)) in zip(axes[0], curves.items(), strict=True):
+        _calibration_curve(axis, confidence, right, name)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _calibration_curve(axis: Axes, confidence: Floats, right: Floats, title: str) -> None:
+def _calibration_curve(axis: Axes, confidence: Floats, right: npt.NDArray[np.bool_], title: str) -> None:
     parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), BINS) if len(part)]
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.plot([confidence[part].mean() for part in parts], [right[part].mean() for part in parts], marker="o")
     axis.set(xlabel="confidence", ylabel="accuracy", title=f"Reliability: {title} ({BINS} bins of equal mass)")
-    axis.set_xlim(0.3, 1.01)
-    axis.set_ylim(0.3, 1.01)
+    axis.set_xlim(0.18, 1.01)
+    axis.set_ylim(0, 1.01)

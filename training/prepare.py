@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 from rich.progress import track
 
 from service.crop import align
@@ -28,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A labelled picture and the face nearest to its centre; `image` is dropped once the crop is cut."""
+    """A labelled picture and the face nearest to its centre."""
 
     name: str
     label: Label
@@ -51,7 +52,8 @@ def examine(data: bytes, detector: Detector, side: int) -> tuple[DecodedImage, F
 
 def measure_template(landmarks: npt.NDArray[np.float32], extent: float) -> npt.NDArray[np.float32]:
     """Mean landmarks [5, 2] of faces [N, 5, 2] in square pictures of `extent` pixels, in fractions of the picture."""
-    return (landmarks.mean(axis=0, dtype=np.float64) / extent).astype(np.float32)
+    mean: npt.NDArray[np.float64] = landmarks.mean(axis=0, dtype=np.float64)
+    return (mean / extent).astype(np.float32)
 
 
 def prepare(
@@ -61,12 +63,13 @@ def prepare(
 
     A first pass finds the faces and, over those of train, the mean landmarks: the template. A second one cuts each face by
     it at `size` pixels. `side` is the detector's longest side, as in the service. Pictures without a label, a face or a
-    whole file are left out and counted by reason.
+    whole file are left out and counted by split and reason. Raises `ValueError` where train holds no face, or where the
+    pictures are not square and of one size.
     """
     out.mkdir(parents=True, exist_ok=True)
     dropped: Counter[str] = Counter()
     unusable: list[str] = []
-    extents: set[tuple[int, int]] = set()
+    extents: set[tuple[int, ...]] = set()
 
     def look(item: tuple[str, bytes]) -> Found | str:
         name, data = item
@@ -79,25 +82,28 @@ def prepare(
             return error.code
         if face is None:
             return "no face"
-        extents.add((image.width, image.height))
+        extents.add(image.pixels.shape[:2])
         return Found(name, label, face)
 
+    console = Console(stderr=True)
     found: list[Found] = []
     seen: Counter[str] = Counter()
     total = limit or sum(1 for _ in pictures(source))
     with ThreadPoolExecutor(workers) as pool:
         walk = _ahead(pool, look, islice(pictures(source), limit), workers * 8)
-        for name, result in track(walk, "finding faces", total=total):
+        for name, result in track(walk, "finding faces", total=total, console=console):
             seen[split_of(name).value] += 1
             if isinstance(result, Found):
                 found.append(result)
             else:
                 dropped[f"{split_of(name).value}: {result}"] += 1
                 unusable.append(name)
+        train = [one.face.landmarks for one in found if split_of(one.name) is Split.TRAIN]
+        if not train:
+            raise ValueError(f"{source} has no labelled picture with a face in the training split")
         if len(extents) != 1 or (extent := extents.pop())[0] != extent[1]:
             raise ValueError("the template needs square pictures of one size, as UTKFace's aligned set has")
-        train = [one.face.landmarks for one in found if split_of(one.name) is Split.TRAIN]
-        template = measure_template(np.stack(train), extent[0])
+        template = measure_template(np.stack(train), extent[0]).round(5)  # as it is written, and served
 
         faces = {one.name: one for one in found}
         crops = np.lib.format.open_memmap(out / "crops.npy", "w+", np.uint8, (len(found), size, size, 3))
@@ -109,7 +115,8 @@ def prepare(
                 image = decode(data, max_pixels=MAX_PIXELS, side=side)
                 crops[row[name]] = align(image.pixels, faces[name].face.landmarks, template, size)
 
-        for _ in track(_ahead(pool, cut, islice(pictures(source), limit), workers * 8), "cutting crops", total=total):
+        walk_again = _ahead(pool, cut, islice(pictures(source), limit), workers * 8)
+        for _ in track(walk_again, "cutting crops", total=total, console=console):
             continue
     crops.flush()
     np.savez(
@@ -131,8 +138,7 @@ def prepare(
         "dropped_names": unusable,
         "size": size,
         "detection_side": side,
-        "template": template.round(5).tolist(),
-        "mean_age_of_train": float(np.mean([one.label.age for one in found if split_of(one.name) is Split.TRAIN])),
+        "template": template.tolist(),
     }
     (out / "prepare.json").write_text(json.dumps(report, indent=2))
     return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,13 +18,13 @@ class NetworkSection(_Section):
 
     architecture: str
     """Name in `training.networks.ARCHITECTURES`."""
-    size: int = Field(ge=75, le=512)
-    """Side of the square input in pixels."""
+    size: int = Field(ge=32, le=512)
+    """Side of the square input in pixels; InceptionV3 needs 75."""
     head_units: int = Field(default=128, ge=1)
     """Units of each branch's hidden layer."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of a branch's units that a training step leaves out."""
-    outputs: tuple[str, ...] = ("age", "gender", "race")
+    outputs: tuple[Literal["age", "gender", "race"], ...] = Field(default=("age", "gender", "race"), min_length=1)
     """Heads that the network has."""
 
 
@@ -44,9 +45,9 @@ class ScheduleSection(_Section):
     """Largest global norm of a step's gradient."""
     ema_momentum: float = Field(default=0.999, ge=0, lt=1)
     """Momentum of the running mean of the weights, which is what is kept."""
-    policy: str = "float32"
-    """Keras dtype policy: `float32` or `mixed_bfloat16`."""
-    seed: int = 1
+    policy: Literal["float32", "mixed_bfloat16"] = "float32"
+    """Keras dtype policy: the precision of a step's arithmetic; weights are float32 in both."""
+    seed: int = Field(default=1, ge=0)
     """Seed of order, augmentation and initial weights."""
 
 
@@ -72,27 +73,27 @@ class LossSection(_Section):
 class AugmentSection(_Section):
     """What a training picture goes through; each is drawn anew for every picture and epoch."""
 
-    flip: float = 0.5
+    flip: float = Field(default=0.5, ge=0, le=1)
     """Probability of a mirror image."""
-    rotation: float = 10.0
+    rotation: float = Field(default=10.0, ge=0)
     """Standard deviation of the rotation in degrees."""
-    scale: float = 0.08
+    scale: float = Field(default=0.08, ge=0)
     """Standard deviation of the logarithm of the zoom."""
-    shift: float = 0.03
+    shift: float = Field(default=0.03, ge=0)
     """Standard deviation of the shift in sides of the picture."""
-    brightness: float = 0.2
+    brightness: float = Field(default=0.2, ge=0, le=1)
     """Largest relative change of brightness."""
-    contrast: float = 0.2
+    contrast: float = Field(default=0.2, ge=0, le=1)
     """Largest relative change of contrast."""
-    saturation: float = 0.3
+    saturation: float = Field(default=0.3, ge=0, le=1)
     """Largest relative change of saturation."""
-    grey: float = 0.05
+    grey: float = Field(default=0.05, ge=0, le=1)
     """Probability that colour is taken out."""
-    blur: float = 0.15
+    blur: float = Field(default=0.15, ge=0, le=1)
     """Probability that the picture is reduced to between a quarter and its full size, and enlarged again."""
-    noise: float = 0.1
+    noise: float = Field(default=0.1, ge=0, le=1)
     """Probability of Gaussian noise, with a deviation of up to 12 grey levels."""
-    erase: float = 0.15
+    erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle of up to a tenth of the picture is filled with noise."""
 
 
@@ -101,6 +102,8 @@ class Recipe(_Section):
 
     name: str
     """Name of the model in the store."""
+    follows: str = ""
+    """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
     network: NetworkSection
     schedule: ScheduleSection
     loss: LossSection = LossSection()

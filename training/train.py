@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,34 @@ from keras import ops
 from training.augment import augmented, resized
 from training.data import Prepared, Split, load_prepared
 from training.losses import losses_and_metrics
-from training.networks import build
+from training.networks import build, dtype_policy
 from training.recipe import AugmentSection, Recipe
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled, augmented batches of a training set, or plain ones in order where `augment` is None.
 
-    Order and augmentation come from the seed, the epoch and the batch's number alone, so that a run that is taken up again
-    sees what it would have seen.
+    Order and augmentation come from the seed, `epoch` and the batch's number alone, so that a run that is taken up again
+    sees what it would have seen. Of a shuffled set, a last batch that is not full is left out, unless it is the only one.
+    `outputs` names the labels.
     """
 
     def __init__(
-        self, data: Prepared, size: int, batch_size: int, augment: AugmentSection | None, seed: int = 0, epoch: int = 0
+        self,
+        data: Prepared,
+        outputs: tuple[str, ...],
+        size: int,
+        batch_size: int,
+        augment: AugmentSection | None = None,
+        seed: int = 0,
     ) -> None:
-        super().__init__(workers=1, max_queue_size=8)
-        self.data, self.size, self.batch_size = data, size, batch_size
-        self.augment, self.seed, self.epoch = augment, seed, epoch
+        super().__init__()
+        self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
+        self.augment, self.seed, self.epoch = augment, seed, 0
 
     def __len__(self) -> int:
-        batches = len(self.data) / self.batch_size
-        return math.floor(batches) if self.augment else math.ceil(batches)
+        full, rest = divmod(len(self.data), self.batch_size)
+        return full if rest == 0 or (self.augment and full) else full + 1
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
@@ -45,11 +52,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data))[chosen]
             random = np.random.default_rng([self.seed, self.epoch, index])
             crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
-        labels = {name: getattr(self.data, name)[rows] for name in ("age", "gender", "race")}
+        labels = {name: getattr(self.data, name)[rows] for name in self.outputs}
         return np.stack(crops).astype(np.float32) / 127.5 - 1, labels
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
 
 
 @keras.saving.register_keras_serializable("facet")
@@ -71,7 +75,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 
 @keras.saving.register_keras_serializable("facet")
 class CarefulAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW that takes no step where a gradient is not finite: one bad batch must not end a long run."""
+    """AdamW to which a gradient that is not finite anywhere is zero everywhere: one bad batch must not end a long run."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         finite = ops.all(ops.stack([ops.all(ops.isfinite(grad)) for grad in grads if grad is not None]))
@@ -95,38 +99,144 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
     return optimizer
 
 
-def train(recipe: Recipe, prepared: Path, out: Path, init: str) -> Path:
+class EpochSeeds(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets what is drawn in an epoch, batches and dropout's masks, by the epoch's number: no file holds the state of either."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        self.states = [(state, ops.convert_to_numpy(state)) for state in states]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+        for state, first in self.states:
+            state.assign(first + np.array([0, epoch * len(self.batches)], first.dtype))
+
+
+class FiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a run whose loss is not a number: weights or moving statistics are lost, and the last state is still good."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise FloatingPointError("the loss is no longer finite; train again, more slowly, in another folder")
+
+
+class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights that gave the least validation loss, where it is below `least`.
+
+    Stands before `SwapEMAWeights`, which puts the averaged weights in when validation begins and takes them out when it ends.
+    """
+
+    def __init__(self, path: Path, least: float) -> None:
+        super().__init__()
+        self.path, self.least = path, least
+
+    def on_test_end(self, logs: Any = None) -> None:
+        if logs["loss"] < self.least:
+            self.least = logs["loss"]
+            _save(self.model, self.path)
+
+
+class History(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes `history.csv`, a line an epoch, after the `rows` of the epochs before."""
+
+    def __init__(self, path: Path, rows: list[dict[str, str]]) -> None:
+        super().__init__()
+        self.path, self.rows = path, rows
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.rows.append({"epoch": str(epoch), **{name: str(float(logs[name])) for name in sorted(logs)}})
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+class State(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes weights and optimizer after every epoch; the last of the callbacks, so that what it holds is wholly done."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        _save(self.model, self.path)
+
+
+def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | None = None) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
-    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, TensorBoard logs and the
-    state from which the same command goes on after an interruption.
+    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, TensorBoard logs and, until
+    the last epoch is done, the state from which the same call goes on after an interruption, as if there had been none: to
+    rounding, where threads add up in another order. `start` is the weights file of a whole network to go on from, heads and
+    all, at whatever input size it was trained. Raises `ValueError` where `out` holds a run of another recipe.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(json.dumps(recipe.model_dump(), indent=2))
+    best, history, state = out / "best.weights.h5", out / "history.csv", out / "state.weights.h5"
+    _claim(out / "recipe.json", recipe, begun=state.exists() or history.exists())
+    if not state.exists() and len(_rows(history)) >= recipe.schedule.epochs and best.exists():
+        return best
     keras.utils.set_random_seed(recipe.schedule.seed)
-    keras.config.set_dtype_policy(recipe.schedule.policy)
-    size, batch = recipe.network.size, recipe.schedule.batch_size
-    state = out / "state"
-    done = _epochs_done(out / "history.csv") if state.exists() else 0
-    training = Batches(load_prepared(prepared, Split.TRAIN), size, batch, recipe.augment, recipe.schedule.seed, done)
-    validation = Batches(load_prepared(prepared, Split.VALIDATION), size, batch, None)
-    network = build(recipe.network, init)
-    losses, weights, metrics = losses_and_metrics(recipe.loss, recipe.network.outputs)
-    network.compile(_optimizer(recipe, len(training)), losses, loss_weights=weights, metrics=metrics)
-    best = out / "best.weights.h5"
-    callbacks: list[Any] = [
-        keras.callbacks.BackupAndRestore(str(state)),
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True) if recipe.schedule.ema_momentum > 0 else None,
-        keras.callbacks.ModelCheckpoint(str(best), monitor="val_loss", save_best_only=True, save_weights_only=True),
-        keras.callbacks.CSVLogger(str(out / "history.csv"), append=done > 0),
-        keras.callbacks.TensorBoard(str(out / "logs"), write_graph=False),
-        keras.callbacks.TerminateOnNaN(),
-    ]
-    network.fit(
-        training, validation_data=validation, epochs=recipe.schedule.epochs, callbacks=[c for c in callbacks if c], verbose=1
-    )
+    with dtype_policy(recipe.schedule.policy):
+        network = build(recipe.network, init)
+        if start is not None:
+            network.load_weights(start)
+        _fit(recipe, network, prepared, out / "logs", best, history, state)
+    state.unlink()
     return best
 
 
-def _epochs_done(history: Path) -> int:
-    return max(0, len(history.read_text().splitlines()) - 1) if history.exists() else 0
+def _fit(recipe: Recipe, network: keras.Model, prepared: Path, logs: Path, best: Path, history: Path, state: Path) -> None:
+    outputs, size, batch = recipe.network.outputs, recipe.network.size, recipe.schedule.batch_size
+    training = Batches(load_prepared(prepared, Split.TRAIN), outputs, size, batch, recipe.augment, recipe.schedule.seed)
+    validation = Batches(load_prepared(prepared, Split.VALIDATION), outputs, size, batch)
+    losses, weights, metrics = losses_and_metrics(recipe.loss, outputs)
+    network.compile(_optimizer(recipe, len(training)), losses, loss_weights=weights, metrics=metrics)
+    network.optimizer.build(network.trainable_variables)
+    if state.exists():
+        network.load_weights(state)
+    done = int(network.optimizer.iterations) // len(training)
+    rows = _rows(history)[:done]  # an epoch that was logged and not saved is trained again
+    callbacks = [
+        EpochSeeds(training),
+        FiniteLoss(),
+        BestWeights(best, min((float(row["val_loss"]) for row in rows), default=math.inf)),
+        *([keras.callbacks.SwapEMAWeights()] if recipe.schedule.ema_momentum > 0 else []),
+        History(history, rows),
+        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        State(state),
+    ]
+    network.fit(
+        training,
+        validation_data=validation,
+        epochs=recipe.schedule.epochs,
+        initial_epoch=done,
+        callbacks=callbacks,
+        shuffle=False,  # `Batches` shuffles pictures itself; Keras would shuffle batches by a state that is not kept
+        verbose=1,
+    )
+
+
+def _claim(path: Path, recipe: Recipe, begun: bool) -> None:
+    """Write the recipe, unless a run by another one has begun here."""
+    if begun and path.exists() and Recipe.model_validate_json(path.read_text()) != recipe:
+        raise ValueError(f"{path.parent} holds a run of another recipe; choose another folder")
+    path.write_text(recipe.model_dump_json(indent=2) + "\n")
+
+
+def _save(network: keras.Model, path: Path) -> None:
+    """Write weights and optimizer so that `path` is at every moment whole, as it was or as it is."""
+    new = path.with_name(f"new.{path.name}")
+    network.save_weights(new)
+    new.replace(path)
+
+
+def _rows(history: Path) -> list[dict[str, str]]:
+    """Epochs of a `history.csv`, none where there is no such file."""
+    if not history.exists():
+        return []
+    with history.open(newline="") as file:
+        return list(csv.DictReader(file))

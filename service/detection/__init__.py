@@ -12,7 +12,7 @@ import numpy.typing as npt
 LANDMARKS: Final = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """The five landmarks in order; left and right are the viewer's."""
 
-MIN_CONFIDENCE: Final = 0.9
+MIN_CONFIDENCE: Final = 0.87
 """Confidence from which a face is answered, and trained on, unless somebody asks for another."""
 MIN_FACE_PX: Final = 24.0
 """Side of the smallest face that is looked for, in pixels of the picture that is searched."""
@@ -62,5 +62,6 @@ def locate(pixels: npt.NDArray[np.uint8], detector: Detector, side: int) -> list
     if ratio < 1:
         size = max(1, round(width * ratio)), max(1, round(height * ratio))
         searched = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    faces = [face.scaled(width / searched.shape[1]).clipped(width, height) for face in detector.detect(searched)]
+    back = max(height, width) / max(searched.shape[:2])  # the longer side: rounding moves the shorter one of a narrow picture
+    faces = [face.scaled(back).clipped(width, height) for face in detector.detect(searched)]
     return sorted((face for face in faces if face.area > 0), key=lambda face: (float(face.box[0]), float(face.box[1])))

@@ -3,6 +3,7 @@ IEEE SPL 2016): pyramid, proposals, two refinements, landmarks. Its three networ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +24,16 @@ STRIDE: Final = 2
 MAX_CANDIDATES: Final = 2500
 """Best proposals of one pyramid level that are kept. Crowd photos stay far below; a picture of noise would otherwise make
 the overlap matrix as large as its maker likes."""
+SCALE_FACTOR: Final = math.sqrt(0.5)
+"""Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
+BATCH_STEP: Final = 16
+"""Batches of R-Net and O-Net are multiples of this."""
 _HEADROOM: Final = 4
 _MIRRORED: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
-_VIEWS: Final = np.array(
-    [[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12], [0, 0, 0.9]], dtype=np.float32
-)
+_VIEWS: Final = np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], dtype=np.float32)
 """Shift in x and y and size, in sides of the box, of the views by which a face is confirmed."""
+_TURNED: Final = np.array([True, False, True, False, True, False])
+"""Which of the views are seen in a mirror."""
 _GREY: Final = (127.5, 127.5, 127.5)  # what lies outside the photo: zero, once the networks have scaled their input
 
 
@@ -68,7 +73,7 @@ class MtcnnDetector:
     rnet: Network
     onet: Network
     min_face: float = MIN_FACE_PX
-    scale_factor: float = 0.709
+    scale_factor: float = SCALE_FACTOR
     thresholds: Thresholds = Thresholds()
 
     @classmethod
@@ -82,13 +87,13 @@ class MtcnnDetector:
         boxes = self._propose(pixels)
         if len(boxes) == 0:
             return []
-        refined = self.rnet(_patches(pixels, boxes, 24))
+        refined = _in_steps(self.rnet, _patches(pixels, boxes, 24))
         scores, boxes = refined["probability"], _regress(boxes, refined["offsets"])
         keep = _suppress(boxes, scores, scores > limits.refinement, limits.overlap_refinement)
         if len(keep) == 0:
             return []
         boxes = _square(boxes[keep])
-        final = self.onet(_patches(pixels, boxes, 48))
+        final = _in_steps(self.onet, _patches(pixels, boxes, 48))
         scores, points, boxes = final["probability"], _landmarks(boxes, final["landmarks"]), _regress(boxes, final["offsets"])
         keep = _suppress(boxes, scores, scores > limits.output, limits.overlap_output, smaller=True)
         if len(keep) == 0:
@@ -104,7 +109,7 @@ class MtcnnDetector:
         ]
 
     def _confirm(self, pixels: Pixels, boxes: Floats) -> tuple[Floats, Floats]:
-        """Mean confidence [N] and mean landmarks [N, 5, 2] over `_VIEWS` of each box and their mirror images.
+        """Mean confidence [N] and mean landmarks [N, 5, 2] over `_VIEWS` of each box, half of them mirrored.
 
         O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not.
         """
@@ -115,14 +120,16 @@ class MtcnnDetector:
         halves = np.broadcast_to(_VIEWS[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
         views = np.concatenate([centres - halves, centres + halves], axis=2).reshape(-1, 4)
         patches = _patches(pixels, views, 48)
-        answer = self.onet(np.concatenate([patches, patches[:, :, ::-1]]))
-        shape = (2, len(boxes), len(_VIEWS))
-        points = answer["landmarks"].reshape(2, -1, 10)
-        mirrored = points[1].reshape(-1, 2, 5)[:, :, _MIRRORED]
-        points[1] = np.stack([1 - mirrored[:, 0], mirrored[:, 1]], axis=1).reshape(-1, 10)
-        placed = _landmarks(np.concatenate([views, views]), points.reshape(-1, 10))
-        landmarks = placed.reshape(*shape, 5, 2).mean(axis=(0, 2), dtype=np.float32)
-        return answer["probability"].reshape(shape).mean(axis=(0, 2), dtype=np.float32), landmarks
+        turned = np.tile(_TURNED, len(boxes))
+        patches[turned] = patches[turned, :, ::-1]
+        answer = _in_steps(self.onet, patches)
+        points = answer["landmarks"].reshape(-1, 2, 5)
+        mirrored = points[turned][:, :, _MIRRORED]
+        mirrored[:, 0] = 1 - mirrored[:, 0]
+        points[turned] = mirrored
+        shape = (len(boxes), len(_VIEWS))
+        landmarks = _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32)
+        return answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32), landmarks
 
     def _propose(self, pixels: Pixels) -> Floats:
         """P-Net's square proposals over the whole pyramid, [N, 4]."""
@@ -153,17 +160,23 @@ class MtcnnDetector:
 def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float, Pixels]]:
     """Scales and area-averaged copies of the picture in which faces from `min_face` up fill P-Net's window in turn.
 
-    Ends before a side falls under the window. Small levels are averaged from a copy that was halved before, of at least
-    `_HEADROOM` pixels for one: fewer would blur the level, and P-Net loses large faces in it.
+    Ends before a side falls under the window. A level of half the scale of an earlier one is that one halved, which is the
+    same average for next to nothing: with a factor of the square root of a half all but the first two are. Other levels
+    are averaged from a copy that was halved before, of at least `_HEADROOM` pixels for one; fewer would blur them, and P-Net
+    would lose large faces there.
     """
     height, width = pixels.shape[:2]
     levels: list[tuple[float, Pixels]] = []
     scale, source, halved = CELL / min_face, pixels, 1.0
     while min(height, width) * scale >= CELL:
-        while scale * 2 * _HEADROOM <= halved and min(source.shape[:2]) >= 2 * CELL:
-            source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
-            halved /= 2
-        levels.append((scale, _resize(source, int(width * scale), int(height * scale))))
+        size = int(width * scale), int(height * scale)
+        double = next((level for other, level in levels if math.isclose(other, 2 * scale, rel_tol=1e-9)), None)
+        if double is None:
+            while scale * 2 * _HEADROOM <= halved and min(source.shape[:2]) >= 2 * CELL:
+                source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
+                halved /= 2
+            double = source
+        levels.append((scale, _resize(double, *size)))
         scale *= factor
     return levels
 
@@ -172,6 +185,14 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     if (height, width) == pixels.shape[:2]:
         return pixels
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _in_steps(network: Network, patches: Pixels) -> dict[str, Floats]:
+    """Outputs for any number of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that
+    it meets, and keeps what it prepared."""
+    count = len(patches)
+    padding = np.zeros((-count % BATCH_STEP, *patches.shape[1:]), np.uint8)
+    return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}
 
 
 def _patches(pixels: Pixels, boxes: Floats, side: int) -> Pixels:

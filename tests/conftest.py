@@ -1,0 +1,72 @@
+"""What several test modules share."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from service.model_store import ModelStore
+from service.runtime import Network, Precision, Runtime, loader
+from tests import tiny_model
+from tests.client import Client, serving
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder of public-domain photos."""
+    return ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def mtcnn_networks() -> Mapping[str, Network]:
+    """The three networks of MTCNN out of the model store, run by OpenVINO in float32, as the service runs them."""
+    return (
+        ModelStore(ROOT / "model_store")
+        .load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 2), kind="detector")
+        .networks
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with MTCNN and a small attribute model, `tiny/1`; not to be written to."""
+    pytest.importorskip("tensorflow")
+    store = tmp_path_factory.mktemp("store")
+    shutil.copytree(ROOT / "model_store/mtcnn", store / "mtcnn")
+    tiny_model.write(store / "tiny" / "1")
+    return store
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop that the service runs on."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """A client of an app of its own, round fakes, with the settings as they come."""
+    async with serving() as started:
+        yield started
+
+
+def encoded(pixels: npt.NDArray[np.uint8], form: str = "PNG", **options: object) -> bytes:
+    """Pixels as a file's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return buffer.getvalue()

@@ -1,0 +1,171 @@
+"""Small real parts for tests: a network of three lines, a detector that finds bright squares, an engine made of both."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service import metrics
+from service.batching import Batcher
+from service.detection import Face
+from service.engine import Engine
+from service.model_store import Manifest, Model
+from service.pipeline import Limits, Pipeline
+from service.settings import Settings
+from service.workers import Workers
+
+Pixels = npt.NDArray[np.uint8]
+Outputs = dict[str, npt.NDArray[np.float32]]
+
+TEMPLATE = ((0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.35, 0.7), (0.65, 0.7))
+CROP = 16
+
+
+class ColourNetwork:
+    """An attribute network whose answer is the crop's mean colour: age is red, gender green, race peaks by blue.
+
+    Every crop gets an answer of its own, so that answers that are swapped between requests, or colours that are swapped
+    within a crop, are seen at once.
+    """
+
+    precision = "f32"
+
+    def __init__(self, outputs: tuple[str, ...] = ("age", "age_distribution", "gender", "race")) -> None:
+        self.outputs = outputs
+        self.batches: list[int] = []
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        self.batches.append(len(batch))
+        mean = batch.astype(np.float32).mean(axis=(1, 2))
+        age = mean[:, 0] / 255 * 100
+        years = np.arange(101, dtype=np.float32)
+        spread = np.exp(-0.5 * np.square((years - age[:, None]) / 4))
+        race = np.exp(-0.5 * np.square(np.arange(5) - mean[:, 2:] / 255 * 4))
+        answers = {
+            "age": age,
+            "age_distribution": spread / spread.sum(axis=1, keepdims=True),
+            "gender": mean[:, 1] / 255,
+            "race": race / race.sum(axis=1, keepdims=True),
+        }
+        return {name: answers[name].astype(np.float32) for name in self.outputs}
+
+
+class GatedNetwork(ColourNetwork):
+    """A slow network: waits, in every call, until `gate` is set; `entered` tells that it waits.
+
+    As a context it is stuck inside and opens on leaving, so that a test that fails does not wait for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+
+    def __enter__(self) -> GatedNetwork:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.gate.set()
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        self.entered.set()
+        if not self.gate.wait(timeout=30):
+            raise TimeoutError("no test opened the gate")
+        return super().__call__(batch)
+
+
+class FailingNetwork(ColourNetwork):
+    """Fails on crops that are mostly red, by an error or by an answer that is not a number; answers the others."""
+
+    def __init__(self, how: Exception | None = None) -> None:
+        super().__init__()
+        self.how = how
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        answers = super().__call__(batch)
+        red = batch.astype(np.float32).mean(axis=(1, 2))[:, 0] > 200
+        if red.any():
+            if self.how is not None:
+                raise self.how
+            answers["age"][red] = np.nan
+        return answers
+
+
+class SquareDetector:
+    """Finds axis-aligned squares of one colour on black; each is a face, whose landmarks lie on `TEMPLATE`."""
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        import cv2
+
+        mask = (pixels.max(axis=2) > 40).astype(np.uint8)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        faces = []
+        for x, y, width, height, _ in stats[1:count]:
+            box = np.array([x, y, x + width, y + height], np.float32)
+            landmarks = np.array(TEMPLATE, np.float32) * [width, height] + [x, y]
+            faces.append(Face(box, landmarks.astype(np.float32), 0.99))
+        return faces
+
+
+def squares(*colours: tuple[int, int, int], side: int = 40, height: int = 80) -> Pixels:
+    """A black picture with a square of each colour, left to right, 20 pixels apart."""
+    picture = np.zeros((height, 20 + (side + 20) * len(colours), 3), np.uint8)
+    for index, colour in enumerate(colours):
+        x = 20 + index * (side + 20)
+        picture[20 : 20 + side, x : x + side] = colour
+    return picture
+
+
+def manifest(**changes: Any) -> Manifest:
+    """A manifest of an attribute model with everything."""
+    fields: dict[str, Any] = {
+        "name": "fake",
+        "version": 3,
+        "kind": "attributes",
+        "architecture": "mean colour",
+        "created": "2026-01-01",
+        "licence": "none",
+        "trained_on": ("nothing",),
+        "networks": {"faces": "."},
+        "input": {"size": CROP, "template": TEMPLATE},
+        "outputs": ("age", "age_distribution", "gender", "race"),
+        "calibration": {
+            "age_interval": {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000.0, "low": -1.3, "high": 1.3}]}
+        },
+        "tolerance": {"f32": {"age": 0.05, "other": 0.005}},
+        "files": {},
+    }
+    return Manifest.model_validate(fields | changes)
+
+
+def engine_factory(network: Any | None = None, detector: Any | None = None, **changes: Any) -> Callable[[Settings], Engine]:
+    """A function that `create_app` takes in place of `create_engine`: real queues, batcher and pipeline round fakes."""
+    faces = network or ColourNetwork()
+
+    def build(settings: Settings) -> Engine:
+        described = manifest(**changes)
+        batcher = Batcher(faces, settings.face_queue, metrics.BATCH_SIZE.observe)
+        workers = Workers(settings.workers or 2, settings.photo_queue)
+        limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
+        model = Model(described, {"faces": faces}, "0" * 64)
+        return Engine(
+            pipeline=Pipeline(detector or SquareDetector(), described, batcher, workers, limits),
+            batcher=batcher,
+            workers=workers,
+            model=model,
+            detector=model,
+            runtime="fake",
+            precision="f32",
+            attributes=settings.attributes,
+            max_faces=settings.max_faces,
+            min_confidence=settings.min_confidence,
+            max_batch_files=settings.max_batch_files,
+            photos_at_once=2,
+            deadline=settings.deadline_s,
+        )
+
+    return build

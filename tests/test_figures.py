@@ -1,0 +1,41 @@
+"""The figures that people read are those that were measured: README, card and manifest agree, and the promise is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.model_store import CARD, Manifest, ModelStore
+from training.card import PUBLISHED, card, group_table, headline_table
+
+
+@pytest.fixture(scope="module")
+def shipped(root: Path) -> Manifest:
+    """The newest manifest of the model that is served by default."""
+    return [one for one in ModelStore(root / "model_store").manifests() if one.name == "inceptionv3"][-1]
+
+
+def test_the_model_is_better_than_the_published_one(shipped: Manifest) -> None:
+    headline = shipped.quality["headline"]
+    assert shipped.quality["split"] == "test"
+    assert headline["count"] == 4682  # every labelled picture of UTKFace's fixed test split
+    assert headline["age_rmse"] < PUBLISHED["age_rmse"]
+    for name in ("gender_accuracy", "race_accuracy", "race_macro_f1"):
+        assert headline[name] > PUBLISHED[name]
+
+
+def test_the_readme_says_what_the_manifest_says(root: Path, shipped: Manifest) -> None:
+    readme = (root / "README.md").read_text()
+    assert headline_table(shipped.quality) in readme
+    assert group_table(shipped.quality) in readme
+
+
+def test_the_card_is_made_of_the_manifest(root: Path, shipped: Manifest) -> None:
+    assert (root / "model_store" / shipped.name / str(shipped.version) / CARD).read_text() == card(shipped)
+
+
+def test_the_model_fits_its_limit(root: Path, shipped: Manifest) -> None:
+    folder = root / "model_store" / shipped.name / str(shipped.version)
+    parts = [folder / name for name in shipped.files if name.endswith(".pb") or name.startswith("variables/")]
+    assert sum(part.stat().st_size for part in parts) <= 50_000_000

@@ -1,0 +1,77 @@
+"""Imports: their direction, and what serving must never bring in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+
+def python(root: Path, program: str) -> object:
+    """What a program prints as JSON, run in a process of its own, where nothing was imported before."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_imports_point_downwards_only(root: Path) -> None:
+    assert lint_imports(config_filename=str(root / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+SERVE = """
+import json, sys
+from pathlib import Path
+import service.cli
+from service.detection.mtcnn import MtcnnDetector
+from service.model_store import ModelStore
+from service.runtime import Precision, Runtime, loader
+import numpy as np
+
+load = loader(Runtime.AUTO, Precision.F32, 1)
+networks = ModelStore(Path("model_store")).load("mtcnn", None, load, kind="detector").networks
+MtcnnDetector(**networks).detect(np.zeros((64, 64, 3), np.uint8))
+print(json.dumps(sorted({name.split(".")[0] for name, module in sys.modules.items() if module is not None})))
+"""
+
+
+def test_serving_with_openvino_brings_in_no_tensorflow_and_no_telemetry(root: Path) -> None:
+    """Neither the reference runtime nor what makes the model store; and nothing that reports home."""
+    loaded = python(root, SERVE)
+    assert isinstance(loaded, list)
+    assert {"openvino", "service", "numpy"} <= set(loaded)
+    unwanted = {
+        "tensorflow",
+        "keras",
+        "mtcnn",
+        "openvino_telemetry",
+        "training",
+        "matplotlib",
+        "sklearn",
+        "scipy",
+        "h5py",
+        "torch",
+    }
+    assert not unwanted & set(loaded)
+
+
+EVERY_MODULE = """
+import os, json, pkgutil, importlib
+import cv2  # its own loader writes LD_LIBRARY_PATH, which nobody here can prevent
+before = dict(os.environ)
+import service
+names = [module.name for module in pkgutil.walk_packages(service.__path__, "service.")]
+for name in names:
+    if name != "service.runtime.tensorflow":
+        importlib.import_module(name)
+changed = sorted(name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name))
+print(json.dumps([len(names), changed]))
+"""
+
+
+def test_importing_the_service_changes_no_environment_variable(root: Path) -> None:
+    count, changed = python(root, EVERY_MODULE)  # type: ignore[misc]
+    assert count > 20
+    assert changed == []

@@ -1,0 +1,84 @@
+"""What the tests of training share: the tiny network by name, and a store that holds it, exported and calibrated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes import TEMPLATE
+from tests.training import made
+from training.data import Split
+
+
+@pytest.fixture(scope="session")
+def architecture() -> Iterator[str]:
+    """The tiny network among the ones that can be trained."""
+    from training.networks import ARCHITECTURES
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", made.tiny)
+        yield "tiny"
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small UTKFace: the astronaut in every split, two pictures of test without a face."""
+    train = [(name, made.face_picture()) for age in (20, 40) for name in made.names(Split.TRAIN, 1, age)]
+    validation = [
+        (name, made.face_picture(shift))
+        for shift, age in enumerate((25, 33, 41, 52))
+        for name in made.names(Split.VALIDATION, 1, age, gender=shift % 2, race=shift)
+    ]
+    test = [
+        (name, made.face_picture(shift))
+        for shift, age in enumerate((5, 35, 45, 60, 85))
+        for name in made.names(Split.TEST, 1, age, gender=shift % 2, race=shift)
+    ]
+    unseen = [(name, made.black()) for name in made.names(Split.TEST, 2, 70, gender=0, race=4)]
+    broken = [("39_1_20170116174525125.jpg.chip.jpg", made.face_picture())]
+    return made.folder_of(tmp_path_factory.mktemp("data") / "UTKFace", train + validation + test + unseen + broken)
+
+
+@pytest.fixture(scope="session")
+def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder as `train` leaves it, of a tiny network whose batch statistics are those of no other."""
+    import keras
+
+    from training.networks import build
+
+    folder = tmp_path_factory.mktemp("run")
+    recipe = made.recipe()
+    keras.utils.set_random_seed(3)
+    network = build(recipe.network)
+    random = np.random.default_rng(5)
+    for variable in network.variables:
+        if variable.name in ("moving_mean", "beta", "bias"):
+            variable.assign(random.normal(0, 0.3, variable.shape))
+        if variable.name in ("moving_variance", "gamma"):
+            variable.assign(random.uniform(0.3, 2, variable.shape))
+    network.save_weights(folder / "best.weights.h5")
+    (folder / "recipe.json").write_text(recipe.model_dump_json())
+    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with the detector and the tiny network, written by `export`, calibrated on `pictures`."""
+    from training.__main__ import _detector
+    from training.export import export
+    from training.recipe import Recipe
+
+    folder = tmp_path_factory.mktemp("store")
+    shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
+    recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
+    template = json.loads((run / "prepare.json").read_text())["template"]
+    export(
+        recipe, run / "best.weights.h5", template, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", pictures
+    )
+    return folder

@@ -1,0 +1,170 @@
+"""`python -m training`: help that explains, the four steps one after another, errors of one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.conftest import encoded
+from tests.training import made
+from training.__main__ import app
+from training.data import Split, load_prepared
+
+RECIPE = """
+name = "tiny"
+[network]
+architecture = "tiny"
+size = 32
+head_units = 4
+outputs = ["age"]
+[schedule]
+policy = "mixed_bfloat16"
+epochs = 1
+batch_size = 2
+learning_rate = 0.01
+"""
+
+
+def training(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def plain(text: str) -> str:
+    """Text without colours, frames and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", text).split())
+
+
+def assert_one_line(result: Result, *parts: str) -> None:
+    """The command failed with status 1 and one line that says why, behind the progress it had made."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    *progress, line = result.stderr.splitlines()
+    assert line.startswith("training: ")
+    assert all("━" in one for one in progress)
+    for part in parts:
+        assert part in line
+
+
+def test_module_explains_itself(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "training", "--help"], cwd=root, capture_output=True, text=True, timeout=60, check=True
+    )
+    text = plain(done.stdout)
+    assert "four steps" in text
+    for command in ("prepare", "train", "export", "evaluate", "mtcnn"):
+        assert command in text
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (
+            "prepare",
+            ("--data", "--prepared", "--size", "UTKFace's aligned set: its folder, or a tar file of it", "detector and crop"),
+        ),
+        (
+            "train",
+            ("--recipe", "--prepared", "--run", "--init", "imagenet", "random", "goes on where an interrupted run stopped"),
+        ),
+        ("export", ("--run", "--prepared", "--data", "--version", "float16", "versions never change")),
+        ("evaluate", ("--data", "--split", "--model", "--record", "service's own /predict", "for reports alone")),
+        ("mtcnn", ("--photo", "--store", "mtcnn package")),
+    ],
+)
+def test_every_command_explains_itself(command: str, says: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    result = training(command, "--help")
+    assert result.exit_code == 0
+    for part in says:
+        assert part in plain(result.stdout)
+
+
+@pytest.mark.usefixtures("architecture")
+def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -> None:
+    """The four steps, with a model of one output, in mixed precision."""
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    prepared, run, store, out = (tmp_path / name for name in ("prepared", "run", "store", "report"))
+    shutil.copytree(root / "model_store/mtcnn", store / "mtcnn")
+
+    result = training("prepare", "--data", pictures, "--prepared", prepared, "--size", 40, "--store", store)
+    assert result.exit_code == 0, result.stderr
+    assert len(load_prepared(prepared, Split.TRAIN)) == 2
+    assert '"test: no face": 2' in result.stdout
+
+    step = "train", "--recipe", tmp_path / "recipe.toml", "--prepared", prepared, "--run", run
+    result = training(*step, "--init", "random")
+    assert result.exit_code == 0, result.stderr
+    assert "best weights:" in result.stdout
+    assert keras.config.dtype_policy().name == "float32"  # what the recipe asks for ends with the run
+
+    result = training("export", "--run", run, "--prepared", prepared, "--store", store, "--version", 3, "--data", pictures)
+    assert result.exit_code == 0, result.stderr
+    assert "wrote tiny/3: age, age_distribution\n" in result.stdout
+    assert_one_line(training("export", "--run", run, "--prepared", prepared, "--store", store, "--version", 3), "tiny/3 exists")
+
+    result = training("evaluate", "--data", pictures, "--out", out, "--model", "tiny", "--store", store, "--record")
+    assert result.exit_code == 0, result.stderr
+    assert '"age_mae":' in result.stdout
+    manifest = json.loads((store / "tiny/3/model.json").read_text())
+    assert manifest["quality"]["headline"] == json.loads((out / "report.json").read_text())["headline"]
+    assert "gender_accuracy" not in manifest["quality"]["headline"]
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    assert_one_line(training("prepare", "--data", tmp_path / "nowhere", "--prepared", tmp_path / "out"), "nowhere")
+
+
+def test_data_that_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(b"PK\x03\x04")
+    assert_one_line(
+        training("prepare", "--data", tmp_path / "set.zip", "--prepared", tmp_path / "out"), "neither a folder nor a tar"
+    )
+    (tmp_path / "empty").mkdir()
+    assert_one_line(training("prepare", "--data", tmp_path / "empty", "--prepared", tmp_path / "out"), "no labelled picture")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("name = ", "Invalid value"),
+        (RECIPE.replace("epochs = 1", "epochs = 0"), "recipe: schedule.epochs: "),
+        (RECIPE + "speed = 3", "recipe: schedule.speed: Extra inputs"),
+        (RECIPE.replace('["age"]', '["height"]'), "recipe: network.outputs.0: "),
+        (RECIPE.replace('"tiny"', '"vgg"'), "no architecture 'vgg'"),
+    ],
+)
+def test_recipe_that_is_wrong(recipe: str, says: str, tmp_path: Path) -> None:
+    made.prepared(tmp_path / "prepared", train=4, validation=2)
+    (tmp_path / "recipe.toml").write_text(recipe)
+    step = "train", "--recipe", tmp_path / "recipe.toml", "--prepared", tmp_path / "prepared", "--run", tmp_path / "run"
+    assert_one_line(training(*step), says)
+
+
+def test_training_without_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    step = "train", "--recipe", tmp_path / "recipe.toml", "--run", tmp_path / "run", "--prepared"
+    assert_one_line(training(*step, tmp_path / "nothing"), "nothing/faces.npz")
+    made.prepared(tmp_path / "prepared", train=4, validation=2)
+    assert_one_line(training(*step, tmp_path / "prepared", "--init", "nowhere.h5"), "no initial weights at nowhere.h5")
+    assert_one_line(training("train", "--recipe", tmp_path / "nowhere.toml"), "nowhere.toml")
+
+
+def test_models_that_are_not_there(tmp_path: Path, root: Path) -> None:
+    files = [(made.names(split, 1)[0], encoded(made.square_picture(1, 1))) for split in (Split.TRAIN, Split.TEST)]
+    data = made.folder_of(tmp_path / "set", files)
+    assert_one_line(training("prepare", "--data", data, "--store", tmp_path / "store"), "mtcnn")
+    shutil.copytree(root / "model_store/mtcnn", tmp_path / "store/mtcnn")
+    assert_one_line(training("evaluate", "--data", data, "--model", "other", "--store", tmp_path / "store"), "no model 'other'")
+    assert_one_line(training("export", "--run", tmp_path / "run", "--version", 1), "recipe.json")
+
+
+def test_settings_that_are_wrong_are_named_as_settings(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACET_DEADLINE_S", "soon")
+    assert_one_line(training("evaluate", "--data", pictures), "settings: deadline_s: ")

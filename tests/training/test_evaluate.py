@@ -1,0 +1,161 @@
+"""A model to a report, by way of the service's own POST /predict."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.model_store import ModelStore
+from service.runtime import Precision, Runtime, loader
+from service.settings import Settings
+from tests.conftest import encoded
+from tests.training import made
+from training import evaluate as module
+from training.data import Label, Split
+from training.evaluate import Scored, ask, central, evaluate, mean_age_of_train, record_quality
+from training.plots import draw_all
+from training.scoring import Answers
+
+PLOTS = {"age_error.png", "confusion.png", "roc.png", "reliability.png"}
+
+
+@pytest.fixture(scope="module")
+def settings(store: Path) -> Settings:
+    return Settings(model_store=store, model="tiny", model_version=1, precision=Precision.F32)
+
+
+@pytest.fixture(scope="module")
+def out(settings: Settings, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    evaluate(settings, pictures, Split.TEST, mean_age_of_train(pictures), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(out: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return document
+
+
+def test_report_has_everything(report: dict[str, Any]) -> None:
+    assert set(report) == {
+        *("model", "split", "mean_age_of_train", "headline", "found_only", "groups", "confusion", "not_found"),
+        *("age_mae_by_age", "worst_ages"),
+    }
+    assert (report["model"], report["split"], report["mean_age_of_train"]) == ("tiny", "test", 30.0)
+    assert {"age_mae", "age_rmse", "gender_accuracy", "race_accuracy", "race_macro_f1", "interval_coverage"} <= set(
+        report["headline"]
+    )
+    assert set(report["groups"]) == {"gender", "race", "age"}
+    assert set(report["confusion"]) == {"gender", "race"}
+
+
+def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
+    assert (report["headline"]["count"], report["found_only"]["count"]) == (7, 5)
+    assert report["headline"]["found"] == pytest.approx(5 / 7)
+    assert sorted(report["not_found"]) == sorted(made.names(Split.TEST, 2, 70, gender=0, race=4))
+    assert report["groups"]["age"]["70-79"]["age_mae"] == pytest.approx(70 - 30)  # the mean age of train
+
+
+def test_headline_is_that_of_the_answers(report: dict[str, Any], settings: Settings, pictures: Path) -> None:
+    scored = ask(settings, pictures, Split.TEST)
+    ages = np.array([int(name.split("_")[0]) for name in scored.names])
+    errors = np.where(scored.answers.found, scored.answers.years, 30.0) - ages
+    assert report["headline"]["age_mae"] == pytest.approx(np.abs(errors).mean())
+    assert report["headline"]["age_rmse"] == pytest.approx(math.sqrt(np.square(errors).mean()))
+    right = [
+        found and (female > 0.5) == (name.split("_")[1] == "1")
+        for name, found, female in zip(scored.names, scored.answers.found, scored.answers.female, strict=True)
+    ]
+    assert report["headline"]["gender_accuracy"] == pytest.approx(np.mean(right))
+    assert scored.distributions[scored.answers.found].sum(axis=1) == pytest.approx(1, abs=1e-2)
+    assert np.isnan(scored.distributions[~scored.answers.found]).all()
+
+
+def test_plots_show_something(out: Path) -> None:
+    assert {path.name for path in out.glob("*.png")} == PLOTS
+    for name in PLOTS:
+        picture = np.asarray(Image.open(out / name).convert("RGB"))
+        assert min(picture.shape[:2]) > 500
+        assert (picture != 255).any(axis=2).mean() > 0.01
+
+
+def test_answers_are_put_under_their_names() -> None:
+    face = {
+        "age": {"years": 31.5, "low": 26, "high": 38},
+        "gender": {"probabilities": {"female": 0.9, "male": 0.1}},
+        "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
+    }
+    answers, distributions = module._arrays([Label(30, 1, 2), Label(8, 0, 4)], [face, None])
+    assert (answers.age.tolist(), answers.gender.tolist(), answers.race.tolist()) == ([30, 8], [1, 0], [2, 4])
+    assert answers.found.tolist() == [True, False]
+    assert (answers.years[0], answers.low[0], answers.high[0], answers.female[0]) == (31.5, 26, 38, 0.9)
+    assert answers.races[0].tolist() == [0.1, 0.2, 0.3, 0.15, 0.25]
+    assert np.isnan(answers.races[1]).all()
+    assert np.isnan(distributions).all()
+
+
+def test_the_central_face_counts() -> None:
+    def face(x: int, width: int) -> dict[str, Any]:
+        return {"box": {"x": x, "y": 80, "width": width, "height": 40}}
+
+    image = {"width": 200, "height": 200}
+    left, middle = face(0, 90), face(85, 40)
+    assert central({"image": image, "faces": [left, middle]}) is middle
+    assert central({"image": image, "faces": []}) is None
+
+
+def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
+    assert len(ask(settings, pictures, Split.TEST, limit=2).names) == 2
+
+
+def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
+    (name,) = made.names(Split.TEST, 1)
+    folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
+    with pytest.raises(ValueError, match=f"the service refuses {name}: 415"):
+        ask(settings, folder, Split.TEST)
+
+
+def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    folder = made.folder_of(tmp_path / "set", [(made.names(Split.VALIDATION, 1)[0], encoded(made.square_picture(1, 1)))])
+    with pytest.raises(ValueError, match="no labelled picture of the test split"):
+        ask(settings, folder, Split.TEST)
+    with pytest.raises(ValueError, match="no labelled picture of the train split"):
+        mean_age_of_train(folder)
+
+
+def test_mean_age_is_over_train_alone(pictures: Path) -> None:
+    assert mean_age_of_train(pictures) == 30  # of 20 and 40; the broken name and the other splits do not count
+
+
+def test_figures_go_into_the_manifest_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
+    record_quality(store, "tiny", None, report)
+    manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
+    assert manifest.quality["headline"] == report["headline"]
+    assert set(manifest.quality) == {"split", "mean_age_of_train", "headline", "found_only", "groups"}
+    json.dumps(manifest.quality, allow_nan=False)
+
+
+@pytest.mark.parametrize("said", [("years",), ("female",), ("races",), ()])
+def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    values = {name: np.full((20, 5) if name == "races" else 20, np.nan) for name in ("years", "low", "high", "female", "races")}
+    values |= {name: random.uniform(0.1, 1, values[name].shape) for name in said}
+    answers = Answers(
+        age=random.integers(0, 90, 20).astype(np.float64),
+        gender=np.arange(20) % 2,
+        race=np.arange(20) % 5,
+        found=np.full(20, bool(said)),
+        **values,
+    )
+    scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan))
+    json.dumps(module.report(scored, 30.0, "fewer", Split.TEST), allow_nan=False)
+    draw_all(answers, tmp_path)
+    expected = {("years",): {"age_error.png"}, ("female",): PLOTS - {"age_error.png"}, ("races",): PLOTS - {"age_error.png"}}
+    assert {path.name for path in tmp_path.iterdir()} == expected.get(said, set())

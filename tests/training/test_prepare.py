@@ -1,0 +1,148 @@
+"""Pictures to crops: the template of train, the service's own crops, and what is left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.crop import align
+from service.detection import Face
+from service.pipeline import Options
+from service.settings import Settings
+from tests.conftest import encoded
+from tests.fakes import TEMPLATE, SquareDetector, engine_factory
+from tests.training import made
+from training.data import Split, load_prepared
+from training.prepare import measure_template, nearest_to_centre, prepare
+
+PLACES = ((20, 30), (28, 30), (24, 36))
+"""Upper left corners of the squares of train, 40 pixels wide, in pictures of 96."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    train, validation = made.names(Split.TRAIN, 8), made.names(Split.VALIDATION, 2)
+    files = [(name, encoded(made.square_picture(x, y))) for name, (x, y) in zip(train, PLACES, strict=False)]
+    two = made.square_picture(4, 4, (250, 60, 60), width=20)
+    two[35:65, 30:60] = 60, 60, 250  # nearer to the centre, at 45, 50
+    files += [(validation[0], encoded(two)), (validation[1], encoded(made.square_picture(50, 50)))]
+    whole = encoded(made.square_picture(20, 30), "JPEG")
+    files += [
+        ("39_1_20170116174525125.jpg.chip.jpg", whole),
+        (train[3], encoded(made.square_picture(0, 0, (0, 0, 0)))),
+        (train[4], whole[: len(whole) // 2]),
+        (train[5], b"<svg></svg>"),
+        (made.names(Split.TEST, 1)[0], encoded(made.square_picture(0, 0, (0, 0, 0)))),
+    ]
+    return made.folder_of(tmp_path_factory.mktemp("prepare") / "UTKFace", files)
+
+
+@pytest.fixture(scope="module")
+def out(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    report = prepare(source, folder, SquareDetector(), size=48, side=1280, workers=2)
+    assert report == json.loads((folder / "prepare.json").read_text())
+    return folder
+
+
+def test_template_is_the_mean_of_the_landmarks_of_train_alone(out: Path) -> None:
+    template = json.loads((out / "prepare.json").read_text())["template"]
+    expected = (np.array(TEMPLATE) * 40 + np.mean(PLACES, axis=0)) / 96
+    np.testing.assert_allclose(template, expected, atol=1e-5)
+
+
+def test_template_by_hand() -> None:
+    landmarks = np.array(
+        [[[10, 20], [30, 20], [20, 30], [12, 40], [28, 40]], [[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]]]
+    )
+    template = measure_template(landmarks.astype(np.float32), extent=50)
+    np.testing.assert_allclose(template, [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.34, 0.8], [0.66, 0.8]], atol=1e-6)
+
+
+async def test_crops_are_those_that_the_service_cuts(source: Path, out: Path) -> None:
+    described = json.loads((out / "prepare.json").read_text())
+    engine = engine_factory(input={"size": described["size"], "template": described["template"]})(Settings())
+    options = Options(attributes=("age",), max_faces=10, min_confidence=0.9)
+    for split in (Split.TRAIN, Split.VALIDATION):
+        prepared = load_prepared(out, split)
+        assert len(prepared) > 0
+        for name, crop in zip(prepared.names, prepared.crops, strict=True):
+            seen = engine.pipeline._look((source / str(name)).read_bytes(), options, 0.0)
+            assert any(np.array_equal(crop, own) for own in seen.crops), name
+    await engine.close()
+
+
+def test_crop_is_cut_by_the_template_that_is_written(source: Path, out: Path) -> None:
+    template = np.array(json.loads((out / "prepare.json").read_text())["template"], np.float32)
+    prepared = load_prepared(out, Split.TRAIN)
+    row = prepared.names.tolist().index(made.names(Split.TRAIN, 1)[0])
+    landmarks = np.array(TEMPLATE, np.float32) * 40 + np.array(PLACES[0], np.float32)
+    expected = align(made.square_picture(*PLACES[0]), landmarks.astype(np.float32), template, 48)
+    np.testing.assert_array_equal(prepared.crops[row], expected)
+
+
+def test_the_face_nearest_to_the_centre_is_taken(out: Path) -> None:
+    prepared = load_prepared(out, Split.VALIDATION)
+    row = prepared.names.tolist().index(made.names(Split.VALIDATION, 1)[0])
+    red, _, blue = prepared.crops[row][24, 24]
+    assert blue > 200 > red
+
+
+def test_nearest_is_by_the_centre_of_the_box() -> None:
+    def face(*box: float) -> Face:
+        return Face(np.array(box, np.float32), np.zeros((5, 2), np.float32), 1.0)
+
+    wide, near = face(0, 0, 60, 60), face(45, 45, 65, 65)
+    assert nearest_to_centre([wide, near], 100, 100) is near
+    assert nearest_to_centre([near, wide], 60, 60) is wide
+    assert nearest_to_centre([], 100, 100) is None
+
+
+def test_what_is_left_out_is_counted_by_split_and_reason(out: Path) -> None:
+    report = json.loads((out / "prepare.json").read_text())
+    assert report["pictures"] == {"train": 7, "validation": 2, "test": 1}  # the one without a label falls into train
+    assert report["faces"] == {"train": 3, "validation": 2}
+    assert report["dropped"] == {
+        "train: label incomplete": 1,
+        "train: no face": 1,
+        "train: corrupt_image": 1,
+        "train: unsupported_format": 1,
+        "test: no face": 1,
+    }
+    assert len(report["dropped_names"]) == 5
+    assert report["source"] == "UTKFace"
+
+
+def test_labels_are_those_of_the_names(out: Path) -> None:
+    prepared = load_prepared(out, Split.TRAIN)
+    assert prepared.age.tolist() == [30, 30, 30]
+    assert prepared.gender.tolist() == [1, 1, 1]
+    assert prepared.race.tolist() == [2, 2, 2]
+
+
+def test_faces_that_the_service_would_not_answer_are_not_trained_on(source: Path, tmp_path: Path) -> None:
+    class Unsure(SquareDetector):
+        def detect(self, pixels: made.Pixels) -> list[Face]:
+            return [Face(face.box, face.landmarks, 0.7) for face in super().detect(pixels)]
+
+    with pytest.raises(ValueError, match="no labelled picture with a face in the training split"):
+        prepare(source, tmp_path / "out", Unsure(), size=48, side=1280, workers=1)
+
+
+def test_pictures_of_several_sizes_are_refused(tmp_path: Path) -> None:
+    files = zip(made.names(Split.TRAIN, 2), (96, 120), strict=True)
+    folder = made.folder_of(tmp_path / "set", [(name, encoded(made.square_picture(20, 30, side=side))) for name, side in files])
+    with pytest.raises(ValueError, match="square pictures of one size"):
+        prepare(folder, tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
+
+
+def test_limit_and_tar(source: Path, out: Path, tmp_path: Path) -> None:
+    packed = made.tar_of(tmp_path / "UTKFace.tar", source)
+    prepare(packed, tmp_path / "all", SquareDetector(), size=48, side=1280, workers=2)
+    one, other = load_prepared(out, Split.TRAIN), load_prepared(tmp_path / "all", Split.TRAIN)
+    assert dict(zip(one.names, one.crops.tolist(), strict=True)) == dict(zip(other.names, other.crops.tolist(), strict=True))
+    few = prepare(source, tmp_path / "few", SquareDetector(), size=48, side=1280, workers=2, limit=2)
+    assert sum(few["pictures"].values()) == 2  # type: ignore[attr-defined]

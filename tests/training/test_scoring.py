@@ -1,0 +1,137 @@
+"""Figures against worked examples: the headline rules, calibration error, confusion, groups."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.scoring import Answers, by_group, confusion, expected_calibration_error, figures, mae_by_age
+
+NAN = math.nan
+
+
+def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", "interval", "gender", "race")) -> Answers:
+    """Rows of age, gender, race and the answer: None, or years, low, high, probability of female, and race by number."""
+
+    def races(answer: Any) -> list[float]:
+        return [NAN] * 5 if answer is None or "race" not in said else (np.eye(5) * 0.75 + 0.05)[answer[4]].tolist()
+
+    def column(place: int, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([NAN if row[3] is None or name not in said else row[3][place] for row in rows], np.float64)
+
+    return Answers(
+        age=np.array([row[0] for row in rows], np.float64),
+        gender=np.array([row[1] for row in rows], np.int64),
+        race=np.array([row[2] for row in rows], np.int64),
+        found=np.array([row[3] is not None for row in rows], np.bool_),
+        years=column(0, "age"),
+        low=column(1, "interval"),
+        high=column(2, "interval"),
+        female=column(3, "gender"),
+        races=np.array([races(row[3]) for row in rows], np.float64).reshape(-1, 5),
+    )
+
+
+FOUR = answers(
+    (30, 1, 0, (33.0, 30, 36, 0.9, 0)),  # error 3, on the lower bound; a woman, right; white, right
+    (40, 0, 1, (36.0, 30, 40, 0.2, 2)),  # error -4, on the upper bound; a man, right; black taken for asian
+    (60, 0, 1, (54.0, 50, 59, 0.7, 1)),  # error -6, outside; a man taken for a woman; black, right
+    (20, 1, 4, None),  # not found; the mean age of 32 is 12 off
+)
+
+
+def test_headline_counts_a_face_that_is_not_found_as_wrong() -> None:
+    given = figures(FOUR, mean_age=32)
+    assert given["count"] == 4
+    assert given["found"] == 0.75
+    assert given["age_mae"] == pytest.approx((3 + 4 + 6 + 12) / 4)
+    assert given["age_rmse"] == pytest.approx(math.sqrt((9 + 16 + 36 + 144) / 4))
+    assert given["age_bias"] == pytest.approx((3 - 4 - 6 + 12) / 4)
+    assert given["age_within_5"] == 0.5
+    assert given["interval_coverage"] == 0.5
+    assert given["gender_accuracy"] == 0.5
+    assert given["race_accuracy"] == 0.5
+    # Women: one of two is found, and of the two answers one is right. Men: one of two; two answers, of which one was no face.
+    assert given["gender"]["female"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert given["gender"]["male"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    # White: 1. Black: precision 1, recall 1/2, so 2/3. Other: nothing found. Asian and indian have no picture.
+    assert given["race_macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_width_auc_and_calibration_are_over_faces_that_were_found() -> None:
+    given = figures(FOUR, mean_age=32)
+    assert given["interval_width"] == pytest.approx((6 + 10 + 9) / 3)
+    assert given["gender_auc"] == 1.0  # 0.9 of the woman above 0.2 and 0.7 of the men
+    # Each face is a bin of its own: |0.9 - 1|, |0.8 - 1| and |0.7 - 0|.
+    assert given["gender_ece"] == pytest.approx((0.1 + 0.2 + 0.7) / 3)
+    assert given["race_ece"] == pytest.approx((0.2 + 0.8 + 0.2) / 3)
+
+
+def test_over_found_faces_only() -> None:
+    given = figures(FOUR.where(FOUR.found), mean_age=32)
+    assert given["age_mae"] == pytest.approx(13 / 3)
+    assert given["race_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_calibration_error_by_hand() -> None:
+    right = np.array([True, False, True, True])
+    assert expected_calibration_error(np.array([0.6, 0.6, 0.9, 0.9]), right, bins=2) == pytest.approx(0.1)
+    # Bins of two and one: |0.6 - 1| weighs twice as much as |0.9 - 0|.
+    assert expected_calibration_error(np.array([0.9, 0.5, 0.7]), right[[1, 0, 2]], bins=2) == pytest.approx((0.8 + 0.9) / 3)
+    assert expected_calibration_error(np.zeros(0), right[:0]) is None
+
+
+def test_perfect_calibration_has_no_error() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 50_000)
+    right = random.uniform(size=50_000) < confidence
+    assert expected_calibration_error(confidence, right) < 0.01
+    assert expected_calibration_error(confidence**2, right) > 0.1
+
+
+def test_rows_of_a_confusion_matrix_are_labels() -> None:
+    matrices = confusion(FOUR)
+    assert matrices["gender"].tolist() == [[1, 1], [0, 1]]  # of two men, one was taken for a woman
+    assert matrices["race"][1].tolist() == [0, 1, 1, 0, 0]  # of two black people, one was taken for asian
+    assert matrices["race"].sum() == 3
+
+
+def test_groups_are_by_label_and_bounds_belong_to_a_band() -> None:
+    ages = (0, 9, 10, 79, 80, 116)
+    given = by_group(answers(*((age, 0, 3, (age, age, age, 0.1, 3)) for age in ages)), mean_age=30)
+    assert {name: group["count"] for name, group in given["age"].items()} == {"0-9": 2, "10-19": 1, "70-79": 1, "80+": 2}
+    assert set(given["gender"]) == {"male"}
+    assert set(given["race"]) == {"indian"}
+    whole = by_group(FOUR, mean_age=32)
+    assert whole["race"]["black"]["race_accuracy"] == 0.5
+    assert whole["gender"]["female"]["age_mae"] == pytest.approx((3 + 12) / 2)
+    assert whole["race"]["other"]["race_accuracy"] == 0
+
+
+def test_error_by_year_of_true_age() -> None:
+    rows = [(30, 0, 0, (33.0, 0, 0, 0.1, 0)), (30, 0, 0, (29.0, 0, 0, 0.1, 0)), (50, 0, 0, None)]
+    assert mae_by_age(answers(*rows)) == {30: (2.0, 2)}
+
+
+def test_nothing_found_is_all_wrong_and_has_no_nan() -> None:
+    given = figures(answers((30, 1, 0, None), (34, 0, 1, None)), mean_age=32)
+    assert (given["age_mae"], given["gender_accuracy"], given["race_accuracy"], given["interval_coverage"]) == (2, 0, 0, 0)
+    assert (given["interval_width"], given["gender_auc"], given["gender_ece"], given["race_ece"]) == (None,) * 4
+    json.dumps(given, allow_nan=False)
+    assert figures(answers(), mean_age=32) == {"count": 0}
+
+
+def test_figures_of_what_a_model_does_not_say_are_absent() -> None:
+    rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
+    only_age = answers(*rows, said=("age",))
+    given = figures(only_age, mean_age=32)
+    assert given["age_mae"] == pytest.approx((3 + 12) / 2)
+    assert not [name for name in given if name.startswith(("gender", "race", "interval"))]
+    groups = by_group(only_age, mean_age=32)
+    assert set(groups["race"]["other"]) == set(given)
+    assert confusion(only_age) == {}
+    assert "age_mae" not in figures(answers(*rows, said=("gender",)), mean_age=32)
