@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -98,6 +99,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _few_arenas() -> None:
+    """Let all threads share two of glibc's arenas: with one a thread, what one frees no other can use.
+
+    Over photos of 50 sizes, four at a time, the process came to 664 MB instead of 686. Other C libraries have no such call.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -108,6 +118,7 @@ def serve(
         given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _few_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         config = uvicorn.Config(
             create_app(settings, lambda _: built),
@@ -217,19 +228,11 @@ def models() -> None:
     """List the models in the store."""
     with _one_line():
         settings = Settings()
-        table = Table()
-        for column in ("model", "version", "kind", "outputs", "trained on", "licence"):
-            table.add_column(column, overflow="fold")
+        console = Console(highlight=False)
         for manifest in ModelStore(settings.model_store).manifests():
-            table.add_row(
-                manifest.name,
-                str(manifest.version),
-                manifest.kind,
-                ", ".join(manifest.outputs),
-                ", ".join(manifest.trained_on),
-                manifest.licence,
-            )
-        Console(highlight=False).print(table)
+            says = f": {', '.join(manifest.outputs)}" if manifest.outputs else ""
+            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}", style="bold", markup=False)
+            console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 
 
 @app.command()

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
+from service.attributes import Label
 from service.pipeline import Analysis, Person
 
 COLOURS = ("#e8590c", "#1971c2", "#2f9e44", "#9c36b5", "#e03131", "#0c8599")
+SURE = 0.8
+"""Probability from which a label is drawn without it."""
 
 
 def caption(person: Person) -> str:
-    """One line for one face: `woman, 34 (29-40), white`."""
+    """One line for one face: `female, 34 (29-40), white 58%`; a label that is sure goes without its probability."""
     attributes, words = person.attributes, []
     if attributes.gender is not None:
-        words.append(attributes.gender.label)
+        words.append(_said(attributes.gender))
     if attributes.age is not None:
         age = attributes.age
         words.append(f"{age.years:.0f}" + (f" ({age.low}-{age.high})" if age.low is not None else ""))
     if attributes.race is not None:
-        words.append(attributes.race.label)
+        words.append(_said(attributes.race))
     return ", ".join(words) or "face"
+
+
+def _said(label: Label) -> str:
+    return label.label if label.confidence >= SURE else f"{label.label} {label.confidence:.0%}"
 
 
 def draw(photo: Image.Image, analysis: Analysis) -> Image.Image:
     """The upright photo (RGB, of any size) with every face marked; lines and letters grow with the photo."""
     canvas = photo.convert("RGB")
     pen = ImageDraw.Draw(canvas)
-    unit = max(canvas.size) / 640
+    unit = max(canvas.size) / 900
     scale = canvas.width / analysis.width
     font = ImageFont.load_default(size=max(11, round(13 * unit)))
     for index, person in enumerate(analysis.people):

@@ -33,6 +33,7 @@ class Reader:
     """A network that reads the numbers off its crops; `gate`, where closed, holds it up."""
 
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    read: list[list[int]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
@@ -44,6 +45,7 @@ class Reader:
         assert self.gate.wait(timeout=30)
         corner = batch[:, 0, 0].astype(np.float32)
         number = corner @ np.float32([65536, 256, 1])
+        self.read.append([int(value) for value in number])
         return {"number": number, "twice": np.stack([number, 2 * number], axis=1)}
 
 
@@ -127,6 +129,19 @@ async def test_what_gathers_while_a_batch_runs_is_the_next_batch() -> None:
     assert [shape[0] for shape in reader.shapes] == [1, 16]
     assert batcher.waiting == 0
     assert batcher.busy_for() == 0
+    await batcher.close()
+
+
+async def test_the_oldest_go_first() -> None:
+    reader = Reader()
+    batcher = Batcher(reader, 100)
+    callers = [asyncio.create_task(batcher.submit([crop(0)], LATER))]
+    await until(reader.entered.is_set)
+    callers += [asyncio.create_task(batcher.submit([crop(n)], LATER)) for n in range(1, 41)]
+    await until(lambda: batcher.waiting == 40)
+    reader.gate.set()
+    assert [numbers(await caller) for caller in callers] == [[n] for n in range(41)]
+    assert reader.read == [[0], list(range(1, 33)), list(range(33, 41))]
     await batcher.close()
 
 

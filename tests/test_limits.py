@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from tests.client import CANARY, Client, assert_problem, serving
+from tests.client import CANARY, Client, assert_problem, serving, until
 from tests.conftest import encoded
 from tests.fakes import squares
 
@@ -314,8 +314,7 @@ async def test_all_requests_together_may_hold_so_many_bytes_and_give_them_back()
     async with serving(max_body_mib=1, max_batch_mib=1, max_bodies_mib=1) as client:
         slow = Stream(bytes(2**18), 4, 0.25)
         first = asyncio.create_task(client.post("/predict", content=slow))
-        while slow.taken < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: slow.taken >= 3)
         refused = await client.post("/predict", content=bytes(2**19))
         assert_problem(refused, 503, "queue_full")
         assert int(refused.headers["Retry-After"]) >= 1

@@ -181,18 +181,28 @@ def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | No
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
     with dtype_policy(recipe.schedule.policy):
+        data = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION)
         network = build(recipe.network, init)
         if start is not None:
             network.load_weights(start)
-        _fit(recipe, network, prepared, out / "logs", best, history, state)
+        _fit(recipe, network, *data, out / "logs", best, history, state)
     state.unlink()
     return best
 
 
-def _fit(recipe: Recipe, network: keras.Model, prepared: Path, logs: Path, best: Path, history: Path, state: Path) -> None:
+def _fit(
+    recipe: Recipe,
+    network: keras.Model,
+    train_data: Prepared,
+    validation_data: Prepared,
+    logs: Path,
+    best: Path,
+    history: Path,
+    state: Path,
+) -> None:
     outputs, size, batch = recipe.network.outputs, recipe.network.size, recipe.schedule.batch_size
-    training = Batches(load_prepared(prepared, Split.TRAIN), outputs, size, batch, recipe.augment, recipe.schedule.seed)
-    validation = Batches(load_prepared(prepared, Split.VALIDATION), outputs, size, batch)
+    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed)
+    validation = Batches(validation_data, outputs, size, batch)
     losses, weights, metrics = losses_and_metrics(recipe.loss, outputs)
     network.compile(_optimizer(recipe, len(training)), losses, loss_weights=weights, metrics=metrics)
     network.optimizer.build(network.trainable_variables)

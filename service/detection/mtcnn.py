@@ -100,7 +100,7 @@ class MtcnnDetector:
             return []
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
         if limits.confirmation is not None:
-            scores, points = self._confirm(pixels, boxes)
+            scores, points, boxes = self._confirm(pixels, boxes)
         floor = limits.confirmation or 0.0
         return [
             Face(box, landmarks, float(score))
@@ -108,8 +108,8 @@ class MtcnnDetector:
             if score >= floor
         ]
 
-    def _confirm(self, pixels: Pixels, boxes: Floats) -> tuple[Floats, Floats]:
-        """Mean confidence [N] and mean landmarks [N, 5, 2] over `_VIEWS` of each box, half of them mirrored.
+    def _confirm(self, pixels: Pixels, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+        """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
 
         O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not.
         """
@@ -127,9 +127,14 @@ class MtcnnDetector:
         mirrored = points[turned][:, :, _MIRRORED]
         mirrored[:, 0] = 1 - mirrored[:, 0]
         points[turned] = mirrored
+        offsets = answer["offsets"].copy()
+        offsets[turned] = offsets[turned][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
         shape = (len(boxes), len(_VIEWS))
-        landmarks = _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32)
-        return answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32), landmarks
+        return (
+            answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32),
+            _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32),
+            _regress(views, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32),
+        )
 
     def _propose(self, pixels: Pixels) -> Floats:
         """P-Net's square proposals over the whole pyramid, [N, 4]."""

@@ -16,7 +16,7 @@ import openvino as ov  # noqa: E402
 from service.errors import ModelIncompatible  # noqa: E402
 from service.runtime import Loader, Network, Precision  # noqa: E402
 
-ANY_SIZE_CACHE: Final = 256
+ANY_SIZE_CACHE: Final = 64
 """Compiled primitives that are kept of a network that takes any picture size. By default 5,000 are: with every new size
 P-Net grew by 0.6 MB, to 650 MB after 800 of them; with these it stays at 200 MB, and takes as long."""
 

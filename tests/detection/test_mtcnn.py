@@ -106,7 +106,7 @@ def test_the_service_finds_the_packages_faces_at_its_own_settings(
     assert len(ours) == len(theirs) == count
     for face in theirs:
         other = max(ours, key=lambda one: overlap(one.box, face.box))
-        assert overlap(other.box, face.box) >= 0.75
+        assert overlap(other.box, face.box) >= 0.85
         distance = np.hypot(*(other.landmarks - face.landmarks).T).max()
         assert distance < 0.05 * (face.box[3] - face.box[1])
 
@@ -169,6 +169,10 @@ def test_every_level_goes_through_the_proposal_network(
     sides = [int(512 * scale) for scale in closed_form(512, 512, MIN_FACE_PX, cascade.scale_factor)]
     assert SCALE_FACTOR <= cascade.scale_factor < 0.8, "fewer levels lose faces"
     assert [batch.shape for batch in recording.fed] == [(1, side, side, 3) for side in sides]
+    colour = photos["astronaut"].mean(axis=(0, 1))
+    assert abs(colour[0] - colour[2]) > 10
+    for batch in recording.fed:
+        assert np.abs(batch.mean(axis=(0, 1, 2)) - colour).max() < 3, "in RGB"
 
 
 @pytest.mark.parametrize("size", [24, 27, 31, 36, 42, 48, 56, 65, 75, 88, 102, 118, 137, 158, 183, 213, 280, 370, 480, 600])
@@ -235,7 +239,8 @@ def test_a_proposal_becomes_a_face_at_its_place(row: int, column: int, threshold
     (face,) = cascade.detect(picture)
     # The window's first and last pixel, as the package counts them, at a level of half the size.
     expected = 2 * np.array([2 * column + 1, 2 * row + 1, 2 * column + 12, 2 * row + 12])
-    assert face.box == pytest.approx(expected)
+    # The mean over the views of a network that moves none of them: one of six is larger by an eighth.
+    assert np.abs(face.box - expected).max() < (1e-3 if thresholds is PACKAGE_THRESHOLDS else 0.5)
     assert face.confidence == pytest.approx(0.97)
     fractions = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
     assert np.abs(face.landmarks - (fractions * 23 + expected[:2] - 1)).max() < 0.8

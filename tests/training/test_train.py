@@ -238,6 +238,17 @@ def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepar
     assert (whole.out / "best.weights.h5").stat().st_mtime_ns == before
 
 
+def test_a_run_goes_on_from_a_whole_network(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    """With next to no learning rate, what comes out is what went in, heads included; without `start` it is not."""
+    still = made.recipe(network={"outputs": ["age", "gender"]}, schedule={"learning_rate": 1e-12, "epochs": 1})
+    for start, same in ((whole.out / "best.weights.h5", True), (None, False)):
+        run = Watched(tmp_path / str(same))
+        train(still, prepared, run.out, "random", start)
+        trained = run.best(still).trainable_variables
+        kept = [np.allclose(a, b, atol=1e-5) for a, b in zip(trained, whole.best(RECIPE).trainable_variables, strict=True)]
+        assert all(kept) is same
+
+
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(whole: Watched, prepared: Path, tmp_path: Path) -> None:
     """Stopped within the second epoch, then after the last was logged and before its state was written.
 
