@@ -12,7 +12,7 @@ import numpy.typing as npt
 LANDMARKS: Final = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """The five landmarks in order; left and right are the viewer's."""
 
-MIN_CONFIDENCE: Final = 0.87
+MIN_CONFIDENCE: Final = 0.75
 """Confidence from which a face is answered, and trained on, unless somebody asks for another."""
 MIN_FACE_PX: Final = 24.0
 """Side of the smallest face that is looked for, in pixels of the picture that is searched."""

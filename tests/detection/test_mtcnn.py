@@ -85,8 +85,9 @@ def test_our_faces_are_the_packages_at_its_own_settings(
     its 0.795 of a lapel pin in obama.jpg is our 0.806, on the two sides of its threshold of 0.8."""
     cascade = MtcnnDetector(**mtcnn_networks, min_face=20, scale_factor=0.709, thresholds=PACKAGE_THRESHOLDS)
     ours, theirs = cascade.detect(photos[name]), package_faces[name]
-    clear = [face for face in theirs if face.confidence > PACKAGE_THRESHOLDS.output + 0.02]
-    assert len(clear) == len(sure(ours)) == count
+    certain = PACKAGE_THRESHOLDS.output + 0.02
+    clear = [face for face in theirs if face.confidence > certain]
+    assert len(clear) == len([face for face in ours if face.confidence > certain]) == count
     assert len(ours) <= len(theirs)
     for face in ours:
         assert max(overlap(face.box, other.box) for other in theirs) >= 0.9, "a face that the package does not see"
@@ -102,7 +103,8 @@ def test_our_faces_are_the_packages_at_its_own_settings(
 def test_the_service_finds_the_packages_faces_at_its_own_settings(
     detector: MtcnnDetector, photos: dict[str, Pixels], package_faces: dict[str, list[Face]], name: str, count: int
 ) -> None:
-    ours, theirs = sure(locate(photos[name], detector, 1280)), sure(package_faces[name])
+    ours = sure(locate(photos[name], detector, 1280))
+    theirs = [face for face in package_faces[name] if face.confidence > PACKAGE_THRESHOLDS.output + 0.02]
     assert len(ours) == len(theirs) == count
     for face in theirs:
         other = max(ours, key=lambda one: overlap(one.box, face.box))
@@ -241,7 +243,8 @@ def test_a_proposal_becomes_a_face_at_its_place(row: int, column: int, threshold
     expected = 2 * np.array([2 * column + 1, 2 * row + 1, 2 * column + 12, 2 * row + 12])
     # The mean over the views of a network that moves none of them: one of six is larger by an eighth.
     assert np.abs(face.box - expected).max() < (1e-3 if thresholds is PACKAGE_THRESHOLDS else 0.5)
-    assert face.confidence == pytest.approx(0.97)
+    # O-Net says 0.97; of a face this small the service doubts twice as much.
+    assert face.confidence == pytest.approx(0.97 if thresholds is PACKAGE_THRESHOLDS else 0.94)
     fractions = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
     assert np.abs(face.landmarks - (fractions * 23 + expected[:2] - 1)).max() < 0.8
     assert (script.patches[24][0][0] == script.colour).all(), "R-Net sees the picture, in RGB"
