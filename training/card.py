@@ -97,8 +97,8 @@ the law forbids sorting people by these attributes.
 ## Limits
 
 It saw tightly cropped portraits from the web, mostly of adults between 20 and 40, mostly labelled white. The table says where
-it errs more: read the row of the group before the headline. `other` is a label of what is left, and the least sure. Profiles
-beyond about 45 degrees are often not found; make-up, masks, heavy filters and faces under 40 pixels cost accuracy.
+it errs more: read the row of the group before the headline. `other` is a label of what is left, and the least sure. What
+profiles, masks, make-up, heavy filters and small or blurred faces cost has not been measured.
 """
 
 
