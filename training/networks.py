@@ -38,7 +38,7 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
     """Keras's batch normalisation by TensorFlow's one fused operation, in and out of training.
 
     Keras composes it of elementary operations, which on a CPU costs a fifth of InceptionV3's training step, and in bfloat16
-    it rounds the batch's mean and variance to 8 bits, after which training diverges. The fused operation keeps both in
+    it rounds the batch's mean and variance to 8 bits, and training was seen to diverge. The fused operation keeps both in
     float32 at any precision of its input. Channels last only; other backends keep Keras's own.
     """
 
