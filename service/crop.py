@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import cv2
 import numpy as np
@@ -10,6 +11,9 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
+
+_UNREDUCED: Final = 0.99
+"""Scale above which interpolation alone loses nothing that can be seen."""
 
 
 def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
@@ -34,13 +38,23 @@ def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pix
 
     `pixels` is uint8 RGB [H, W, 3]; `landmarks` [5, 2] in its pixels (x, y), left eye, right eye, nose, left and right
     mouth corner as the viewer sees them; `template` [5, 2] in fractions of the crop. Pixels outside the photo repeat its
-    edge. A face larger than the crop is first reduced by area averaging, so that it does not alias.
+    edge. A face larger than the crop is reduced by area averaging, so that it does not alias: by a whole factor before the
+    warp, and what is left, less than two, by a warp to twice the crop's size.
     """
     matrix = similarity(landmarks, template * np.float32(size))
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     factor = int(1 / scale)
     if factor > 1:
         pixels, matrix = _reduced(pixels, matrix, size, factor)
+    if math.hypot(matrix[0, 0], matrix[1, 0]) > _UNREDUCED:
+        return _warped(pixels, matrix, size)
+    twice = 2 * matrix
+    twice[:, 2] += 0.5  # the centres of four pixels become that of one
+    crop = cv2.resize(_warped(pixels, twice, 2 * size), (size, size), interpolation=cv2.INTER_AREA)
+    return crop.astype(np.uint8, copy=False)
+
+
+def _warped(pixels: Pixels, matrix: npt.NDArray[np.float64], size: int) -> Pixels:
     crop = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop.astype(np.uint8, copy=False)
 

@@ -19,7 +19,7 @@ from service.detection.mtcnn import MtcnnDetector
 from service.errors import FacetError
 from service.model_store import ModelStore
 from service.runtime import Precision, Runtime, cpu_quota, loader
-from training.data import Split
+from training.data import Split, open_data_set
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
@@ -69,7 +69,7 @@ def _fail(message: str) -> None:
 
 @app.command()
 def prepare(
-    data: Data,
+    data: Annotated[list[Path], typer.Option("--data", help="A data set: its folder, or a tar file of it; again for more.")],
     out: Prepared = Path("runs/prepared"),
     size: Annotated[int, typer.Option(min=32, max=512, help="Side of the crops in pixels.")] = 160,
     store: Store = STORE,
@@ -148,11 +148,11 @@ def evaluate(
     """Post every picture of a split to the service's own /predict; write report.json and plots."""
     from service.settings import Settings
     from training.evaluate import evaluate as run
-    from training.evaluate import mean_age_of_train, record_quality
+    from training.evaluate import record_quality
 
     with _one_line():
         settings = Settings(model_store=store, model=model, model_version=version, precision=precision)
-        document = run(settings, data, split, mean_age_of_train(data), out, limit)
+        document = run(settings, open_data_set(data), split, out, limit)
         console.print_json(json.dumps(_brief(document["headline"])))
         if record:
             folder = record_quality(store, model, version, document)

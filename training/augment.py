@@ -1,4 +1,4 @@
-"""Crops to the varied pictures that a network is trained on: one warp, then colour, blur, noise and erasing."""
+"""Crops to the varied pictures that a network is trained on: one warp, then blur, JPEG, colour, noise and erasing."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.rando
     if random.random() < section.blur:
         small = int(size * random.uniform(0.25, 1.0))
         picture = cv2.resize(cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA), (size, size)).astype(np.uint8)
+    if random.random() < section.jpeg:
+        picture = _compressed(picture, int(random.integers(20, 81)))
     floats = _recoloured(picture.astype(np.float32), section, random)
     if random.random() < section.noise:
         floats += random.normal(0, random.uniform(0, 12), floats.shape).astype(np.float32)
@@ -56,11 +58,21 @@ def _warped(crop: Pixels, size: int, section: AugmentSection, random: np.random.
 def _recoloured(
     picture: npt.NDArray[np.float32], section: AugmentSection, random: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Brightness, contrast and saturation, each by a factor about 1."""
+    """Brightness, contrast, saturation and tint, each by a factor about 1."""
     grey: npt.NDArray[np.float32] = (picture @ _LUMA)[..., np.newaxis]
     saturation = 0.0 if random.random() < section.grey else 1 + random.uniform(-1, 1) * section.saturation
     contrast = 1 + random.uniform(-1, 1) * section.contrast
     brightness = 1 + random.uniform(-1, 1) * section.brightness
     coloured = grey + (picture - grey) * np.float32(saturation)
     mean = np.float32(grey.mean())
-    return ((coloured - mean) * np.float32(contrast) + mean) * np.float32(brightness)
+    tint = 1 + random.uniform(-1, 1, 3).astype(np.float32) * np.float32(section.tint)
+    return ((coloured - mean) * np.float32(contrast) + mean) * (np.float32(brightness) * tint)
+
+
+def _compressed(picture: Pixels, quality: int) -> Pixels:
+    """The picture as JPEG brings it back; that red and blue are swapped on the way changes nothing that can be seen."""
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise ValueError("OpenCV cannot read the JPEG that it wrote")
+    return decoded.astype(np.uint8, copy=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from rich.progress import Progress
 
 from service.app import create_app
 from service.model_store import CARD, MANIFEST, ModelStore, write_manifest
+from service.quality import Quality
 from service.settings import Settings
 from training.card import card
-from training.data import GENDERS, MAX_AGE, RACES, Label, Split, parse_utkface, pictures, split_of
+from training.data import GENDERS, MAX_AGE, RACES, DataSet, Label, Split
 from training.scoring import Answers, by_group, confusion, figures, mae_by_age
 
 ROUTE = "/predict"
@@ -26,29 +29,34 @@ ROUTE = "/predict"
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Answers of a split, with the files' names and the age distributions [N, 101], NaN where there is no face."""
+    """Answers of a split, with the files' names.
+
+    Where there is no face, the age distributions [N, 101] and the measured qualities [N], by name, are NaN, and the
+    warnings empty.
+    """
 
     names: list[str]
     answers: Answers
     distributions: npt.NDArray[np.float64]
+    qualities: dict[str, npt.NDArray[np.float64]]
+    warnings: list[list[str]]
 
 
-def ask(settings: Settings, source: Path, split: Split, limit: int | None = None) -> Scored:
+def ask(
+    settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Callable[[bytes], bytes] | None = None
+) -> Scored:
     """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts.
 
-    Raises `ValueError` where there is none, or where the service refuses one.
+    `change` makes the bytes that are posted from those of the file: to ask what a degraded picture costs. Raises `ValueError`
+    where the split is empty, or where the service refuses a picture.
     """
-    labelled = []
-    for name, data in pictures(source):
-        label = parse_utkface(name)
-        if label is not None and split_of(name) is split:
-            labelled.append((name, label, data))
+    labelled = list(islice(data.labelled(split), limit))
     if not labelled:
-        raise ValueError(f"{source} has no labelled picture of the {split.value} split")
-    return asyncio.run(_ask(settings, labelled[:limit]))
+        raise ValueError(f"{data.source} has no labelled picture of the {split.value} split")
+    return asyncio.run(_ask(settings, labelled, change))
 
 
-async def _ask(settings: Settings, labelled: list[tuple[str, Label, bytes]]) -> Scored:
+async def _ask(settings: Settings, labelled: list[tuple[str, Label, bytes]], change: Callable[[bytes], bytes] | None) -> Scored:
     app = create_app(settings)
     turns = asyncio.Semaphore(4)  # enough to keep the workers busy
     async with app.router.lifespan_context(app):
@@ -59,14 +67,15 @@ async def _ask(settings: Settings, labelled: list[tuple[str, Label, bytes]]) -> 
 
                 async def one(name: str, data: bytes) -> dict[str, Any] | None:
                     async with turns:
-                        answer = await client.post(ROUTE, content=data, params={"distribution": "true"})
+                        posted = data if change is None else await asyncio.to_thread(change, data)
+                        answer = await client.post(ROUTE, content=posted, params={"distribution": "true"})
                     progress.advance(task)
                     if answer.is_error:
                         raise ValueError(f"the service refuses {name}: {answer.status_code} {answer.text}")
                     return central(answer.json())
 
                 faces = await asyncio.gather(*(one(name, data) for name, _, data in labelled))
-    return Scored([name for name, _, _ in labelled], *_arrays([label for _, label, _ in labelled], faces))
+    return scored([name for name, _, _ in labelled], [label for _, label, _ in labelled], faces)
 
 
 def central(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -81,7 +90,9 @@ def central(document: dict[str, Any]) -> dict[str, Any] | None:
     return min(document["faces"], key=distance, default=None)
 
 
-def _arrays(labels: list[Label], faces: list[dict[str, Any] | None]) -> tuple[Answers, npt.NDArray[np.float64]]:
+def scored(names: list[str], labels: list[Label], faces: Sequence[dict[str, Any] | None]) -> Scored:
+    """Labels and the faces of the service's answers, None where there was none, as arrays."""
+
     def column(*path: str) -> npt.NDArray[np.float64]:
         return np.array([_at(face, path) for face in faces], np.float64)
 
@@ -98,7 +109,9 @@ def _arrays(labels: list[Label], faces: list[dict[str, Any] | None]) -> tuple[An
     )
     nothing = [np.nan] * (MAX_AGE + 1)
     distributions = [face["age"].get("distribution", nothing) if face and "age" in face else nothing for face in faces]
-    return answers, np.array(distributions, np.float64)
+    qualities = {field.name: column("quality", field.name) for field in fields(Quality)}
+    warnings = [face["warnings"] if face else [] for face in faces]
+    return Scored(names, answers, np.array(distributions, np.float64), qualities, warnings)
 
 
 def _at(document: Any, path: tuple[str, ...]) -> float:
@@ -107,9 +120,9 @@ def _at(document: Any, path: tuple[str, ...]) -> float:
     return float("nan") if document is None else float(document)
 
 
-def report(scored: Scored, mean_age: float, model: str, split: Split) -> dict[str, Any]:
+def report(given: Scored, mean_age: float, model: str, split: Split) -> dict[str, Any]:
     """All figures of a split as one JSON document."""
-    answers = scored.answers
+    answers = given.answers
     seen = answers.where(answers.found)
     document: dict[str, Any] = {
         "model": model,
@@ -119,38 +132,36 @@ def report(scored: Scored, mean_age: float, model: str, split: Split) -> dict[st
         "found_only": figures(seen, mean_age),
         "groups": by_group(answers, mean_age),
         "confusion": {name: matrix.tolist() for name, matrix in confusion(answers).items()},
-        "not_found": [name for name, found in zip(scored.names, answers.found, strict=True) if not found],
+        "not_found": [name for name, found in zip(given.names, answers.found, strict=True) if not found],
     }
     if "age" in answers.said():
         error = np.where(answers.found, np.abs(answers.years - answers.age), -1)
         worst = [i for i in np.argsort(-error)[:30] if answers.found[i]]
         document |= {
             "age_mae_by_age": {str(age): {"mae": mae, "count": count} for age, (mae, count) in mae_by_age(answers).items()},
-            "worst_ages": [{"name": scored.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
+            "worst_ages": [{"name": given.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
         }
     return document
 
 
-def evaluate(
-    settings: Settings, source: Path, split: Split, mean_age: float, out: Path, limit: int | None = None
-) -> dict[str, Any]:
+def evaluate(settings: Settings, data: DataSet, split: Split, out: Path, limit: int | None = None) -> dict[str, Any]:
     """Score a split and write `report.json` and the plots under `out`; returns the report."""
     from training.plots import draw_all
 
-    scored = ask(settings, source, split, limit)
-    document = report(scored, mean_age, settings.model, split)
+    mean_age = mean_age_of_train(data)
+    answers = ask(settings, data, split, limit)
+    document = report(answers, mean_age, settings.model, split)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(document, indent=2, allow_nan=False))
-    draw_all(scored.answers, out)
+    draw_all(answers.answers, out)
     return document
 
 
-def mean_age_of_train(source: Path) -> float:
+def mean_age_of_train(data: DataSet) -> float:
     """Mean age, in years, of the training split: what is answered, for scoring, where no face is found."""
-    labels = (parse_utkface(name) for name, _ in pictures(source) if split_of(name) is Split.TRAIN)
-    ages = [label.age for label in labels if label is not None]
+    ages = [label.age for _, label, _ in data.labelled(Split.TRAIN)]
     if not ages:
-        raise ValueError(f"{source} has no labelled picture of the train split, whose mean age stands for faces not found")
+        raise ValueError(f"{data.source} has no labelled picture of the train split, whose mean age stands for faces not found")
     return float(np.mean(ages))
 
 

@@ -20,7 +20,7 @@ from service.runtime import Precision
 from service.runtime.tensorflow import loader
 from service.settings import Settings
 from training.calibrate import fit
-from training.data import MAX_AGE, Split
+from training.data import MAX_AGE, Split, open_data_set
 from training.evaluate import Scored, ask
 from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
@@ -175,7 +175,7 @@ def export(
         manifest = write_manifest(folder, fields)
         if data is not None and set(outputs) >= {"age_distribution", "gender", "race"}:
             settings = Settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
-            calibration = fit_calibration(ask(settings, data, Split.VALIDATION))
+            calibration = fit_calibration(ask(settings, open_data_set(data), Split.VALIDATION))
             manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
     except BaseException:
         shutil.rmtree(folder)

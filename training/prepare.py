@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ from service.crop import align
 from service.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.errors import FacetError
 from service.image import DecodedImage, decode
-from training.data import Label, Split, parse_utkface, pictures, split_of
+from training.data import DataSet, Label, Split, open_data_set
 
 MAX_PIXELS = 64_000_000
 
@@ -32,6 +33,8 @@ class Found:
     """A labelled picture and the face nearest to its centre."""
 
     name: str
+    set: str
+    split: Split
     label: Label
     face: Face
 
@@ -57,72 +60,66 @@ def measure_template(landmarks: npt.NDArray[np.float32], extent: float) -> npt.N
 
 
 def prepare(
-    source: Path, out: Path, detector: Detector, *, size: int, side: int, workers: int, limit: int | None = None
+    sources: Sequence[Path], out: Path, detector: Detector, *, size: int, side: int, workers: int, limit: int | None = None
 ) -> dict[str, object]:
     """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`; returns the last one's content.
 
-    A first pass finds the faces and, over those of train, the mean landmarks: the template. A second one cuts each face by
-    it at `size` pixels. `side` is the detector's longest side, as in the service. Pictures without a label, a face or a
-    whole file are left out and counted by split and reason. Raises `ValueError` where train holds no face, or where the
-    pictures are not square and of one size.
+    A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
+    template. A second one cuts each face by it at `size` pixels. `side` is the detector's longest side, as in the service;
+    `limit` takes so many pictures of each set. Pictures without a label, a face or a whole file are left out and counted by
+    set, split and reason. Raises `ValueError` where no aligned set has a face in train, or where its pictures are not square
+    and of one size.
     """
     out.mkdir(parents=True, exist_ok=True)
+    sets = [open_data_set(source) for source in sources]
+    console = Console(stderr=True)
+    seen: Counter[str] = Counter()
     dropped: Counter[str] = Counter()
     unusable: list[str] = []
     extents: set[tuple[int, ...]] = set()
-
-    def look(item: tuple[str, bytes]) -> Found | str:
-        name, data = item
-        label = parse_utkface(name)
-        if label is None:
-            return "label incomplete"
-        try:
-            image, face = examine(data, detector, side)
-        except FacetError as error:
-            return error.code
-        if face is None:
-            return "no face"
-        extents.add(image.pixels.shape[:2])
-        return Found(name, label, face)
-
-    console = Console(stderr=True)
     found: list[Found] = []
-    seen: Counter[str] = Counter()
-    total = limit or sum(1 for _ in pictures(source))
+
     with ThreadPoolExecutor(workers) as pool:
-        walk = _ahead(pool, look, islice(pictures(source), limit), workers * 8)
-        for name, result in track(walk, "finding faces", total=total, console=console):
-            seen[split_of(name).value] += 1
-            if isinstance(result, Found):
-                found.append(result)
-            else:
-                dropped[f"{split_of(name).value}: {result}"] += 1
-                unusable.append(name)
-        train = [one.face.landmarks for one in found if split_of(one.name) is Split.TRAIN]
+        for data_set in sets:
+            look = partial(_look, data_set, detector, side, extents)
+            total = limit or sum(1 for _ in data_set.pictures())
+            walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
+            for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
+                place = f"{data_set.name} {data_set.split_of(name).value}"
+                seen[place] += 1
+                if isinstance(result, Found):
+                    found.append(result)
+                else:
+                    dropped[f"{place}: {result}"] += 1
+                    unusable.append(name)
+        aligned = {data_set.name for data_set in sets if data_set.aligned}
+        train = [one.face.landmarks for one in found if one.set in aligned and one.split is Split.TRAIN]
         if not train:
-            raise ValueError(f"{source} has no labelled picture with a face in the training split")
+            raise ValueError(f"no labelled face in the training split of an aligned set, such as UTKFace: {_listed(sources)}")
         if len(extents) != 1 or (extent := extents.pop())[0] != extent[1]:
             raise ValueError("the template needs square pictures of one size, as UTKFace's aligned set has")
         template = measure_template(np.stack(train), extent[0]).round(5)  # as it is written, and served
 
-        faces = {one.name: one for one in found}
+        rows = {(one.set, one.name): row for row, one in enumerate(found)}
         crops = np.lib.format.open_memmap(out / "crops.npy", "w+", np.uint8, (len(found), size, size, 3))
-        row = {one.name: index for index, one in enumerate(found)}
 
-        def cut(item: tuple[str, bytes]) -> None:
+        def cut(set_name: str, item: tuple[str, bytes]) -> None:
             name, data = item
-            if name in faces:
+            row = rows.get((set_name, name))
+            if row is not None:
                 image = decode(data, max_pixels=MAX_PIXELS, side=side)
-                crops[row[name]] = align(image.pixels, faces[name].face.landmarks, template, size)
+                crops[row] = align(image.pixels, found[row].face.landmarks, template, size)
 
-        walk_again = _ahead(pool, cut, islice(pictures(source), limit), workers * 8)
-        for _ in track(walk_again, "cutting crops", total=total, console=console):
-            continue
+        for data_set in sets:
+            walk_again = _ahead(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
+            for _ in track(walk_again, f"{data_set.name}: cutting crops", total=limit, console=console):
+                continue
     crops.flush()
     np.savez(
         out / "faces.npz",
         name=np.array([one.name for one in found]),
-        split=np.array([split_of(one.name).value for one in found]),
+        set=np.array([one.set for one in found]),
+        split=np.array([one.split.value for one in found]),
         age=np.array([one.label.age for one in found], np.int16),
         gender=np.array([one.label.gender for one in found], np.int8),
         race=np.array([one.label.race for one in found], np.int8),
@@ -131,9 +128,10 @@ def prepare(
         landmarks=np.stack([one.face.landmarks for one in found]),
     )
     report: dict[str, object] = {
-        "source": source.name,
+        "sources": [source.name for source in sources],
+        "sets": {data_set.name: data_set.licence for data_set in sets},
         "pictures": dict(seen),
-        "faces": dict(Counter(split_of(one.name).value for one in found)),
+        "faces": dict(Counter(f"{one.set} {one.split.value}" for one in found)),
         "dropped": dict(dropped),
         "dropped_names": unusable,
         "size": size,
@@ -142,6 +140,29 @@ def prepare(
     }
     (out / "prepare.json").write_text(json.dumps(report, indent=2))
     return report
+
+
+def _look(
+    data_set: DataSet, detector: Detector, side: int, extents: set[tuple[int, ...]], item: tuple[str, bytes]
+) -> Found | str:
+    """The labelled face of one picture, or why there is none; an aligned set's extent is added to `extents`."""
+    name, data = item
+    label = data_set.label_of(name)
+    if label is None:
+        return "label incomplete"
+    try:
+        image, face = examine(data, detector, side)
+    except FacetError as error:
+        return error.code
+    if face is None:
+        return "no face"
+    if data_set.aligned:
+        extents.add(image.pixels.shape[:2])
+    return Found(name, data_set.name, data_set.split_of(name), label, face)
+
+
+def _listed(sources: Sequence[Path]) -> str:
+    return ", ".join(str(source) for source in sources)
 
 
 def _ahead(

@@ -28,6 +28,15 @@ class NetworkSection(_Section):
     """Heads that the network has."""
 
 
+class DataSection(_Section):
+    """What of the prepared pictures is used."""
+
+    train: tuple[str, ...] = Field(default=("UTKFace",), min_length=1)
+    """Data sets whose training split is learnt."""
+    validation: tuple[str, ...] = Field(default=("UTKFace",), min_length=1)
+    """Data sets whose validation split is measured after every epoch, and chooses the weights that are kept."""
+
+
 class ScheduleSection(_Section):
     """How long and how fast."""
 
@@ -93,6 +102,10 @@ class AugmentSection(_Section):
     """Probability that the picture is reduced to between a quarter and its full size, and enlarged again."""
     noise: float = Field(default=0.1, ge=0, le=1)
     """Probability of Gaussian noise, with a deviation of up to 12 grey levels."""
+    tint: float = Field(default=0.0, ge=0, le=1)
+    """Largest relative change of each colour alone."""
+    jpeg: float = Field(default=0.0, ge=0, le=1)
+    """Probability of JPEG at a quality between 20 and 80."""
     erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle of up to a tenth of the picture is filled with noise."""
 
@@ -105,6 +118,7 @@ class Recipe(_Section):
     follows: str = ""
     """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
     network: NetworkSection
+    data: DataSection = DataSection()
     schedule: ScheduleSection
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score
 
-from training.data import GENDERS, RACES
+from training.data import GENDERS, RACES, UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,9 +26,9 @@ BINS: Final = 15
 class Answers:
     """One row a labelled picture, N in all.
 
-    Labels: `age` in years, `gender` and `race` as label numbers. Answers: `found` whether there was a face; where there was
-    none, or where the model does not say, the others are not a number. `years`, `low`, `high` in years; `female` the
-    probability of female; `races` [N, 5].
+    Labels: `age` in years, `gender` and `race` as label numbers, `race` -1 in a data set that has none. Answers: `found`
+    whether there was a face; where there was none, or where the model does not say, the others are not a number. `years`,
+    `low`, `high` in years; `female` the probability of female; `races` [N, 5].
     """
 
     age: Floats
@@ -49,8 +49,11 @@ class Answers:
         return Answers(*(getattr(self, one.name)[chosen] for one in fields(self)))
 
     def said(self) -> tuple[str, ...]:
-        """What the model says of a face: some of `age`, `interval`, `gender` and `race`; all where no face was found."""
-        answers = {"age": self.years, "interval": self.low, "gender": self.female, "race": self.races}
+        """What the model says of a face and the labels can judge: some of `age`, `interval`, `gender` and `race`; all that
+        the labels can judge where no face was found."""
+        answers = {"age": self.years, "interval": self.low, "gender": self.female}
+        if (self.race != UNKNOWN).any() or not len(self):
+            answers["race"] = self.races
         return tuple(name for name, values in answers.items() if not (self.found.any() and np.isnan(values[self.found]).all()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,15 @@ def square_picture(x: int, y: int, colour: tuple[int, int, int] = (200, 90, 30),
     return picture
 
 
+def all_age_faces(folder: Path, labels: Sequence[tuple[str, int, str]]) -> Path:
+    """A small All-Age-Faces: of each picture its name, gender as that set writes it (0 female), and the list it is in."""
+    made = folder_of(folder, [(name, face_picture(number % 5)) for number, (name, _, _) in enumerate(labels)])
+    for split in ("train", "val"):
+        lines = [f"{name} {gender}\n" for name, gender, of in labels if of == split]
+        (made / f"{split}.txt").write_text("".join(lines))
+    return made
+
+
 def black() -> bytes:
     """A picture without a face."""
     return encoded(np.zeros_like(squares((0, 0, 0), side=100, height=200)), "JPEG")
@@ -67,7 +76,8 @@ def tiny(size: int, init: str) -> Any:
     import keras
     from keras import layers
 
-    from training.networks import TRUNK, FusedBatchNormalization
+    from training.networks import TRUNK
+    from training.normalization import FusedBatchNormalization
 
     pixels = keras.Input((size, size, 3))
     x = layers.Conv2D(8, 3, strides=4, use_bias=False)(pixels)
@@ -104,6 +114,7 @@ def prepared(folder: Path, train: int, validation: int, kinds: int | None = None
     np.savez(
         folder / "faces.npz",
         name=np.array([f"{i}.jpg" for i in range(count)]),
+        set=np.array(["UTKFace"] * count),
         split=np.array(["train"] * train + ["validation"] * validation),
         **labels,
     )

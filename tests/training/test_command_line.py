@@ -67,7 +67,7 @@ def test_module_explains_itself(root: Path) -> None:
     [
         (
             "prepare",
-            ("--data", "--prepared", "--size", "UTKFace's aligned set: its folder, or a tar file of it", "detector and crop"),
+            ("--data", "--prepared", "--size", "A data set: its folder, or a tar file of it; again for more", "detector and crop"),
         ),
         (
             "train",
@@ -96,7 +96,7 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     result = training("prepare", "--data", pictures, "--prepared", prepared, "--size", 40, "--store", store)
     assert result.exit_code == 0, result.stderr
     assert len(load_prepared(prepared, Split.TRAIN)) == 2
-    assert '"test: no face": 2' in result.stdout
+    assert '"UTKFace test: no face": 2' in result.stdout
 
     step = "train", "--recipe", tmp_path / "recipe.toml", "--prepared", prepared, "--run", run
     result = training(*step, "--init", "random")
@@ -127,7 +127,7 @@ def test_data_that_is_no_data(tmp_path: Path) -> None:
         training("prepare", "--data", tmp_path / "set.zip", "--prepared", tmp_path / "out"), "neither a folder nor a tar"
     )
     (tmp_path / "empty").mkdir()
-    assert_one_line(training("prepare", "--data", tmp_path / "empty", "--prepared", tmp_path / "out"), "no labelled picture")
+    assert_one_line(training("prepare", "--data", tmp_path / "empty", "--prepared", tmp_path / "out"), "no labelled face")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.data import GENDERS, RACES, Label, Split, load_prepared, parse_utkface, pictures, split_of
+from training.data import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, open_data_set, parse_utkface, pictures, split_of
 
 
 def test_name_gives_age_gender_and_race() -> None:
@@ -16,6 +16,8 @@ def test_name_gives_age_gender_and_race() -> None:
     assert label == Label(age=26, gender=1, race=3)
     assert (GENDERS[label.gender], RACES[label.race]) == ("female", "indian")
     assert parse_utkface("116_0_0_20170120134921760.jpg.chip.jpg") == Label(116, 0, 0)
+    assert parse_utkface("24_0_1_20170116220224657 .jpg.chip.jpg") == Label(24, 0, 1)  # two names are odd and whole
+    assert parse_utkface("55_0_0_20170116232725357jpg.chip.jpg") == Label(55, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +96,50 @@ def test_prepared_splits_are_read_back(tmp_path: Path) -> None:
     assert train.age.dtype == np.float32
     with pytest.raises(FileNotFoundError):
         load_prepared(tmp_path, Split.TRAIN)
+
+
+LABELS = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "train"), ("00004A05.jpg", 1, "val")]
+
+
+def test_all_age_faces_is_known_by_its_lists_and_its_genders_turned(tmp_path: Path) -> None:
+    folder = made.all_age_faces(tmp_path / "AAF", LABELS)
+    (folder / "00009A33.jpg").write_bytes(b"in no list")
+    for source in (folder, made.tar_of(tmp_path / "AAF.tar", folder)):
+        data = open_data_set(source)
+        assert (data.name, data.aligned) == ("All-Age-Faces", False)
+        assert data.label_of("00001A22.jpg") == Label(22, GENDERS.index("female"), UNKNOWN)
+        assert data.label_of("00003A45.jpg") == Label(45, GENDERS.index("male"), UNKNOWN)
+        assert data.label_of("00009A33.jpg") is None
+        assert data.split_of("00004A05.jpg") is Split.TEST
+        assert [name for name, _, _ in data.labelled(Split.TEST)] == ["00004A05.jpg"]
+
+
+def test_a_tenth_of_all_age_faces_train_list_is_validation(tmp_path: Path) -> None:
+    folder = made.folder_of(tmp_path / "AAF", [("val.txt", b"")])
+    (folder / "train.txt").write_text("".join(f"{i:05}A30.jpg {i % 2}\n" for i in range(3000)))
+    splits = [open_data_set(folder).split_of(f"{i:05}A30.jpg") for i in range(3000)]
+    assert splits.count(Split.VALIDATION) / 3000 == pytest.approx(0.1, abs=0.02)
+    assert splits.count(Split.TEST) == 0
+
+
+def test_a_damaged_list_is_named(tmp_path: Path) -> None:
+    folder = made.all_age_faces(tmp_path / "AAF", LABELS)
+    (folder / "train.txt").write_text("00001A22.jpg female")
+    with pytest.raises(ValueError, match=r"a line of train\.txt is not a name and a gender: '00001A22\.jpg female'"):
+        open_data_set(folder)
+
+
+def test_without_lists_it_is_utkface(request: pytest.FixtureRequest) -> None:
+    source: Path = request.getfixturevalue("pictures")
+    data = open_data_set(source)
+    assert (data.name, data.aligned) == ("UTKFace", True)
+    assert sum(1 for _ in data.labelled(Split.TRAIN)) == 2
+    with pytest.raises(FileNotFoundError):
+        open_data_set(source / "nowhere")
+
+
+def test_sets_of_prepared_pictures_are_chosen(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=5, validation=3)
+    assert len(load_prepared(folder, Split.TRAIN, ["UTKFace"])) == 5
+    with pytest.raises(ValueError, match="no train picture of All-Age-Faces"):
+        load_prepared(folder, Split.TRAIN, ["UTKFace", "All-Age-Faces"])

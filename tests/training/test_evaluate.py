@@ -17,7 +17,7 @@ from service.settings import Settings
 from tests.conftest import encoded
 from tests.training import made
 from training import evaluate as module
-from training.data import Label, Split
+from training.data import Label, Split, open_data_set
 from training.evaluate import Scored, ask, central, evaluate, mean_age_of_train, record_quality
 from training.plots import draw_all
 from training.scoring import Answers
@@ -33,7 +33,7 @@ def settings(store: Path) -> Settings:
 @pytest.fixture(scope="module")
 def out(settings: Settings, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    evaluate(settings, pictures, Split.TEST, mean_age_of_train(pictures), folder)
+    evaluate(settings, open_data_set(pictures), Split.TEST, folder)
     return folder
 
 
@@ -64,7 +64,7 @@ def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
 
 
 def test_headline_is_that_of_the_answers(report: dict[str, Any], settings: Settings, pictures: Path) -> None:
-    scored = ask(settings, pictures, Split.TEST)
+    scored = ask(settings, open_data_set(pictures), Split.TEST)
     ages = np.array([int(name.split("_")[0]) for name in scored.names])
     errors = np.where(scored.answers.found, scored.answers.years, 30.0) - ages
     assert report["headline"]["age_mae"] == pytest.approx(np.abs(errors).mean())
@@ -87,18 +87,23 @@ def test_plots_show_something(out: Path) -> None:
 
 
 def test_answers_are_put_under_their_names() -> None:
-    face = {
+    face: dict[str, Any] = {
         "age": {"years": 31.5, "low": 26, "high": 38},
         "gender": {"probabilities": {"female": 0.9, "male": 0.1}},
         "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
     }
-    answers, distributions = module._arrays([Label(30, 1, 2), Label(8, 0, 4)], [face, None])
+    face |= {"quality": {"sharpness": 9.5}, "warnings": ["blurred"]}
+    given = module.scored(["a", "b"], [Label(30, 1, 2), Label(8, 0, 4)], [face, None])
+    answers = given.answers
     assert (answers.age.tolist(), answers.gender.tolist(), answers.race.tolist()) == ([30, 8], [1, 0], [2, 4])
     assert answers.found.tolist() == [True, False]
     assert (answers.years[0], answers.low[0], answers.high[0], answers.female[0]) == (31.5, 26, 38, 0.9)
     assert answers.races[0].tolist() == [0.1, 0.2, 0.3, 0.15, 0.25]
     assert np.isnan(answers.races[1]).all()
-    assert np.isnan(distributions).all()
+    assert np.isnan(given.distributions).all()
+    assert (given.names, given.warnings) == (["a", "b"], [["blurred"], []])
+    assert given.qualities["sharpness"][0] == 9.5
+    assert np.isnan(given.qualities["sharpness"][1])
 
 
 def test_the_central_face_counts() -> None:
@@ -112,26 +117,26 @@ def test_the_central_face_counts() -> None:
 
 
 def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
-    assert len(ask(settings, pictures, Split.TEST, limit=2).names) == 2
+    assert len(ask(settings, open_data_set(pictures), Split.TEST, limit=2).names) == 2
 
 
 def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
     (name,) = made.names(Split.TEST, 1)
     folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
     with pytest.raises(ValueError, match=f"the service refuses {name}: 415"):
-        ask(settings, folder, Split.TEST)
+        ask(settings, open_data_set(folder), Split.TEST)
 
 
 def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
     folder = made.folder_of(tmp_path / "set", [(made.names(Split.VALIDATION, 1)[0], encoded(made.square_picture(1, 1)))])
     with pytest.raises(ValueError, match="no labelled picture of the test split"):
-        ask(settings, folder, Split.TEST)
+        ask(settings, open_data_set(folder), Split.TEST)
     with pytest.raises(ValueError, match="no labelled picture of the train split"):
-        mean_age_of_train(folder)
+        mean_age_of_train(open_data_set(folder))
 
 
 def test_mean_age_is_over_train_alone(pictures: Path) -> None:
-    assert mean_age_of_train(pictures) == 30  # of 20 and 40; the broken name and the other splits do not count
+    assert mean_age_of_train(open_data_set(pictures)) == 30  # of 20 and 40; the broken name and the other splits do not count
 
 
 def test_figures_go_into_the_manifest_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
@@ -154,8 +159,24 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...
         found=np.full(20, bool(said)),
         **values,
     )
-    scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan))
+    scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan), {}, [[]] * 20)
     json.dumps(module.report(scored, 30.0, "fewer", Split.TEST), allow_nan=False)
     draw_all(answers, tmp_path)
     expected = {("years",): {"age_error.png"}, ("female",): PLOTS - {"age_error.png"}, ("races",): PLOTS - {"age_error.png"}}
     assert {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
+
+
+def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
+    scored = ask(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
+    assert not scored.answers.found.any()
+
+
+def test_a_set_without_races_has_no_figures_of_race(settings: Settings, tmp_path: Path) -> None:
+    labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
+    data = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
+    document = evaluate(settings, data, Split.TEST, tmp_path / "out")
+    assert document["headline"]["count"] == 2
+    assert "gender_accuracy" in document["headline"]
+    assert not [key for key in document["headline"] if key.startswith("race")]
+    assert not document["groups"]["race"]
+    assert document["mean_age_of_train"] == 22

@@ -20,7 +20,8 @@ from tests.training import made
 from training import export as module
 from training.evaluate import Scored
 from training.export import export, fit_calibration, folded, plain, write_saved_model
-from training.networks import FusedBatchNormalization, build
+from training.networks import build
+from training.normalization import FusedBatchNormalization
 from training.recipe import Recipe
 from training.scoring import Answers
 
@@ -186,7 +187,7 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
         female=np.array([0.3, 0.6, 0.7, nan]),
         races=np.vstack([np.eye(5)[:3] * 0.75 + 0.05, np.full((1, 5), nan)]),
     )
-    calibration = fit_calibration(Scored(list("abcd"), answers, distribution))
+    calibration = fit_calibration(Scored(list("abcd"), answers, distribution, {}, [[]] * 4))
     assert calibration.age_interval is not None
     (band,) = calibration.age_interval.bands
     assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation

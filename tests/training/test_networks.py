@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 from tests.training import made
-from training.networks import ARCHITECTURES, FusedBatchNormalization, assemble, build, dtype_policy
+from training.networks import ARCHITECTURES, assemble, build, dtype_policy
+from training.normalization import FusedBatchNormalization
 from training.recipe import NetworkSection
 
 

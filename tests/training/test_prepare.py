@@ -43,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def out(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
-    report = prepare(source, folder, SquareDetector(), size=48, side=1280, workers=2)
+    report = prepare([source], folder, SquareDetector(), size=48, side=1280, workers=2)
     assert report == json.loads((folder / "prepare.json").read_text())
     return folder
 
@@ -103,17 +103,22 @@ def test_nearest_is_by_the_centre_of_the_box() -> None:
 
 def test_what_is_left_out_is_counted_by_split_and_reason(out: Path) -> None:
     report = json.loads((out / "prepare.json").read_text())
-    assert report["pictures"] == {"train": 7, "validation": 2, "test": 1}  # the one without a label falls into train
-    assert report["faces"] == {"train": 3, "validation": 2}
+    assert report["pictures"] == {
+        "UTKFace train": 7,
+        "UTKFace validation": 2,
+        "UTKFace test": 1,
+    }
+    assert report["faces"] == {"UTKFace train": 3, "UTKFace validation": 2}
     assert report["dropped"] == {
-        "train: label incomplete": 1,
-        "train: no face": 1,
-        "train: corrupt_image": 1,
-        "train: unsupported_format": 1,
-        "test: no face": 1,
+        "UTKFace train: label incomplete": 1,
+        "UTKFace train: no face": 1,
+        "UTKFace train: corrupt_image": 1,
+        "UTKFace train: unsupported_format": 1,
+        "UTKFace test: no face": 1,
     }
     assert len(report["dropped_names"]) == 5
-    assert report["source"] == "UTKFace"
+    assert report["sources"] == ["UTKFace"]
+    assert "non-commercial" in report["sets"]["UTKFace"]
 
 
 def test_labels_are_those_of_the_names(out: Path) -> None:
@@ -128,21 +133,38 @@ def test_faces_that_the_service_would_not_answer_are_not_trained_on(source: Path
         def detect(self, pixels: made.Pixels) -> list[Face]:
             return [Face(face.box, face.landmarks, 0.7) for face in super().detect(pixels)]
 
-    with pytest.raises(ValueError, match="no labelled picture with a face in the training split"):
-        prepare(source, tmp_path / "out", Unsure(), size=48, side=1280, workers=1)
+    with pytest.raises(ValueError, match="no labelled face in the training split of an aligned set"):
+        prepare([source], tmp_path / "out", Unsure(), size=48, side=1280, workers=1)
 
 
 def test_pictures_of_several_sizes_are_refused(tmp_path: Path) -> None:
     files = zip(made.names(Split.TRAIN, 2), (96, 120), strict=True)
     folder = made.folder_of(tmp_path / "set", [(name, encoded(made.square_picture(20, 30, side=side))) for name, side in files])
     with pytest.raises(ValueError, match="square pictures of one size"):
-        prepare(folder, tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
+        prepare([folder], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
 
 
 def test_limit_and_tar(source: Path, out: Path, tmp_path: Path) -> None:
     packed = made.tar_of(tmp_path / "UTKFace.tar", source)
-    prepare(packed, tmp_path / "all", SquareDetector(), size=48, side=1280, workers=2)
+    prepare([packed], tmp_path / "all", SquareDetector(), size=48, side=1280, workers=2)
     one, other = load_prepared(out, Split.TRAIN), load_prepared(tmp_path / "all", Split.TRAIN)
     assert dict(zip(one.names, one.crops.tolist(), strict=True)) == dict(zip(other.names, other.crops.tolist(), strict=True))
-    few = prepare(source, tmp_path / "few", SquareDetector(), size=48, side=1280, workers=2, limit=2)
+    few = prepare([source], tmp_path / "few", SquareDetector(), size=48, side=1280, workers=2, limit=2)
     assert sum(few["pictures"].values()) == 2  # type: ignore[attr-defined]
+
+
+def test_a_set_that_is_not_aligned_is_cut_by_the_template_of_one_that_is(source: Path, out: Path, tmp_path: Path) -> None:
+    labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val")]
+    other = made.all_age_faces(tmp_path / "AAF", labels)
+    for (name, _, _), side in zip(labels, (70, 130), strict=True):
+        (other / name).write_bytes(encoded(made.square_picture(20, 20, side=side)))
+    report = prepare([source, other], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=2)
+    assert report["template"] == json.loads((out / "prepare.json").read_text())["template"]
+    assert list(report["sets"]) == ["UTKFace", "All-Age-Faces"]  # type: ignore[call-overload]
+    train = load_prepared(tmp_path / "out", Split.TRAIN, ["All-Age-Faces"])
+    assert (train.names.tolist(), train.age.tolist()) == (["00001A22.jpg"], [22])
+    assert (train.gender.tolist(), train.race.tolist()) == ([1], [-1])
+    assert train.crops[0][24, 24].tolist() == pytest.approx([200, 90, 30], abs=3)
+    assert len(load_prepared(tmp_path / "out", Split.TRAIN)) == 4
+    with pytest.raises(ValueError, match="no labelled face in the training split of an aligned set"):
+        prepare([other], tmp_path / "alone", SquareDetector(), size=48, side=1280, workers=1)
