@@ -83,20 +83,25 @@ TRAINING = $(BIN)/python -m training
 option = $(if $(2),--$(1) "$(2)")
 
 .PHONY: prepare
-prepare: $(VENV)/dev.stamp ## Find and cut the faces of a data set (DATA=UTKFace's folder or tar, OUT=runs/prepared)
-	$(TRAINING) prepare $(call option,data,$(DATA)) $(call option,prepared,$(OUT)) $(ARGS)
+prepare: $(VENV)/dev.stamp ## Find and cut the faces of data sets (DATA=UTKFace's folder or tar, ALSO=another set, OUT=runs/prepared)
+	$(TRAINING) prepare $(call option,data,$(DATA)) $(call option,data,$(ALSO)) $(call option,prepared,$(OUT)) $(ARGS)
 
 .PHONY: train
-train: $(VENV)/dev.stamp ## Train on prepared faces (DATA=runs/prepared, INIT=imagenet|random|FILE, OUT=runs/NAME)
-	$(TRAINING) train $(call option,prepared,$(DATA)) $(call option,init,$(INIT)) $(call option,run,$(OUT)) $(ARGS)
+train: $(VENV)/dev.stamp ## Train on prepared faces (RECIPE=, DATA=runs/prepared, INIT=imagenet|random|FILE or START=weights, OUT=runs/NAME)
+	$(TRAINING) train $(call option,recipe,$(RECIPE)) $(call option,prepared,$(DATA)) $(call option,init,$(INIT)) \
+		$(call option,start,$(START)) $(call option,run,$(OUT)) $(ARGS)
 
 .PHONY: export
 export: $(VENV)/dev.stamp ## Write the trained network to the model store (VERSION=, DATA=UTKFace for calibration, OUT=store)
 	$(TRAINING) export $(call option,version,$(VERSION)) $(call option,data,$(DATA)) $(call option,store,$(OUT)) $(ARGS)
 
 .PHONY: evaluate
-evaluate: $(VENV)/dev.stamp ## Measure a model through the service's own pipeline (DATA=UTKFace, OUT=runs/report)
-	$(TRAINING) evaluate $(call option,data,$(DATA)) $(call option,out,$(OUT)) $(ARGS)
+evaluate: $(VENV)/dev.stamp ## Measure a model through the service's own pipeline (DATA=UTKFace, ALSO=another set, OUT=runs/report)
+	$(TRAINING) evaluate $(call option,data,$(DATA)) $(call option,also,$(ALSO)) $(call option,out,$(OUT)) $(ARGS)
+
+.PHONY: degrade
+degrade: $(VENV)/dev.stamp ## Measure it on pictures made worse, and where warnings are due (DATA=, ALSO=, OUT= as above)
+	$(TRAINING) degrade $(call option,data,$(DATA)) $(call option,also,$(ALSO)) $(call option,out,$(OUT)) $(ARGS)
 
 # Housekeeping ----------------------------------------------------------------------------------------------------------
 

@@ -31,15 +31,21 @@ class Age:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The most probable label, and the calibrated probability of each."""
+    """The most probable label, the calibrated probability of each, and the one below which the label is `uncertain`."""
 
     label: str
     probabilities: dict[str, float]
+    threshold: float = 0.0
 
     @property
     def confidence(self) -> float:
         """Probability of the label."""
         return self.probabilities[self.label]
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the label is less probable than validation asks of one that can be relied on."""
+        return self.confidence < self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,10 @@ def describe(outputs: Mapping[str, Floats], manifest: Manifest, wanted: Sequence
         age = _age(float(outputs["age"]), outputs.get("age_distribution"), calibration.age_interval)
     if "gender" in wanted and "gender" in outputs:
         female = float(outputs["gender"])
-        gender = _label(manifest.genders, np.array([1 - female, female]), calibration.gender_temperature)
+        pair = np.array([1 - female, female])
+        gender = _label(manifest.genders, pair, calibration.gender_temperature, calibration.gender_threshold)
     if "race" in wanted and "race" in outputs:
-        race = _label(manifest.races, outputs["race"], calibration.race_temperature)
+        race = _label(manifest.races, outputs["race"], calibration.race_temperature, calibration.race_threshold)
     return Attributes(age, gender, race)
 
 
@@ -97,6 +104,6 @@ def _age(years: float, distribution: Floats | None, interval: AgeInterval | None
     return Age(years, low, high, interval.coverage, distribution)
 
 
-def _label(names: Sequence[str], probabilities: npt.ArrayLike, temperature: float) -> Label:
+def _label(names: Sequence[str], probabilities: npt.ArrayLike, temperature: float, threshold: float) -> Label:
     values = tempered(probabilities, temperature)
-    return Label(names[int(values.argmax())], dict(zip(names, (float(value) for value in values), strict=True)))
+    return Label(names[int(values.argmax())], dict(zip(names, (float(value) for value in values), strict=True)), threshold)

@@ -195,7 +195,7 @@ def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
             f"{person.face.confidence:.1%}",
             "" if age is None else f"{age.years:.0f}" + (f" ({age.low}-{age.high})" if age.low is not None else ""),
             *(
-                "" if label is None else f"{label.label} {label.confidence:.0%}"
+                "" if label is None else f"{label.label}{'?' if label.uncertain else ''} {label.confidence:.0%}"
                 for label in (attributes.gender, attributes.race)
             ),
             ", ".join(person.warnings),

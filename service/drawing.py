@@ -8,12 +8,10 @@ from service.attributes import Label
 from service.pipeline import Analysis, Person
 
 COLOURS = ("#e8590c", "#1971c2", "#2f9e44", "#9c36b5", "#e03131", "#0c8599")
-SURE = 0.8
-"""Probability from which a label is drawn without it."""
 
 
 def caption(person: Person) -> str:
-    """One line for one face: `female, 34 (29-40), white 58%`; a label that is sure goes without its probability."""
+    """One line for one face: `female, 34 (29-40), white? 58%`; a label goes with its probability where it is uncertain."""
     attributes, words = person.attributes, []
     if attributes.gender is not None:
         words.append(_said(attributes.gender))
@@ -26,7 +24,7 @@ def caption(person: Person) -> str:
 
 
 def _said(label: Label) -> str:
-    return label.label if label.confidence >= SURE else f"{label.label} {label.confidence:.0%}"
+    return f"{label.label}? {label.confidence:.0%}" if label.uncertain else label.label
 
 
 def draw(photo: Image.Image, analysis: Analysis) -> Image.Image:

@@ -62,10 +62,12 @@ class AgeInterval(_Section):
 
 class Calibration(_Section):
     """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
-    ICML 2017), and the age interval."""
+    ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
 
     gender_temperature: float = Field(default=1.0, gt=0)
     race_temperature: float = Field(default=1.0, gt=0)
+    gender_threshold: float = Field(default=0.0, ge=0, le=1)
+    race_threshold: float = Field(default=0.0, ge=0, le=1)
     age_interval: AgeInterval | None = None
 
 

@@ -15,19 +15,26 @@ from service.detection import Face
 SHARPNESS_SIDE: Final = 128
 """Side in pixels to which a crop is reduced before its sharpness is measured, so that models of any input size agree."""
 
-# Where the shares below are given, they were counted over 1,500 validation faces of UTKFace.
-SMALL_PX: Final = 48.0
-"""Below this side of the box, in pixels of the photo, the crop is enlarged more than twice."""
-BLURRED: Final = 4.0
-"""3 % of the crops are less sharp; of those reduced to a quarter and enlarged again, 28 %."""
-DARK: Final = 0.2
-"""Under 1 % of the crops are darker."""
+SMALL_PX: Final = 30.0
+""""""
+BLURRED: Final = 2.8
+""""""
+DARK: Final = 0.15
+""""""
 BRIGHT: Final = 0.8
-"""Under 1 % of the crops are brighter."""
-ROLL_DEGREES: Final = 35.0
-"""No face rolls that far, so that no network has seen one."""
+""""""
+ROLL_DEGREES: Final = 45.0
+""""""
 YAW: Final = 0.5
-"""5 % of the faces are turned further."""
+""""""
+CUT_OFF: Final = 0.2
+""""""
+
+SHARPEST_PER_PX: Final = 0.1
+"""Sharpness that a sharp face has at the least for each pixel of its box, where its crop is enlarged: down to 15 pixels, the
+faces of examples/ have 0.13 and more. A face that is as sharp as its few pixels let it be is small, not blurred."""
+CROP_PER_SPREAD: Final = 4.05
+"""Side of a crop over the root mean square distance of the landmarks from their middle: that of the crop's template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +68,43 @@ def measure(face: Face, crop: npt.NDArray[np.uint8]) -> Quality:
         size_px=float(max(face.box[2] - face.box[0], face.box[3] - face.box[1])),
         sharpness=float(cv2.Laplacian(reduced, cv2.CV_32F).std()),
         brightness=float(grey.mean()) / 255,
-        roll=math.degrees(math.atan2(eyes[1], eyes[0])),
+        roll=_slope(eyes),
         yaw=2 * along / length,
     )
 
 
-def warnings(quality: Quality, face: Face, width: int, height: int) -> list[str]:
+def outside(face: Face, width: int, height: int) -> float:
+    """Share, 0 to 1, of a face's aligned crop that lies outside its photo of `width` by `height` pixels: repeated edge."""
+    left, right = face.landmarks[:2].astype(np.float64)
+    middle = face.landmarks.mean(axis=0, dtype=np.float64)
+    side = CROP_PER_SPREAD * math.sqrt(np.square(face.landmarks - middle).sum(axis=1).mean())
+    if side < 1:
+        return 0.0
+    crop = cv2.boxPoints(((middle[0], middle[1]), (side, side), _slope(right - left)))
+    photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    return 1 - cv2.intersectConvexConvex(crop, photo)[0] / side**2
+
+
+def _slope(across: npt.NDArray[np.float64]) -> float:
+    """Degrees by which a vector points downwards."""
+    return math.degrees(math.atan2(across[1], across[0]))
+
+
+def warnings(quality: Quality, face: Face, width: int, height: int, scale: float = 1.0) -> list[str]:
     """Names of the conditions under which an answer deserves less trust: `small`, `blurred`, `dark`, `bright`, `rolled`,
-    `turned`, `cut_off`. `width` and `height` are the photo's."""
-    x0, y0, x1, y1 = (float(value) for value in face.box)
+    `turned`, `cut_off`.
+
+    `width` and `height` are the photo's, in whose pixels the face is given; `scale` is what its crop was cut from: pixels of
+    the decoded photo per pixel of the photo.
+    """
+    size = quality.size_px * scale
     found = {
-        "small": quality.size_px < SMALL_PX,
-        "blurred": quality.sharpness < BLURRED,
+        "small": size < SMALL_PX,
+        "blurred": quality.sharpness < min(BLURRED, SHARPEST_PER_PX * size),
         "dark": quality.brightness < DARK,
         "bright": quality.brightness > BRIGHT,
         "rolled": abs(quality.roll) > ROLL_DEGREES,
         "turned": abs(quality.yaw) > YAW,
-        "cut_off": x0 <= 0 or y0 <= 0 or x1 >= width or y1 >= height,
+        "cut_off": outside(face, width, height) > CUT_OFF,
     }
     return [name for name, present in found.items() if present]

@@ -49,10 +49,11 @@ class AgeAnswer(_Schema):
 
 
 class LabelAnswer(_Schema):
-    """The most probable label, and every label's calibrated probability."""
+    """The most probable label, every label's calibrated probability, and whether the label is too improbable to rely on."""
 
     label: str
     confidence: Probability
+    uncertain: bool
     probabilities: dict[str, Probability]
 
 
@@ -102,10 +103,16 @@ EXAMPLE: dict[str, Any] = {
             "box": {"x": 411, "y": 120, "width": 180, "height": 221},
             "confidence": 0.998,
             "age": {"years": 31.4, "low": 26, "high": 38, "coverage": 0.8},
-            "gender": {"label": "female", "confidence": 0.97, "probabilities": {"male": 0.03, "female": 0.97}},
+            "gender": {
+                "label": "female",
+                "confidence": 0.97,
+                "uncertain": False,
+                "probabilities": {"male": 0.03, "female": 0.97},
+            },
             "race": {
                 "label": "asian",
                 "confidence": 0.88,
+                "uncertain": False,
                 "probabilities": {"white": 0.05, "black": 0.01, "asian": 0.88, "indian": 0.02, "other": 0.04},
             },
             "quality": {"size_px": 221.0, "sharpness": 11.2, "brightness": 0.47, "roll": -3.1, "yaw": 0.08},
@@ -205,4 +212,9 @@ def _age(age: Age, distribution: bool) -> AgeAnswer:
 
 def _label(label: Label) -> LabelAnswer:
     probabilities = {name: round(value, 4) for name, value in label.probabilities.items()}
-    return LabelAnswer(label=label.label, confidence=probabilities[label.label], probabilities=probabilities)
+    return LabelAnswer(
+        label=label.label,
+        confidence=probabilities[label.label],
+        uncertain=label.uncertain,
+        probabilities=probabilities,
+    )

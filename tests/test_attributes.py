@@ -193,3 +193,29 @@ def test_bounds_always_hold_the_age(years: float, spread: float, low: float, hig
 def test_the_band_is_that_of_the_predicted_age(years: float, expected: tuple[int, int]) -> None:
     bands = tuple(IntervalBand(below=below, low=-by, high=by) for below, by in ((10, 1), (40, 2), (60, 4)))
     assert bounds(years, 1.0, AgeInterval(coverage=0.8, unit="years", bands=bands)) == expected
+
+
+# Uncertain -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("female", "uncertain"), [(0.79, True), (0.81, False), (0.21, True), (0.19, False), (0.5, True)])
+def test_a_label_below_its_threshold_is_uncertain(female: float, uncertain: bool) -> None:
+    gender = person(outputs(female=female), manifest(calibration={"gender_threshold": 0.8})).gender
+    assert gender is not None
+    assert gender.uncertain is uncertain
+
+
+def test_thresholds_are_those_of_calibrated_probabilities_each_of_its_attribute() -> None:
+    given_ = outputs(female=0.9, race=(0.6, 0.1, 0.1, 0.1, 0.1))
+    calibration = {"gender_temperature": 3.0, "gender_threshold": 0.8, "race_threshold": 0.5}
+    said = person(given_, manifest(calibration=calibration))
+    assert said.gender is not None
+    assert said.race is not None
+    assert said.gender.confidence < 0.8
+    assert (said.gender.uncertain, said.race.uncertain) == (True, False)
+
+
+def test_without_thresholds_nothing_is_uncertain() -> None:
+    said = person(outputs())
+    assert said.race is not None
+    assert not said.race.uncertain

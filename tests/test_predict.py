@@ -50,6 +50,8 @@ async def test_the_answer_has_the_documented_shape(client: Client) -> None:
     assert list(face["race"]["probabilities"]) == ["white", "black", "asian", "indian", "other"]
     for label in (face["gender"], face["race"]):
         assert sum(label["probabilities"].values()) == pytest.approx(1, abs=0.001)
+        assert list(label) == ["label", "confidence", "uncertain", "probabilities"]
+        assert label["uncertain"] is False
         assert label["confidence"] == max(label["probabilities"].values()) == label["probabilities"][label["label"]]
     assert list(face["quality"]) == ["size_px", "sharpness", "brightness", "roll", "yaw"]
     assert face["warnings"] == ["small"]

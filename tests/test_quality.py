@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.detection import Face
-from service.quality import Quality, measure, warnings
+from service.crop import align
+from service.detection import MIN_CONFIDENCE, Face, locate
+from service.detection.mtcnn import MtcnnDetector
+from service.image import decode
+from service.quality import (
+    BLURRED,
+    BRIGHT,
+    CUT_OFF,
+    DARK,
+    ROLL_DEGREES,
+    SHARPEST_PER_PX,
+    SMALL_PX,
+    YAW,
+    Quality,
+    measure,
+    outside,
+    warnings,
+)
+from service.runtime import Network
 
 Pixels = npt.NDArray[np.uint8]
 
 EYES_AND_MOUTH = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
+TEMPLATE = ((0.294, 0.286), (0.688, 0.286), (0.489, 0.517), (0.314, 0.691), (0.667, 0.691))
 GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05)
 
 
@@ -25,6 +45,11 @@ def face(landmarks: npt.ArrayLike = EYES_AND_MOUTH, box: tuple[float, ...] = (10
 
 def crop(seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(60, 200, (64, 64, 3), dtype=np.uint8)
+
+
+def framed(x: float, y: float) -> npt.NDArray[np.float64]:
+    """Landmarks of a face whose crop is 100 pixels square round x, y."""
+    return (np.array(TEMPLATE) - np.mean(TEMPLATE, axis=0)) * 100 + np.array([x, y])
 
 
 def turned(degrees: float) -> npt.NDArray[np.float64]:
@@ -82,21 +107,101 @@ def test_a_good_face_has_no_warning() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"size_px": 30}, ["small"]),
-        ({"sharpness": 1.0}, ["blurred"]),
-        ({"brightness": 0.1}, ["dark"]),
-        ({"brightness": 0.95}, ["bright"]),
-        ({"roll": 50}, ["rolled"]),
-        ({"roll": -50}, ["rolled"]),
-        ({"yaw": 0.8}, ["turned"]),
-        ({"yaw": -0.8}, ["turned"]),
-        ({"size_px": 20, "sharpness": 0.0, "brightness": 0.05}, ["small", "blurred", "dark"]),
+        ({"size_px": SMALL_PX}, []),
+        ({"size_px": SMALL_PX - 0.1}, ["small"]),
+        ({"sharpness": BLURRED}, []),
+        ({"sharpness": BLURRED - 0.01}, ["blurred"]),
+        ({"brightness": DARK}, []),
+        ({"brightness": DARK - 0.01}, ["dark"]),
+        ({"brightness": BRIGHT}, []),
+        ({"brightness": BRIGHT + 0.01}, ["bright"]),
+        ({"roll": ROLL_DEGREES}, []),
+        ({"roll": ROLL_DEGREES + 0.1}, ["rolled"]),
+        ({"roll": -ROLL_DEGREES - 0.1}, ["rolled"]),
+        ({"yaw": YAW}, []),
+        ({"yaw": YAW + 0.01}, ["turned"]),
+        ({"yaw": -YAW - 0.01}, ["turned"]),
+        ({"size_px": 10, "sharpness": 0.0, "brightness": 0.01}, ["small", "blurred", "dark"]),
     ],
 )
-def test_each_condition_has_its_warning(changes: dict[str, float], expected: list[str]) -> None:
+def test_each_condition_has_its_warning_beyond_its_threshold(changes: dict[str, float], expected: list[str]) -> None:
     assert warnings(replace(GOOD, **changes), face(), 500, 400) == expected
 
 
-@pytest.mark.parametrize("box", [(0, 10, 90, 110), (10, 0, 90, 110), (410, 10, 500, 110), (10, 300, 90, 400)])
-def test_a_face_at_the_edge_may_be_cut_off(box: tuple[float, ...]) -> None:
-    assert warnings(GOOD, face(box=box), 500, 400) == ["cut_off"]
+def test_a_face_of_few_pixels_is_small_and_not_blurred() -> None:
+    size = BLURRED / SHARPEST_PER_PX / 2  # a sharp face of so few pixels has half the sharpness
+    assert warnings(replace(GOOD, size_px=size, sharpness=BLURRED * 0.51), face(), 500, 400) == ["small"]
+    assert warnings(replace(GOOD, size_px=size, sharpness=BLURRED * 0.49), face(), 500, 400) == ["small", "blurred"]
+
+
+def test_the_pixels_that_the_crop_was_cut_from_count() -> None:
+    """Of a photo decoded at a quarter, a face has a quarter of its pixels."""
+    assert warnings(replace(GOOD, size_px=3 * SMALL_PX), face(), 500, 400, scale=0.25) == ["small"]
+    assert warnings(replace(GOOD, size_px=5 * SMALL_PX), face(), 500, 400, scale=0.25) == []
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "share"),
+    [
+        (200, 150, 0),
+        (20, 150, 0.3),  # the middle of a crop of 100 pixels is 20 from the edge: 30 of them are beyond
+        (480, 150, 0.3),
+        (200, 10, 0.4),
+        (200, 400, 0.5),
+        (0, 400, 0.75),
+        (-100, 150, 1),
+    ],
+)
+def test_how_much_of_the_crop_lies_outside(across: float, down: float, share: float) -> None:
+    assert outside(face(framed(across, down)), 500, 400) == pytest.approx(share, abs=0.02)
+
+
+def test_the_corner_of_a_rolled_crop_may_reach_outside() -> None:
+    upright = framed(55, 150)
+    angle = math.radians(45)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    rolled = (upright - [55, 150]) @ turn.T + np.array([55, 150])
+    assert outside(face(upright), 500, 400) == pytest.approx(0, abs=0.01)
+    assert outside(face(rolled), 500, 400) == pytest.approx((50 * math.sqrt(2) - 55) ** 2 / 100**2, abs=0.01)
+
+
+def test_a_face_is_cut_off_where_much_of_its_crop_is_outside() -> None:
+    for share, expected in ((CUT_OFF - 0.03, []), (CUT_OFF + 0.03, ["cut_off"])):
+        assert warnings(GOOD, face(framed(50 - 100 * share, 150)), 500, 400) == expected
+
+
+def test_a_box_that_touches_the_edge_is_not_cut_off_yet() -> None:
+    assert warnings(GOOD, face(framed(50, 150), box=(0, 90, 100, 210)), 500, 400) == []
+
+
+def test_landmarks_in_one_point_are_not_cut_off() -> None:
+    assert outside(face(np.full((5, 2), 50)), 100, 100) == 0
+
+
+@pytest.mark.parametrize("name", ["astronaut", "biden", "group", "obama"])
+def test_sharp_faces_are_not_blurred_at_any_size_and_blurred_ones_are(
+    name: str, examples: Path, mtcnn_networks: Mapping[str, Network]
+) -> None:
+    detector = MtcnnDetector(**mtcnn_networks)
+    photo = decode((examples / f"{name}.jpg").read_bytes(), max_pixels=10**7, side=10**4).pixels
+
+    def given(pixels: Pixels) -> list[tuple[float, list[str]]]:
+        height, width = pixels.shape[:2]
+        found = [
+            (one, align(pixels, one.landmarks, np.array(TEMPLATE, np.float32), 128)) for one in locate(pixels, detector, 1280)
+        ]
+        return [
+            (one.box[3] - one.box[1], warnings(measure(one, crop), one, width, height))
+            for one, crop in found
+            if one.confidence >= MIN_CONFIDENCE
+        ]
+
+    for factor in (1, 2, 4, 6):
+        size = photo.shape[1] // factor, photo.shape[0] // factor
+        reduced = cv2.resize(photo, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        assert given(reduced)
+        for height, names in given(reduced):
+            assert "blurred" not in names
+            assert ("small" in names) == (height < SMALL_PX)
+    blurred = given(cv2.GaussianBlur(photo, (0, 0), photo.shape[1] / 60).astype(np.uint8))
+    assert all("blurred" in names for _, names in blurred)

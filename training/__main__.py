@@ -1,4 +1,4 @@
-"""The command line: `python -m training prepare | train | export | evaluate | mtcnn`."""
+"""The command line: `python -m training prepare | teach | hints | train | average | export | evaluate | degrade | mtcnn`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import BadZipFile
@@ -90,8 +91,11 @@ def train(
     prepared: Prepared = Path("runs/prepared"),
     run: Run = Path("runs/inceptionv3"),
     init: Annotated[
-        str, typer.Option(help="Initial weights of the trunk: `imagenet` (fetched by Keras), `random`, or a weights file.")
-    ] = "imagenet",
+        str | None,
+        typer.Option(
+            help="Initial weights of the trunk: `imagenet` (fetched; the default without --start), `random`, or a file."
+        ),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option(help="Go on from a whole network: another run's best.weights.h5, of any input size.")
     ] = None,
@@ -100,8 +104,46 @@ def train(
     from training.recipe import load_recipe
     from training.train import train as fit
 
+    chosen = init or ("imagenet" if start is None else "random")
     with _one_line():
-        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, init, start)}")
+        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start)}")
+
+
+@app.command()
+def teach(
+    run: Annotated[list[Path], typer.Option(help="Folder of a finished training run; again for a mean of several.")],
+    prepared: Prepared = Path("runs/prepared"),
+) -> None:
+    """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
+    from training.teach import teach as ask
+
+    with _one_line():
+        console.print(f"wrote {ask(run, prepared)}")
+
+
+@app.command()
+def hints(
+    data: Annotated[list[Path], typer.Option("--data", help="A prepared data set: its folder or tar file; again for more.")],
+    prepared: Prepared = Path("runs/prepared"),
+) -> None:
+    """Describe the prepared faces, but those of test, by dlib's recognition network; a recipe with `hint_units` learns it."""
+    from training.hints import write_hints
+
+    with _one_line():
+        console.print(f"wrote {write_hints(data, prepared, cpu_quota())}")
+
+
+@app.command()
+def average(
+    run: Annotated[list[Path], typer.Option(help="Folder of a finished training run; again for each.")],
+    out: Annotated[Path, typer.Option(help="Folder for the mean, a run itself.")],
+    share: Annotated[list[float] | None, typer.Option(help="Each run's weight in the mean; alike where not given.")] = None,
+) -> None:
+    """Average the weights of runs that went on from common ones."""
+    from training.average import average as mean
+
+    with _one_line():
+        console.print(f"wrote {mean(run, share or [1.0] * len(run), out)}")
 
 
 @app.command()
@@ -118,11 +160,11 @@ def export(
 
     with _one_line():
         recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-        template = json.loads((prepared / "prepare.json").read_text())["template"]
+        described = json.loads((prepared / "prepare.json").read_text())
         manifest = write(
             recipe,
             run / "best.weights.h5",
-            template,
+            described,
             ROOT / "examples",
             _detector(store, cpu_quota()),
             store,
@@ -136,7 +178,8 @@ def export(
 @app.command()
 def evaluate(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for report.json and the plots.")] = Path("runs/report"),
+    also: Annotated[Path | None, typer.Option(help="A second data set, such as All-Age-Faces: its folder or tar file.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.json, report.html and the plots.")] = Path("runs/report"),
     model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.TEST,
@@ -145,18 +188,46 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Ask for the first pictures only.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's manifest.")] = False,
 ) -> None:
-    """Post every picture of a split to the service's own /predict; write report.json and plots."""
-    from service.settings import Settings
+    """Post every picture of a split to the service's own /predict; write report.json, plots and a page that shows them."""
     from training.evaluate import evaluate as run
-    from training.evaluate import record_quality
+    from training.evaluate import measured_settings, record_quality
 
     with _one_line():
-        settings = Settings(model_store=store, model=model, model_version=version, precision=precision)
-        document = run(settings, open_data_set(data), split, out, limit)
-        console.print_json(json.dumps(_brief(document["headline"])))
+        if record and limit is not None:
+            raise ValueError("figures of a part of a split are not recorded; leave out --limit or --record")
+        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+        document = run(settings, open_data_set(data), split, out, limit, None if also is None else open_data_set(also))
+        parts = {str(document["data"]): document, **document.get("also", {})}
+        console.print_json(json.dumps({name: _brief(part["headline"]) for name, part in parts.items()}))
+        console.print(f"wrote {out / 'report.html'}")
         if record:
-            folder = record_quality(store, model, version, document)
+            folder = record_quality(store, document)
             console.print(f"wrote {folder / 'model.json'} and its card")
+
+
+@app.command()
+def degrade(
+    data: Data,
+    also: Annotated[Path | None, typer.Option(help="A second data set, asked as it is: for what cannot be made.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for robustness.json, conditions.json and plots.")] = Path("runs/report"),
+    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
+    store: Store = STORE,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask for so many pictures, drawn from the whole split.")] = None,
+) -> None:
+    """Post validation pictures made worse in known ways; write what each condition costs and where warnings are due."""
+    from training.conditions import study
+    from training.evaluate import ask, measured_settings
+    from training.report import REPORT, write_page
+
+    with _one_line():
+        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+        sets = [open_data_set(one) for one in (data, also) if one is not None]
+        study(partial(ask, settings), sets, out, limit)
+        if (out / REPORT).exists():
+            write_page(out)
+        console.print(f"wrote {out / 'robustness.json'} and {out / 'conditions.json'}")
 
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,10 @@ RACES: Final = ("white", "black", "asian", "indian", "other")
 MAX_AGE: Final = 100
 """Ages above are trained as this one, and scored as they are."""
 
+TAUGHT: Final = "taught.npz"
+"""File of a teacher's answers, beside the crops."""
+HINTS: Final = "hints.npy"
+"""File of face descriptors, beside the crops."""
 UNKNOWN: Final = -1
 """A label that a data set does not give: it costs nothing in training and counts nowhere in a report."""
 
@@ -161,7 +165,9 @@ class Prepared:
     """Crops and labels of the pictures of one split that hold a face.
 
     `crops` is uint8 RGB [N, size, size, 3]; `age` float32 in years; `gender` and `race` float32 label numbers, -1 where
-    unknown; `names` the files they came from, `sets` the data sets.
+    unknown; `names` the files they came from, `sets` the data sets. `taught` is what a teacher answers
+    (see `training.teach`), where one was asked: `age` [N, 101], `gender` [N, 1], `race` [N, 5], all probabilities.
+    `hint` is a face descriptor [N, D] of unit length (see `training.hints`), zero where there is none.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -170,24 +176,36 @@ class Prepared:
     age: npt.NDArray[np.float32]
     gender: npt.NDArray[np.float32]
     race: npt.NDArray[np.float32]
+    taught: dict[str, npt.NDArray[np.float32]] | None = None
+    hint: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def load_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None) -> Prepared:
-    """Read what `prepare` wrote of a split, of all data sets or of some.
+def load_prepared(
+    folder: Path, split: Split, sets: Sequence[str] | None = None, *, taught: bool = False, hints: bool = False
+) -> Prepared:
+    """Read what `prepare` wrote of a split, of all data sets or of some, and on demand what `teach` and `hints` wrote beside.
+
+    A set that is named twice is there twice.
 
     Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there.
     """
     with np.load(folder / "faces.npz") as table:
-        wanted = table["split"] == split.value
-        if sets is not None:
-            for name in sets:
-                if not (wanted & (table["set"] == name)).any():
+        of_split = table["split"] == split.value
+        if sets is None:
+            chosen = np.flatnonzero(of_split)
+        else:
+            rows = [np.flatnonzero(of_split & (table["set"] == name)) for name in sets]
+            for name, found in zip(sets, rows, strict=True):
+                if not len(found):
                     raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
-            wanted &= np.isin(table["set"], list(sets))
-        chosen = np.flatnonzero(wanted)
+            chosen = np.concatenate(rows)
         crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
         labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
-        return Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)
+        given = Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)
+    if taught:
+        with np.load(folder / TAUGHT) as answers:
+            given = replace(given, taught={name: answers[name][chosen].astype(np.float32) for name in answers.files})
+    return replace(given, hint=np.load(folder / HINTS)[chosen].astype(np.float32)) if hints else given

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,31 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.app import create_app
-from service.model_store import CARD, MANIFEST, ModelStore, write_manifest
+from service.model_store import CARD, MANIFEST, write_manifest
 from service.quality import Quality
 from service.settings import Settings
 from training.card import card
 from training.data import GENDERS, MAX_AGE, RACES, DataSet, Label, Split
-from training.scoring import Answers, by_group, confusion, figures, mae_by_age
+from training.duplicates import EARLIER, SIDE, THRESHOLD, Twin, differing, near_duplicates
+from training.report import REPORT, write_page
+from training.scoring import (
+    Answers,
+    Floats,
+    Ints,
+    by_group,
+    confusion,
+    figures,
+    intervals,
+    intervals_by_group,
+    mae_by_age,
+)
 
 ROUTE = "/predict"
+WORST = 30
+"""Most pictures that a list of errors names."""
+
+_MACHINE = ("threads", "workers", "runtime")  # settings that say how the answers are computed here, not which they are
+_QUALITY = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "without_duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +50,8 @@ class Scored:
     """Answers of a split, with the files' names.
 
     Where there is no face, the age distributions [N, 101] and the measured qualities [N], by name, are NaN, and the
-    warnings empty.
+    warnings empty. `served` says what answered: `model` with name and version, `precision`, `runtime`, and the
+    `promised_coverage` of the age interval where there is one.
     """
 
     names: list[str]
@@ -40,6 +59,20 @@ class Scored:
     distributions: npt.NDArray[np.float64]
     qualities: dict[str, npt.NDArray[np.float64]]
     warnings: list[list[str]]
+    served: dict[str, Any] = field(default_factory=dict)
+
+
+def measured_settings(**chosen: Any) -> Settings:
+    """Settings under which figures are comparable: `chosen`, else the defaults, whatever the environment says.
+
+    From the environment come only threads, workers and runtime. The deadline is long: a busy machine is no wrong answer.
+    """
+    fixed = {
+        name: info.get_default(call_default_factory=True)
+        for name, info in Settings.model_fields.items()
+        if name not in _MACHINE
+    }
+    return Settings(**fixed | {"deadline_s": 600.0} | chosen)
 
 
 def ask(
@@ -75,7 +108,19 @@ async def _ask(settings: Settings, labelled: list[tuple[str, Label, bytes]], cha
                     return central(answer.json())
 
                 faces = await asyncio.gather(*(one(name, data) for name, _, data in labelled))
-    return scored([name for name, _, _ in labelled], [label for _, label, _ in labelled], faces)
+            card = await client.get("/model")
+    return scored([name for name, _, _ in labelled], [label for _, label, _ in labelled], faces, _served(card.json()))
+
+
+def _served(card: dict[str, Any]) -> dict[str, Any]:
+    """What `GET /model` says of how the answers were made."""
+    interval = card["calibration"]["age_interval"]
+    return {
+        "model": {"name": card["name"], "version": card["version"]},
+        "precision": card["serving"]["precision"],
+        "runtime": card["serving"]["runtime"],
+        "promised_coverage": None if interval is None else interval["coverage"],
+    }
 
 
 def central(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -90,7 +135,9 @@ def central(document: dict[str, Any]) -> dict[str, Any] | None:
     return min(document["faces"], key=distance, default=None)
 
 
-def scored(names: list[str], labels: list[Label], faces: Sequence[dict[str, Any] | None]) -> Scored:
+def scored(
+    names: list[str], labels: list[Label], faces: Sequence[dict[str, Any] | None], served: dict[str, Any] | None = None
+) -> Scored:
     """Labels and the faces of the service's answers, None where there was none, as arrays."""
 
     def column(*path: str) -> npt.NDArray[np.float64]:
@@ -106,12 +153,14 @@ def scored(names: list[str], labels: list[Label], faces: Sequence[dict[str, Any]
         high=column("age", "high"),
         female=column("gender", "probabilities", GENDERS[1]),
         races=np.stack([column("race", "probabilities", name) for name in RACES], axis=1),
+        gender_uncertain=column("gender", "uncertain") == 1,
+        race_uncertain=column("race", "uncertain") == 1,
     )
     nothing = [np.nan] * (MAX_AGE + 1)
     distributions = [face["age"].get("distribution", nothing) if face and "age" in face else nothing for face in faces]
     qualities = {field.name: column("quality", field.name) for field in fields(Quality)}
     warnings = [face["warnings"] if face else [] for face in faces]
-    return Scored(names, answers, np.array(distributions, np.float64), qualities, warnings)
+    return Scored(names, answers, np.array(distributions, np.float64), qualities, warnings, served or {})
 
 
 def _at(document: Any, path: tuple[str, ...]) -> float:
@@ -120,40 +169,104 @@ def _at(document: Any, path: tuple[str, ...]) -> float:
     return float("nan") if document is None else float(document)
 
 
-def report(given: Scored, mean_age: float, model: str, split: Split) -> dict[str, Any]:
-    """All figures of a split as one JSON document."""
+def report(given: Scored, mean_age: float, twins: Sequence[Twin] | None = None) -> dict[str, Any]:
+    """All figures of a split as one JSON document; with `twins`, also those without the pictures that have one."""
     answers = given.answers
-    seen = answers.where(answers.found)
     document: dict[str, Any] = {
-        "model": model,
-        "split": split.value,
         "mean_age_of_train": mean_age,
         "headline": figures(answers, mean_age),
-        "found_only": figures(seen, mean_age),
+        "found_only": figures(answers.where(answers.found), mean_age),
         "groups": by_group(answers, mean_age),
+        "intervals": {
+            "headline": intervals(answers, mean_age),
+            "found_only": intervals(answers.where(answers.found), mean_age),
+            "groups": intervals_by_group(answers, mean_age),
+        },
         "confusion": {name: matrix.tolist() for name, matrix in confusion(answers).items()},
         "not_found": [name for name, found in zip(given.names, answers.found, strict=True) if not found],
     }
-    if "age" in answers.said():
+    if twins is not None:
+        alone = answers.where(~np.isin(given.names, [twin.name for twin in twins]))
+        said = answers.said()
+        document["without_duplicates"] = {
+            "count": len(alone),
+            "headline": figures(alone, mean_age, said),
+            "intervals": intervals(alone, mean_age, said),
+        }
+    return document | _worst(given)
+
+
+def _worst(given: Scored) -> dict[str, Any]:
+    """The age error by year of age, and the pictures with the worst errors, of what the model says."""
+    answers, said, document = given.answers, given.answers.said(), dict[str, Any]()
+    if "age" in said:
         error = np.where(answers.found, np.abs(answers.years - answers.age), -1)
-        worst = [i for i in np.argsort(-error)[:30] if answers.found[i]]
+        worst = [i for i in np.argsort(-error, kind="stable")[:WORST] if answers.found[i]]
         document |= {
             "age_mae_by_age": {str(age): {"mae": mae, "count": count} for age, (mae, count) in mae_by_age(answers).items()},
             "worst_ages": [{"name": given.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
         }
+    if "gender" in said:
+        probabilities = np.stack([1 - answers.female, answers.female], axis=1)
+        document["worst_genders"] = _surest_wrong(given, probabilities, answers.gender, GENDERS)
+    if "race" in said:
+        document["worst_races"] = _surest_wrong(given, answers.races, answers.race, RACES)
     return document
 
 
-def evaluate(settings: Settings, data: DataSet, split: Split, out: Path, limit: int | None = None) -> dict[str, Any]:
-    """Score a split and write `report.json` and the plots under `out`; returns the report."""
+def _surest_wrong(given: Scored, probabilities: Floats, labels: Ints, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The wrong answers that the service is surest of, the surest first; `probabilities` are [N, K] for K `names`."""
+    known = np.nan_to_num(probabilities)
+    confidence, answer = known.max(axis=1), known.argmax(axis=1)
+    wrong = given.answers.found & (answer != labels)
+    return [
+        {"name": given.names[i], "label": names[labels[i]], "answer": names[answer[i]], "confidence": float(confidence[i])}
+        for i in np.argsort(-confidence, kind="stable")
+        if wrong[i]
+    ][:WORST]
+
+
+def _part(settings: Settings, data: DataSet, split: Split, limit: int | None) -> tuple[Scored, dict[str, Any]]:
+    """Answers and figures of one data set, with its near-duplicates where the split has others before it."""
+    mean_age = mean_age_of_train(data)
+    given = ask(settings, data, split, limit)
+    if not EARLIER[split]:
+        return given, report(given, mean_age)
+    twins = near_duplicates(data, split, limit)
+    found = {
+        "compared_with": [earlier.value for earlier in EARLIER[split]],
+        "bits": SIDE * SIDE,
+        "threshold": THRESHOLD,
+        "pictures": len({twin.name for twin in twins}),
+        "pairs": len(twins),
+        "mirrored": sum(twin.mirrored for twin in twins),
+        "differing": differing(twins, data),
+        "twins": [asdict(twin) for twin in twins],
+    }
+    return given, {**report(given, mean_age, twins), "duplicates": found}
+
+
+def evaluate(
+    settings: Settings, data: DataSet, split: Split, out: Path, limit: int | None = None, also: DataSet | None = None
+) -> dict[str, Any]:
+    """Score a split, and the same split of a second data set where one is given; write `report.json`, the plots and the page
+    `report.html` under `out`. Returns the report."""
     from training.plots import draw_all
 
-    mean_age = mean_age_of_train(data)
-    answers = ask(settings, data, split, limit)
-    document = report(answers, mean_age, settings.model, split)
+    given, figured = _part(settings, data, split, limit)
+    document = {
+        "data": data.name,
+        "split": split.value,
+        "created": datetime.now(UTC).date().isoformat(),
+        **given.served,
+        **figured,
+    }
+    if also is not None:
+        document["also"] = {also.name: _part(settings, also, split, limit)[1]}
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(document, indent=2, allow_nan=False))
-    draw_all(answers.answers, out)
+    document["plots"] = draw_all(given.answers, document, out)
+    (out / REPORT).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_page(out)
     return document
 
 
@@ -165,12 +278,20 @@ def mean_age_of_train(data: DataSet) -> float:
     return float(np.mean(ages))
 
 
-def record_quality(store: Path, name: str, version: int | None, document: dict[str, Any]) -> Path:
-    """Write a report's figures into the manifest of the model that it is about, the newest version where none is given, and
-    its card beside it; returns the model's folder."""
-    models = ModelStore(store)
-    folder = store / name / str(version or models.versions(name)[-1])
-    fields = json.loads((folder / MANIFEST).read_text())
-    fields["quality"] = {key: document[key] for key in ("split", "mean_age_of_train", "headline", "found_only", "groups")}
-    (folder / CARD).write_text(card(write_manifest(folder, fields)))
+def record_quality(store: Path, document: dict[str, Any]) -> Path:
+    """Write a report's figures into the manifest of the model that it is about, and its card beside it; returns the model's
+    folder. Where figures of another arithmetic stand there, only the headline is added, under its name in `precisions`."""
+    folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
+    manifest = json.loads((folder / MANIFEST).read_text())
+    quality = {"split": document["split"], "precision": document["precision"], **_quality(document)}
+    if "also" in document:
+        quality["also"] = {name: _quality(part) for name, part in document["also"].items()}
+    before = manifest.get("quality", {})
+    if before.get("precision", document["precision"]) != document["precision"] and before["split"] == document["split"]:
+        quality = before | {"precisions": {document["precision"]: document["headline"]}}
+    (folder / CARD).write_text(card(write_manifest(folder, manifest | {"quality": quality})))
     return folder
+
+
+def _quality(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: part[key] for key in _QUALITY if key in part}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,9 @@ from service.image import decode
 from service.model_store import GOLDEN, Calibration, Manifest, write_manifest
 from service.runtime import Precision
 from service.runtime.tensorflow import loader
-from service.settings import Settings
 from training.calibrate import fit
 from training.data import MAX_AGE, Split, open_data_set
-from training.evaluate import Scored, ask
+from training.evaluate import Scored, ask, measured_settings
 from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
 
@@ -41,7 +41,8 @@ class _Nothing(layers.Layer):  # type: ignore[misc]
 
 
 def folded(model: keras.Model) -> keras.Model:
-    """The same function without batch normalisation: each one that alone follows a convolution becomes that one's bias.
+    """The same function without batch normalisation: each one that alone follows a convolution, depthwise or not, becomes
+    that one's bias.
 
     `kernel * gamma / sqrt(variance + epsilon)` and `beta - mean * gamma / sqrt(variance + epsilon)`, in float64.
     """
@@ -49,7 +50,7 @@ def folded(model: keras.Model) -> keras.Model:
         layer.name: layer.input._keras_history.operation
         for layer in model.layers
         if isinstance(layer, layers.BatchNormalization)
-        and isinstance(layer.input._keras_history.operation, layers.Conv2D)
+        and isinstance(layer.input._keras_history.operation, (layers.Conv2D, layers.DepthwiseConv2D))
         and len(layer.input._keras_history.operation._outbound_nodes) == 1
         and layer.input._keras_history.operation.activation is keras.activations.linear
     }
@@ -85,7 +86,8 @@ def _absorbed(convolution: Any, norm: Any) -> list[Any]:
     mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
     gain = (np.asarray(norm.gamma, np.float64) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
     beta = np.asarray(norm.beta, np.float64) if norm.center else 0.0
-    return [kernel * gain, beta + ((bias[0] if bias else 0.0) - mean) * gain]
+    shape = kernel.shape[2:] if isinstance(convolution, layers.DepthwiseConv2D) else (-1,)  # [H, W, channels, multiplier]
+    return [kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
 
 
 def _served(model: keras.Model, size: int) -> Any:
@@ -128,7 +130,7 @@ def write_saved_model(model: keras.Model, size: int, folder: Path) -> list[str]:
 def export(
     recipe: Recipe,
     weights: Path,
-    template: list[list[float]],
+    prepared: Mapping[str, Any],
     examples: Path,
     detector: Detector,
     store: Path,
@@ -137,11 +139,14 @@ def export(
     data: Path | None,
 ) -> Manifest:
     """Write `store/NAME/VERSION`. With `data`, the calibration is fitted on its validation split, through the service.
+    `prepared` is what `prepare` reported: the template, and the licence of every data set.
 
     Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32. Raises
     `FileExistsError` where the version is there already.
     """
     folder = store / recipe.name / str(version)
+    template = prepared["template"]
+    licences = [prepared["sets"][name] for name in dict.fromkeys(recipe.data.train)]
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and versions never change once written")
     with dtype_policy("float32"):
@@ -163,8 +168,8 @@ def export(
             "kind": "attributes",
             "architecture": recipe.network.architecture,
             "created": created,
-            "licence": "Trained on UTKFace, whose authors allow non-commercial research use only.",
-            "trained_on": ["UTKFace"],
+            "licence": f"Trained on data for research alone. {' '.join(licences)}",
+            "trained_on": list(dict.fromkeys(recipe.data.train)),
             "description": "Apparent age, gender and race of an aligned face.",
             "recipe": "recipe.json",
             "networks": {"faces": "."},
@@ -174,7 +179,7 @@ def export(
         }
         manifest = write_manifest(folder, fields)
         if data is not None and set(outputs) >= {"age_distribution", "gender", "race"}:
-            settings = Settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
+            settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
             calibration = fit_calibration(ask(settings, open_data_set(data), Split.VALIDATION))
             manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
     except BaseException:

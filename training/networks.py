@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import keras
 from keras import layers
@@ -16,6 +16,8 @@ from training.recipe import NetworkSection
 
 TRUNK: Final = "trunk"
 """Name of the part below the heads."""
+HINT: Final = "hint"
+"""Name of the head that gives a descriptor while the network is trained."""
 
 UNITS: Final = {"age": MAX_AGE + 1, "gender": 1, "race": len(RACES)}
 """Logits of each head: a distribution over whole years, the odds of female, and the races."""
@@ -49,17 +51,19 @@ def build(section: NetworkSection, init: str = RANDOM) -> keras.Model:
         raise ValueError(
             f"no {section.architecture} of {section.size} pixels with the weights {init}: {str(error).partition('. ')[0]}"
         ) from error
-    return assemble(trunk, section, section.dropout)
+    return assemble(trunk, section, section.dropout, hints=True)
 
 
-def assemble(trunk: keras.Model, section: NetworkSection, dropout: float) -> keras.Model:
-    """The heads of a recipe on a trunk; without dropout layers where `dropout` is 0, as in serving."""
+def assemble(trunk: keras.Model, section: NetworkSection, dropout: float, hints: bool = False) -> keras.Model:
+    """The heads of a recipe on a trunk; without dropout layers where `dropout` is 0, and without `hints`, as in serving."""
     pixels = keras.Input((section.size, section.size, 3), name="pixels")
     features = trunk(pixels)
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for name in section.outputs:
         branch = layers.Dense(section.head_units, activation="relu", name=f"{name}_hidden")(features)
         if dropout > 0:
             branch = layers.Dropout(dropout, name=f"{name}_dropout")(branch)
         outputs[name] = layers.Dense(UNITS[name], dtype="float32", name=name)(branch)
+    if hints and section.hint_units:
+        outputs[HINT] = layers.Dense(section.hint_units, dtype="float32", name=HINT)(features)
     return keras.Model(pixels, outputs, name=section.architecture)

@@ -1,14 +1,18 @@
-"""Answers to pictures: age error by age, confusion matrices, ROC, reliability."""
+"""Answers to pictures: ages, intervals, confusion matrices, ROC, reliability."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from training.data import GENDERS, RACES
@@ -17,18 +21,26 @@ from training.scoring import BINS, Answers, Floats, confusion, mae_by_age
 mpl.use("Agg")
 
 
-def draw_all(answers: Answers, out: Path) -> None:
-    """Write `age_error.png`, `confusion.png`, `roc.png` and `reliability.png` under `out`, each where the model says what it
-    shows and a face was found."""
-    seen, said = answers.where(answers.found), answers.said()
-    if not len(seen):
-        return
-    if "age" in said:
-        _age_error(answers, out / "age_error.png")
-    if "gender" in said or "race" in said:
-        _confusions(answers, out / "confusion.png")
-        _roc(seen, out / "roc.png")
-        _reliability(seen, out / "reliability.png")
+def draw_all(answers: Answers, document: Mapping[str, Any], out: Path) -> list[str]:
+    """Write plots under `out` of what the model says and a face was found for, and remove those of an earlier report that do
+    not apply; `document` has the groups' figures and intervals. Returns the names of the files."""
+    seen = answers.where(answers.found)
+    said = set(seen.said()) if len(seen) else set()
+    labels = said & {"gender", "race"}
+    plots: dict[str, tuple[bool, Callable[[Path], None]]] = {
+        "age_error.png": ("age" in said, partial(_age_error, answers)),
+        "age_scatter.png": ("age" in said, partial(_age_scatter, seen)),
+        "coverage.png": ("interval" in said, partial(_coverage, document)),
+        "confusion.png": (bool(labels), partial(_confusions, answers)),
+        "roc.png": (bool(labels), partial(_roc, seen)),
+        "reliability.png": (bool(labels), partial(_reliability, seen)),
+    }
+    for name, (applies, draw) in plots.items():
+        if applies:
+            draw(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+    return [name for name, (applies, _) in plots.items() if applies]
 
 
 def _age_error(answers: Answers, path: Path) -> None:
@@ -40,6 +52,36 @@ def _age_error(answers: Answers, path: Path) -> None:
     top.grid(axis="y", alpha=0.3)
     bottom.bar(ages, [errors[age][1] for age in ages], color="#868e96")
     bottom.set(xlabel="true age [years]", ylabel="faces", yscale="log")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _age_scatter(seen: Answers, path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
+    edges = np.arange(0, max(100, seen.age.max(), seen.years.max()) + 2, 2)
+    *_, drawn = axis.hist2d(seen.age, seen.years, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
+    axis.plot([0, edges[-1]], [0, edges[-1]], color="#e03131", linewidth=1)
+    axis.set(xlabel="true age [years]", ylabel="answered age [years]", title="Answered by true age", aspect="equal")
+    figure.colorbar(drawn, label="faces")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _coverage(document: Mapping[str, Any], path: Path) -> None:
+    groups, intervals = document["groups"]["age"], document["intervals"]["groups"]["age"]
+    shares = np.array([figures["interval_coverage"] for figures in groups.values()])
+    bounds = np.array([intervals[name]["interval_coverage"] for name in groups])
+    figure, axis = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    # A bootstrap's interval may lie beside its figure by a hair, and a bar has no negative length.
+    bars = np.maximum(0, np.stack([shares - bounds[:, 0], bounds[:, 1] - shares]))
+    axis.bar(range(len(groups)), shares, yerr=bars, capsize=4, color="#1971c2")
+    axis.set_xticks(range(len(groups)), [f"{name}\n{figures['count']}" for name, figures in groups.items()])
+    promised = document.get("promised_coverage")
+    if promised is not None:
+        axis.axhline(promised, color="#e03131", linestyle="--", label=f"promised: {promised:.0%}")
+        axis.legend(loc="lower right")
+    axis.set(xlabel="true age [years], and pictures", ylabel="share inside", title="True ages inside the interval", ylim=(0, 1))
+    axis.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

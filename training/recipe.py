@@ -24,6 +24,8 @@ class NetworkSection(_Section):
     """Units of each branch's hidden layer."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of a branch's units that a training step leaves out."""
+    hint_units: int = Field(default=0, ge=0)
+    """Numbers of the descriptor (see `training.hints`) that the trunk learns to give beside the heads; 0 for none."""
     outputs: tuple[Literal["age", "gender", "race"], ...] = Field(default=("age", "gender", "race"), min_length=1)
     """Heads that the network has."""
 
@@ -32,7 +34,7 @@ class DataSection(_Section):
     """What of the prepared pictures is used."""
 
     train: tuple[str, ...] = Field(default=("UTKFace",), min_length=1)
-    """Data sets whose training split is learnt."""
+    """Data sets whose training split is learnt; one that is named twice is seen twice an epoch."""
     validation: tuple[str, ...] = Field(default=("UTKFace",), min_length=1)
     """Data sets whose validation split is measured after every epoch, and chooses the weights that are kept."""
 
@@ -75,6 +77,11 @@ class LossSection(_Section):
     """Weight of gender's binary cross-entropy."""
     race_weight: float = Field(default=1.0, ge=0)
     """Weight of race's categorical cross-entropy."""
+    teacher_weight: float = Field(default=0.0, ge=0, le=1)
+    """Share of the label that is a teacher's answer (see `training.teach`) instead of the data set's. A label that the data
+    set does not give is the teacher's alone, and counts this much."""
+    hint_weight: float = Field(default=1.0, ge=0)
+    """Weight of the descriptor's distance, 1 less the cosine; of no matter without `network.hint_units`."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
     """Share of a gender or race label that is spread over all classes."""
 

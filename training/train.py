@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from training.augment import augmented, resized
 from training.data import Prepared, Split, load_prepared
 from training.losses import losses_and_metrics
-from training.networks import build, dtype_policy
-from training.recipe import AugmentSection, Recipe
+from training.networks import HINT, build, dtype_policy
+from training.recipe import AugmentSection, NetworkSection, Recipe
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -30,7 +32,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         data: Prepared,
-        outputs: tuple[str, ...],
+        outputs: Sequence[str],
         size: int,
         batch_size: int,
         augment: AugmentSection | None = None,
@@ -53,8 +55,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data))[chosen]
             random = np.random.default_rng([self.seed, self.epoch, index])
             crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
-        labels = {name: getattr(self.data, name)[rows] for name in self.outputs}
+        labels = {name: self._labels(name, rows) for name in self.outputs}
         return np.stack(crops).astype(np.float32) / 127.5 - 1, labels
+
+    def _labels(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Labels [B], or [B, 1 + K] with the teacher's answers behind them."""
+        labels: npt.NDArray[np.float32] = getattr(self.data, name)[rows]
+        if self.data.taught is None or name not in self.data.taught:
+            return labels
+        return np.concatenate([labels[:, np.newaxis], self.data.taught[name][rows]], axis=1)
 
 
 @keras.saving.register_keras_serializable("facet")
@@ -200,13 +209,14 @@ def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | No
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
     with dtype_policy(recipe.schedule.policy):
+        taught, hints = recipe.loss.teacher_weight > 0, recipe.network.hint_units > 0
         data = (
-            load_prepared(prepared, Split.TRAIN, recipe.data.train),
-            load_prepared(prepared, Split.VALIDATION, recipe.data.validation),
+            load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints),
+            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints),
         )
         network = build(recipe.network, init)
         if start is not None:
-            network.load_weights(start)
+            _go_on_from(network, recipe.network, start)
         _fit(recipe, network, *data, out / "logs", best, history, state)
     state.unlink()
     return best
@@ -222,7 +232,8 @@ def _fit(
     history: Path,
     state: Path,
 ) -> None:
-    outputs, size, batch = recipe.network.outputs, recipe.network.size, recipe.schedule.batch_size
+    outputs = (*recipe.network.outputs, HINT) if recipe.network.hint_units else recipe.network.outputs
+    size, batch = recipe.network.size, recipe.schedule.batch_size
     training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed)
     validation = Batches(validation_data, outputs, size, batch)
     losses, weights, metrics = losses_and_metrics(recipe.loss, outputs)
@@ -251,6 +262,17 @@ def _fit(
         shuffle=False,  # `Batches` shuffles pictures itself; Keras would shuffle batches by a state that is not kept
         verbose=1,
     )
+
+
+def _go_on_from(network: keras.Model, section: NetworkSection, start: Path) -> None:
+    """Give the network the weights of another run's, which learnt a descriptor or not, as the recipe beside them says."""
+    recipe = start.parent / "recipe.json"
+    units = Recipe.model_validate_json(recipe.read_text()).network.hint_units if recipe.exists() else section.hint_units
+    other = build(section.model_copy(update={"hint_units": units}))
+    other.load_weights(start)
+    for layer in network.layers:
+        if layer.name != HINT or units == section.hint_units:
+            layer.set_weights(other.get_layer(layer.name).get_weights())
 
 
 def _claim(path: Path, recipe: Recipe, begun: bool) -> None:

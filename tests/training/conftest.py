@@ -63,7 +63,8 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
             variable.assign(random.uniform(0.3, 2, variable.shape))
     network.save_weights(folder / "best.weights.h5")
     (folder / "recipe.json").write_text(recipe.model_dump_json())
-    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE}))
+    described = {"template": TEMPLATE, "sets": {"UTKFace": "UTKFace: non-commercial research."}}
+    (folder / "prepare.json").write_text(json.dumps(described))
     return folder
 
 
@@ -77,8 +78,8 @@ def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("store")
     shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-    template = json.loads((run / "prepare.json").read_text())["template"]
+    described = json.loads((run / "prepare.json").read_text())
     export(
-        recipe, run / "best.weights.h5", template, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", pictures
+        recipe, run / "best.weights.h5", described, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", pictures
     )
     return folder

@@ -67,7 +67,7 @@ def test_module_explains_itself(root: Path) -> None:
     [
         (
             "prepare",
-            ("--data", "--prepared", "--size", "A data set: its folder, or a tar file of it; again for more", "detector and crop"),
+            ("--data", "--prepared", "--size", "A data set: its folder, or a tar file of it", "detector and crop"),
         ),
         (
             "train",
@@ -166,5 +166,5 @@ def test_models_that_are_not_there(tmp_path: Path, root: Path) -> None:
 
 
 def test_settings_that_are_wrong_are_named_as_settings(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FACET_DEADLINE_S", "soon")
-    assert_one_line(training("evaluate", "--data", pictures), "settings: deadline_s: ")
+    monkeypatch.setenv("FACET_WORKERS", "many")
+    assert_one_line(training("evaluate", "--data", pictures), "settings: workers: ")

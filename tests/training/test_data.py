@@ -141,5 +141,8 @@ def test_without_lists_it_is_utkface(request: pytest.FixtureRequest) -> None:
 def test_sets_of_prepared_pictures_are_chosen(tmp_path: Path) -> None:
     folder = made.prepared(tmp_path / "prepared", train=5, validation=3)
     assert len(load_prepared(folder, Split.TRAIN, ["UTKFace"])) == 5
+    twice = load_prepared(folder, Split.TRAIN, ["UTKFace", "UTKFace"])
+    assert twice.names.tolist() == 2 * [f"{i}.jpg" for i in range(5)]
+    np.testing.assert_array_equal(twice.crops[5:], twice.crops[:5])
     with pytest.raises(ValueError, match="no train picture of All-Age-Faces"):
         load_prepared(folder, Split.TRAIN, ["UTKFace", "All-Age-Faces"])

@@ -18,16 +18,19 @@ from tests.conftest import encoded
 from tests.training import made
 from training import evaluate as module
 from training.data import Label, Split, open_data_set
-from training.evaluate import Scored, ask, central, evaluate, mean_age_of_train, record_quality
+from training.duplicates import Twin
+from training.evaluate import Scored, ask, central, evaluate, mean_age_of_train, measured_settings, record_quality
 from training.plots import draw_all
 from training.scoring import Answers
 
-PLOTS = {"age_error.png", "confusion.png", "roc.png", "reliability.png"}
+AGE_PLOTS = {"age_error.png", "age_scatter.png"}
+LABEL_PLOTS = {"confusion.png", "roc.png", "reliability.png"}
+PLOTS = AGE_PLOTS | LABEL_PLOTS | {"coverage.png"}
 
 
 @pytest.fixture(scope="module")
 def settings(store: Path) -> Settings:
-    return Settings(model_store=store, model="tiny", model_version=1, precision=Precision.F32)
+    return measured_settings(model_store=store, model="tiny", model_version=1, precision=Precision.F32)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +48,24 @@ def report(out: Path) -> dict[str, Any]:
 
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
-        *("model", "split", "mean_age_of_train", "headline", "found_only", "groups", "confusion", "not_found"),
-        *("age_mae_by_age", "worst_ages"),
+        *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
+        *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "not_found"),
+        *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
-    assert (report["model"], report["split"], report["mean_age_of_train"]) == ("tiny", "test", 30.0)
+    assert report["model"] == {"name": "tiny", "version": 1}
+    assert (report["data"], report["split"], report["mean_age_of_train"]) == ("UTKFace", "test", 30.0)
+    assert (report["precision"], report["runtime"], report["promised_coverage"]) == ("f32", "openvino", 0.8)
+    assert set(report["plots"]) == PLOTS
     assert {"age_mae", "age_rmse", "gender_accuracy", "race_accuracy", "race_macro_f1", "interval_coverage"} <= set(
         report["headline"]
     )
     assert set(report["groups"]) == {"gender", "race", "age"}
     assert set(report["confusion"]) == {"gender", "race"}
+    for part in ("headline", "found_only"):
+        for name, (low, high) in report["intervals"][part].items():
+            assert low <= report[part][name] + 1e-5
+            assert report[part][name] <= high + 1e-5
+    assert set(report["intervals"]["groups"]["age"]) == set(report["groups"]["age"])
 
 
 def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
@@ -89,7 +101,7 @@ def test_plots_show_something(out: Path) -> None:
 def test_answers_are_put_under_their_names() -> None:
     face: dict[str, Any] = {
         "age": {"years": 31.5, "low": 26, "high": 38},
-        "gender": {"probabilities": {"female": 0.9, "male": 0.1}},
+        "gender": {"uncertain": True, "probabilities": {"female": 0.9, "male": 0.1}},
         "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
     }
     face |= {"quality": {"sharpness": 9.5}, "warnings": ["blurred"]}
@@ -102,6 +114,7 @@ def test_answers_are_put_under_their_names() -> None:
     assert np.isnan(answers.races[1]).all()
     assert np.isnan(given.distributions).all()
     assert (given.names, given.warnings) == (["a", "b"], [["blurred"], []])
+    assert (answers.gender_uncertain.tolist(), answers.race_uncertain.tolist()) == ([True, False], [False, False])
     assert given.qualities["sharpness"][0] == 9.5
     assert np.isnan(given.qualities["sharpness"][1])
 
@@ -140,14 +153,77 @@ def test_mean_age_is_over_train_alone(pictures: Path) -> None:
 
 
 def test_figures_go_into_the_manifest_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
-    record_quality(store, "tiny", None, report)
+    part = {key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train")}
+    record_quality(store, report | {"also": {"All-Age-Faces": part | {"not_found": ["a.jpg"]}}})
     manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
-    assert manifest.quality["headline"] == report["headline"]
-    assert set(manifest.quality) == {"split", "mean_age_of_train", "headline", "found_only", "groups"}
-    json.dumps(manifest.quality, allow_nan=False)
+    assert {key: manifest.quality[key] for key in part} == part
+    assert manifest.quality["without_duplicates"] == report["without_duplicates"]
+    assert (manifest.quality["split"], manifest.quality["precision"]) == ("test", "f32")
+    assert manifest.quality["also"] == {"All-Age-Faces": part}  # and no file's name
 
 
-@pytest.mark.parametrize("said", [("years",), ("female",), ("races",), ()])
+def test_another_arithmetic_adds_its_headline(store: Path, report: dict[str, Any]) -> None:
+    record_quality(store, report)
+    record_quality(store, report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}})
+    quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.quality
+    assert (quality["precision"], quality["headline"]) == ("f32", report["headline"])
+    assert quality["precisions"]["bf16"]["age_mae"] == 7.5
+    assert "In bf16, on the same pictures: age error 7.50 years" in (store / "tiny/1/README.md").read_text()
+
+
+def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = {
+        "MAX_FACES": 1,
+        "ATTRIBUTES": "age",
+        "MIN_CONFIDENCE": 0.99,
+        "API_KEYS": "key",
+        "RATE_LIMIT": 1,
+        "DEADLINE_S": 0.1,
+    }
+    changed |= {"MODEL": "other", "MIN_FACE_PX": 90, "DETECTION_SIDE_PX": 64, "PRECISION": "bf16", "WORKERS": 3}
+    expected = measured_settings(model_store=store)
+    for name, value in changed.items():
+        monkeypatch.setenv(f"FACET_{name}", str(value))
+    given = measured_settings(model_store=store)
+    assert given.workers == 3
+    assert given.model_copy(update={"workers": 0}) == expected
+    assert given.deadline_s > 60
+
+
+def test_worst_errors_are_listed_worst_first(report: dict[str, Any]) -> None:
+    errors = [abs(one["years"] - one["age"]) for one in report["worst_ages"]]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) == 5
+    wrong = [one["confidence"] for one in report["worst_genders"]]
+    assert wrong == sorted(wrong, reverse=True)
+    assert len(wrong) == round(5 * (1 - report["found_only"]["gender_accuracy"]))
+    assert all(one["label"] != one["answer"] for one in report["worst_genders"] + report["worst_races"])
+    for one in report["worst_genders"]:
+        assert one["label"] == ("male", "female")[int(one["name"].split("_")[1])]
+
+
+def test_figures_without_pictures_that_train_holds_too(report: dict[str, Any]) -> None:
+    """All faces of these splits are one photo; what is left are the two black pictures."""
+    assert report["duplicates"]["pictures"] == 5
+    assert {twin["name"] for twin in report["duplicates"]["twins"]}.isdisjoint(report["not_found"])
+    alone = report["without_duplicates"]
+    assert (alone["count"], alone["headline"]["found"], alone["headline"]["age_mae"]) == (2, 0, 40)
+
+
+def test_a_second_data_set_is_scored_beside_the_first(
+    settings: Settings, pictures: Path, report: dict[str, Any], tmp_path: Path
+) -> None:
+    labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
+    also = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
+    document = evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)
+    assert document["headline"] == report["headline"]
+    second = document["also"]["All-Age-Faces"]
+    assert (second["headline"]["count"], second["mean_age_of_train"]) == (2, 22)
+    assert {"headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates"} <= set(second)
+    assert "All-Age-Faces" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize("said", [("years",), ("low", "high"), ("female",), ("races",), ()])
 def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...], tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     values = {name: np.full((20, 5) if name == "races" else 20, np.nan) for name in ("years", "low", "high", "female", "races")}
@@ -160,10 +236,14 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...
         **values,
     )
     scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan), {}, [[]] * 20)
-    json.dumps(module.report(scored, 30.0, "fewer", Split.TEST), allow_nan=False)
-    draw_all(answers, tmp_path)
-    expected = {("years",): {"age_error.png"}, ("female",): PLOTS - {"age_error.png"}, ("races",): PLOTS - {"age_error.png"}}
-    assert {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
+    document = module.report(scored, 30.0, [Twin("3", "x", 0, False)])
+    json.dumps(document, allow_nan=False)
+    assert document["without_duplicates"]["count"] == 19
+    for name in PLOTS:
+        (tmp_path / name).write_bytes(b"of an earlier report")
+    drawn = draw_all(answers, document, tmp_path)
+    expected = {("years",): AGE_PLOTS, ("low", "high"): {"coverage.png"}, ("female",): LABEL_PLOTS, ("races",): LABEL_PLOTS}
+    assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:

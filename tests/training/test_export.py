@@ -75,6 +75,17 @@ def test_folded_is_the_same_function(bias: bool, options: dict[str, Any]) -> Non
     np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
 
 
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_convolutions_are_folded_too(multiplier: int) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=multiplier, use_bias=False)(pixels)
+    model = scrambled(keras.Model(pixels, layers.PReLU(shared_axes=[1, 2])(FusedBatchNormalization()(x))))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert norms(smaller) == 0
+    np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
+
+
 def test_what_cannot_be_folded_stays() -> None:
     pixels = keras.Input((9, 9, 3))
     shared = layers.Conv2D(4, 3, use_bias=False)(pixels)
@@ -200,7 +211,8 @@ def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
     (examples / "square.jpg").write_bytes(made.encoded(made.square_picture(20, 20)))
     store = tmp_path / "store"
     detector = changes.pop("detector", SquareDetector())
-    export(recipe, run / "best.weights.h5", [list(p) for p in TEMPLATE], examples, detector, store, 1, "2026-01-01", None)
+    described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
+    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01", None)
     return store
 
 

@@ -80,6 +80,40 @@ def test_an_unknown_label_costs_nothing_and_teaches_nothing(loss: keras.losses.L
     assert gradient[1].any()
 
 
+def test_a_teacher_s_answer_is_mixed_into_the_label() -> None:
+    # Half of the label, right for sure, and half of the teacher, who says 1/5 of each: 0.6 and four times 0.1.
+    logits = np.log(np.array([[1, 4, 1, 1, 1]], np.float32))
+    labels = np.array([[1, *[0.2] * 5]], np.float32)
+    expected = -(0.6 * math.log(1 / 2) + 0.4 * math.log(1 / 8))
+    np.testing.assert_allclose(RaceLoss(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
+    # Of an unknown label the teacher's answer is all there is, and counts half.
+    labels[0, 0] = -1
+    expected = -0.5 * (0.2 * math.log(1 / 2) + 0.8 * math.log(1 / 8))
+    np.testing.assert_allclose(RaceLoss(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
+    # Gender: 0.75 of female and 0.25 of the teacher's 0.2 make 0.8; the logit is that of 3/4.
+    expected = -(0.8 * math.log(0.75) + 0.2 * math.log(0.25))
+    given = GenderLoss(0.0, 0.25).call(np.array([[1, 0.2]], np.float32), np.array([[math.log(3)]], np.float32))
+    np.testing.assert_allclose(given, [expected], rtol=1e-5)
+
+
+def test_a_teacher_s_age_is_mixed_into_the_label() -> None:
+    section = LossSection(age_distribution_weight=0, age_error_weight=1, teacher_weight=0.5)
+    teacher = np.zeros(101, np.float32)
+    teacher[40] = 1
+    labels = np.stack([np.append(np.float32(30), teacher), np.append(np.float32(-1), teacher)])
+    logits = np.full((2, 101), -30, np.float32)
+    logits[:, 20] = 0
+    # 15 years from 35, halfway between label and teacher; unknown: half of the 20 from the teacher's.
+    np.testing.assert_allclose(AgeLoss(section).call(labels, logits), [15, 10], atol=1e-3)
+
+
+def test_metrics_judge_by_the_data_set_s_label_alone() -> None:
+    _, _, metrics = losses_and_metrics(LossSection(teacher_weight=0.5), ("race",))
+    labels = np.array([[0, 0, 1, 0, 0, 0], [-1, 1, 0, 0, 0, 0]], np.float32)
+    metrics["race"][0].update_state(labels, np.eye(5, dtype=np.float32)[[0, 1]])
+    assert float(metrics["race"][0].result()) == 1
+
+
 def test_metrics_are_means_over_the_known_of_all_batches() -> None:
     _, weights, metrics = losses_and_metrics(LossSection(gender_weight=2), ("age", "gender", "race"))
     assert weights == {"age": 1.0, "gender": 2.0, "race": 1.0}

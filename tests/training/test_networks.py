@@ -88,6 +88,28 @@ def test_inceptionv3_is_keras_applications_own_with_fused_normalisation() -> Non
     assert trunk.count_params() == 21_802_784  # as keras.applications says of it without its top
 
 
+def test_mobilefacenet_is_as_published() -> None:
+    trunk = ARCHITECTURES["mobilefacenet"](62, "random")
+    assert tuple(trunk.output.shape) == (None, 128)
+    depthwise = [layer for layer in trunk.layers if isinstance(layer, layers.DepthwiseConv2D)]
+    # The stem's, one for each of fifteen bottlenecks, and the global one of 4 by 4.
+    assert [tuple(layer.output.shape[1:]) for layer in depthwise] == [
+        (31, 31, 48),
+        (16, 16, 96),
+        *[(16, 16, 96)] * 4,
+        (8, 8, 192),
+        *[(8, 8, 192)] * 6,
+        (4, 4, 384),
+        *[(4, 4, 192)] * 2,
+        (1, 1, 512),
+    ]
+    assert depthwise[-1].kernel_size == (4, 4)
+    assert sum(isinstance(layer, layers.Add) for layer in trunk.layers) == 4 + 6 + 2
+    assert trunk.layers[-3].name.startswith("conv2d"), "the embedding is linear"
+    with pytest.raises(ValueError, match="no ImageNet weights"):
+        ARCHITECTURES["mobilefacenet"](62, "imagenet")
+
+
 def pair(**options: Any) -> tuple[layers.Layer, layers.Layer]:
     """Keras's layer and ours with the same odd weights."""
     random = np.random.default_rng(1)

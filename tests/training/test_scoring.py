@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from training.scoring import Answers, by_group, confusion, expected_calibration_error, figures, mae_by_age
+from training.scoring import (
+    Answers,
+    by_group,
+    confusion,
+    expected_calibration_error,
+    figures,
+    intervals,
+    intervals_by_group,
+    mae_by_age,
+    weighted,
+)
 
 NAN = math.nan
 
@@ -135,3 +146,104 @@ def test_figures_of_what_a_model_does_not_say_are_absent() -> None:
     assert set(groups["race"]["other"]) == set(given)
     assert confusion(only_age) == {}
     assert "age_mae" not in figures(answers(*rows, said=("gender",)), mean_age=32)
+
+
+def many(count: int, seed: int = 0) -> Answers:
+    """Answers of chance to so many pictures, a twentieth of them without a face, with ties among the probabilities."""
+    random = np.random.default_rng(seed)
+    found = random.uniform(size=count) > 0.05
+    age = random.integers(0, 100, count).astype(np.float64)
+    gender, race = random.integers(0, 2, count), random.choice(5, count, p=(0.5, 0.2, 0.15, 0.1, 0.05))
+    years = age + random.normal(0, 5, count)
+    female = (random.normal(0.3 + 0.4 * gender, 0.3).clip(0, 1) * 20).round() / 20
+    races = random.dirichlet(np.ones(5), count) + 0.4 * np.eye(5)[race]
+    return Answers(
+        *(age, gender, race, found, *(np.where(found, values, NAN) for values in (years, years - 6, years + 6, female))),
+        races=np.where(found[:, np.newaxis], races, NAN),
+        gender_uncertain=found & (random.uniform(size=count) < 0.1),
+        race_uncertain=found & (random.uniform(size=count) < 0.3),
+    )
+
+
+def test_certain_labels_are_counted_over_found_faces() -> None:
+    given = figures(
+        replace(FOUR, gender_uncertain=np.array([0, 0, 1, 0], bool), race_uncertain=np.array([1, 0, 0, 0], bool)), mean_age=32
+    )
+    assert given["gender_certain_share"] == given["race_certain_share"] == pytest.approx(2 / 3)
+    assert given["gender_certain_accuracy"] == 1  # the man who was taken for a woman is marked
+    assert given["race_certain_accuracy"] == 0.5
+    unmarked = figures(FOUR, mean_age=32)
+    assert (unmarked["gender_certain_share"], unmarked["gender_certain_accuracy"]) == (1, pytest.approx(2 / 3))
+    none = figures(replace(FOUR, race_uncertain=np.ones(4, bool)), mean_age=32)
+    assert (none["race_certain_share"], none["race_certain_accuracy"]) == (0, None)
+    assert FOUR.where(FOUR.found).race_uncertain.tolist() == [False] * 3
+
+
+def test_a_weight_of_two_is_a_picture_that_comes_twice() -> None:
+    """All figures at once, ties of the area under the ROC and labels that are not drawn among them."""
+    given = many(60)
+    weights = np.random.default_rng(1).integers(0, 3, (20, 60))
+    weights[0] = 1
+    weights[1, given.race == 4] = 0
+    weights[2, given.gender == 1] = 0
+    values = weighted(given, 40.0, weights.astype(np.float64), given.said())
+    for row, times in enumerate(weights):
+        expected = figures(given.where(np.repeat(np.arange(60), times)), 40.0)
+        for name, column in values.items():
+            wanted = NAN if expected[name] is None else expected[name]
+            assert column[row] == pytest.approx(wanted, nan_ok=True), name
+    assert np.isnan(values["gender_auc"][2])
+
+
+@pytest.mark.parametrize("count", [400, 4000])
+def test_intervals_are_those_of_the_normal_approximation(count: int) -> None:
+    given = many(count)
+    bounds, value = intervals(given, 40.0), figures(given, 40.0)
+    error = np.abs(np.where(given.found, given.years, 40.0) - given.age)
+    deviations = {
+        "age_mae": error.std() / math.sqrt(count),
+        "gender_accuracy": math.sqrt(value["gender_accuracy"] * (1 - value["gender_accuracy"]) / count),
+        "found": math.sqrt(value["found"] * (1 - value["found"]) / count),
+    }
+    for name, deviation in deviations.items():
+        low, high = bounds[name]
+        assert low < value[name] < high
+        assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.08)
+        assert (low + high) / 2 == pytest.approx(value[name], abs=0.2 * deviation)
+
+
+def test_interval_of_the_area_is_that_of_hanley_and_mcneil() -> None:
+    """Their formula (Radiology 1982) is for exponential scores; of these it gives the deviation within a tenth."""
+    random = np.random.default_rng(3)
+    gender = np.repeat([0, 1], 1000)
+    rows = [(30, one, 0, (30.0, 30, 30, p, 0)) for one, p in zip(gender, random.exponential(1 + gender * 3) / 100, strict=True)]
+    given = answers(*rows)
+    area = figures(given, 30)["gender_auc"]
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    deviation = math.sqrt((area * (1 - area) + 999 * (q1 + q2 - 2 * area**2)) / 1e6)
+    low, high = intervals(given, 30)["gender_auc"]
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
+def test_intervals_are_the_same_every_time_and_stand_beside_every_group() -> None:
+    given = many(300)
+    assert intervals(given, 40.0) == intervals(given, 40.0)
+    groups, bounds = by_group(given, 40.0), intervals_by_group(given, 40.0)
+    assert {kind: set(members) for kind, members in groups.items()} == {kind: set(members) for kind, members in bounds.items()}
+    for kind, members in bounds.items():
+        for name, interval in members.items():
+            assert {key for key in interval if groups[kind][name][key] is None} == set()
+            low, high = interval["age_mae"]
+            assert low < groups[kind][name]["age_mae"] < high
+    assert "gender_auc" not in bounds["gender"]["male"]  # of one gender there is none
+    json.dumps(bounds, allow_nan=False)
+
+
+def test_intervals_of_less() -> None:
+    assert intervals(answers(), 32) == {}
+    nothing = intervals(answers((30, 1, 0, None), (34, 0, 1, None)), mean_age=32)
+    assert nothing["gender_accuracy"] == [0, 0]
+    assert not {"gender_auc", "gender_certain_accuracy"} & set(nothing)
+    json.dumps(nothing, allow_nan=False)
+    rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
+    assert set(intervals(answers(*rows, said=("age",)), mean_age=32)) == {"found", "age_mae", "age_rmse", "age_within_5"}

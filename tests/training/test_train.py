@@ -201,6 +201,7 @@ def test_history_has_every_epoch_once(whole: Watched) -> None:
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     assert {"loss", "val_loss", "age_mae", "val_age_mae", "val_gender_accuracy"} <= set(rows[0])
     assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    assert all(float(row["pictures_per_second"]) > 0 for row in rows)
 
 
 def test_best_weights_are_the_averaged_ones_of_the_best_epoch(whole: Watched, prepared: Path) -> None:

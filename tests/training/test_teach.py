@@ -1,0 +1,75 @@
+"""A teacher's answers: the runs' own, of a crop and its mirror image, and a network that learns them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.training import made
+from training.data import Split, load_prepared
+from training.networks import build
+from training.recipe import Recipe
+from training.teach import teach
+from training.train import Batches, train
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    return made.prepared(tmp_path / "prepared", train=70, validation=10)
+
+
+def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path) -> None:
+    teach([run], prepared)
+    alone = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert alone is not None
+    assert {name: values.shape for name, values in alone.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
+    network = build(Recipe.model_validate_json((run / "recipe.json").read_text()).network)
+    network.load_weights(run / "best.weights.h5")
+    batches = Batches(load_prepared(prepared, Split.VALIDATION), ("race",), made.SIDE, 10)
+    pixels, _ = batches[0]
+    expected = [ops.softmax(network(one)["race"]) for one in (pixels, pixels[:, :, ::-1])]
+    np.testing.assert_allclose(alone["race"], np.mean(expected, axis=0), atol=2e-3)
+
+    other = shutil.copytree(run, tmp_path / "other")
+    network.get_layer("race").bias.assign([5, 0, 0, 0, 0])
+    network.save_weights(other / "best.weights.h5")
+    teach([other], prepared)
+    second = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    teach([run, other], prepared)
+    mean = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert second is not None
+    assert mean is not None
+    assert np.abs(second["race"] - alone["race"]).max() > 0.01
+    np.testing.assert_allclose(mean["race"], (alone["race"] + second["race"]) / 2, atol=2e-3)
+
+
+def test_a_network_learns_the_teacher_against_the_labels(prepared: Path, tmp_path: Path) -> None:
+    taught = {"age": np.full((80, 101), 1 / 101), "gender": np.ones((80, 1)), "race": np.tile(np.eye(5)[3], (80, 1))}
+    np.savez(prepared / "taught.npz", **taught)  # type: ignore[arg-type]
+    recipe = made.recipe(loss={"teacher_weight": 1.0}, schedule={"epochs": 6})
+    best = train(recipe, prepared, tmp_path / "run", "random")
+    network = build(recipe.network)
+    network.load_weights(best)
+    pixels, _ = Batches(load_prepared(prepared, Split.TRAIN), ("race",), made.SIDE, 70)[0]
+    assert (ops.convert_to_numpy(network(pixels)["race"]).argmax(axis=1) == 3).mean() > 0.9
+
+
+def test_a_recipe_with_a_teacher_needs_one(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"taught\.npz"):
+        train(made.recipe(loss={"teacher_weight": 0.5}), prepared, tmp_path / "run", "random")
+
+
+def test_a_teacher_needs_all_heads(run: Path, prepared: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    described = json.loads((other / "recipe.json").read_text())
+    described["network"]["outputs"] = ["age"]
+    (other / "recipe.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="has the heads age alone"):
+        teach([other], prepared)

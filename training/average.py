@@ -1,0 +1,41 @@
+"""Several runs' weights to their mean: one network, about as good as all of them together.
+
+Runs that went on from common weights lie in one basin, where the mean of their weights answers much as the mean of their
+answers (Wortsman et al., "Model soups", ICML 2022), at the cost of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.networks import build
+from training.recipe import Recipe
+
+
+def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
+    """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and the last run's recipe beside it.
+
+    `shares` are the runs' weights, and need not add up to 1. Raises `ValueError` where the networks differ, and where there are
+    not as many shares as runs.
+    """
+    if len(runs) != len(shares) or not runs or sum(shares) <= 0:
+        raise ValueError("each run needs its share, and all shares together more than nothing")
+    recipes = [Recipe.model_validate_json((run / "recipe.json").read_text()) for run in runs]
+    if any(
+        recipe.network.model_copy(update={"dropout": recipes[0].network.dropout}) != recipes[0].network for recipe in recipes
+    ):
+        raise ValueError("the runs' networks differ, and their weights have no mean")
+    network = build(recipes[-1].network)
+    total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+    for run, share in zip(runs, shares, strict=True):
+        network.load_weights(run / "best.weights.h5")
+        weights = [np.asarray(weight, np.float64) * (share / sum(shares)) for weight in network.get_weights()]
+        total = [one + other for one, other in zip(total, weights, strict=True)] if total else weights
+    network.set_weights([mean.astype(weight.dtype) for mean, weight in zip(total, network.get_weights(), strict=True)])
+    out.mkdir(parents=True, exist_ok=True)
+    network.save_weights(out / "best.weights.h5")
+    (out / "recipe.json").write_text(recipes[-1].model_dump_json(indent=2) + "\n")
+    return out / "best.weights.h5"

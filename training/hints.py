@@ -1,0 +1,95 @@
+"""Pictures to face descriptors of a recognition network, which a trunk learns to give beside its heads.
+
+A network that was trained to tell millions of photos of people apart knows of a face what no set of some ten thousand labels
+teaches. Its descriptor of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
+no part of the model that is served. The descriptors are dlib's (King, "Dlib-ml", JMLR 2009; the model is in the public domain,
+CC0), 128 numbers, which its packages compute: `pip install "facet[hints]"`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from service.detection import SIDE_PX
+from service.image import decode
+from training.data import HINTS, Split, open_data_set
+from training.prepare import MAX_PIXELS
+
+LENGTH: Final = 128
+CHUNK: Final = 32
+_CHIP, _PADDING = 150, 0.25  # what the network was trained on
+
+Item = tuple[bytes, npt.NDArray[np.float32]]
+Describe = Callable[[list[Item]], npt.NDArray[np.float32]]
+
+_networks: list[Any] = []
+
+
+def write_hints(sources: Sequence[Path], prepared: Path, workers: int, describe: Describe | None = None) -> Path:
+    """Write `hints.npy` beside the crops: for each a descriptor [N, 128], float16, of unit length; zero for those of test.
+
+    `describe` takes pictures, each with its face's box in pixels of it, to descriptors; dlib's in `workers` processes where it
+    is not given. Raises `ValueError` where dlib or its models are not installed.
+    """
+    with np.load(prepared / "faces.npz") as table:
+        wanted = {
+            (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
+        }
+        boxes, count = table["box"], len(table["name"])
+    hints = np.zeros((count, LENGTH), np.float16)
+    items: list[tuple[int, Item]] = []
+    for data_set in map(open_data_set, sources):
+        for name, data in data_set.pictures():
+            row = wanted.get((data_set.name, name))
+            if row is not None:
+                items.append((int(row), (data, boxes[row])))
+    chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
+    console = Console(stderr=True)
+    if describe is None:
+        _locate()
+        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+        answers = pool.map(_describe, ([item for _, item in chunk] for chunk in chunks))
+    else:
+        pool, answers = None, map(describe, ([item for _, item in chunk] for chunk in chunks))
+    for chunk, values in track(zip(chunks, answers, strict=True), "describing faces", total=len(chunks), console=console):
+        hints[[row for row, _ in chunk]] = values / np.linalg.norm(values, axis=1, keepdims=True)
+    if pool is not None:
+        pool.shutdown()
+    np.save(prepared / HINTS, hints)
+    return prepared / HINTS
+
+
+def _locate() -> Path:
+    """Folder of dlib's models. Raises `ValueError` where they or dlib are not installed."""
+    found = importlib.util.find_spec("face_recognition_models")
+    if found is None or found.origin is None or importlib.util.find_spec("dlib") is None:
+        raise ValueError('descriptors need dlib and its models: pip install "facet[hints]"')
+    return Path(found.origin).parent / "models"
+
+
+def _describe(items: list[Item]) -> npt.NDArray[np.float32]:
+    """dlib's descriptors [N, 128]; in a process of its own, which keeps the networks."""
+    import dlib
+
+    if not _networks:
+        folder = _locate()
+        _networks.append(dlib.shape_predictor(str(folder / "shape_predictor_5_face_landmarks.dat")))
+        _networks.append(dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat")))
+    landmarks, network = _networks
+    chips = []
+    for data, (x0, y0, x1, y1) in items:
+        pixels = np.ascontiguousarray(decode(data, max_pixels=MAX_PIXELS, side=SIDE_PX).pixels)
+        x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, 0.85 * (y1 - y0)) / 2
+        square = dlib.rectangle(int(x - half), int(y - 0.9 * half), int(x + half), int(y + 1.1 * half))
+        chips.append(dlib.get_face_chip(pixels, landmarks(pixels, square), _CHIP, _PADDING))
+    return np.array(network.compute_face_descriptor(chips, 0), np.float32)
