@@ -36,7 +36,10 @@ _networks: list[Any] = []
 
 
 def write_hints(sources: Sequence[Path], prepared: Path, workers: int, describe: Describe | None = None) -> Path:
-    """Write `hints.npy` beside the crops: for each a descriptor [N, 128], float16, of unit length; zero for those of test.
+    """Write `hints.npy` beside the crops: for each a descriptor [N, 128], float16; zero for those of test.
+
+    Each number is less its mean over train and divided by its deviation there, since what all faces have in common teaches
+    nothing; then each descriptor is brought to unit length.
 
     `describe` takes pictures, each with its face's box in pixels of it, to descriptors; dlib's in `workers` processes where it
     is not given. Raises `ValueError` where dlib or its models are not installed.
@@ -45,8 +48,8 @@ def write_hints(sources: Sequence[Path], prepared: Path, workers: int, describe:
         wanted = {
             (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
         }
-        boxes, count = table["box"], len(table["name"])
-    hints = np.zeros((count, LENGTH), np.float16)
+        boxes, train = table["box"], table["split"] == Split.TRAIN.value
+    hints = np.zeros((len(boxes), LENGTH), np.float32)
     items: list[tuple[int, Item]] = []
     for data_set in map(open_data_set, sources):
         for name, data in data_set.pictures():
@@ -62,11 +65,20 @@ def write_hints(sources: Sequence[Path], prepared: Path, workers: int, describe:
     else:
         pool, answers = None, map(describe, ([item for _, item in chunk] for chunk in chunks))
     for chunk, values in track(zip(chunks, answers, strict=True), "describing faces", total=len(chunks), console=console):
-        hints[[row for row, _ in chunk]] = values / np.linalg.norm(values, axis=1, keepdims=True)
+        hints[[row for row, _ in chunk]] = values
     if pool is not None:
         pool.shutdown()
-    np.save(prepared / HINTS, hints)
+    np.save(prepared / HINTS, standardised(hints, train).astype(np.float16))
     return prepared / HINTS
+
+
+def standardised(descriptors: npt.NDArray[np.float32], train: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Descriptors [N, D] with the mean and deviation of `train` taken out, of unit length; those that are zero stay so."""
+    known = (descriptors != 0).any(axis=1)
+    learnt = descriptors[known & train]
+    centred = (descriptors - learnt.mean(axis=0)) / np.maximum(learnt.std(axis=0), 1e-6)
+    length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    return np.where(known[:, np.newaxis], centred / length, 0).astype(np.float32)
 
 
 def _locate() -> Path:

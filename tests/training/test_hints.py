@@ -15,7 +15,7 @@ from tests.fakes import SquareDetector
 from tests.training import made
 from training import hints as module
 from training.data import Split, load_prepared
-from training.hints import LENGTH, Item, write_hints
+from training.hints import LENGTH, Item, standardised, write_hints
 from training.networks import HINT, build
 from training.prepare import prepare
 from training.train import train
@@ -38,10 +38,25 @@ def test_each_face_has_its_own_and_those_of_test_none(tmp_path: Path) -> None:
     source = made.folder_of(tmp_path / "UTKFace", files)
     prepare([source], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
     write_hints([source], tmp_path / "out", 1, corner)
-    for split, place in places.items():
-        (hint,) = load_prepared(tmp_path / "out", split, hints=True).hint  # type: ignore[misc]
-        expected = np.zeros(2) if split is Split.TEST else np.array(place) / np.hypot(*place)
-        np.testing.assert_allclose(hint[:2], expected, atol=1e-3)
+    (train, validation, test) = (load_prepared(tmp_path / "out", split, hints=True).hint for split in places)
+    assert train is not None
+    assert validation is not None
+    assert test is not None
+    # Of one face of train the mean is itself; validation's lies 10 to the right of it and 10 above.
+    assert not train.any()
+    np.testing.assert_allclose(validation[0, :2], np.array([1, -1]) / np.sqrt(2), atol=1e-3)
+    assert not test.any()
+
+
+def test_what_all_have_in_common_is_taken_out() -> None:
+    random = np.random.default_rng(0)
+    given = random.normal([50, -20, 0], [1, 10, 0.1], (400, 3)).astype(np.float32)
+    given[7] = 0
+    train = np.arange(400) < 300
+    values = standardised(given, train)
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), np.where(np.arange(400) == 7, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(np.square(values).mean(axis=0), 1 / 3, atol=0.04)
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=0.06)
 
 
 def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
