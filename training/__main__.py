@@ -111,14 +111,15 @@ def train(
 
 @app.command()
 def teach(
-    run: Annotated[list[Path], typer.Option(help="Folder of a finished training run; again for a mean of several.")],
+    run: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run; again for a mean of several.")] = None,
+    descriptors: Annotated[bool, typer.Option("--descriptors", help="Ask what `hints` wrote too.")] = False,
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
     """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
     from training.teach import teach as ask
 
     with _one_line():
-        console.print(f"wrote {ask(run, prepared)}")
+        console.print(f"wrote {ask(run or [], prepared, descriptors)}")
 
 
 @app.command()

@@ -9,46 +9,93 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 from rich.progress import track
+from sklearn.model_selection import KFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from training.augment import resized
-from training.data import TAUGHT
+from training.data import HINTS, TAUGHT, Split
 from training.networks import UNITS, build, dtype_policy
 from training.recipe import Recipe
 
-BATCH = 64
+BATCH: Final = 64
+FOLDS: Final = 5
+
+Answers = dict[str, npt.NDArray[np.float32]]
 
 
-def teach(runs: Sequence[Path], prepared: Path) -> Path:
-    """Write `taught.npz` beside the crops: the mean of the runs' best networks' answers, each for a crop and its mirror image.
+def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False) -> Path:
+    """Write `taught.npz` beside the crops: the mean of the runs' best networks' answers, each for a crop and its mirror image,
+    and, where `descriptors`, of what the descriptors of `training.hints` say.
 
-    Arrays of float16 in the crops' order: `age` [N, 101], `gender` [N, 1] and `race` [N, 5], all probabilities. Raises
-    `FileNotFoundError` where a run or the crops are not there, and `ValueError` where a network lacks one of the heads.
+    Arrays of float16 in the crops' order: `age` [N, 101], of the runs alone, `gender` [N, 1] and `race` [N, 5], all
+    probabilities. Raises `FileNotFoundError` where a run, the crops or the descriptors are not there, and `ValueError` where a
+    network lacks one of the heads or nobody is asked.
     """
-    crops = np.load(prepared / "crops.npy", mmap_mode="r")
-    sums = {name: np.zeros((len(crops), units), np.float32) for name, units in UNITS.items()}
-    for run in runs:
-        recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-        if set(recipe.network.outputs) != set(UNITS):
-            raise ValueError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all three")
-        with dtype_policy(recipe.schedule.policy):
-            network = build(recipe.network)
-            network.load_weights(run / "best.weights.h5")
-            for begin in track(range(0, len(crops), BATCH), f"{run.name}: answering"):
-                rows = slice(begin, begin + BATCH)
-                for name, values in _answers(network, crops[rows], recipe.network.size).items():
-                    sums[name][rows] += values / len(runs)
+    if not runs and not descriptors:
+        raise ValueError("a teacher needs a run or descriptors")
+    members = [_from_run(run, prepared) for run in runs]
+    if descriptors:
+        members.append(from_descriptors(prepared))
     path = prepared / TAUGHT
-    np.savez(path, **{name: values.astype(np.float16) for name, values in sums.items()})  # type: ignore[arg-type]
+    names = [name for name in UNITS if any(name in member for member in members)]
+    mean = {name: np.mean([member[name] for member in members if name in member], axis=0) for name in names}
+    np.savez(path, **{name: values.astype(np.float16) for name, values in mean.items()})
     return path
 
 
-def _answers(network: keras.Model, crops: npt.NDArray[np.uint8], size: int) -> dict[str, npt.NDArray[np.float32]]:
+def _from_run(run: Path, prepared: Path) -> Answers:
+    """A run's answers to every crop."""
+    crops = np.load(prepared / "crops.npy", mmap_mode="r")
+    recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
+    if set(recipe.network.outputs) != set(UNITS):
+        raise ValueError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all three")
+    with dtype_policy(recipe.schedule.policy):
+        network = build(recipe.network)
+        network.load_weights(run / "best.weights.h5")
+        batches = track(range(0, len(crops), BATCH), f"{run.name}: answering")
+        parts = [_answers(network, crops[begin : begin + BATCH], recipe.network.size) for begin in batches]
+    return {name: np.concatenate([part[name] for part in parts]) for name in UNITS}
+
+
+def from_descriptors(prepared: Path) -> Answers:
+    """Gender [N, 1] and race [N, 5] by a small network on the descriptors, which has seen four fifths of train.
+
+    Of a training picture the answer is that of the network that has not seen it, so that a wrong label is not repeated; of
+    any other the mean of all five. What has no descriptor is given each label's share of train.
+    """
+    hints = np.load(prepared / HINTS).astype(np.float32)
+    with np.load(prepared / "faces.npz") as table:
+        train, labels = table["split"] == Split.TRAIN.value, {name: table[name] for name in ("gender", "race")}
+    known, answers = (hints != 0).any(axis=1), {}
+    for name, label in labels.items():
+        learnt = np.flatnonzero(train & known & (label >= 0))
+        classes = np.arange(2 if name == "gender" else UNITS[name])
+        share = np.bincount(label[learnt], minlength=len(classes)) / len(learnt)
+        own = np.tile(share, (len(hints), 1))
+        others = np.zeros_like(own)
+        for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(learnt):
+            probe = make_pipeline(StandardScaler(), MLPClassifier((128,), alpha=1.0, early_stopping=True, random_state=0))
+            probe.fit(hints[learnt[seen]], label[learnt[seen]])
+            columns = probe.classes_
+            own[np.ix_(learnt[unseen], columns)] = probe.predict_proba(hints[learnt[unseen]])
+            others[:, columns] += probe.predict_proba(hints) / FOLDS
+        rest = known.copy()
+        rest[learnt] = False
+        own[rest] = others[rest]
+        answers[name] = (own[:, 1:] if name == "gender" else own).astype(np.float32)
+    return answers
+
+
+def _answers(network: keras.Model, crops: npt.NDArray[np.uint8], size: int) -> Answers:
     """Probabilities of each head, [B, units], the mean of those for the crops and for their mirror images."""
     pixels = np.stack([resized(crop, size) for crop in crops]).astype(np.float32) / 127.5 - 1
     both = [network(pixels, training=False), network(pixels[:, :, ::-1], training=False)]

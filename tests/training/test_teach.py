@@ -14,7 +14,7 @@ from tests.training import made
 from training.data import Split, load_prepared
 from training.networks import build
 from training.recipe import Recipe
-from training.teach import teach
+from training.teach import from_descriptors, teach
 from training.train import Batches, train
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -73,3 +73,30 @@ def test_a_teacher_needs_all_heads(run: Path, prepared: Path, tmp_path: Path) ->
     (other / "recipe.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match="has the heads age alone"):
         teach([other], prepared)
+
+
+def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_path: Path) -> None:
+    """Descriptors that give the label away, but for ten pictures of train, whose labels are wrong."""
+    folder = made.prepared(tmp_path / "prepared", train=400, validation=50)
+    table = dict(np.load(folder / "faces.npz"))
+    hints = np.random.default_rng(0).normal(0, 0.3, (450, 8)).astype(np.float32)
+    hints[np.arange(450), table["race"]] += 2
+    hints[3] = 0
+    truth = table["race"].copy()
+    table["race"][10:20] = (truth[10:20] + 1) % 5
+    table["race"][20:25] = -1
+    np.savez(folder / "faces.npz", **table)
+    np.save(folder / "hints.npy", hints)
+    answers = from_descriptors(folder)
+    assert (answers["gender"].shape, answers["race"].shape) == ((450, 1), (450, 5))
+    told = np.arange(450) != 3
+    assert (answers["race"].argmax(axis=1) == truth)[told].mean() > 0.97
+    assert (answers["race"].argmax(axis=1) == truth)[10:25].all(), "wrong and missing labels are not repeated"
+    np.testing.assert_allclose(answers["race"].sum(axis=1), 1, atol=1e-5)
+    assert answers["race"][3].max() < 0.3
+    teach([], folder, descriptors=True)
+    taught = load_prepared(folder, Split.TRAIN, taught=True).taught
+    assert taught is not None
+    assert set(taught) == {"gender", "race"}
+    with pytest.raises(ValueError, match="a run or descriptors"):
+        teach([], folder)
