@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 from scipy.optimize import isotonic_regression
 
 from service.quality import BLURRED, BRIGHT, DARK, ROLL_DEGREES, SMALL_PX, YAW
@@ -35,6 +36,8 @@ BINS: Final = 12
 """Bins, of equal mass, of a curve."""
 LEAST: Final = 30
 """Faces that a bin needs; there are fewer bins where there are fewer faces."""
+TAIL: Final = np.array([0.25, 0.5, 0.75, 0.9, 0.95, 0.98])
+"""Shares of the pictures below the bounds of the bins of what cannot be made worse."""
 REPLICATES: Final = 500
 """Resamplings of the pictures, each with all its levels, behind every 95 % interval and threshold."""
 
@@ -45,8 +48,11 @@ FIGURES: Final = {
     "interval_coverage": "Interval coverage",
     "gender_accuracy": "Gender accuracy",
     "race_accuracy": "Race accuracy",
+    "warned": "Warned",
 }
-"""Headline figures that the table of robustness shows, and what it calls them."""
+"""Figures that the table of robustness shows, and what it calls them."""
+DRAWN: Final = ("found", "age_mae", "gender_accuracy", "race_accuracy")
+"""Those that its plot shows."""
 ROBUSTNESS_PLOT: Final = "robustness.png"
 
 _NOTHING: Final = 1e-9  # stands for no expected error where one is divided by it
@@ -213,8 +219,10 @@ def rise(rows: Rows, name: str) -> Rise | None:
     if not expected.sum() > 0:
         return None
     above, below = _resampled(rows, name)
-    low, high = np.quantile(above / np.maximum(below, _NOTHING), [0.025, 0.975]) - 1
-    return Rise(len(rows), error.mean(), expected.mean(), error.sum() / expected.sum() - 1, float(low), float(high))
+    low, high = np.quantile((above[below > 0] / below[below > 0]), [0.025, 0.975]) - 1
+    return Rise(
+        len(rows), *(float(one) for one in (error.mean(), expected.mean(), error.sum() / expected.sum() - 1, low, high))
+    )
 
 
 def _resampled(rows: Rows, name: str) -> tuple[Floats, Floats]:
@@ -239,12 +247,16 @@ def _times(pictures: int) -> Floats:
     return np.ascontiguousarray(np.random.default_rng(0).poisson(1, (pictures, REPLICATES)).T.astype(np.float64))
 
 
-def binned(rows: Rows, bins: int = BINS) -> list[Rows]:
-    """The rows in at most so many bins of equal mass of the measured value, in its order; equal values stay together."""
+def binned(rows: Rows, tail: bool = False) -> list[Rows]:
+    """The rows in bins of the measured value, in its order; equal values stay together.
+
+    The bins are of equal mass; with `tail`, narrower towards the highest values, which few pictures have of themselves.
+    """
     if not len(rows):
         return []
-    count = max(1, min(bins, len(rows) // LEAST))
-    inner = np.unique(np.quantile(rows.value, np.arange(1, count) / count, method="nearest"))
+    count = max(1, min(BINS, len(rows) // LEAST))
+    shares = TAIL[1 - LEAST / len(rows) >= TAIL] if tail else np.arange(1, count) / count
+    inner = np.unique(np.quantile(rows.value, shares, method="nearest"))
     of = np.searchsorted(inner, rows.value, side="right")
     return [rows.where(of == index) for index in np.unique(of)]
 
@@ -327,20 +339,25 @@ def study(ask: Ask, sets: Sequence[DataSet], out: Path, limit: int | None = None
 def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], mean_age: float, out: Path) -> dict[str, Any]:
     """Headline figures of each degradation beside those of the pictures as they are; draws `robustness.png`."""
     said = clean.answers.said()
-    base = figures(clean.answers, mean_age, said)
+
+    def known(scored: Scored) -> dict[str, Any]:
+        found = [bool(given) for given, found in zip(scored.warnings, scored.answers.found, strict=True) if found]
+        return figures(scored.answers, mean_age, said) | {"warned": float(np.mean(found)) if found else 0.0}
+
+    base = known(clean)
     names = [name for name in FIGURES if base.get(name) is not None]
-    levels = [(one, figures(scored.answers, mean_age, said)) for one, scored in degraded.items()]
+    levels = [(one, known(scored)) for one, scored in degraded.items()]
     rows = [["as they are", "", *(_figure(name, base[name]) for name in names)]]
     rows += [[one.kind, one.level, *(_figure(name, given[name], base[name]) for name in names)] for one, given in levels]
-    _draw_robustness(base, levels, [name for name in names if name not in ("age_rmse", "interval_coverage")], out)
+    _draw_robustness(base, levels, [name for name in names if name in DRAWN], out)
     return {
         "title": "Robustness",
         "text": (
             f"{base['count']} validation pictures, as they are and made worse in one way at a time, through the whole path: "
             "detection, alignment, network. In brackets, the difference to the pictures as they are. A face that is not found "
-            "counts as wrong, its age as the mean age of train. Pixels are those of pictures of 200 by 200; brightness and "
-            "contrast are factors of the stored, gamma-encoded values; size is the side that is posted; cut is a share of the "
-            "width or height, at one of the four sides."
+            "counts as wrong, its age as the mean age of train; warned is the share of the faces found that have any warning. "
+            "Pixels are those of pictures of 200 by 200; brightness and contrast are factors of the stored, gamma-encoded "
+            "values; size is the side that is posted; cut is a share of the width or height, at one of the four sides."
         ),
         "tables": [
             {
@@ -387,7 +404,7 @@ def _draw_robustness(
             xlabel="difference" + (", points" if scale > 1 else ""),
         )
         axis.grid(axis="x", alpha=0.3)
-    axes[0][0].invert_yaxis()
+    axes[0][0].set_ylim(len(labels) - 0.5, -0.5)
     figure.savefig(out / ROBUSTNESS_PLOT, dpi=120)
     plt.close(figure)
 
@@ -428,7 +445,7 @@ def finding(condition: Condition, clean: Sequence[Scored], degraded: Mapping[Deg
     levels = [scored for one, scored in degraded.items() if one.kind in condition.kinds]
     as_they_are = natural(condition, clean)
     rows = paired(condition, first, levels) if condition.kinds else as_they_are
-    parts = binned(rows)
+    parts = binned(rows, tail=not condition.kinds)
     warned = _warned(first, condition)[first.answers.found]
     race = first.answers.race[first.answers.found]
     values = [(measured(one, condition)[one.answers.found], one.answers.found.mean()) for one in (first, *levels)]
@@ -449,13 +466,15 @@ def conditions(clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], 
     """What each condition costs, where its warning is due, and what the service's warnings are worth; draws the curves."""
     findings = [finding(condition, clean, degraded) for condition in CONDITIONS]
     for one in findings:
-        _draw_condition(one, out)
-    limits = ", ".join(f"{limit:.0%} ({name})" for name, limit in LIMITS.items())
+        if _drawn(one):
+            _draw_condition(one, out)
+    limits = ", ".join(f"{100 * limit:.0f} % ({name})" for name, limit in LIMITS.items())
     text = (
         "Each curve shows the errors of answers to pictures as they are and made worse, by the value measured of the face in "
         "bins of equal mass, beside the errors of the same pictures as they are, so that it makes no difference who is in a "
         "bin. A turned head cannot be made: such faces are compared with all faces of their data set and band of age, of their "
-        "race for the error of race. Bands and brackets are 95 % intervals of a bootstrap over pictures. A warning is due from "
+        "race for the error of race. Bands and brackets are 95 % intervals of a bootstrap over pictures, with the count of "
+        f"answers; a dash stands for less than {LEAST}. A warning is due from "
         "the mildest value on at which the curve of one attribute, made monotone, has surely (in 95 % of the resamplings) "
         f"risen by its limit: {limits}."
     )
@@ -476,8 +495,8 @@ def conditions(clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], 
     cost = [
         [
             one.condition.warning,
-            f"{one.share:.1%}",
-            ", ".join(f"{name} {share:.1%}" for name, share in one.shares.items()),
+            f"{100 * one.share:.1f} %",
+            ", ".join(f"{name} {100 * share:.1f} %" for name, share in one.shares.items()),
             *(_percent(one.clean.get(name)) for name in LIMITS),
         ]
         for one in findings
@@ -502,7 +521,7 @@ def conditions(clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], 
                 "rows": cost,
             },
         ],
-        "plots": [_plot(one.condition) for one in findings if one.bins],
+        "plots": [_plot(one.condition) for one in findings if _drawn(one)],
         "data": [{"warning": one.condition.warning, **_plain(one)} for one in findings],
     }
 
@@ -520,31 +539,41 @@ def _number(value: float | None) -> str:
 
 
 def _percent(one: Rise | None) -> str:
-    return "–" if one is None else f"{one.rise:+.0%} ({one.low:+.0%} to {one.high:+.0%}; {one.count})"
+    if one is None or one.count < LEAST:
+        return "–"
+    return f"{100 * one.rise:+.0f} % ({100 * one.low:+.0f} to {100 * one.high:+.0f}; {one.count})"
 
 
 def _plot(condition: Condition) -> str:
     return f"condition_{condition.warning}.png"
 
 
+def _drawn(one: Finding) -> bool:
+    return bool(one.bins) and one.condition.threshold is not None
+
+
 def _draw_condition(one: Finding, out: Path) -> None:
     """Error and expected error by measured value, one panel an attribute, and the share of faces found at each level."""
-    if not one.bins:
-        return
     names = [name for name in LIMITS if any(name in part.rises for part in one.bins)]
-    figure, axes = plt.subplots(1, len(names) + 1, figsize=(4 * len(names) + 4, 3.6), layout="constrained", squeeze=False)
+    panels = len(names) + bool(one.condition.kinds)
+    figure, axes = plt.subplots(1, panels, figsize=(4 * panels, 3.6), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
         _draw_curve(axis, one, name)
-    values, shares = zip(*one.found, strict=True)
-    axes[0][-1].plot(values, [100 * share for share in shares], "o", color="#2f9e44")
-    axes[0][-1].set(title="faces found, by level", ylabel="%", ylim=(0, 103))
+    if one.condition.kinds:
+        values, shares = zip(*one.found, strict=True)
+        axes[0][-1].plot(values, [100 * share for share in shares], "o", color="#2f9e44")
+        axes[0][-1].set(title="faces found, by level", ylabel="%", ylim=(0, 103))
     for axis in axes[0]:
-        if one.condition.threshold is not None:
-            axis.axvline(one.condition.threshold, color="#e8590c", label="the service's threshold")
+        axis.axvline(one.condition.threshold, color="#e8590c", label="the service's threshold")
         if one.threshold is not None:
             axis.axvline(one.threshold, color="#e8590c", linestyle=":", label="due by this measurement")
         axis.set_xlabel(one.condition.unit)
         axis.grid(alpha=0.3)
+        if one.condition.warning in ("small", "blurred"):  # the harmful end is a narrow one
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_locator(NullLocator())
     axes[0][0].legend(fontsize=8)
     figure.suptitle(one.condition.warning)
     figure.savefig(out / _plot(one.condition), dpi=120)
@@ -555,18 +584,13 @@ def _draw_curve(axis: Axes, one: Finding, name: str) -> None:
     parts = [part for part in one.bins if name in part.rises]
     values = [part.value for part in parts]
     scale, unit = (1, "mean error, years") if name == "age" else (100, "wrong, %")
-    expected = scale * np.array([part.rises[name].expected for part in parts])
-    bounds = [expected * (1 + np.array([getattr(part.rises[name], end) for part in parts])) for end in ("low", "high")]
+    answers, expected = (
+        np.array([scale * getattr(part.rises[name], which) for part in parts]) for which in ("error", "expected")
+    )
+    low, high = (expected * [1 + getattr(part.rises[name], end) for part in parts] for end in ("low", "high"))
     like = "the same pictures as they are" if one.condition.kinds else "all faces like them"
     axis.plot(values, expected, color="#868e96", linestyle="--", marker=".", label=like)
-    axis.plot(
-        values,
-        [scale * part.rises[name].error for part in parts],
-        color="#1971c2",
-        marker="o",
-        markersize=4,
-        label="these answers",
-    )
-    axis.fill_between(values, *bounds, color="#1971c2", alpha=0.2)
+    axis.plot(values, answers, color="#1971c2", marker="o", markersize=4, label="these answers")
+    axis.fill_between(values, low, high, color="#1971c2", alpha=0.2)
     axis.set(title=name, ylabel=unit)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.7 * max(1e-3, *expected, *answers))  # a wide band does not hide the curve
