@@ -40,10 +40,14 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the eyes make of a photo of `width` by `height` upright pixels: faces in them, left to right, and crops."""
+    """What the eyes make of a photo of `width` by `height` upright pixels: faces in them, left to right, and crops.
+
+    `scale` is what the crops were cut from: pixels of the decoded photo per pixel of the photo.
+    """
 
     width: int
     height: int
+    scale: float
     faces: list[Face]
     crops: list[Crop]
     qualities: list[Quality]
@@ -100,7 +104,7 @@ class Pipeline:
                 face,
                 describe(output, self.manifest, options.attributes),
                 quality,
-                warnings(quality, face, seen.width, seen.height),
+                warnings(quality, face, seen.width, seen.height, seen.scale),
             )
             for face, output, quality in zip(seen.faces, outputs, seen.qualities, strict=True)
         ]
@@ -134,7 +138,7 @@ class Pipeline:
             crops = [align(image.pixels, face.landmarks, self._template, self._input.size) for face in faces]
             whole = [face.scaled(1 / image.scale).clipped(image.width, image.height) for face in faces]
             qualities = [measure(face, crop) for face, crop in zip(whole, crops, strict=True)]
-        return Seen(image.width, image.height, whole, crops, qualities, timings)
+        return Seen(image.width, image.height, image.scale, whole, crops, qualities, timings)
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

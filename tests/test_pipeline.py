@@ -237,6 +237,16 @@ async def test_a_large_photo_is_answered_in_its_own_pixels(form: str, factor: in
     assert (person.face.box[2:] <= [analysis.width, analysis.height]).all()
 
 
+async def test_a_face_is_small_by_the_pixels_that_its_crop_was_cut_from() -> None:
+    photo = np.zeros((1600, 1600, 3), np.uint8)
+    photo[600:800, 700:900] = (200, 90, 30)
+    for side, small in ((1280, False), (150, True)):
+        async with running(side=side) as pipeline:
+            (person,) = (await analysed(pipeline, encoded(photo, "JPEG", quality=95))).people
+        assert person.quality.size_px == pytest.approx(200, rel=0.1)
+        assert ("small" in person.warnings) == small
+
+
 async def test_a_face_at_the_edge_has_its_box_inside_and_is_told_of() -> None:
     class Outside:
         def detect(self, pixels: Pixels) -> list[Face]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from service.detection import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_PX, Face, locate
-from service.detection.mtcnn import PACKAGE_THRESHOLDS, SCALE_FACTOR, MtcnnDetector, Thresholds, pyramid
+from service.detection.mtcnn import PACKAGE_THRESHOLDS, SCALE_FACTOR, MtcnnDetector, Thresholds, pyramid, variants
 from service.image import decode
 from service.runtime import Network
 
@@ -293,6 +293,54 @@ def test_a_face_at_the_pictures_edge_is_found(
     assert overlap(np.add(box, [x0, y0, x0, y0]), [182, 61, 267, 173]) > 0.7
     assert (box >= 0).all()
     assert (box <= [x1 - x0, y1 - y0, x1 - x0, y1 - y0]).all()
+
+
+@pytest.mark.parametrize("name", ["obama", "biden"])
+def test_a_face_that_the_first_look_misses_is_found_by_a_patient_one(
+    detector: MtcnnDetector, photos: dict[str, Pixels], name: str
+) -> None:
+    """The face cut a tenth inside its box, as crops of other systems are."""
+    (face,) = sure(detector.detect(photos[name]))
+    x0, y0, x1, y1 = face.box.astype(int)
+    inside = round(0.1 * (x1 - x0))
+    part = np.ascontiguousarray(photos[name][y0 + inside : y1 - inside, x0 + inside : x1 - inside])
+    assert not sure(detector.look(part))
+    (found,) = sure(detector.detect(part))
+    assert np.abs(np.add(found.landmarks, [x0 + inside, y0 + inside]) - face.landmarks).max() < 0.1 * (x1 - x0)
+
+
+def test_a_face_on_its_way_to_lie_down_is_found_turned_back(detector: MtcnnDetector, photos: dict[str, Pixels]) -> None:
+    photo = photos["obama"]
+    (face,) = sure(detector.detect(photo))
+    height, width = photo.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 60, 1)
+    (found,) = sure(detector.detect(cv2.warpAffine(photo, turn, (width, height)).astype(np.uint8)))
+    away = found.landmarks - (face.landmarks @ turn[:, :2].T + turn[:, 2])
+    assert np.linalg.norm(away, axis=1).mean() < 0.15 * (face.box[2] - face.box[0])
+
+
+def test_a_patient_looks_places_are_those_of_the_picture() -> None:
+    gradient = np.zeros((120, 160, 3), np.uint8)
+    gradient[..., 0], gradient[..., 1] = np.arange(160), np.arange(120)[:, np.newaxis]
+    copies = list(variants(gradient))
+    assert len(copies) == 4
+    for copy, back in copies:
+        middle = np.array([copy.shape[1] / 2 + 7, copy.shape[0] / 2 - 9]).round()
+        x, y = back[:, :2] @ middle + back[:, 2]
+        red, green, _ = copy[int(middle[1]), int(middle[0])]
+        assert (red, green) == (pytest.approx(x, abs=1.1), pytest.approx(y, abs=1.1))
+
+
+def test_one_look_is_enough_where_a_face_is_sure_or_the_package_is_followed() -> None:
+    picture = np.full((200, 200, 3), Scripted.colour, np.uint8)
+    levels = len(pyramid(picture, 24, SCALE_FACTOR))
+    for row, thresholds, looks in ((7, Thresholds(), 1), (-1, PACKAGE_THRESHOLDS, 1)):
+        script = Scripted(row, 11)
+        if row < 0:
+            script.levels = 1  # no proposal at all
+        first = script.levels
+        MtcnnDetector(script.pnet, script.refine, script.refine, min_face=24, thresholds=thresholds).detect(picture)  # type: ignore[arg-type]
+        assert script.levels - first == looks * levels
 
 
 def test_threads_at_once_get_the_answers_of_one(detector: MtcnnDetector, photos: dict[str, Pixels]) -> None:
