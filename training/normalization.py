@@ -35,3 +35,17 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
             self.moving_mean.assign(mean + (batch_mean - mean) * (1 - self.momentum))
             self.moving_variance.assign(variance + (batch_variance - variance) * (1 - self.momentum))
         return outputs
+
+
+def fused(network: keras.Model) -> keras.Model:
+    """A copy of a network, weights and all, with its batch normalisation fused."""
+    copy = keras.models.clone_model(network, clone_function=_fused)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _fused(layer: Any) -> Any:
+    config = layer.get_config()
+    if isinstance(layer, layers.BatchNormalization):
+        return FusedBatchNormalization.from_config(config)
+    return layer.__class__.from_config(config)

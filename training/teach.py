@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import cv2
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from training.architectures import ARCHITECTURES
 from training.augment import resized
 from training.data import HINTS, TAUGHT, Split
 from training.networks import UNITS, build, dtype_policy
@@ -28,23 +30,28 @@ from training.recipe import Recipe
 
 BATCH: Final = 64
 FOLDS: Final = 5
+FACE_SIZE: Final = 224
 
 Answers = dict[str, npt.NDArray[np.float32]]
 
 
-def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False) -> Path:
+def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False, face: Path | None = None) -> Path:
     """Write `taught.npz` beside the crops: the mean of the runs' best networks' answers, each for a crop and its mirror image,
-    and, where `descriptors`, of what the descriptors of `training.hints` say.
+    and of what is learnt from features: the descriptors of `training.hints`, where `descriptors`, and those of the face
+    recognition network whose weights `training.adopt` wrote to `face`.
 
     Arrays of float16 in the crops' order: `age` [N, 101], of the runs alone, `gender` [N, 1] and `race` [N, 5], all
     probabilities. Raises `FileNotFoundError` where a run, the crops or the descriptors are not there, and `ValueError` where a
     network lacks one of the heads or nobody is asked.
     """
-    if not runs and not descriptors:
-        raise ValueError("a teacher needs a run or descriptors")
+    features = [np.load(prepared / HINTS).astype(np.float32)] if descriptors else []
+    if face is not None:
+        features.append(_face_features(face, prepared))
+    if not runs and not features:
+        raise ValueError("a teacher needs a run, descriptors or a face recognition network")
     members = [_from_run(run, prepared) for run in runs]
-    if descriptors:
-        members.append(from_descriptors(prepared))
+    if features:
+        members.append(from_features(features, prepared))
     path = prepared / TAUGHT
     names = [name for name in UNITS if any(name in member for member in members)]
     mean = {name: np.mean([member[name] for member in members if name in member], axis=0) for name in names}
@@ -66,28 +73,45 @@ def _from_run(run: Path, prepared: Path) -> Answers:
     return {name: np.concatenate([part[name] for part in parts]) for name in UNITS}
 
 
-def from_descriptors(prepared: Path) -> Answers:
-    """Gender [N, 1] and race [N, 5] by a small network on the descriptors, which has seen four fifths of train.
+def _face_features(weights: Path, prepared: Path) -> npt.NDArray[np.float32]:
+    """Features [N, F] of every crop by a MobileNet trunk."""
+    crops = np.load(prepared / "crops.npy", mmap_mode="r")
+    trunk = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights))
+    parts = []
+    for begin in track(range(0, len(crops), BATCH), "describing faces"):
+        pixels = np.stack([_enlarged(crop) for crop in crops[begin : begin + BATCH]]).astype(np.float32) / 127.5 - 1
+        parts.append(ops.convert_to_numpy(trunk(pixels, training=False)))
+    return np.concatenate(parts)
+
+
+def _enlarged(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The crop at the size at which the face recognition network was trained."""
+    return cv2.resize(crop, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+
+
+def from_features(features: Sequence[npt.NDArray[np.float32]], prepared: Path) -> Answers:
+    """Gender [N, 1] and race [N, 5] by a small network on features [N, F] of the prepared crops, which has seen four fifths of
+    train.
 
     Of a training picture the answer is that of the network that has not seen it, so that a wrong label is not repeated; of
-    any other the mean of all five. What has no descriptor is given each label's share of train.
+    any other the mean of all five. What lacks a feature, all its numbers being zero, is given each label's share of train.
     """
-    hints = np.load(prepared / HINTS).astype(np.float32)
+    joined = np.concatenate(features, axis=1)
+    known, answers = np.all([(part != 0).any(axis=1) for part in features], axis=0), {}
     with np.load(prepared / "faces.npz") as table:
         train, labels = table["split"] == Split.TRAIN.value, {name: table[name] for name in ("gender", "race")}
-    known, answers = (hints != 0).any(axis=1), {}
     for name, label in labels.items():
         learnt = np.flatnonzero(train & known & (label >= 0))
         classes = np.arange(2 if name == "gender" else UNITS[name])
         share = np.bincount(label[learnt], minlength=len(classes)) / len(learnt)
-        own = np.tile(share, (len(hints), 1))
+        own = np.tile(share, (len(joined), 1))
         others = np.zeros_like(own)
         for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(learnt):
-            probe = make_pipeline(StandardScaler(), MLPClassifier((128,), alpha=1.0, early_stopping=True, random_state=0))
-            probe.fit(hints[learnt[seen]], label[learnt[seen]])
+            probe = make_pipeline(StandardScaler(), MLPClassifier((128,), alpha=3.0, early_stopping=True, random_state=0))
+            probe.fit(joined[learnt[seen]], label[learnt[seen]])
             columns = probe.classes_
-            own[np.ix_(learnt[unseen], columns)] = probe.predict_proba(hints[learnt[unseen]])
-            others[:, columns] += probe.predict_proba(hints) / FOLDS
+            own[np.ix_(learnt[unseen], columns)] = probe.predict_proba(joined[learnt[unseen]])
+            others[:, columns] += probe.predict_proba(joined) / FOLDS
         rest = known.copy()
         rest[learnt] = False
         own[rest] = others[rest]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from keras import ops
 
 from tests.training import made
+from training.architectures import ARCHITECTURES
 from training.data import Split, load_prepared
 from training.networks import build
 from training.recipe import Recipe
-from training.teach import from_descriptors, teach
+from training.teach import from_features, teach
 from training.train import Batches, train
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -87,7 +89,7 @@ def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_pat
     table["race"][20:25] = -1
     np.savez(folder / "faces.npz", **table)
     np.save(folder / "hints.npy", hints)
-    answers = from_descriptors(folder)
+    answers = from_features([hints], folder)
     assert (answers["gender"].shape, answers["race"].shape) == ((450, 1), (450, 5))
     told = np.arange(450) != 3
     assert (answers["race"].argmax(axis=1) == truth)[told].mean() > 0.97
@@ -98,5 +100,24 @@ def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_pat
     taught = load_prepared(folder, Split.TRAIN, taught=True).taught
     assert taught is not None
     assert set(taught) == {"gender", "race"}
-    with pytest.raises(ValueError, match="a run or descriptors"):
+    with pytest.raises(ValueError, match="a run, descriptors or a face"):
         teach([], folder)
+
+
+def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features that give the gender away, by the brightness of the crops' left half."""
+    folder = made.prepared(tmp_path / "prepared", train=200, validation=20)
+    crops = np.load(folder / "crops.npy")
+    gender = np.load(folder / "faces.npz")["gender"]
+    crops[:, :, :20] = np.where(gender == 1, 200, 50)[:, np.newaxis, np.newaxis, np.newaxis]
+    np.save(folder / "crops.npy", crops)
+
+    def halves(size: int, init: str) -> Any:
+        assert (size, init) == (224, "face.weights.h5")
+        return lambda pixels, training: pixels[:, :, : size // 2].mean(axis=(1, 2))
+
+    monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
+    teach([], folder, face=Path("face.weights.h5"))
+    taught = load_prepared(folder, Split.VALIDATION, taught=True).taught
+    assert taught is not None
+    assert ((taught["gender"][:, 0] > 0.5) == gender[200:]).all()

@@ -9,6 +9,7 @@ import keras
 
 from training.architectures.inceptionv3 import inceptionv3
 from training.architectures.mobilefacenet import mobilefacenet
+from training.architectures.mobilenet import mobilenet
 
 IMAGENET: Final = "imagenet"
 RANDOM: Final = "random"
@@ -17,5 +18,6 @@ RANDOM: Final = "random"
 ARCHITECTURES: Final[dict[str, Callable[[int, str], keras.Model]]] = {
     "inceptionv3": inceptionv3,
     "mobilefacenet": mobilefacenet,
+    "mobilenet": mobilenet,
 }
 """Trunks: (input size, initial weights) to a model from float pixels in [-1, 1], [N, S, S, 3], to features [N, F]."""
