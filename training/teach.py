@@ -1,4 +1,4 @@
-"""Trained networks to a teacher: their mean answer for every prepared crop, from which another network learns.
+"""Trained networks to a teacher: their mean answer for every crop that is no test, from which another network learns.
 
 A network that learns another's probabilities beside the labels (Hinton et al., "Distilling the knowledge in a neural network",
 2015) learns how sure one may be of a picture, and labels that are wrong weigh less; where a data set has no label, it learns
@@ -7,7 +7,7 @@ the teacher's answer alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +41,8 @@ def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False, face:
     recognition network whose weights `training.adopt` wrote to `face`.
 
     Arrays of float16 in the crops' order: `age` [N, 101], of the runs alone, `gender` [N, 1] and `race` [N, 5], all
-    probabilities. Raises `FileNotFoundError` where a run, the crops or the descriptors are not there, and `ValueError` where a
-    network lacks one of the heads or nobody is asked.
+    probabilities; zero, or of no worth, for those of test. Raises `FileNotFoundError` where a run, the crops or the
+    descriptors are not there, and `ValueError` where a network lacks one of the heads or nobody is asked.
     """
     features = [np.load(prepared / HINTS).astype(np.float32)] if descriptors else []
     if face is not None:
@@ -61,27 +61,39 @@ def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False, face:
 
 def _from_run(run: Path, prepared: Path) -> Answers:
     """A run's answers to every crop."""
-    crops = np.load(prepared / "crops.npy", mmap_mode="r")
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
     if set(recipe.network.outputs) != set(UNITS):
         raise ValueError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all three")
     with dtype_policy(recipe.schedule.policy):
         network = build(recipe.network)
         network.load_weights(run / "best.weights.h5")
-        batches = track(range(0, len(crops), BATCH), f"{run.name}: answering")
-        parts = [_answers(network, crops[begin : begin + BATCH], recipe.network.size) for begin in batches]
-    return {name: np.concatenate([part[name] for part in parts]) for name in UNITS}
+        answers: Answers = {}
+        for rows, crops, count in _batches(prepared, f"{run.name}: answering"):
+            for name, values in _answers(network, crops, recipe.network.size).items():
+                answers.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
+    return answers
+
+
+def _batches(prepared: Path, title: str) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.uint8], int]]:
+    """Rows and crops of train and validation, `BATCH` at a time, and how many rows there are; of test nobody is asked."""
+    crops = np.load(prepared / "crops.npy", mmap_mode="r")
+    with np.load(prepared / "faces.npz") as table:
+        wanted = np.flatnonzero(table["split"] != Split.TEST.value)
+    for begin in track(range(0, len(wanted), BATCH), title):
+        rows = wanted[begin : begin + BATCH]
+        yield rows, crops[rows], len(crops)
 
 
 def _face_features(weights: Path, prepared: Path) -> npt.NDArray[np.float32]:
     """Features [N, F] of every crop by a MobileNet trunk."""
-    crops = np.load(prepared / "crops.npy", mmap_mode="r")
-    trunk = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights))
-    parts = []
-    for begin in track(range(0, len(crops), BATCH), "describing faces"):
-        pixels = np.stack([_enlarged(crop) for crop in crops[begin : begin + BATCH]]).astype(np.float32) / 127.5 - 1
-        parts.append(ops.convert_to_numpy(trunk(pixels, training=False)))
-    return np.concatenate(parts)
+    trunk, features = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights)), np.zeros((0, 0), np.float32)
+    for rows, crops, count in _batches(prepared, "describing faces"):
+        pixels = np.stack([_enlarged(crop) for crop in crops]).astype(np.float32) / 127.5 - 1
+        values = ops.convert_to_numpy(trunk(pixels, training=False))
+        if not len(features):
+            features = np.zeros((count, values.shape[1]), np.float32)
+        features[rows] = values
+    return features
 
 
 def _enlarged(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -39,6 +39,13 @@ def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path
     expected = [ops.softmax(network(one)["race"]) for one in (pixels, pixels[:, :, ::-1])]
     np.testing.assert_allclose(alone["race"], np.mean(expected, axis=0), atol=2e-3)
 
+    table = dict(np.load(prepared / "faces.npz"))
+    np.savez(prepared / "faces.npz", **table | {"split": np.where(np.arange(80) < 5, "test", table["split"])})
+    teach([run], prepared)
+    with np.load(prepared / "taught.npz") as asked:
+        assert not asked["race"][:5].any(), "of test nobody is asked"
+        assert asked["race"][5:].any(axis=1).all()
+
     other = shutil.copytree(run, tmp_path / "other")
     network.get_layer("race").bias.assign([5, 0, 0, 0, 0])
     network.save_weights(other / "best.weights.h5")
