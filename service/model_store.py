@@ -60,6 +60,21 @@ class AgeInterval(_Section):
     bands: tuple[IntervalBand, ...] = Field(min_length=1)
 
 
+class TrackCalibration(_Section):
+    """How the answers to many frames of one face become one; the defaults are fitted by `python -m training tracks`.
+
+    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
+    the gains multiply the mean logits of many frames; `doublings` says, for each of `service.averaging.doubts`, how often
+    one unit of it doubles the variance of a frame's error.
+    """
+
+    correlation: float = Field(default=0.8, ge=0, le=1)
+    scale: float = Field(default=1.0, gt=0)
+    gender_gain: float = Field(default=1.0, gt=0)
+    race_gain: float = Field(default=1.0, gt=0)
+    doublings: dict[str, float] = {}
+
+
 class Calibration(_Section):
     """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
     ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
@@ -69,6 +84,7 @@ class Calibration(_Section):
     gender_threshold: float = Field(default=0.0, ge=0, le=1)
     race_threshold: float = Field(default=0.0, ge=0, le=1)
     age_interval: AgeInterval | None = None
+    track: TrackCalibration | None = None
 
 
 class Tolerance(_Section):
