@@ -193,6 +193,8 @@ class Session:
         )
         await self._websocket.send_text(ready.model_dump_json())
         parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving))]
+        for part in parts:
+            part.add_done_callback(_look_at)
         try:
             done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
             if not done:
@@ -201,7 +203,7 @@ class Session:
         finally:
             for part in parts:
                 part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await asyncio.wait(parts)
 
     async def _read(self) -> int:
         """Take every message as soon as it is there, so that no frame waits in a socket; returns the client's code."""
@@ -303,6 +305,12 @@ def problem(error: FacetError, identity: str, frame: int | None = None) -> Strea
     told = problem_of(error, identity).model_dump(exclude={"type"})
     retry = error.retry_after if isinstance(error, errors.Unavailable | errors.RateLimited) else None
     return StreamProblem(**told, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
+
+
+def _look_at(part: asyncio.Task[int]) -> None:
+    """So that the error of a part which ends beside another one is not reported as never retrieved."""
+    if not part.cancelled():
+        part.exception()
 
 
 async def _left(leaving: asyncio.Event) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from service.model_store import AgeInterval, Calibration, TrackCalibration
 from service.quality import Quality
 from training.calibrate import intervals
 from training.conditions import Ask, drawn
-from training.data import UNKNOWN, DataSet, Split
+from training.data import UNKNOWN, DataSet, Label, Split
 from training.degrade import Degradation, blurred, brightened, compressed, noisy, reduced, rotated, smeared
 from training.evaluate import Scored
 from training.scoring import expected_calibration_error
@@ -73,6 +73,17 @@ def _window(picture: Pixels, share: float, place: Floats) -> Pixels:
     return np.ascontiguousarray(picture[y : y + rows, x : x + columns])
 
 
+@dataclass(frozen=True, slots=True)
+class FilmedSet(DataSet):
+    """A data set of whose pictures films are made: each comes `FRAMES` times, as one frame after another."""
+
+    def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
+        """Name, label and bytes of every frame; see `DataSet.labelled`."""
+        for name, label, data in DataSet.labelled(self, split):
+            for index in range(FRAMES):
+                yield name, label, Degradation("film", f"frame {index}", partial(filmed, index=index))(data)
+
+
 # Its answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -108,41 +119,40 @@ class Films:
         return np.asarray(2.0 ** -(self.doubts @ doublings))
 
 
-def films(scored: Sequence[Scored], interval: AgeInterval | None) -> Films:
-    """The answers to every frame in turn, by film. Raises `ValueError` where no film has a face in every frame."""
-    found = np.stack([one.answers.found for one in scored], axis=1).all(axis=1)
-    rows = np.flatnonzero(found)
+def films(scored: Scored, interval: AgeInterval) -> Films:
+    """The answers to the frames of a `FilmedSet`, by film. Raises `ValueError` where no film has a face in every frame."""
+    answers = scored.answers
+    rows = np.arange(len(answers)).reshape(-1, FRAMES)
+    rows = rows[answers.found[rows].all(axis=1)]
     if not len(rows):
         raise ValueError("no film has a face in every frame")
+    first = rows[:, 0]
+    spread = np.ones(len(answers))
+    if interval.unit == "deviation":
+        spread = np.array([deviation(values.astype(np.float32)) for values in scored.distributions])
     names, amounts = _doubts(scored, rows)
-    answers = scored[0].answers
-    by_deviation = interval is not None and interval.unit == "deviation"
-    spread = [[deviation(one.distributions[row]) if by_deviation else 1.0 for one in scored] for row in rows]
-    female = np.stack([one.answers.female[rows] for one in scored], axis=1)
-    races = np.stack([one.answers.races[rows] for one in scored], axis=1)
+    female = answers.female[rows]
     return Films(
-        age=answers.age[rows],
-        gender=answers.gender[rows],
-        race=answers.race[rows],
-        years=np.stack([one.answers.years[rows] for one in scored], axis=1),
-        spread=np.array(spread, np.float64),
+        age=answers.age[first],
+        gender=answers.gender[first],
+        race=answers.race[first],
+        years=answers.years[rows],
+        spread=spread[rows],
         genders=np.log(np.maximum(np.stack([1 - female, female], axis=-1), _LEAST)),
-        races=np.log(np.maximum(races, _LEAST)),
+        races=np.log(np.maximum(answers.races[rows], _LEAST)),
         doubts=amounts,
         names=names,
     )
 
 
-def _doubts(scored: Sequence[Scored], rows: Ints) -> tuple[tuple[str, ...], Floats]:
-    """Names and amounts of the doubts about each frame of the films in `rows`."""
-    every = [
-        [
-            doubts(Quality(**{name: float(values[row]) for name, values in one.qualities.items()}), one.warnings[row])
-            for one in scored
-        ]
-        for row in rows
-    ]
-    return tuple(every[0][0]), np.array([[list(frame.values()) for frame in film] for film in every])
+def _doubts(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Floats]:
+    """Names and amounts of the doubts about each frame of the films in `rows` [N, FRAMES]."""
+
+    def of(row: int) -> dict[str, float]:
+        quality = Quality(**{name: float(values[row]) for name, values in scored.qualities.items()})
+        return doubts(quality, scored.warnings[row])
+
+    return tuple(of(int(rows[0, 0]))), np.array([[list(of(int(row)).values()) for row in film] for film in rows])
 
 
 # What is fitted -------------------------------------------------------------------------------------------------------
@@ -329,22 +339,18 @@ def study(ask: Ask, data: DataSet, calibration: Calibration, out: Path, limit: i
     if interval is None:
         raise ValueError("the model has no age interval to narrow")
     sample = drawn(data, Split.VALIDATION, limit)
-    scored = [ask(sample, Split.VALIDATION, change=one) for one in _frames()]
-    if set(scored[0].answers.said()) < {"age", "interval", "gender", "race"}:
+    filmed_set = FilmedSet(**{one.name: getattr(sample, one.name) for one in fields(sample)})
+    scored = ask(filmed_set, Split.VALIDATION)
+    if set(scored.answers.said()) < {"age", "interval", "gender", "race"}:
         raise ValueError("the model must answer age, gender and race")
     given = films(scored, interval)
     document = {
         "data": data.name,
-        **scored[0].served,
-        "pictures": len(scored[0].names),
+        **scored.served,
+        "pictures": len(set(scored.names)),
         "calibration": fit(given, interval).model_dump(),
         **measure(given, interval),
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / TRACKS).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
     return document
-
-
-def _frames() -> Iterator[Degradation]:
-    for index in range(FRAMES):
-        yield Degradation("film", f"frame {index + 1}", partial(filmed, index=index))
