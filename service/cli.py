@@ -123,6 +123,13 @@ def _few_arenas() -> None:
         ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
 
 
+def _discreet(level: str) -> None:
+    """Keep uvicorn from logging what is sent: each WebSocket's address and query, and with `debug` its keys and frames."""
+    uvicorn_logger = logging.getLogger("uvicorn.error")
+    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -133,8 +140,7 @@ def serve(
         given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        # uvicorn logs the address and the whole query of every WebSocket; `service.limits` says what may be said.
-        logging.getLogger("uvicorn.error").addFilter(lambda record: '"WebSocket' not in str(record.msg))
+        _discreet(settings.log_level.upper())
         _few_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         config = uvicorn.Config(
