@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
 from service.attributes import deviation
-from service.averaging import doubts, narrowing
-from service.model_store import AgeInterval, Calibration, TrackCalibration
+from service.averaging import doubts
+from service.model_store import MANIFEST, AgeInterval, Calibration, TrackCalibration, write_manifest
 from service.quality import Quality
 from training.calibrate import intervals
 from training.conditions import Ask, drawn
@@ -256,7 +256,8 @@ def _held(weighted: Means, length: int, age: Floats, interval: AgeInterval, trac
 
 def _ends(weighted: Means, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Floats, Floats]:
     column = length - 1
-    narrow = np.array([narrowing(float(frames), track) for frames in weighted.frames[:, column]])
+    # `service.averaging.narrowing`, for many at once.
+    narrow = track.scale * np.sqrt(track.correlation + (1 - track.correlation) / weighted.frames[:, column])
     return intervals(weighted.years[:, column], weighted.spread[:, column] * narrow, interval)
 
 
@@ -354,3 +355,12 @@ def study(ask: Ask, data: DataSet, calibration: Calibration, out: Path, limit: i
     out.mkdir(parents=True, exist_ok=True)
     (out / TRACKS).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
     return document
+
+
+def record_track(store: Path, document: Mapping[str, Any]) -> Path:
+    """Write what was fitted into the manifest of the model that a document is about; returns the manifest's path."""
+    folder = store / document["model"]["name"] / str(document["model"]["version"])
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["calibration"]["track"] = document["calibration"]
+    write_manifest(folder, manifest)
+    return folder / MANIFEST
