@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 
 import facet_client
@@ -36,7 +38,7 @@ from service import schemas as schemas_of_the_service
 from tests.client import serving, until
 from tests.conftest import encoded
 from tests.fakes import squares
-from tests.test_serve import Service, fake
+from tests.test_serve import Service, fake, started
 
 PHOTO = encoded(squares((200, 100, 50)))
 PAIR = encoded(squares((200, 100, 50), (10, 250, 50)))
@@ -308,6 +310,35 @@ async def test_no_address_and_no_query_of_a_stream_is_logged(tmp_path: Path) -> 
             assert json.loads(await connection.recv())["type"] == "ready"
         await until(lambda: "WS /stream 1000" in service.log)
         assert "canary" not in service.log
+
+
+@pytest.mark.model
+async def test_the_real_service_follows_a_real_face(tmp_path: Path, examples: Path) -> None:
+    """The astronaut, whose picture drifts and grows dark and bright: one id, and an interval that narrows."""
+    photo = Image.open(examples / "astronaut.jpg").convert("RGB")
+    with started(tmp_path / "log", str(Path(sys.executable).with_name("facet")), FACET_STREAM_DEADLINE_S="20") as service:
+        async with AsyncClient(service.url) as client, client.stream() as stream:
+            faces = []
+            for index in range(24):
+                window = photo.crop((40 + 3 * index, 2 * index, 360 + 3 * index, 320 + 2 * index))
+                drifted = np.asarray(window).astype(np.float32) * (0.8 + 0.02 * (index % 10))
+                await stream.send(encoded(drifted.clip(0, 255).astype(np.uint8), "JPEG", quality=85))
+                answer = await stream.receive()
+                assert isinstance(answer, StreamFrame), answer
+                (face,) = answer.faces
+                faces.append(face)
+                await asyncio.sleep(0.1)
+    first, last = faces[0], faces[-1]
+    assert {face.id for face in faces} == {1}
+    assert last.frames == 24
+    assert 4 <= last.answers < 24
+    assert first.age is not None
+    assert last.age is not None
+    assert last.gender is not None
+    assert (first.age.low, first.age.high, last.age.low, last.age.high) != (None,) * 4
+    assert last.age.high - last.age.low < first.age.high - first.age.low  # type: ignore[operator]
+    assert 25 <= last.age.years <= 50
+    assert last.gender.label == "female"
 
 
 # The contract -----------------------------------------------------------------------------------------------------------

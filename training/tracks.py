@@ -359,7 +359,7 @@ def study(ask: Ask, data: DataSet, calibration: Calibration, out: Path, limit: i
 
 def record_track(store: Path, document: Mapping[str, Any]) -> Path:
     """Write what was fitted into the manifest of the model that a document is about; returns the manifest's path."""
-    folder = store / document["model"]["name"] / str(document["model"]["version"])
+    folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["calibration"]["track"] = document["calibration"]
     write_manifest(folder, manifest)
