@@ -37,6 +37,9 @@ FOLDS: Final = 5
 """Parts of the pictures; each is measured with what was fitted on the others."""
 REPLICATES: Final = 1000
 """Resamplings of the pictures behind every 95 % interval."""
+CHOSEN: Final = {"small": 1.0}
+"""Doublings that are not fitted, because a film's camera keeps its distance: `conditions` finds an age error 18 % larger below
+32 pixels, most of which is the frame's own."""
 TRACKS: Final = "tracks.json"
 
 _LEAST: Final = 1e-6  # as `service.averaging` takes the logarithm of a probability of zero
@@ -160,7 +163,7 @@ def _doubts(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Floats]:
 
 def fit(given: Films, interval: AgeInterval) -> TrackCalibration:
     """What the mean over a track needs, from films of validation pictures."""
-    track = TrackCalibration(doublings=doublings(given))
+    track = TrackCalibration(doublings=doublings(given) | CHOSEN)
     weighted = means(given, given.weights(track))
     gains = {
         name: gain(getattr(weighted, f"{name}s")[:, -1], getattr(given, name), weighted.frames[:, -1])
@@ -288,13 +291,17 @@ def measure(given: Films, interval: AgeInterval) -> dict[str, Any]:
 
 
 def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibration) -> dict[str, Floats]:
-    """By film: age errors with and without weights, what the interval holds and its width, and what the labels say."""
+    """By film: the age error, what of the mean error of its single frames is saved, the error without weights, whether the
+    interval holds the age and how wide it is, and what the labels say."""
     weighted = means(given, given.weights(track))
     plain = means(given, np.ones_like(given.years))
     low, high = _ends(weighted, length, interval, track)
     column = length - 1
+    error = np.abs(weighted.years[:, column] - given.age)
+    single = np.abs(given.years[:, :length] - given.age[:, np.newaxis]).mean(axis=1)
     says: dict[str, Floats] = {
-        "age_error": np.abs(weighted.years[:, column] - given.age),
+        "age_error": error,
+        "age_error_saved": single - error,
         "age_error_unweighted": np.abs(plain.years[:, column] - given.age),
         "held": ((low <= given.age) & (given.age <= high)).astype(np.float64),
         "width": high - low,
