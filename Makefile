@@ -103,6 +103,10 @@ evaluate: $(VENV)/dev.stamp ## Measure a model through the service's own pipelin
 degrade: $(VENV)/dev.stamp ## Measure it on pictures made worse, and where warnings are due (DATA=, ALSO=, OUT= as above)
 	$(TRAINING) degrade $(call option,data,$(DATA)) $(call option,also,$(ALSO)) $(call option,out,$(OUT)) $(ARGS)
 
+.PHONY: tracks
+tracks: $(VENV)/dev.stamp ## Measure the mean over a track's frames, and fit what it needs (DATA=, OUT= as above)
+	$(TRAINING) tracks $(call option,data,$(DATA)) $(call option,out,$(OUT)) $(ARGS)
+
 # Housekeeping ----------------------------------------------------------------------------------------------------------
 
 .PHONY: clean

@@ -12,16 +12,18 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from service import __version__, metrics, problems, routes
+from service import __version__, metrics, problems, routes, stream
 from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
+from service.keys import Keys
 from service.limits import ApiKeys, BodyLimits, RequestLog, Unforeseen
 from service.model_store import ModelStore
 from service.pipeline import Limits, Pipeline
 from service.runtime import Precision, cpu_quota, loader, resolve
-from service.schemas import Problem
+from service.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.settings import Settings
+from service.stream import StreamLimits, Streams
 from service.workers import Workers
 
 logger = logging.getLogger("facet")
@@ -105,6 +107,9 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
+    keys = Keys([key.get_secret_value() for key in settings.api_keys], settings.rate_limit) if settings.api_keys else None
+    app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
+    app.add_api_websocket_route(stream.PATH, streams.serve)
     problems.install(app)
     _document_problems(app)
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
@@ -116,9 +121,8 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
         total=int(settings.max_bodies_mib * MIB),
         timeout=settings.body_timeout_s,
     )
-    if settings.api_keys:
-        keys = [key.get_secret_value() for key in settings.api_keys]
-        app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"], rate=settings.rate_limit)
+    if keys is not None:
+        app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"])
     app.add_middleware(Unforeseen)
     if settings.cors_origins:
         app.add_middleware(
@@ -128,18 +132,34 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(RequestLog, paths=[route.path for route in routes.router.routes if isinstance(route, APIRoute)])
+    paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
+    app.add_middleware(RequestLog, paths=[*paths, stream.PATH])
     return app
 
 
+def _stream_limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        streams=settings.max_streams,
+        fps=settings.stream_max_fps,
+        frame_bytes=settings.stream_max_frame_kib * 1024,
+        frame_pixels=round(settings.stream_max_megapixels * 1e6),
+        deadline=settings.stream_deadline_s,
+        idle=settings.stream_idle_s,
+        duration=settings.stream_duration_s,
+    )
+
+
 def _document_problems(app: FastAPI) -> None:
-    """Put the problem's schema into the OpenAPI document, where the routes' responses point, and drop FastAPI's own error."""
+    """Put the problem's schema into the OpenAPI document, where the routes' responses point, and those of a stream's messages,
+    of which OpenAPI knows no routes; drop FastAPI's own error."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        for message in (Problem, StreamStart, StreamReady, StreamFrame, StreamProblem):
+            schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {}) | {message.__name__: schema}
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         return document

@@ -1,4 +1,4 @@
-"""The command line: `facet serve`, `facet predict`, `facet models`. An error is one line, and an exit status."""
+"""The command line: `facet serve | predict | annotate | models`. An error is one line, and an exit status."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from service import __version__
@@ -26,6 +28,12 @@ from service.errors import FacetError
 from service.model_store import ModelStore
 from service.pipeline import Analysis, Options
 from service.settings import Settings
+from service.stream import Streams
+from service.video import TrackRow, write_table
+from service.video import annotate as annotate_film
+
+PING_S: Final = 20.0
+"""Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
 
 app = typer.Typer(
     help="Facet: the age, gender and race of every face in a photo.",
@@ -90,6 +98,13 @@ class Server(uvicorn.Server):
         self.force_exit = self.should_exit  # a second Ctrl+C does not wait
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the streams with a code of theirs; uvicorn would say 1012, and wait for none of them."""
+        streams: Streams | None = getattr(getattr(self.config.app, "state", None), "streams", None)
+        if streams is not None:
+            await streams.close()
+        await super().shutdown(sockets)
+
     async def _drain(self) -> None:
         engine: Engine | None = getattr(getattr(self.config.app, "state", None), "engine", None)
         if engine is not None:
@@ -108,6 +123,13 @@ def _few_arenas() -> None:
         ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
 
 
+def _discreet(level: str) -> None:
+    """Keep uvicorn from logging what is sent: each WebSocket's address and query, and with `debug` its keys and frames."""
+    uvicorn_logger = logging.getLogger("uvicorn.error")
+    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
+    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -118,6 +140,7 @@ def serve(
         given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _discreet(settings.log_level.upper())
         _few_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         config = uvicorn.Config(
@@ -129,6 +152,11 @@ def serve(
             server_header=False,
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+            # A frame somewhat too large is answered with a problem, one far too large with the close code alone.
+            ws_max_size=2 * 1024 * settings.stream_max_frame_kib,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,  # photos are compressed already
         )
         Server(config, settings.drain_delay_s).run()
         if built.batcher.hung:
@@ -221,6 +249,34 @@ def _draw(data: bytes, analysis: Analysis, out: Path) -> None:
         draw(Image.fromarray(pixels), analysis).save(out)
     except ValueError as error:
         raise OSError(f"{out}: the picture's name must end in .jpg, .png or .webp") from error
+
+
+@app.command()
+def annotate(
+    film: Annotated[Path, typer.Argument(help="Film to look at.", metavar="VIDEO", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Film to write: .mp4, .mov or .mkv; the tables lie beside it.")],
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, help="Look at so many frames a second only; the others show the last faces.")
+    ] = None,
+    min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
+) -> None:
+    """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
+    with _one_line():
+        engine = create_engine(Settings())
+
+        async def answer(progress: Progress) -> list[TrackRow]:
+            task = progress.add_task(film.name, total=1.0)
+            try:
+                options = engine.options(None, None, min_confidence)
+                return await annotate_film(film, out, engine, options, fps, lambda done: progress.update(task, completed=done))
+            finally:
+                await engine.close()
+
+        with Progress(console=errors) as progress:
+            rows = asyncio.run(answer(progress))
+        tables = write_table(rows, out.with_suffix(".tracks.csv"))
+        written = ", ".join(str(path) for path in (out, *tables))
+        Console(highlight=False, soft_wrap=True).print(f"{len(rows)} faces; wrote {written}", markup=False)
 
 
 @app.command()

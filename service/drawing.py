@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PIL import Image, ImageDraw, ImageFont
 
 from service.attributes import Label
@@ -27,18 +29,21 @@ def _said(label: Label) -> str:
     return f"{label.label}? {label.confidence:.0%}" if label.uncertain else label.label
 
 
-def draw(photo: Image.Image, analysis: Analysis) -> Image.Image:
-    """The upright photo (RGB, of any size) with every face marked; lines and letters grow with the photo."""
+def draw(photo: Image.Image, analysis: Analysis, ids: Sequence[int] | None = None) -> Image.Image:
+    """The upright photo (RGB, of any size) with every face marked; lines and letters grow with the photo.
+
+    With `ids`, one for each face, its number is said too, and its colour is that of the number.
+    """
     canvas = photo.convert("RGB")
     pen = ImageDraw.Draw(canvas)
     unit = max(canvas.size) / 900
     scale = canvas.width / analysis.width
     font = ImageFont.load_default(size=max(11, round(13 * unit)))
     for index, person in enumerate(analysis.people):
-        colour = COLOURS[index % len(COLOURS)]
+        colour = COLOURS[(index if ids is None else ids[index]) % len(COLOURS)]
         x0, y0, x1, y1 = (float(value) * scale for value in person.face.box)
         pen.rectangle((x0, y0, x1, y1), outline=colour, width=max(2, round(2 * unit)))
-        text = caption(person)
+        text = caption(person) if ids is None else f"{ids[index]}: {caption(person)}"
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
         width, height, pad = right - left, bottom - top, 3 * unit
         x = min(max(0.0, x0), max(0.0, canvas.width - width - 2 * pad))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service import __version__
+from service.attributes import ATTRIBUTES
 from service.batching import Batcher
+from service.errors import InvalidParameter
 from service.metrics import READY
 from service.model_store import Model
 from service.pipeline import Analysis, Options, Pipeline
@@ -48,6 +51,26 @@ class Engine:
     async def analyse(self, photo: bytes, options: Options) -> Analysis:
         """Every face of a photo, within the deadline from now."""
         return await self.pipeline.analyse(photo, options, asyncio.get_running_loop().time() + self.deadline)
+
+    def options(
+        self,
+        attributes: Sequence[str] | None,
+        max_faces: int | None,
+        min_confidence: float | None,
+        max_pixels: int | None = None,
+    ) -> Options:
+        """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
+        for name in attributes or ():
+            if name not in ATTRIBUTES:
+                raise InvalidParameter(f"attributes: choose from {', '.join(ATTRIBUTES)}.")
+            if name not in self.attributes:
+                raise InvalidParameter(f"attributes: {name} is switched off here.")
+        return Options(
+            attributes=self.attributes if attributes is None else tuple(attributes),
+            max_faces=min(max_faces or self.max_faces, self.max_faces),
+            min_confidence=self.min_confidence if min_confidence is None else min_confidence,
+            max_pixels=max_pixels,
+        )
 
     def uptime(self) -> float:
         """Seconds since the engine was built."""

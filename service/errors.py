@@ -14,6 +14,9 @@ FacetError
 │   ├── UnsupportedMediaType    the body is declared as something that is not read here
 │   ├── UnsupportedEncoding     the body is compressed (Content-Encoding)
 │   ├── Unauthenticated         no API key, or a wrong one, where keys are set
+│   ├── ForeignOrigin           a page of another site opens a stream
+│   ├── MalformedMessage        what came over a stream is neither its start nor a frame
+│   ├── StreamIdle              nothing came over a stream for long
 │   └── RateLimited             a key's share of requests is used up
 ├── ImageError                  the bytes of a photo cannot be used
 │   ├── UnsupportedFormat       not one of the formats that are read
@@ -23,6 +26,8 @@ FacetError
 ├── Unavailable                 right request, wrong moment
 │   ├── QueueFull               as much is waiting as may wait
 │   ├── NotReady                starting, draining, or without a model
+│   ├── TooManyStreams          as many streams are open as may be
+│   ├── StreamOver              a stream has lasted as long as one may
 │   └── DeadlineExceeded        the answer would come too late
 ├── InferenceError              the network failed, or answered with what is not a number
 └── ModelError                  a model in the store cannot be served
@@ -123,6 +128,24 @@ class Unauthenticated(RequestError):
     code = "unauthenticated"
 
 
+class ForeignOrigin(RequestError):
+    """A page whose origin is neither the service's own nor allowed opens a stream."""
+
+    code = "foreign_origin"
+
+
+class MalformedMessage(RequestError):
+    """What came over a stream is neither its start nor a frame."""
+
+    code = "malformed_message"
+
+
+class StreamIdle(RequestError):
+    """Nothing came over a stream for as long as one may be silent."""
+
+    code = "stream_idle"
+
+
 class RateLimited(RequestError):
     """A key's share of requests is used up; `retry_after` is in seconds."""
 
@@ -183,6 +206,18 @@ class NotReady(Unavailable):
     """The service starts, drains, or has no model."""
 
     code = "not_ready"
+
+
+class TooManyStreams(Unavailable):
+    """As many streams are open as may be."""
+
+    code = "too_many_streams"
+
+
+class StreamOver(Unavailable):
+    """A stream has lasted as long as one may; another one can be opened."""
+
+    code = "stream_over"
 
 
 class DeadlineExceeded(Unavailable):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTimeout, BodyTooLarge, FacetError, QueueFull, RateLimited, Unauthenticated
+from service.errors import BodyTimeout, BodyTooLarge, FacetError, QueueFull
+from service.keys import Keys, sent_key
 from service.metrics import REQUEST_SECONDS
 from service.problems import respond
 
@@ -38,12 +37,17 @@ class RequestLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
         identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
         scope.setdefault("state", {})["request_id"] = identity
+        # Unknown paths are not labels: anybody can make up as many as they like.
+        path = scope["path"] if scope["path"] in self._paths else "unknown"
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send, path)
+            return
         began, status = time.perf_counter(), 500
 
         async def named(message: Message) -> None:
@@ -59,12 +63,33 @@ class RequestLog:
             status = 499  # nginx's code for it; nobody receives it
         finally:
             seconds = time.perf_counter() - began
-            # Unknown paths are not labels: anybody can make up as many as they like.
-            path = scope["path"] if scope["path"] in self._paths else "unknown"
             route = getattr(scope.get("route"), "path", None) or path
             method = scope["method"] if scope["method"] in _METHODS else "other"
             REQUEST_SECONDS.labels(route, method, str(status)).observe(seconds)
             logger.info("%s %s %d %.1f ms %s", method, route, status, seconds * 1000, identity)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
+        """Log a connection by the code that it was closed with, whoever closed it."""
+        began, code = time.perf_counter(), 1006
+
+        async def received() -> Message:
+            nonlocal code
+            message = await receive()
+            if message["type"] == "websocket.disconnect" and code == 1006:
+                code = message.get("code", 1006)
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "websocket.close":
+                code = message.get("code", 1000)
+            await send(message)
+
+        try:
+            await self.app(scope, received, sent)
+        finally:
+            seconds = time.perf_counter() - began
+            logger.info("WS %s %d %.1f s %s", route, code, seconds, scope["state"]["request_id"])
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -73,53 +98,25 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 class ApiKeys:
     """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
 
-    `rate` is in requests a minute for each key, in bursts of as many, or of one where it is less; 0 sets no limit.
+    WebSockets pass: a browser sends their key in the first message, which `service.stream` looks at.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str], protected: Collection[str], rate: float = 0) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, protected: Collection[str]) -> None:
         self.app = app
-        self._digests = [_digest(key.encode()) for key in keys]
+        self._keys = keys
         self._protected = frozenset(protected)
-        self._rate = rate
-        self._tokens: dict[bytes, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] == "http" and scope["path"].rstrip("/") in self._protected and scope["method"] != "OPTIONS":
+            headers = Headers(scope=scope)
             try:
-                self._take(self._key(Headers(scope=scope)))
+                # A header is bytes, which Starlette reads as Latin-1.
+                self._keys.take(sent_key(headers.get("x-api-key"), headers.get("authorization")).encode("latin-1"))
             except FacetError as error:
                 await respond(error, scope["state"]["request_id"])(scope, receive, send)
                 return
         await self.app(scope, receive, send)
-
-    def _key(self, headers: Headers) -> bytes:
-        """Digest of the key that was sent. Every known one is compared, each in constant time."""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        sent = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        if not sent:
-            raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
-        digest = _digest(sent.encode("latin-1"))  # a header is bytes, which Starlette reads as Latin-1
-        if not sum(hmac.compare_digest(digest, known) for known in self._digests):
-            raise Unauthenticated("The API key is not known.")
-        return digest
-
-    def _take(self, key: bytes) -> None:
-        """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""
-        if not self._rate:
-            return
-        now = time.monotonic()
-        burst = max(1.0, self._rate)
-        tokens, seen = self._tokens.get(key, (burst, now))
-        tokens = min(burst, tokens + (now - seen) * self._rate / 60)
-        if tokens < 1:
-            self._tokens[key] = (tokens, now)
-            raise RateLimited("The key's requests for this minute are used up.", (1 - tokens) * 60 / self._rate)
-        self._tokens[key] = (tokens - 1, now)
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()
 
 
 class Unforeseen:

@@ -50,6 +50,27 @@ PREDICTIONS: Final = Counter(
     "Faces answered, by attribute and label; ages by decade. A shift shows drift, of clients or of the model.",
     ["attribute", "label"],
 )
+STREAMS: Final = Gauge("facet_streams", "Streams that are open.")
+STREAM_FRAMES: Final = Counter(
+    "facet_stream_frames_total",
+    "Frames of streams, by what became of them: answered, dropped for a newer one, or failed with a problem.",
+    ["outcome"],
+)
+STREAM_FRAME_SECONDS: Final = Histogram(
+    "facet_stream_frame_seconds",
+    "Seconds from the arrival of a stream's frame to its answer: how old the answer on the screen is.",
+    buckets=_REQUEST_BUCKETS,
+)
+STREAM_FACES: Final = Counter(
+    "facet_stream_faces_total",
+    "Faces answered in frames, by whether the network looked at them in that frame (run) or their track sufficed (spared).",
+    ["network"],
+)
+STREAM_CLOSED: Final = Counter(
+    "facet_streams_closed_total",
+    "Streams that were closed, by the code of their end; 1006 where the client vanished.",
+    ["code"],
+)
 MODEL_INFO: Final = Gauge(
     "facet_model_info", "1 for the model in service.", ["name", "version", "runtime", "precision", "digest"]
 )

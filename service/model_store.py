@@ -60,6 +60,30 @@ class AgeInterval(_Section):
     bands: tuple[IntervalBand, ...] = Field(min_length=1)
 
 
+class TrackCalibration(_Section):
+    """How the answers to many frames of one face become one.
+
+    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
+    the gains multiply the mean logits of many frames; `doublings` says, for each of `service.averaging.doubts`, how often
+    one unit of it doubles the variance of a frame's error. The defaults are what `python -m training tracks` fitted with
+    inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see `training.tracks.CHOSEN`).
+    """
+
+    correlation: float = Field(default=0.825, ge=0, le=1)
+    scale: float = Field(default=1.16, gt=0)
+    gender_gain: float = Field(default=1.051, gt=0)
+    race_gain: float = Field(default=0.988, gt=0)
+    doublings: dict[str, float] = {
+        "small": 1.0,
+        "blurred": 1.11,
+        "dark": 1.46,
+        "bright": 0.66,
+        "rolled": 0.0,
+        "turned": 0.42,
+        "cut_off": 0.39,
+    }
+
+
 class Calibration(_Section):
     """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
     ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
@@ -69,6 +93,7 @@ class Calibration(_Section):
     gender_threshold: float = Field(default=0.0, ge=0, le=1)
     race_threshold: float = Field(default=0.0, ge=0, le=1)
     age_interval: AgeInterval | None = None
+    track: TrackCalibration | None = None
 
 
 class Tolerance(_Section):

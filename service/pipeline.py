@@ -23,11 +23,13 @@ from service.workers import PixelBudget, Workers
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one request wants: attributes by name, the most faces, and the least confidence of a face."""
+    """What one request wants: attributes by name, the most faces, the least confidence of a face, and the most pixels of its
+    photo where that is less than of any."""
 
     attributes: Sequence[str]
     max_faces: int
     min_confidence: float
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,23 @@ class Pipeline:
         seen.timings["total"] = (time.perf_counter() - began) * 1000
         return Analysis(seen.width, seen.height, people, seen.timings)
 
+    async def look(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Seen:
+        """The faces of a photo and their crops, before any network of attributes; raises as `analyse` does."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._workers.run(self._look, deadline, photo, options, time.perf_counter())
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the faces were found.") from error
+
+    async def attributes(self, crops: Sequence[Crop], wanted: Sequence[str], deadline: float) -> list[Attributes]:
+        """What the network says of each crop, in the same batches as everybody's; raises as `analyse` does."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                outputs = await self._batcher.submit(crops, deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the network had answered.") from error
+        return [describe(output, self.manifest, wanted) for output in outputs]
+
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
         self._look(noise(512), Options((), 1, 1.0), time.perf_counter())
@@ -118,12 +137,16 @@ class Pipeline:
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         measure(face, align(grey, face.landmarks, self._template, self._input.size))
 
-    def _look(self, data: bytes, options: Options, began: float) -> Seen:
+    def _look(self, photo: bytes | DecodedImage, options: Options, began: float) -> Seen:
         """Decode, detect and cut the crops; on a worker's thread."""
         timings: dict[str, float] = {}
         observe("wait", time.perf_counter() - began, timings)
-        with timed("decode", timings), self._budget.take(probe(data, max_pixels=self._limits.pixels)):
-            image = decode(data, max_pixels=self._limits.pixels, side=self._limits.side)
+        if isinstance(photo, DecodedImage):
+            image = photo
+        else:
+            most = min(options.max_pixels or self._limits.pixels, self._limits.pixels)
+            with timed("decode", timings), self._budget.take(probe(photo, max_pixels=most)):
+                image = decode(photo, max_pixels=most, side=self._limits.side)
         try:
             return self._find(image, options, timings)
         except Exception as error:  # a detector's fault is its photo's alone, in a batch request too

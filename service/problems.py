@@ -30,6 +30,8 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
     errors.UnsupportedMediaType: 415,
     errors.UnsupportedEncoding: 415,
     errors.Unauthenticated: 401,
+    errors.ForeignOrigin: 403,
+    errors.StreamIdle: 408,
     errors.RateLimited: 429,
     errors.ImageError: 422,
     errors.UnsupportedFormat: 415,

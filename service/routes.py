@@ -11,11 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from service import errors
-from service.attributes import ATTRIBUTES
 from service.engine import Engine
-from service.errors import FacetError, InvalidParameter
+from service.errors import FacetError
 from service.metrics import FACES, PREDICTIONS, decade
-from service.pipeline import Analysis, Options
+from service.pipeline import Analysis
 from service.problems import count, documented, problem_of, request_id, status_of
 from service.schemas import BatchAnswer, BatchItem, Health, PredictAnswer, answer
 from service.uploads import photos
@@ -112,21 +111,8 @@ class Wishes:
         distribution: Annotated[bool, Query(description="Answer the probability of every age from 0 to 100.")] = False,
     ) -> None:
         self.landmarks, self.distribution = landmarks, distribution
-        self.options = Options(
-            attributes=engine.attributes if attributes is None else _asked(attributes, engine.attributes),
-            max_faces=min(max_faces or engine.max_faces, engine.max_faces),
-            min_confidence=engine.min_confidence if min_confidence is None else min_confidence,
-        )
-
-
-def _asked(text: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in ATTRIBUTES:
-            raise InvalidParameter(f"attributes: choose from {', '.join(ATTRIBUTES)}.")
-        if name not in allowed:
-            raise InvalidParameter(f"attributes: {name} is switched off here.")
-    return names
+        names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
+        self.options = engine.options(names, max_faces, min_confidence)
 
 
 WishesDependency = Annotated[Wishes, Depends()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from service.attributes import Age, Label
 from service.detection import LANDMARKS
 from service.pipeline import Analysis, Person
+from service.scene import Followed
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Point = tuple[float, float]
@@ -170,6 +171,81 @@ class Health(_Schema):
     version: str
     uptime_s: float
     detail: str | None = None
+
+
+class StreamStart(BaseModel):
+    """A stream's first message, from the client: a key where the service asks for one, and what is wanted."""
+
+    type: Literal["start"]
+    key: Annotated[SecretStr, Field(max_length=1000)] | None = None
+    attributes: Annotated[list[str], Field(max_length=10)] | None = None
+    max_faces: Annotated[int, Field(ge=1)] | None = None
+    min_confidence: Annotated[float, Field(ge=0.5, le=1)] | None = None
+    landmarks: bool = False
+
+
+class StreamReady(_Schema):
+    """The answer to a stream's start: what its frames may be, and how long it may last."""
+
+    type: Literal["ready"] = "ready"
+    protocol: Literal[1] = 1
+    model: ModelName
+    max_frame_bytes: int
+    max_fps: float
+    idle_timeout_s: float
+    max_duration_s: float
+
+
+class TrackedFace(FaceAnswer):
+    """One face of a frame. Its attributes are those of its track by now, absent until the network has looked at it once.
+
+    `frames` are those in which it was seen, `answers` those of them that its attributes come from.
+    """
+
+    id: int
+    frames: int
+    answers: int
+    age_of_track_ms: int
+
+
+class StreamFrame(_Schema):
+    """The answer to the frame with the number `frame`; `dropped` frames before it, since the last answer, got none.
+
+    `next_in_ms` is how long to wait before the next frame is sent, so that none is sent in vain.
+    """
+
+    type: Literal["frame"] = "frame"
+    frame: int
+    image: ImageSize
+    faces: list[TrackedFace]
+    dropped: int
+    next_in_ms: int
+    timing_ms: dict[str, float]
+
+
+class StreamProblem(_Schema):
+    """A failure: of the frame with the number `frame`, after which the stream goes on, or, without one, of the stream."""
+
+    type: Literal["problem"] = "problem"
+    frame: int | None = None
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    retry_after_s: float | None = None
+
+
+def tracked(face: Followed, *, landmarks: bool) -> TrackedFace:
+    """A face of a frame as JSON says it."""
+    person = Person(face.face, face.attributes, face.quality, face.warnings)
+    return TrackedFace(
+        **dict(_face(person, landmarks, distribution=False)),
+        id=face.id,
+        frames=face.frames,
+        answers=face.answers,
+        age_of_track_ms=round(1000 * face.age_s),
+    )
 
 
 def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: bool, distribution: bool) -> PredictAnswer:

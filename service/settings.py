@@ -81,10 +81,25 @@ class Settings(BaseSettings):
     face_queue: int = Field(default=512, ge=1)
     """Faces that may wait for the network; more are refused with 503."""
 
+    max_streams: int = Field(default=8, ge=0, le=1000)
+    """Live streams that may be open at a time; more are closed with 1013, and with 0 there are none."""
+    stream_max_fps: float = Field(default=15, gt=0, le=120)
+    """Most frames a second of one stream that are looked at; of more, the newest."""
+    stream_max_frame_kib: int = Field(default=1024, ge=16, le=65536)
+    """Largest frame of a stream, in KiB."""
+    stream_max_megapixels: float = Field(default=4, gt=0, le=1000)
+    """Largest frame of a stream in millions of pixels."""
+    stream_deadline_s: float = Field(default=1, gt=0)
+    """Seconds, from when its turn comes, in which a frame is answered; one that still waits then is dropped with a problem."""
+    stream_idle_s: float = Field(default=30, gt=0)
+    """Seconds without a message after which a stream is closed with 4001."""
+    stream_duration_s: float = Field(default=3600, gt=0)
+    """Seconds after which a stream is closed with 4000; the client may open another one."""
+
     api_keys: Secrets = ()
     """Keys of which a client must send one; open to all where none is set."""
     rate_limit: float = Field(default=0, ge=0)
-    """Requests a minute for each key, in bursts of as many; 0 sets no limit."""
+    """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
     cors_origins: Listed = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     drain_delay_s: float = Field(default=5, ge=0, le=600)

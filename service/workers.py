@@ -32,6 +32,11 @@ class Workers:
         """Calls that stand in line."""
         return max(0, self._inside - self._threads)
 
+    @property
+    def rounds(self) -> float:
+        """Calls that stand in line, for each thread: how many calls' time a new one waits."""
+        return self.waiting / self._threads
+
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of `call`; `deadline` is a time of the event loop's clock, in seconds.
 

@@ -1,4 +1,4 @@
-"""The command line, `python -m training`: prepare, adopt, hints, teach, train, average, export, evaluate, degrade, mtcnn."""
+"""The command line, `python -m training`: from data sets to a model in the store; `--help` lists its commands."""
 
 from __future__ import annotations
 
@@ -244,6 +244,33 @@ def degrade(
         if (out / REPORT).exists():
             write_page(out)
         console.print(f"wrote {out / 'robustness.json'} and {out / 'conditions.json'}")
+
+
+@app.command()
+def tracks(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for tracks.json.")] = Path("runs/report"),
+    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
+    store: Store = STORE,
+    limit: Annotated[int | None, typer.Option(min=1, help="Film so many pictures, drawn from the whole split.")] = 300,
+    record: Annotated[bool, typer.Option("--record", help="Write what was fitted into the model's manifest.")] = False,
+) -> None:
+    """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
+    from training.evaluate import ask, measured_settings
+    from training.tracks import TRACKS, record_track, study
+
+    with _one_line():
+        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+        manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
+        if not manifests:
+            raise ValueError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
+        document = study(partial(ask, settings), open_data_set(data), manifests[-1].calibration, out, limit)
+        console.print_json(json.dumps(document))
+        console.print(f"wrote {out / TRACKS}")
+        if record:
+            console.print(f"wrote {record_track(store, document)}")
 
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:

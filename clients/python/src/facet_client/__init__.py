@@ -1,0 +1,55 @@
+"""A typed client of Facet, sync and async."""
+
+from facet_client.client import AsyncClient, Client, Photo
+from facet_client.errors import ConnectionFailed, FacetClientError, ProblemError, StreamClosed, UnavailableError
+from facet_client.models import (
+    Age,
+    Batch,
+    BatchItem,
+    Box,
+    Face,
+    Health,
+    ImageSize,
+    Label,
+    Landmarks,
+    ModelName,
+    Prediction,
+    Problem,
+    Quality,
+    StreamFrame,
+    StreamProblem,
+    StreamReady,
+    TrackedFace,
+)
+from facet_client.stream import Stream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Age",
+    "AsyncClient",
+    "Batch",
+    "BatchItem",
+    "Box",
+    "Client",
+    "ConnectionFailed",
+    "Face",
+    "FacetClientError",
+    "Health",
+    "ImageSize",
+    "Label",
+    "Landmarks",
+    "ModelName",
+    "Photo",
+    "Prediction",
+    "Problem",
+    "ProblemError",
+    "Quality",
+    "Stream",
+    "StreamClosed",
+    "StreamFrame",
+    "StreamProblem",
+    "StreamReady",
+    "TrackedFace",
+    "UnavailableError",
+]

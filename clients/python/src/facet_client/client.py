@@ -1,0 +1,264 @@
+"""`Client` and `AsyncClient`: requests out, answers in; what they say is the same, and made in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self, TypeVar
+
+import httpx
+from httpx_retries import Retry, RetryTransport
+from pydantic import BaseModel, ValidationError
+
+from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
+from facet_client.models import Batch, Health, Prediction, Problem
+from facet_client.stream import Stream, opened
+
+Photo = bytes | Path | IO[bytes]
+"""A photo: its bytes, the path of its file, or the file open for reading in binary mode."""
+
+M = TypeVar("M", bound=BaseModel)
+
+PASSING: Final = frozenset({429, 502, 503, 504})
+RETRIED: Final = frozenset({502, 503})
+"""Statuses after which the same request may do better: nothing was computed. After a 504 it would be computed twice."""
+LONGEST_WAIT_S: Final = 60.0
+NEVER: Final = Retry(total=0)
+
+
+class _Base:
+    """What both clients know."""
+
+    def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
+        self._url, self._key = url.rstrip("/"), key
+        self._retry = Retry(
+            total=retries,
+            allowed_methods=["GET", "POST"],  # the service keeps nothing: asking twice changes nothing
+            status_forcelist=RETRIED,
+            retry_on_exceptions=[httpx.NetworkError, httpx.RemoteProtocolError],
+            backoff_factor=0.25,
+            max_backoff_wait=LONGEST_WAIT_S,
+            total_timeout=LONGEST_WAIT_S,
+        )
+        headers = {"X-API-Key": key} if key else {}
+        self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
+
+    def _answer(self, response: httpx.Response, model: type[M], *accepted: int) -> M:
+        """The answer as a model. Raises `ProblemError` where the status is none of success, nor one that is `accepted`."""
+        if not response.is_success and response.status_code not in accepted:
+            raise _problem(response)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise ProblemError(response.status_code, None) from error
+
+
+class Client(_Base):
+    """Asks a Facet service, and waits.
+
+    `key` is sent as `X-API-Key`; `timeout` is in seconds for each step of a request; a request that finds the service busy is
+    tried again up to `retries` times. `transport` takes the place of httpx's own. Every method raises `ConnectionFailed`,
+    `ProblemError` or, of those, `UnavailableError`.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        key: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, key, timeout, retries)
+        retrying = RetryTransport(transport or httpx.HTTPTransport(), self._retry)
+        self._http = httpx.Client(transport=retrying, **self._options)
+
+    def predict(
+        self,
+        photo: Photo,
+        *,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+    ) -> Prediction:
+        """Every face of a photo."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        return self._answer(self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW), Prediction)
+
+    def predict_batch(
+        self,
+        photos: Iterable[Photo],
+        *,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+    ) -> Batch:
+        """A result or a problem for each of several photos, in order."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        return self._answer(self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
+
+    def health(self) -> Health:
+        """The service's state, also where it is not well; asked once."""
+        return self._answer(self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
+
+    def model(self) -> dict[str, Any]:
+        """The model's card: what is served, on what it was trained, how good it is for whom."""
+        return _card(self._send("GET", "/model"))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
+
+
+class AsyncClient(_Base):
+    """The same to await, and live streams; see `Client`."""
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        key: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(url, key, timeout, retries)
+        self._timeout = timeout
+        retrying = RetryTransport(transport or httpx.AsyncHTTPTransport(), self._retry)
+        self._http = httpx.AsyncClient(transport=retrying, **self._options)
+
+    async def predict(
+        self,
+        photo: Photo,
+        *,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+    ) -> Prediction:
+        """Every face of a photo."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        answer = await self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW)
+        return self._answer(answer, Prediction)
+
+    async def predict_batch(
+        self,
+        photos: Iterable[Photo],
+        *,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+    ) -> Batch:
+        """A result or a problem for each of several photos, in order."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        return self._answer(await self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
+
+    async def health(self) -> Health:
+        """The service's state, also where it is not well; asked once."""
+        return self._answer(await self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
+
+    async def model(self) -> dict[str, Any]:
+        """The model's card: what is served, on what it was trained, how good it is for whom."""
+        return _card(await self._send("GET", "/model"))
+
+    def stream(
+        self,
+        *,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+    ) -> AbstractAsyncContextManager[Stream]:
+        """A live stream, as a context; needs the extra `stream`. Raises `ConnectionFailed` or `StreamClosed`."""
+        start: dict[str, Any] = {"type": "start", "landmarks": landmarks}
+        wishes = {"key": self._key, "attributes": attributes, "max_faces": max_faces, "min_confidence": min_confidence}
+        start |= {name: value for name, value in wishes.items() if value is not None}
+        return opened(self._url, start, self._timeout)
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return await self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
+
+
+_RAW: Final = {"Content-Type": "application/octet-stream"}
+
+
+def _bytes(photo: Photo) -> bytes:
+    if isinstance(photo, bytes):
+        return photo
+    return photo.read_bytes() if isinstance(photo, Path) else photo.read()
+
+
+def _files(photos: Iterable[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
+    return [("file", (f"{index}", _bytes(photo))) for index, photo in enumerate(photos)]
+
+
+def _query(
+    attributes: Sequence[str] | None,
+    max_faces: int | None,
+    min_confidence: float | None,
+    landmarks: bool,
+    distribution: bool,
+) -> dict[str, str]:
+    wishes = {
+        "attributes": None if attributes is None else ",".join(attributes),
+        "max_faces": None if max_faces is None else str(max_faces),
+        "min_confidence": None if min_confidence is None else str(min_confidence),
+        "landmarks": "true" if landmarks else None,
+        "distribution": "true" if distribution else None,
+    }
+    return {name: value for name, value in wishes.items() if value is not None}
+
+
+def _card(response: httpx.Response) -> dict[str, Any]:
+    if not response.is_success:
+        raise _problem(response)
+    card: dict[str, Any] = response.json()
+    return card
+
+
+def _problem(response: httpx.Response) -> ProblemError:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        problem = None
+    if response.status_code not in PASSING:
+        return ProblemError(response.status_code, problem)
+    after = response.headers.get("retry-after", "")
+    return UnavailableError(response.status_code, problem, float(after) if after.isdecimal() else None)

@@ -1,0 +1,138 @@
+"""A live stream: frames out, tracked faces in, and the pace that the service advises."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from facet_client.errors import ConnectionFailed, FacetClientError, StreamClosed
+from facet_client.models import StreamFrame, StreamProblem, StreamReady
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+_MESSAGE: TypeAdapter[StreamReady | StreamFrame | StreamProblem] = TypeAdapter(StreamReady | StreamFrame | StreamProblem)
+
+
+class Stream:
+    """An open stream; `ready` says what its frames may be. Every method raises `StreamClosed` once the stream has ended."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._sent = 0
+        self._fatal: StreamProblem | None = None
+        self.ready: StreamReady
+
+    async def start(self, message: Mapping[str, Any]) -> None:
+        """Send the first message and take its answer."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(json.dumps(message))
+        except ConnectionClosed as error:
+            raise self._closed() from error
+        answer = await self._receive()
+        if not isinstance(answer, StreamReady):
+            raise FacetClientError("the service did not answer the stream's start")
+        self.ready = answer
+
+    async def send(self, photo: bytes) -> int:
+        """Send one frame, a photo's bytes; returns its number, which its answer bears. Only the newest one waits there."""
+        from websockets.exceptions import ConnectionClosed
+
+        number = self._sent
+        self._sent += 1
+        try:
+            await self._connection.send(number.to_bytes(8, "big") + photo)
+        except ConnectionClosed:
+            with suppress(StreamClosed):  # what the service said before it closed is still to be read
+                while True:
+                    await self._receive()
+            raise self._closed() from None
+        return number
+
+    async def receive(self) -> StreamFrame | StreamProblem:
+        """The next answer: of a frame, or the problem of one."""
+        answer = await self._receive()
+        if isinstance(answer, StreamReady):
+            raise FacetClientError("the service answered a start that was not sent")
+        return answer
+
+    async def follow(self, frames: AsyncIterable[bytes]) -> AsyncIterator[StreamFrame | StreamProblem]:
+        """Answers to the newest of the frames, one at a time and no faster than the service advises; ends with them."""
+        newest: bytes | None = None
+        arrival, over = asyncio.Event(), False
+
+        async def gather() -> None:
+            nonlocal newest, over
+            try:
+                async for newest in frames:  # noqa: B007 - the loop's variable is read below
+                    arrival.set()
+            finally:
+                over = True
+                arrival.set()
+
+        task = asyncio.create_task(gather())
+        try:
+            while True:
+                await arrival.wait()
+                arrival.clear()
+                photo, newest = newest, None
+                if photo is None:
+                    break
+                await self.send(photo)
+                answer = await self.receive()
+                yield answer
+                await asyncio.sleep(answer.next_in_ms / 1000 if isinstance(answer, StreamFrame) else self._patience(answer))
+                if over:
+                    arrival.set()
+            await task
+        finally:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Leave."""
+        await self._connection.close()
+
+    def _patience(self, problem: StreamProblem) -> float:
+        return max(1 / self.ready.max_fps, problem.retry_after_s or 0)
+
+    async def _receive(self) -> StreamReady | StreamFrame | StreamProblem:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            message = _MESSAGE.validate_json(await self._connection.recv())
+            if isinstance(message, StreamProblem) and message.frame is None:
+                self._fatal = message
+                message = _MESSAGE.validate_json(await self._connection.recv())  # nothing but the close follows
+        except ConnectionClosed as error:
+            raise self._closed() from error
+        return message
+
+    def _closed(self) -> StreamClosed:
+        return StreamClosed(self._connection.close_code or 1006, self._fatal)
+
+
+@asynccontextmanager
+async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIterator[Stream]:  # noqa: ASYNC109 - httpx's own name
+    """A stream that was started, at a service's `url`; left in any case. `timeout` in seconds, for the handshake."""
+    try:
+        from websockets.asyncio.client import connect
+        from websockets.exceptions import InvalidHandshake
+    except ImportError as error:
+        raise FacetClientError("streams need websockets: install facet-client[stream]") from error
+    address = "ws" + url.removeprefix("http") + "/stream"
+    try:
+        # Photos are compressed already.
+        connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22)
+    except (OSError, TimeoutError, InvalidHandshake) as error:
+        raise ConnectionFailed(f"{address}: {str(error) or type(error).__name__}") from error
+    async with connection:
+        stream = Stream(connection)
+        await stream.start(start)
+        yield stream

@@ -1,0 +1,67 @@
+"""Rows to columns, one each, at the least total cost: the assignment problem."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Costs = npt.NDArray[np.float64]
+
+_FORBIDDEN = 1e12
+"""Stands for an infinite cost inside the solver; any finite cost must lie far below."""
+
+
+def assign(costs: Costs) -> list[tuple[int, int]]:
+    """Pairs (row, column) of a cost matrix [N, M], in order of rows, that are as many as can be and cost the least together.
+
+    An infinite cost forbids its pair; rows and columns may stay without one. Finite costs must lie between -1e9 and 1e9.
+    Shortest augmenting paths with potentials, in O(N² M) (Jonker and Volgenant, "A shortest augmenting path algorithm for
+    dense and sparse linear assignment problems", Computing 1987); frames hold few faces, so that no library is worth it.
+    """
+    if costs.size == 0:
+        return []
+    if costs.shape[0] > costs.shape[1]:
+        return sorted((row, column) for column, row in assign(costs.T))
+    finite = np.where(np.isfinite(costs), costs, _FORBIDDEN)
+    rows, columns = finite.shape
+    # Row 0 and column 0 stand for "none", so that owners and potentials can be indexed by what is found.
+    row_potential, column_potential = np.zeros(rows + 1), np.zeros(columns + 1)
+    owner = np.zeros(columns + 1, np.int64)
+    for row in range(1, rows + 1):
+        owner[0] = row
+        path = _shortest_path(finite, row_potential, column_potential, owner)
+        column = path[-1]
+        for previous in reversed(path[:-1]):
+            owner[column] = owner[previous]
+            column = previous
+    pairs = ((int(owner[column]) - 1, column - 1) for column in range(1, columns + 1) if owner[column])
+    return sorted(pair for pair in pairs if np.isfinite(costs[pair]))
+
+
+def _shortest_path(costs: Costs, row_potential: Costs, column_potential: Costs, owner: npt.NDArray[np.int64]) -> list[int]:
+    """Columns, from 0 to a free one, along which the rows shift to make room; adjusts the potentials in place."""
+    count = len(column_potential)
+    distance = np.full(count, np.inf)
+    came_from = np.zeros(count, np.int64)
+    done = np.zeros(count, np.bool_)
+    column = 0
+    while owner[column]:
+        done[column] = True
+        row = owner[column]
+        reduced = costs[row - 1] - row_potential[row] - column_potential[1:]
+        closer = ~done[1:] & (reduced < distance[1:])
+        distance[1:][closer] = reduced[closer]
+        came_from[1:][closer] = column
+        candidates = np.where(done, np.inf, distance)
+        candidates[0] = np.inf
+        nearest = int(candidates.argmin())
+        step = candidates[nearest]
+        row_potential[owner[done]] += step
+        column_potential[done] -= step
+        distance[~done] -= step
+        column = nearest
+    path = [column]
+    while column:
+        column = int(came_from[column])
+        path.append(column)
+    return path[::-1]

@@ -1,0 +1,55 @@
+"""API keys: which are known, and how much each may ask."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+
+from service.errors import RateLimited, Unauthenticated
+
+
+def sent_key(api_key: str | None, authorization: str | None) -> str:
+    """The key in the headers `X-API-Key` and `Authorization: Bearer`; empty where there is none."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return api_key or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+class Keys:
+    """Known keys, of which only digests are kept.
+
+    `rate` is in requests a minute for each key, in bursts of as many, or of one where it is less; 0 sets no limit.
+    """
+
+    def __init__(self, keys: Sequence[str], rate: float = 0) -> None:
+        self._digests = [_digest(key.encode()) for key in keys]
+        self._rate = rate
+        self._tokens: dict[bytes, tuple[float, float]] = {}
+
+    def take(self, sent: bytes) -> None:
+        """Let one request pass. Raises `Unauthenticated` where its key is none or not known, and `RateLimited`."""
+        if not sent:
+            raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
+        digest = _digest(sent)
+        # Every known one is compared, each in constant time.
+        if not sum(hmac.compare_digest(digest, known) for known in self._digests):
+            raise Unauthenticated("The API key is not known.")
+        self._spend(digest)
+
+    def _spend(self, key: bytes) -> None:
+        """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""
+        if not self._rate:
+            return
+        now = time.monotonic()
+        burst = max(1.0, self._rate)
+        tokens, seen = self._tokens.get(key, (burst, now))
+        tokens = min(burst, tokens + (now - seen) * self._rate / 60)
+        if tokens < 1:
+            self._tokens[key] = (tokens, now)
+            raise RateLimited("The key's requests for this minute are used up.", (1 - tokens) * 60 / self._rate)
+        self._tokens[key] = (tokens - 1, now)
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
