@@ -110,7 +110,9 @@ class Scene:
         tracks = self._tracker.update(seen.faces, now, seen.width, seen.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
         found = [(index, track) for index, track in enumerate(tracks) if track is not None]
-        cautions = {index: warnings(seen.qualities[index], seen.faces[index], seen.width, seen.height) for index, _ in found}
+        cautions = {
+            index: warnings(seen.qualities[index], seen.faces[index], seen.width, seen.height, seen.scale) for index, _ in found
+        }
         runs = await self._ask(seen, found, cautions, now, deadline)
         faces = [self._followed(track, seen, index, cautions[index], now) for index, track in found]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
