@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from service import __version__, metrics, problems, routes
+from service import __version__, metrics, problems, routes, web
 from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
@@ -105,6 +105,8 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
+    if settings.page:
+        app.include_router(web.create_router())
     problems.install(app)
     _document_problems(app)
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
