@@ -144,6 +144,7 @@ export interface PredictOptions extends CallOptions {
 export interface StreamOptions {
   attributes?: AttributeName[];
   maxFaces?: number;
+  minConfidence?: number;
   landmarks?: boolean;
   signal?: AbortSignal;
   /** Longest wait for the greeting, and for each frame. */
@@ -161,19 +162,21 @@ export interface StreamReady {
 }
 
 /** A face that is followed from frame to frame by its `id`; attributes are absent until the network has run for it. */
-export interface Track extends FaceAnswer {
+export interface TrackedFace extends FaceAnswer {
   id: number;
-  /** Frames that its answer is made of. */
+  /** Frames in which it was seen. */
   frames: number;
+  /** Those of them that its attributes come from. */
+  answers: number;
   age_of_track_ms: number;
 }
 
-export interface FrameAnswer {
+export interface StreamFrame {
   type: "frame";
   frame: number;
   image: ImageSize;
-  faces: Track[];
-  /** Frames left out so far. */
+  faces: TrackedFace[];
+  /** Frames left out since the last answer. */
   dropped: number;
   /** Wait so long before the next frame. */
   next_in_ms: number;
@@ -194,7 +197,7 @@ export interface FacetOptions {
   WebSocket?: typeof WebSocket;
 }
 
-/** `code` is the service's own, or `network_error`, `timeout`, `bad_answer`, `closed`, `stream_over`, `stream_idle`. */
+/** `code` is the service's own, or the client's: `network_error`, `timeout`, `bad_answer`, `closed`. */
 export class FacetError extends Error {
   constructor(problem: Partial<Problem> & { code: string }, more?: { retryAfter?: number | null; cause?: unknown });
   readonly code: string;
@@ -225,6 +228,7 @@ export class FacetStream {
   private constructor();
   readonly ready: Promise<StreamReady>;
   readonly closed: Promise<FacetError | null>;
-  send(jpeg: Photo): Promise<FrameAnswer | null>;
+  readonly over: boolean;
+  send(jpeg: Photo): Promise<StreamFrame | null>;
   close(): void;
 }

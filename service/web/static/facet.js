@@ -142,7 +142,7 @@ export class FacetStream {
   #end;
 
   /** @param {WebSocket} socket Not yet open. */
-  constructor(socket, { key, attributes, maxFaces, landmarks, timeoutMs, signal }) {
+  constructor(socket, { key, attributes, maxFaces, minConfidence, landmarks, timeoutMs, signal }) {
     this.#socket = socket;
     this.#timeoutMs = timeoutMs;
     socket.binaryType = "arraybuffer";
@@ -153,6 +153,7 @@ export class FacetStream {
     this.closed = new Promise((resolve) => (this.#end = resolve));
     const start = { type: "start", ...(key && { key }), ...(attributes && { attributes }) };
     if (maxFaces != null) start.max_faces = maxFaces;
+    if (minConfidence != null) start.min_confidence = minConfidence;
     if (landmarks != null) start.landmarks = landmarks;
     socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
     socket.addEventListener("message", ({ data }) => this.#hear(data));
@@ -184,6 +185,11 @@ export class FacetStream {
     return answer;
   }
 
+  /** Whether nothing can be sent any more. */
+  get over() {
+    return this.#failure !== null;
+  }
+
   /** Hang up. */
   close() {
     this.#failure ??= closedByUs();
@@ -203,7 +209,7 @@ export class FacetStream {
       clearTimeout(this.#limit);
       this.#greet(message);
     } else if (message.type === "problem" && message.frame == null) {
-      this.#failure = new FacetError(message);
+      this.#failure = new FacetError(message, { retryAfter: message.retry_after_s ?? null });
     } else if (message.type === "problem" || message.type === "frame") {
       this.#settle(message);
     }
@@ -241,7 +247,8 @@ const CLOSINGS = {
   1001: ["not_ready", "The service is shutting down."],
   1008: ["unauthenticated", "The stream was refused."],
   1009: ["body_too_large", "A frame was too large."],
-  1013: ["queue_full", "As many streams are open as may be."],
+  1011: ["internal_error", "The stream failed."],
+  1013: ["too_many_streams", "As many streams are open as may be."],
   4000: ["stream_over", "The stream has run for as long as it may."],
   4001: ["stream_idle", "No frame came for too long."],
 };

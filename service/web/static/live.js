@@ -109,8 +109,9 @@ export class Live {
       if (answer && !run.signal.aborted) this.#draw(answer, canvas, performance.now() - sent);
       return answer?.next_in_ms ?? 0;
     } catch (error) {
-      if (["corrupt_image", "queue_full", "deadline_exceeded", "inference_failed"].includes(error.code) && error.status) return 500; // this frame alone
-      throw error;
+      if (stream.over || run.signal.aborted) throw error;
+      this.#note(failure(error).title, ""); // this frame alone
+      return 500;
     }
   }
 
@@ -160,7 +161,7 @@ export class Live {
         "header",
         {},
         track.still,
-        el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, String(face.id)), `Face ${face.id}`), el("p", { class: "fine" }, known ? `from ${count(face.frames ?? 1, "frame")}` : "looking …")),
+        el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, String(face.id)), `Face ${face.id}`), el("p", { class: "fine" }, known ? `from ${count(face.answers ?? face.frames, "frame")}` : "looking …")),
       ),
       ...[
         shown.age && face.age && age(face.age),
@@ -184,12 +185,10 @@ export class Live {
   }
 
   async #failed(run, error) {
-    const ends = { stream_over: "The stream has run for as long as the service allows. Start it again if you like.", stream_idle: "Nothing was sent for too long." };
-    if (error.code in ends) return this.#over(run, "The stream has ended", ends[error.code]);
     if (error.code === "network_error" && (await reachable(this.#facet))) {
       return this.#over(run, "The live stream did not open", "The service answers, but no stream could be opened or it broke off. A proxy in between may not pass WebSockets on, or this service has none.");
     }
-    const { title, advice } = error.code === "queue_full" ? { title: "The service is busy", advice: "As many streams are open as it takes on. Try again in a moment." } : failure(error);
+    const { title, advice } = failure(error);
     this.#over(run, title, advice);
     if (error.code === "unauthenticated") this.stage.dispatchEvent(new CustomEvent("key", { bubbles: true }));
   }
