@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from service import __version__, metrics, problems, routes, stream
+from service import __version__, metrics, problems, routes, stream, web
 from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
@@ -110,6 +110,8 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
     keys = Keys([key.get_secret_value() for key in settings.api_keys], settings.rate_limit) if settings.api_keys else None
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
     app.add_api_websocket_route(stream.PATH, streams.serve)
+    if settings.page:
+        app.include_router(web.create_router())
     problems.install(app)
     _document_problems(app)
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)

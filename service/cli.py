@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from service import __version__
+from service import __version__, tls
 from service.app import create_app, create_engine
 from service.engine import Engine
 from service.errors import FacetError
@@ -128,21 +128,38 @@ def _discreet(level: str) -> None:
     uvicorn_logger = logging.getLogger("uvicorn.error")
     uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+def _pem(settings: Settings) -> tuple[Path | None, Path | None]:
+    """Files of the certificate and its key, where HTTPS is to be spoken; a certificate of one's own making is announced."""
+    if settings.tls_certificate is not None:
+        return settings.tls_certificate, settings.tls_key
+    if not settings.tls:
+        return None, None
+    made = tls.self_signed(tls.folder(), tls.own_hosts())
+    logger = logging.getLogger("facet.tls")
+    for host in made.hosts:
+        logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, settings.port)
+    logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
+    return made.certificate, made.key
 
 
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    https: Annotated[
+        bool | None, typer.Option("--tls", help="Speak HTTPS, which phones ask for before they lend a camera.")
+    ] = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see the README)."""
     with _one_line():
-        given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+        options = (("host", host), ("port", port), ("tls", https))
+        given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _discreet(settings.log_level.upper())
         _few_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
+        certificate, key = _pem(settings)
         config = uvicorn.Config(
             create_app(settings, lambda _: built),
             host=settings.host,
@@ -157,6 +174,8 @@ def serve(
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
             ws_per_message_deflate=False,  # photos are compressed already
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
         )
         Server(config, settings.drain_delay_s).run()
         if built.batcher.hung:

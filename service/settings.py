@@ -102,6 +102,14 @@ class Settings(BaseSettings):
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
     cors_origins: Listed = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
+    page: bool = True
+    """Whether the web page is served at `/`."""
+    tls: bool = False
+    """Whether HTTPS is spoken instead of HTTP, with a certificate that the service makes itself where none is given."""
+    tls_certificate: Path | None = None
+    """Certificate chain for HTTPS, as PEM; goes with its key."""
+    tls_key: Path | None = None
+    """Private key of the certificate, as PEM."""
     drain_delay_s: float = Field(default=5, ge=0, le=600)
     """Seconds, from SIGTERM, in which requests are still accepted while readiness already says no."""
     shutdown_timeout_s: float = Field(default=20, ge=0, le=600)
@@ -118,4 +126,6 @@ class Settings(BaseSettings):
             raise ValueError("rate_limit is per key: set api_keys too")
         if max(self.max_body_mib, self.max_batch_mib) > self.max_bodies_mib:
             raise ValueError("max_bodies_mib must hold the largest body")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
         return self

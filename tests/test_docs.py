@@ -35,6 +35,8 @@ def shown(default: object) -> str:
         default = ",".join(one.get_secret_value() if isinstance(one, SecretStr) else str(one) for one in default)
     if isinstance(default, Enum):
         default = default.value
+    if isinstance(default, bool):
+        default = str(default).lower()
     if isinstance(default, float) and default.is_integer():
         default = int(default)
     return "not set" if default in (None, "") else f"`{default}`"

@@ -50,7 +50,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def _port(self) -> int:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end:
             if started := re.search(r"running on http://127\.0\.0\.1:(\d+)", self.log):
                 return int(started[1])

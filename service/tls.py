@@ -1,0 +1,123 @@
+"""A certificate for a home network: self-signed, for the names and addresses of this machine, kept until it is old."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from service.errors import FacetError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+DAYS: Final = 365
+"""Days for which a certificate is good; browsers refuse more than 398."""
+SPARE_DAYS: Final = 14
+"""A certificate that ends sooner is made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM files of a certificate and its key, its SHA-256 as browsers show it, and the hosts that it is for."""
+
+    certificate: Path
+    key: Path
+    fingerprint: str
+    hosts: tuple[str, ...]
+
+
+def folder() -> Path:
+    """Where the certificate is kept from one start to the next, so that a phone has to accept it once."""
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "facet"
+
+
+def own_hosts() -> tuple[str, ...]:
+    """Names and addresses by which this machine is reached, localhost first."""
+    name = socket.gethostname()
+    hosts = ["localhost", "127.0.0.1", "::1", name, name if "." in name else f"{name}.local"]
+    # Connecting a datagram socket sends nothing: it asks the system which of its addresses a packet would leave from.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        hosts.append(probe.getsockname()[0])
+    with contextlib.suppress(OSError):
+        hosts += [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
+    return tuple(dict.fromkeys(hosts))
+
+
+def self_signed(where: Path, hosts: tuple[str, ...]) -> Certificate:
+    """The certificate kept in a folder, or a new one where there is none, it ends soon, or it lacks a host.
+
+    Raises `FacetError` where the `cryptography` package is not installed, `OSError` where the folder cannot be written to.
+    """
+    try:
+        from cryptography.hazmat.primitives import hashes
+    except ImportError as error:
+        raise FacetError("--tls needs the cryptography package: install facet[tls], or give a certificate.") from error
+    certificate, key = where / "certificate.pem", where / "key.pem"
+    kept = _kept(certificate, key, hosts)
+    if kept is None:
+        where.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept = _write(certificate, key, hosts)
+    return Certificate(certificate, key, kept.fingerprint(hashes.SHA256()).hex(":").upper(), hosts)
+
+
+def _kept(certificate: Path, key: Path, hosts: tuple[str, ...]) -> x509.Certificate | None:
+    """The certificate on the disk, where it is good for some time yet, for all of the hosts, and its key lies beside it."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        kept = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = kept.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        fits = load_pem_private_key(key.read_bytes(), None).public_key() == kept.public_key()
+    except (OSError, ValueError, TypeError, x509.ExtensionNotFound):
+        return None
+    known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
+    end = kept.not_valid_after_utc - timedelta(days=SPARE_DAYS)
+    return kept if fits and kept.not_valid_before_utc <= datetime.now(UTC) < end and known >= set(hosts) else None
+
+
+def _write(certificate: Path, key: Path, hosts: tuple[str, ...]) -> x509.Certificate:
+    """Make a key and its certificate, and write both; the key for its owner's eyes alone."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    secret = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Facet")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(secret.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))  # clocks of phones differ
+        .not_valid_after(now + timedelta(days=DAYS))
+        .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    return made
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)

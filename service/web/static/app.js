@@ -1,0 +1,353 @@
+/** The page: wires the photos, the views, the key and the connection together. */
+
+import * as camera from "./camera.js";
+import { $, el, icon } from "./dom.js";
+import { Facet } from "./facet.js";
+import { Live } from "./live.js";
+import { showModel } from "./model.js";
+import { Photos } from "./photos.js";
+import { decode, thumbnail } from "./picture.js";
+import { answered, curl, unanswered } from "./result.js";
+import { count } from "./words.js";
+
+const KEY = "facet-key";
+const MOST = 100; // photos of one visit
+
+const facet = new Facet({ key: remembered(KEY) });
+const photos = new Photos(facet);
+const live = new Live(facet, photos);
+let selected = null;
+
+// Photos ----------------------------------------------------------------------------------------------------------------
+
+function add(files) {
+  const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
+  const room = MOST - photos.all.length;
+  if (images.length > room) tell(`At most ${MOST} photos at once: the first ${room} were taken.`);
+  const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png"));
+  if (!added.length) return;
+  location.hash = "#photos";
+  select(added[0].id);
+}
+
+async function select(id) {
+  selected = id;
+  for (const tile of $("tiles").children) mark(tile);
+  await draw();
+}
+
+/** Pictures are decoded when they are looked at, one at a time; the last one is kept, for it is drawn again when it is answered. */
+let decoded = { id: null, picture: null };
+
+async function pictureOf(photo) {
+  if (decoded.id !== photo.id) decoded = { id: photo.id, picture: decode(photo.blob) };
+  return decoded.picture;
+}
+
+async function draw() {
+  const photo = photos.find(selected);
+  $("result").hidden = !photo;
+  if (!photo) return $("result").replaceChildren();
+  const picture = await pictureOf(photo);
+  if (photo.id !== selected) return;
+  const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
+  const parts = photo.status === "done" ? answered(photo, picture, { shown: photos.shown, command }) : unanswered(photo, picture, { again: () => again(photo) });
+  $("result").replaceChildren(...parts.filter(Boolean));
+}
+
+function again(photo) {
+  if (photo.error?.code === "unauthenticated") askKey();
+  else photos.again(photo);
+}
+
+photos.addEventListener("change", ({ detail: photo }) => {
+  if (!photo) return forgotten();
+  $("photos").classList.add("busy");
+  $("strip").hidden = $("options").hidden = false;
+  tileOf(photo);
+  progress();
+  if (photo.error?.code === "unauthenticated") askKey();
+  if (photo.error?.code === "network_error") connection.lost();
+  else if (photo.status === "done") connection.found();
+  if (photo.id === selected) draw();
+});
+
+function forgotten() {
+  selected = null;
+  decoded = { id: null, picture: null };
+  $("tiles").replaceChildren();
+  $("strip").hidden = $("options").hidden = $("result").hidden = true;
+  $("result").replaceChildren();
+  $("photos").classList.remove("busy");
+  $("choose").focus();
+}
+
+function progress() {
+  const ended = photos.all.filter(({ status }) => status === "done" || status === "failed").length;
+  const failed = photos.all.filter(({ status }) => status === "failed").length;
+  const faces = photos.all.reduce((sum, { status, answer }) => sum + (status === "done" ? answer.faces.length : 0), 0);
+  const all = photos.all.length;
+  const running = ended < all;
+  $("progress").classList.toggle("running", running);
+  $("progress").style.setProperty("--done", String(ended / all));
+  $("progress").textContent = running
+    ? `${ended} of ${count(all, "photo")} answered`
+    : `${count(faces, "face")} in ${count(all - failed, "photo")}${failed ? `, ${failed} failed` : ""}`;
+}
+
+// Tiles: the photos of this visit -----------------------------------------------------------------------------------------
+
+let thumbs = Promise.resolve();
+
+function tileOf(photo) {
+  const tile = $("tiles").querySelector(`[data-photo="${photo.id}"]`) ?? newTile(photo);
+  const { status, answer } = photo;
+  const words = { waiting: "waits", asking: "is looked at", failed: "failed", done: answer ? count(answer.faces.length, "face") : "" };
+  tile.dataset.status = status;
+  tile.querySelector("button").setAttribute("aria-label", `${photo.name}: ${words[status]}`);
+  tile.querySelector(".tile-mark").textContent = { waiting: "", asking: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
+  mark(tile);
+}
+
+function newTile(photo) {
+  const holder = el("span", { class: "tile-picture" });
+  const button = el("button", { type: "button", title: photo.name, onclick: () => select(photo.id) }, holder, el("span", { class: "tile-mark" }));
+  const tile = el("li", { "data-photo": String(photo.id) }, button);
+  $("tiles").append(tile);
+  // One at a time: a dozen decoded phone photos are half a gigabyte.
+  thumbs = thumbs.then(async () => {
+    const picture = photo.id === selected ? await pictureOf(photo) : await decode(photo.blob, 400);
+    if (picture) holder.replaceChildren(thumbnail(picture));
+    else holder.append(icon("image"));
+  });
+  return tile;
+}
+
+function mark(tile) {
+  tile.querySelector("button").setAttribute("aria-current", String(tile.dataset.photo === String(selected)));
+}
+
+$("forget").addEventListener("click", () => photos.forget());
+
+// Ways in -----------------------------------------------------------------------------------------------------------------
+
+$("choose").addEventListener("click", () => $("files").click());
+for (const id of ["files", "capture"]) {
+  $(id).addEventListener("change", () => {
+    add($(id).files);
+    $(id).value = "";
+  });
+}
+
+$("take").addEventListener("click", async () => {
+  if (!camera.lent()) return $("capture").click();
+  const photo = await camera.takePhoto();
+  if (photo) add([new File([photo], `camera-${photos.all.length + 1}.jpg`, { type: "image/jpeg" })]);
+});
+
+for (const button of document.querySelectorAll("[data-example]")) {
+  button.addEventListener("click", async () => {
+    const name = button.dataset.example.split("/").at(-1);
+    try {
+      const response = await fetch(button.dataset.example);
+      if (!response.ok) throw new Error(String(response.status));
+      add([new File([await response.blob()], name, { type: "image/jpeg" })]);
+    } catch {
+      connection.lost();
+    }
+  });
+}
+
+document.addEventListener("paste", (event) => {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (files.length) {
+    event.preventDefault();
+    add(files);
+  } else if (!event.target.closest?.("input")) {
+    tell("There is no picture in the clipboard.");
+  }
+});
+
+let depth = 0;
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragenter", (event) => carriesFiles(event) && ($("veil").hidden = ++depth === 0));
+document.addEventListener("dragleave", (event) => carriesFiles(event) && ($("veil").hidden = --depth <= 0));
+document.addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+document.addEventListener("drop", (event) => {
+  depth = 0;
+  $("veil").hidden = true;
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  add(event.dataTransfer.files);
+});
+
+document.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const tile = document.activeElement?.closest?.("#tiles li");
+  const next = step && tile && (step < 0 ? tile.previousElementSibling : tile.nextElementSibling);
+  if (!next) return;
+  event.preventDefault();
+  next.querySelector("button").focus();
+  next.querySelector("button").click();
+});
+
+// What is shown -----------------------------------------------------------------------------------------------------------
+
+for (const box of document.querySelectorAll("#options input")) {
+  box.addEventListener("change", () => {
+    photos.shown[box.name] = box.checked;
+    photos.againWhere((photo) => photos.lacking(photo));
+    draw();
+  });
+}
+
+function allow(attributes) {
+  photos.allowed = attributes;
+  for (const box of document.querySelectorAll("#options input")) {
+    const off = !attributes.includes(box.name);
+    box.disabled = off;
+    if (off) box.checked = photos.shown[box.name] = false;
+    box.closest("label").title = off ? "Switched off by the operator" : "";
+  }
+}
+
+// The model and the connection --------------------------------------------------------------------------------------------
+
+let card = null;
+
+async function loadModel() {
+  showModel(card, null);
+  try {
+    card = await facet.model({ timeoutMs: 10_000 });
+    allow(card.serving.attributes);
+    $("served").textContent = `Facet ${card.serving.facet} · ${card.name}/${card.version}`;
+    showModel(card, null);
+    connection.found();
+  } catch (error) {
+    showModel(card, error);
+    if (error.code === "unauthenticated") askKey();
+    if (error.code === "network_error" || error.code === "timeout") connection.lost();
+  }
+}
+
+const connection = {
+  away: false,
+  lost() {
+    this.away = true;
+    const why = navigator.onLine === false ? "You are offline." : "The service cannot be reached.";
+    tell(`${why} Photos can be looked at again when it answers.`, true);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask(), 5000);
+  },
+  found() {
+    clearTimeout(this.timer);
+    if (!this.away) return;
+    this.away = false;
+    $("banner").hidden = true;
+    photos.againWhere((photo) => photo.error?.code === "network_error");
+    if (!card) loadModel();
+  },
+  async ask() {
+    try {
+      await facet.health({ timeoutMs: 4000 });
+      this.found();
+    } catch {
+      this.lost();
+    }
+  },
+};
+addEventListener("offline", () => connection.lost());
+addEventListener("online", () => connection.ask());
+
+let untold;
+function tell(text, stays = false) {
+  $("banner").textContent = text;
+  $("banner").hidden = false;
+  clearTimeout(untold);
+  if (!stays) untold = setTimeout(() => ($("banner").hidden = !connection.away), 6000);
+}
+
+// The key -----------------------------------------------------------------------------------------------------------------
+
+function remembered(name) {
+  try {
+    return sessionStorage.getItem(name);
+  } catch {
+    return null; // storage may be switched off
+  }
+}
+
+function askKey() {
+  const dialog = $("key-dialog");
+  if (dialog.open || $("camera-dialog").open) return;
+  $("key-title").textContent = facet.key ? "This key is not known here" : "This service asks for a key";
+  $("key").value = "";
+  dialog.showModal();
+}
+
+$("key-cancel").addEventListener("click", () => $("key-dialog").close());
+$("change-key").addEventListener("click", askKey);
+$("live").addEventListener("key", askKey);
+$("key-dialog")
+  .querySelector("form")
+  .addEventListener("submit", async (event) => {
+    event.preventDefault();
+    facet.key = $("key").value.trim();
+    $("key-dialog").close();
+    $("change-key").hidden = false;
+    try {
+      sessionStorage.setItem(KEY, facet.key);
+    } catch {
+      // It is kept in memory all the same.
+    }
+    await loadModel();
+    if (card) photos.againWhere((photo) => photo.error?.code === "unauthenticated");
+  });
+$("change-key").hidden = !facet.key;
+
+// Views -------------------------------------------------------------------------------------------------------------------
+
+const VIEWS = ["photos", "live", "model"];
+
+function route() {
+  const view = VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "photos";
+  for (const name of VIEWS) $(name).hidden = name !== view;
+  for (const link of document.querySelectorAll("[data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = { photos: "Facet", live: "Live · Facet", model: "Model · Facet" }[view];
+  if (view === "live") live.opened();
+  else live.stop();
+}
+addEventListener("hashchange", () => {
+  route();
+  scrollTo(0, 0);
+});
+
+// Installing --------------------------------------------------------------------------------------------------------------
+
+addEventListener("beforeinstallprompt", (event) => {
+  event.preventDefault();
+  $("install").hidden = false;
+  $("install").onclick = async () => {
+    await event.prompt();
+    $("install").hidden = true;
+  };
+});
+
+function keepForOffline() {
+  if (!("serviceWorker" in navigator)) return; // also where there is no HTTPS
+  const allowed = (path) => {
+    if (path === "sw.js") return path;
+    throw new TypeError(path);
+  };
+  const policy = globalThis.trustedTypes?.createPolicy("facet", { createScriptURL: allowed });
+  navigator.serviceWorker.register(policy ? policy.createScriptURL("sw.js") : "sw.js", { scope: "./" }).catch(() => {
+    // A certificate that the browser does not trust: the page works, but not without a connection.
+  });
+}
+
+route();
+keepForOffline();
+loadModel();

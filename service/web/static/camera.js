@@ -1,0 +1,97 @@
+/** The device's camera: opening it, what to say where it cannot be had, and taking one photo with it. */
+
+import { $ } from "./dom.js";
+
+/** Whether this page may ask for a camera at all: browsers lend one to HTTPS and localhost only. */
+export const lent = () => window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
+
+/** A stream of the camera that faces the user or the world. Raises the browser's own error. */
+export function open(facing) {
+  return navigator.mediaDevices.getUserMedia({
+    audio: false,
+    video: { facingMode: facing, width: { ideal: 1280 }, height: { ideal: 960 } },
+  });
+}
+
+export function stop(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+/** Whether what the camera shows should be mirrored: people know themselves from mirrors. */
+export function mirrored(stream) {
+  return stream.getVideoTracks()[0]?.getSettings().facingMode !== "environment";
+}
+
+/** Why there is no camera, in plain words. */
+export function refusal(error) {
+  switch (error.name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return "The camera was not allowed. Allow it for this page in the browser's settings, next to the address, and try again.";
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return "No camera was found. Connect one and try again, or choose a photo instead.";
+    case "NotReadableError":
+    case "AbortError":
+      return "The camera is in use. Close the other program or tab that shows it, and try again.";
+    default:
+      return "The camera could not be opened.";
+  }
+}
+
+export const NEEDS_HTTPS = "Browsers lend the camera only to pages over HTTPS, or at localhost.";
+
+/** One photo as a JPEG blob from a dialog with a viewfinder, or null where the viewer closes it. */
+export async function takePhoto() {
+  const dialog = $("camera-dialog");
+  const video = $("camera-video");
+  let facing = "user";
+  let stream = null;
+  const show = async () => {
+    stop(stream);
+    stream = null;
+    $("camera-shoot").disabled = true;
+    $("camera-message").textContent = "";
+    try {
+      stream = await open(facing);
+      if (!dialog.open) return stop(stream);
+      video.srcObject = stream;
+      video.classList.toggle("mirrored", mirrored(stream));
+      await video.play();
+      $("camera-shoot").disabled = false;
+      const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+      $("camera-flip").hidden = cameras.length < 2;
+    } catch (error) {
+      if (dialog.open) $("camera-message").textContent = refusal(error);
+    }
+  };
+  const listening = new AbortController();
+  const { signal } = listening;
+  return new Promise((resolve) => {
+    let photo = null;
+    $("camera-flip").addEventListener("click", () => ((facing = facing === "user" ? "environment" : "user"), show()), { signal });
+    $("camera-close").addEventListener("click", () => dialog.close(), { signal });
+    $("camera-shoot").addEventListener("click", async () => ((photo = await frame(video, 4096, 0.92)), dialog.close()), { signal });
+    dialog.addEventListener(
+      "close",
+      () => {
+        listening.abort();
+        stop(stream);
+        video.srcObject = null;
+        resolve(photo);
+      },
+      { signal },
+    );
+    dialog.showModal();
+    show();
+  });
+}
+
+/** What a video shows now, as a JPEG with a longest side of at most `longest` pixels, not mirrored. */
+export function frame(video, longest, quality, canvas = document.createElement("canvas")) {
+  const scale = Math.min(1, longest / Math.max(video.videoWidth, video.videoHeight));
+  canvas.width = Math.round(video.videoWidth * scale);
+  canvas.height = Math.round(video.videoHeight * scale);
+  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));
+}

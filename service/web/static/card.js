@@ -1,0 +1,82 @@
+/** One face in words and drawings: crop, age, gender, race, quality and warnings. */
+
+import { ageChart, bars } from "./chart.js";
+import { el, icon, place } from "./dom.js";
+import { capital, cases, measures, percent, warning } from "./words.js";
+
+/** Boxes and the numbers on cards; white letters are readable on each. */
+export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
+
+export const colour = (index) => COLOURS[index % COLOURS.length];
+
+const CROP = 176;
+
+/** A card. `shown` says which attributes the viewer wants to see; `source` is what the crop is cut from, or null. */
+export function card(face, { title, index, shown, source, scale }) {
+  const id = `face-${index}`;
+  return place(
+    el(
+      "article",
+      { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` },
+      el(
+        "header",
+        {},
+        source ? crop(source, face.box, scale) : el("span", { class: "crop none", "aria-hidden": "true" }),
+        el(
+          "div",
+          {},
+          el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
+          el("p", { class: "fine" }, `Found with ${percent(face.confidence)} confidence`),
+        ),
+      ),
+      shown.age && face.age && age(face.age),
+      shown.gender && face.gender && label("Gender", face.gender),
+      shown.race && face.race && label("Race", face.race),
+      quality(face),
+    ),
+    { "--face": colour(index) },
+  );
+}
+
+/** The face and a little round it, as a square picture. */
+export function crop(source, box, scale) {
+  const canvas = el("canvas", { class: "crop", width: CROP, height: CROP, "aria-hidden": "true" });
+  const side = Math.max(box.width, box.height) * 1.35 * scale;
+  const left = (box.x + box.width / 2) * scale - side / 2;
+  const top = (box.y + box.height / 2) * scale - side / 2;
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(source, left, top, side, side, 0, 0, CROP, CROP);
+  return canvas;
+}
+
+export function age(answer) {
+  const interval = answer.low == null ? null : el("p", { class: "between" }, `${answer.low} to ${answer.high}`, el("span", {}, ` ${cases(answer.coverage)}`));
+  return el(
+    "section",
+    { class: "attribute age" },
+    el("h4", {}, "Apparent age"),
+    el("div", { class: "age-line" }, el("p", { class: "years" }, String(Math.round(answer.years))), interval),
+    ageChart(answer),
+  );
+}
+
+export function label(name, answer) {
+  const badge = answer.uncertain ? el("span", { class: "badge" }, "uncertain") : null;
+  const said = answer.uncertain ? `perhaps ${answer.label}` : capital(answer.label);
+  return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "said" }, said, badge), bars(answer));
+}
+
+function quality(face) {
+  return el(
+    "section",
+    { class: "attribute quality" },
+    el("h4", {}, "Quality of the picture"),
+    face.warnings.length > 0 && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name)))),
+    el(
+      "dl",
+      { class: "measures" },
+      measures(face.quality, face.warnings).map(([name, value, bad]) => el("div", { class: bad ? "bad" : null }, el("dt", {}, name), el("dd", {}, value))),
+    ),
+  );
+}

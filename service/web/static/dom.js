@@ -1,0 +1,51 @@
+/** Elements in one line each. Text only ever becomes text: nothing here takes markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The element of an id. */
+export const $ = (id) => document.getElementById(id);
+
+/** A new HTML element: `on*` properties listen, `class` and everything else are attributes, false and null are left out. */
+export function el(tag, properties = {}, ...children) {
+  return filled(document.createElement(tag), properties, children);
+}
+
+/** The same for SVG. */
+export function svg(tag, properties = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), properties, children);
+}
+
+/** One of the drawings in symbols.svg. */
+export function icon(name) {
+  return svg("svg", { class: "icon", "aria-hidden": "true" }, svg("use", { href: `page/symbols.svg#${name}` }));
+}
+
+function filled(element, properties, children) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === false || value == null) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Sizes and places by name, through the object model: an attribute would be an inline style, which the policy refuses. */
+export function place(element, style) {
+  for (const [name, value] of Object.entries(style)) element.style.setProperty(name, value);
+  return element;
+}
+
+/** Copy text; where the clipboard is not lent, which is so without HTTPS, select it and let the browser copy. */
+export async function copy(text) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  const area = el("textarea", { class: "visually-hidden", readonly: true });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}

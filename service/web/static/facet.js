@@ -1,0 +1,316 @@
+/**
+ * A client of Facet: the age, gender and race of every face in a photo, with honest uncertainty.
+ *
+ * One ES module without dependencies, for browsers and for Node 20 and later. Types stand in facet.d.ts.
+ */
+
+/** Problems that another attempt may get past: the service is full, starts, or asks for a slower pace. */
+const RETRIED = new Set([429, 503]);
+
+/** A failure: a problem of the service by its stable `code`, or the client's own `network_error`, `timeout`, `bad_answer`. */
+export class FacetError extends Error {
+  /**
+   * @param {{code: string, title?: string, detail?: string, status?: number, request_id?: string}} problem
+   * @param {{retryAfter?: number | null, cause?: unknown}} [more] `retryAfter` in seconds.
+   */
+  constructor(problem, { retryAfter = null, cause } = {}) {
+    super(problem.detail || problem.title || problem.code, { cause });
+    this.name = "FacetError";
+    this.code = problem.code;
+    this.title = problem.title ?? "";
+    this.detail = problem.detail ?? "";
+    this.status = problem.status ?? 0;
+    this.requestId = problem.request_id ?? null;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** One service. Every method takes `signal` (an AbortSignal) and `timeoutMs` of its own. */
+export class Facet {
+  #base;
+  #fetch;
+  #WebSocket;
+
+  /**
+   * @param {import("./facet.d.ts").FacetOptions} [options]
+   */
+  constructor({ baseUrl, key = null, timeoutMs = 30_000, retries = 3, maxWaitMs = 20_000, ...own } = {}) {
+    const base = new URL(baseUrl ?? globalThis.document?.baseURI ?? "http://localhost:8000/");
+    base.search = base.hash = "";
+    if (!base.pathname.endsWith("/")) base.pathname += "/";
+    this.#base = base;
+    this.#fetch = own.fetch ?? ((...request) => globalThis.fetch(...request));
+    this.#WebSocket = own.WebSocket ?? globalThis.WebSocket;
+    this.key = key;
+    this.timeoutMs = timeoutMs;
+    this.retries = retries;
+    this.maxWaitMs = maxWaitMs;
+  }
+
+  /** Absolute address of a path of the service, with the query that a prediction's options make. */
+  url(path, options = {}) {
+    const url = new URL(path, this.#base);
+    if (options.attributes) url.searchParams.set("attributes", options.attributes.join(","));
+    if (options.maxFaces != null) url.searchParams.set("max_faces", String(options.maxFaces));
+    if (options.minConfidence != null) url.searchParams.set("min_confidence", String(options.minConfidence));
+    if (options.landmarks) url.searchParams.set("landmarks", "true");
+    if (options.distribution) url.searchParams.set("distribution", "true");
+    return url;
+  }
+
+  /** Every face of one photo: a Blob or File, an ArrayBuffer, or a typed array. */
+  predict(photo, options = {}) {
+    // Formats are told by their bytes; a declared type could only be wrong.
+    const init = { method: "POST", body: photo, headers: { "Content-Type": "application/octet-stream" } };
+    return this.#json(this.url("predict", options), init, options);
+  }
+
+  /** A result or a problem for each of several photos, in their order. */
+  predictBatch(photos, options = {}) {
+    const body = new FormData();
+    for (const [index, photo] of [...photos].entries()) {
+      body.append("file", photo instanceof Blob ? photo : new Blob([photo]), photo.name || `photo-${index}`);
+    }
+    return this.#json(this.url("predict/batch", options), { method: "POST", body }, options);
+  }
+
+  /** What is served, on what it was trained, and how good it is for whom. */
+  model(options = {}) {
+    return this.#json(this.url("model"), {}, options);
+  }
+
+  /** State of the service, also where it is not well: then `status` is "unavailable", and nothing is thrown. */
+  async health(options = {}) {
+    try {
+      return await this.#json(this.url("health"), {}, { retries: 0, ...options });
+    } catch (error) {
+      if (error instanceof FacetError && error.cause?.status === "unavailable") return error.cause;
+      throw error;
+    }
+  }
+
+  /** A live stream of frames; `await stream.ready`, then `send` one JPEG after the other. */
+  stream(options = {}) {
+    if (!this.#WebSocket) throw new FacetError({ code: "network_error", detail: "There is no WebSocket here." });
+    const url = new URL("stream", this.#base);
+    url.protocol = url.protocol.replace("http", "ws");
+    const timeoutMs = options.timeoutMs ?? this.timeoutMs;
+    return new FacetStream(new this.#WebSocket(url.href), { ...options, key: this.key, timeoutMs });
+  }
+
+  async #json(url, init, { signal, timeoutMs = this.timeoutMs, retries = this.retries } = {}) {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#once(url, init, signal, timeoutMs);
+      } catch (error) {
+        const waitMs = pause(attempt, error.retryAfter);
+        if (!RETRIED.has(error.status) || attempt >= retries || waitMs > this.maxWaitMs) throw error;
+        await delay(waitMs, signal);
+      }
+    }
+  }
+
+  async #once(url, init, signal, timeoutMs) {
+    const [limited, release] = within(timeoutMs, signal);
+    const headers = { Accept: "application/json", ...(this.key ? { "X-API-Key": this.key } : {}), ...init.headers };
+    try {
+      const response = await this.#fetch(url, { ...init, headers, signal: limited, credentials: "same-origin" });
+      const answer = await parsed(response);
+      if (!response.ok) throw refusal(response, answer);
+      return answer;
+    } catch (error) {
+      if (error instanceof FacetError) throw error;
+      signal?.throwIfAborted();
+      if (limited.aborted) throw new FacetError({ code: "timeout", detail: `No answer within ${timeoutMs / 1000} s.` });
+      throw new FacetError({ code: "network_error", detail: "The service cannot be reached." }, { cause: error });
+    } finally {
+      release();
+    }
+  }
+}
+
+/** Frames over one WebSocket, one under way at a time: a frame is sent when the one before it is answered. */
+export class FacetStream {
+  #socket;
+  #timeoutMs;
+  #number = 0;
+  #waiting = null;
+  #failure = null;
+  #limit;
+  #greet;
+  #refuse;
+  #end;
+
+  /** @param {WebSocket} socket Not yet open. */
+  constructor(socket, { key, attributes, maxFaces, minConfidence, landmarks, timeoutMs, signal }) {
+    this.#socket = socket;
+    this.#timeoutMs = timeoutMs;
+    socket.binaryType = "arraybuffer";
+    /** The service's greeting: model, `max_fps`, `max_frame_bytes` and its time limits. */
+    this.ready = new Promise((resolve, reject) => ([this.#greet, this.#refuse] = [resolve, reject]));
+    this.ready.catch(() => {}); // who only sends learns of it there
+    /** Resolves when the stream is over: to null where we closed it, otherwise to the `FacetError` that ended it. */
+    this.closed = new Promise((resolve) => (this.#end = resolve));
+    const start = { type: "start", ...(key && { key }), ...(attributes && { attributes }) };
+    if (maxFaces != null) start.max_faces = maxFaces;
+    if (minConfidence != null) start.min_confidence = minConfidence;
+    if (landmarks != null) start.landmarks = landmarks;
+    socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
+    socket.addEventListener("message", ({ data }) => this.#hear(data));
+    socket.addEventListener("close", ({ code, reason }) => this.#over(code, reason));
+    this.#limit = setTimeout(() => this.#fail({ code: "timeout", detail: "The stream did not start in time." }), timeoutMs);
+    signal?.addEventListener("abort", () => this.close(), { once: true });
+    if (signal?.aborted) this.close();
+  }
+
+  /**
+   * The answer to one JPEG (a Blob, ArrayBuffer or typed array), or null where the service left the frame out.
+   * Throws a `FacetError` for a frame that it could not read, after which the stream goes on, and when the stream is over.
+   */
+  async send(jpeg) {
+    await this.ready;
+    if (this.#waiting) throw new Error("A frame is under way: await its answer before the next one.");
+    if (this.#socket.readyState !== 1) throw this.#failure ?? closedByUs();
+    const number = ++this.#number;
+    const answer = new Promise((resolve, reject) => (this.#waiting = { number, resolve, reject }));
+    const bytes = jpeg instanceof Blob ? await jpeg.arrayBuffer() : jpeg;
+    const view = ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes);
+    const message = new Uint8Array(8 + view.length);
+    new DataView(message.buffer).setBigUint64(0, BigInt(number));
+    message.set(view, 8);
+    if (this.#waiting?.number === number) {
+      this.#socket.send(message);
+      this.#limit = setTimeout(() => this.#fail({ code: "timeout", detail: "A frame was not answered in time." }), this.#timeoutMs);
+    }
+    return answer;
+  }
+
+  /** Whether nothing can be sent any more. */
+  get over() {
+    return this.#failure !== null;
+  }
+
+  /** Hang up. */
+  close() {
+    this.#failure ??= closedByUs();
+    this.#socket.close(1000);
+    this.#over(1000, "");
+  }
+
+  #hear(data) {
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch (cause) {
+      this.#fail({ code: "bad_answer", detail: "The stream's answer cannot be read." }, cause);
+      return;
+    }
+    if (message.type === "ready") {
+      clearTimeout(this.#limit);
+      this.#greet(message);
+    } else if (message.type === "problem" && message.frame == null) {
+      this.#failure = new FacetError(message, { retryAfter: message.retry_after_s ?? null });
+    } else if (message.type === "problem" || message.type === "frame") {
+      this.#settle(message);
+    }
+  }
+
+  #settle(message) {
+    if (!this.#waiting || message.frame < this.#waiting.number) return;
+    const { number, resolve, reject } = this.#waiting;
+    this.#waiting = null;
+    clearTimeout(this.#limit);
+    if (message.frame > number) resolve(null);
+    else if (message.type === "frame") resolve(message);
+    else reject(new FacetError(message));
+  }
+
+  #fail(problem, cause) {
+    this.#failure ??= new FacetError(problem, { cause });
+    this.#socket.close();
+    this.#over(1006, "");
+  }
+
+  #over(code, reason) {
+    clearTimeout(this.#limit);
+    const failure = this.#failure ?? ended(code, reason);
+    this.#failure = failure;
+    this.#refuse(failure);
+    this.#waiting?.reject(failure);
+    this.#waiting = null;
+    this.#end(failure.code === "closed" ? null : failure);
+  }
+}
+
+/** What a close code means where no problem was sent before it. */
+const CLOSINGS = {
+  1001: ["not_ready", "The service is shutting down."],
+  1008: ["unauthenticated", "The stream was refused."],
+  1009: ["body_too_large", "A frame was too large."],
+  1011: ["internal_error", "The stream failed."],
+  1013: ["too_many_streams", "As many streams are open as may be."],
+  4000: ["stream_over", "The stream has run for as long as it may."],
+  4001: ["stream_idle", "No frame came for too long."],
+};
+
+function ended(code, reason) {
+  const [name, detail] = CLOSINGS[code] ?? ["network_error", "The stream broke off."];
+  return new FacetError({ code: name, detail: reason || detail });
+}
+
+function closedByUs() {
+  return new FacetError({ code: "closed", detail: "The stream was closed." });
+}
+
+/** The JSON of a response; undefined where it is none, such as a proxy's own page. */
+async function parsed(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    if (response.ok) throw new FacetError({ code: "bad_answer", status: response.status, detail: "The answer is not JSON." }, { cause });
+    return undefined;
+  }
+}
+
+function refusal(response, answer) {
+  const seconds = Number.parseFloat(response.headers.get("Retry-After") ?? "");
+  const more = { retryAfter: Number.isFinite(seconds) ? seconds : null, cause: answer };
+  const { status, statusText } = response;
+  if (typeof answer?.code === "string") return new FacetError(answer, more);
+  return new FacetError({ code: "http_error", status, title: statusText, detail: answer?.detail ?? `HTTP ${status}` }, more);
+}
+
+/** Milliseconds before attempt `attempt` + 1: what the service asks for, at least 0.5, 1, 2, … s, and up to a quarter more. */
+function pause(attempt, retryAfter) {
+  return Math.max((retryAfter ?? 0) * 1000, Math.min(8000, 500 * 2 ** attempt)) * (1 + Math.random() / 4);
+}
+
+function delay(ms, signal) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/** A signal that aborts with another one, or after some time; and what lets go of both. */
+function within(ms, signal) {
+  const own = new AbortController();
+  const stop = () => own.abort(signal.reason);
+  const timer = setTimeout(() => own.abort(), ms);
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop, { once: true });
+  const release = () => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+  };
+  return [own.signal, release];
+}

@@ -1,0 +1,112 @@
+/** What the model is and how good it is, from `GET /model`. */
+
+import { $, el, place } from "./dom.js";
+import { NEEDS_HTTPS, lent } from "./camera.js";
+import { capital, failure, percent } from "./words.js";
+
+/** Fill the view with the card, or with why there is none. */
+export function showModel(card, error) {
+  const title = el("h1", { id: "model-title", class: "view-title" }, "What answers here");
+  const [left, right] = card ? [[figures(card), groups(card)], [about(card), use(), install()]] : [[trouble(error)], [use(), install()]];
+  $("model").replaceChildren(title, el("div", { class: "sheet" }, el("div", {}, left), el("div", {}, right)));
+}
+
+function trouble(error) {
+  if (!error) return el("p", { class: "message" }, "Asking the service …");
+  const { title, advice } = failure(error);
+  return el("div", { class: "message bad" }, el("div", {}, el("h2", {}, title), el("p", {}, advice)));
+}
+
+function about(card) {
+  const { serving } = card;
+  const rows = [
+    ["Model", `${card.name}, version ${card.version}`],
+    ["Trained on", card.trained_on?.join(", ")],
+    ["Made", card.created],
+    ["Licence", card.licence],
+    ["Answers", serving.attributes.join(", ")],
+    ["Runs on", `${serving.runtime}, ${serving.precision}`],
+    ["Faces found by", `${serving.detector?.name}, version ${serving.detector?.version}`],
+    ["Service", `Facet ${serving.facet}`],
+  ];
+  return panel("The model", list(rows.filter(([, value]) => value)));
+}
+
+function figures({ quality }) {
+  const all = quality?.headline;
+  if (!all) return null;
+  const tiles = [
+    [all.age_mae, (value) => value.toFixed(1), "years", "mean error of the age"],
+    [all.interval_coverage, percent, "", "of true ages lie in the interval"],
+    [all.gender_accuracy, percent, "", "of genders are labelled right"],
+    [all.race_accuracy, percent, "", "of races are labelled right"],
+    [all.found, percent, "", "of faces are found"],
+  ].filter(([value]) => typeof value === "number");
+  return panel(
+    "How good it is",
+    el("p", { class: "fine" }, `Measured on ${all.count.toLocaleString("en")} labelled pictures that it never saw in training.`),
+    el("ul", { class: "tiles" }, tiles.map(([value, form, unit, text]) => el("li", {}, el("b", {}, form(value), unit && el("small", {}, ` ${unit}`)), el("span", {}, text)))),
+  );
+}
+
+function groups({ quality }) {
+  const named = Object.entries(quality?.groups ?? {}).filter(([, members]) => Object.keys(members).length);
+  if (!named.length) return null;
+  const rows = named.flatMap(([kind, members]) => Object.entries(members).map(([name, group]) => [kind.startsWith("age") ? `Age ${name}` : capital(name), group]));
+  const worst = Math.max(...rows.map(([, group]) => group.age_mae ?? 0)) || 1;
+  const head = ["Group", "Pictures", "Age error", "Gender right", "Race right"];
+  return panel(
+    "For whom",
+    el("p", { class: "fine" }, "It errs more for some than for others. Years of age error, and the share of labels that are right."),
+    el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Quality by group" },
+      el(
+        "table",
+        {},
+        el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))),
+        el(
+          "tbody",
+          {},
+          rows.map(([name, group]) =>
+            el(
+              "tr",
+              {},
+              el("th", { scope: "row" }, name),
+              el("td", {}, group.count.toLocaleString("en")),
+              el("td", {}, el("span", { class: "meter", "aria-hidden": "true" }, place(el("span"), { width: `${(100 * (group.age_mae ?? 0)) / worst}%` })), group.age_mae?.toFixed(1) ?? "–"),
+              el("td", {}, share(group.gender_accuracy)),
+              el("td", {}, share(group.race_accuracy)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+const share = (value) => (typeof value === "number" ? percent(value) : "–");
+
+function use() {
+  return panel(
+    "What it is not for",
+    el("p", {}, "The age is an apparent age: how old a face looks to those who labelled the training pictures. The genders and races are the labels of a data set. They say nothing of how a person identifies, and many people fit none of them."),
+    el("p", {}, "Do not decide about a person by it, and do not sort people by it where the law forbids that. It cannot tell who somebody is. Photos are answered from memory: nothing of them is stored or logged."),
+  );
+}
+
+function install() {
+  return panel(
+    "On a phone",
+    el("p", {}, lent() ? "This page can be installed: “Add to home screen” in the browser's menu. It then opens full screen and takes photos with the camera." : `${NEEDS_HTTPS} The same goes for installing this page. Without it, “Take a photo” opens the phone's own camera, and there is no live view.`),
+    lent() ? null : el("p", {}, "On a home network, whoever runs the service starts it with ", el("code", {}, "facet serve --tls"), "."),
+  );
+}
+
+function panel(title, ...content) {
+  return el("section", { class: "panel" }, el("h2", {}, title), ...content);
+}
+
+function list(rows) {
+  return el("dl", { class: "rows" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}

@@ -1,0 +1,96 @@
+/** The photos of this visit: in memory alone, asked for two at a time, newest last. */
+
+import { FacetError } from "./facet.js";
+
+const AT_ONCE = 2;
+const ATTRIBUTES = ["age", "gender", "race"];
+
+export class Photos extends EventTarget {
+  #facet;
+  #asking = 0;
+  #next = 1;
+  /** @type {{id: number, name: string, blob: Blob, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any, thumb: any}[]} */
+  all = [];
+  /** What the viewer wants to see. */
+  shown = { age: true, gender: true, race: true };
+  /** What the operator allows. */
+  allowed = [...ATTRIBUTES];
+
+  constructor(facet) {
+    super();
+    this.#facet = facet;
+  }
+
+  /** Attributes that are asked for: what is switched off is never computed into an answer. */
+  get wanted() {
+    return this.allowed.filter((name) => this.shown[name]);
+  }
+
+  add(blob, name) {
+    const photo = { id: this.#next++, name, blob, status: "waiting", answer: null, error: null, thumb: null };
+    this.all.push(photo);
+    this.#tell(photo);
+    queueMicrotask(() => this.#work());
+    return photo;
+  }
+
+  find(id) {
+    return this.all.find((photo) => photo.id === id) ?? null;
+  }
+
+  again(photo) {
+    Object.assign(photo, { status: "waiting", error: null });
+    this.#tell(photo);
+    this.#work();
+  }
+
+  /** Ask again for every photo that failed for this reason, or where one is shown that was not asked for. */
+  againWhere(condition) {
+    for (const photo of this.all) if (photo.status !== "asking" && condition(photo)) this.again(photo);
+  }
+
+  lacking(photo) {
+    return photo.status === "done" && photo.answer.faces.length > 0 && this.wanted.some((name) => !photo.asked.includes(name));
+  }
+
+  forget() {
+    this.all = [];
+    this.dispatchEvent(new CustomEvent("change", { detail: null }));
+  }
+
+  #work() {
+    while (this.#asking < AT_ONCE) {
+      const photo = this.all.find((one) => one.status === "waiting");
+      if (!photo) return;
+      this.#ask(photo);
+    }
+  }
+
+  async #ask(photo) {
+    this.#asking++;
+    photo.status = "asking";
+    photo.asked = this.wanted;
+    this.#tell(photo);
+    try {
+      photo.answer = await this.#facet.predict(photo.blob, this.options(photo.asked));
+      photo.status = "done";
+    } catch (error) {
+      photo.error = error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) });
+      photo.status = "failed";
+    } finally {
+      this.#asking--;
+      this.#tell(photo);
+      this.#work();
+    }
+  }
+
+  /** A prediction's options for these attributes. */
+  options(attributes) {
+    const all = attributes.length === ATTRIBUTES.length;
+    return { ...(all ? {} : { attributes }), distribution: attributes.includes("age"), timeoutMs: 60_000 };
+  }
+
+  #tell(photo) {
+    this.dispatchEvent(new CustomEvent("change", { detail: photo }));
+  }
+}

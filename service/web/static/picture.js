@@ -1,0 +1,82 @@
+/** A photo as this browser can show it, and the faces marked on it. */
+
+import { colour } from "./card.js";
+import { el, place } from "./dom.js";
+import { summary } from "./words.js";
+
+const LONGEST = 1800;
+const THUMB = 144;
+
+/** The first frame of a photo as a canvas with a longest side of at most `longest` pixels, upright; null where the browser
+ * does not know its format, as most do not know HEIC. */
+export async function decode(blob, longest = LONGEST) {
+  const address = URL.createObjectURL(blob);
+  const image = new Image();
+  image.src = address;
+  try {
+    await image.decode();
+    const scale = Math.min(1, longest / Math.max(image.naturalWidth, image.naturalHeight));
+    const canvas = el("canvas", { width: Math.round(image.naturalWidth * scale), height: Math.round(image.naturalHeight * scale) });
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+    return canvas.width && canvas.height ? canvas : null;
+  } catch {
+    return null;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+/** A square piece out of the middle of a picture. */
+export function thumbnail(picture) {
+  const canvas = el("canvas", { width: THUMB, height: THUMB });
+  const side = Math.min(picture.width, picture.height);
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingQuality = "high";
+  // Faces are in the upper part of a portrait more often than in its middle.
+  const top = picture.height > picture.width ? (picture.height - side) / 4 : 0;
+  pen.drawImage(picture, (picture.width - side) / 2, top, side, side, 0, 0, THUMB, THUMB);
+  return canvas;
+}
+
+/** The picture with a box on every face; `chosen(index)` is called for the one that is clicked, `over(index | null)` on hover. */
+export function marked(picture, answer, name, shown, { chosen, over }) {
+  const { width, height } = answer.image;
+  const boxes = answer.faces.map((face, index) => {
+    const said = summary(face, shown);
+    const crowded = face.box.width / width < 0.07;
+    const box = el(
+      "button",
+      {
+        type: "button",
+        class: `box${face.box.y / height < 0.09 ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
+        "aria-label": `Face ${index + 1}${said ? `: ${said}` : ""}`,
+        onclick: () => chosen(index),
+        onpointerenter: () => over(index),
+        onpointerleave: () => over(null),
+      },
+      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !said ? "" : ` ${said.split(", ").slice(0, 2).join(", ")}`),
+    );
+    return position(box, face.box, width, height, colour(index));
+  });
+  const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, "This browser cannot show this format. The service read it all the same."));
+  if (picture) filledIn(picture, name, answer.faces.length);
+  return place(el("div", { class: "stage" }, shownPicture, boxes), { "--ratio": String(width / height) });
+}
+
+function filledIn(picture, name, faces) {
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", `${name}, with ${faces || "no"} ${faces === 1 ? "face" : "faces"} marked`);
+}
+
+/** Put a box where it belongs on a picture of `width` by `height` pixels. */
+export function position(element, box, width, height, face) {
+  return place(element, {
+    left: `${(box.x / width) * 100}%`,
+    top: `${(box.y / height) * 100}%`,
+    width: `${(box.width / width) * 100}%`,
+    height: `${(box.height / height) * 100}%`,
+    "--face": face,
+  });
+}

@@ -1,0 +1,53 @@
+/** Keeps the page itself for when there is no connection. It never touches photos, answers or anything else. */
+
+const CACHE = "facet-page";
+const PATIENCE_MS = 4000;
+const FILES = [
+  "./",
+  "page/app.js",
+  "page/camera.js",
+  "page/card.js",
+  "page/chart.js",
+  "page/dom.js",
+  "page/facet.js",
+  "page/live.js",
+  "page/model.js",
+  "page/photos.js",
+  "page/picture.js",
+  "page/result.js",
+  "page/words.js",
+  "page/style.css",
+  "page/symbols.svg",
+  "page/icon.svg",
+  "page/icons/192.png",
+  "page/manifest.webmanifest",
+  "page/fonts/figtree.woff2",
+];
+const scope = new URL(self.registration.scope);
+const KEPT = new Set(FILES.map((file) => new URL(file, scope).href));
+
+self.addEventListener("install", (event) => {
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll([...KEPT])).then(() => self.skipWaiting()));
+});
+
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+self.addEventListener("fetch", (event) => {
+  const address = new URL(event.request.url);
+  address.search = address.hash = "";
+  if (event.request.method === "GET" && KEPT.has(address.href)) event.respondWith(newest(event, address.href));
+});
+
+/** The network's version, so that a new release shows at once; the kept one where the network does not answer soon. */
+async function newest(event, address) {
+  const cache = await caches.open(CACHE);
+  const fresh = fetch(event.request).then(async (response) => {
+    if (response.ok) await cache.put(address, response.clone());
+    return response;
+  });
+  event.waitUntil(fresh.catch(() => {}));
+  const kept = await cache.match(address);
+  if (!kept) return fresh;
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, kept));
+  return Promise.race([fresh.catch(() => kept), late]);
+}

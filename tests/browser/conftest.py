@@ -1,0 +1,135 @@
+"""A real browser before a real service: Chromium, MTCNN that finds real faces, and a network that answers by colour."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.test_serve import Service, started
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP facet.test 127.0.0.1",
+]
+PATIENCE_MS = 30_000
+playwright.expect.set_options(timeout=PATIENCE_MS)
+
+FACES = """
+import os, time
+import service.cli
+from service.detection.mtcnn import MtcnnDetector
+from service.model_store import ModelStore
+from service.runtime import Precision, Runtime, loader
+from service.settings import Settings
+from tests.fakes import ColourNetwork, engine_factory, manifest
+
+class Slow(ColourNetwork):
+    def __call__(self, batch):
+        time.sleep(float(os.environ["SLOW"]))
+        return super().__call__(batch)
+
+eyes = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
+sure = manifest().calibration.model_dump() | {"gender_threshold": 0.0, "race_threshold": 0.99}
+service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(eyes.networks, 40), calibration=sure)
+service.cli.main()
+"""
+"""`facet` with its own detector and a network of three lines, which is sure of no race."""
+
+
+def faces(log: Path, slow: float = 0, **environment: str) -> Any:
+    return started(log, sys.executable, "-c", FACES, SLOW=str(slow), FACET_DRAIN_DELAY_S="0", **environment)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One process for every test that leaves it as it was."""
+    with faces(tmp_path_factory.mktemp("page") / "log") as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture(scope="session")
+def drive() -> Iterator[Any]:
+    """Playwright itself."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed (CHROMIUM names another one)")
+    with playwright.sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(drive: Any) -> Iterator[Any]:
+    """Chromium without a camera."""
+    running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield running
+    running.close()
+
+
+def film(path: Path, examples: Path) -> Path:
+    """A face that moves to and fro before the camera, 640 by 480 pixels, as concatenated JPEGs."""
+    with Image.open(examples / "astronaut.jpg") as photo, path.open("wb") as stream:
+        portrait = photo.convert("RGB").resize((480, 480))
+        for step in [*range(40), *range(40, 0, -1)]:
+            frame = Image.new("RGB", (640, 480), "#8a8f98")
+            frame.paste(portrait, (20 + 2 * step, 0))
+            frame.save(stream, "JPEG", quality=88)
+    return path
+
+
+@pytest.fixture(scope="session")
+def filming(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
+    """Chromium whose camera plays a film of one face; pages must still ask for it."""
+    path = film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)
+    camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={path}"]
+    running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + camera)
+    yield running
+    running.close()
+
+
+Open = Callable[..., Any]
+
+
+@contextmanager
+def watched(browser: Any, **context: Any) -> Iterator[Any]:
+    """A page of its own; fails where the page's code does, or its policy is broken."""
+    with_errors: list[str] = []
+    shell = browser.new_context(**context)
+    shell.set_default_timeout(PATIENCE_MS)
+    page = shell.new_page()
+    page.on("pageerror", lambda error: with_errors.append(str(error)))
+    page.on("console", lambda message: with_errors.append(message.text) if complaint(message) else None)
+    try:
+        yield page
+        assert with_errors == []
+    finally:
+        shell.close()
+
+
+def complaint(message: Any) -> bool:
+    """Whether a console message is the page's own fault: that a request failed is what many tests are about."""
+    expected = ("Failed to load resource", "WebSocket connection to", "net::ERR_")
+    return message.type in ("error", "warning") and not any(text in message.text for text in expected)
+
+
+@pytest.fixture
+def page(browser: Any, service: Service) -> Iterator[Any]:
+    """The page, opened on a desktop."""
+    with watched(browser, viewport={"width": 1280, "height": 860}) as opened:
+        opened.goto(service.url)
+        yield opened

@@ -1,0 +1,217 @@
+"""The live view in a real browser, whose camera plays a film of a face: against the service, and against what may go wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.browser.conftest import watched
+from tests.test_serve import Service
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+READY = {
+    "type": "ready",
+    "protocol": 1,
+    "model": {"name": "fake", "version": 3},
+    "max_frame_bytes": 1_000_000,
+    "max_fps": 50,
+    "idle_timeout_s": 30,
+    "max_duration_s": 3600,
+}
+
+
+@pytest.fixture
+def page(filming: Any, service: Service) -> Iterator[Any]:
+    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as opened:
+        opened.goto(service.url + "#live")
+        yield opened
+
+
+def start(page: Any) -> None:
+    page.get_by_role("button", name="Start the camera").click()
+
+
+def frame(number: int, *faces: dict[str, Any], next_in_ms: int = 0) -> str:
+    message = {"type": "frame", "frame": number, "image": {"width": 640, "height": 480}, "faces": faces}
+    return json.dumps({**message, "dropped": 0, "next_in_ms": next_in_ms, "timing_ms": {"total": 5}})
+
+
+def face(identity: int, x: int, **more: Any) -> dict[str, Any]:
+    quality = {"size_px": 120, "sharpness": 12, "brightness": 0.5, "roll": 0, "yaw": 0}
+    known = {"confidence": 0.99, "quality": quality, "warnings": [], "frames": 4, "answers": 3, "age_of_track_ms": 900}
+    return {"id": identity, "box": {"x": x, "y": 100, "width": 100, "height": 120}, **known, **more}
+
+
+def talking(page: Any, answer: Callable[[Any, int], None]) -> list[tuple[float, int, bytes]]:
+    """Answer the page's stream in place of the service; what it sent: when, the frame's number, the photo."""
+    sent: list[tuple[float, int, bytes]] = []
+
+    def connected(socket: Any) -> None:
+        def heard(message: str | bytes) -> None:
+            if isinstance(message, str):
+                assert json.loads(message)["type"] == "start"
+                socket.send(json.dumps(READY))
+                return
+            number = int.from_bytes(message[:8], "big")
+            sent.append((time.monotonic(), number, message[8:]))
+            answer(socket, number)
+
+        socket.on_message(heard)
+
+    page.route_web_socket("**/stream", connected)
+    page.reload()  # pages that are loaded from now on are routed
+    return sent
+
+
+def streams(service: Service) -> bool:
+    return "StreamReady" in httpx.get(service.url + "/openapi.json").json()["components"]["schemas"]
+
+
+# With the service -----------------------------------------------------------------------------------------------------
+
+
+def test_a_face_before_the_camera_keeps_its_number(page: Any, service: Service) -> None:
+    if not streams(service):
+        pytest.skip("this service has no WS /stream")
+    start(page)
+    box = page.locator("#live .box")
+    expect(box).to_have_count(1)
+    expect(page.get_by_role("img", name="Age about")).to_be_visible()
+    identity = box.get_attribute("data-track")
+    seen, places = set(), set()
+    for _ in range(20):
+        seen.update(one.get_attribute("data-track") for one in box.all())
+        places.add(round(box.bounding_box()["x"]))
+        page.wait_for_timeout(150)
+    assert seen == {identity}
+    assert len(places) > 3  # it moves, and the box with it
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("heading", name="The camera is off")).to_be_visible()
+    expect(box).to_have_count(0)
+    start(page)
+    expect(box).to_have_count(1)
+
+
+# With what may go wrong -----------------------------------------------------------------------------------------------
+
+
+def test_boxes_are_drawn_where_the_viewer_sees_the_faces_and_cards_follow(page: Any) -> None:
+    age = {"years": 41.3, "low": 33, "high": 50, "coverage": 0.8}
+    race = {"label": "indian", "confidence": 0.4, "uncertain": True, "probabilities": {"indian": 0.4, "white": 0.6}}
+
+    def answer(socket: Any, number: int) -> None:
+        both = [face(7, 40, age=age, race=race), face(9, 400)]
+        socket.send(frame(number, *(both if number < 25 else both[:1]), next_in_ms=60))
+
+    sent = talking(page, answer)
+    start(page)
+    first = page.locator("[data-track='7']")
+    expect(first).to_contain_text("41")
+    expect(page.locator(".live-card")).to_have_count(2)
+    expect(page.get_by_role("article", name="Face 7")).to_contain_text("perhaps indian")
+    expect(page.get_by_role("article", name="Face 9")).to_contain_text("looking")
+    page.wait_for_timeout(400)  # boxes glide
+    box, stage = first.bounding_box(), page.locator(".live-stage").bounding_box()
+    assert (box["x"] - stage["x"]) / stage["width"] == pytest.approx((640 - 40 - 100) / 640, abs=0.02)  # mirrored
+    expect(page.locator("[data-track='9']")).to_have_count(0)
+    expect(page.locator(".live-card")).to_have_count(1)
+    assert sent[0][2][:3] == b"\xff\xd8\xff"
+    assert [number for _, number, _ in sent] == list(range(1, len(sent) + 1))
+
+
+def test_the_page_waits_for_each_answer_and_for_as_long_as_it_is_told(page: Any) -> None:
+    pending: list[tuple[Any, int]] = []
+    sent = talking(page, lambda socket, number: pending.append((socket, number)))
+    start(page)
+    until(page, lambda: len(pending) == 1)
+    page.wait_for_timeout(800)
+    assert len(sent) == 1  # nothing queues while an answer is due
+    socket, number = pending[0]
+    answered = time.monotonic()
+    socket.send(frame(number, next_in_ms=1500))
+    until(page, lambda: len(sent) == 2)
+    assert sent[1][0] - answered >= 1.4
+
+
+def test_a_bad_frame_does_not_end_the_stream(page: Any) -> None:
+    def answer(socket: Any, number: int) -> None:
+        problem = {"type": "problem", "frame": number, "code": "corrupt_image", "title": "T", "status": 422, "detail": "D."}
+        socket.send(json.dumps(problem) if number == 1 else frame(number, face(1, 100), next_in_ms=100))
+
+    talking(page, answer)
+    start(page)
+    expect(page.locator("#live .box")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("code", "close", "said"),
+    [
+        ("too_many_streams", 1013, "The service is busy"),
+        ("stream_over", 4000, "The stream has ended"),
+        ("not_ready", 1001, "The service starts or stops"),
+        (None, 4001, "The stream has ended"),
+        (None, 1009, "This photo is too large a file"),
+    ],
+)
+def test_the_end_of_a_stream_is_explained(page: Any, code: str | None, close: int, said: str) -> None:
+    def answer(socket: Any, number: int) -> None:
+        if code is not None:
+            socket.send(json.dumps({"type": "problem", "code": code, "title": "T", "status": 503, "detail": "D."}))
+        socket.close(code=close, reason="")
+
+    talking(page, answer)
+    start(page)
+    expect(page.locator(".live-message")).to_contain_text(said)
+    expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
+    assert page.evaluate("document.querySelector('#live video').srcObject") is None
+
+
+def test_a_key_that_the_stream_wants_is_asked_for(page: Any) -> None:
+    talking(page, lambda socket, number: socket.close(code=1008, reason=""))
+    start(page)
+    expect(page.get_by_role("dialog", name="This service asks for a key")).to_be_visible()
+
+
+def test_a_stream_that_does_not_open_is_explained(page: Any) -> None:
+    page.route_web_socket("**/stream", lambda socket: socket.close(code=1011))
+    page.reload()
+    start(page)
+    expect(page.locator(".live-message")).to_contain_text("The service failed")
+
+
+def test_leaving_the_view_lets_go_of_the_camera(page: Any) -> None:
+    talking(page, lambda socket, number: socket.send(frame(number, face(1, 100), next_in_ms=100)))
+    start(page)
+    expect(page.locator("#live .box")).to_have_count(1)
+    track = page.evaluate_handle("document.querySelector('#live video').srcObject.getTracks()[0]")
+    page.get_by_role("link", name="Photos", exact=True).click()
+    expect(page.locator("#live")).to_be_hidden()
+    assert track.evaluate("track => track.readyState") == "ended"
+
+
+def test_a_camera_that_is_not_allowed(filming: Any, service: Service) -> None:
+    with watched(filming) as page:
+        page.goto(service.url + "#live")
+        start(page)
+        expect(page.locator(".live-message")).to_contain_text("The camera was not allowed")
+
+
+def test_no_camera_at_all(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
+        page.goto(service.url + "#live")
+        start(page)
+        expect(page.locator(".live-message")).to_contain_text("No camera was found")
+
+
+def until(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Let the page run until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)

@@ -1,0 +1,193 @@
+"""How the page fits: phones, dark and light, screen readers, keyboards; and that it is installed and opens offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.browser.conftest import faces, watched
+from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
+from tests.test_serve import Service
+
+playwright = pytest.importorskip("playwright.sync_api")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+expect = playwright.expect
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+DESKTOP = {"viewport": {"width": 1280, "height": 860}}
+
+
+def serious(page: Any) -> list[str]:
+    """What axe finds that is more than a detail: `rule: element`."""
+    # Headings and landmarks are asked for, too, which axe calls best practice rather than law.
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("device", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_axe_finds_nothing_serious_in_any_view(browser: Any, service: Service, device: dict[str, Any], scheme: str) -> None:
+    with watched(browser, color_scheme=scheme, reduced_motion="reduce", **device) as page:
+        page.goto(service.url)
+        expect(page.locator("#served")).to_contain_text("fake")
+        assert serious(page) == []
+        choose(page, EXAMPLES / "group.jpg", Path(__file__))
+        expect(page.get_by_role("article")).to_have_count(7)
+        page.get_by_role("button", name="JSON").click()
+        assert serious(page) == []
+        page.locator("#tiles button").nth(1).click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        assert serious(page) == []
+        for view in ("Live", "Model"):
+            page.get_by_role("link", name=view, exact=True).click()
+            assert serious(page) == []
+        page.get_by_role("link", name="Photos", exact=True).click()
+        page.evaluate("document.querySelector('#key-dialog').showModal()")
+        assert serious(page) == []
+
+
+def test_nothing_is_wider_than_a_phone(browser: Any, service: Service) -> None:
+    with watched(browser, **{**PHONE, "viewport": {"width": 320, "height": 640}}) as page:
+        page.goto(service.url)
+        fits = "document.documentElement.scrollWidth <= innerWidth"
+        assert page.evaluate(fits)
+        choose(page, EXAMPLES / "group.jpg", ASTRONAUT, EXAMPLES / "obama.jpg", EXAMPLES / "biden.jpg", Path(__file__))
+        expect(page.get_by_role("article")).to_have_count(7)
+        page.get_by_role("button", name="JSON").click()
+        assert page.evaluate(fits)
+        for view in ("Live", "Model"):
+            page.get_by_role("link", name=view, exact=True).click()
+            assert page.evaluate(fits)
+
+
+def test_fingers_find_every_button(browser: Any, service: Service) -> None:
+    """At least 24 by 24 pixels, as WCAG 2.2 asks (2.5.8); boxes on faces are as small as the faces, and cards say the same."""
+    with watched(browser, **PHONE) as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article")).to_have_count(1)
+        sizes = page.evaluate(
+            """() => [...document.querySelectorAll('button:not(.box), nav a, .toggle')]
+                .map((one) => [one.textContent.trim(), one.getBoundingClientRect()])
+                .filter(([, { width }]) => width > 0)
+                .map(([name, { width, height }]) => [name, Math.min(width, height)])"""
+        )
+        assert len(sizes) > 8
+        assert [name for name, side in sizes if side < 24] == []
+
+
+def test_dark_is_dark_and_light_is_light(browser: Any, service: Service) -> None:
+    grounds = {}
+    for scheme in ("light", "dark"):
+        with watched(browser, color_scheme=scheme) as page:
+            page.goto(service.url)
+            colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            grounds[scheme] = sum(int(part) for part in colour[4:-1].split(","))
+    assert grounds["light"] > 690
+    assert grounds["dark"] < 90
+
+
+def test_everything_can_be_done_with_the_keyboard(page: Any) -> None:
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent").strip() == "Seven faces":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("article")).to_have_count(7)
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("article")).to_have_count(1)
+    page.locator("#tiles button").nth(1).focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("article")).to_have_count(7)
+    page.get_by_role("button", name="Face 3").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("article", name="Face 3")).to_be_focused()
+
+
+def test_it_can_be_installed(page: Any) -> None:
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    session = page.context.new_cdp_session(page)
+    manifest = session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    assert '"display": "standalone"' in manifest["data"]
+    assert [one["errorId"] for one in session.send("Page.getInstallabilityErrors")["installabilityErrors"]] in (
+        [],
+        ["in-incognito"],  # each test has a profile of its own, which is what this means
+    )
+
+
+def test_it_opens_without_a_connection_and_says_so(browser: Any, tmp_path: Path) -> None:
+    with watched(browser) as page:
+        with faces(tmp_path / "log") as service:
+            page.goto(service.url)
+            page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+            expect(page.locator("#served")).to_contain_text("fake")
+            url = service.url
+        page.goto(url)
+        expect(page.get_by_role("heading", name="Every face")).to_be_visible()
+        expect(page.locator("#banner")).to_contain_text("The service cannot be reached")
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
+        cached = page.evaluate(
+            "caches.keys().then((names) => caches.open(names[0])).then((c) => c.keys()).then((k) => k.map((r) => r.url))"
+        )
+        assert not [address for address in cached if "predict" in address or address.rsplit("/", 1)[-1] == "model"]
+
+
+@contextmanager
+def proxied(service: Service, prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that takes a prefix off; its address, and the paths that were asked for outside the prefix."""
+    strays: list[str] = []
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(prefix):
+                strays.append(self.path)
+                self.send_error(404)
+                return
+            length = int(self.headers.get("Content-Length", 0))
+            kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "accept-encoding")}
+            kept["Accept-Encoding"] = "identity"
+            address = f"{service.url}/{self.path.removeprefix(prefix)}"
+            answer = httpx.request(self.command, address, headers=kept, content=self.rfile.read(length), timeout=60)
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name not in ("content-length", "date"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}{prefix}", strays
+        server.shutdown()
+
+
+def test_it_works_behind_a_prefix(browser: Any, service: Service) -> None:
+    with proxied(service, "/faces/") as (address, strays), watched(browser) as page:
+        page.goto(address)
+        assert page.evaluate("navigator.serviceWorker.ready.then(({ scope }) => scope)") == address
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+        expect(page.locator("#served")).to_contain_text("fake")
+        assert set(strays) <= {"/favicon.ico"}

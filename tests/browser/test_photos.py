@@ -1,0 +1,361 @@
+"""Photos in a real browser: every way in, every answer and failure, keys, switches, history, keyboard and phones."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import faces, watched
+from tests.client import ROOT
+from tests.test_serve import Service
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+EXAMPLES = ROOT / "examples"
+ASTRONAUT = EXAMPLES / "astronaut.jpg"
+
+
+def choose(page: Any, *photos: Path) -> None:
+    page.set_input_files("#files", [str(photo) for photo in photos])
+
+
+# Ways in --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_chosen_photo_gets_a_box_and_a_card(page: Any) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose photos").click()
+    chooser.value.set_files(str(ASTRONAUT))
+    card = page.get_by_role("article", name="Face 1")
+    expect(card).to_be_visible()
+    expect(card.get_by_role("img", name="Age about")).to_be_visible()
+    assert card.locator(".curve").get_attribute("d").count("L") == 100  # the distribution itself, year by year
+    assert "to" in card.locator(".between").inner_text()
+    assert "in 8 of 10 cases" in card.locator(".between").inner_text()
+    for attribute, labels in (("Gender", 2), ("Race", 5)):
+        section = card.locator(".attribute", has=page.get_by_role("heading", name=attribute))
+        expect(section.locator("li")).to_have_count(labels)
+    box = page.get_by_role("button", name="Face 1").bounding_box()
+    stage = page.locator("#result .stage").bounding_box()
+    assert box["x"] - stage["x"] == pytest.approx(182 / 512 * stage["width"], abs=12)
+    assert box["y"] - stage["y"] == pytest.approx(61 / 512 * stage["height"], abs=12)
+    crop = card.locator("canvas.crop").evaluate("c => [...c.getContext('2d').getImageData(88, 88, 1, 1).data]")
+    assert crop[0] > crop[2] > 40  # skin, and no empty canvas
+
+
+def test_the_box_leads_to_its_card(page: Any) -> None:
+    choose(page, EXAMPLES / "group.jpg")
+    page.get_by_role("button", name="Face 7").click()
+    expect(page.get_by_role("article", name="Face 7")).to_be_focused()
+    expect(page.get_by_role("article", name="Face 7")).to_be_in_viewport()
+
+
+def test_a_pasted_photo(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.goto(service.url)
+        page.evaluate(
+            """async () => {
+                const photo = await createImageBitmap(await (await fetch('page/examples/astronaut.jpg')).blob());
+                const canvas = new OffscreenCanvas(photo.width, photo.height);
+                canvas.getContext('2d').drawImage(photo, 0, 0);
+                const png = await canvas.convertToBlob({ type: 'image/png' });
+                await navigator.clipboard.write([new ClipboardItem({ 'image/png': png })]);
+            }"""
+        )
+        page.keyboard.press("Control+V")
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_pasting_words_is_answered_kindly(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["clipboard-read", "clipboard-write"]) as page:
+        page.goto(service.url)
+        page.evaluate("navigator.clipboard.writeText('words')")
+        page.keyboard.press("Control+V")
+        expect(page.get_by_role("status").filter(has_text="no picture in the clipboard")).to_be_visible()
+
+
+def test_a_dropped_photo(page: Any) -> None:
+    transfer = page.evaluate_handle(
+        """async () => {
+            const transfer = new DataTransfer();
+            const photo = await (await fetch('page/examples/obama.jpg')).blob();
+            transfer.items.add(new File([photo], 'dropped.jpg', { type: 'image/jpeg' }));
+            return transfer;
+        }"""
+    )
+    page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop it anywhere")).to_be_visible()
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("Drop it anywhere")).to_be_hidden()
+    expect(page.get_by_text("dropped.jpg")).to_be_visible()
+    expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_an_example(page: Any) -> None:
+    page.get_by_role("button", name="Seven faces").click()
+    expect(page.get_by_role("article")).to_have_count(7)
+
+
+def test_a_photo_from_the_camera(filming: Any, service: Service) -> None:
+    with watched(filming, permissions=["camera"]) as page:
+        page.goto(service.url)
+        page.get_by_role("button", name="Take a photo").click()
+        page.get_by_role("button", name="Take the photo").click()
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+        expect(page.get_by_text("640 × 480 px")).to_be_visible()
+        assert page.evaluate("document.querySelector('#camera-video').srcObject") is None
+
+
+def test_without_https_the_phones_own_camera_is_offered(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.goto(f"http://facet.test:{service.port}")
+        assert not page.evaluate("isSecureContext")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take a photo").click()
+        assert chooser.value.element.get_attribute("capture") == "user"
+        page.get_by_role("link", name="Live", exact=True).click()
+        expect(page.get_by_role("heading", name="The camera needs HTTPS here")).to_be_visible()
+        expect(page.get_by_role("button", name="Start the camera")).to_be_hidden()
+        expect(page.locator("#live code")).to_have_text("facet serve --tls")
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def test_several_photos_with_progress_and_one_that_fails(browser: Any, tmp_path: Path) -> None:
+    text = tmp_path / "letter.txt"
+    text.write_text("no photo")
+    with faces(tmp_path / "log", slow=1) as service, watched(browser) as page:
+        page.goto(service.url)
+        choose(page, EXAMPLES / "group.jpg", text, ASTRONAUT, EXAMPLES / "obama.jpg")
+        progress = page.locator("#progress")
+        expect(progress).to_have_text("1 of 4 photos answered")
+        expect(progress).to_have_text("9 faces in 3 photos, 1 failed")
+        tiles = page.locator("#tiles button")
+        assert [tile.get_attribute("aria-label") for tile in tiles.all()] == [
+            "group.jpg: 7 faces",
+            "letter.txt: failed",
+            "astronaut.jpg: 1 face",
+            "obama.jpg: 1 face",
+        ]
+        tiles.nth(1).click()
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text("This is not a photo that Facet reads")
+        expect(alert.get_by_role("button", name="Try again")).to_have_count(0)
+        tiles.nth(2).click()
+        expect(page.get_by_role("article")).to_have_count(1)
+
+
+def test_the_visits_history_is_forgotten_on_demand_and_on_leaving(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    expect(page.locator("#tiles li")).to_have_count(1)
+    page.get_by_role("button", name="Forget all").click()
+    expect(page.get_by_role("heading", name="Every face")).to_be_visible()
+    expect(page.locator("#tiles li")).to_have_count(0)
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("article")).to_have_count(1)
+    page.reload()
+    expect(page.locator("#tiles li")).to_have_count(0)
+    assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_no_face_is_an_answer(page: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (320, 240), "#8899aa").save(tmp_path / "wall.png")
+    choose(page, tmp_path / "wall.png")
+    expect(page.get_by_role("heading", name="No face was found")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_format_that_the_browser_cannot_show_is_answered_all_the_same(page: Any) -> None:
+    choose(page, ROOT / "tests/data/turned.heic")
+    expect(page.get_by_text("This browser cannot show this format")).to_be_visible()
+    expect(page.locator(".caption")).to_contain_text("px")
+
+
+def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    page.get_by_role("button", name="JSON").click()
+    shown = json.loads(page.get_by_label("Answer as JSON").inner_text())
+    assert len(shown["faces"]) == 1
+    page.get_by_role("button", name="curl").click()
+    command = page.get_by_label("Command").inner_text()
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed: its command was shown, but not run")
+    done = subprocess.run(shlex.split(command), cwd=EXAMPLES, capture_output=True, check=True, timeout=30)
+    assert json.loads(done.stdout)["faces"] == shown["faces"]
+
+
+@pytest.mark.parametrize("name", ["it's, a; photo.jpg", 'with "quotes".jpg', "-o evil.jpg", "$HOME `id`.jpg"])
+def test_no_file_name_breaks_the_command(page: Any, tmp_path: Path, name: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (tmp_path / name).write_bytes(ASTRONAUT.read_bytes())
+    choose(page, tmp_path / name)
+    page.get_by_role("button", name="curl").click()
+    command = page.get_by_label("Command").inner_text()
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True, timeout=30)
+    assert len(json.loads(done.stdout)["faces"]) == 1
+
+
+def test_what_is_uncertain_is_shown_as_such(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    race = page.locator(".attribute", has=page.get_by_role("heading", name="Race"))
+    expect(race.locator(".badge")).to_have_text("uncertain")
+    expect(race.locator(".said")).to_contain_text("perhaps")
+    gender = page.locator(".attribute", has=page.get_by_role("heading", name="Gender"))
+    expect(gender.locator(".badge")).to_have_count(0)
+
+
+def test_warnings_come_in_plain_words(page: Any, tmp_path: Path) -> None:
+    with Image.open(ASTRONAUT) as photo:
+        photo.point(lambda value: value // 8).save(tmp_path / "night.png")
+    choose(page, tmp_path / "night.png")
+    expect(page.locator(".warnings")).to_contain_text("The face is dark")
+
+
+# Switches and keys ----------------------------------------------------------------------------------------------------
+
+
+def test_what_the_viewer_switches_off_is_neither_shown_nor_asked_for(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    card = page.get_by_role("article", name="Face 1")
+    expect(card.get_by_role("heading", name="Race")).to_be_visible()
+    page.get_by_role("checkbox", name="Race").uncheck()
+    expect(card.get_by_role("heading", name="Race")).to_have_count(0)
+    assert "perhaps" not in page.get_by_role("button", name="Face 1").get_attribute("aria-label")
+    with page.expect_request("**/predict?*") as asked:
+        choose(page, EXAMPLES / "obama.jpg")
+    assert "attributes=age%2Cgender" in asked.value.url
+    expect(page.get_by_text("obama.jpg")).to_be_visible()
+    with page.expect_request("**/predict?*") as again:
+        page.get_by_role("checkbox", name="Race").check()
+    assert "attributes" not in again.value.url
+    expect(page.get_by_role("heading", name="Race")).to_be_visible()
+
+
+def test_what_the_operator_switches_off_cannot_be_switched_on(browser: Any, tmp_path: Path) -> None:
+    with faces(tmp_path / "log", FACET_ATTRIBUTES="age") as service, watched(browser) as page:
+        page.goto(service.url)
+        expect(page.locator("#served")).to_contain_text("fake")
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("img", name="Age about")).to_be_visible()
+        expect(page.get_by_role("heading", name="Gender")).to_have_count(0)
+        for name in ("Gender", "Race"):
+            expect(page.get_by_role("checkbox", name=name)).to_be_disabled()
+
+
+def test_a_key_is_asked_for_and_kept_in_this_tab_alone(browser: Any, tmp_path: Path) -> None:
+    with faces(tmp_path / "log", FACET_API_KEYS="right") as service, watched(browser) as page:
+        page.goto(service.url)
+        dialog = page.get_by_role("dialog", name="This service asks for a key")
+        expect(dialog).to_be_visible()
+        dialog.get_by_role("button", name="Cancel").click()
+        choose(page, ASTRONAUT)
+        expect(dialog).to_be_visible()
+        page.get_by_label("API key").fill("wrong")
+        page.keyboard.press("Enter")
+        again = page.get_by_role("dialog", name="This key is not known here")
+        expect(again).to_be_visible()
+        page.get_by_label("API key").fill("right")
+        again.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+        page.get_by_role("button", name="curl").click()
+        expect(page.get_by_label("Command")).to_contain_text('-H "X-API-Key: $FACET_KEY"')
+        assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+        page.reload()
+        expect(page.locator("#served")).to_contain_text("fake")
+        expect(dialog).to_be_hidden()
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_that_goes_away_is_said_and_its_return_noticed(page: Any) -> None:
+    expect(page.locator("#served")).to_contain_text("fake")
+    page.context.set_offline(True)
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("alert")).to_contain_text("You are offline")
+    expect(page.locator("#banner")).to_contain_text("You are offline")
+    page.context.set_offline(False)
+    expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+    expect(page.locator("#banner")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("body_too_large", 413, "This photo is too large a file"),
+        ("image_too_large", 422, "This photo has too many pixels"),
+        ("queue_full", 503, "The service is busy"),
+        ("rate_limited", 429, "That was a lot of photos"),
+        ("internal_error", 500, "The service failed"),
+        ("from_the_future", 418, "Something went wrong"),
+    ],
+)
+def test_every_failure_has_its_words(page: Any, code: str, status: int, said: str) -> None:
+    problem = {"type": "t", "title": "T", "status": status, "detail": "Its own sentence.", "code": code, "request_id": "r"}
+    page.route(
+        "**/predict*",
+        lambda route: route.fulfill(
+            status=status, headers={"Retry-After": "60"}, content_type="application/problem+json", body=json.dumps(problem)
+        ),
+    )
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("alert")).to_contain_text(said)
+    expect(page.get_by_role("alert")).to_contain_text("Its own sentence.")
+    again = page.get_by_role("alert").get_by_role("button", name="Try again")
+    if status in (413, 422):
+        expect(again).to_have_count(0)
+    else:
+        page.unroute("**/predict*")
+        again.click()
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
+    card = json.loads((ROOT / "model_store/inceptionv3/1/model.json").read_text())
+    serving = {"attributes": ["age", "gender", "race"], "facet": "9.9", "runtime": "openvino", "precision": "bf16"}
+    answer = {**card, "digest": "0", "serving": {**serving, "detector": {"name": "mtcnn", "version": 1}}}
+    page.route("**/model", lambda route: route.fulfill(json=answer))
+    page.reload()
+    page.get_by_role("link", name="Model", exact=True).click()
+    view = page.locator("#model")
+    expect(view).to_contain_text("inceptionv3, version 1")
+    expect(view).to_contain_text("UTKFace")
+    expect(view).to_contain_text(f"{card['quality']['headline']['age_mae']:.1f} years")
+    rows = sum(len(group) for group in card["quality"]["groups"].values())
+    expect(view.locator("tbody tr")).to_have_count(rows)
+
+
+def test_a_model_that_says_nothing_of_its_quality_is_shown_all_the_same(page: Any) -> None:
+    page.get_by_role("link", name="Model", exact=True).click()
+    expect(page.locator("#model")).to_contain_text("fake, version 3")
+    expect(page.get_by_role("heading", name="How good it is")).to_have_count(0)
+
+
+# The client, in a browser ---------------------------------------------------------------------------------------------
+
+
+def test_the_client_in_a_browser(page: Any) -> None:
+    answer = page.evaluate(
+        """async () => {
+            const { Facet, FacetError } = await import(new URL('page/facet.js', document.baseURI));
+            const facet = new Facet();
+            const photo = await (await fetch('page/examples/astronaut.jpg')).blob();
+            const batch = await facet.predictBatch([photo, new Blob(['text'])], { attributes: ['age'] });
+            const refused = await facet.predict(new Blob(['text'])).catch((error) => error);
+            const { status } = await facet.health();
+            return [batch.results.map(({ status }) => status), refused instanceof FacetError && refused.code, status];
+        }"""
+    )
+    assert answer == [[200, 415], "unsupported_format", "ok"]
