@@ -88,7 +88,7 @@ def test_other_paths_are_no_health(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\n", None], ids=["closes", "ssh", "cut", "hangs"]
+    "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n", None], ids=["closes", "ssh", "404", "hangs"]
 )
 def test_somebody_else_listens(sent: bytes | None) -> None:
     """What takes the connection and says nothing, or no HTTP, is not well; and the check does not wait for it for ever."""
