@@ -52,7 +52,7 @@ FROM image AS tensorflow
 ENV FACET_RUNTIME=tensorflow
 COPY --from=tensorflow-packages /opt/facet/venv/ venv/
 COPY --from=code /code/opt/facet/venv/ venv/
-ARG VERSION=0.0.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Facet" \
       org.opencontainers.image.description="The age, gender and race of every face in a photo, with honest uncertainty; on TensorFlow." \
@@ -64,7 +64,7 @@ LABEL org.opencontainers.image.title="Facet" \
 FROM image AS runtime
 COPY --from=openvino-packages /opt/facet/venv/ venv/
 COPY --from=code /code/opt/facet/venv/ venv/
-ARG VERSION=0.0.0
+ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Facet" \
       org.opencontainers.image.description="The age, gender and race of every face in a photo, with honest uncertainty." \

@@ -60,6 +60,16 @@ LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no
 serve: $(VENV)/serve.stamp ## Serve on http://localhost:8000 (PORT=8000)
 	@exec $(BIN)/facet serve --port $(PORT)
 
+# The image's labels say which version and commit it is of; `docker build .` alone leaves them open.
+IMAGE ?= facet
+TARGET ?= runtime
+
+.PHONY: image
+image: ## Build the container's image (IMAGE=facet, TARGET=runtime|tensorflow, BASE=another base)
+	docker build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+		--build-arg REVISION=$(shell git rev-parse HEAD) .
+
 # Quality ---------------------------------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a command with a Docker engine: `.ci/with-docker make test`.
+"""Run a command with a Docker engine: `.ci/with_docker.py make test`.
 
 Where one answers, the command gets that one, and images come from its registries. Where none does, on Debian and as root, one
 is started for the command alone, out of Debian's packages, and stopped after it. It reaches no registry: stand-ins take the
@@ -55,7 +55,7 @@ class Unavailable(Exception):
 
 def say(line: str) -> None:
     """Write a line for whoever reads the log, at once."""
-    sys.stderr.write(f"with-docker: {line}\n")
+    sys.stderr.write(f"with_docker: {line}\n")
     sys.stderr.flush()
 
 
@@ -109,9 +109,11 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
     (programs / "docker").symlink_to(client)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [engine, "--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
-            + ["--host", f"unix://{folder / 'socket'}", "--bridge=none"]
-            + ["--iptables=false", "--ip6tables=false", "--ip-masq=false"],
+            [
+                *(engine, "--host", f"unix://{folder / 'socket'}", "--pidfile", folder / "pid"),
+                *("--data-root", folder / "data", "--exec-root", folder / "exec"),
+                *("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false"),
+            ],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
