@@ -1,5 +1,5 @@
 # Facet in a container. The default target serves with OpenVINO; `--target tensorflow` serves with TensorFlow, the reference.
-# Any base will do that has Python 3.11 to 3.13 as `python`, with pip and venv, and glibc 2.31 or newer.
+# Any base will do that has Python 3.11 to 3.13 as `python`, with pip and venv, and glibc 2.28 or newer (on arm64, 2.35).
 ARG BASE=python:3.11-slim-bookworm
 
 # Build: packages into an environment of their own, and the code into a tree that is laid over it ---------------------------
@@ -44,7 +44,8 @@ COPY model_store/ model_store/
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["python", "-m", "service.health"]
+# It starts in two seconds, on a CPU of its own; on one that it shares, a minute is no illness.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "service.health"]
 ENTRYPOINT ["facet"]
 CMD ["serve"]
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEBIAN = "/usr/sbin:/usr/bin:/sbin:/bin"
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 HOOK = """#!/bin/sh
@@ -96,7 +96,7 @@ def install() -> None:
 
 def which(program: str) -> str | None:
     """Debian's own program: others may come earlier on the PATH."""
-    return shutil.which(program, path=SEARCH)
+    return shutil.which(program, path=DEBIAN)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
@@ -117,7 +117,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], dict[str, str]]:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"PATH": f"{SEARCH}:{os.environ['PATH']}"},
+            env=os.environ | {"PATH": f"{DEBIAN}:{os.environ['PATH']}"},
             start_new_session=True,  # Ctrl+C is for the command; the engine is stopped after it
         )
     env = os.environ | {
@@ -173,9 +173,9 @@ def python_image(folder: Path, env: Mapping[str, str]) -> str:
     call(
         *("mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
         *("--include=ca-certificates,python3,python3-pip,python3-venv", f"--customize-hook={hook}", suite, archive),
-        env=env | {"PATH": f"{SEARCH}:{env['PATH']}"},
+        env=env | {"PATH": f"{DEBIAN}:{env['PATH']}"},
     )
-    path = f"ENV PATH={SEARCH}"
+    path = f"ENV PATH=/usr/local/bin:{DEBIAN}"
     call("docker", "import", "--change", path, "--change", 'CMD ["python3"]', archive, base[1], env=env)
     archive.unlink()
     return base[1]

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 
 PORT = 8000
+PATIENCE_S = 300
+"""For what takes seconds on a machine that has nothing else to do."""
 
 
 def run(*command: object, timeout: float = 600, env: Mapping[str, str] | None = None) -> str:
@@ -44,7 +46,7 @@ def have_image(name: str) -> bool:
     return False
 
 
-def eventually(condition: Callable[[], Any], seconds: float, pause: float = 0.02) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = PATIENCE_S, pause: float = 0.02) -> Any:
     """Wait until something is so, and return it. A connection that fails is not so yet."""
     end = time.monotonic() + seconds
     while True:
@@ -84,7 +86,7 @@ class Container:
     @property
     def logs(self) -> str:
         """Both of its streams."""
-        done = subprocess.run(["docker", "logs", self.identity], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(["docker", "logs", self.identity], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
         return done.stdout + done.stderr
 
     def python(self, program: str) -> str:
@@ -95,14 +97,14 @@ class Container:
         """Send a signal to its first process."""
         run("docker", "kill", "--signal", name, self.identity)
 
-    def exit_status(self, seconds: float) -> int:
+    def exit_status(self) -> int:
         """Its status, once it has ended."""
-        return int(run("docker", "wait", self.identity, timeout=seconds))
+        return int(run("docker", "wait", self.identity, timeout=PATIENCE_S))
 
-    def ready(self, seconds: float = 60) -> Container:
+    def ready(self) -> Container:
         """Itself, once it accepts photos."""
         url = self.url + "/health/ready"
-        eventually(lambda: self.state["Running"] is False or httpx.get(url, timeout=5).status_code == 200, seconds)
+        eventually(lambda: self.state["Running"] is False or httpx.get(url, timeout=5).status_code == 200, PATIENCE_S)
         assert self.state["Running"], self.logs
         return self
 
@@ -114,4 +116,4 @@ def container(*arguments: object) -> Iterator[Container]:
     try:
         yield Container(run("docker", "run", "--detach", "--name", name, *arguments).strip())
     finally:
-        subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=120, check=False)
+        subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, timeout=PATIENCE_S, check=False)

@@ -15,19 +15,21 @@ import pytest
 
 from service import __version__
 from service.settings import Settings
-from tests.deploy.docker import Container, container, eventually, run
+from tests.deploy.docker import PATIENCE_S, Container, container, eventually, run
 
 pytestmark = pytest.mark.container
 
 MEMORY = 2**30
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", MEMORY, "--pids-limit", 256)
+PATIENT = ("--env", f"FACET_DEADLINE_S={PATIENCE_S}")
+"""Photos may wait: what is tested is not how much else the machine has to do."""
 STOP_GRACE_S = Settings.model_fields["drain_delay_s"].default + Settings.model_fields["shutdown_timeout_s"].default + 5
 
 
 @pytest.fixture(scope="module")
 def service(image: str, network: str) -> Iterator[Container]:
     """One container for the tests that leave it as it was."""
-    with container("--network", network, *HARDENED, image) as running:
+    with container("--network", network, *HARDENED, *PATIENT, image) as running:
         yield running.ready()
         state = running.state
         assert state["Running"]
@@ -87,11 +89,11 @@ print(json.dumps([[name for name in names if importlib.util.find_spec(name)], so
 def test_it_starts_in_under_3_seconds(image: str, network: str) -> None:
     """The quickest of a few, less what its first thread stood in line for a CPU: what else runs here is not its fault."""
     quickest = float("inf")
-    for _ in range(5):
+    for _ in range(3):
         began = time.monotonic()
         with container("--network", network, *HARDENED, image) as running:
             url = running.url + "/health/ready"
-            eventually(lambda url=url: httpx.get(url, timeout=5).status_code == 200, 60)
+            eventually(lambda url=url: httpx.get(url, timeout=5).status_code == 200)
             took = time.monotonic() - began
             _, in_line, _ = running.python("print(open('/proc/1/schedstat').read())").split()
             quickest = min(quickest, took - int(in_line) / 1e9)
@@ -133,7 +135,7 @@ print(json.dumps([
 
 def test_it_answers_a_photo(service: Container, examples: Path) -> None:
     with (examples / "astronaut.jpg").open("rb") as photo:
-        response = httpx.post(service.url + "/predict", files={"file": photo}, timeout=30)
+        response = httpx.post(service.url + "/predict", files={"file": photo}, timeout=PATIENCE_S)
     assert response.status_code == 200, response.text
     (face,) = response.json()["faces"]
     assert face["gender"]["label"] == "female"
@@ -141,7 +143,7 @@ def test_it_answers_a_photo(service: Container, examples: Path) -> None:
 
 
 def test_the_engine_finds_it_healthy(service: Container) -> None:
-    eventually(lambda: service.state["Health"]["Status"] == "healthy", 60, pause=0.5)
+    eventually(lambda: service.state["Health"]["Status"] == "healthy", pause=0.5)
     last = service.state["Health"]["Log"][-1]
     assert last["ExitCode"] == 0
     assert last["Output"].startswith('200 {"status":"ok"')
@@ -153,9 +155,9 @@ def test_it_needs_no_network_at_all(image: str, examples: Path) -> None:
 
         def well() -> bool:
             check = ["docker", "exec", running.identity, "python", "-m", "service.health", "/health/ready"]
-            return subprocess.run(check, capture_output=True, timeout=60, check=False).returncode == 0
+            return subprocess.run(check, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
 
-        eventually(well, 60, pause=0.2)
+        eventually(well, pause=0.2)
         assert running.state["Running"]
     mounted = ("--volume", f"{examples}:/photos:ro")
     answer = run(
@@ -170,7 +172,7 @@ def test_its_memory_stays_within_the_limit(service: Container, examples: Path) -
     statuses: list[int] = []
 
     def send(times: int) -> None:
-        with httpx.Client(base_url=service.url, timeout=60) as client:
+        with httpx.Client(base_url=service.url, timeout=PATIENCE_S) as client:
             statuses.extend(client.post("/predict", content=photos[turn % len(photos)]).status_code for turn in range(times))
 
     senders = [threading.Thread(target=send, args=(10,)) for _ in range(8)]
@@ -193,7 +195,7 @@ def test_sigterm_under_load_loses_no_request(image: str, network: str, examples:
     """Four clients send all the time, and go on for two seconds after SIGTERM, as a load balancer does that has not heard of
     it; every request is answered with 200, readiness says no at once, and the process ends with 0."""
     photo = (examples / "astronaut.jpg").read_bytes()
-    with container("--network", network, *HARDENED, image) as running:
+    with container("--network", network, *HARDENED, *PATIENT, image) as running:
         url = running.ready().url
         done = threading.Event()
         outcomes: list[object] = []
@@ -201,17 +203,17 @@ def test_sigterm_under_load_loses_no_request(image: str, network: str, examples:
         def send() -> None:
             while not done.is_set():
                 try:
-                    outcomes.append(httpx.post(url + "/predict", content=photo, timeout=60).status_code)
+                    outcomes.append(httpx.post(url + "/predict", content=photo, timeout=PATIENCE_S).status_code)
                 except httpx.HTTPError as error:
                     outcomes.append(error)
 
         senders = [threading.Thread(target=send) for _ in range(4)]
         for sender in senders:
             sender.start()
-        eventually(lambda: len(outcomes) >= 8, 60)
+        eventually(lambda: len(outcomes) >= 8)
         terminated = time.monotonic()
         running.signal("TERM")
-        eventually(lambda: httpx.get(url + "/health/ready", timeout=5).status_code == 503, 3)
+        eventually(lambda: httpx.get(url + "/health/ready", timeout=5).status_code == 503, 4)
         before = len(outcomes)
         eventually(lambda: time.monotonic() - terminated > 2, 10)
         done.set()
@@ -219,7 +221,7 @@ def test_sigterm_under_load_loses_no_request(image: str, network: str, examples:
             sender.join()
         assert len(outcomes) > before
         assert set(outcomes) == {200}
-        assert running.exit_status(60) == 0
+        assert running.exit_status() == 0
         assert time.monotonic() - terminated < STOP_GRACE_S
         assert not running.state["OOMKilled"]
         assert "Traceback" not in running.logs
@@ -227,7 +229,7 @@ def test_sigterm_under_load_loses_no_request(image: str, network: str, examples:
 
 def test_a_setting_that_is_wrong_is_one_line(image: str) -> None:
     command = ["docker", "run", "--rm", "--network", "none", "--env", "FACET_MAX_FACES=many", image]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("facet: setting FACET_MAX_FACES: ")
     assert done.stderr.count("\n") == 1

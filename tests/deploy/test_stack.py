@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.client import ROOT
-from tests.deploy.docker import Container, eventually, have_image, run
+from tests.deploy.docker import PATIENCE_S, Container, eventually, have_image, run
 from tests.deploy.monitoring import alerts, queries
 
 pytestmark = pytest.mark.container
@@ -41,7 +41,7 @@ class Stack:
 
     def query(self, promql: str) -> list[dict[str, Any]]:
         """What Prometheus finds; the query must be one."""
-        answer = httpx.get(self.prometheus + "/api/v1/query", params={"query": promql}, timeout=10).json()
+        answer = httpx.get(self.prometheus + "/api/v1/query", params={"query": promql}, timeout=PATIENCE_S).json()
         assert answer["status"] == "success", (promql, answer)
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
@@ -61,7 +61,7 @@ def stack(image: str, examples: Path) -> Iterator[Stack]:
         pytest.skip("Prometheus's image cannot be had here")
     names = [name for name in config["services"] if name != "grafana" or have_image(config["services"]["grafana"]["image"])]
     try:
-        run(*compose, "up", "--wait", "--wait-timeout", "180", "--no-build", "--quiet-pull", *names, env=env)
+        run(*compose, "up", "--wait", "--wait-timeout", PATIENCE_S, "--no-build", "--quiet-pull", *names, env=env)
         identities = {name: run(*compose, "ps", "--quiet", name, env=env).strip() for name in names}
         started = Stack(
             {name: Container(identity) for name, identity in identities.items()},
@@ -70,8 +70,8 @@ def stack(image: str, examples: Path) -> Iterator[Stack]:
         for _ in range(3):
             for photo in ("astronaut.jpg", "group.jpg"):
                 with (examples / photo).open("rb") as file:
-                    assert httpx.post(started.facet + "/predict", files={"file": file}, timeout=60).status_code == 200
-        assert httpx.post(started.facet + "/predict", content=b"text", timeout=60).status_code == 415
+                    assert httpx.post(started.facet + "/predict", files={"file": file}, timeout=PATIENCE_S).status_code == 200
+        assert httpx.post(started.facet + "/predict", content=b"text", timeout=PATIENCE_S).status_code == 415
         yield started
     finally:
         run(*compose, "down", "--volumes", "--timeout", "30", env=env)
@@ -92,10 +92,10 @@ def test_every_service_is_healthy_read_only_and_limited(stack: Stack) -> None:
 
 
 def test_prometheus_scrapes_the_service(stack: Stack) -> None:
-    eventually(lambda: [one["value"][1] for one in stack.query('up{job="facet"}')] == ["1"], 60, pause=0.5)
-    (info,) = eventually(lambda: stack.query("facet_model_info"), 60, pause=0.5)
-    assert info["metric"]["name"] == httpx.get(stack.facet + "/health", timeout=10).json()["model"]["name"]
-    eventually(lambda: sum(float(one["value"][1]) for one in stack.query("facet_faces_per_image_count")) == 6, 60, pause=0.5)
+    eventually(lambda: [one["value"][1] for one in stack.query('up{job="facet"}')] == ["1"], pause=0.5)
+    (info,) = eventually(lambda: stack.query("facet_model_info"), pause=0.5)
+    assert info["metric"]["name"] == httpx.get(stack.facet + "/health", timeout=PATIENCE_S).json()["model"]["name"]
+    eventually(lambda: sum(float(one["value"][1]) for one in stack.query("facet_faces_per_image_count")) == 6, pause=0.5)
 
 
 def test_every_query_of_the_dashboard_finds_something(stack: Stack) -> None:
@@ -109,18 +109,18 @@ def test_every_query_of_the_dashboard_finds_something(stack: Stack) -> None:
         return not empty
 
     try:
-        eventually(all_find, 60, pause=1)
+        eventually(all_find, pause=1)
     except AssertionError as error:
         raise AssertionError(f"these find nothing: {empty}") from error
 
 
 def test_every_alert_rule_is_evaluated_and_none_fires(stack: Stack) -> None:
     def rules() -> list[dict[str, Any]]:
-        groups = httpx.get(stack.prometheus + "/api/v1/rules", timeout=10).json()["data"]["groups"]
+        groups = httpx.get(stack.prometheus + "/api/v1/rules", timeout=PATIENCE_S).json()["data"]["groups"]
         found = [rule for group in groups for rule in group["rules"]]
         return found if all(rule["health"] != "unknown" for rule in found) else []
 
-    evaluated = eventually(rules, 60, pause=1)
+    evaluated = eventually(rules, pause=1)
     assert {rule["name"] for rule in evaluated} == {rule["alert"] for rule in alerts()}
     assert {rule["name"]: rule.get("lastError", "") for rule in evaluated if rule["health"] != "ok"} == {}
     assert [rule["name"] for rule in evaluated if rule["state"] == "firing"] == []
@@ -129,9 +129,11 @@ def test_every_alert_rule_is_evaluated_and_none_fires(stack: Stack) -> None:
 def test_grafana_shows_the_dashboard_to_anybody_and_lets_nobody_change_it(stack: Stack) -> None:
     if "grafana" not in stack.containers:
         pytest.skip("Grafana's image cannot be had here; its dashboard's queries are asked of Prometheus instead")
-    found = httpx.get(stack.grafana + "/api/dashboards/uid/facet", timeout=30)
+    found = httpx.get(stack.grafana + "/api/dashboards/uid/facet", timeout=PATIENCE_S)
     assert found.status_code == 200
     assert found.json()["dashboard"]["title"] == "Facet"
     assert found.json()["meta"]["provisioned"] is True
-    changed = httpx.post(stack.grafana + "/api/dashboards/db", json={"dashboard": found.json()["dashboard"]}, timeout=30)
+    changed = httpx.post(
+        stack.grafana + "/api/dashboards/db", json={"dashboard": found.json()["dashboard"]}, timeout=PATIENCE_S
+    )
     assert changed.status_code in (401, 403)
