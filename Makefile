@@ -29,9 +29,9 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Facet needs Python 3.11, 3.12 or 3.13, and none is on the PATH; or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
-# Both locks pin the same versions, the second is the first and more: whichever comes first, the other one adds to it.
-$(VENV)/serve.stamp: requirements/serve.txt pyproject.toml $(BIN)/python
-	$(INSTALL) requirements/serve.txt
+# All locks pin the same versions, and dev.txt holds the others: whichever comes first, the next one adds to it.
+$(VENV)/serve.stamp: requirements/build.txt requirements/serve.txt pyproject.toml $(BIN)/python
+	$(INSTALL) requirements/build.txt --requirement requirements/serve.txt
 	$(LINK)
 	@touch $@
 
@@ -42,11 +42,14 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements/ (UPGRADE=1 for the newest)
-	$(LOCK) --extra train --extra dev --output-file requirements/dev.txt
-	$(LOCK) --constraints requirements/dev.txt --output-file requirements/serve.txt
+	$(LOCK) pyproject.toml --group build --extra train --extra dev --output-file requirements/dev.txt
+	$(LOCK) --group build --constraints requirements/dev.txt --output-file requirements/build.txt
+	$(LOCK) pyproject.toml --constraints requirements/dev.txt --output-file requirements/serve.txt
+	$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra tensorflow --no-emit-package openvino \
+		--output-file requirements/tensorflow.txt
 
 # One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
-LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --quiet --no-config --group build \
+LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config \
 	--excludes requirements/exclude.txt \
 	--universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
@@ -56,6 +59,16 @@ LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile pyproject.to
 .PHONY: serve
 serve: $(VENV)/serve.stamp ## Serve on http://localhost:8000 (PORT=8000)
 	@exec $(BIN)/facet serve --port $(PORT)
+
+# The image's labels say which version and commit it is of; `docker build .` alone leaves them open.
+IMAGE ?= facet
+TARGET ?= runtime
+
+.PHONY: image
+image: ## Build the container's image (IMAGE=facet, TARGET=runtime|tensorflow, BASE=another base)
+	docker build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+		--build-arg REVISION=$(shell git rev-parse HEAD) .
 
 # Quality ---------------------------------------------------------------------------------------------------------------
 

@@ -114,6 +114,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+@contextlib.contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """End with 0 on SIGTERM, until the server owns it: models load for a while, and the first process of a container, for
+    which the kernel knows no default, would not even notice."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _few_arenas() -> None:
     """Let all threads share two of glibc's arenas: with one a thread, what one frees no other can use.
 
@@ -158,7 +169,8 @@ def serve(
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _discreet(settings.log_level.upper())
         _few_arenas()
-        built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
+        with _leaving_on_sigterm():
+            built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         certificate, key = _pem(settings)
         config = uvicorn.Config(
             create_app(settings, lambda _: built),

@@ -304,6 +304,33 @@ def test_an_idle_service_ends_with_0(tmp_path: Path, sent: signal.Signals, delay
         assert "Traceback" not in service.log
 
 
+def test_sigterm_while_the_models_load_ends_it_with_0(tmp_path: Path) -> None:
+    """The first process of a container has no default action for it, so that the handler must stand before they load."""
+    loading = """
+import sys, time
+import service.cli
+
+def load(settings):
+    sys.stdout.write("loading\\n")
+    sys.stdout.flush()
+    time.sleep(30)
+
+service.cli.create_engine = load
+service.cli.main()
+"""
+    command = [sys.executable, "-c", loading, "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "loading\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_a_port_that_is_taken_is_an_error_and_no_traceback(tmp_path: Path, service: Service) -> None:
     command = [sys.executable, "-c", FAKE, "serve", "--host", "127.0.0.1", "--port", str(service.port)]
     done = subprocess.run(

@@ -1,0 +1,262 @@
+"""What the container, the stack and the pipelines are made of, looked at without running any of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+
+from service import metrics
+from service.settings import Settings
+from tests.client import ROOT
+from tests.deploy.docker import run
+from tests.deploy.monitoring import MONITORING, alerts, dashboard, queries
+
+BIN = Path(sys.executable).parent
+linux = pytest.mark.skipif(sys.platform != "linux", reason="these programs come for Linux alone")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """docker-compose.yml."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return document
+
+
+@pytest.fixture
+def promtool() -> str:
+    """Prometheus's own checker, where it is installed."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not on the PATH; `.ci/with_docker.py make test` brings Debian's")
+    return found
+
+
+# Linters --------------------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    run(BIN / "hadolint", "--no-color", ROOT / "Dockerfile")
+
+
+@linux
+def test_shellcheck_finds_nothing_in_what_ci_runs() -> None:
+    run(BIN / "shellcheck", ROOT / ".ci/run")
+
+
+@linux
+@pytest.mark.parametrize("arguments", [(), ("--no-interpolate",)])
+def test_compose_reads_its_file(arguments: tuple[str, ...]) -> None:
+    config = json.loads(run(BIN / "docker-compose", "--project-directory", ROOT, "config", "--format", "json", *arguments))
+    assert set(config["services"]) == {"facet", "prometheus", "grafana"}
+
+
+@linux
+@pytest.mark.parametrize(
+    ("schema", "pattern"),
+    [("vendor.github-workflows", ".github/workflows/*.yml"), ("vendor.compose-spec", "docker-compose.yml")],
+)
+def test_the_files_keep_to_their_schemas(schema: str, pattern: str) -> None:
+    files = sorted(ROOT.glob(pattern))
+    assert files
+    run(BIN / "check-jsonschema", "--builtin-schema", schema, *files)
+
+
+def test_promtool_accepts_the_configuration_and_the_rules(promtool: str) -> None:
+    run(promtool, "check", "config", MONITORING / "prometheus.yml")
+    run(promtool, "check", "rules", MONITORING / "alerts.yml")
+
+
+def test_the_alerts_fire_when_they_should_and_not_otherwise(promtool: str) -> None:
+    run(promtool, "test", "rules", MONITORING / "alerts.test.yml")
+
+
+# Alerts and dashboard -------------------------------------------------------------------------------------------------
+
+
+def exposed() -> dict[str, set[str]]:
+    """Labels of every series that the service exposes by its own collectors, `le` of buckets included."""
+    found = {}
+    for collector in vars(metrics).values():
+        if isinstance(collector, Counter | Gauge | Histogram):
+            name, labels = collector._name, set(collector._labelnames)
+            if isinstance(collector, Histogram):
+                found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
+            else:
+                found[name + ("_total" if isinstance(collector, Counter) else "")] = labels
+    return found
+
+
+def asked(promql: str) -> Iterator[tuple[str, set[str]]]:
+    """Names of the service's series in a query, and the labels that each is selected by."""
+    for name, selector in re.findall(r"\b(facet_[a-z_]+)(?:\{([^}]*)\})?", promql):
+        yield name, set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"', selector))
+
+
+@pytest.mark.parametrize(
+    ("title", "promql"), [*queries(), *((rule["alert"], rule["expr"]) for rule in alerts())], ids=lambda value: value[:40]
+)
+def test_a_query_asks_for_series_and_labels_that_exist(title: str, promql: str) -> None:
+    series = exposed()
+    for name, labels in asked(promql):
+        assert name in series, title
+        assert labels <= series[name] | {"job", "instance"}, title
+
+
+def test_every_series_stands_on_the_dashboard() -> None:
+    shown = {re.sub("_(bucket|sum|count)$", "", name) for _, promql in queries() for name, _ in asked(promql)}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in exposed()} == shown
+
+
+def test_every_alert_is_tested_and_explained() -> None:
+    tested = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())["tests"]
+    cases = [case for test in tested for case in test["alert_rule_test"]]
+    page = (ROOT / "docs/docker.md").read_text()
+    for rule in alerts():
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert set(rule["annotations"]) == {"summary", "description"}
+        of_it = [case for case in cases if case["alertname"] == rule["alert"]]
+        assert any(case.get("exp_alerts") for case in of_it), rule["alert"]
+        assert any(not case.get("exp_alerts") for case in of_it), rule["alert"]
+        assert f"| `{rule['alert']}` | {rule['labels']['severity']} |" in page
+
+
+def test_the_memory_alert_knows_the_limit(compose: dict[str, Any]) -> None:
+    (rule,) = [rule for rule in alerts() if rule["alert"] == "FacetMemory"]
+    assert "1024 ^ 3" in rule["expr"]
+    assert compose["services"]["facet"]["deploy"]["resources"]["limits"]["memory"] == "1g"
+
+
+def test_the_panels_have_their_own_ids_and_the_provisioned_source(compose: dict[str, Any]) -> None:
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    boxes = [panel["gridPos"] for panel in panels]
+    cells = [
+        (x, y) for box in boxes for x in range(box["x"], box["x"] + box["w"]) for y in range(box["y"], box["y"] + box["h"])
+    ]
+    assert len(set(cells)) == len(cells), "two panels overlap"
+    assert max(x for x, _ in cells) < 24
+    (source,) = yaml.safe_load((MONITORING / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    variables = {variable["name"]: variable for variable in dashboard()["templating"]["list"]}
+    assert variables["datasource"]["current"]["value"] == source["uid"]
+    assert {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"} == {"${datasource}"}
+    assert source["url"] == "http://prometheus:9090"
+    mounted = {volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]}
+    (provider,) = yaml.safe_load((MONITORING / "grafana/provisioning/dashboards/facet.yml").read_text())["providers"]
+    assert provider["options"]["path"] in mounted
+    home = Path(compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) in mounted
+    assert (MONITORING / "grafana/dashboards" / home.name).is_file()
+
+
+# Agreement ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_may_take_as_long_as_the_service_needs(compose: dict[str, Any]) -> None:
+    fields = Settings.model_fields
+    needed = fields["drain_delay_s"].default + fields["shutdown_timeout_s"].default
+    assert needed < int(compose["services"]["facet"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_the_port_is_the_same_everywhere(compose: dict[str, Any]) -> None:
+    port = Settings.model_fields["port"].default
+    facet = compose["services"]["facet"]
+    assert f"EXPOSE {port}\n" in (ROOT / "Dockerfile").read_text()
+    assert facet["environment"]["FACET_PORT"] == str(port)
+    assert facet["ports"] == [f"${{PORT:-{port}}}:{port}"]
+    assert f'targets: ["facet:{port}"]' in (MONITORING / "prometheus.yml").read_text()
+
+
+def test_the_image_is_built_of_the_locks() -> None:
+    """Every lock that the Dockerfile installs is there, hashed and without the build backend; the locks agree."""
+    pins = {}
+    for name in ("build", "serve", "tensorflow", "dev"):
+        text = (ROOT / f"requirements/{name}.txt").read_text()
+        pins[name] = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+        assert text.count("--hash=sha256:") >= len(pins[name])
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for name in ("build", "serve", "tensorflow"):
+        assert f"requirements/{name}.txt" in dockerfile
+        assert pins[name].items() <= pins["dev"].items()
+    assert dockerfile.count("pip install") + dockerfile.count("python install") == 4
+    assert dockerfile.count("--require-hashes") == 3
+    assert "hatchling" in pins["build"]
+    assert "hatchling" not in pins["serve"]
+    assert "openvino" in pins["serve"]
+    assert {"openvino", "hatchling"}.isdisjoint(pins["tensorflow"])
+    assert {"tensorflow", "tensorflow-cpu"} <= set(pins["tensorflow"])
+
+
+# Releases -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    """.ci/release.py."""
+    spec = importlib.util.spec_from_file_location("release", ROOT / ".ci/release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CHANGELOG = """# Changelog
+
+## [1.2.0] - 2026-01-31
+
+### Added
+
+- A thing.
+
+## [1.1.0] - Unreleased
+
+- Another.
+"""
+
+
+def test_the_notes_are_the_changelogs_section(release: ModuleType) -> None:
+    assert release.notes("v1.2.0", "1.2.0", CHANGELOG) == "### Added\n\n- A thing.\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "says"),
+    [("v1.2.1", "1.2.0", "not that of the version"), ("v1.1.0", "1.1.0", "no date"), ("v1.2", "1.2", "no section")],
+)
+def test_a_release_needs_tag_version_and_a_dated_section(release: ModuleType, tag: str, version: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        release.notes(tag, version, CHANGELOG)
+
+
+def test_the_version_of_this_checkout_stands_in_its_changelog() -> None:
+    """A tag of it is refused for its missing date at most; any other tag is refused as another version's."""
+    command = [sys.executable, str(ROOT / ".ci/release.py"), "v0.0.0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    version = re.search(r"pyproject\.toml, (\S+)", done.stderr)
+    assert version is not None
+    assert f"## [{version[1]}] - " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_workflow_has_more_rights_than_it_needs() -> None:
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        for name, job in workflow["jobs"].items():
+            assert "uses" in job or job["timeout-minutes"] <= 90, name
+            for step in job.get("steps", []):
+                assert "${{" not in step.get("run", ""), f"{name}: what others write must not become shell"
+                if "checkout" in step.get("uses", ""):
+                    assert step["with"]["persist-credentials"] is False
