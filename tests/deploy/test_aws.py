@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from fastapi.routing import APIRoute
@@ -390,10 +391,21 @@ def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
 def running(cloud: Cloud) -> Document:
     """The container of the newest task definition; the simulated service itself does not follow what it refers to.
 
-    After an update the simulation gives keys back as CloudFormation spells them, with a capital.
+    Asked without the command line: after an update the simulation spells keys as CloudFormation does, with a capital, and
+    the command line drops what it does not know.
     """
-    described = cloud.aws("ecs", "describe-task-definition", "--task-definition", "facet")
-    (one,) = described["taskDefinition"]["containerDefinitions"]
+    answer = httpx.post(
+        cloud.environment["AWS_ENDPOINT_URL"],
+        json={"taskDefinition": "facet"},
+        headers={
+            "Content-Type": "application/x-amz-json-1.1",
+            "X-Amz-Target": "AmazonEC2ContainerServiceV20141113.DescribeTaskDefinition",
+            "Authorization": "AWS4-HMAC-SHA256 Credential=none/20260101/eu-central-1/ecs/aws4_request, "
+            "SignedHeaders=host, Signature=none",
+        },
+        timeout=60,
+    )
+    (one,) = answer.raise_for_status().json()["taskDefinition"]["containerDefinitions"]
     spelt = _small(one)
     assert isinstance(spelt, dict)
     return spelt
