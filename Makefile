@@ -81,7 +81,7 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types and the direction of imports
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS
-	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest tests/deploy $(ARGS)
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws kubernetes operations policies) $(ARGS)
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend

@@ -16,7 +16,7 @@ from service import __version__, metrics, problems, routes
 from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
-from service.limits import ApiKeys, BodyLimits, RequestLog, Unforeseen
+from service.limits import ApiKeys, BodyLimits, Farewell, RequestLog, Unforeseen
 from service.model_store import ModelStore
 from service.pipeline import Limits, Pipeline
 from service.runtime import Precision, cpu_quota, loader, resolve
@@ -128,6 +128,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+    app.add_middleware(Farewell, leaving=lambda: app.state.engine.draining)
     app.add_middleware(RequestLog, paths=[route.path for route in routes.router.routes if isinstance(route, APIRoute)])
     return app
 
