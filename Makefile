@@ -4,6 +4,7 @@ PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
+DEPLOY := .venv-deploy
 
 # The first interpreter that this project runs on: yours (`make PYTHON=…`), the system's, or a versioned one.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -21,7 +22,7 @@ LINK := $(PIP) install --quiet --no-index --no-deps --no-build-isolation --edita
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # Environment -----------------------------------------------------------------------------------------------------------
 
@@ -47,12 +48,20 @@ lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements
 	$(LOCK) pyproject.toml --constraints requirements/dev.txt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra tensorflow --no-emit-package openvino \
 		--output-file requirements/tensorflow.txt
+	$(LOCK) --group deploy --output-file requirements/deploy.txt
 
 # One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
 LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config \
 	--excludes requirements/exclude.txt \
 	--universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+# The checkers of deploy/ pin what conflicts with the rest, and stay in an environment of their own.
+$(DEPLOY)/deploy.stamp: requirements/deploy.txt $(BIN)/python
+	$(BIN)/python -m venv --clear $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes --only-binary :all: \
+		--requirement requirements/deploy.txt
+	@touch $@
 
 # Use -------------------------------------------------------------------------------------------------------------------
 
@@ -82,6 +91,10 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: check-deploy
+check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws kubernetes operations policies) $(ARGS)
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend
@@ -124,5 +137,5 @@ tracks: $(VENV)/dev.stamp ## Measure the mean over a track's frames, and fit wha
 
 .PHONY: clean
 clean: ## Remove the environment, caches and builds; models and data stay
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(DEPLOY) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find service training tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

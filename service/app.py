@@ -17,7 +17,7 @@ from service.batching import Batcher
 from service.detection.mtcnn import MtcnnDetector
 from service.engine import Engine
 from service.keys import Keys
-from service.limits import ApiKeys, BodyLimits, RequestLog, Unforeseen
+from service.limits import ApiKeys, BodyLimits, Farewell, RequestLog, Unforeseen
 from service.model_store import ModelStore
 from service.pipeline import Limits, Pipeline
 from service.runtime import Precision, cpu_quota, loader, resolve
@@ -134,6 +134,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+    app.add_middleware(Farewell, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
     app.add_middleware(RequestLog, paths=[*paths, stream.PATH])
     return app

@@ -1,4 +1,4 @@
-"""What stands before the routes, as plain ASGI: request id and access log, API keys and rates, body cap and deadline."""
+"""What stands before the routes, as plain ASGI: request id and log, farewell, API keys and rates, body cap and deadline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -93,6 +93,31 @@ class RequestLog:
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Farewell:
+    """Ends every connection with its next answer once `leaving()`, so that its client's next request goes elsewhere.
+
+    A connection that a client keeps open outlives every routing table: until it is closed its requests come here, and one
+    that is on its way when the process closes it is lost.
+    """
+
+    def __init__(self, app: ASGIApp, leaving: Callable[[], bool]) -> None:
+        self.app = app
+        self._leaving = leaving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._leaving():
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        await self.app(scope, receive, closing)
 
 
 class ApiKeys:

@@ -293,6 +293,23 @@ async def test_sigterm_under_load_drains_and_every_accepted_request_is_answered(
         assert "Traceback" not in service.log
 
 
+def test_a_connection_that_a_client_keeps_open_is_ended_by_an_answer_while_the_service_drains(tmp_path: Path) -> None:
+    """What is closed without one loses the request that is on its way, and a POST is not sent again."""
+    with fake(tmp_path / "log", FACET_DRAIN_DELAY_S="60") as service, service.connected() as connection:
+        photo = head(Content_Length=len(PHOTO)) + PHOTO
+        connection.sendall(photo)
+        first = connection.recv(65536)
+        assert first.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" not in first.lower()
+        service.process.send_signal(signal.SIGTERM)
+        while httpx.get(service.url + "/health/ready").status_code != 503:
+            time.sleep(0.01)
+        connection.sendall(photo)
+        (answer,) = parsed(read_all(connection))  # until the service closes it, long before the delay is over
+        assert answer.status_code == 200
+        assert answer.headers["connection"] == "close"
+
+
 @pytest.mark.parametrize(("sent", "delay"), [(signal.SIGTERM, "0"), (signal.SIGTERM, "0.3"), (signal.SIGINT, "60")])
 def test_an_idle_service_ends_with_0(tmp_path: Path, sent: signal.Signals, delay: str) -> None:
     with fake(tmp_path / "log", FACET_DRAIN_DELAY_S=delay) as service, httpx.Client() as client:

@@ -1,0 +1,83 @@
+"""What one replica can do: photos a second, and CPU seconds a photo, of a service that runs, through its own /predict.
+
+    .venv/bin/python benchmarks/capacity.py [--url http://localhost:8000] [--photo FILE] [--clients 4] [--seconds 10]
+
+CPU seconds are the service's own, from its /metrics, so that they hold on a busy machine too, where the rate does not. Point
+it at one replica: behind a load balancer, what is sent and what is counted are not the same process's. A key comes from
+FACET_API_KEYS, as the service's own do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import time
+from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+async def cpu_seconds(client: httpx.AsyncClient) -> float:
+    """What the service's process has used since it started."""
+    text = (await client.get("/metrics")).raise_for_status().text
+    (value,) = (
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "process_cpu_seconds_total"
+    )
+    return float(value)
+
+
+async def post(client: httpx.AsyncClient, photo: bytes, until: float, took: list[float], refused: list[int]) -> None:
+    """One client: the next photo as soon as the last one is answered."""
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        response = await client.post("/predict", content=photo)
+        if response.is_success:
+            took.append(time.perf_counter() - began)
+        else:
+            refused.append(response.status_code)
+            await asyncio.sleep(0.05)
+
+
+async def measure(url: str, photo: bytes, clients: int, seconds: float) -> None:
+    """Warm up with one photo, measure, print."""
+    keys = [key.strip() for key in os.environ.get("FACET_API_KEYS", "").split(",") if key.strip()]
+    headers = {"X-API-Key": keys[0]} if keys else {}
+    limits = httpx.Limits(max_connections=clients + 1)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
+        (await client.post("/predict", content=photo)).raise_for_status()
+        took: list[float] = []
+        refused: list[int] = []
+        began, used = time.perf_counter(), await cpu_seconds(client)
+        await asyncio.gather(*(post(client, photo, began + seconds, took, refused) for _ in range(clients)))
+        used, wall = await cpu_seconds(client) - used, time.perf_counter() - began
+    if not took:
+        raise SystemExit(f"nothing was answered; statuses: {sorted(set(refused))}")
+    cuts = statistics.quantiles(took, n=20) if len(took) > 1 else took * 19
+    console = Console(highlight=False)
+    console.print(f"{len(took)} photos in {wall:.1f} s by {clients} clients, {len(refused)} refused")
+    console.print(f"{len(took) / wall:.1f} a second; half within {cuts[9] * 1e3:.0f} ms, 95 % within {cuts[18] * 1e3:.0f} ms")
+    console.print(f"{used / len(took) * 1e3:.1f} ms of CPU a photo: {len(took) / used:.1f} photos a second for each CPU in use")
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--photo", type=Path, default=ROOT / "examples/astronaut.jpg")
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=10)
+    given = parser.parse_args()
+    asyncio.run(measure(given.url, given.photo.read_bytes(), given.clients, given.seconds))
+
+
+if __name__ == "__main__":
+    main()

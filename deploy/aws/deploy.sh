@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# From the checked-out commit to a deployed service: build, push, change the stack of service.yaml, wait, ask it how it is.
+#
+#   deploy/aws/deploy.sh [--image REPOSITORY@sha256:…] [--url https://facet.example.com] [Parameter=value …]
+#
+# --image deploys what is in the repository already, which is how to go back to a former version. --url is where clients
+# reach the service; it is asked for its health at the end. What follows are parameters of service.yaml. Of those that are not
+# given, the ones that other stacks know come from there, and the others keep their value; CertificateArn has none at first.
+#
+# From the environment: STACK (facet), FOUNDATION (facet-foundation), NETWORK (facet-network), the stacks' names, and what the
+# aws command line reads.
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+stack=${STACK-facet}
+foundation=${FOUNDATION-facet-foundation}
+network=${NETWORK-facet-network}
+image='' url='' parameters=()
+
+while (($#)); do
+    case $1 in
+        --image) image=${2:?--image needs a value} && shift 2 ;;
+        --url) url=${2:?--url needs a value} && shift 2 ;;
+        [A-Z]*=*) parameters+=("$1") && shift ;;
+        *) echo "deploy.sh: what is $1?" >&2 && exit 2 ;;
+    esac
+done
+
+# $(output STACK KEY): an output of a stack; fails where the stack or the output is missing.
+output() {
+    local value
+    value=$(aws cloudformation describe-stacks --stack-name "$1" --output text \
+        --query "Stacks[0].Outputs[?OutputKey=='$2'].OutputValue | [0]")
+    [[ $value != None ]] || { echo "deploy.sh: the stack $1 has no output $2" >&2 && return 1; }
+    echo "$value"
+}
+
+# Builds what is committed, and nothing else, and prints where the registry keeps it.
+push() {
+    local repository tag
+    repository=$(output "$foundation" RepositoryUri)
+    tag=$(git rev-parse HEAD)
+    if [[ -n $(git status --porcelain) ]]; then
+        echo "deploy.sh: there are changes that no commit holds" >&2
+        return 1
+    fi
+    # Tags never move: a commit that is in the repository is not built again.
+    if ! digest "${repository#*/}" "$tag" 2>/dev/null >&2; then
+        aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2
+        docker build --platform linux/amd64 --build-arg "REVISION=$tag" --tag "$repository:$tag" . >&2
+        docker push "$repository:$tag" >&2
+    fi
+    echo "$repository@$(digest "${repository#*/}" "$tag")"
+}
+
+# $(digest REPOSITORY TAG): what the registry knows this tag as.
+digest() {
+    aws ecr describe-images --repository-name "$1" --image-ids "imageTag=$2" --output text \
+        --query 'imageDetails[0].imageDigest'
+}
+
+[[ -n $image ]] || image=$(push)
+stack_role=$(output "$foundation" StackRoleArn)
+# $(given NAME): whether a parameter stands on the command line.
+given() {
+    local parameter
+    for parameter in "${parameters[@]}"; do
+        [[ $parameter != "$1="* ]] || return 0
+    done
+    return 1
+}
+
+# take STACK NAME …: parameters that are outputs of that stack under the same name, where they are not given.
+take() {
+    local from=$1 name value
+    shift
+    for name in "$@"; do
+        given "$name" && continue
+        value=$(output "$from" "$name")
+        parameters+=("$name=$value")
+    done
+}
+
+take "$foundation" ExecutionRoleArn ApiKeysSecretArn
+take "$network" VpcId PublicSubnetIds PrivateSubnetIds
+
+echo "deploy.sh: $image to the stack $stack"
+# It waits until new tasks are healthy; where they do not become so, ECS and CloudFormation go back, and this fails.
+aws cloudformation deploy --stack-name "$stack" --template-file deploy/aws/service.yaml --role-arn "$stack_role" \
+    --no-fail-on-empty-changeset --parameter-overrides "ImageUri=$image" "${parameters[@]}"
+
+echo "deploy.sh: the load balancer is $(output "$stack" LoadBalancerName)"
+if [[ -n $url ]]; then
+    curl --fail --silent --show-error --max-time 10 --retry 5 --retry-connrefused "${url%/}/health"
+    echo
+fi

@@ -1,0 +1,415 @@
+"""The CloudFormation templates say what is meant, and a simulated AWS takes them through the script that deploys."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi.routing import APIRoute
+
+from service.routes import router
+from service.settings import Settings
+from tests.client import ROOT
+from tests.deploy.files import AWS, Document, checker, ran, template
+
+SERVICE = template("service")
+RESOURCES: dict[str, Document] = SERVICE["Resources"]
+TEMPLATES = ["foundation", "network", "service"]
+
+
+def properties(name: str) -> Document:
+    found = RESOURCES[name]["Properties"]
+    assert isinstance(found, dict)
+    return found
+
+
+def attributes(name: str, key: str) -> dict[str, Any]:
+    """Attributes of a load balancer or a target group, without those that a condition adds."""
+    return {one["Key"]: one["Value"] for one in properties(name)[key] if "Key" in one}
+
+
+def task() -> Document:
+    (one,) = properties("TaskDefinition")["ContainerDefinitions"]
+    assert isinstance(one, dict)
+    return one
+
+
+def environment() -> dict[str, Any]:
+    return {one["Name"]: one["Value"] for one in task()["Environment"]}
+
+
+def of_type(kind: str) -> dict[str, Document]:
+    return {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == kind}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_linter_has_nothing_to_say(name: str) -> None:
+    assert ran(checker("cfn-lint"), "--include-checks", "I", "--", str(AWS / f"{name}.yaml")) == ""
+
+
+# Tasks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_container_can_write_nothing_gain_nothing_and_has_no_credentials() -> None:
+    one = task()
+    assert one["ReadonlyRootFilesystem"] is True
+    assert one["Privileged"] is False
+    assert one["LinuxParameters"]["Capabilities"] == {"Drop": ["ALL"]}
+    assert not {"Volumes", "TaskRoleArn"} & set(properties("TaskDefinition"))
+    assert "MountPoints" not in one
+    assert properties("Service")["EnableExecuteCommand"] is False
+    assert properties("Service")["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "DISABLED"
+
+
+FARGATE = {
+    256: {512, 1024, 2048},
+    512: set(range(1024, 4096 + 1, 1024)),
+    1024: set(range(2048, 8192 + 1, 1024)),
+    2048: set(range(4096, 16384 + 1, 1024)),
+    4096: set(range(8192, 30720 + 1, 1024)),
+}
+"""CPU units and MiB that Fargate combines (docs.aws.amazon.com, Fargate task definition parameters)."""
+
+
+def test_every_size_is_one_that_fargate_has() -> None:
+    sizes = SERVICE["Mappings"]["Task"]
+    assert set(sizes) == set(SERVICE["Parameters"]["TaskCpu"]["AllowedValues"])
+    for cpu, size in sizes.items():
+        assert int(size["Memory"]) in FARGATE[int(cpu)]
+        assert int(size["Threads"]) == int(cpu) // 1024
+
+
+def test_settings_are_ones_that_the_service_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = [one["Fn::If"][1]["Name"] for one in task()["Secrets"]]
+    assert secrets == ["FACET_API_KEYS"]
+    values = environment()
+    values["FACET_ATTRIBUTES"] = SERVICE["Parameters"]["Attributes"]["Default"]
+    values["FACET_THREADS"] = values["FACET_WORKERS"] = SERVICE["Mappings"]["Task"]["2048"]["Threads"]
+    assert set(values) | set(secrets) <= {f"FACET_{name.upper()}" for name in Settings.model_fields}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    Settings()
+
+
+def test_a_deployment_that_fails_goes_back_by_itself() -> None:
+    how = properties("Service")["DeploymentConfiguration"]
+    assert how["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert how["Alarms"] == {"Enable": True, "Rollback": True, "AlarmNames": [{"Ref": "Errors"}]}
+    assert how["MinimumHealthyPercent"] == 100
+    assert how["MaximumPercent"] > 100
+    assert "DesiredCount" not in properties("Service")  # scaling's
+
+
+# Load balancer --------------------------------------------------------------------------------------------------------
+
+
+def test_http_is_redirected_and_https_is_modern() -> None:
+    (action,) = properties("RedirectListener")["DefaultActions"]
+    assert properties("RedirectListener")["Port"] == 80
+    assert action["RedirectConfig"] == {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
+    assert (properties("Listener")["Port"], properties("Listener")["Protocol"]) == (443, "HTTPS")
+    assert "TLS13-1-2-Res" in properties("Listener")["SslPolicy"]
+
+
+def test_the_world_reaches_every_route_but_the_metrics() -> None:
+    patterns: list[str] = []
+    for rule in of_type("AWS::ElasticLoadBalancingV2::ListenerRule").values():
+        (condition,) = rule["Conditions"]
+        values = condition["PathPatternConfig"]["Values"]
+        assert len(values) <= 5  # AWS allows a rule no more
+        assert rule["Actions"] == [{"Type": "forward", "TargetGroupArn": {"Ref": "TargetGroup"}}]
+        patterns += values
+    (otherwise,) = properties("Listener")["DefaultActions"]
+    assert otherwise["FixedResponseConfig"]["StatusCode"] == "404"
+    json.loads(otherwise["FixedResponseConfig"]["MessageBody"])
+    paths = {one.path for one in router.routes if isinstance(one, APIRoute)} | {"/docs", "/openapi.json"}
+    assert {path for path in paths if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == {"/metrics"}
+
+
+def test_the_load_balancer_lets_go_of_idle_connections_before_the_service_does() -> None:
+    idle = int(attributes("LoadBalancer", "LoadBalancerAttributes")["idle_timeout.timeout_seconds"])
+    assert idle < int(environment()["FACET_KEEP_ALIVE_S"])
+
+
+def test_a_request_under_way_is_answered_before_its_task_goes() -> None:
+    longest = Settings.model_fields["body_timeout_s"].default + Settings.model_fields["deadline_s"].default
+    delay = attributes("TargetGroup", "TargetGroupAttributes")["deregistration_delay.timeout_seconds"]
+    assert int(delay) > longest
+
+
+# Scaling and alarms, which the simulated AWS knows nothing of ----------------------------------------------------------
+
+
+def test_tasks_follow_cpu_and_requests() -> None:
+    policies = of_type("AWS::ApplicationAutoScaling::ScalingPolicy")
+    tracked = {
+        one["TargetTrackingScalingPolicyConfiguration"]["PredefinedMetricSpecification"]["PredefinedMetricType"]
+        for one in policies.values()
+    }
+    assert tracked == {"ECSServiceAverageCPUUtilization", "ALBRequestCountPerTarget"}
+    assert all(one["ScalingTargetId"] == {"Ref": "ScalableTarget"} for one in policies.values())
+    target = properties("ScalableTarget")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == ({"Ref": "MinTasks"}, {"Ref": "MaxTasks"})
+    assert target["ResourceId"] == {"Fn::Sub": "service/${Cluster}/${Service.Name}"}
+
+
+def test_every_alarm_tells_somebody_and_names_its_page() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    alarms = of_type("AWS::CloudWatch::Alarm")
+    assert set(alarms) == {"Down", "Errors", "Memory", "Saturated", "Slow", "Unhealthy"}
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == {"Fn::If": ["Told", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}, name
+        named = re.search(r"See (.+) in docs/operations\.md", alarm["AlarmDescription"])
+        assert named
+        sections = re.findall(r"Facet[A-Z]\w+|(?<=\")\w+(?=\")", named[1])
+        assert sections
+        assert all(re.search(rf"^#+ {section}$", page, re.MULTILINE) for section in sections), sections
+
+
+# Roles ----------------------------------------------------------------------------------------------------------------
+
+
+def statements(role: Document) -> list[Document]:
+    return [one for policy in role["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+LOOKS = re.compile(r"[\w-]+:(Describe\w+|GetAuthorizationToken)|ecs:DeregisterTaskDefinition")
+
+
+def test_no_role_may_do_anything_to_everything() -> None:
+    resources = [one for name in TEMPLATES for one in template(name)["Resources"].values()]
+    roles = [one["Properties"] for one in resources if one["Type"] == "AWS::IAM::Role"]
+    assert len(roles) == 4
+    assert not any("ManagedPolicyArns" in role for role in roles)
+    for statement in (one for role in roles for one in statements(role)):
+        actions = listed(statement["Action"])
+        assert not any("*" in action for action in actions)
+        if "*" in listed(statement["Resource"]):
+            assert all(LOOKS.fullmatch(action) for action in actions), actions
+
+
+def test_deploying_writes_no_role_and_passes_on_two_only() -> None:
+    foundation = template("foundation")["Resources"]
+    assert not [one for one in RESOURCES.values() if one["Type"].startswith("AWS::IAM::")]
+    for name in ("DeployRole", "StackRole"):
+        for statement in statements(foundation[name]["Properties"]):
+            for action in listed(statement["Action"]):
+                if action.startswith("iam:"):
+                    assert action in ("iam:PassRole", "iam:CreateServiceLinkedRole")
+                    assert statement["Condition"]
+    (passed,) = (one for one in statements(foundation["StackRole"]["Properties"]) if one["Action"] == "iam:PassRole")
+    assert passed["Resource"] == {"Fn::GetAtt": ["ExecutionRole", "Arn"]}
+
+
+def test_only_the_environment_of_the_workflow_can_take_the_role() -> None:
+    role = template("foundation")["Resources"]["DeployRole"]["Properties"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    conditions = trust["Condition"]["StringEquals"]
+    assert list(trust["Condition"]) == ["StringEquals"]
+    subject = conditions["token.actions.githubusercontent.com:sub"]["Fn::Sub"]
+    assert subject == "repo:${GitHubRepository}:environment:${GitHubEnvironment}"
+    assert conditions["token.actions.githubusercontent.com:aud"] == "sts.amazonaws.com"
+    workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
+    deploy = workflow["jobs"]["deploy"]
+    assert deploy["environment"]["name"] == template("foundation")["Parameters"]["GitHubEnvironment"]["Default"]
+    assert deploy["permissions"] == {"contents": "read", "id-token": "write"}
+
+
+# The way from a commit to a service ------------------------------------------------------------------------------------
+
+
+def test_the_workflow_follows_its_schema_and_pins_what_it_uses() -> None:
+    path = ROOT / ".github/workflows/deploy.yml"
+    ran(checker("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", str(path))
+    used = re.findall(r"uses: (\S+)", path.read_text())
+    assert used
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one) for one in used)
+    assert not re.search(r"run:.*\$\{\{", path.read_text())
+
+
+class Cloud:
+    """A simulated AWS, and the command line that speaks to it."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+            "PATH": f"{folder}/bin:{Path(checker('aws')).parent}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "none",
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_PAGER": "",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+
+    def aws(self, *arguments: str) -> Any:
+        said = self._run(checker("aws"), *arguments, "--output", "json")
+        return json.loads(said) if said.strip() else None
+
+    def deploy(self, *arguments: str) -> str:
+        return self._run(str(self.folder / "checkout/deploy/aws/deploy.sh"), *arguments)
+
+    def stack(self, name: str, file: str, **parameters: str) -> dict[str, str]:
+        """Make a stack; its outputs."""
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        arguments = ["--stack-name", name, "--template-body", f"file://{AWS / file}", "--capabilities", "CAPABILITY_IAM"]
+        self.aws("cloudformation", "create-stack", *arguments, "--parameters", json.dumps(given))
+        return self.outputs(name)
+
+    def outputs(self, name: str) -> dict[str, str]:
+        (stack,) = self.aws("cloudformation", "describe-stacks", "--stack-name", name)["Stacks"]
+        assert stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+        return {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+
+    def parameters(self, name: str) -> dict[str, str]:
+        (stack,) = self.aws("cloudformation", "describe-stacks", "--stack-name", name)["Stacks"]
+        return {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+DOCKER = """#!/usr/bin/env bash
+# Stands in for docker: what is pushed appears in the simulated registry, as it would in the real one.
+set -euo pipefail
+echo "$*" >>"$(dirname "$0")/docker.log"
+case $1 in
+    login) cat >/dev/null ;;
+    push)
+        name=${2#*/}
+        aws ecr put-image --repository-name "${name%:*}" --image-tag "${name##*:}" --image-manifest "$IMAGE_MANIFEST" >/dev/null
+        ;;
+esac
+"""
+MANIFEST = json.dumps(
+    {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {}, "layers": []}
+)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Runs while the module's tests do, and has a checkout in which everything is committed."""
+    server = checker("moto_server")
+    folder = tmp_path_factory.mktemp("aws")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "bin").mkdir()
+    (folder / "bin/docker").write_text(DOCKER)
+    (folder / "bin/docker").chmod(0o755)
+    shutil.copytree(AWS, folder / "checkout/deploy/aws")
+    git = ["git", "-C", str(folder / "checkout"), "-c", "user.name=test", "-c", "user.email=test@facet.test"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Everything"]):
+        subprocess.run([*git, *command], check=True)
+    process = subprocess.Popen(
+        [server, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        end = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        started = Cloud(port, folder)
+        started.environment["IMAGE_MANIFEST"] = MANIFEST
+        yield started
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
+    foundation = cloud.stack("facet-foundation", "foundation.yaml", GitHubRepository="facet-project/facet")
+    assert foundation["RepositoryUri"].endswith("/facet")
+    assert ":role/" in foundation["DeployRoleArn"]
+    network = cloud.stack(
+        "facet-network",
+        "network.yaml",
+        # Their defaults, which the simulation does not take apart.
+        PublicSubnetCidrs=template("network")["Parameters"]["PublicSubnetCidrs"]["Default"],
+        PrivateSubnetCidrs=template("network")["Parameters"]["PrivateSubnetCidrs"]["Default"],
+    )
+    routes = cloud.aws("ec2", "describe-route-tables", "--filters", f"Name=vpc-id,Values={network['VpcId']}")["RouteTables"]
+    private = network["PrivateSubnetIds"].split(",")
+    for table in routes:
+        if {one.get("SubnetId") for one in table["Associations"]} & set(private):
+            assert [one["GatewayId"] for one in table["Routes"] if "DestinationCidrBlock" in one] == ["local"]
+    certificate = cloud.aws("acm", "request-certificate", "--domain-name", "facet.example.com")["CertificateArn"]
+    # The simulation knows no secrets of CloudFormation's, and no outputs of a stack that `deploy` makes: it is made here, and
+    # the script changes it, twice.
+    keys = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:facet/api-keys"
+    cloud.stack(
+        "facet",
+        "service.yaml",
+        ImageUri=f"{foundation['RepositoryUri']}@sha256:{'0' * 64}",
+        ExecutionRoleArn=foundation["ExecutionRoleArn"],
+        CertificateArn=certificate,
+        ApiKeysSecretArn=keys,
+        **network,
+    )
+    described = cloud.aws("ecs", "describe-task-definition", "--task-definition", "facet")
+    (one,) = described["taskDefinition"]["containerDefinitions"]
+    assert one["image"].endswith("0" * 64)
+    assert one["secrets"] == [{"name": "FACET_API_KEYS", "valueFrom": keys}]
+    assert (one["user"], one["readonlyRootFilesystem"], one["stopTimeout"]) == ("10001:10001", True, 30)
+
+    said = cloud.deploy(f"ApiKeysSecretArn={keys}", "MaxTasks=7")
+    built = re.search(r"\S+/facet@sha256:[0-9a-f]{64}(?= to the stack facet)", said)
+    assert built
+    log = (cloud.folder / "bin/docker.log").read_text().splitlines()
+    assert [line.split()[0] for line in log] == ["login", "build", "push"]
+    given = {"ImageUri": built[0], "MaxTasks": "7", "CertificateArn": certificate, "VpcId": network["VpcId"]}
+    assert given.items() <= cloud.parameters("facet").items()
+
+    former = f"{foundation['RepositoryUri']}@sha256:{'0' * 64}"
+    cloud.deploy("--image", former, f"ApiKeysSecretArn={keys}")
+    assert cloud.parameters("facet")["ImageUri"] == former
+    assert cloud.parameters("facet")["MaxTasks"] == "7"
+    assert len((cloud.folder / "bin/docker.log").read_text().splitlines()) == len(log)  # to go back builds nothing
+
+    cloud.deploy(f"ApiKeysSecretArn={keys}")  # nor does a commit that the registry has
+    assert cloud.parameters("facet")["ImageUri"] == built[0]
+    assert len((cloud.folder / "bin/docker.log").read_text().splitlines()) == len(log)
+
+    (group,) = cloud.aws("elbv2", "describe-target-groups")["TargetGroups"]
+    assert (group["Port"], group["HealthCheckPath"], group["TargetType"]) == (8000, "/health/ready", "ip")
+    (balancer,) = cloud.aws("elbv2", "describe-load-balancers")["LoadBalancers"]
+    assert balancer["DNSName"] == cloud.outputs("facet")["LoadBalancerName"]
+    listeners = cloud.aws("elbv2", "describe-listeners", "--load-balancer-arn", balancer["LoadBalancerArn"])["Listeners"]
+    assert {(one["Port"], one["Protocol"]) for one in listeners} == {(80, "HTTP"), (443, "HTTPS")}
+
+
+def test_what_is_not_committed_is_not_deployed(cloud: Cloud) -> None:
+    stray = cloud.folder / "checkout/stray"
+    stray.touch()
+    try:
+        done = subprocess.run(
+            [str(cloud.folder / "checkout/deploy/aws/deploy.sh")],
+            env=cloud.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        stray.unlink()
+    assert done.returncode == 1
+    assert "no commit holds" in done.stderr

@@ -1,0 +1,97 @@
+"""The operator's page names every setting, metric and alert that there is, and none that there is not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+
+from service import metrics
+from service.settings import Settings
+from tests.client import ROOT
+from tests.deploy.files import manifest
+
+PAGE = (ROOT / "docs/operations.md").read_text()
+PAGES = ["operations.md", "kubernetes.md", "aws.md"]
+
+METRICS = {
+    one._name + ("_total" if isinstance(one, Counter) else "")
+    for one in vars(metrics).values()
+    if isinstance(one, Counter | Gauge | Histogram)
+}
+
+
+def section(title: str) -> str:
+    """What stands below a heading of the second order."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def test_every_setting_stands_in_one_group() -> None:
+    named = re.findall(
+        r"`(FACET_[A-Z_]+)`", "\n".join(line.split("|")[2] for line in section("Settings").splitlines() if "|" in line)
+    )
+    assert sorted(named) == sorted(f"FACET_{name.upper()}" for name in Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_names_a_setting_that_is_not_there(page: str) -> None:
+    named = set(re.findall(r"\bFACET_[A-Z_]+", (ROOT / "docs" / page).read_text()))
+    ours = {f"FACET_{name.upper()}" for name in Settings.model_fields}
+    # One is a variable of the workflow, named so because it is Facet's.
+    assert named <= ours | {"FACET_URL"}
+    assert ("FACET_URL" in named) == (page == "aws.md")
+
+
+def test_every_metric_has_its_row() -> None:
+    rows = re.findall(r"^\| `(facet_[a-z_]+)` \|", section("Metrics"), re.MULTILINE)
+    assert sorted(rows) == sorted(METRICS)
+    assert set(re.findall(r"\bfacet_[a-z_]+", PAGE)) <= METRICS
+
+
+def test_every_alert_has_its_heading_and_its_advice() -> None:
+    groups = yaml.safe_load((ROOT / "deploy/monitoring/alerts.yml").read_text())["groups"]
+    alerts = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+    described = re.findall(r"^### (\w+)\n\n(.+?)(?=^#|\Z)", section("Alerts"), re.MULTILINE | re.DOTALL)
+    assert sorted(name for name, _ in described) == sorted(alerts)
+    assert all(len(advice) > 60 for _, advice in described)
+
+
+def test_alerts_ask_for_the_job_that_the_cluster_gives_and_for_metrics_that_there_are() -> None:
+    """A ServiceMonitor's job is the Service's name where it says nothing else."""
+    text = (ROOT / "deploy/monitoring/alerts.yml").read_text()
+    assert "jobLabel" not in manifest("components/monitoring/servicemonitor.yaml")["spec"]
+    assert set(re.findall(r'job="(\w+)"', text)) == {manifest("base/service.yaml")["metadata"]["name"]}
+    expressions = " ".join(rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"])
+    asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bfacet_\w+(?=\{)", expressions)}
+    assert asked
+    assert asked <= METRICS
+
+
+def test_the_alerts_become_an_object_of_the_cluster_as_the_page_says() -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    head = re.search(r"printf '(apiVersion: monitoring.*?)'", page)
+    assert head
+    assert "sed 's/^/  /' deploy/monitoring/alerts.yml" in page
+    alerts = (ROOT / "deploy/monitoring/alerts.yml").read_text()
+    made = yaml.safe_load(head[1].replace("\\n", "\n") + re.sub("^", "  ", alerts, flags=re.MULTILINE))
+    assert made["kind"] == "PrometheusRule"
+    assert made["spec"] == yaml.safe_load(alerts)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_files_that_a_page_names_are_there(page: str) -> None:
+    path = ROOT / "docs" / page
+    text = path.read_text()
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        other = (path.parent / name) if name else path
+        assert other.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
+            assert anchor in {title.lower().replace(" ", "-") for title in titles}, target
+    for name in set(re.findall(r"\b(?:deploy|benchmarks|examples)/[\w./-]*\w", text)):
+        assert (ROOT / name).exists(), name
