@@ -15,6 +15,7 @@ from typing import Final
 PATHS: Final = ("/health", "/health/live", "/health/ready")
 TIMEOUT_S: Final = 3.0
 
+_YES: Final = ("1", "on", "t", "true", "y", "yes")
 _EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on, not where to
 """Where a service is reached that listens on every address of a family."""
 
@@ -30,13 +31,28 @@ def address(environment: Mapping[str, str]) -> tuple[str, int]:
 
 def ask(host: str, port: int, path: str, timeout: float) -> tuple[int, str]:
     """Status and body of `GET path`; `timeout` is in seconds. Raises `OSError` or `HTTPException` where nobody answers."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = _connection(host, port, timeout)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
         return response.status, response.read(4096).decode("utf-8", "replace")
     finally:
         connection.close()
+
+
+def _connection(host: str, port: int, timeout: float) -> http.client.HTTPConnection:
+    if not speaks_tls(os.environ):
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    import ssl
+
+    # The certificate is for the names that others call the service by, and to itself it has nothing to prove.
+    unverified = ssl._create_unverified_context()  # noqa: S323, SLF001
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=unverified)
+
+
+def speaks_tls(environment: Mapping[str, str]) -> bool:
+    """Whether the service that runs under this environment speaks HTTPS."""
+    return bool(environment.get("FACET_TLS_CERTIFICATE")) or environment.get("FACET_TLS", "").lower() in _YES
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -93,6 +93,11 @@ def test_https_is_spoken_by_one_command(tmp_path: Path, given: bool) -> None:
             certificate = own / "certificate.pem"
             answer = answered(f"https://localhost:{port}/health", certificate, log, process)
             assert answer.json()["status"] == "ok"
+            settings = {"FACET_PORT": str(port)} | ({} if given else {"FACET_TLS": "true"})
+            asked = subprocess.run(
+                [sys.executable, "-m", "service.health"], cwd=ROOT, env=environment | settings, timeout=20, check=False
+            )
+            assert asked.returncode == 0, "the container's health check speaks it too"
             with pytest.raises(httpx.ConnectError):
                 httpx.get(f"https://localhost:{port}/health")
         finally:
