@@ -18,6 +18,7 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
+from service import stream, web
 from service.routes import router
 from service.settings import Settings
 from tests.client import ROOT
@@ -133,7 +134,8 @@ def test_the_world_reaches_every_route_but_the_metrics() -> None:
     (otherwise,) = properties("Listener")["DefaultActions"]
     assert otherwise["FixedResponseConfig"]["StatusCode"] == "404"
     json.loads(otherwise["FixedResponseConfig"]["MessageBody"])
-    paths = {one.path for one in router.routes if isinstance(one, APIRoute)} | {"/docs", "/openapi.json"}
+    paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
+    paths |= {"/docs", "/openapi.json", stream.PATH}
     assert {path for path in paths if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == {"/metrics"}
 
 

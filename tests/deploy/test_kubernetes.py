@@ -12,7 +12,7 @@ import yaml
 from fastapi.routing import APIRoute
 from prometheus_client import Gauge
 
-from service import metrics
+from service import metrics, stream, web
 from service.routes import router
 from service.settings import Settings
 from tests.client import ROOT
@@ -223,12 +223,17 @@ def matched(path: str, match: dict[str, Any]) -> bool:
 
 def test_the_world_reaches_every_route_but_the_metrics(production: list[Document]) -> None:
     route = of(production, "HTTPRoute")["spec"]
-    (rule,) = route["rules"]
-    paths = {one.path for one in router.routes if isinstance(one, APIRoute)} | {"/docs", "/openapi.json"}
-    assert {path for path in paths if not any(matched(path, match) for match in rule["matches"])} == {"/metrics"}
-    (backend,) = rule["backendRefs"]
+    rule, streams = route["rules"]
+    paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
+    paths |= {"/docs", "/openapi.json", stream.PATH}
+    matches = [match for one in route["rules"] for match in one["matches"]]
+    assert {path for path in paths if not any(matched(path, match) for match in matches)} == {"/metrics"}
     service = of(production, "Service")
-    assert (backend["name"], backend["port"]) == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+    for one in route["rules"]:
+        (backend,) = one["backendRefs"]
+        assert (backend["name"], backend["port"]) == (service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+    assert streams["timeouts"] == {"request": "0s"}, "the service itself ends a stream"
+    assert [match["path"]["value"] for match in streams["matches"]] == [stream.PATH]
     longest = Settings.model_fields["body_timeout_s"].default + Settings.model_fields["deadline_s"].default
     assert int(rule["timeouts"]["request"].rstrip("s")) > longest
 
