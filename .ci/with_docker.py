@@ -12,6 +12,7 @@ temporary folder.
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
@@ -146,13 +147,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def pip_configuration() -> str:
-    """This machine's way to its registry, as a pip.conf for another file system: nothing that names a place on this one."""
+    """This machine's way to its registry, as a pip.conf for another file system: nothing that names a place on this one.
+
+    Read as pip reads it, files first and the environment over them: whoever has no environment yet may have no pip either.
+    """
+    files = configparser.ConfigParser(interpolation=None)
+    home = Path.home()
+    named = [Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf"]
+    files.read([*named, *filter(None, [os.environ.get("PIP_CONFIG_FILE")])])
     lines = ["[global]", f"cert = {BUNDLE}"]
-    for line in call(sys.executable, "-m", "pip", "config", "list").splitlines():
-        name, _, value = line.partition("=")
-        option, value = name.rpartition(".")[2], value.strip("'")
+    for option in ("index-url", "extra-index-url", "trusted-host", "proxy"):
+        value = os.environ.get(f"PIP_{option.upper().replace('-', '_')}", files.get("global", option, fallback=""))
         places = [place for place in value.split() if not place.startswith(("/", "file:"))]
-        if option in ("index-url", "extra-index-url", "trusted-host", "proxy") and places:
+        if places:
             lines.append(f"{option} = {' '.join(places)}")
     return "\n".join(lines) + "\n"
 
