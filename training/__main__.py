@@ -1,4 +1,5 @@
-"""The command line, `python -m training`: prepare, adopt, hints, teach, train, average, export, evaluate, degrade, mtcnn."""
+"""The command line, `python -m training`: prepare, adopt, hints, teach, train, average, export, evaluate, degrade, mtcnn,
+architectures."""
 
 from __future__ import annotations
 
@@ -248,6 +249,15 @@ def degrade(
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in headline.items() if key != "gender"}
+
+
+@app.command()
+def architectures() -> None:
+    """Print what each architecture costs: weights, and multiply-adds of a face; the table of docs/architectures.md."""
+    from training.complexity import table
+
+    for line in table():
+        console.print(line, markup=False)
 
 
 @app.command()
