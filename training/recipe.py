@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -113,11 +113,18 @@ class ScheduleSection(_Section):
     seed: int = Field(default=1, ge=0)
     """Seed of order, augmentation and initial weights."""
 
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> Self:
+        epochs = [epoch for epoch, _ in self.steps]
+        if bool(epochs) != (self.rate == "step") or epochs != sorted(set(epochs)) or any(rate <= 0 for _, rate in self.steps):
+            raise ValueError("the rate 'step', and no other, has steps: epochs that rise, each with a rate above 0")
+        return self
+
 
 class TransferSection(_Section):
     """What becomes of the weights that a run begins with."""
 
-    frozen_layers: int | Literal["all"] = 0
+    frozen_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     """First layers of the trunk that do not learn; `all` for the whole trunk."""
     replaced: tuple[Literal["age", "gender", "race"], ...] = ()
     """Heads whose output nodes begin anew where the run goes on from another network, such as one of other age classes; all the

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.training import made
 from training import train as module
@@ -33,6 +34,20 @@ def test_constant() -> None:
 
 def test_step() -> None:
     assert rates(schedule(rate="step", steps=[[1, 0.5], [3, 0.25]]), 5) == [0.8, 0.5, 0.5, 0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rate": "step"},
+        {"rate": "halving", "steps": [[1, 0.5]]},
+        {"rate": "step", "steps": [[3, 0.5], [1, 0.2]]},
+        {"rate": "step", "steps": [[1, 0]]},
+    ],
+)
+def test_steps_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="epochs that rise, each with a rate above 0"):
+        schedule(**wrong)
 
 
 def test_halving() -> None:
