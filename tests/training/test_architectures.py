@@ -17,8 +17,8 @@ from training.architectures import ARCHITECTURES, SIZES, discover
 from training.architectures.inception_resnet_v1 import assembled
 from training.architectures.light_cnns import PARTS
 from training.complexity import multiply_adds, row
-from training.networks import assemble
-from training.recipe import NetworkSection
+from training.networks import assemble, build
+from training.recipe import NetworkSection, TransferSection
 from training.transfer import freeze
 
 FEATURES = {
@@ -240,11 +240,15 @@ def test_64_pictures_are_learnt_by_heart(name: str) -> None:
     section = NetworkSection(architecture=name, size=size, outputs=("gender",), head_units=32)
     network = assemble(ARCHITECTURES[name](size, "random"), section, dropout=0)
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.Adam(3e-3), {"gender": loss})
+    network.compile(keras.optimizers.Adam(3e-3), {"gender": loss}, jit_compile=False)
     labels = np.random.default_rng(4).integers(0, 2, (64, 1)).astype(np.float32)
-    losses = [network.train_on_batch(pictures(size), {"gender": labels}) for _ in range(30)]
-    assert float(losses[0]) > 0.5
-    assert float(min(losses)) < 0.3
+    first = last = float(network.train_on_batch(pictures(size), {"gender": labels}))
+    for _ in range(40):
+        if last < 0.3:
+            break
+        last = float(network.train_on_batch(pictures(size), {"gender": labels}))
+    assert first > 0.5
+    assert last < 0.3
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -275,10 +279,8 @@ def test_a_step_reaches_every_weight_of_inception_resnet_v1() -> None:
 @pytest.mark.parametrize(("frozen", "learning"), [(0, 12), (4, 9), ("all", 0)])
 def test_frozen_layers_of_the_trunk_do_not_learn(frozen: Any, learning: int) -> None:
     """Of base_cnn's layers the first four are the input, a convolution, its normalisation (two weights) and a rectifier."""
-    from training.recipe import TransferSection
-
     section = NetworkSection(architecture="base_cnn", size=32, outputs=("gender",), head_units=4)
-    network = assemble(ARCHITECTURES["base_cnn"](32, "random"), section, dropout=0)
+    network = build(section)
     freeze(network, TransferSection(frozen_layers=frozen))
     assert len(network.get_layer("trunk").trainable_variables) == learning
     assert len(network.trainable_variables) == learning + 4
