@@ -246,7 +246,7 @@ def test_64_pictures_are_learnt_by_heart(name: str, monkeypatch: pytest.MonkeyPa
     network.compile(keras.optimizers.Adam(3e-3), {"gender": loss}, jit_compile=False)
     labels = np.random.default_rng(4).integers(0, 2, (64, 1)).astype(np.float32)
     first = last = float(network.train_on_batch(pictures(size), {"gender": labels}))
-    for _ in range(40):
+    for _ in range(120):
         if last < 0.3:
             break
         last = float(network.train_on_batch(pictures(size), {"gender": labels}))
