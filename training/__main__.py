@@ -278,6 +278,15 @@ def _brief(headline: dict[str, Any]) -> dict[str, Any]:
 
 
 @app.command()
+def architectures() -> None:
+    """Print what each architecture costs: weights, and multiply-adds of a face; the table of docs/architectures.md."""
+    from training.complexity import table
+
+    for line in table():
+        console.print(line, markup=False)
+
+
+@app.command()
 def mtcnn(
     photo: Annotated[Path, typer.Option(help="Photo whose parts become the golden inputs.")] = ROOT / "examples/astronaut.jpg",
     store: Store = STORE,

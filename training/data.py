@@ -184,11 +184,17 @@ class Prepared:
 
 
 def load_prepared(
-    folder: Path, split: Split, sets: Sequence[str] | None = None, *, taught: bool = False, hints: bool = False
+    folder: Path,
+    split: Split,
+    sets: Sequence[str] | None = None,
+    *,
+    taught: bool = False,
+    hints: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Prepared:
     """Read what `prepare` wrote of a split, of all data sets or of some, and on demand what `teach` and `hints` wrote beside.
 
-    A set that is named twice is there twice.
+    A set that is named twice is there twice. Of a `part`, its number from 0 and the number of parts, no other picture is read.
 
     Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there.
     """
@@ -202,6 +208,7 @@ def load_prepared(
                 if not len(found):
                     raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
             chosen = np.concatenate(rows)
+        chosen = chosen[part[0] :: part[1]]
         crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
         labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
         given = Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)

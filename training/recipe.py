@@ -4,13 +4,38 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class AgeSection(_Section):
+    """As what the age head says an age."""
+
+    form: Literal["classes", "regression", "both"] = "classes"
+    """Probabilities of classes of years, whose expectation is the age; the years by one rectified unit; or both, where the unit
+    says the age and the classes its distribution."""
+    first: int = Field(default=0, ge=0, le=99)
+    """First year that a class holds."""
+    last: int = Field(default=100, ge=1, le=100)
+    """Last year that a class holds."""
+    bins: tuple[int, ...] = ()
+    """First year of each class, in order, the first of them `first`; a class for every year where none is given."""
+    outside: Literal["nearest", "unknown"] = "nearest"
+    """What a label outside `first` to `last` counts as: the nearest year, or no label."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.first >= self.last:
+            raise ValueError(f"there is no year from {self.first} to {self.last}; an age needs two")
+        years = (*self.bins, self.last + 1)
+        if self.bins and (len(self.bins) < 2 or self.bins[0] != self.first or list(years) != sorted(set(years))):
+            raise ValueError(f"bins are at least two first years that rise from {self.first} to at most {self.last}")
+        return self
 
 
 class NetworkSection(_Section):
@@ -28,6 +53,10 @@ class NetworkSection(_Section):
     """Numbers of the descriptor (see `training.hints`) that the trunk learns to give beside the heads; 0 for none."""
     outputs: tuple[Literal["age", "gender", "race"], ...] = Field(default=("age", "gender", "race"), min_length=1)
     """Heads that the network has."""
+    age: AgeSection = AgeSection()
+    """As what the age head says an age."""
+    gender_units: Literal[1, 2] = 1
+    """Units of the gender head: one, the odds of female, or two, male and female, of categorical cross-entropy."""
 
 
 class DataSection(_Section):
@@ -47,13 +76,36 @@ class ScheduleSection(_Section):
     batch_size: int = Field(default=64, ge=1)
     """Pictures a step."""
     learning_rate: float = Field(gt=0)
-    """Peak of the schedule: linear warm-up, then a cosine to zero."""
+    """Peak of the schedule, where it begins or where the warm-up ends."""
+    rate: Literal["cosine", "constant", "step", "halving", "inverse", "plateau"] = "cosine"
+    """How the rate goes on: linear warm-up, then a cosine to zero; always the same; as `steps` say; by `rate_factor` every
+    `rate_epochs`; `learning_rate / (1 + rate_decay * epoch)`; or by `rate_factor` after `rate_epochs` epochs without a lower
+    validation loss."""
     warmup_epochs: float = Field(default=0.5, ge=0)
-    """Length of the warm-up in epochs."""
+    """Length of the cosine's warm-up in epochs."""
+    steps: tuple[tuple[int, float], ...] = ()
+    """Epochs, counted from 0 and in order, and the rate from each on; `learning_rate` before the first."""
+    rate_factor: float = Field(default=0.5, gt=0, lt=1)
+    """By what halving and plateau multiply the rate."""
+    rate_epochs: int = Field(default=5, ge=1)
+    """After how many epochs they do."""
+    rate_decay: float = Field(default=0.0, ge=0)
+    """Decay of the inverse schedule, in 1/epoch."""
+    least_rate: float = Field(default=0.0, ge=0)
+    """Rate below which no schedule but the cosine falls."""
+    stop_epochs: int = Field(default=0, ge=0)
+    """Epochs without a lower validation loss after which a run ends before its last one; 0 for never."""
+    parts: int = Field(default=1, ge=1)
+    """Parts of the training split, too large for memory as a whole, that are learnt one after the other, each for `epochs` and
+    from the best weights of the one before; a part is every `parts`th picture."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter, ICLR 2019), Adam (Kingma and Ba, ICLR 2015), or stochastic gradient descent."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of stochastic gradient descent."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """AdamW's decoupled decay (Loshchilov and Hutter, ICLR 2019), of kernels only."""
-    clip_norm: float = Field(default=1.0, gt=0)
-    """Largest global norm of a step's gradient."""
+    """AdamW's decoupled decay, of kernels only."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest global norm of a step's gradient; 0 for any."""
     ema_momentum: float = Field(default=0.999, ge=0, lt=1)
     """Momentum of the running mean of the weights, which is what is kept."""
     policy: Literal["float32", "mixed_bfloat16"] = "float32"
@@ -61,14 +113,42 @@ class ScheduleSection(_Section):
     seed: int = Field(default=1, ge=0)
     """Seed of order, augmentation and initial weights."""
 
+    @model_validator(mode="after")
+    def _steps_in_order(self) -> Self:
+        epochs = [epoch for epoch, _ in self.steps]
+        if bool(epochs) != (self.rate == "step") or epochs != sorted(set(epochs)) or any(rate <= 0 for _, rate in self.steps):
+            raise ValueError("the rate 'step', and no other, has steps: epochs that rise, each with a rate above 0")
+        return self
+
+
+class TransferSection(_Section):
+    """What becomes of the weights that a run begins with."""
+
+    frozen_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    """First layers of the trunk that do not learn; `all` for the whole trunk."""
+    replaced: tuple[Literal["age", "gender", "race"], ...] = ()
+    """Heads whose output nodes begin anew where the run goes on from another network, such as one of other age classes; all the
+    rest of it is kept."""
+
 
 class LossSection(_Section):
     """What is minimised: the sum of the heads' losses, each with its weight."""
 
     age_distribution_weight: float = Field(default=0.4, ge=0)
-    """Weight of the cross-entropy with the soft age label, in 1/nat."""
+    """Weight of the loss of the age's classes, in 1/nat; of no matter where there are none."""
     age_error_weight: float = Field(default=0.08, ge=0)
-    """Weight of the absolute error of the expected age, in 1/year."""
+    """Weight of the error of the age in years, in 1/year, or 1/year² where it is squared."""
+    age_error: Literal["absolute", "squared"] = "absolute"
+    """What is minimised of that error: its absolute value, or its square."""
+    age_label: Literal["gaussian", "gap", "hard"] = "gaussian"
+    """Label of the classes: a Gaussian of `age_sigma`, one that falls off on either side by e every `age_gap` years, or the
+    true age's class alone."""
+    age_gap: float = Field(default=3.0, gt=0)
+    """Gap of that label in years."""
+    age_divergence: Literal["cross_entropy", "kl", "focal"] = "cross_entropy"
+    """Loss of the classes: cross-entropy; KL divergence, which is less by the label's own entropy; or focal loss."""
+    focal_gamma: float = Field(default=2.0, ge=0)
+    """Exponent of the focal loss."""
     age_sigma: float = Field(default=1.0, gt=0)
     """Standard deviation of the soft label at age 0, in years."""
     age_sigma_slope: float = Field(default=0.03, ge=0)
@@ -127,6 +207,7 @@ class Recipe(_Section):
     network: NetworkSection
     data: DataSection = DataSection()
     schedule: ScheduleSection
+    transfer: TransferSection = TransferSection()
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
 

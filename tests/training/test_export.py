@@ -86,6 +86,30 @@ def test_depthwise_convolutions_are_folded_too(multiplier: int) -> None:
     np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_separable_convolutions_are_folded_and_dropout_is_dropped(bias: bool) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = FusedBatchNormalization()(layers.SeparableConv2D(4, 3, use_bias=bias)(pixels))
+    model = scrambled(keras.Model(pixels, layers.Dropout(0.5)(layers.SpatialDropout2D(0.3)(x))))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert norms(smaller) == 0
+    assert not [layer for layer in smaller.layers if isinstance(layer, layers.Dropout)]
+    np.testing.assert_allclose(smaller(inputs, training=True), model(inputs, training=False), atol=1e-4)
+
+
+def test_what_cannot_be_folded_is_served_all_the_same(tmp_path: Path, crops: made.Pixels) -> None:
+    pixels = keras.Input((made.SIDE, made.SIDE, 3))
+    normalised = FusedBatchNormalization()(pixels)  # no convolution before it
+    network = keras.Model(pixels, {"gender": layers.Dense(1, name="gender")(layers.Flatten()(normalised))})
+    random = np.random.default_rng(6)
+    network.set_weights([random.uniform(0, 1, weight.shape) - 0.5 * (weight.ndim > 1) for weight in network.get_weights()])
+    assert write_saved_model(network, made.SIDE, tmp_path) == ["gender"]
+    logits = np.asarray(network(crops / np.float32(127.5) - 1, training=False)["gender"])[:, 0]
+    expected = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)["gender"], expected, atol=0.005)
+
+
 def test_what_cannot_be_folded_stays() -> None:
     pixels = keras.Input((9, 9, 3))
     shared = layers.Conv2D(4, 3, use_bias=False)(pixels)
