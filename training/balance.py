@@ -56,9 +56,9 @@ def chances(recipe: Recipe, data: Prepared) -> Floats | None:
     """Chance [N] of every picture at each draw, which add up to 1; None where a recipe asks for every picture once an epoch."""
     if not recipe.balance.repeat and not recipe.data.shares:
         return None
-    drawn = np.ones(len(data))
+    drawn: Floats = np.ones(len(data))
     if recipe.balance.repeat:
-        drawn = _rarity(data, recipe.balance.repeat) ** recipe.balance.evenness
+        drawn = np.power(_rarity(data, recipe.balance.repeat), recipe.balance.evenness)
     if recipe.data.shares:
         return _shared(drawn, data, dict(zip(recipe.data.train, recipe.data.shares, strict=True)))
     return drawn / drawn.sum()

@@ -20,7 +20,7 @@ from service.model_store import GOLDEN, Calibration, Manifest, write_manifest
 from service.runtime import Precision
 from service.runtime.tensorflow import loader
 from training.calibrate import fit
-from training.data import MAX_AGE, Split, open_data_set
+from training.data import MAX_AGE, UNKNOWN, Split, open_data_set
 from training.evaluate import Scored, ask, measured_settings
 from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
@@ -199,8 +199,9 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
 
 
 def fit_calibration(scored: Scored) -> Calibration:
-    """Calibration from the uncalibrated answers of a split; faces that were not found have none."""
-    found = scored.answers.found
+    """Calibration from the uncalibrated answers of a split, over the found faces of which every label is known."""
+    labels = scored.answers.age, scored.answers.gender, scored.answers.race
+    found = scored.answers.found & np.all([label != UNKNOWN for label in labels], axis=0)
     seen = scored.answers.where(found)
     spread = np.array([deviation(row) for row in scored.distributions[found].astype(np.float32)])
     return fit(seen.years, spread, seen.age, seen.female, seen.gender, seen.races, seen.race)

@@ -12,7 +12,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import keras
 import matplotlib as mpl
@@ -146,7 +146,7 @@ def search(
     Each trial is a run of its own under `out`; a trial that was interrupted is begun again. `out` gets `search.json`,
     `best.json` (a recipe, for `train`) and plots. Raises `ValueError` where no trial came to its end.
     """
-    direction = "maximize" if measure.endswith("accuracy") else "minimize"
+    direction: Literal["maximize", "minimize"] = "maximize" if measure.endswith("accuracy") else "minimize"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=recipe.name,

@@ -122,8 +122,8 @@ def test_uniform_ranges_are_the_published_ones(root: Path) -> None:
     alone = NOTHING.model_copy(update={"shift_range": section.shift_range})
     for shifts in placements(alone)[:, :, 2].T:
         assert_uniform(shifts / 160, -0.2, 0.2)
-    seen = 1 / placements(NOTHING.model_copy(update={"zoom_range": section.zoom_range}))
-    across, along = seen[:, 0, 0], seen[:, 1, 1]
+    zooms = placements(NOTHING.model_copy(update={"zoom_range": section.zoom_range}))
+    across, along = 1 / zooms[:, 0, 0], 1 / zooms[:, 1, 1]
     assert_uniform(across, 0.5, 1.5)
     assert_uniform(along, 0.5, 1.5)
     assert abs(np.corrcoef(across, along)[0, 1]) < 0.1  # each its own

@@ -26,7 +26,8 @@ def labelled_folder(files: Listing) -> DataSet | None:
     if where is None:
         return None
     start = where.removesuffix(TABLE)
-    labels, splits = {}, {}
+    labels: dict[str, Label | None] = {}
+    splits: dict[str, Split] = {}
     there = {path.removeprefix(start) for path in files.paths if path.startswith(start)}
     for number, row in enumerate(csv.DictReader(files.texts(TABLE)[TABLE].splitlines()), 2):
         try:

@@ -21,4 +21,4 @@ def utkface(files: Listing) -> DataSet:
 def parse(name: str) -> Label | None:
     """Label in a file's name, or None where a field is missing."""
     match = _NAME.fullmatch(name)
-    return None if match is None else Label(*(int(group) for group in match.groups()))
+    return Label(int(match[1]), int(match[2]), int(match[3])) if match else None
