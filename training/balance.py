@@ -61,7 +61,7 @@ def chances(recipe: Recipe, data: Prepared) -> Floats | None:
         drawn = np.power(_rarity(data, recipe.balance.repeat), recipe.balance.evenness)
     if recipe.data.shares:
         return _shared(drawn, data, dict(zip(recipe.data.train, recipe.data.shares, strict=True)))
-    return drawn / drawn.sum()
+    return np.asarray(drawn / drawn.sum(), np.float64)
 
 
 def _rarity(data: Prepared, names: Sequence[str]) -> Floats:

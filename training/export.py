@@ -26,6 +26,7 @@ from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
 
 MAX_BYTES: Final = 50_000_000
+RESEARCH: Final = "Trained on data for research alone."
 TOLERANCE: Final = {
     "f32": {"age": 0.05, "other": 0.005},
     "bf16": {"age": 1.0, "other": 0.05},
@@ -168,7 +169,7 @@ def export(
             "kind": "attributes",
             "architecture": recipe.network.architecture,
             "created": created,
-            "licence": f"Trained on data for research alone. {' '.join(licences)}",
+            "licence": " ".join([RESEARCH, *licences] if any("research" in one for one in licences) else licences),
             "trained_on": list(dict.fromkeys(recipe.data.train)),
             "description": "Apparent age, gender and race of an aligned face.",
             "recipe": "recipe.json",
