@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from keras import layers, ops
 
@@ -24,6 +25,7 @@ from training.data import MAX_AGE, UNKNOWN, Split, open_data_set
 from training.evaluate import Scored, ask, measured_settings
 from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import NetworkSection, Recipe
+from training.scoring import Answers
 
 MAX_BYTES: Final = 50_000_000
 RESEARCH: Final = "Trained on data for research alone."
@@ -200,9 +202,17 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
 
 
 def fit_calibration(scored: Scored) -> Calibration:
-    """Calibration from the uncalibrated answers of a split, over the found faces of which every label is known."""
-    labels = scored.answers.age, scored.answers.gender, scored.answers.race
-    found = scored.answers.found & np.all([label != UNKNOWN for label in labels], axis=0)
+    """Calibration from the uncalibrated answers of a split; faces that were not found have none."""
+    found = _judged(scored.answers)
     seen = scored.answers.where(found)
     spread = np.array([deviation(row) for row in scored.distributions[found].astype(np.float32)])
     return fit(seen.years, spread, seen.age, seen.female, seen.gender, seen.races, seen.race)
+
+
+def _judged(answers: Answers) -> npt.NDArray[np.bool_]:
+    """Whether a face was found and every label is known of what the model answers [N]."""
+    judged = answers.found.copy()
+    for labels, said in ((answers.age, answers.years), (answers.gender, answers.female), (answers.race, answers.races)):
+        if not np.isnan(said[answers.found]).all():
+            judged &= labels != UNKNOWN
+    return judged

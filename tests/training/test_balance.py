@@ -53,6 +53,15 @@ def test_ages_are_classes_by_decade() -> None:
     assert classes(data_of([0, 9, 10, 79, 80, 116, -1]), "age").tolist() == [0, 0, 1, 7, 8, 8, -1]
 
 
+def test_every_recipe_of_the_project_is_whole(root: Path) -> None:
+    names = [load_recipe(path).name for path in sorted((root / "training/recipes").rglob("*.toml"))]
+    assert {"mobilefacenet-grouped", "race-smote", "race-weighted", "wiki-ranges"} <= set(names)
+    assert len(names) == len(set(names))
+    weighted, smote = (load_recipe(root / f"training/recipes/race-{name}.toml") for name in ("weighted", "smote"))
+    assert (weighted.network.outputs, weighted.balance.class_weights) == (("race",), ("race",))
+    assert smote.smote.heads == ("race",)
+
+
 # Draws -----------------------------------------------------------------------------------------------------------------
 
 
