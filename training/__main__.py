@@ -156,8 +156,8 @@ def search(
         chosen = load_recipe(recipe)
         out.mkdir(parents=True, exist_ok=True)
         kept = storage or f"sqlite:///{out / 'search.db'}"
-        study = run(chosen, load_space(space, chosen), prepared, out, trials, kept, init, measure)
-        console.print(f"best {measure}: {study.best_value:.4f}, trial {study.best_trial.number}; wrote {out / 'best.json'}")
+        best = run(chosen, load_space(space, chosen), prepared, out, trials, kept, init, measure)["best"]
+        console.print(f"best {measure}: {best['value']:.4f}, trial {best['trial']}; wrote {out / 'best.json'}")
 
 
 @app.command()

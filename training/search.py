@@ -12,11 +12,12 @@ import tomllib
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import keras
 import matplotlib as mpl
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -139,51 +140,63 @@ def search(
     init: str = "random",
     measure: str = "val_loss",
     pruner: optuna.pruners.BasePruner | None = None,
-) -> optuna.Study:
+) -> dict[str, Any]:
     """Train until `trials` trials are finished, those of earlier calls with the same storage and recipe's name included.
 
     A trial's value is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small.
-    Each trial is a run of its own under `out`; a trial that was interrupted is begun again. `out` gets `search.json`,
-    `best.json` (a recipe, for `train`) and plots. Raises `ValueError` where no trial came to its end.
+    Each trial is a run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`,
+    `best.json` (a recipe, for `train`) and plots. Returns what `search.json` holds. Raises `ValueError` where no trial came to
+    its end.
     """
-    direction: Literal["maximize", "minimize"] = "maximize" if measure.endswith("accuracy") else "minimize"
+    out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kept = optuna.storages.RDBStorage(storage)
+    try:
+        study = _study(recipe, kept, measure, pruner)
+
+        def objective(trial: optuna.Trial) -> float:
+            chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
+            watch = Watch(trial, measure)
+            train(chosen, prepared, out / f"trial-{trial.number:04}", init, watchers=[watch])
+            return max(watch.values) if study.direction is StudyDirection.MAXIMIZE else min(watch.values)
+
+        _optimize(study, objective, trials)
+        if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            raise ValueError(f"of {len(study.trials)} trials none came to its end")
+        return _write(study, recipe, measure, out)
+    finally:
+        kept.remove_session()
+        kept.engine.dispose()
+
+
+def _study(
+    recipe: Recipe, storage: optuna.storages.RDBStorage, measure: str, pruner: optuna.pruners.BasePruner | None
+) -> optuna.Study:
+    """The search as it was left, with a trial waiting for each that was under way."""
     study = optuna.create_study(
         study_name=recipe.name,
         storage=storage,
         load_if_exists=True,
-        direction=direction,
+        direction="maximize" if measure.endswith("accuracy") else "minimize",
         sampler=optuna.samplers.TPESampler(seed=recipe.schedule.seed, n_startup_trials=STARTUP_TRIALS),
         pruner=pruner or optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
     )
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):  # of a call that was interrupted
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
-    out.mkdir(parents=True, exist_ok=True)
-
-    def objective(trial: optuna.Trial) -> float:
-        chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
-        watch = Watch(trial, measure)
-        train(chosen, prepared, out / f"trial-{trial.number:04}", init, watchers=[watch])
-        return min(watch.values) if direction == "minimize" else max(watch.values)
-
-    _optimize(study, objective, trials)
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        raise ValueError(f"of {len(study.trials)} trials none came to its end")
-    _write(study, recipe, measure, out)
     return study
 
 
 def _optimize(study: optuna.Study, objective: Callable[[optuna.Trial], float], trials: int) -> None:
-    """A network that runs away is a trial that failed, and counts as one."""
+    """A network that runs away is a trial that failed, and ends no search."""
     finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     if trials > finished:
         study.optimize(objective, n_trials=trials - finished, catch=(ArithmeticError,))
 
 
-def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> None:
+def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> dict[str, Any]:
     best = {name: _value(study.best_trial, name) for name in study.best_params}
-    document = {
+    document: dict[str, Any] = {
         "recipe": recipe.name,
         "measure": measure,
         "best": {"trial": study.best_trial.number, "value": study.best_value, "values": best},
@@ -201,6 +214,7 @@ def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> None
     (out / REPORT).write_text(json.dumps(document, indent=2) + "\n")
     (out / BEST).write_text(with_values(recipe, best).model_dump_json(indent=2) + "\n")
     _draw(study, measure, out)
+    return document
 
 
 def _value(trial: optuna.trial.FrozenTrial, name: str) -> Any:

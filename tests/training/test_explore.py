@@ -30,11 +30,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [utkface, own]
 
 
-def test_counts_by_hand(sources: list[Path], tmp_path: Path) -> None:
-    document = explore(sources, tmp_path / "out")
-    assert document == json.loads((tmp_path / "out/counts.json").read_text())
+@pytest.fixture(scope="module")
+def out(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explored")
+    assert explore(sources, folder) == json.loads((folder / "counts.json").read_text())
+    return folder
+
+
+def test_counts_by_hand(out: Path) -> None:
+    document = json.loads((out / "counts.json").read_text())
     utkface = document["UTKFace"]
-    assert isinstance(utkface, dict)
     assert (utkface["pictures"], utkface["unlabelled"]) == (4, 1)
     assert utkface["age"] == {"7": 1, "34": 1, "36": 2}
     assert utkface["gender"] == {"male": 2, "female": 2}
@@ -42,34 +47,32 @@ def test_counts_by_hand(sources: list[Path], tmp_path: Path) -> None:
     assert utkface["decade and gender"] == {"0-9 male": 1, "30-39 male": 1, "30-39 female": 2}
     assert utkface["race and gender"] == {"white male": 1, "white female": 1, "black male": 1, "other female": 1}
     own = document["own"]
-    assert isinstance(own, dict)
     assert own["age"] == {"80": 1, "unknown": 1}
     assert own["gender"] == {"female": 1, "unknown": 1}
-    with (tmp_path / "out/counts.csv").open(newline="") as file:
+    with (out / "counts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(int(row["pictures"]) for row in rows) == 6
     assert ("own", "80", "unknown") in {(row["set"], row["age"], row["gender"]) for row in rows}
 
 
-def test_plots_and_the_sheet_are_drawn(sources: list[Path], tmp_path: Path) -> None:
-    explore(sources, tmp_path)
+def test_plots_and_the_sheet_are_drawn(out: Path) -> None:
     for name in ("age", "gender", "race", "crossings"):
-        with Image.open(tmp_path / f"{name}.png") as plot:
+        with Image.open(out / f"{name}.png") as plot:
             assert len(np.unique(np.asarray(plot.convert("L")))) > 20
-    with Image.open(tmp_path / "samples.jpg") as sheet:
+    with Image.open(out / "samples.jpg") as sheet:
         assert sheet.size == (COLUMNS * TILE, TILE + CAPTION)
         tiles = np.asarray(sheet)[:TILE].reshape(TILE, COLUMNS, TILE, 3).mean(axis=(0, 2))
     grey = np.abs(tiles - 128).max(axis=1) < 3
     assert grey.sum() == 1  # the one that is no picture
     assert (tiles[6:] > 250).all()  # six were drawn
-    explore(sources, tmp_path / "none", samples=0)
-    assert not (tmp_path / "none/samples.jpg").exists()
 
 
 def test_from_the_command_line(sources: list[Path], tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["explore", "--data", str(sources[0]), "--out", str(tmp_path / "out"), "--samples", "2"])
+    result = CliRunner().invoke(app, ["explore", "--data", str(sources[0]), "--out", str(tmp_path / "out"), "--samples", "0"])
     assert result.exit_code == 0, result.stderr
     assert "counts.json" in result.stdout
+    assert (tmp_path / "out/age.png").exists()
+    assert not (tmp_path / "out/samples.jpg").exists()
     (tmp_path / "empty").mkdir()
     result = CliRunner().invoke(app, ["explore", "--data", str(tmp_path / "empty")])
     assert result.exit_code == 1

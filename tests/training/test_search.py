@@ -86,6 +86,17 @@ class Interrupted(BaseException):
     """What a test stops a search with; like Ctrl+C, nothing catches it."""
 
 
+def stored(url: str) -> optuna.Study:
+    """What is in a storage, in memory."""
+    storage = optuna.storages.RDBStorage(url)
+    held = optuna.load_study(study_name="tiny", storage=storage)
+    copy = optuna.create_study()
+    copy.add_trials(held.trials)
+    storage.remove_session()
+    storage.engine.dispose()
+    return copy
+
+
 def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,13 +115,15 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
         patch.setattr(module.Watch, "on_epoch_end", stop)
         with pytest.raises(Interrupted):
             search(RECIPE, space, prepared, out, 2, storage)
-    study = search(RECIPE, space, prepared, out, 2, storage)
+    given = search(RECIPE, space, prepared, out, 2, storage)
+    study = stored(storage)
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert study.trials[2].params == study.trials[1].params  # the interrupted one, begun again
     assert len({trial.params["schedule.learning_rate"] for trial in study.trials}) == 2
 
     document = json.loads((out / "search.json").read_text())
+    assert given == document
     values = [trial["value"] for trial in document["trials"] if trial["state"] == "complete"]
     assert document["best"]["value"] == min(values)
     for trial in document["trials"]:
@@ -124,8 +137,7 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
     for name in ("history", "epochs", "slices", "importance"):
         with Image.open(out / f"{name}.png") as plot:
             assert plot.width > 200
-    again = search(RECIPE, space, prepared, out, 2, storage)
-    assert len(again.trials) == 3  # all were finished
+    assert search(RECIPE, space, prepared, out, 2, storage) == document  # all were finished
 
 
 def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
@@ -134,7 +146,7 @@ def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
     space = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-4")
     with pytest.raises(ValueError, match="of 1 trials none came to its end"):
         search(RECIPE, space, prepared, tmp_path / "out", 1, f"sqlite:///{tmp_path / 'search.db'}", pruner=pruner)
-    study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{tmp_path / 'search.db'}")
+    study = stored(f"sqlite:///{tmp_path / 'search.db'}")
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED]
     assert list(study.trials[0].intermediate_values) == [0]
 
