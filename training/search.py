@@ -178,9 +178,11 @@ def _study(
         storage=storage,
         load_if_exists=True,
         direction="maximize" if measure.endswith("accuracy") else "minimize",
-        sampler=optuna.samplers.TPESampler(seed=recipe.schedule.seed, n_startup_trials=STARTUP_TRIALS),
         pruner=pruner or optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
     )
+    # A sampler that began with the same seed after a stop would draw the first trials once more.
+    seed = recipe.schedule.seed + len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)

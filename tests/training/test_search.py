@@ -114,13 +114,13 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
     with monkeypatch.context() as patch:
         patch.setattr(module.Watch, "on_epoch_end", stop)
         with pytest.raises(Interrupted):
-            search(RECIPE, space, prepared, out, 2, storage)
-    given = search(RECIPE, space, prepared, out, 2, storage)
+            search(RECIPE, space, prepared, out, 3, storage)
+    given = search(RECIPE, space, prepared, out, 3, storage)
     study = stored(storage)
     states = [trial.state for trial in study.trials]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
     assert study.trials[2].params == study.trials[1].params  # the interrupted one, begun again
-    assert len({trial.params["schedule.learning_rate"] for trial in study.trials}) == 2
+    assert len({trial.params["schedule.learning_rate"] for trial in study.trials}) == 3  # and none of before once more
 
     document = json.loads((out / "search.json").read_text())
     assert given == document
@@ -137,7 +137,7 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
     for name in ("history", "epochs", "slices", "importance"):
         with Image.open(out / f"{name}.png") as plot:
             assert plot.width > 200
-    assert search(RECIPE, space, prepared, out, 2, storage) == document  # all were finished
+    assert search(RECIPE, space, prepared, out, 3, storage) == document  # all were finished
 
 
 def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
