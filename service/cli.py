@@ -139,6 +139,8 @@ def _discreet(level: str) -> None:
     uvicorn_logger = logging.getLogger("uvicorn.error")
     uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
     uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+
+
 def _pem(settings: Settings) -> tuple[Path | None, Path | None]:
     """Files of the certificate and its key, where HTTPS is to be spoken; a certificate of one's own making is announced."""
     if settings.tls_certificate is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from keras import layers, ops
 
@@ -21,13 +22,15 @@ from service.runtime import Precision
 from service.runtime.tensorflow import loader
 from training import ages
 from training.calibrate import fit
-from training.data import Split, open_data_set
+from training.data import UNKNOWN, Split, open_data_set
 from training.evaluate import Scored, ask, measured_settings
 from training.losses import female_logit
 from training.networks import TRUNK, assemble, build, dtype_policy
 from training.recipe import AgeSection, NetworkSection, Recipe
+from training.scoring import Answers
 
 MAX_BYTES: Final = 50_000_000
+RESEARCH: Final = "Trained on data for research alone."
 TOLERANCE: Final = {
     "f32": {"age": 0.05, "other": 0.005},
     "bf16": {"age": 1.0, "other": 0.05},
@@ -180,7 +183,7 @@ def export(
             "kind": "attributes",
             "architecture": recipe.network.architecture,
             "created": created,
-            "licence": f"Trained on data for research alone. {' '.join(licences)}",
+            "licence": " ".join([RESEARCH, *licences] if any("research" in one for one in licences) else licences),
             "trained_on": list(dict.fromkeys(recipe.data.train)),
             "description": _description(recipe.network.outputs),
             "recipe": "recipe.json",
@@ -215,7 +218,7 @@ def fit_calibration(scored: Scored) -> Calibration:
 
     Intervals are in deviations of the age distribution, or in years where the model has none.
     """
-    found = scored.answers.found
+    found = _judged(scored.answers)
     seen = scored.answers.where(found)
     distributions = scored.distributions[found].astype(np.float32)
     spread = None if np.isnan(distributions).all() else np.array([deviation(row) for row in distributions])
@@ -226,3 +229,12 @@ def _description(outputs: Sequence[str]) -> str:
     *first, last = outputs
     said = f"{', '.join(first)} and {last}" if first else last
     return f"Apparent {said} of an aligned face."
+
+
+def _judged(answers: Answers) -> npt.NDArray[np.bool_]:
+    """Whether a face was found and every label is known of what the model answers [N]."""
+    judged = answers.found.copy()
+    for labels, said in ((answers.age, answers.years), (answers.gender, answers.female), (answers.race, answers.races)):
+        if not np.isnan(said[answers.found]).all():
+            judged &= labels != UNKNOWN
+    return judged

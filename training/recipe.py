@@ -66,6 +66,80 @@ class DataSection(_Section):
     """Data sets whose training split is learnt; one that is named twice is seen twice an epoch."""
     validation: tuple[str, ...] = Field(default=("UTKFace",), min_length=1)
     """Data sets whose validation split is measured after every epoch, and chooses the weights that are kept."""
+    shares: tuple[float, ...] = ()
+    """Shares of an epoch's pictures that come from each set of `train`, in its order; by how many each has where not given."""
+    age: Literal["apparent", "real"] = "apparent"
+    """Which age is learnt where a set gives both."""
+    min_face_px: float = Field(default=0.0, ge=0)
+    """Side of the box, in pixels, below which a face is left out of training and validation."""
+    min_sharpness: float = Field(default=0.0, ge=0)
+    """Sharpness of the crop (see `service.quality`, which calls less than 2.9 blurred) below which it is left out."""
+
+    @model_validator(mode="after")
+    def _one_share_each(self) -> DataSection:
+        """Shares belong to sets, and a set with a share stands there once."""
+        if self.shares and (len(self.shares) != len(self.train) or len(set(self.train)) != len(self.train)):
+            raise ValueError("shares need one number for each set of train, and each set once")
+        if self.shares and (min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6):
+            raise ValueError("shares are above 0, and their sum is 1")
+        return self
+
+
+class CountSection(_Section):
+    """How many pictures of each group of ages a batch has."""
+
+    up_to: int = Field(ge=0)
+    """Oldest age of these groups."""
+    each: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    """Pictures of each group, from each of the pools, in their order."""
+
+
+class PhaseSection(_Section):
+    """What batches are composed of from some step on."""
+
+    step: int = Field(ge=0)
+    """First step of the phase."""
+    counts: tuple[CountSection, ...] = Field(min_length=1)
+    """From the youngest groups to the oldest."""
+
+
+class GroupsSection(_Section):
+    """Batches with a fixed number of pictures of every group of ages (see `training.composition`)."""
+
+    pools: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    """Data sets that each part of a batch comes from; all of them are in `data.train`."""
+    lowest: int = Field(ge=0)
+    """Youngest age of the first group; who is younger is not drawn."""
+    width: int = Field(ge=1)
+    """Ages of a group."""
+    phases: tuple[PhaseSection, ...] = Field(min_length=1)
+    """In order of their first steps; the first begins at 0."""
+
+
+class BalanceSection(_Section):
+    """What is done about groups that the training split has few of (see `training.balance`)."""
+
+    class_weights: tuple[Literal["age", "gender", "race"], ...] = ()
+    """Heads whose loss weighs each class, an age by its decade, by the inverse of how many pictures of train have it."""
+    repeat: tuple[Literal["age", "gender", "race"], ...] = ()
+    """Labels whose rare crossings, ages by decade, are drawn more often, each time augmented anew."""
+    evenness: float = Field(default=1.0, ge=0, le=1)
+    """Power of that: 1 draws all crossings alike, 0 each as often as it is there."""
+    groups: GroupsSection | None = None
+    """Batches that are composed group by group; not beside `repeat` or `data.shares`."""
+
+
+class SmoteSection(_Section):
+    """Heads that are trained once more on the features of the finished trunk, balanced by SMOTE (see `training.smote`)."""
+
+    heads: tuple[Literal["gender", "race"], ...] = ()
+    """Which; none where it is not wanted."""
+    neighbours: int = Field(default=5, ge=1)
+    """Nearest features of the same class among which a new one is laid."""
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the balanced features."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's, all the while."""
 
 
 class ScheduleSection(_Section):
@@ -195,6 +269,12 @@ class AugmentSection(_Section):
     """Probability of JPEG at a quality between 20 and 80."""
     erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle of up to a tenth of the picture is filled with noise."""
+    rotation_range: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation in degrees, either way, drawn uniformly; on top of `rotation`."""
+    shift_range: float = Field(default=0.0, ge=0, le=1)
+    """Largest shift in sides of the picture, along and across, drawn uniformly; on top of `shift`."""
+    zoom_range: float = Field(default=0.0, ge=0, lt=1)
+    """What is seen is between 1 less this and 1 and this as wide, and as high, each drawn uniformly; on top of `scale`."""
 
 
 class Recipe(_Section):
@@ -210,8 +290,13 @@ class Recipe(_Section):
     transfer: TransferSection = TransferSection()
     loss: LossSection = LossSection()
     augment: AugmentSection = AugmentSection()
+    balance: BalanceSection = BalanceSection()
+    smote: SmoteSection = SmoteSection()
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what is wrong."""
+    """Read a recipe, or the `recipe.json` of a run; raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what
+    is wrong."""
+    if path.suffix == ".json":
+        return Recipe.model_validate_json(path.read_text())
     return Recipe.model_validate(tomllib.loads(path.read_text()))

@@ -16,7 +16,9 @@ import numpy.typing as npt
 from keras import ops
 
 from training.augment import augmented, resized
-from training.data import Prepared, Split, load_prepared
+from training.balance import chances, draw, picture_weights
+from training.composition import Composition
+from training.data import Prepared, Split, Wanted, load_prepared
 from training.losses import losses_and_metrics
 from training.networks import HINT, build, dtype_policy
 from training.optimizers import optimizer
@@ -30,7 +32,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Order and augmentation come from the seed, `epoch` and the batch's number alone, so that a run that is taken up again
     sees what it would have seen. Of a shuffled set, a last batch that is not full is left out, unless it is the only one.
-    `outputs` names the labels.
+    `outputs` names the labels. `recipe`, where it is given, may ask for other draws and weights (see `training.balance` and
+    `training.composition`). An age that is known as a range is drawn from it anew each time; a plain batch has its middle.
     """
 
     def __init__(
@@ -41,26 +44,54 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         augment: AugmentSection | None = None,
         seed: int = 0,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
         self.augment, self.seed, self.epoch = augment, seed, 0
+        self.chances = None if recipe is None else chances(recipe, data)
+        self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
+        self.composition = None if recipe is None or recipe.balance.groups is None else Composition(recipe, data)
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.data), self.batch_size)
         return full if rest == 0 or (self.augment and full) else full + 1
 
-    def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self.augment is None:
             rows = np.arange(len(self.data))[chosen]
             crops = [resized(self.data.crops[row], self.size) for row in rows]
         else:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data))[chosen]
+            rows = self._drawn(index)
             random = np.random.default_rng([self.seed, self.epoch, index])
             crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
         labels = {name: self._labels(name, rows) for name in self.outputs}
-        return np.stack(crops).astype(np.float32) / 127.5 - 1, labels
+        if self.augment is not None and "age" in labels:
+            self._draw_ages(labels["age"], rows, random)
+        pixels = np.stack(crops).astype(np.float32) / 127.5 - 1
+        if not self.weights:
+            return pixels, labels
+        ones = np.ones(len(rows), np.float32)
+        return pixels, labels, {name: self.weights[name][rows] if name in self.weights else ones for name in self.outputs}
+
+    def _drawn(self, index: int) -> npt.NDArray[np.int64]:
+        """Rows of a shuffled batch."""
+        if self.composition is not None:
+            return self.composition.rows(self.epoch * len(self) + index)
+        random, count = np.random.default_rng([self.seed, self.epoch]), len(self.data)
+        order = random.permutation(count) if self.chances is None else draw(self.chances, count, random)
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _draw_ages(self, labels: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], random: np.random.Generator) -> None:
+        """Put a whole year out of its range in the place of every age that is known as a range."""
+        if self.data.ages is None:
+            return
+        low, high = self.data.ages[rows].T.astype(np.int64)
+        wide = np.flatnonzero(high > low)
+        if len(wide):
+            years = random.integers(low[wide], high[wide] + 1)
+            labels[(wide, 0) if labels.ndim > 1 else wide] = years
 
     def _labels(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Labels [B], or [B, 1 + K] with the teacher's answers behind them."""
@@ -152,23 +183,31 @@ class State(keras.callbacks.Callback):  # type: ignore[misc]
         _save(self.model, self.path)
 
 
-def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    prepared: Path,
+    out: Path,
+    init: str,
+    start: Path | None = None,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
     Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, TensorBoard logs and, until
     the last epoch is done, the state from which the same call goes on after an interruption, as if there had been none: to
     rounding, where threads add up in another order. `start` is the weights file of a whole network to go on from, heads and
     all, at whatever input size it was trained. Of a split that is learnt in parts, each part is a run in a folder of its own,
-    and `history.csv` names the part. Raises `ValueError` where `out` holds a run of another recipe.
+    and `history.csv` names the part. `watchers` are told of every epoch after all else is done. Raises `ValueError` where `out`
+    holds a run of another recipe.
     """
     parts = recipe.schedule.parts
     if parts == 1:
-        return _run(recipe, prepared, out, init, start)
+        return _run(recipe, prepared, out, init, start, watchers)
     out.mkdir(parents=True, exist_ok=True)
     runs = [out / f"part-{number + 1}" for number in range(parts)]
     _claim(out / "recipe.json", recipe, begun=runs[0].exists())
     for number, run in enumerate(runs):
-        start = _run(recipe, prepared, run, init, start, number)
+        start = _run(recipe, prepared, run, init, start, watchers, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in _rows(run / "history.csv")]
     _write(out / "history.csv", rows)
@@ -177,7 +216,15 @@ def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | No
     return best
 
 
-def _run(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | None, part: int = 0) -> Path:
+def _run(
+    recipe: Recipe,
+    prepared: Path,
+    out: Path,
+    init: str,
+    start: Path | None,
+    watchers: Sequence[keras.callbacks.Callback],
+    part: int = 0,
+) -> Path:
     """One run, on one of the recipe's parts of the training split."""
     out.mkdir(parents=True, exist_ok=True)
     best, history, state = out / "best.weights.h5", out / "history.csv", out / "state.weights.h5"
@@ -187,16 +234,22 @@ def _run(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | Non
     keras.utils.set_random_seed(recipe.schedule.seed)
     with dtype_policy(recipe.schedule.policy):
         taught, hints = recipe.loss.teacher_weight > 0, recipe.network.hint_units > 0
+        wanted = Wanted(recipe.data.age == "real", recipe.data.min_face_px, recipe.data.min_sharpness)
         of = (part, recipe.schedule.parts)
         data = (
-            load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints, part=of),
-            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints),
+            load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints, wanted=wanted, part=of),
+            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints, wanted=wanted),
         )
         network = build(recipe.network, init)
         if start is not None:
             go_on_from(network, recipe.network, start, recipe.transfer.replaced)
         freeze(network, recipe.transfer)
-        _fit(recipe, network, *data, out / "logs", best, history, state)
+        _fit(recipe, network, *data, out / "logs", best, history, state, watchers)
+        if recipe.smote.heads:
+            from training.smote import retrain_heads
+
+            network.load_weights(best)
+            retrain_heads(network, recipe, *data, best)
     state.unlink()
     return best
 
@@ -210,10 +263,11 @@ def _fit(
     best: Path,
     history: Path,
     state: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     outputs = (*recipe.network.outputs, HINT) if recipe.network.hint_units else recipe.network.outputs
     size, batch = recipe.network.size, recipe.schedule.batch_size
-    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed)
+    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed, recipe)
     validation = Batches(validation_data, outputs, size, batch)
     losses, weights, metrics = losses_and_metrics(recipe.loss, outputs, recipe.network.age)
     network.compile(optimizer(recipe.schedule, len(training)), losses, loss_weights=weights, metrics=metrics)
@@ -235,6 +289,7 @@ def _fit(
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
         State(state),
         EarlyStop(recipe.schedule.stop_epochs, rows),
+        *watchers,
     ]
     network.fit(
         training,

@@ -19,7 +19,7 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training import export as module
 from training.evaluate import Scored
-from training.export import export, fit_calibration, folded, plain, write_saved_model
+from training.export import _judged, export, fit_calibration, folded, plain, write_saved_model
 from training.networks import build
 from training.normalization import FusedBatchNormalization
 from training.recipe import Recipe
@@ -226,6 +226,22 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
     assert calibration.age_interval is not None
     (band,) = calibration.age_interval.bands
     assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation
+
+
+@pytest.mark.parametrize(("says_race", "judged"), [(True, [True, False, False, False]), (False, [True, True, False, False])])
+def test_a_face_calibrates_where_what_is_answered_of_it_is_known(says_race: bool, judged: list[bool]) -> None:
+    """All labels, all but the race, all but the gender, and a face that was not found."""
+    found = np.array([True, True, True, False])
+    number = np.where(found, 0.5, np.nan)
+    answers = Answers(
+        age=np.full(4, 30.0),
+        gender=np.array([0, 1, -1, 1]),
+        race=np.array([0, -1, 2, 3]),
+        found=found,
+        **dict.fromkeys(("years", "low", "high", "female"), number),
+        races=np.tile(number[:, np.newaxis] if says_race else np.nan, (4 if not says_race else 1, 5)),
+    )
+    assert _judged(answers).tolist() == judged
 
 
 def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
