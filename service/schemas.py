@@ -97,7 +97,7 @@ class ImageSize(_Schema):
 
 EXAMPLE: dict[str, Any] = {
     "request_id": "9f3c1c2a7e0b4a55",
-    "model": {"name": "inceptionv3", "version": 1},
+    "model": {"name": "mobilenet", "version": 1},
     "image": {"width": 1280, "height": 960},
     "faces": [
         {

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     model_store: Path = Path(__file__).resolve().parent.parent / "model_store"
     """Folder of models, NAME/VERSION each."""
-    model: str = "inceptionv3"
+    model: str = "mobilenet"
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""

@@ -348,7 +348,8 @@ async def test_an_attribute_that_is_switched_off_is_422(asked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/predict/x", "//predict", "/redoc", "/..%2f..%2fetc/passwd", f"/{CANARY}", "/health/x"]
+    "path",
+    ["/nothing", "/predict/x", "http://facet.test//predict", "/redoc", "/..%2f..%2fetc/passwd", f"/{CANARY}", "/health/x"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_unknown_path_is_404(client: Client, method: str, path: str) -> None:

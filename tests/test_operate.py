@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__, errors, metrics
 from service.problems import STATUS, status_of
-from tests.client import Client, serving, until
+from tests.client import ROOT, Client, serving, until
 from tests.conftest import encoded
 from tests.fakes import GatedNetwork, engine_factory, squares
 
@@ -262,11 +262,24 @@ def kinds(base: type[errors.FacetError]) -> Iterator[type[errors.FacetError]]:
         yield from kinds(kind)
 
 
+STREAMS = {
+    errors.ForeignOrigin,
+    errors.MalformedMessage,
+    errors.StreamIdle,
+    errors.StreamOver,
+    errors.TooManyStreams,
+}
+"""What only a stream meets, of which OpenAPI knows no responses."""
+
+
 async def test_every_error_that_a_request_can_meet_is_documented_under_its_status(client: Client) -> None:
     responses = (await client.get("/openapi.json")).json()["paths"]["/predict"]["post"]["responses"]
     bases = {errors.FacetError, errors.RequestError, errors.ImageError, errors.Unavailable}
     for kind in kinds(errors.FacetError):
         if kind in bases or issubclass(kind, errors.ModelError):
+            continue
+        if kind in STREAMS:
+            assert f"`{kind.code}`" in (ROOT / "docs/live.md").read_text(), kind
             continue
         error = kind("x", 1.0) if issubclass(kind, errors.RateLimited) else kind("x")
         assert f"`{kind.code}`" in responses[str(status_of(error))]["description"], kind

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.settings import Settings
 from tests.client import CANARY, ROOT, assert_problem, multipart, years
 from tests.conftest import encoded
 from tests.fakes import squares
@@ -380,7 +381,7 @@ def test_the_real_service_from_start_to_end(tmp_path: Path, examples: Path) -> N
     ):
         state = client.get("/health").json()
         assert state["status"] == "ok"
-        assert state["model"]["name"] == "inceptionv3"
+        assert state["model"]["name"] == Settings().model
         answer = client.post("/predict?landmarks=true", files={"file": (examples / "astronaut.jpg").read_bytes()}).json()
         assert answer["image"] == {"width": 512, "height": 512}
         (face,) = answer["faces"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from zipfile import BadZipFile
 
 import typer
@@ -20,10 +20,12 @@ from service.detection.mtcnn import MtcnnDetector
 from service.errors import FacetError
 from service.model_store import ModelStore
 from service.runtime import Precision, Runtime, cpu_quota, loader
+from service.settings import Settings
 from training.data import Split, open_data_set
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
+MODEL: Final[str] = Settings.model_fields["model"].default
 
 app = typer.Typer(
     help=(
@@ -93,9 +95,9 @@ def prepare(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Option(help="Recipe (TOML).")] = ROOT / "training/recipes/inceptionv3.toml",
+    recipe: Annotated[Path, typer.Option(help="Recipe (TOML).")] = ROOT / "training/recipes/mobilenet.toml",
     prepared: Prepared = Path("runs/prepared"),
-    run: Run = Path("runs/inceptionv3"),
+    run: Run = Path("runs/mobilenet"),
     init: Annotated[
         str | None,
         typer.Option(
@@ -215,7 +217,7 @@ def average(
 @app.command()
 def export(
     version: Annotated[int, typer.Option(min=1, help="Version to write; versions never change.")],
-    run: Run = Path("runs/inceptionv3"),
+    run: Run = Path("runs/mobilenet"),
     prepared: Prepared = Path("runs/prepared"),
     data: Annotated[Path | None, typer.Option(help="Fit the calibration on this data's validation split.")] = None,
     store: Store = STORE,
@@ -246,7 +248,7 @@ def evaluate(
     data: Data,
     also: Annotated[Path | None, typer.Option(help="A second data set, such as All-Age-Faces: its folder or tar file.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for report.json, report.html and the plots.")] = Path("runs/report"),
-    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.TEST,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
@@ -276,7 +278,7 @@ def degrade(
     data: Data,
     also: Annotated[Path | None, typer.Option(help="A second data set, asked as it is: for what cannot be made.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for robustness.json, conditions.json and plots.")] = Path("runs/report"),
-    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
@@ -300,7 +302,7 @@ def degrade(
 def tracks(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for tracks.json.")] = Path("runs/report"),
-    model: Annotated[str, typer.Option(help="Model in the store.")] = "inceptionv3",
+    model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.model_store import Manifest
@@ -56,6 +56,29 @@ def _with_interval(figures: Mapping[str, Any], bounds: Mapping[str, Any], key: s
     if not said or key not in bounds:
         return said
     return f"{said} ({form.format(bounds[key][0])} to {form.format(bounds[key][1])})"
+
+
+def models_table(models: Sequence[Manifest]) -> str:
+    """Markdown table of several models' main figures on all pictures of the test split."""
+    lines = [
+        "| model | input | " + " | ".join(title for _, title, _ in _MODEL_CELLS) + " |",
+        "|---|---|" + "---|" * len(_MODEL_CELLS),
+    ]
+    for one in models:
+        size = one.input.size if one.input else 0
+        cells = [_said(one.quality.get("headline", {}), key, form) for key, _, form in _MODEL_CELLS]
+        lines.append(f"| `{one.name}`, version {one.version} | {size} by {size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_MODEL_CELLS = (
+    ("age_mae", "age: mean absolute error [years]", "{:.2f}"),
+    ("age_rmse", "root mean square [years]", "{:.2f}"),
+    ("gender_accuracy", "gender: accuracy", "{:.4f}"),
+    ("gender_auc", "area under the ROC", "{:.4f}"),
+    ("race_accuracy", "race: accuracy", "{:.4f}"),
+    ("race_macro_f1", "macro F1", "{:.4f}"),
+)
 
 
 def group_table(quality: Mapping[str, Any]) -> str:

@@ -284,6 +284,8 @@ class Recipe(_Section):
     """Name of the model in the store."""
     follows: str = ""
     """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
+    origin: str = ""
+    """Where the initial weights come from, and under which licence; the manifest says it."""
     network: NetworkSection
     data: DataSection = DataSection()
     schedule: ScheduleSection

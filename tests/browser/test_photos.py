@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from service.model_store import ModelStore
+from service.settings import Settings
 from tests.browser.conftest import faces, watched
 from tests.client import ROOT
 from tests.test_serve import Service
@@ -323,14 +325,15 @@ def test_every_failure_has_its_words(page: Any, code: str, status: int, said: st
 
 
 def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
-    card = json.loads((ROOT / "model_store/inceptionv3/1/model.json").read_text())
+    served = [one for one in ModelStore(ROOT / "model_store").manifests() if one.name == Settings().model][-1]
+    card = served.model_dump(mode="json")
     serving = {"attributes": ["age", "gender", "race"], "facet": "9.9", "runtime": "openvino", "precision": "bf16"}
     answer = {**card, "digest": "0", "serving": {**serving, "detector": {"name": "mtcnn", "version": 1}}}
     page.route("**/model", lambda route: route.fulfill(json=answer))
     page.reload()
     page.get_by_role("link", name="Model", exact=True).click()
     view = page.locator("#model")
-    expect(view).to_contain_text("inceptionv3, version 1")
+    expect(view).to_contain_text(f"{served.name}, version {served.version}")
     expect(view).to_contain_text("UTKFace")
     expect(view).to_contain_text(f"{card['quality']['headline']['age_mae']:.1f} years")
     rows = sum(len(group) for group in card["quality"]["groups"].values())

@@ -16,10 +16,12 @@ from service.errors import ModelIncompatible
 from service.image import decode
 from service.model_store import ModelStore
 from service.runtime import Network, Precision, Runtime, loader
+from service.settings import Settings
 from tests.fakes import CROP
 from tests.tiny_model import OUTPUTS, pictures
 
 tf = pytest.importorskip("tensorflow")
+SHIPPED = ModelStore(Settings().model_store)
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -187,16 +189,17 @@ def test_threads_and_sizes_do_not_matter_to_mtcnn(networks: Callable[..., Networ
 
 
 @pytest.mark.model
-def test_the_big_model_is_the_same_in_both(networks: Callable[..., Network], root: Path, examples: Path) -> None:
-    store = ModelStore(root / "model_store")
-    manifest = max((one for one in store.manifests() if one.name == "inceptionv3"), key=lambda one: one.version)
+@pytest.mark.parametrize("name", sorted({one.name for one in SHIPPED.manifests() if one.kind == "attributes"}))
+def test_a_shipped_model_is_the_same_in_both(networks: Callable[..., Network], root: Path, examples: Path, name: str) -> None:
+    store = SHIPPED
+    manifest = max((one for one in store.manifests() if one.name == name), key=lambda one: one.version)
     assert manifest.input is not None
     eyes = store.load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 2), kind="detector")
     photo = decode((examples / "group.jpg").read_bytes(), max_pixels=10**7, side=1280).pixels
     faces = [face for face in MtcnnDetector(**eyes.networks).detect(photo) if face.confidence > 0.9]
     template = np.array(manifest.input.template, np.float32)
     crops = np.stack([align(photo, face.landmarks, template, manifest.input.size) for face in faces])
-    folder = root / "model_store/inceptionv3" / str(manifest.version) / manifest.networks["faces"]
+    folder = root / "model_store" / name / str(manifest.version) / manifest.networks["faces"]
     reference = networks(folder, Runtime.TENSORFLOW, Precision.F32)(crops)
     assert_same(networks(folder, Runtime.OPENVINO, Precision.F32)(crops), reference, "f32")
     quick = networks(folder, Runtime.OPENVINO, Precision.AUTO)
