@@ -77,13 +77,19 @@ def prepare(
     size: Annotated[int, typer.Option(min=32, max=512, help="Side of the crops in pixels.")] = 160,
     store: Store = STORE,
     limit: Annotated[int | None, typer.Option(help="Look at the first pictures only.")] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(help="Cut by the landmark template of this model.json; needed where no aligned set is among the data."),
+    ] = None,
 ) -> None:
     """Run the service's own detector and crop over the pictures; measure the landmark template on the training split."""
     from training.prepare import prepare as run
+    from training.prepare import read_template
 
     with _one_line():
         threads = cpu_quota()
-        report = run(data, out, _detector(store, 1), size=size, side=SIDE_PX, workers=threads, limit=limit)
+        given = None if template is None else read_template(template)
+        report = run(data, out, _detector(store, 1), size=size, side=SIDE_PX, workers=threads, limit=limit, template=given)
         console.print_json(json.dumps({key: value for key, value in report.items() if key != "dropped_names"}))
 
 
@@ -109,6 +115,50 @@ def train(
     chosen = init or ("imagenet" if start is None else "random")
     with _one_line():
         console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start)}")
+
+
+@app.command()
+def explore(
+    data: Annotated[list[Path], typer.Option("--data", help="A data set: its folder, or a tar file of it; again for more.")],
+    out: Annotated[Path, typer.Option(help="Folder for counts, plots and the sheet of samples.")] = Path("runs/explored"),
+    samples: Annotated[int, typer.Option(min=0, help="Pictures on the sheet; 0 for none.")] = 48,
+) -> None:
+    """Count people per age, gender and race, and their crossings; draw them; show samples."""
+    from training.explore import explore as look
+
+    with _one_line():
+        look(data, out, samples)
+        console.print(f"wrote {out / 'counts.json'}")
+
+
+@app.command()
+def search(
+    space: Annotated[Path, typer.Option(help="What is searched (TOML): fields of the recipe with low and high, or choices.")],
+    recipe: Annotated[Path, typer.Option(help="Recipe (TOML) that the trials change.")] = ROOT
+    / "training/recipes/inceptionv3.toml",
+    prepared: Prepared = Path("runs/prepared"),
+    out: Annotated[Path, typer.Option(help="Folder for the trials' runs, search.json, best.json and plots.")] = Path(
+        "runs/search"
+    ),
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier calls included.")] = 20,
+    storage: Annotated[str | None, typer.Option(help="Optuna's storage; sqlite:///OUT/search.db where not given.")] = None,
+    init: Annotated[str, typer.Option(help="Initial weights of the trunk: `imagenet`, `random`, or a file.")] = "imagenet",
+    measure: Annotated[str, typer.Option(help="Column of history.csv whose best epoch counts.")] = "val_loss",
+) -> None:
+    """Search for better settings of a recipe; the same command goes on where an interrupted search stopped."""
+    from training.recipe import load_recipe
+
+    with _one_line():
+        try:
+            from training.search import load_space
+            from training.search import search as run
+        except ModuleNotFoundError as error:
+            raise ValueError(f'a search needs {error.name}: pip install "facet[search]"') from error
+        chosen = load_recipe(recipe)
+        out.mkdir(parents=True, exist_ok=True)
+        kept = storage or f"sqlite:///{out / 'search.db'}"
+        best = run(chosen, load_space(space, chosen), prepared, out, trials, kept, init, measure)["best"]
+        console.print(f"best {measure}: {best['value']:.4f}, trial {best['trial']}; wrote {out / 'best.json'}")
 
 
 @app.command()
@@ -277,6 +327,15 @@ def tracks(
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in headline.items() if key != "gender"}
+
+
+@app.command()
+def architectures() -> None:
+    """Print what each architecture costs: weights, and multiply-adds of a face; the table of docs/architectures.md."""
+    from training.complexity import table
+
+    for line in table():
+        console.print(line, markup=False)
 
 
 @app.command()

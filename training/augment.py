@@ -42,17 +42,31 @@ def resized(crop: Pixels, size: int) -> Pixels:
 
 def _warped(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
     """Mirror, rotation, zoom and shift about the centre, in one interpolation; the edge is repeated."""
-    side = crop.shape[0]
+    matrix = placement(crop.shape[0], size, section, random)
+    picture = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return picture.astype(np.uint8, copy=False)
+
+
+def placement(side: int, size: int, section: AugmentSection, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A drawn transform [2, 3] from pixels of a crop of `side` pixels to those of its variant of `size`.
+
+    The uniform ranges are drawn only where a recipe asks for them, so that one without sees the pictures that it always saw.
+    """
     angle = math.radians(random.normal(0, section.rotation))
+    if section.rotation_range > 0:
+        angle += math.radians(random.uniform(-section.rotation_range, section.rotation_range))
     zoom = math.exp(random.normal(0, section.scale)) * size / side
     mirror = -1.0 if random.random() < section.flip else 1.0
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) * zoom
     turn = turn @ np.diag([mirror, 1.0])
+    if section.zoom_range > 0:
+        turn = turn @ np.diag(1 / random.uniform(1 - section.zoom_range, 1 + section.zoom_range, 2))
     source, target = np.full(2, (side - 1) / 2), np.full(2, (size - 1) / 2)
-    shift = target + random.normal(0, section.shift, 2) * size - turn @ source
-    matrix = np.concatenate([turn, shift[:, np.newaxis]], axis=1)
-    picture = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return picture.astype(np.uint8, copy=False)
+    moved = random.normal(0, section.shift, 2)
+    if section.shift_range > 0:
+        moved += random.uniform(-section.shift_range, section.shift_range, 2)
+    shift = target + moved * size - turn @ source
+    return np.concatenate([turn, shift[:, np.newaxis]], axis=1)
 
 
 def _recoloured(

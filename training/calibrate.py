@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from service.attributes import tempered
 from service.model_store import AgeInterval, Calibration, IntervalBand
+from training.data import UNKNOWN
 from training.scoring import AGE_BANDS
 
 Floats = npt.NDArray[np.float64]
@@ -110,27 +111,32 @@ def intervals(years: Floats, spread: Floats, interval: AgeInterval) -> tuple[Flo
 
 def fit(
     years: Floats,
-    spread: Floats,
+    spread: Floats | None,
     age: Floats,
     female: Floats,
     gender: npt.NDArray[np.int64],
     races: Floats,
     race: npt.NDArray[np.int64],
 ) -> Calibration:
-    """Calibration of a network with all three heads from its uncalibrated answers; `spread` is the age distributions'
-    standard deviation [N] in years. Raises `ValueError` without faces."""
+    """Calibration of a network from its uncalibrated answers, which are not a number where it lacks a head; `spread` is the age
+    distributions' standard deviation [N] in years, None where it gives none. Raises `ValueError` without faces."""
     if len(years) == 0:
         raise ValueError("a calibration needs faces, and none was found")
-    both = np.maximum(np.stack([1 - female, female], axis=1), ROUNDING)
-    races = np.maximum(races, ROUNDING)
-    gender_temperature, race_temperature = (round(temperature(*pair), 4) for pair in ((both, gender), (races, race)))
-    return Calibration(
-        gender_temperature=gender_temperature,
-        race_temperature=race_temperature,
-        gender_threshold=threshold(tempered(both, gender_temperature), gender, CERTAIN["gender"]),
-        race_threshold=threshold(tempered(races, race_temperature), race, CERTAIN["race"]),
-        age_interval=age_interval(years, spread, age, "deviation"),
-    )
+    fitted: dict[str, Any] = {}
+    for name, probabilities, labels in (
+        ("gender", np.stack([1 - female, female], axis=1), gender),
+        ("race", races, race),
+    ):
+        known = labels != UNKNOWN
+        if known.any() and not np.isnan(probabilities).any():
+            floored, labels = np.maximum(probabilities, ROUNDING)[known], labels[known]  # noqa: PLW2901
+            degrees = round(temperature(floored, labels), 4)
+            fitted[f"{name}_temperature"] = degrees
+            fitted[f"{name}_threshold"] = threshold(tempered(floored, degrees), labels, CERTAIN[name])
+    if not np.isnan(years).any():
+        unit: Literal["deviation", "years"] = "deviation" if spread is not None else "years"
+        fitted["age_interval"] = age_interval(years, np.ones_like(years) if spread is None else spread, age, unit)
+    return Calibration(**fitted)
 
 
 def _joined(years: Floats) -> list[float]:

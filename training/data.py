@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from training.files import base_name, walk
 
 GENDERS: Final = ("male", "female")
 """UTKFace's gender labels by number, to which other sets' are brought; the networks' output is the second's probability."""
@@ -28,16 +28,6 @@ HINTS: Final = "hints.npy"
 UNKNOWN: Final = -1
 """A label that a data set does not give: it costs nothing in training and counts nowhere in a report."""
 
-UTKFACE_LICENCE: Final = "UTKFace: non-commercial research use only, as its authors state."
-AAF_LICENCE: Final = (
-    'All-Age-Faces: research use; cite Cheng et al., "Exploiting effective facial patches for robust gender recognition", '
-    "Tsinghua Science and Technology 2019."
-)
-
-_UTKFACE = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+ ?\.?jpg\.chip\.jpg")  # two dates lack a dot, or have a blank
-_AAF = re.compile(r"\d{5}A(\d{2,3})\.jpg")
-_AAF_LISTS: Final = ("train.txt", "val.txt")
-
 
 class Split(StrEnum):
     """Part of the data set a picture belongs to."""
@@ -49,11 +39,22 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known of a picture: `age` in years, `gender` 0 male or 1 female, `race` an index into `RACES` or `UNKNOWN`."""
+    """What is known of a picture: `age` in years, `gender` 0 male or 1 female, `race` an index into `RACES`; or `UNKNOWN`.
+
+    `ages` are the bounds, included, of the years among which the age lies, where a set gives no more than that; `age` is
+    their middle then. `real_age` is the age in years lived, where a set gives it beside an apparent one.
+    """
 
     age: int
     gender: int
     race: int
+    ages: tuple[int, int] | None = None
+    real_age: int = UNKNOWN
+
+
+def between(low: int, high: int, gender: int, race: int) -> Label:
+    """The label of somebody whose age lies between two years, bounds included."""
+    return Label((low + high) // 2, gender, race, (low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class DataSet:
     """A folder or tar file of pictures, and how to read their labels and splits off their names.
 
     `aligned` says that the pictures are square, of one size, and hold their faces at one place, so that the landmark
-    template can be measured on them.
+    template can be measured on them. `name_of` takes a file's path within the source to the picture's name, by which it is
+    known; `endings` are those of picture files.
     """
 
     name: str
@@ -70,13 +72,23 @@ class DataSet:
     source: Path
     label_of: Callable[[str], Label | None]
     split_of: Callable[[str], Split]
+    name_of: Callable[[str], str] = base_name
+    endings: tuple[str, ...] = (".jpg",)
 
     def pictures(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of every picture; see `pictures`."""
-        return pictures(self.source)
+        return pictures(self.source, self.name_of, self.endings)
+
+    def names(self) -> Iterator[str]:
+        """Name of every picture, unread."""
+        given: set[str] = set()
+        for path, _ in walk(self.source, self.endings):
+            if (name := self.name_of(path)) not in given:
+                given.add(name)
+                yield name
 
     def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
-        """Name, label and bytes of the pictures of a split whose label is whole."""
+        """Name, label and bytes of the pictures of a split that have a label."""
         for name, data in self.pictures():
             label = self.label_of(name)
             if label is not None and self.split_of(name) is split:
@@ -84,80 +96,42 @@ class DataSet:
 
 
 def open_data_set(source: Path) -> DataSet:
-    """The data set in a folder or tar file: All-Age-Faces where its two lists lie in it, else UTKFace.
+    """The data set in a folder or tar file, known by its files; UTKFace where no other is (see `training.sets`).
 
-    All-Age-Faces' `val.txt` is its test split; a tenth of `train.txt`, by the names' SHA-256, is validation. Raises
-    `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither or a list is damaged.
+    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither or a list in it is damaged.
     """
-    lists = {name: read().decode() for name, read in _files(source, _AAF_LISTS)}
-    if set(lists) != set(_AAF_LISTS):
-        return DataSet("UTKFace", UTKFACE_LICENCE, True, source, parse_utkface, split_of)
-    genders, tests = {}, set()
-    for list_name, text in lists.items():
-        for line in text.splitlines():
-            match = re.fullmatch(r"(\d{5}A\d{2,3}\.jpg) ([01])", line.strip())
-            if match is None:
-                raise ValueError(f"{source}: a line of {list_name} is not a name and a gender: {line[:40]!r}")
-            genders[match[1]] = 1 - int(match[2])  # theirs is 0 for female
-            if list_name == "val.txt":
-                tests.add(match[1])
+    from training.sets import recognised  # the readers are written in this module's terms
 
-    def label_of(name: str) -> Label | None:
-        match = _AAF.fullmatch(name)
-        return Label(int(match[1]), genders[name], UNKNOWN) if match and name in genders else None
-
-    def split_of_aaf(name: str) -> Split:
-        if name in tests:
-            return Split.TEST
-        return Split.VALIDATION if _digest(name) // 5 % 10 == 0 else Split.TRAIN
-
-    return DataSet("All-Age-Faces", AAF_LICENCE, False, source, label_of, split_of_aaf)
-
-
-def parse_utkface(name: str) -> Label | None:
-    """Label in a UTKFace file name (`age_gender_race_date.jpg.chip.jpg`), or None where a field is missing."""
-    match = _UTKFACE.fullmatch(name)
-    return None if match is None else Label(*(int(group) for group in match.groups()))
+    return recognised(source)
 
 
 def split_of(name: str) -> Split:
     """The split of a file, by the SHA-256 of its name: a fifth is test, a tenth of the rest validation."""
-    digest = _digest(name)
-    if digest % 5 == 0:
-        return Split.TEST
-    return Split.VALIDATION if digest // 5 % 10 == 0 else Split.TRAIN
+    return Split.TEST if _digest(name) % 5 == 0 else split_of_train(name)
+
+
+def split_of_train(name: str) -> Split:
+    """The split of a file that is not test by its authors' list: a tenth, by the SHA-256 of the name, is validation."""
+    return Split.VALIDATION if _digest(name) // 5 % 10 == 0 else Split.TRAIN
 
 
 def _digest(name: str) -> int:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16)
 
 
-def pictures(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of every JPEG in a folder or tar file, a folder's in order of name.
+def pictures(
+    source: Path, name_of: Callable[[str], str] = base_name, endings: tuple[str, ...] = (".jpg",)
+) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every picture in a folder or tar file, a folder's in order of path.
 
     A picture is known by its name: one that comes again, as in archives that hold the set twice, is left out. Raises
     `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither.
     """
     given: set[str] = set()
-    for name, read in _files(source, (".jpg",)):
-        if name not in given:
+    for path, read in walk(source, endings):
+        if (name := name_of(path)) not in given:
             given.add(name)
             yield name, read()
-
-
-def _files(source: Path, endings: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Name of every file with one of the endings, and what reads it before the next one is asked for."""
-    if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.name.endswith(endings)):
-            yield path.name, path.read_bytes
-        return
-    if not tarfile.is_tarfile(source):
-        raise ValueError(f"{source} is neither a folder nor a tar file")
-    with tarfile.open(source) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.isfile() and member.name.endswith(endings) else None
-            if content is not None:
-                yield Path(member.name).name, content.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +141,8 @@ class Prepared:
     `crops` is uint8 RGB [N, size, size, 3]; `age` float32 in years; `gender` and `race` float32 label numbers, -1 where
     unknown; `names` the files they came from, `sets` the data sets. `taught` is what a teacher answers
     (see `training.teach`), where one was asked: `age` [N, 101], `gender` [N, 1], `race` [N, 5], all probabilities.
-    `hint` is a face descriptor [N, D] of unit length (see `training.hints`), zero where there is none.
+    `hint` is a face descriptor [N, D] of unit length (see `training.hints`), zero where there is none. `ages` [N, 2] are the
+    bounds of the age, included, both the age itself where it is known to the year.
     """
 
     crops: npt.NDArray[np.uint8]
@@ -178,22 +153,44 @@ class Prepared:
     race: npt.NDArray[np.float32]
     taught: dict[str, npt.NDArray[np.float32]] | None = None
     hint: npt.NDArray[np.float32] | None = None
+    ages: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which prepared pictures are learnt, and which of their ages.
+
+    `real_age` takes the age in years lived, where a set gives it. Faces whose box's longer side is below `face_px` pixels, or
+    whose crop is less sharp than `sharpness` (see `service.quality`), are left out.
+    """
+
+    real_age: bool = False
+    face_px: float = 0.0
+    sharpness: float = 0.0
+
+
 def load_prepared(
-    folder: Path, split: Split, sets: Sequence[str] | None = None, *, taught: bool = False, hints: bool = False
+    folder: Path,
+    split: Split,
+    sets: Sequence[str] | None = None,
+    *,
+    taught: bool = False,
+    hints: bool = False,
+    part: tuple[int, int] = (0, 1),
+    wanted: Wanted = Wanted(),
 ) -> Prepared:
     """Read what `prepare` wrote of a split, of all data sets or of some, and on demand what `teach` and `hints` wrote beside.
 
-    A set that is named twice is there twice.
+    A set that is named twice is there twice. Of a `part`, its number from 0 and the number of parts, no other picture is read.
 
-    Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there.
+    Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there, or
+    where `prepare` did not measure what is `wanted`.
     """
     with np.load(folder / "faces.npz") as table:
-        of_split = table["split"] == split.value
+        of_split = (table["split"] == split.value) & _good_enough(table, folder, wanted)
         if sets is None:
             chosen = np.flatnonzero(of_split)
         else:
@@ -202,10 +199,35 @@ def load_prepared(
                 if not len(found):
                     raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
             chosen = np.concatenate(rows)
+        chosen = chosen[part[0] :: part[1]]
         crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
         labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
         given = Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)
+        if "ages" in table.files:
+            given = replace(given, ages=table["ages"][chosen].astype(np.float32))
+        if wanted.real_age:
+            given = _with_real_ages(given, table["real_age"][chosen].astype(np.float32))
     if taught:
         with np.load(folder / TAUGHT) as answers:
             given = replace(given, taught={name: answers[name][chosen].astype(np.float32) for name in answers.files})
     return replace(given, hint=np.load(folder / HINTS)[chosen].astype(np.float32)) if hints else given
+
+
+def _good_enough(table: Mapping[str, npt.NDArray[Any]], folder: Path, wanted: Wanted) -> npt.NDArray[np.bool_]:
+    """Whether each face is large and sharp enough [N]."""
+    good = np.ones(len(table["split"]), np.bool_)
+    if wanted.face_px > 0:
+        box = table["box"]
+        good &= (box[:, 2:] - box[:, :2]).max(axis=1) >= wanted.face_px
+    if wanted.sharpness > 0:
+        if "sharpness" not in table:
+            raise ValueError(f"{folder} does not say how sharp its pictures are; prepare again")
+        good &= table["sharpness"] >= wanted.sharpness
+    return good
+
+
+def _with_real_ages(given: Prepared, real: npt.NDArray[np.float32]) -> Prepared:
+    """Ages in years lived where they are known, and as they were elsewhere."""
+    known = real != UNKNOWN
+    ages = None if given.ages is None else np.where(known[:, np.newaxis], real[:, np.newaxis], given.ages)
+    return replace(given, age=np.where(known, real, given.age), ages=ages)

@@ -22,7 +22,7 @@ from service.model_store import CARD, MANIFEST, write_manifest
 from service.quality import Quality
 from service.settings import Settings
 from training.card import card
-from training.data import GENDERS, MAX_AGE, RACES, DataSet, Label, Split
+from training.data import GENDERS, MAX_AGE, RACES, UNKNOWN, DataSet, Label, Split
 from training.duplicates import EARLIER, SIDE, THRESHOLD, Twin, differing, near_duplicates
 from training.report import REPORT, write_page
 from training.scoring import (
@@ -35,6 +35,7 @@ from training.scoring import (
     intervals,
     intervals_by_group,
     mae_by_age,
+    roc,
 )
 
 ROUTE = "/predict"
@@ -173,7 +174,7 @@ def report(given: Scored, mean_age: float, twins: Sequence[Twin] | None = None) 
     """All figures of a split as one JSON document; with `twins`, also those without the pictures that have one."""
     answers = given.answers
     document: dict[str, Any] = {
-        "mean_age_of_train": mean_age,
+        "mean_age_of_train": None if np.isnan(mean_age) else mean_age,
         "headline": figures(answers, mean_age),
         "found_only": figures(answers.where(answers.found), mean_age),
         "groups": by_group(answers, mean_age),
@@ -183,6 +184,7 @@ def report(given: Scored, mean_age: float, twins: Sequence[Twin] | None = None) 
             "groups": intervals_by_group(answers, mean_age),
         },
         "confusion": {name: matrix.tolist() for name, matrix in confusion(answers).items()},
+        "roc": roc(answers),
         "not_found": [name for name, found in zip(given.names, answers.found, strict=True) if not found],
     }
     if twins is not None:
@@ -200,8 +202,9 @@ def _worst(given: Scored) -> dict[str, Any]:
     """The age error by year of age, and the pictures with the worst errors, of what the model says."""
     answers, said, document = given.answers, given.answers.said(), dict[str, Any]()
     if "age" in said:
-        error = np.where(answers.found, np.abs(answers.years - answers.age), -1)
-        worst = [i for i in np.argsort(-error, kind="stable")[:WORST] if answers.found[i]]
+        judged = answers.found & (answers.age != UNKNOWN)
+        error = np.where(judged, np.abs(answers.years - answers.age), -1)
+        worst = [i for i in np.argsort(-error, kind="stable")[:WORST] if judged[i]]
         document |= {
             "age_mae_by_age": {str(age): {"mae": mae, "count": count} for age, (mae, count) in mae_by_age(answers).items()},
             "worst_ages": [{"name": given.names[i], "age": answers.age[i], "years": answers.years[i]} for i in worst],
@@ -218,7 +221,7 @@ def _surest_wrong(given: Scored, probabilities: Floats, labels: Ints, names: Seq
     """The wrong answers that the service is surest of, the surest first; `probabilities` are [N, K] for K `names`."""
     known = np.nan_to_num(probabilities)
     confidence, answer = known.max(axis=1), known.argmax(axis=1)
-    wrong = given.answers.found & (answer != labels)
+    wrong = given.answers.found & (labels != UNKNOWN) & (answer != labels)
     return [
         {"name": given.names[i], "label": names[labels[i]], "answer": names[answer[i]], "confidence": float(confidence[i])}
         for i in np.argsort(-confidence, kind="stable")
@@ -271,11 +274,13 @@ def evaluate(
 
 
 def mean_age_of_train(data: DataSet) -> float:
-    """Mean age, in years, of the training split: what is answered, for scoring, where no face is found."""
+    """Mean age, in years, of the training split: what is answered, for scoring, where no face is found; not a number where the
+    set gives no ages."""
     ages = [label.age for _, label, _ in data.labelled(Split.TRAIN)]
     if not ages:
         raise ValueError(f"{data.source} has no labelled picture of the train split, whose mean age stands for faces not found")
-    return float(np.mean(ages))
+    known = [age for age in ages if age != UNKNOWN]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def record_quality(store: Path, document: dict[str, Any]) -> Path:

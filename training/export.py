@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from keras import layers, ops
 
@@ -19,13 +20,17 @@ from service.image import decode
 from service.model_store import GOLDEN, Calibration, Manifest, write_manifest
 from service.runtime import Precision
 from service.runtime.tensorflow import loader
+from training import ages
 from training.calibrate import fit
-from training.data import MAX_AGE, Split, open_data_set
+from training.data import UNKNOWN, Split, open_data_set
 from training.evaluate import Scored, ask, measured_settings
+from training.losses import female_logit
 from training.networks import TRUNK, assemble, build, dtype_policy
-from training.recipe import NetworkSection, Recipe
+from training.recipe import AgeSection, NetworkSection, Recipe
+from training.scoring import Answers
 
 MAX_BYTES: Final = 50_000_000
+RESEARCH: Final = "Trained on data for research alone."
 TOLERANCE: Final = {
     "f32": {"age": 0.05, "other": 0.005},
     "bf16": {"age": 1.0, "other": 0.05},
@@ -33,16 +38,19 @@ TOLERANCE: Final = {
 }
 
 
+CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+
+
 class _Nothing(layers.Layer):  # type: ignore[misc]
-    """Stands where a batch normalisation stood, and takes the arguments that it took."""
+    """Stands where a batch normalisation or dropout stood, and takes the arguments that it took."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         return inputs
 
 
 def folded(model: keras.Model) -> keras.Model:
-    """The same function without batch normalisation: each one that alone follows a convolution, depthwise or not, becomes
-    that one's bias.
+    """The same function without dropout and batch normalisation: each normalisation that alone follows a convolution, plain,
+    depthwise or separable, becomes that one's bias.
 
     `kernel * gamma / sqrt(variance + epsilon)` and `beta - mean * gamma / sqrt(variance + epsilon)`, in float64.
     """
@@ -50,14 +58,14 @@ def folded(model: keras.Model) -> keras.Model:
         layer.name: layer.input._keras_history.operation
         for layer in model.layers
         if isinstance(layer, layers.BatchNormalization)
-        and isinstance(layer.input._keras_history.operation, (layers.Conv2D, layers.DepthwiseConv2D))
+        and isinstance(layer.input._keras_history.operation, CONVOLUTIONS)
         and len(layer.input._keras_history.operation._outbound_nodes) == 1
         and layer.input._keras_history.operation.activation is keras.activations.linear
     }
     norms = {convolution.name: model.get_layer(name) for name, convolution in pairs.items()}
 
     def rebuilt(layer: Any) -> Any:
-        if layer.name in pairs:
+        if layer.name in pairs or isinstance(layer, layers.Dropout):
             return _Nothing(name=layer.name)
         config = layer.get_config()
         return layer.__class__.from_config(config | {"use_bias": True} if layer.name in norms else config)
@@ -66,7 +74,7 @@ def folded(model: keras.Model) -> keras.Model:
     for layer in model.layers:
         if layer.name in norms:
             result.get_layer(layer.name).set_weights(_absorbed(layer, norms[layer.name]))
-        elif layer.weights and layer.name not in pairs:
+        elif layer.get_weights() and layer.name not in pairs and not isinstance(layer, layers.Dropout):
             result.get_layer(layer.name).set_weights(layer.get_weights())
     return result
 
@@ -82,32 +90,38 @@ def plain(model: keras.Model, section: NetworkSection) -> keras.Model:
 
 def _absorbed(convolution: Any, norm: Any) -> list[Any]:
     """Kernel and bias of a convolution that does the normalisation behind it too."""
-    kernel, *bias = (weight.astype(np.float64) for weight in convolution.get_weights())
+    weights = [weight.astype(np.float64) for weight in convolution.get_weights()]
+    before, (kernel, *bias) = (weights[:1], weights[1:]) if isinstance(convolution, layers.SeparableConv2D) else ([], weights)
     mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
     gain = (np.asarray(norm.gamma, np.float64) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
     beta = np.asarray(norm.beta, np.float64) if norm.center else 0.0
     shape = kernel.shape[2:] if isinstance(convolution, layers.DepthwiseConv2D) else (-1,)  # [H, W, channels, multiplier]
-    return [kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
+    return [*before, kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
 
 
-def _served(model: keras.Model, size: int) -> Any:
+def _served(model: keras.Model, size: int, form: AgeSection) -> Any:
     """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
 
     A tf.Module that holds the halves alone; the network is known to its function only, or its float32 variables would be
     saved too.
     """
     module = tf.Module()
-    module.halves = [tf.Variable(tf.cast(weight, tf.float16), trainable=False) for weight in model.get_weights()]
+    model.trainable = True  # what cannot learn, such as the statistics of a normalisation that stayed, is listed last
+    weights = [*model.trainable_variables, *model.non_trainable_variables]
+    learnt = len(model.trainable_variables)
+    module.halves = [tf.Variable(tf.cast(weight.value, tf.float16), trainable=False) for weight in weights]
 
     def serve(faces: Any) -> dict[str, Any]:
         weights = [tf.cast(half, tf.float32) for half in module.halves]
-        logits, _ = model.stateless_call(weights, [], tf.cast(faces, tf.float32) / 127.5 - 1.0, training=False)
+        pixels = tf.cast(faces, tf.float32) / 127.5 - 1.0
+        logits, _ = model.stateless_call(weights[:learnt], weights[learnt:], pixels, training=False)
         outputs: dict[str, Any] = {}
         if "age" in logits:
-            outputs["age_distribution"] = ops.softmax(logits["age"])
-            outputs["age"] = ops.sum(outputs["age_distribution"] * ops.arange(MAX_AGE + 1, dtype="float32"), axis=-1)
+            outputs["age"] = ages.years(logits["age"], form)
+            if form.form != "regression":
+                outputs["age_distribution"] = ages.distribution(logits["age"], form)
         if "gender" in logits:
-            outputs["gender"] = ops.sigmoid(logits["gender"][:, 0])
+            outputs["gender"] = ops.sigmoid(female_logit(logits["gender"]))
         if "race" in logits:
             outputs["race"] = ops.softmax(logits["race"])
         return outputs
@@ -116,9 +130,10 @@ def _served(model: keras.Model, size: int) -> Any:
     return module
 
 
-def write_saved_model(model: keras.Model, size: int, folder: Path) -> list[str]:
-    """Write a SavedModel with float16 weights and return its outputs' names. Raises `ValueError` where it is too large."""
-    served = _served(model, size)
+def write_saved_model(model: keras.Model, size: int, folder: Path, form: AgeSection | None = None) -> list[str]:
+    """Write a SavedModel with float16 weights and return its outputs' names; `form` is that of the age. Raises `ValueError`
+    where it is too large."""
+    served = _served(model, size, form or AgeSection())
     signature = served.serve.get_concrete_function()
     tf.saved_model.save(served, str(folder), signatures=signature)
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -156,7 +171,7 @@ def export(
     folder.mkdir(parents=True)
     try:
         size = recipe.network.size
-        outputs = write_saved_model(served, size, folder)
+        outputs = write_saved_model(served, size, folder, recipe.network.age)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
@@ -168,9 +183,9 @@ def export(
             "kind": "attributes",
             "architecture": recipe.network.architecture,
             "created": created,
-            "licence": " ".join(["Trained on data for research alone.", *licences, recipe.origin]).strip(),
+            "licence": _licence(licences, recipe.origin),
             "trained_on": list(dict.fromkeys(recipe.data.train)),
-            "description": "Apparent age, gender and race of an aligned face.",
+            "description": _description(recipe.network.outputs),
             "recipe": "recipe.json",
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
@@ -178,7 +193,7 @@ def export(
             "tolerance": TOLERANCE,
         }
         manifest = write_manifest(folder, fields)
-        if data is not None and set(outputs) >= {"age_distribution", "gender", "race"}:
+        if data is not None:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
             calibration = fit_calibration(ask(settings, open_data_set(data), Split.VALIDATION))
             manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
@@ -204,8 +219,33 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
 
 
 def fit_calibration(scored: Scored) -> Calibration:
-    """Calibration from the uncalibrated answers of a split; faces that were not found have none."""
-    found = scored.answers.found
+    """Calibration from the uncalibrated answers of a split, as far as the model answers; faces that were not found have none.
+
+    Intervals are in deviations of the age distribution, or in years where the model has none.
+    """
+    found = _judged(scored.answers)
     seen = scored.answers.where(found)
-    spread = np.array([deviation(row) for row in scored.distributions[found].astype(np.float32)])
+    distributions = scored.distributions[found].astype(np.float32)
+    spread = None if np.isnan(distributions).all() else np.array([deviation(row) for row in distributions])
     return fit(seen.years, spread, seen.age, seen.female, seen.gender, seen.races, seen.race)
+
+
+def _licence(licences: Sequence[str], origin: str) -> str:
+    """What is said of a model's use: that of its data, and of its initial weights where they came from somewhere."""
+    research = [RESEARCH] if any("research" in one for one in licences) else []
+    return " ".join([*research, *licences, origin]).strip()
+
+
+def _description(outputs: Sequence[str]) -> str:
+    *first, last = outputs
+    said = f"{', '.join(first)} and {last}" if first else last
+    return f"Apparent {said} of an aligned face."
+
+
+def _judged(answers: Answers) -> npt.NDArray[np.bool_]:
+    """Whether a face was found and every label is known of what the model answers [N]."""
+    judged = answers.found.copy()
+    for labels, said in ((answers.age, answers.years), (answers.gender, answers.female), (answers.race, answers.races)):
+        if not np.isnan(said[answers.found]).all():
+            judged &= labels != UNKNOWN
+    return judged

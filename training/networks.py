@@ -10,6 +10,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
+from training import ages
 from training.architectures import ARCHITECTURES, IMAGENET, RANDOM
 from training.data import MAX_AGE, RACES
 from training.recipe import NetworkSection
@@ -20,7 +21,8 @@ HINT: Final = "hint"
 """Name of the head that gives a descriptor while the network is trained."""
 
 UNITS: Final = {"age": MAX_AGE + 1, "gender": 1, "race": len(RACES)}
-"""Logits of each head: a distribution over whole years, the odds of female, and the races."""
+"""What is known of each head's label at the most: a distribution over whole years, the odds of female, and the races; and the
+logits of each head where a recipe asks for nothing else."""
 
 
 @contextlib.contextmanager
@@ -63,7 +65,15 @@ def assemble(trunk: keras.Model, section: NetworkSection, dropout: float, hints:
         branch = layers.Dense(section.head_units, activation="relu", name=f"{name}_hidden")(features)
         if dropout > 0:
             branch = layers.Dropout(dropout, name=f"{name}_dropout")(branch)
-        outputs[name] = layers.Dense(UNITS[name], dtype="float32", name=name)(branch)
+        outputs[name] = _answer(name, branch, section)
     if hints and section.hint_units:
         outputs[HINT] = layers.Dense(section.hint_units, dtype="float32", name=HINT)(features)
     return keras.Model(pixels, outputs, name=section.architecture)
+
+
+def _answer(name: str, branch: Any, section: NetworkSection) -> Any:
+    """The output nodes of a head."""
+    if name == "age":
+        return ages.head(branch, section.age)
+    units = section.gender_units if name == "gender" else UNITS[name]
+    return layers.Dense(units, dtype="float32", name=name)(branch)

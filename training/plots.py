@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from training.data import GENDERS, RACES
-from training.scoring import BINS, Answers, Floats, confusion, mae_by_age
+from training.data import GENDERS, RACES, UNKNOWN
+from training.scoring import BINS, Answers, Floats, confusion, mae_by_age, roc_labels
 
 mpl.use("Agg")
 
@@ -57,6 +57,7 @@ def _age_error(answers: Answers, path: Path) -> None:
 
 
 def _age_scatter(seen: Answers, path: Path) -> None:
+    seen = seen.where(seen.age != UNKNOWN)
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
     edges = np.arange(0, max(100, seen.age.max(), seen.years.max()) + 2, 2)
     *_, drawn = axis.hist2d(seen.age, seen.years, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
@@ -106,10 +107,7 @@ def _confusions(answers: Answers, path: Path) -> None:
 
 def _roc(seen: Answers, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
-    said = seen.said()
-    curves = [("female", seen.gender == 1, seen.female)] if "gender" in said else []
-    curves += [(name, seen.race == i, seen.races[:, i]) for i, name in enumerate(RACES)] if "race" in said else []
-    for name, truth, score in curves:
+    for name, truth, score in roc_labels(seen, seen.said()):
         if 0 < truth.sum() < len(truth):
             false, true, _ = roc_curve(truth, score)
             axis.plot(false, true, label=f"{name} (AUC {roc_auc_score(truth, score):.4f})")
@@ -124,9 +122,11 @@ def _roc(seen: Answers, path: Path) -> None:
 def _reliability(seen: Answers, path: Path) -> None:
     curves = {}
     if "gender" in seen.said():
-        curves["gender"] = np.maximum(seen.female, 1 - seen.female), (seen.female > 0.5) == (seen.gender == 1)
+        known = seen.where(seen.gender != UNKNOWN)
+        curves["gender"] = np.maximum(known.female, 1 - known.female), (known.female > 0.5) == (known.gender == 1)
     if "race" in seen.said():
-        curves["race"] = seen.races.max(axis=1), seen.races.argmax(axis=1) == seen.race
+        known = seen.where(seen.race != UNKNOWN)
+        curves["race"] = known.races.max(axis=1), known.races.argmax(axis=1) == known.race
     figure, axes = plt.subplots(1, len(curves), figsize=(5.5 * len(curves), 5), layout="constrained", squeeze=False)
     for axis, (name, (confidence, right)) in zip(axes[0], curves.items(), strict=True):
         _calibration_curve(axis, confidence, right, name)

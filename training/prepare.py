@@ -21,6 +21,7 @@ from service.crop import align
 from service.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.errors import FacetError
 from service.image import DecodedImage, decode
+from service.quality import measure
 from training.data import DataSet, Label, Split, open_data_set
 
 MAX_PIXELS = 64_000_000
@@ -59,16 +60,35 @@ def measure_template(landmarks: npt.NDArray[np.float32], extent: float) -> npt.N
     return (mean / extent).astype(np.float32)
 
 
+def read_template(path: Path) -> npt.NDArray[np.float32]:
+    """The landmark template [5, 2] in a model's `model.json`, or in what `prepare` wrote. Raises `ValueError` where there is
+    none."""
+    document = json.loads(path.read_text())
+    template = document.get("template", (document.get("input") or {}).get("template"))
+    if template is None:
+        raise ValueError(f"{path} has no landmark template")
+    return np.array(template, np.float32)
+
+
 def prepare(
-    sources: Sequence[Path], out: Path, detector: Detector, *, size: int, side: int, workers: int, limit: int | None = None
+    sources: Sequence[Path],
+    out: Path,
+    detector: Detector,
+    *,
+    size: int,
+    side: int,
+    workers: int,
+    limit: int | None = None,
+    template: npt.NDArray[np.float32] | None = None,
 ) -> dict[str, object]:
     """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`; returns the last one's content.
 
     A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
-    template. A second one cuts each face by it at `size` pixels. `side` is the detector's longest side, as in the service;
+    template, unless one is given. A second one cuts each face by it at `size` pixels, and measures how sharp it is. `side` is
+    the detector's longest side, as in the service;
     `limit` takes so many pictures of each set. Pictures without a label, a face or a whole file are left out and counted by
-    set, split and reason. Raises `ValueError` where no aligned set has a face in train, or where its pictures are not square
-    and of one size.
+    set, split and reason. Raises `ValueError` where there is no face at all, or where without a `template` no aligned set has
+    a face in train or its pictures are not square and of one size.
     """
     out.mkdir(parents=True, exist_ok=True)
     sets = [open_data_set(source) for source in sources]
@@ -82,7 +102,7 @@ def prepare(
     with ThreadPoolExecutor(workers) as pool:
         for data_set in sets:
             look = partial(_look, data_set, detector, side, extents)
-            total = limit or sum(1 for _ in data_set.pictures())
+            total = limit or sum(1 for _ in data_set.names())
             walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
             for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
                 place = f"{data_set.name} {data_set.split_of(name).value}"
@@ -92,16 +112,14 @@ def prepare(
                 else:
                     dropped[f"{place}: {result}"] += 1
                     unusable.append(name)
-        aligned = {data_set.name for data_set in sets if data_set.aligned}
-        train = [one.face.landmarks for one in found if one.set in aligned and one.split is Split.TRAIN]
-        if not train:
-            raise ValueError(f"no labelled face in the training split of an aligned set, such as UTKFace: {_listed(sources)}")
-        if len(extents) != 1 or (extent := extents.pop())[0] != extent[1]:
-            raise ValueError("the template needs square pictures of one size, as UTKFace's aligned set has")
-        template = measure_template(np.stack(train), extent[0]).round(5)  # as it is written, and served
+        if template is None:
+            template = _measured(sources, sets, found, extents)
+        elif not found:
+            raise ValueError(f"no labelled face: {_listed(sources)}")
 
         rows = {(one.set, one.name): row for row, one in enumerate(found)}
         crops = np.lib.format.open_memmap(out / "crops.npy", "w+", np.uint8, (len(found), size, size, 3))
+        sharpness = np.zeros(len(found), np.float32)
 
         def cut(set_name: str, item: tuple[str, bytes]) -> None:
             name, data = item
@@ -109,6 +127,7 @@ def prepare(
             if row is not None:
                 image = decode(data, max_pixels=MAX_PIXELS, side=side)
                 crops[row] = align(image.pixels, found[row].face.landmarks, template, size)
+                sharpness[row] = measure(found[row].face, crops[row]).sharpness
 
         for data_set in sets:
             walk_again = _ahead(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
@@ -123,6 +142,9 @@ def prepare(
         age=np.array([one.label.age for one in found], np.int16),
         gender=np.array([one.label.gender for one in found], np.int8),
         race=np.array([one.label.race for one in found], np.int8),
+        ages=np.array([one.label.ages or (one.label.age, one.label.age) for one in found], np.int16),
+        real_age=np.array([one.label.real_age for one in found], np.int16),
+        sharpness=sharpness,
         confidence=np.array([one.face.confidence for one in found], np.float32),
         box=np.stack([one.face.box for one in found]),
         landmarks=np.stack([one.face.landmarks for one in found]),
@@ -140,6 +162,21 @@ def prepare(
     }
     (out / "prepare.json").write_text(json.dumps(report, indent=2))
     return report
+
+
+def _measured(
+    sources: Sequence[Path], sets: Sequence[DataSet], found: Sequence[Found], extents: set[tuple[int, ...]]
+) -> npt.NDArray[np.float32]:
+    """The template of the faces of the aligned sets' train, as it is written and served."""
+    aligned = {data_set.name for data_set in sets if data_set.aligned}
+    train = [one.face.landmarks for one in found if one.set in aligned and one.split is Split.TRAIN]
+    if not train:
+        raise ValueError(
+            f"no labelled face in the training split of an aligned set, such as UTKFace, and no template: {_listed(sources)}"
+        )
+    if len(extents) != 1 or (extent := extents.pop())[0] != extent[1]:
+        raise ValueError("the template needs square pictures of one size, as UTKFace's aligned set has")
+    return measure_template(np.stack(train), extent[0]).round(5)
 
 
 def _look(

@@ -9,6 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from training.data import GENDERS, RACES
+from training.scoring import AGE_BINS
+
 REPORT: Final = "report.json"
 PAGE: Final = "report.html"
 EXTRAS: Final = ("conditions.json", "robustness.json")
@@ -21,9 +24,15 @@ Cell = str | tuple[str, str]
 _ROWS: Final = (
     ("found", "pictures in which a face was found", "{:.2%}"),
     ("age_mae", "age: mean absolute error [years]", "{:.2f}"),
+    ("age_mse", "age: mean square error [years²]", "{:.1f}"),
     ("age_rmse", "age: root mean square error [years]", "{:.2f}"),
     ("age_bias", "age: mean error [years]", "{:+.2f}"),
     ("age_within_5", "age: within 5 years", "{:.1%}"),
+    ("age_exact", "age: the very year", "{:.1%}"),
+    *(
+        (f"age_bins_{count}", f"age: the right one of {count} classes, from {', '.join(map(str, starts))} on", "{:.1%}")
+        for count, starts in AGE_BINS.items()
+    ),
     ("interval_coverage", "age: true age inside the interval", "{:.1%}"),
     ("interval_width", "age: mean width of the interval [years]", "{:.1f}"),
     ("gender_accuracy", "gender: accuracy", "{:.2%}"),
@@ -133,7 +142,8 @@ def _facts(document: Mapping[str, Any]) -> str:
     titles = ("data", "split", "precision", "runtime", "created")
     facts = [(title, str(document[title])) for title in titles if document.get(title) is not None]
     facts.insert(2, ("pictures", str(document["headline"]["count"])))
-    facts.append(("mean age of train", f"{document['mean_age_of_train']:.2f} years"))
+    if document["mean_age_of_train"] is not None:
+        facts.append(("mean age of train", f"{document['mean_age_of_train']:.2f} years"))
     return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in facts)}</dl>"
 
 
@@ -243,7 +253,27 @@ def _drawn(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
     plots = list(_images(document, folder, ("age_error.png", "age_scatter.png", "confusion.png", "roc.png")))
     if plots:
         yield _heading("Ages and labels")
+        for name, part in _parts(document):
+            yield from _gender_table(part["headline"], name)
+            yield from _confusion_tables(part["confusion"], name)
         yield from plots
+
+
+def _gender_table(headline: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Precision, recall and F1 of each gender, where the model says one."""
+    if "gender" in headline:
+        rows = [
+            (gender, *(f"{of[key]:.4f}" for key in ("precision", "recall", "f1"))) for gender, of in headline["gender"].items()
+        ]
+        yield _table(("gender", "precision", "recall", "F1"), rows, f"Each gender, all pictures: {name}")
+
+
+def _confusion_tables(matrices: Mapping[str, Sequence[Sequence[int]]], name: str) -> Iterator[str]:
+    """Counts of answers by label."""
+    for attribute, matrix in matrices.items():
+        names = GENDERS if attribute == "gender" else RACES
+        rows = [(label, *(str(count) for count in counts)) for label, counts in zip(names, matrix, strict=True)]
+        yield _table((f"{attribute}: label, answered as", *names), rows, f"Found faces, {attribute}: {name}")
 
 
 def _images(document: Mapping[str, Any], folder: Path, names: Iterable[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, roc_auc_score, roc_curve
 
 from training.data import GENDERS, RACES, UNKNOWN
 
@@ -19,6 +19,9 @@ Bools = npt.NDArray[np.bool_]
 
 AGE_BANDS: Final = (*((low, low + 9) for low in range(0, 80, 10)), (80, 200))
 """Bands of true age that are reported, bounds included."""
+AGE_BINS: Final = {5: (0, 13, 25, 40, 60), 9: (0, 3, 10, 20, 30, 40, 50, 60, 70)}
+"""First years of the classes by which an accuracy of ages is told: of as many as published systems have. What their bounds were
+is not published; these follow childhood, youth and decades."""
 BINS: Final = 15
 """Bins, of equal mass, of the expected calibration error."""
 REPLICATES: Final = 2000
@@ -34,7 +37,7 @@ _AT_ONCE: Final = 100  # replicates in one matrix, 4 MB of 4,700 pictures
 class Answers:
     """One row a labelled picture, N in all.
 
-    Labels: `age` in years, `gender` and `race` as label numbers, `race` -1 in a data set that has none. Answers: `found`
+    Labels: `age` in years, `gender` and `race` as label numbers, each -1 where it is not known. Answers: `found`
     whether there was a face; where there was none, or where the model does not say, the others are not a number. `years`,
     `low`, `high` in years; `female` the probability of female; `races` [N, 5]; `gender_uncertain` and `race_uncertain`
     whether the service marks the label so, nowhere by default.
@@ -67,10 +70,14 @@ class Answers:
     def said(self) -> tuple[str, ...]:
         """What the model says of a face and the labels can judge: some of `age`, `interval`, `gender` and `race`; all that
         the labels can judge where no face was found."""
-        answers = {"age": self.years, "interval": self.low, "gender": self.female}
-        if (self.race != UNKNOWN).any() or not len(self):
-            answers["race"] = self.races
-        return tuple(name for name, values in answers.items() if not (self.found.any() and np.isnan(values[self.found]).all()))
+        answers = {
+            "age": (self.age, self.years),
+            "interval": (self.age, self.low),
+            "gender": (self.gender, self.female),
+            "race": (self.race, self.races),
+        }
+        judged = {name: values for name, (labels, values) in answers.items() if (labels != UNKNOWN).any() or not len(self)}
+        return tuple(name for name, values in judged.items() if not (self.found.any() and np.isnan(values[self.found]).all()))
 
 
 def expected_calibration_error(confidence: Floats, right: Bools, bins: int = BINS) -> float | None:
@@ -89,21 +96,23 @@ def figures(answers: Answers, mean_age: float, said: Collection[str] | None = No
     """Headline figures: a picture without a face counts as wrong, its age as `mean_age`, its true age as outside the
     interval; interval width, AUC and calibration are over the faces that were found.
 
-    Figures of what is not in `said`, by default what the answers say, are left out; of no pictures there is the count alone.
+    A label that is not known counts nowhere. Figures of what is not in `said`, by default what the answers say, or has no known
+    label are left out; of no pictures there is the count alone.
     """
     said = answers.said() if said is None else said
     if len(answers) == 0:
         return {"count": 0}
     result: dict[str, Any] = {"count": len(answers), "found": _mean(answers.found)}
-    if "age" in said:
-        result |= _age_figures(answers, mean_age)
-    if "interval" in said:
-        width = (answers.high - answers.low)[answers.found]
-        result |= {"interval_coverage": _mean(_covered(answers)), "interval_width": _mean(width)}
-    if "gender" in said:
-        result |= _gender_figures(answers)
-    if "race" in said:
-        result |= _race_figures(answers)
+    aged, gendered, raced = (answers.where(labels != UNKNOWN) for labels in (answers.age, answers.gender, answers.race))
+    if "age" in said and len(aged):
+        result |= _age_figures(aged, mean_age)
+    if "interval" in said and len(aged):
+        width = (aged.high - aged.low)[aged.found]
+        result |= {"interval_coverage": _mean(_covered(aged)), "interval_width": _mean(width)}
+    if "gender" in said and len(gendered):
+        result |= _gender_figures(gendered)
+    if "race" in said and len(raced):
+        result |= _race_figures(raced)
     return result
 
 
@@ -127,12 +136,21 @@ def _race_answer(answers: Answers) -> Ints:
 
 def _age_figures(answers: Answers, mean_age: float) -> dict[str, Any]:
     error = _age_error(answers, mean_age)
+    whole = np.rint(answers.age + error)  # the year that is answered
     return {
         "age_mae": _mean(np.abs(error)),
+        "age_mse": _mean(np.square(error)),
         "age_rmse": math.sqrt(np.mean(np.square(error))),
         "age_bias": _mean(error),
         "age_within_5": _mean(np.abs(error) <= 5),
+        "age_exact": _mean(whole == answers.age),
+        **{f"age_bins_{count}": _mean(_bin(whole, starts) == _bin(answers.age, starts)) for count, starts in AGE_BINS.items()},
     }
+
+
+def _bin(years: Floats, starts: tuple[int, ...]) -> Ints:
+    """Number of the class that holds each year [N]."""
+    return np.asarray(np.searchsorted(starts, years, side="right"), np.int64)
 
 
 def _gender_figures(answers: Answers) -> dict[str, Any]:
@@ -201,31 +219,34 @@ def weighted(answers: Answers, mean_age: float, weights: Floats, said: Collectio
     """Figures [B] of B weightings [B, N] of the pictures; weights of one give those of `figures`, not a number its None."""
     found = answers.found
     shares: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}  # rows that are summed, and rows that they are a share of
-    every = np.ones(len(answers))
-    shares["found"] = found, every
+    shares["found"] = found, np.ones(len(answers))
+    aged = answers.age != UNKNOWN
     if "age" in said:
-        error = _age_error(answers, mean_age)
-        shares |= {"age_mae": (np.abs(error), every), "age_rmse": (np.square(error), every)}
-        shares["age_within_5"] = np.abs(error) <= 5, every
+        error = np.where(aged, _age_error(answers, mean_age), 0)
+        shares |= {"age_mae": (np.abs(error), aged), "age_rmse": (np.square(error), aged)}
+        shares["age_within_5"] = (np.abs(error) <= 5) & aged, aged
     if "interval" in said:
-        shares["interval_coverage"] = _covered(answers), every
+        shares["interval_coverage"] = _covered(answers) & aged, aged
     for name, answer, label, uncertain in (
         ("gender", _gender_answer(answers), answers.gender, answers.gender_uncertain),
         ("race", _race_answer(answers), answers.race, answers.race_uncertain),
     ):
         if name in said:
-            right, certain = answer == label, found & ~uncertain
-            shares[f"{name}_accuracy"] = right, every
-            shares[f"{name}_certain_share"] = certain, found
+            known = label != UNKNOWN
+            right, certain = (answer == label) & known, found & known & ~uncertain
+            shares[f"{name}_accuracy"] = right, known
+            shares[f"{name}_certain_share"] = certain, found & known
             shares[f"{name}_certain_accuracy"] = right & certain, certain
     above, below = (weights @ np.stack(rows, axis=1, dtype=np.float64) for rows in zip(*shares.values(), strict=True))
     result = dict(zip(shares, _ratio(above, below).T, strict=True))
     if "age" in said:
         result["age_rmse"] = np.sqrt(result["age_rmse"])
     if "gender" in said:
-        result["gender_auc"] = _area(answers.gender[found], answers.female[found], weights[:, found])
+        seen = found & (answers.gender != UNKNOWN)
+        result["gender_auc"] = _area(answers.gender[seen], answers.female[seen], weights[:, seen])
     if "race" in said:
-        result["race_macro_f1"] = _macro_f1(answers.race, _race_answer(answers), weights)
+        known = answers.race != UNKNOWN
+        result["race_macro_f1"] = _macro_f1(answers.race[known], _race_answer(answers)[known], weights[:, known])
     return result
 
 
@@ -289,7 +310,7 @@ def _groups(answers: Answers) -> dict[str, dict[str, Bools]]:
 
 def mae_by_age(answers: Answers) -> dict[int, tuple[float, int]]:
     """Mean absolute error in years and count of found faces, for every year of true age."""
-    seen = answers.where(answers.found)
+    seen = answers.where(answers.found & (answers.age != UNKNOWN))
     return {
         int(age): (float(np.abs(seen.years - seen.age)[seen.age == age].mean()), int((seen.age == age).sum()))
         for age in np.unique(seen.age)
@@ -306,6 +327,34 @@ def confusion(answers: Answers) -> dict[str, Ints]:
     if "race" in said:
         matrices["race"] = confusion_matrix(seen.race, seen.races.argmax(axis=1), labels=range(len(RACES)))
     return matrices
+
+
+def roc(answers: Answers) -> dict[str, dict[str, list[float]]]:
+    """The receiver operating characteristic of `female` and of each race against the rest, over the found faces: points of the
+    curve, `false_positive_rate` and `true_positive_rate`, from 0 to 1; of a label that has both kinds of faces."""
+    seen = answers.where(answers.found)
+    said = seen.said() if len(seen) else ()
+    curves = {}
+    for name, truth, score in roc_labels(seen, said):
+        if 0 < truth.sum() < len(truth):
+            false, true, _ = roc_curve(truth, score)
+            curves[name] = {
+                "false_positive_rate": [round(float(one), 5) for one in false],
+                "true_positive_rate": [round(float(one), 5) for one in true],
+            }
+    return curves
+
+
+def roc_labels(seen: Answers, said: Collection[str]) -> list[tuple[str, Bools, Floats]]:
+    """Name, truth [N] and score [N] of each label that is held against the rest, over the faces whose label is known."""
+    labels: list[tuple[str, Bools, Floats]] = []
+    if "gender" in said:
+        known = seen.where(seen.gender != UNKNOWN)
+        labels.append((GENDERS[1], known.gender == 1, known.female))
+    if "race" in said:
+        known = seen.where(seen.race != UNKNOWN)
+        labels += [(name, known.race == i, known.races[:, i]) for i, name in enumerate(RACES)]
+    return labels
 
 
 def _mean(values: npt.NDArray[Any]) -> float | None:

@@ -22,11 +22,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from training import ages
 from training.architectures import ARCHITECTURES
 from training.augment import resized
 from training.data import HINTS, TAUGHT, Split
+from training.losses import female_logit
 from training.networks import UNITS, build, dtype_policy
-from training.recipe import Recipe
+from training.recipe import AgeSection, Recipe
 
 BATCH: Final = 64
 FOLDS: Final = 5
@@ -64,12 +66,14 @@ def _from_run(run: Path, prepared: Path) -> Answers:
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
     if set(recipe.network.outputs) != set(UNITS):
         raise ValueError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all three")
+    if recipe.network.age.form == "regression":
+        raise ValueError(f"{run} says an age in years alone; a teacher needs its distribution")
     with dtype_policy(recipe.schedule.policy):
         network = build(recipe.network)
         network.load_weights(run / "best.weights.h5")
         answers: Answers = {}
         for rows, crops, count in _batches(prepared, f"{run.name}: answering"):
-            for name, values in _answers(network, crops, recipe.network.size).items():
+            for name, values in _answers(network, crops, recipe.network.size, recipe.network.age).items():
                 answers.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
     return answers
 
@@ -131,11 +135,15 @@ def from_features(features: Sequence[npt.NDArray[np.float32]], prepared: Path) -
     return answers
 
 
-def _answers(network: keras.Model, crops: npt.NDArray[np.uint8], size: int) -> Answers:
+def _answers(network: keras.Model, crops: npt.NDArray[np.uint8], size: int, form: AgeSection) -> Answers:
     """Probabilities of each head, [B, units], the mean of those for the crops and for their mirror images."""
     pixels = np.stack([resized(crop, size) for crop in crops]).astype(np.float32) / 127.5 - 1
     both = [network(pixels, training=False), network(pixels[:, :, ::-1], training=False)]
-    squash = {"age": ops.softmax, "gender": ops.sigmoid, "race": ops.softmax}
+    squash = {
+        "age": lambda outputs: ages.distribution(outputs, form),
+        "gender": lambda outputs: ops.sigmoid(female_logit(outputs))[:, None],
+        "race": ops.softmax,
+    }
     return {
         name: np.mean([ops.convert_to_numpy(squash[name](logits[name])) for logits in both], axis=0, dtype=np.float32)
         for name in squash

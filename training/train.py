@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,15 @@ import numpy.typing as npt
 from keras import ops
 
 from training.augment import augmented, resized
-from training.data import Prepared, Split, load_prepared
+from training.balance import chances, draw, picture_weights
+from training.composition import Composition
+from training.data import Prepared, Split, Wanted, load_prepared
 from training.losses import losses_and_metrics
 from training.networks import HINT, build, dtype_policy
-from training.recipe import AugmentSection, NetworkSection, Recipe
+from training.optimizers import optimizer
+from training.recipe import AugmentSection, Recipe
+from training.schedules import EarlyStop, EpochRate, losses_of, stopped
+from training.transfer import freeze, go_on_from
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -26,7 +32,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Order and augmentation come from the seed, `epoch` and the batch's number alone, so that a run that is taken up again
     sees what it would have seen. Of a shuffled set, a last batch that is not full is left out, unless it is the only one.
-    `outputs` names the labels.
+    `outputs` names the labels. `recipe`, where it is given, may ask for other draws and weights (see `training.balance` and
+    `training.composition`). An age that is known as a range is drawn from it anew each time; a plain batch has its middle.
     """
 
     def __init__(
@@ -37,26 +44,54 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         augment: AugmentSection | None = None,
         seed: int = 0,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
         self.augment, self.seed, self.epoch = augment, seed, 0
+        self.chances = None if recipe is None else chances(recipe, data)
+        self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
+        self.composition = None if recipe is None or recipe.balance.groups is None else Composition(recipe, data)
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.data), self.batch_size)
         return full if rest == 0 or (self.augment and full) else full + 1
 
-    def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         if self.augment is None:
             rows = np.arange(len(self.data))[chosen]
             crops = [resized(self.data.crops[row], self.size) for row in rows]
         else:
-            rows = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.data))[chosen]
+            rows = self._drawn(index)
             random = np.random.default_rng([self.seed, self.epoch, index])
             crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
         labels = {name: self._labels(name, rows) for name in self.outputs}
-        return np.stack(crops).astype(np.float32) / 127.5 - 1, labels
+        if self.augment is not None and "age" in labels:
+            self._draw_ages(labels["age"], rows, random)
+        pixels = np.stack(crops).astype(np.float32) / 127.5 - 1
+        if not self.weights:
+            return pixels, labels
+        ones = np.ones(len(rows), np.float32)
+        return pixels, labels, {name: self.weights[name][rows] if name in self.weights else ones for name in self.outputs}
+
+    def _drawn(self, index: int) -> npt.NDArray[np.int64]:
+        """Rows of a shuffled batch."""
+        if self.composition is not None:
+            return self.composition.rows(self.epoch * len(self) + index)
+        random, count = np.random.default_rng([self.seed, self.epoch]), len(self.data)
+        order = random.permutation(count) if self.chances is None else draw(self.chances, count, random)
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _draw_ages(self, labels: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], random: np.random.Generator) -> None:
+        """Put a whole year out of its range in the place of every age that is known as a range."""
+        if self.data.ages is None:
+            return
+        low, high = self.data.ages[rows].T.astype(np.int64)
+        wide = np.flatnonzero(high > low)
+        if len(wide):
+            years = random.integers(low[wide], high[wide] + 1)
+            labels[(wide, 0) if labels.ndim > 1 else wide] = years
 
     def _labels(self, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Labels [B], or [B, 1 + K] with the teacher's answers behind them."""
@@ -64,49 +99,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self.data.taught is None or name not in self.data.taught:
             return labels
         return np.concatenate([labels[:, np.newaxis], self.data.taught[name][rows]], axis=1)
-
-
-@keras.saving.register_keras_serializable("facet")
-class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Linear warm-up to `peak`, then a cosine to zero at `steps` (Loshchilov and Hutter, SGDR, ICLR 2017)."""
-
-    def __init__(self, peak: float, warmup: int, steps: int) -> None:
-        self.peak, self.warmup, self.steps = peak, warmup, steps
-
-    def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        progress = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0, 1)
-        falling = 0.5 * self.peak * (1 + ops.cos(math.pi * progress))
-        return ops.where(step < self.warmup, self.peak * (step + 1) / max(1, self.warmup), falling)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
-
-
-@keras.saving.register_keras_serializable("facet")
-class CarefulAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW to which a gradient that is not finite anywhere is zero everywhere: one bad batch must not end a long run."""
-
-    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
-        finite = ops.all(ops.stack([ops.all(ops.isfinite(grad)) for grad in grads if grad is not None]))
-        safe = [grad if grad is None else ops.where(finite, grad, ops.zeros_like(grad)) for grad in grads]
-        return super().apply(safe, trainable_variables)
-
-
-def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    schedule = recipe.schedule
-    rate = WarmupCosine(
-        schedule.learning_rate, round(schedule.warmup_epochs * steps_per_epoch), schedule.epochs * steps_per_epoch
-    )
-    optimizer = CarefulAdamW(
-        rate,
-        weight_decay=schedule.weight_decay,
-        global_clipnorm=schedule.clip_norm,
-        use_ema=schedule.ema_momentum > 0,
-        ema_momentum=schedule.ema_momentum,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
 
 
 class EpochSeeds(keras.callbacks.Callback):  # type: ignore[misc]
@@ -177,14 +169,11 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": str(epoch), **{name: str(float(logs[name])) for name in sorted(logs)}})
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        _write(self.path, self.rows)
 
 
 class State(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes weights and optimizer after every epoch; the last of the callbacks, so that what it holds is wholly done."""
+    """Writes weights and optimizer after every epoch; behind all that writes, so that what it holds is wholly done."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -194,30 +183,73 @@ class State(keras.callbacks.Callback):  # type: ignore[misc]
         _save(self.model, self.path)
 
 
-def train(recipe: Recipe, prepared: Path, out: Path, init: str, start: Path | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    prepared: Path,
+    out: Path,
+    init: str,
+    start: Path | None = None,
+    watchers: Sequence[keras.callbacks.Callback] = (),
+) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
     Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, TensorBoard logs and, until
     the last epoch is done, the state from which the same call goes on after an interruption, as if there had been none: to
     rounding, where threads add up in another order. `start` is the weights file of a whole network to go on from, heads and
-    all, at whatever input size it was trained. Raises `ValueError` where `out` holds a run of another recipe.
+    all, at whatever input size it was trained. Of a split that is learnt in parts, each part is a run in a folder of its own,
+    and `history.csv` names the part. `watchers` are told of every epoch after all else is done. Raises `ValueError` where `out`
+    holds a run of another recipe.
     """
+    parts = recipe.schedule.parts
+    if parts == 1:
+        return _run(recipe, prepared, out, init, start, watchers)
+    out.mkdir(parents=True, exist_ok=True)
+    runs = [out / f"part-{number + 1}" for number in range(parts)]
+    _claim(out / "recipe.json", recipe, begun=runs[0].exists())
+    for number, run in enumerate(runs):
+        start = _run(recipe, prepared, run, init, start, watchers, number)
+        recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
+    rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in _rows(run / "history.csv")]
+    _write(out / "history.csv", rows)
+    best = out / "best.weights.h5"
+    shutil.copyfile(runs[-1] / best.name, best)
+    return best
+
+
+def _run(
+    recipe: Recipe,
+    prepared: Path,
+    out: Path,
+    init: str,
+    start: Path | None,
+    watchers: Sequence[keras.callbacks.Callback],
+    part: int = 0,
+) -> Path:
+    """One run, on one of the recipe's parts of the training split."""
     out.mkdir(parents=True, exist_ok=True)
     best, history, state = out / "best.weights.h5", out / "history.csv", out / "state.weights.h5"
     _claim(out / "recipe.json", recipe, begun=state.exists() or history.exists())
-    if not state.exists() and len(_rows(history)) >= recipe.schedule.epochs and best.exists():
+    if not state.exists() and best.exists() and _done(recipe, _rows(history)):
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
     with dtype_policy(recipe.schedule.policy):
         taught, hints = recipe.loss.teacher_weight > 0, recipe.network.hint_units > 0
+        wanted = Wanted(recipe.data.age == "real", recipe.data.min_face_px, recipe.data.min_sharpness)
+        of = (part, recipe.schedule.parts)
         data = (
-            load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints),
-            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints),
+            load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints, wanted=wanted, part=of),
+            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints, wanted=wanted),
         )
         network = build(recipe.network, init)
         if start is not None:
-            _go_on_from(network, recipe.network, start)
-        _fit(recipe, network, *data, out / "logs", best, history, state)
+            go_on_from(network, recipe.network, start, recipe.transfer.replaced)
+        freeze(network, recipe.transfer)
+        _fit(recipe, network, *data, out / "logs", best, history, state, watchers)
+        if recipe.smote.heads:
+            from training.smote import retrain_heads
+
+            network.load_weights(best)
+            retrain_heads(network, recipe, *data, best)
     state.unlink()
     return best
 
@@ -231,27 +263,33 @@ def _fit(
     best: Path,
     history: Path,
     state: Path,
+    watchers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     outputs = (*recipe.network.outputs, HINT) if recipe.network.hint_units else recipe.network.outputs
     size, batch = recipe.network.size, recipe.schedule.batch_size
-    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed)
+    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed, recipe)
     validation = Batches(validation_data, outputs, size, batch)
-    losses, weights, metrics = losses_and_metrics(recipe.loss, outputs)
-    network.compile(_optimizer(recipe, len(training)), losses, loss_weights=weights, metrics=metrics)
+    losses, weights, metrics = losses_and_metrics(recipe.loss, outputs, recipe.network.age)
+    network.compile(optimizer(recipe.schedule, len(training)), losses, loss_weights=weights, metrics=metrics)
     network.optimizer.build(network.trainable_variables)
     if state.exists():
         network.load_weights(state)
     done = int(network.optimizer.iterations) // len(training)
     rows = _rows(history)[:done]  # an epoch that was logged and not saved is trained again
+    if _done(recipe, rows):
+        return
     callbacks = [
         EpochSeeds(training),
         FiniteLoss(),
-        BestWeights(best, min((float(row["val_loss"]) for row in rows), default=math.inf)),
+        BestWeights(best, min(losses_of(rows), default=math.inf)),
         *([keras.callbacks.SwapEMAWeights()] if recipe.schedule.ema_momentum > 0 else []),
+        *([] if recipe.schedule.rate == "cosine" else [EpochRate(recipe.schedule, rows)]),
         Throughput(len(training) * batch),
         History(history, rows),
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
         State(state),
+        EarlyStop(recipe.schedule.stop_epochs, rows),
+        *watchers,
     ]
     network.fit(
         training,
@@ -264,15 +302,9 @@ def _fit(
     )
 
 
-def _go_on_from(network: keras.Model, section: NetworkSection, start: Path) -> None:
-    """Give the network the weights of another run's, which learnt a descriptor or not, as the recipe beside them says."""
-    recipe = start.parent / "recipe.json"
-    units = Recipe.model_validate_json(recipe.read_text()).network.hint_units if recipe.exists() else section.hint_units
-    other = build(section.model_copy(update={"hint_units": units}))
-    other.load_weights(start)
-    for layer in network.layers:
-        if layer.name != HINT or units == section.hint_units:
-            layer.set_weights(other.get_layer(layer.name).get_weights())
+def _done(recipe: Recipe, rows: Sequence[dict[str, str]]) -> bool:
+    """Whether these epochs are all of a run."""
+    return len(rows) >= recipe.schedule.epochs or stopped(losses_of(rows), recipe.schedule.stop_epochs)
 
 
 def _claim(path: Path, recipe: Recipe, begun: bool) -> None:
@@ -287,6 +319,13 @@ def _save(network: keras.Model, path: Path) -> None:
     new = path.with_name(f"new.{path.name}")
     network.save_weights(new)
     new.replace(path)
+
+
+def _write(history: Path, rows: Sequence[dict[str, str]]) -> None:
+    with history.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _rows(history: Path) -> list[dict[str, str]]:

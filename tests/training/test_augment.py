@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.augment import Pixels, augmented, resized
-from training.recipe import AugmentSection
+from training.augment import Pixels, augmented, placement, resized
+from training.recipe import AugmentSection, load_recipe
 
 NOTHING = AugmentSection(**dict.fromkeys(AugmentSection.model_fields, 0.0))
 
@@ -97,3 +97,49 @@ def test_brightness_is_right_on_average() -> None:
     random = np.random.default_rng(0)
     means = [augmented(flat, 32, AugmentSection(noise=0, erase=0), random).mean() for _ in range(400)]
     assert np.mean(means) == pytest.approx(100, abs=1.5)
+
+
+def placements(section: AugmentSection, count: int = 3000, size: int = 160) -> np.ndarray:
+    """So many drawn transforms [N, 2, 3] between pictures of the same size."""
+    random = np.random.default_rng(0)
+    return np.stack([placement(size, size, section, random) for _ in range(count)])
+
+
+def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
+    """All within the range, its tenths all filled alike."""
+    assert low <= values.min() < low + 0.02 * (high - low)
+    assert high - 0.02 * (high - low) < values.max() <= high
+    counts, _ = np.histogram(values, 10, (low, high))
+    assert counts == pytest.approx(len(values) / 10, rel=0.2)
+
+
+def test_uniform_ranges_are_the_published_ones(root: Path) -> None:
+    """Rotation 30 degrees, shifts 0.2, zoom 0.5, mirror images, brightness 0.6 to 1.4, as the recipe draws."""
+    section = load_recipe(root / "training/recipes/wiki-ranges.toml").augment
+    alone = NOTHING.model_copy(update={"rotation_range": section.rotation_range})
+    turns = placements(alone)[:, :, :2]
+    assert_uniform(np.degrees(np.arctan2(turns[:, 1, 0], turns[:, 0, 0])), -30, 30)
+    alone = NOTHING.model_copy(update={"shift_range": section.shift_range})
+    for shifts in placements(alone)[:, :, 2].T:
+        assert_uniform(shifts / 160, -0.2, 0.2)
+    zooms = placements(NOTHING.model_copy(update={"zoom_range": section.zoom_range}))
+    across, along = 1 / zooms[:, 0, 0], 1 / zooms[:, 1, 1]
+    assert_uniform(across, 0.5, 1.5)
+    assert_uniform(along, 0.5, 1.5)
+    assert abs(np.corrcoef(across, along)[0, 1]) < 0.1  # each its own
+    flips = np.linalg.det(placements(section)[:, :, :2]) < 0
+    assert flips.mean() == pytest.approx(0.5, abs=0.05)
+    random, flat = np.random.default_rng(0), np.full((8, 8, 3), 100, np.uint8)
+    assert_uniform(np.array([augmented(flat, 8, section, random).mean() for _ in range(1500)]), 60, 140)
+
+
+def test_ranges_that_are_not_asked_for_change_no_draw() -> None:
+    """A recipe without them sees the pictures that it saw before there were any: these numbers are from then."""
+    drawn = placement(40, 32, AugmentSection(), np.random.default_rng([1, 2, 3]))
+    before = [[0.9950559361, 0.1043464978, -4.8285817976], [-0.1043464978, 0.9950559361, -0.0735421926]]
+    np.testing.assert_allclose(drawn, before, atol=1e-9)
+
+
+def test_zoom_is_about_the_centre() -> None:
+    for matrix in placements(NOTHING.model_copy(update={"zoom_range": 0.5, "rotation_range": 30.0}), 20):
+        np.testing.assert_allclose(matrix @ [79.5, 79.5, 1], [79.5, 79.5])

@@ -144,3 +144,31 @@ def test_no_faces_no_calibration() -> None:
     nothing = np.zeros(0)
     with pytest.raises(ValueError, match="needs faces"):
         fit(nothing, nothing, nothing, nothing, nothing.astype(np.int64), np.zeros((0, 5)), nothing.astype(np.int64))
+
+
+def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
+    years, spread, age = answers(500, 3)
+    nothing = np.full(500, np.nan)
+    unlabelled = np.full(500, -1)
+    female = np.random.default_rng(4).uniform(0.01, 0.99, 500)
+    gender = (np.random.default_rng(5).uniform(size=500) < female).astype(np.int64)
+    races = np.full((500, 5), 0.2)
+    ages_alone = fit(years, None, age, nothing, gender, np.full((500, 5), np.nan), unlabelled)
+    assert ages_alone.age_interval is not None
+    assert ages_alone.age_interval.unit == "years"
+    assert (ages_alone.gender_temperature, ages_alone.race_temperature) == (1, 1)
+    genders_alone = fit(nothing, None, age, female, gender, races, unlabelled)
+    assert genders_alone.age_interval is None
+    assert genders_alone.gender_temperature != 1
+    assert genders_alone.race_temperature == 1
+    both = fit(years, spread, age, female, gender, races, unlabelled)
+    assert both.age_interval is not None
+    assert both.age_interval.unit == "deviation"
+
+
+def test_intervals_in_years_hold_eighty_per_cent() -> None:
+    years, _, age = answers(3000, 0)
+    nobody, nothing = np.zeros(3000, np.int64), np.full(3000, np.nan)
+    interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody).age_interval
+    assert interval is not None
+    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8 + MARGIN, abs=0.01)

@@ -58,7 +58,7 @@ def test_module_explains_itself(root: Path) -> None:
     )
     text = plain(done.stdout)
     assert "four steps" in text
-    for command in ("prepare", "train", "export", "evaluate", "mtcnn"):
+    for command in ("explore", "prepare", "train", "search", "export", "evaluate", "mtcnn"):
         assert command in text
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.data import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, open_data_set, parse_utkface, pictures, split_of
+from training.data import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, open_data_set, pictures, split_of
+from training.sets.utkface import parse as parse_utkface
 
 
 def test_name_gives_age_gender_and_race() -> None:
@@ -117,7 +118,8 @@ def test_all_age_faces_is_known_by_its_lists_and_its_genders_turned(tmp_path: Pa
 def test_a_tenth_of_all_age_faces_train_list_is_validation(tmp_path: Path) -> None:
     folder = made.folder_of(tmp_path / "AAF", [("val.txt", b"")])
     (folder / "train.txt").write_text("".join(f"{i:05}A30.jpg {i % 2}\n" for i in range(3000)))
-    splits = [open_data_set(folder).split_of(f"{i:05}A30.jpg") for i in range(3000)]
+    data = open_data_set(folder)
+    splits = [data.split_of(f"{i:05}A30.jpg") for i in range(3000)]
     assert splits.count(Split.VALIDATION) / 3000 == pytest.approx(0.1, abs=0.02)
     assert splits.count(Split.TEST) == 0
 

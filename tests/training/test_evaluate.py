@@ -49,7 +49,7 @@ def report(out: Path) -> dict[str, Any]:
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
         *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
-        *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "not_found"),
+        *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
         *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
     assert report["model"] == {"name": "tiny", "version": 1}

@@ -19,7 +19,7 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training import export as module
 from training.evaluate import Scored
-from training.export import export, fit_calibration, folded, plain, write_saved_model
+from training.export import _judged, export, fit_calibration, folded, plain, write_saved_model
 from training.networks import build
 from training.normalization import FusedBatchNormalization
 from training.recipe import Recipe
@@ -84,6 +84,30 @@ def test_depthwise_convolutions_are_folded_too(multiplier: int) -> None:
     smaller = folded(model)
     assert norms(smaller) == 0
     np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_separable_convolutions_are_folded_and_dropout_is_dropped(bias: bool) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = FusedBatchNormalization()(layers.SeparableConv2D(4, 3, use_bias=bias)(pixels))
+    model = scrambled(keras.Model(pixels, layers.Dropout(0.5)(layers.SpatialDropout2D(0.3)(x))))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert norms(smaller) == 0
+    assert not [layer for layer in smaller.layers if isinstance(layer, layers.Dropout)]
+    np.testing.assert_allclose(smaller(inputs, training=True), model(inputs, training=False), atol=1e-4)
+
+
+def test_what_cannot_be_folded_is_served_all_the_same(tmp_path: Path, crops: made.Pixels) -> None:
+    pixels = keras.Input((made.SIDE, made.SIDE, 3))
+    normalised = FusedBatchNormalization()(pixels)  # no convolution before it
+    network = keras.Model(pixels, {"gender": layers.Dense(1, name="gender")(layers.Flatten()(normalised))})
+    random = np.random.default_rng(6)
+    network.set_weights([random.uniform(0, 1, weight.shape) - 0.5 * (weight.ndim > 1) for weight in network.get_weights()])
+    assert write_saved_model(network, made.SIDE, tmp_path) == ["gender"]
+    logits = np.asarray(network(crops / np.float32(127.5) - 1, training=False)["gender"])[:, 0]
+    expected = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)["gender"], expected, atol=0.005)
 
 
 def test_what_cannot_be_folded_stays() -> None:
@@ -202,6 +226,22 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
     assert calibration.age_interval is not None
     (band,) = calibration.age_interval.bands
     assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation
+
+
+@pytest.mark.parametrize(("says_race", "judged"), [(True, [True, False, False, False]), (False, [True, True, False, False])])
+def test_a_face_calibrates_where_what_is_answered_of_it_is_known(says_race: bool, judged: list[bool]) -> None:
+    """All labels, all but the race, all but the gender, and a face that was not found."""
+    found = np.array([True, True, True, False])
+    number = np.where(found, 0.5, np.nan)
+    answers = Answers(
+        age=np.full(4, 30.0),
+        gender=np.array([0, 1, -1, 1]),
+        race=np.array([0, -1, 2, 3]),
+        found=found,
+        **dict.fromkeys(("years", "low", "high", "female"), number),
+        races=np.tile(number[:, np.newaxis] if says_race else np.nan, (4 if not says_race else 1, 5)),
+    )
+    assert _judged(answers).tolist() == judged
 
 
 def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:

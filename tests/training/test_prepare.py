@@ -15,8 +15,8 @@ from service.settings import Settings
 from tests.conftest import encoded
 from tests.fakes import TEMPLATE, SquareDetector, engine_factory
 from tests.training import made
-from training.data import Split, load_prepared
-from training.prepare import measure_template, nearest_to_centre, prepare
+from training.data import Split, Wanted, load_prepared
+from training.prepare import measure_template, nearest_to_centre, prepare, read_template
 
 PLACES = ((20, 30), (28, 30), (24, 36))
 """Upper left corners of the squares of train, 40 pixels wide, in pictures of 96."""
@@ -168,3 +168,46 @@ def test_a_set_that_is_not_aligned_is_cut_by_the_template_of_one_that_is(source:
     assert len(load_prepared(tmp_path / "out", Split.TRAIN)) == 4
     with pytest.raises(ValueError, match="no labelled face in the training split of an aligned set"):
         prepare([other], tmp_path / "alone", SquareDetector(), size=48, side=1280, workers=1)
+
+
+def own(folder: Path) -> Path:
+    """Two sharp squares and one whose edge is smeared, with a range and a missing label among their labels."""
+    sharp, soft = made.square_picture(20, 30), made.square_picture(20, 30)
+    soft[30:70, 40:60] = 120, 60, 20
+    files = [("a.png", encoded(sharp)), ("b.png", encoded(soft)), ("c.png", encoded(sharp))]
+    made.folder_of(folder, files)
+    (folder / "labels.csv").write_text("file,age,gender,split\na.png,25-32,male,train\nb.png,40,,train\nc.png,,male,train\n")
+    return folder
+
+
+def test_a_template_stands_in_for_an_aligned_set(out: Path, tmp_path: Path) -> None:
+    template = read_template(out / "prepare.json")
+    folder = own(tmp_path / "club")
+    report = prepare([folder], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1, template=template)
+    assert np.array(report["template"]) == pytest.approx(template)
+    assert report["faces"] == {"club train": 3}
+    landmarks = np.array(TEMPLATE, np.float32) * 40 + np.array((20, 30), np.float32)
+    data = load_prepared(tmp_path / "out", Split.TRAIN)
+    expected = align(made.square_picture(20, 30), landmarks.astype(np.float32), template, 48)
+    np.testing.assert_array_equal(data.crops[0], expected)
+    assert (data.age.tolist(), data.gender.tolist(), data.race.tolist()) == ([28, 40, -1], [0, -1, 0], [-1] * 3)
+    assert data.ages is not None
+    assert data.ages.tolist() == [[25, 32], [40, 40], [-1, -1]]
+    with np.load(tmp_path / "out/faces.npz") as table:
+        sharpness = table["sharpness"]
+    assert sharpness[0] == sharpness[2] > 0
+    assert sharpness[1] != sharpness[0]
+    kept = load_prepared(tmp_path / "out", Split.TRAIN, wanted=Wanted(sharpness=float(max(sharpness))))
+    assert len(kept) == int((sharpness == max(sharpness)).sum()) < 3
+    empty = made.folder_of(tmp_path / "empty", [])
+    with pytest.raises(ValueError, match="no labelled face"):
+        prepare([empty], tmp_path / "none", SquareDetector(), size=48, side=1280, workers=1, template=template)
+
+
+def test_a_template_is_read_from_a_model_or_from_prepared_faces(root: Path, out: Path, tmp_path: Path) -> None:
+    shipped = read_template(root / "model_store/inceptionv3/1/model.json")
+    assert shipped.shape == read_template(out / "prepare.json").shape == (5, 2)
+    assert 0 < shipped.min() < shipped.max() < 1
+    (tmp_path / "model.json").write_text('{"input": null}')
+    with pytest.raises(ValueError, match="has no landmark template"):
+        read_template(tmp_path / "model.json")

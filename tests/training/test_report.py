@@ -140,6 +140,13 @@ def test_every_section_and_figure_is_on_the_page(whole: tuple[dict[str, Any], Pa
     assert any(cell.startswith("75.0%|") for cell in checked.cells)
     assert any(cell.startswith(f"{accuracy:.1%}|") for cell in checked.cells)
     assert "17.25" in checked.cells
+    ages = document["headline"]
+    for text in (f"{ages['age_mse']:.1f}", *(f"{ages[key]:.1%}" for key in ("age_exact", "age_bins_5", "age_bins_9"))):
+        assert any(cell.split("|")[0] == text for cell in checked.cells)
+    for gender in document["headline"]["gender"].values():
+        assert {f"{value:.4f}" for value in gender.values()} <= set(checked.cells)
+    place = checked.cells.index("white")
+    assert checked.cells[place + 1 : place + 6] == [str(count) for count in document["confusion"]["race"][0]]
     for key in ("worst_ages", "worst_genders", "worst_races"):
         assert {one["name"] for one in document[key]} <= set(checked.cells)
 

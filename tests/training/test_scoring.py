@@ -19,6 +19,7 @@ from training.scoring import (
     intervals,
     intervals_by_group,
     mae_by_age,
+    roc,
     weighted,
 )
 
@@ -71,6 +72,66 @@ def test_headline_counts_a_face_that_is_not_found_as_wrong() -> None:
     assert given["gender"]["male"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
     # White: 1. Black: precision 1, recall 1/2, so 2/3. Other: nothing found. Asian and indian have no picture.
     assert given["race_macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_ages_by_hand_squared_exact_and_by_class() -> None:
+    """Of 5 classes the bounds are 13, 25, 40 and 60; of 9 they are 3, 10, 20 and so on to 70."""
+    given = figures(
+        answers(
+            (24, 1, 0, (24.4, 20, 30, 0.9, 0)),  # 24: the very year
+            (25, 1, 0, (24.4, 20, 30, 0.9, 0)),  # 24: another of 5, the same of 9
+            (12, 1, 0, (9.6, 5, 15, 0.9, 0)),  # 10: the same of both
+            (9, 1, 0, (10.5, 5, 15, 0.9, 0)),  # 10, the even year: the same of 5, another of 9
+            (70, 1, 0, (66.0, 60, 75, 0.9, 0)),  # the same of 5, another of 9
+            (80, 1, 0, None),  # the mean of train, 32
+        ),
+        mean_age=32,
+    )
+    assert given["age_mse"] == pytest.approx((0.4**2 + 0.6**2 + 2.4**2 + 1.5**2 + 4**2 + 48**2) / 6)
+    assert given["age_rmse"] == pytest.approx(math.sqrt(given["age_mse"]))
+    assert given["age_exact"] == pytest.approx(1 / 6)
+    assert given["age_bins_5"] == pytest.approx(4 / 6)
+    assert given["age_bins_9"] == pytest.approx(3 / 6)
+    assert given["age_within_5"] == pytest.approx(5 / 6)
+
+
+HALF_KNOWN = answers(
+    (30, -1, 0, (33.0, 30, 36, 0.9, 0)),  # nobody knows the gender
+    (-1, 0, 1, (36.0, 30, 40, 0.2, 1)),  # nor the age
+    (40, 1, -1, (50.0, 45, 55, 0.6, 3)),  # nor the race
+    (-1, 1, -1, None),  # not found, and only a woman's by its label
+)
+
+
+def test_a_label_that_is_not_known_counts_nowhere() -> None:
+    given = figures(HALF_KNOWN, mean_age=32)
+    assert (given["count"], given["found"]) == (4, 0.75)
+    assert given["age_mae"] == pytest.approx((3 + 10) / 2)
+    assert given["interval_coverage"] == 0.5
+    assert given["gender_accuracy"] == pytest.approx(2 / 3)  # a man and a woman right; she who was not found is wrong
+    assert given["gender"]["female"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3)}
+    assert given["race_accuracy"] == 1.0
+    assert given["race_macro_f1"] == 1.0
+    assert confusion(HALF_KNOWN)["gender"].tolist() == [[1, 0], [0, 1]]
+    assert mae_by_age(HALF_KNOWN) == {30: (3.0, 1), 40: (10.0, 1)}
+    ones = weighted(HALF_KNOWN, 32, np.ones((1, 4)), HALF_KNOWN.said())
+    assert {name: values[0] for name, values in ones.items()} == pytest.approx({name: given[name] for name in ones})
+
+
+def test_a_set_that_lacks_a_label_has_no_figure_of_it() -> None:
+    """CelebA and LFW say gender alone."""
+    given = answers((-1, 1, -1, (33.0, 30, 36, 0.9, 0)), (-1, 0, -1, (36.0, 30, 40, 0.2, 1)))
+    assert given.said() == ("gender",)
+    assert not {name for name in figures(given, math.nan) if name.startswith(("age", "interval", "race"))}
+    assert by_group(given, math.nan)["age"] == {}
+    json.dumps([figures(given, math.nan), intervals(given, math.nan), by_group(given, math.nan)], allow_nan=False)
+
+
+def test_points_of_the_curve_by_hand() -> None:
+    given = answers(*((30, gender, 0, (30.0, 30, 30, p, 0)) for gender, p in ((1, 0.9), (0, 0.8), (1, 0.7), (0, 0.1))))
+    assert roc(given) == {
+        "female": {"false_positive_rate": [0, 0, 0.5, 0.5, 1], "true_positive_rate": [0, 0.5, 0.5, 1, 1]},
+    }  # all are white: of no race there are both
 
 
 def test_width_auc_and_calibration_are_over_faces_that_were_found() -> None:

@@ -84,6 +84,29 @@ def test_a_teacher_needs_all_heads(run: Path, prepared: Path, tmp_path: Path) ->
         teach([other], prepared)
 
 
+def finished(folder: Path, age: dict[str, Any]) -> Path:
+    """A run with random weights, whose age has a form and whose gender has two units."""
+    recipe = made.recipe(network={"age": age, "gender_units": 2})
+    folder.mkdir()
+    (folder / "recipe.json").write_text(recipe.model_dump_json())
+    build(recipe.network).save_weights(folder / "best.weights.h5")
+    return folder
+
+
+def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path) -> None:
+    teach([finished(tmp_path / "both", {"form": "both", "bins": [0, 50]})], prepared)
+    taught = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert taught is not None
+    assert {name: values.shape for name, values in taught.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
+    np.testing.assert_allclose(taught["age"].sum(axis=1), 1, atol=1e-2)
+    np.testing.assert_allclose(taught["age"][:, 0], taught["age"][:, 49], rtol=1e-2)
+
+
+def test_a_teacher_needs_a_distribution_of_ages(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="says an age in years alone"):
+        teach([finished(tmp_path / "years", {"form": "regression"})], prepared)
+
+
 def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_path: Path) -> None:
     """Descriptors that give the label away, but for ten pictures of train, whose labels are wrong."""
     folder = made.prepared(tmp_path / "prepared", train=400, validation=50)

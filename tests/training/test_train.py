@@ -17,8 +17,10 @@ from training import train as module
 from training.augment import resized
 from training.data import Split, load_prepared
 from training.networks import build
+from training.optimizers import CarefulAdamW, optimizer
 from training.recipe import AugmentSection, Recipe
-from training.train import Batches, BestWeights, CarefulAdamW, EpochSeeds, FiniteLoss, State, WarmupCosine, train
+from training.schedules import WarmupCosine
+from training.train import Batches, BestWeights, EpochSeeds, FiniteLoss, State, train
 
 Arrays = list[np.ndarray[Any, Any]]
 HEADS = ("age", "gender", "race")
@@ -98,12 +100,12 @@ def test_learning_rate_rises_and_falls() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_gradient_that_is_not_finite_is_skipped(bad: float) -> None:
     good, other = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
-    optimizer = CarefulAdamW(0.1, weight_decay=0.0, global_clipnorm=1.0)
-    optimizer.apply([np.array([0.5, bad], np.float32), np.array([0.5], np.float32)], [good, other])
+    adamw = CarefulAdamW(0.1, weight_decay=0.0, global_clipnorm=1.0)
+    adamw.apply([np.array([0.5, bad], np.float32), np.array([0.5], np.float32)], [good, other])
     np.testing.assert_array_equal(good.numpy(), [1, 2])
     np.testing.assert_array_equal(other.numpy(), [3])
-    optimizer.apply([np.array([0.5, -0.5], np.float32), np.array([0.5], np.float32)], [good, other])
-    assert all(np.isfinite(variable.numpy()).all() for variable in optimizer.variables)
+    adamw.apply([np.array([0.5, -0.5], np.float32), np.array([0.5], np.float32)], [good, other])
+    assert all(np.isfinite(variable.numpy()).all() for variable in adamw.variables)
     assert good.numpy()[0] < 1
     assert good.numpy()[1] > 2
     assert other.numpy()[0] < 3
@@ -113,18 +115,18 @@ def test_a_finite_gradient_makes_adamw_own_step() -> None:
     steps = []
     for kind in (CarefulAdamW, keras.optimizers.AdamW):
         variable = keras.Variable([1.0, 2.0])
-        optimizer = kind(0.1, weight_decay=0.01, global_clipnorm=1.0)
+        adamw = kind(0.1, weight_decay=0.01, global_clipnorm=1.0)
         for _ in range(3):
-            optimizer.apply([np.array([0.5, -3.0], np.float32)], [variable])
+            adamw.apply([np.array([0.5, -3.0], np.float32)], [variable])
         steps.append(variable.numpy())
     np.testing.assert_array_equal(*steps)
 
 
 def test_only_kernels_decay() -> None:
     network = build(made.recipe().network)
-    optimizer = module._optimizer(made.recipe(), 1)
-    optimizer.build(network.trainable_variables)
-    decaying = {variable.name for variable in network.trainable_variables if optimizer._use_weight_decay(variable)}
+    adamw = optimizer(made.recipe().schedule, 1)
+    adamw.build(network.trainable_variables)
+    decaying = {variable.name for variable in network.trainable_variables if adamw._use_weight_decay(variable)}
     assert decaying == {"kernel"}
 
 
@@ -222,13 +224,13 @@ def test_best_weights_are_the_averaged_ones_of_the_best_epoch(whole: Watched, pr
 
 def test_average_is_the_running_mean_of_the_weights(prepared: Path) -> None:
     variable = keras.Variable([1.0])
-    optimizer = module._optimizer(made.recipe(schedule={"ema_momentum": 0.9, "weight_decay": 0.0}), STEPS)
+    averaging = optimizer(made.recipe(schedule={"ema_momentum": 0.9, "weight_decay": 0.0}).schedule, STEPS)
     expected = 0.0
     for step in range(5):
-        optimizer.apply([np.array([0.3], np.float32)], [variable])
+        averaging.apply([np.array([0.3], np.float32)], [variable])
         momentum = 0.9 if step else 0.0  # it starts where the first step leads
         expected = momentum * expected + (1 - momentum) * float(variable.numpy()[0])
-    assert float(optimizer._model_variables_moving_average[0].numpy()[0]) == pytest.approx(expected, rel=1e-6)
+    assert float(averaging._model_variables_moving_average[0].numpy()[0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepared: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import keras
 
+from training.architectures.registry import architecture
 from training.normalization import fused
 
 
+@architecture(size=128)
 def inceptionv3(size: int, init: str) -> keras.Model:
     """The trunk without its top, pooled: float pixels in [-1, 1], [N, S, S, 3], S at least 75, to features [N, 2048]."""
     weights = {"random": None}.get(init, init)

@@ -7,6 +7,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
+from training.architectures.registry import architecture, begun
 from training.normalization import FusedBatchNormalization
 
 STAGES: Final = ((2, 48, 5, 2), (4, 96, 1, 2), (2, 96, 6, 1), (4, 96, 1, 2), (2, 96, 2, 1))
@@ -14,6 +15,7 @@ STAGES: Final = ((2, 48, 5, 2), (4, 96, 1, 2), (2, 96, 6, 1), (4, 96, 1, 2), (2,
 STEM, LAST, FEATURES = 48, 512, 128
 
 
+@architecture(size=62)
 def mobilefacenet(size: int, init: str) -> keras.Model:
     """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 128].
 
@@ -21,8 +23,6 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
     place is worth where an average pool would weigh all alike. `init` is `random` or a weights file; raises `ValueError` for
     `imagenet`, on which it was never trained.
     """
-    if init == "imagenet":
-        raise ValueError("mobilefacenet has no ImageNet weights; use random or a weights file")
     pixels = keras.Input((size, size, 3))
     x = _convolved(pixels, STEM, 3, strides=2)
     x = _depthwise(x, 3)
@@ -32,10 +32,7 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
     x = _convolved(x, LAST, 1)
     x = _depthwise(x, x.shape[1], padding="valid", linear=True)
     x = _convolved(x, FEATURES, 1, linear=True)
-    trunk = keras.Model(pixels, layers.Flatten()(x))
-    if init != "random":
-        trunk.load_weights(init)
-    return trunk
+    return begun(keras.Model(pixels, layers.Flatten()(x)), "mobilefacenet", init)
 
 
 def _bottleneck(x: Any, expansion: int, channels: int, stride: int) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import keras
 
+from training.architectures.registry import architecture
 from training.normalization import fused
 
 
+@architecture(size=160)
 def mobilenet(size: int, init: str) -> keras.Model:
     """The trunk of full width without its top, pooled: float pixels in [-1, 1], [N, S, S, 3], to features [N, 1024].
 

@@ -1,0 +1,55 @@
+"""How a trunk makes itself known by name, and what all trunks share of where their weights begin."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import keras
+
+IMAGENET: Final = "imagenet"
+RANDOM: Final = "random"
+"""Initial weights that are no file."""
+
+Trunk = Callable[[int, str], keras.Model]
+"""(input size, initial weights) to a model from float pixels in [-1, 1], [N, S, S, 3], to features [N, F]."""
+
+ARCHITECTURES: Final[dict[str, Trunk]] = {}
+"""Trunks by name, which is their function's."""
+SIZES: Final[dict[str, int]] = {}
+"""Side of the input, in pixels, for which each was described."""
+
+
+def architecture(size: int) -> Callable[[Trunk], Trunk]:
+    """Make a trunk known by its function's name; `size` is the side of the input for which it was described.
+
+    Raises `ValueError` where another function has the name.
+    """
+
+    def declared(trunk: Trunk) -> Trunk:
+        name = trunk.__name__
+        known = ARCHITECTURES.setdefault(name, trunk)
+        if (known.__module__, known.__qualname__) != (trunk.__module__, trunk.__qualname__):
+            raise ValueError(f"two architectures are called {name!r}: in {known.__module__} and in {trunk.__module__}")
+        SIZES[name] = size
+        return trunk
+
+    return declared
+
+
+def discover(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package, so that each declares its trunks; `path` is the package's `__path__`."""
+    for module in sorted(pkgutil.iter_modules(path), key=lambda one: one.name):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def begun(trunk: keras.Model, name: str, init: str) -> keras.Model:
+    """A trunk with its initial weights, `random` or those of a file. Raises `ValueError` for `imagenet`, on which it was never
+    trained."""
+    if init == IMAGENET:
+        raise ValueError(f"{name} has no ImageNet weights; use random or a weights file")
+    if init != RANDOM:
+        trunk.load_weights(init)
+    return trunk

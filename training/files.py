@@ -1,0 +1,65 @@
+"""A data set's files, in a folder or a tar file: their paths, and the contents of those that are asked for."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The paths of all files of a folder or tar file, relative to it, with slashes."""
+
+    source: Path
+    paths: tuple[str, ...]
+
+    def holds(self, *names: str) -> bool:
+        """Whether there is a file of each of these names, wherever it lies."""
+        return set(names) <= {base_name(path) for path in self.paths}
+
+    def texts(self, *names: str) -> dict[str, str]:
+        """Text, without a byte order mark, of the first file of each of these names that is there."""
+        return {name: data.decode("utf-8-sig") for name, data in self.contents(*names).items()}
+
+    def contents(self, *names: str) -> dict[str, bytes]:
+        """Bytes of the first file of each of these names that is there."""
+        found: dict[str, bytes] = {}
+        for path, read in walk(self.source, names):
+            if (name := base_name(path)) in names and name not in found:
+                found[name] = read()
+        return found
+
+
+def listing(source: Path) -> Listing:
+    """Paths of all files. Raises as `walk` does."""
+    return Listing(source, tuple(path for path, _ in walk(source)))
+
+
+def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Path of every file with one of the endings, and what reads it before the next one is asked for; a folder's in order.
+
+    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither a folder nor a tar file.
+    """
+    if source.is_dir():
+        for path in sorted(path for path in source.rglob("*") if path.name.endswith(endings) and path.is_file()):
+            yield path.relative_to(source).as_posix(), path.read_bytes
+        return
+    if not tarfile.is_tarfile(source):
+        raise ValueError(f"{source} is neither a folder nor a tar file")
+    with tarfile.open(source) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() and member.name.endswith(endings) else None
+            if content is not None:
+                yield str(PurePosixPath(member.name)), content.read
+
+
+def base_name(path: str) -> str:
+    """The part of a path behind its last slash."""
+    return path.rpartition("/")[2]
+
+
+def last_parts(count: int) -> Callable[[str], str]:
+    """What cuts a path to so many of its last parts: enough to name a picture, and the same in a folder and its tar file."""
+    return lambda path: "/".join(path.split("/")[-count:])
