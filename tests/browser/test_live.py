@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.browser.conftest import watched
@@ -69,16 +68,10 @@ def talking(page: Any, answer: Callable[[Any, int], None]) -> list[tuple[float, 
     return sent
 
 
-def streams(service: Service) -> bool:
-    return "StreamReady" in httpx.get(service.url + "/openapi.json").json()["components"]["schemas"]
-
-
 # With the service -----------------------------------------------------------------------------------------------------
 
 
-def test_a_face_before_the_camera_keeps_its_number(page: Any, service: Service) -> None:
-    if not streams(service):
-        pytest.skip("this service has no WS /stream")
+def test_a_face_before_the_camera_keeps_its_number(page: Any) -> None:
     start(page)
     box = page.locator("#live .box")
     expect(box).to_have_count(1)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from tests.client import ROOT
 from tests.deploy.docker import PATIENCE_S, Container, eventually, have_image, run
@@ -49,7 +50,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(image: str, examples: Path) -> Iterator[Stack]:
-    """What `docker compose up --wait` brings, in a project of its own and on free ports, after some photos and a problem.
+    """What `docker compose up --wait` brings, in a project of its own, after some photos, a problem and a live frame.
 
     Without Grafana where its image cannot be had: everything else is as in the file.
     """
@@ -72,6 +73,11 @@ def stack(image: str, examples: Path) -> Iterator[Stack]:
                 with (examples / photo).open("rb") as file:
                     assert httpx.post(started.facet + "/predict", files={"file": file}, timeout=PATIENCE_S).status_code == 200
         assert httpx.post(started.facet + "/predict", content=b"text", timeout=PATIENCE_S).status_code == 415
+        with connect(started.facet.replace("http", "ws") + "/stream") as camera:
+            camera.send(json.dumps({"type": "start"}))
+            assert json.loads(camera.recv(PATIENCE_S))["type"] == "ready"
+            camera.send((1).to_bytes(8, "big") + (examples / "astronaut.jpg").read_bytes())
+            assert len(json.loads(camera.recv(PATIENCE_S))["faces"]) == 1
         yield started
     finally:
         run(*compose, "down", "--volumes", "--timeout", "30", env=env)
