@@ -56,7 +56,7 @@ def faces(log: Path, slow: float = 0, **environment: str) -> Any:
     return started(log, sys.executable, "-c", FACES, SLOW=str(slow), FACET_DRAIN_DELAY_S="0", **environment)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One process for every test that leaves it as it was."""
     with faces(tmp_path_factory.mktemp("page") / "log") as running:
@@ -64,16 +64,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert "Traceback" not in running.log
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def drive() -> Iterator[Any]:
-    """Playwright itself."""
+    """Playwright itself; it keeps an event loop on this thread, and is gone before the tests of other packages want one."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (CHROMIUM names another one)")
     with playwright.sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(drive: Any) -> Iterator[Any]:
     """Chromium without a camera."""
     running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -92,7 +92,7 @@ def film(path: Path, examples: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def filming(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
     """Chromium whose camera plays a film of one face; pages must still ask for it."""
     path = film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)
