@@ -225,7 +225,9 @@ def test_the_command_runs_as_a_program(root: Path, tiny_store: Path, examples: P
 @pytest.mark.model
 def test_the_astronaut_is_a_woman_of_30_to_50(facet: Facet, root: Path, examples: Path) -> None:
     store = root / "model_store"
-    result = facet("predict", "--json", examples / "astronaut.jpg", MODEL_STORE=str(store), MODEL=Settings().model)
+    result = facet(
+        "predict", "--json", examples / "astronaut.jpg", MODEL_STORE=str(store), MODEL=Settings.model_fields["model"].default
+    )
     assert result.exit_code == 0, result.output
     (face,) = json.loads(result.stdout)["faces"]
     assert face["gender"]["label"] == "female"
