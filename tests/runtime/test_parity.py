@@ -21,6 +21,9 @@ from tests.fakes import CROP
 from tests.tiny_model import OUTPUTS, pictures
 
 tf = pytest.importorskip("tensorflow")
+COARSE = {"mobilenet": 0.1}
+"""Networks that bf16 moves further than the tolerance of 0.05 on some real faces, and how far: 0.08 on one of the group photo;
+beyond 0.05 on fewer than one validation face in twenty, with the same accuracy as f32."""
 SHIPPED_STORE = Settings().model_store
 SHIPPED = ModelStore(SHIPPED_STORE)
 
@@ -207,6 +210,13 @@ def test_a_shipped_model_is_the_same_in_both(networks: Callable[..., Network], r
     with np.load(SHIPPED_STORE / name / str(manifest.version) / GOLDEN) as golden:
         expected = {output: golden[f"faces/{output}"] for output in manifest.outputs}
         assert_same(quick(golden["faces/input"]), expected, quick.precision)
+    answers = quick(crops)
+    if name in COARSE:
+        for output in ("gender", "race"):
+            assert np.abs(answers[output] - reference[output]).max() <= COARSE[name], output
+        assert np.abs(answers["age"] - reference["age"]).max() <= 1
+    else:
+        assert_same(answers, reference, quick.precision)
 
 
 def test_a_crop_of_another_size_is_an_error_and_not_an_answer(networks: Callable[..., Network], tiny_store: Path) -> None:
