@@ -41,10 +41,14 @@ def resized(crop: Pixels, size: int) -> Pixels:
 
 
 def _warped(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
-    """Mirror, rotation, zoom and shift about the centre, in one interpolation; the edge is repeated."""
-    matrix = placement(crop.shape[0], size, section, random)
-    picture = cv2.warpAffine(crop, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return picture.astype(np.uint8, copy=False)
+    """Mirror, rotation, zoom and shift about the centre, in one interpolation; the edge is repeated.
+
+    Where a pixel of the variant covers several of the crop it is their mean, as it is in what the service crops.
+    """
+    fine = max(1, crop.shape[0] // size)
+    matrix = placement(crop.shape[0], size * fine, section, random)
+    picture = cv2.warpAffine(crop, matrix, (size * fine, size * fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return resized(picture.astype(np.uint8, copy=False), size)
 
 
 def placement(side: int, size: int, section: AugmentSection, random: np.random.Generator) -> npt.NDArray[np.float64]:

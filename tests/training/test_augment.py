@@ -53,6 +53,15 @@ def test_nothing_is_the_plain_resize(crop: Pixels) -> None:
     np.testing.assert_array_equal(resized(crop, 80)[0, 0], np.rint(crop[:2, :2].mean(axis=(0, 1))))
 
 
+@pytest.mark.parametrize("size", [62, 48])
+def test_a_small_variant_is_made_of_means(crop: Pixels, size: int) -> None:
+    """Between nothing drawn and a whisper of it lies no fine pattern that validation would never show."""
+    for seed in range(5):
+        assert difference(once(crop, seed, size=size, shift=1e-6), resized(crop, size)) < 2
+    lines = np.tile(np.array([0, 255], np.uint8)[np.arange(160) % 2][None, :, None], (160, 1, 3))
+    assert once(lines, 1, size=size, rotation=5.0).astype(np.float32).std() < 40
+
+
 def test_flip_mirrors(crop: Pixels) -> None:
     assert difference(once(crop, 0, flip=1.0), crop[:, ::-1]) < 0.1
     assert difference(once(crop, 0, flip=1.0), crop) > 10
