@@ -51,11 +51,11 @@ export function failure(error) {
 
 /** Warnings by name. A test holds them to those that the service gives. */
 export const WARNINGS = {
-  small: "The face is small: age and race err more.",
-  blurred: "The face is blurred: age and race err more.",
-  dark: "The face is dark: age and race err more.",
-  bright: "The face is overexposed: age, gender and race err more.",
-  rolled: "The head is tilted far: the age may err more.",
+  small: "The face is small: all answers err more.",
+  blurred: "The face is blurred: all answers err more.",
+  dark: "The face is dark: all answers err more.",
+  bright: "The face is overexposed: all answers err more.",
+  rolled: "The head is tilted far: the gender may err more.",
   turned: "The face is turned away: take the answer with care.",
   cut_off: "Part of the face is outside the photo: all answers err more.",
 };
