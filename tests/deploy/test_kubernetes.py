@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from service.routes import router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import KUBERNETES, OVERLAYS, Document, checker, container, manifest, of, ran, rendered
+from tests.deploy.monitoring import MONITORING, dashboard
 
-EXTENSIONS = {"HTTPRoute", "ServiceMonitor"}
+EXTENSIONS = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 """Kinds that clusters learn from others, so that Kubernetes' own schemas do not hold them; their tests stand below."""
 
 PROTECTED = {"app.kubernetes.io/name": "facet"}
@@ -213,6 +215,16 @@ def test_prometheus_finds_the_service_and_is_let_in(production: list[Document]) 
     assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
+def test_the_clusters_prometheus_has_the_alerts_and_its_grafana_the_dashboard(production: list[Document]) -> None:
+    rules = (MONITORING / "alerts.yml").read_text()
+    assert of(production, "PrometheusRule")["spec"] == yaml.safe_load(rules)
+    written = (KUBERNETES / "components/monitoring/prometheusrule.yaml").read_text()
+    assert written.endswith(re.sub(r"^(?=.)", "  ", rules, flags=re.MULTILINE))
+    board = of(production, "ConfigMap", "facet-dashboard")
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: json.loads(text) for name, text in board["data"].items()} == {"facet.json": dashboard()}
+
+
 def matched(path: str, match: dict[str, Any]) -> bool:
     """Gateway API's rules: a prefix counts in whole parts of the path."""
     value = match["path"]["value"]
@@ -239,16 +251,17 @@ def test_the_world_reaches_every_route_but_the_metrics(production: list[Document
 
 
 def test_no_file_is_left_lying_outside_every_overlay() -> None:
-    used = {"prometheus-adapter/values.yaml"}
+    used = {KUBERNETES / "prometheus-adapter/values.yaml"}
     waiting = [KUBERNETES / "overlays" / name for name in OVERLAYS]
     while waiting:
         folder = waiting.pop()
         kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-        used.add(str((folder / "kustomization.yaml").relative_to(KUBERNETES)))
+        used.add(folder / "kustomization.yaml")
         for name in [*kustomization.get("resources", []), *kustomization.get("components", [])]:
             path = (folder / name).resolve()
             if path.is_dir():
                 waiting.append(path)
             else:
-                used.add(str(path.relative_to(KUBERNETES)))
-    assert {str(path.relative_to(KUBERNETES)) for path in KUBERNETES.rglob("*.yaml")} == used
+                used.add(path)
+    # The one that hands over the dashboard lies beside it.
+    assert {*KUBERNETES.rglob("*.yaml"), MONITORING / "kustomization.yaml"} == used
