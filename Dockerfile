@@ -17,6 +17,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 RUN find /opt/facet/venv/lib -path '*/openvino/libs/*' \
         -regex '.*\(_gpu_plugin\|_npu_plugin\|/cache\.json\|_\(gguf\|jax\|onnx\|paddle\|pytorch\|tensorflow_lite\)_frontend\).*' \
         -print -delete
+# NumPy brings its own tests, which nothing else imports.
+RUN find /opt/facet/venv/lib -path '*/numpy/*/tests/*' -delete
 
 FROM build AS tensorflow-packages
 COPY requirements/tensorflow.txt ./

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +225,17 @@ def test_the_clusters_prometheus_has_the_alerts_and_its_grafana_the_dashboard(pr
     board = of(production, "ConfigMap", "facet-dashboard")
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert {name: json.loads(text) for name, text in board["data"].items()} == {"facet.json": dashboard()}
+
+
+def test_the_pages_overlay_puts_in_a_name_and_a_gateway(tmp_path: Path) -> None:
+    (written,) = re.findall(r"^   ```yaml\n(.*?)^   ```", (ROOT / "docs/kubernetes.md").read_text(), re.MULTILINE | re.DOTALL)
+    here = os.path.relpath(KUBERNETES / "overlays/production", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(textwrap.dedent(written).replace("../production", here))
+    objects = list(yaml.safe_load_all(ran(checker("kubectl"), "kustomize", str(tmp_path))))
+    route = of(objects, "HTTPRoute")["spec"]
+    assert route["hostnames"] == ["faces.example.org"]
+    assert route["parentRefs"] == [{"name": "edge", "namespace": "ingress", "sectionName": "https"}]
+    assert route["rules"] == of(rendered("production"), "HTTPRoute")["spec"]["rules"]
 
 
 def matched(path: str, match: dict[str, Any]) -> bool:
