@@ -76,7 +76,7 @@ TARGET ?= runtime
 
 .PHONY: image
 image: ## Build the container's image (IMAGE=facet, TARGET=runtime|tensorflow, BASE=another base)
-	docker build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	DOCKER_BUILDKIT=1 docker build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 		--build-arg REVISION=$(shell git rev-parse HEAD) .
 

@@ -49,7 +49,7 @@ push() {
     if ! digest "${repository#*/}" "$tag" 2>/dev/null >&2; then
         aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2
         version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-        docker build --platform linux/amd64 --build-arg "VERSION=$version" --build-arg "REVISION=$tag" \
+        DOCKER_BUILDKIT=1 docker build --platform linux/amd64 --build-arg "VERSION=$version" --build-arg "REVISION=$tag" \
             --tag "$repository:$tag" . >&2
         docker push "$repository:$tag" >&2
     fi

@@ -64,6 +64,13 @@ def test_compose_reads_its_file(arguments: tuple[str, ...]) -> None:
 
 
 @linux
+def test_the_service_can_be_started_alone() -> None:
+    """What `docker compose up facet` starts: the service and whatever it depends on, which is nothing."""
+    config = json.loads(run(BIN / "docker-compose", "--project-directory", ROOT, "config", "--format", "json", "facet"))
+    assert set(config["services"]) == {"facet"}
+
+
+@linux
 @pytest.mark.parametrize(
     ("schema", "pattern"),
     [
