@@ -38,7 +38,7 @@ output() {
 
 # Builds what is committed, and nothing else, and prints where the registry keeps it.
 push() {
-    local repository tag
+    local repository tag version
     repository=$(output "$foundation" RepositoryUri)
     tag=$(git rev-parse HEAD)
     if [[ -n $(git status --porcelain) ]]; then
@@ -48,7 +48,9 @@ push() {
     # Tags never move: a commit that is in the repository is not built again.
     if ! digest "${repository#*/}" "$tag" 2>/dev/null >&2; then
         aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2
-        docker build --platform linux/amd64 --build-arg "REVISION=$tag" --tag "$repository:$tag" . >&2
+        version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+        DOCKER_BUILDKIT=1 docker build --platform linux/amd64 --build-arg "VERSION=$version" --build-arg "REVISION=$tag" \
+            --tag "$repository:$tag" . >&2
         docker push "$repository:$tag" >&2
     fi
     echo "$repository@$(digest "${repository#*/}" "$tag")"
@@ -82,7 +84,7 @@ take() {
     done
 }
 
-take "$foundation" ExecutionRoleArn ApiKeysSecretArn
+take "$foundation" ExecutionRoleArn ApiKeysSecretArn AlarmTopicArn
 take "$network" VpcId PublicSubnetIds PrivateSubnetIds
 
 echo "deploy.sh: $image to the stack $stack"

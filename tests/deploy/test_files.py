@@ -64,9 +64,20 @@ def test_compose_reads_its_file(arguments: tuple[str, ...]) -> None:
 
 
 @linux
+def test_the_service_can_be_started_alone() -> None:
+    """What `docker compose up facet` starts: the service and whatever it depends on, which is nothing."""
+    config = json.loads(run(BIN / "docker-compose", "--project-directory", ROOT, "config", "--format", "json", "facet"))
+    assert set(config["services"]) == {"facet"}
+
+
+@linux
 @pytest.mark.parametrize(
     ("schema", "pattern"),
-    [("vendor.github-workflows", ".github/workflows/*.yml"), ("vendor.compose-spec", "docker-compose.yml")],
+    [
+        ("vendor.github-workflows", ".github/workflows/*.yml"),
+        ("vendor.dependabot", ".github/dependabot.yml"),
+        ("vendor.compose-spec", "docker-compose.yml"),
+    ],
 )
 def test_the_files_keep_to_their_schemas(schema: str, pattern: str) -> None:
     files = sorted(ROOT.glob(pattern))
@@ -260,3 +271,12 @@ def test_no_workflow_has_more_rights_than_it_needs() -> None:
                 assert "${{" not in step.get("run", ""), f"{name}: what others write must not become shell"
                 if "checkout" in step.get("uses", ""):
                     assert step["with"]["persist-credentials"] is False
+
+
+def test_a_workflow_uses_what_others_wrote_by_its_commit() -> None:
+    """A tag can be moved to other code; a commit cannot."""
+    used = [one for path in (ROOT / ".github/workflows").glob("*.yml") for one in re.findall(r"uses: (.+)", path.read_text())]
+    others = [one for one in used if not one.startswith("./")]
+    assert others
+    assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", one) for one in others), others
+    assert len({one for one in others if "checkout@" in one}) == 1

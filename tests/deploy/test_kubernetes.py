@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,9 @@ from service.routes import router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import KUBERNETES, OVERLAYS, Document, checker, container, manifest, of, ran, rendered
+from tests.deploy.monitoring import MONITORING, dashboard
 
-EXTENSIONS = {"HTTPRoute", "ServiceMonitor"}
+EXTENSIONS = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 """Kinds that clusters learn from others, so that Kubernetes' own schemas do not hold them; their tests stand below."""
 
 PROTECTED = {"app.kubernetes.io/name": "facet"}
@@ -213,6 +217,27 @@ def test_prometheus_finds_the_service_and_is_let_in(production: list[Document]) 
     assert rule["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
+def test_the_clusters_prometheus_has_the_alerts_and_its_grafana_the_dashboard(production: list[Document]) -> None:
+    rules = (MONITORING / "alerts.yml").read_text()
+    assert of(production, "PrometheusRule")["spec"] == yaml.safe_load(rules)
+    written = (KUBERNETES / "components/monitoring/prometheusrule.yaml").read_text()
+    assert written.endswith(re.sub(r"^(?=.)", "  ", rules, flags=re.MULTILINE))
+    board = of(production, "ConfigMap", "facet-dashboard")
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: json.loads(text) for name, text in board["data"].items()} == {"facet.json": dashboard()}
+
+
+def test_the_pages_overlay_puts_in_a_name_and_a_gateway(tmp_path: Path) -> None:
+    (written,) = re.findall(r"^   ```yaml\n(.*?)^   ```", (ROOT / "docs/kubernetes.md").read_text(), re.MULTILINE | re.DOTALL)
+    here = os.path.relpath(KUBERNETES / "overlays/production", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(textwrap.dedent(written).replace("../production", here))
+    objects = list(yaml.safe_load_all(ran(checker("kubectl"), "kustomize", str(tmp_path))))
+    route = of(objects, "HTTPRoute")["spec"]
+    assert route["hostnames"] == ["faces.example.org"]
+    assert route["parentRefs"] == [{"name": "edge", "namespace": "ingress", "sectionName": "https"}]
+    assert route["rules"] == of(rendered("production"), "HTTPRoute")["spec"]["rules"]
+
+
 def matched(path: str, match: dict[str, Any]) -> bool:
     """Gateway API's rules: a prefix counts in whole parts of the path."""
     value = match["path"]["value"]
@@ -239,16 +264,17 @@ def test_the_world_reaches_every_route_but_the_metrics(production: list[Document
 
 
 def test_no_file_is_left_lying_outside_every_overlay() -> None:
-    used = {"prometheus-adapter/values.yaml"}
+    used = {KUBERNETES / "prometheus-adapter/values.yaml"}
     waiting = [KUBERNETES / "overlays" / name for name in OVERLAYS]
     while waiting:
         folder = waiting.pop()
         kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
-        used.add(str((folder / "kustomization.yaml").relative_to(KUBERNETES)))
+        used.add(folder / "kustomization.yaml")
         for name in [*kustomization.get("resources", []), *kustomization.get("components", [])]:
             path = (folder / name).resolve()
             if path.is_dir():
                 waiting.append(path)
             else:
-                used.add(str(path.relative_to(KUBERNETES)))
-    assert {str(path.relative_to(KUBERNETES)) for path in KUBERNETES.rglob("*.yaml")} == used
+                used.add(path)
+    # The one that hands over the dashboard lies beside it.
+    assert {*KUBERNETES.rglob("*.yaml"), MONITORING / "kustomization.yaml"} == used

@@ -71,17 +71,6 @@ def test_alerts_ask_for_the_job_that_the_cluster_gives_and_for_metrics_that_ther
     assert asked <= METRICS
 
 
-def test_the_alerts_become_an_object_of_the_cluster_as_the_page_says() -> None:
-    page = (ROOT / "docs/kubernetes.md").read_text()
-    head = re.search(r"printf '(apiVersion: monitoring.*?)'", page)
-    assert head
-    assert "sed 's/^/  /' deploy/monitoring/alerts.yml" in page
-    alerts = (ROOT / "deploy/monitoring/alerts.yml").read_text()
-    made = yaml.safe_load(head[1].replace("\\n", "\n") + re.sub("^", "  ", alerts, flags=re.MULTILINE))
-    assert made["kind"] == "PrometheusRule"
-    assert made["spec"] == yaml.safe_load(alerts)
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_files_that_a_page_names_are_there(page: str) -> None:
     path = ROOT / "docs" / page

@@ -19,6 +19,7 @@ ACCEPTED = {
         "CKV_K8S_43": "a tag in the repository; whoever deploys puts in the digest of the image that they built or trust",
     },
     "cloudformation": {
+        "CKV_AWS_26": "an alarm's text holds a metric and a number; CloudWatch may not use AWS's own key for topics",
         "CKV_AWS_91": "the access log needs a bucket and holds clients' addresses: it is on where AccessLogBucket is given",
         "CKV_AWS_136": "the images are public; AWS's own key encrypts them",
         "CKV_AWS_149": "AWS's own key encrypts the secret; one of the customer's costs money and can be lost",
