@@ -20,14 +20,14 @@ DIAGONAL: Final = 1.7
 
 # Thresholds: from about where `python -m training degrade` finds that the error has surely risen, by a fifth of the years or a
 # quarter of the wrong labels, over that of the same pictures as they are. Costs as measured with mobilenet/1 on 400 validation
-# pictures of UTKFace made worse. As they are 12 of them get a wrong gender, so that its rises are rough: +100 % may be 40 or 300.
+# pictures of UTKFace made worse. As they are 12 get a wrong gender, so that its rises are rough: +100 % may be 40 or 300.
 SMALL_PX: Final = 32.0
 """Side of the box in pixels that the crop is cut from. Below, the age error is 29 % larger, the wrong genders are 129 % and the
 wrong races 31 % more; above, 4 %, 7 % and 4 %."""
 BLURRED: Final = 2.9
-"""Below, the age error is 41 % larger, the wrong genders are 200 % and the wrong races 53 % more; above, 9 %, 30 % and 8 %. By the
-genders alone a warning were due from 4.1 on, which sharp faces of only 24 pixels have too. No validation face is less sharp than
-2.9 as it is."""
+"""Below, the age error is 41 % larger, the wrong genders are 200 % and the wrong races 53 % more; above, 9 %, 30 % and 8 %. By
+the genders alone a warning were due from 4.1 on, which sharp faces of only 24 pixels have too. No validation face is less sharp
+than 2.9 as it is."""
 DARK: Final = 0.14
 """Below, the age error is 25 % larger, the wrong genders are 111 % and the wrong races 37 % more; above, 3 %, 9 % and 9 %. One
 validation face in a thousand is that dark as it is: skin alone is not."""
@@ -35,8 +35,8 @@ BRIGHT: Final = 0.75
 """Above, in overexposed photos, the age error is 24 % larger, the wrong genders are 117 % and the wrong races 73 % more; below,
 1 %, 47 % and 11 %. One validation face in a hundred is that bright as it is, and answered as well as others."""
 ROLL_DEGREES: Final = 30.0
-"""From 28° on more genders are surely wrong, beyond 45° 72 % more; the age error is no larger (-3 to 6 %), for the crop is turned
-upright again. A roll costs hardly any face that is not found: 1 in 400 at 45°, 18 at 60°."""
+"""From 28° on more genders are surely wrong, beyond 45° 72 % more; the age error is no larger (-3 to 6 %), for the crop is
+turned upright again. A roll costs few faces that are not found: 1 in 400 at 45°, 18 at 60°."""
 YAW: Final = 0.7
 """No rise was found in the faces as they are. Beyond lies one validation face in fifty, too few to measure: a caution."""
 CUT_OFF: Final = 0.2
