@@ -140,7 +140,9 @@ def test_a_box_runs_ahead_of_an_answer_that_is_late(page: Any) -> None:
 
 def test_who_is_hidden_for_a_moment_keeps_the_card(page: Any) -> None:
     hidden = range(10, 16)
-    talking(page, lambda socket, number: socket.send(frame(number, *([] if number in hidden else [face(1, 100)]), next_in_ms=150)))
+    talking(
+        page, lambda socket, number: socket.send(frame(number, *([] if number in hidden else [face(1, 100)]), next_in_ms=150))
+    )
     start(page)
     card = page.locator(".live-card")
     expect(page.locator("#live .box")).to_have_count(1)
