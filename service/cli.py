@@ -62,8 +62,12 @@ def _one_line() -> Iterator[None]:
         _fail(str(error))
 
 
-def _fail(message: str) -> None:
+def _tell(message: str) -> None:
     errors.print(f"facet: {message}", markup=False)
+
+
+def _fail(message: str) -> None:
+    _tell(message)
     raise typer.Exit(1)
 
 
@@ -301,7 +305,9 @@ def annotate(
             task = progress.add_task(film.name, total=1.0)
             try:
                 options = engine.options(None, None, min_confidence)
-                return await annotate_film(film, out, engine, options, fps, lambda done: progress.update(task, completed=done))
+                return await annotate_film(
+                    film, out, engine, options, fps, lambda done: progress.update(task, completed=done), _tell
+                )
             finally:
                 await engine.close()
 
@@ -309,7 +315,8 @@ def annotate(
             rows = asyncio.run(answer(progress))
         tables = write_table(rows, out.with_suffix(".tracks.csv"))
         written = ", ".join(str(path) for path in (out, *tables))
-        Console(highlight=False, soft_wrap=True).print(f"{len(rows)} faces; wrote {written}", markup=False)
+        faces = f"{len(rows)} face{'' if len(rows) == 1 else 's'}"
+        Console(highlight=False, soft_wrap=True).print(f"{faces}; wrote {written}", markup=False)
 
 
 @app.command()

@@ -126,7 +126,9 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     if min(image.size) < MIN_SIDE:
         raise ImageTooSmall(f"The image is {image.width}x{image.height}; each side must have {MIN_SIDE} pixels or more.")
     if image.width * image.height > max_pixels:
-        raise ImageTooLarge(f"The image has {image.width}x{image.height} pixels; the limit is {max_pixels} in all.")
+        raise ImageTooLarge(
+            f"The image has {image.width}x{image.height} pixels; at most {max_pixels / 1e6:g} million are read."
+        )
     return image
 
 

@@ -105,16 +105,21 @@ def install(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
         phrase = HTTPStatus(status).phrase
+        headers = dict(getattr(error, "headers", None) or {})
+        details = {
+            404: "There is nothing here; /docs says what is where.",
+            405: f"This path takes {headers.get('Allow', 'another method')}.",
+        }
         REJECTIONS.labels(code).inc()
         problem = Problem(
             type=f"urn:facet:problem:{code}",
             title=phrase,
             status=status,
-            detail={404: "There is nothing here.", 405: "This path takes another method."}.get(status, phrase + "."),
+            detail=details.get(status, phrase + "."),
             code=code,
             request_id=request_id(request),
         )
-        return _response(problem, dict(getattr(error, "headers", None) or {}))
+        return _response(problem, headers)
 
     async def unknown(request: Request, error: Exception) -> Response:
         failure = FacetError("An unforeseen error.")

@@ -229,7 +229,10 @@ class Session:
             self._arrival.set()
 
     async def _work(self) -> int:
-        """Answer the newest frame, again and again, at most `fps` times a second."""
+        """Answer the newest frame, again and again, as often as clients are advised to send one.
+
+        A client that does not heed the advice gains nothing by it: its frames drop one another, and nobody else waits longer.
+        """
         loop = asyncio.get_running_loop()
         free = loop.time()
         while True:
@@ -238,11 +241,12 @@ class Session:
             frame, self._waiting = self._waiting, None
             self._arrival.clear()
             if frame is not None:
-                free = loop.time() + 1 / self._limits.fps
-                await self._websocket.send_text(await self._answer(frame))
+                answer, rest = await self._answer(frame)
+                await self._websocket.send_text(answer)
+                free = loop.time() + rest
 
-    async def _answer(self, frame: _Frame) -> str:
-        """The message that answers a frame: its faces, or its problem."""
+    async def _answer(self, frame: _Frame) -> tuple[str, float]:
+        """The message that answers a frame, its faces or its problem, and the seconds before the next one is looked at."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -250,21 +254,24 @@ class Session:
         except FacetError as error:
             count(error, self._identity)
             STREAM_FRAMES.labels("failed").inc()
-            return problem(error, self._identity, frame.number).model_dump_json(exclude_none=True)
+            told = problem(error, self._identity, frame.number)
+            rest = told.retry_after_s or max(0.0, 1 / self._limits.fps - (loop.time() - began))
+            return told.model_dump_json(exclude_none=True), rest
         now = loop.time()
         spent = now - began
         self._cost = REMEMBERED * self._cost + (1 - REMEMBERED) * spent if self._cost else spent
         _observe(view, now - frame.arrived)
         dropped, self._dropped = self._dropped, 0
+        rest = pause(1 / self._limits.fps, spent, self._cost, self._engine.workers.rounds)
         answer = StreamFrame(
             frame=frame.number,
             image=ImageSize(width=view.width, height=view.height),
             faces=[tracked(face, landmarks=self._landmarks) for face in view.faces],
             dropped=dropped,
-            next_in_ms=round(1000 * pause(1 / self._limits.fps, spent, self._cost, self._engine.workers.rounds)),
+            next_in_ms=round(1000 * rest),
             timing_ms={stage: round(passed, 2) for stage, passed in view.timings.items()},
         )
-        return answer.model_dump_json(exclude_none=True)
+        return answer.model_dump_json(exclude_none=True), rest
 
 
 _COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, 1006})

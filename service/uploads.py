@@ -47,7 +47,8 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream"):
         found = [body] if body else []
     else:
-        raise UnsupportedMediaType("Send multipart/form-data, application/json, image/* or application/octet-stream.")
+        form = "A URL-encoded form holds no photo. " if kind == b"application/x-www-form-urlencoded" else ""
+        raise UnsupportedMediaType(f"{form}Send multipart/form-data, application/json, image/* or application/octet-stream.")
     if not found:
         raise MissingFile("The request holds no photo: send one as the multipart field 'file', or as the body itself.")
     if any(not photo for photo in found) and most == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -81,17 +82,19 @@ async def annotate(
     options: Options,
     fps: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> list[TrackRow]:
     """Mark the faces of `source` in `out`, whose ending names its format, with the sound where that format takes it.
 
     Faces are looked for in at most `fps` frames a second, or in all; those between show the last ones. `progress` hears the
-    share that is done, 0 to 1. Returns the tracks that were seen in more than a moment. Raises `FilmError`.
+    share that is done, 0 to 1; `tell` hears what is left out. Returns the tracks that were seen in more than a moment.
+    Raises `FilmError`.
     """
     scene = Scene(engine.pipeline, options)
     tracks: dict[int, _Seen] = {}
     view: View | None = None
     looked = -math.inf
-    with _opened(source) as film, _written(out, film) as (write, pass_on):
+    with _opened(source) as film, _written(out, film, tell) as (write, pass_on):
         for frame in _frames(film, pass_on):
             now = float(frame.time or 0.0)
             pixels = _upright(frame)
@@ -165,6 +168,7 @@ def _marked(pixels: Pixels, view: View) -> Pixels:
 
 @dataclass(frozen=True, slots=True)
 class _Film:
+    source: Path
     container: InputContainer
     video: VideoStream
     audio: AudioStream | None
@@ -185,26 +189,37 @@ def _opened(source: Path) -> Iterator[_Film]:
             video.thread_type = "AUTO"
             audio = container.streams.audio[0] if container.streams.audio else None
             seconds = None if container.duration is None else container.duration / av.time_base
-            yield _Film(container, video, audio, seconds)
+            yield _Film(source, container, video, audio, seconds)
     except av.FFmpegError as error:
-        raise FilmError(f"{source}: {error.strerror}") from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: av.FFmpegError) -> FilmError:
+    from av.error import InvalidDataError
+
+    return FilmError(f"{source}: {'not a film, or a broken one' if isinstance(error, InvalidDataError) else error.strerror}")
 
 
 @contextmanager
 def _written(
-    out: Path, film: _Film
+    out: Path, film: _Film, tell: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[Pixels, VideoFrame], None], Callable[[av.Packet[Stream]], None]]]:
     """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
     import av
 
+    if out.exists() and out.samefile(film.source):
+        raise FilmError(f"{out}: this is the film itself; write to another file")
     try:
         with av.open(out, "w") as container:
-            sound = _sound(container, film)
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": QUALITY, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
             if film.video.time_base is not None:
                 video.codec_context.time_base = film.video.time_base
+            sound = _sound(container, film)
+            early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one tells
+            if film.audio is not None and sound is None:
+                tell(f"the sound is left out: {out.suffix} does not take {film.audio.codec_context.name}")
 
             def write(pixels: Pixels, frame: VideoFrame) -> None:
                 height, width = (side - side % 2 for side in pixels.shape[:2])  # what 4:2:0 can hold
@@ -213,11 +228,17 @@ def _written(
                 marked = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
                 marked.pts, marked.time_base = frame.pts, frame.time_base
                 container.mux(video.encode(marked))
+                while early:
+                    container.mux(early.popleft())
 
             def pass_on(packet: av.Packet[Stream]) -> None:
-                if sound is not None and packet.dts is not None:
-                    packet.stream = sound
+                if sound is None or packet.dts is None:
+                    return
+                packet.stream = sound
+                if video.codec_context.is_open:
                     container.mux(packet)
+                else:
+                    early.append(packet)
 
             yield write, pass_on
             container.mux(video.encode(None))
@@ -236,16 +257,24 @@ def _sound(container: OutputContainer, film: _Film) -> AudioStream | None:
 
 def _frames(film: _Film, pass_on: Callable[[av.Packet[Stream]], None]) -> Iterator[VideoFrame]:
     """Every picture in order; the sound between them is passed on."""
+    for packet, frames in _packets(film):
+        if packet.stream is film.audio:
+            pass_on(packet)
+        yield from frames
+
+
+def _packets(film: _Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
+    """Every packet in order, with the pictures that it brings. Raises `FilmError`, which names the film that is read."""
+    import av
     from av.video.frame import VideoFrame
 
     streams = [film.video] if film.audio is None else [film.video, film.audio]
-    for packet in film.container.demux(*streams):
-        if packet.stream is film.audio:
-            pass_on(packet)
-            continue
-        for frame in packet.decode():
-            if isinstance(frame, VideoFrame) and frame.pts is not None:
-                yield frame
+    try:
+        for packet in film.container.demux(*streams):
+            decoded = [] if packet.stream is film.audio else packet.decode()
+            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame) and frame.pts is not None]
+    except av.FFmpegError as error:
+        raise _unreadable(film.source, error) from error
 
 
 def _upright(frame: VideoFrame) -> Pixels:

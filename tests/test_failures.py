@@ -353,7 +353,7 @@ async def test_an_attribute_that_is_switched_off_is_422(asked: str) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_unknown_path_is_404(client: Client, method: str, path: str) -> None:
-    assert_problem(await client.request(method, path), 404, "not_found")
+    assert "/docs" in assert_problem(await client.request(method, path), 404, "not_found")["detail"]
 
 
 @pytest.mark.parametrize(
@@ -372,8 +372,9 @@ async def test_an_unknown_path_is_404(client: Client, method: str, path: str) ->
 )
 async def test_a_wrong_method_is_405(client: Client, method: str, path: str, allowed: str) -> None:
     response = await client.request(method, path)
-    assert_problem(response, 405, "method_not_allowed")
+    problem = assert_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == allowed
+    assert problem["detail"] == f"This path takes {allowed}."
 
 
 async def test_an_unknown_path_or_method_is_no_label_of_a_metric(client: Client) -> None:

@@ -132,6 +132,11 @@ def test_a_problem_is_an_error_that_knows_it(client: Client, photo: bytes, optio
     assert failed.value.problem.detail in str(failed.value)
 
 
+def test_a_file_name_is_told_to_become_a_path(client: Client) -> None:
+    with pytest.raises(TypeError, match="make a Path"):
+        client.predict("photo.jpg")  # type: ignore[arg-type]
+
+
 async def test_a_wrong_key_is_refused_everywhere(service: Service) -> None:
     with Client(service.url, key="wrong") as sync, pytest.raises(ProblemError, match="unauthenticated"):
         sync.predict(PHOTO)

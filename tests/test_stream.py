@@ -188,6 +188,22 @@ def test_a_camera_slows_down_where_photos_stand_in_line(spent: float, rounds: fl
     assert pause(0.1, spent, 0.03, rounds) == pytest.approx(expected)
 
 
+def test_who_does_not_heed_the_advice_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.workers.Workers.rounds", property(lambda workers: 5.0))
+    with GatedNetwork() as network, service(engine_factory(network), stream_max_fps=100) as client, stream(client) as socket:
+        for number in range(4):
+            socket.send_bytes(numbered(number))
+            time.sleep(0.02)
+        network.gate.set()
+        first = socket.receive_json()
+        began = time.monotonic()
+        last = socket.receive_json()
+        waited = time.monotonic() - began
+    assert first["next_in_ms"] >= 250  # five frames of others, each of 50 ms and more
+    assert waited >= 0.9 * first["next_in_ms"] / 1000
+    assert (last["frame"], first["dropped"] + last["dropped"]) == (3, 2)
+
+
 def test_a_frame_that_waits_too_long_is_a_problem_and_the_stream_goes_on() -> None:
     with GatedNetwork() as network, service(engine_factory(network), stream_deadline_s=0.3) as client, stream(client) as socket:
         assert_problem(ask(socket, 1), 504, "deadline_exceeded", frame=1)

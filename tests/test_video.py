@@ -107,6 +107,54 @@ async def test_sound_is_passed_on_as_it_is(tmp_path: Path) -> None:
     assert sound(tmp_path / "out.mp4") == sound(tmp_path / "in.mp4") != []
 
 
+def interleaved(path: Path, codec: str = "aac") -> Path:
+    """A film of two seconds whose sound comes between its pictures, as cameras write it, beginning with sound."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio = container.add_stream(codec, rate=16000, layout="stereo", options={"strict": "experimental"})  # for Vorbis
+        silence = np.zeros((2, 1600), np.float32)
+        for index in range(20):
+            sound = av.AudioFrame.from_ndarray(silence, "fltp", "stereo")
+            sound.sample_rate, sound.pts, sound.time_base = 16000, 1600 * index, Fraction(1, 16000)
+            container.mux(audio.encode(sound))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(audio.encode(None))
+        container.mux(video.encode(None))
+    return path
+
+
+async def test_sound_before_the_first_picture_does_not_change_its_size(tmp_path: Path) -> None:
+    told: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv"), tmp_path / "out.mp4", tell=told.append)
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert {frame.shape for frame in frames} == {(240, 320, 3)}
+    assert len(frames) == 20
+    with av.open(tmp_path / "in.mkv") as before, av.open(tmp_path / "out.mp4") as after:
+        sizes = [[packet.size for packet in one.demux(audio=0) if packet.size] for one in (before, after)]
+    assert sizes[0] == sizes[1] != []
+    assert told == []
+
+
+async def test_sound_that_the_format_does_not_take_is_said_to_be_left_out(tmp_path: Path) -> None:
+    told: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv", "vorbis"), tmp_path / "out.mov", tell=told.append)
+    assert told == ["the sound is left out: .mov does not take vorbis"]
+    with av.open(tmp_path / "out.mov") as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+async def test_the_film_itself_is_never_written_over(tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mp4", 5)
+    content = source.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(source)
+    for out in (source, link):
+        with pytest.raises(FilmError, match="the film itself"):
+            await annotated(source, out)
+    assert source.read_bytes() == content
+
+
 async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Path) -> None:
     rows, _ = await annotated(film(tmp_path / "in.mp4", 40), tmp_path / "out.mkv", fps=2)
     assert max(row.frames for row in rows) == 8
@@ -168,7 +216,9 @@ async def test_a_film_on_its_side_is_turned_upright(tmp_path: Path) -> None:
 async def test_what_is_no_film_is_an_error(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.mp4"
     nothing.write_bytes(b"canary" * 100)
-    for source in (nothing, tmp_path / "absent.mp4"):
+    letter = tmp_path / "letter.jpg"  # the name alone makes FFmpeg open it
+    letter.write_bytes(b"canary" * 100)
+    for source in (nothing, letter, tmp_path / "absent.mp4"):
         with pytest.raises(FilmError, match=source.name):
             await annotated(source, tmp_path / "out.mp4")
 

@@ -118,6 +118,41 @@ def test_boxes_are_drawn_where_the_viewer_sees_the_faces_and_cards_follow(page: 
     assert [number for _, number, _ in sent] == list(range(1, len(sent) + 1))
 
 
+def test_a_box_runs_ahead_of_an_answer_that_is_late(page: Any) -> None:
+    pending: list[tuple[Any, int]] = []
+    talking(page, lambda socket, number: pending.append((socket, number)))
+    start(page)
+    for step in range(6):
+        until(page, lambda step=step: len(pending) > step)
+        page.wait_for_timeout(150)
+        socket, number = pending[step]
+        socket.send(frame(number, face(1, 40 + 60 * step), face(2, 40)))
+    page.wait_for_timeout(400)  # boxes glide
+    stage = page.locator(".live-stage").bounding_box()
+
+    def left(track: int) -> float:
+        box = page.locator(f"[data-track='{track}']").bounding_box()
+        return 640 * (1 - (box["x"] + box["width"] - stage["x"]) / stage["width"])  # pixels of the frame, mirrored back
+
+    assert 340 + 10 < left(1) < 340 + 180  # seen at 340, and on its way
+    assert left(2) == pytest.approx(40, abs=8)
+
+
+def test_who_is_hidden_for_a_moment_keeps_the_card(page: Any) -> None:
+    hidden = range(10, 16)
+    talking(
+        page, lambda socket, number: socket.send(frame(number, *([] if number in hidden else [face(1, 100)]), next_in_ms=150))
+    )
+    start(page)
+    card = page.locator(".live-card")
+    expect(page.locator("#live .box")).to_have_count(1)
+    expect(page.locator(".live-card.away")).to_have_count(1)
+    expect(page.locator("#live .box")).to_have_count(0)
+    expect(page.locator(".live-card:not(.away)")).to_have_count(1)
+    expect(card).to_have_count(1)
+    expect(page.locator("#live .box")).to_have_count(1)
+
+
 def test_the_page_waits_for_each_answer_and_for_as_long_as_it_is_told(page: Any) -> None:
     pending: list[tuple[Any, int]] = []
     sent = talking(page, lambda socket, number: pending.append((socket, number)))

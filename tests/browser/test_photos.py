@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -175,6 +176,42 @@ def test_no_face_is_an_answer(page: Any, tmp_path: Path) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
+def test_a_photo_that_stands_on_its_head_is_turned_and_looked_at_again(page: Any, tmp_path: Path) -> None:
+    with Image.open(ASTRONAUT) as photo:
+        photo.rotate(180).save(tmp_path / "head.png")
+    choose(page, tmp_path / "head.png")
+    page.get_by_role("button", name="Turn it and look again").click()
+    turn = page.get_by_role("button", name="Turn", exact=True)
+    expect(page.locator(".caption")).to_contain_text("head-turned.jpg")
+    turn.click()
+    # 182 of 512 pixels: where the face is in the upright photo.
+    expect(page.locator("#photos .box")).to_have_attribute("style", re.compile(r"left: 3[456]\.\d+%; top: 1[123]\.\d+%"))
+    expect(page.locator("#tiles li")).to_have_count(1)
+    turn.click()
+    expect(page.locator(".caption")).to_contain_text("head-turned.jpg")
+    turn.click()
+    expect(page.locator(".caption")).to_contain_text("head.png")
+    expect(page.get_by_role("heading", name="No face was found")).to_be_visible()
+
+
+def test_many_faces_are_one_line_each_until_they_are_opened(page: Any) -> None:
+    choose(page, EXAMPLES / "group.jpg")
+    curves = page.get_by_role("img", name="Age about")
+    expect(page.get_by_role("article")).to_have_count(7)
+    expect(curves).to_have_count(0)
+    card = page.get_by_role("article", name="Face 4")
+    expect(card.locator(".brief")).to_have_text(re.compile(r"^\d+, (fe)?male, perhaps \w+$"))
+    page.get_by_role("button", name="Face 4").click()
+    expect(curves).to_have_count(1)
+    expect(card.get_by_role("heading", name="Race")).to_be_visible()
+    page.get_by_role("checkbox", name="Race").uncheck()
+    expect(card.get_by_role("heading", name="Gender")).to_be_visible()  # it stays open when it is drawn anew
+    page.get_by_role("button", name="Open all").click()
+    expect(curves).to_have_count(7)
+    page.get_by_role("button", name="Close all").click()
+    expect(curves).to_have_count(0)
+
+
 def test_a_format_that_the_browser_cannot_show_is_answered_all_the_same(page: Any) -> None:
     choose(page, ROOT / "tests/data/turned.heic")
     expect(page.get_by_text("This browser cannot show this format")).to_be_visible()
@@ -192,6 +229,20 @@ def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
         pytest.skip("curl is not installed: its command was shown, but not run")
     done = subprocess.run(shlex.split(command), cwd=EXAMPLES, capture_output=True, check=True, timeout=30)
     assert json.loads(done.stdout)["faces"] == shown["faces"]
+
+
+def test_a_photo_that_is_no_file_can_be_saved_for_the_command(page: Any, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Astronaut").click()
+    page.get_by_role("button", name="curl").click()
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save astronaut.jpg").click()
+    saved.value.save_as(tmp_path / saved.value.suggested_filename)
+    assert (tmp_path / "astronaut.jpg").read_bytes() == (ROOT / "service/web/static/examples/astronaut.jpg").read_bytes()
+    choose(page, ASTRONAUT)
+    expect(page.locator("#tiles li")).to_have_count(2)
+    page.get_by_role("button", name="curl").click()
+    expect(page.get_by_label("Command")).to_be_visible()
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
 
 
 @pytest.mark.parametrize("name", ["it's, a; photo.jpg", 'with "quotes".jpg', "-o evil.jpg", "$HOME `id`.jpg"])
@@ -319,6 +370,28 @@ def test_every_failure_has_its_words(page: Any, code: str, status: int, said: st
         page.unroute("**/predict*")
         again.click()
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_an_empty_file_is_called_empty(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    choose(page, tmp_path / "empty.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("This file is empty")
+    expect(page.get_by_role("alert")).to_contain_text("empty.jpg")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "moved.jpg"
+    copy.write_bytes(ASTRONAUT.read_bytes())
+    page.route("**/predict*", lambda route: route.fulfill(status=500, body="{}"))
+    choose(page, copy)
+    again = page.get_by_role("alert").get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    copy.unlink()
+    page.unroute("**/predict*")
+    again.click()
+    expect(page.get_by_role("alert")).to_contain_text("This cannot be opened")
+    expect(page.locator("#banner")).to_be_hidden()
 
 
 # The model ------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import { Facet } from "./facet.js";
 import { Live } from "./live.js";
 import { showModel } from "./model.js";
 import { Photos } from "./photos.js";
-import { decode, thumbnail } from "./picture.js";
+import { decode, thumbnail, turned } from "./picture.js";
 import { answered, curl, unanswered } from "./result.js";
 import { count } from "./words.js";
 
@@ -20,11 +20,12 @@ let selected = null;
 
 // Photos ----------------------------------------------------------------------------------------------------------------
 
-function add(files) {
+/** `saved` says whether the photos are files of the viewer's. */
+function add(files, saved = false) {
   const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
   const room = MOST - photos.all.length;
   if (images.length > room) tell(`At most ${MOST} photos at once: the first ${room} were taken.`);
-  const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png"));
+  const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png", saved));
   if (!added.length) return;
   location.hash = "#photos";
   select(added[0].id);
@@ -51,13 +52,26 @@ async function draw() {
   const picture = await pictureOf(photo);
   if (photo.id !== selected) return;
   const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
-  const parts = photo.status === "done" ? answered(photo, picture, { shown: photos.shown, command }) : unanswered(photo, picture, { again: () => again(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { shown: photos.shown, command, turn: () => turn(photo) }) : unanswered(photo, picture, { again: () => again(photo) });
   $("result").replaceChildren(...parts.filter(Boolean));
 }
 
 function again(photo) {
   if (photo.error?.code === "unauthenticated") askKey();
   else photos.again(photo);
+}
+
+/** Turn a photo to the right by a quarter, from its first bytes each time, so that it is compressed once only. */
+async function turn(photo) {
+  photo.first ??= { blob: photo.blob, name: photo.name, saved: photo.saved };
+  photo.degrees = ((photo.degrees ?? 0) + 90) % 360;
+  const { blob, name, saved } = photo.first;
+  const picture = photo.degrees === 0 ? blob : await turned(blob, photo.degrees);
+  if (!picture || !photos.find(photo.id)) return;
+  if (decoded.id === photo.id) decoded = { id: null, picture: null };
+  const plain = name.replace(/\.[^.]*$/, "");
+  photos.replace(photo, picture, photo.degrees === 0 ? name : `${plain}-turned.jpg`, photo.degrees === 0 && saved);
+  paint(photo);
 }
 
 photos.addEventListener("change", ({ detail: photo }) => {
@@ -105,22 +119,28 @@ function tileOf(photo) {
   const words = { waiting: "waits", asking: "is looked at", failed: "failed", done: answer ? count(answer.faces.length, "face") : "" };
   tile.dataset.status = status;
   tile.querySelector("button").setAttribute("aria-label", `${photo.name}: ${words[status]}`);
+  tile.querySelector("button").title = photo.name;
   tile.querySelector(".tile-mark").textContent = { waiting: "", asking: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
   mark(tile);
 }
 
 function newTile(photo) {
   const holder = el("span", { class: "tile-picture" });
-  const button = el("button", { type: "button", title: photo.name, onclick: () => select(photo.id) }, holder, el("span", { class: "tile-mark" }));
+  const button = el("button", { type: "button", onclick: () => select(photo.id) }, holder, el("span", { class: "tile-mark" }));
   const tile = el("li", { "data-photo": String(photo.id) }, button);
   $("tiles").append(tile);
-  // One at a time: a dozen decoded phone photos are half a gigabyte.
-  thumbs = thumbs.then(async () => {
-    const picture = photo.id === selected ? await pictureOf(photo) : await decode(photo.blob, 400);
-    if (picture) holder.replaceChildren(thumbnail(picture));
-    else holder.append(icon("image"));
-  });
+  paint(photo);
   return tile;
+}
+
+/** Draw a photo on its tile. One at a time: a dozen decoded phone photos are half a gigabyte. */
+function paint(photo) {
+  thumbs = thumbs.then(async () => {
+    const holder = $("tiles").querySelector(`[data-photo="${photo.id}"] .tile-picture`);
+    if (!holder) return;
+    const picture = photo.id === selected ? await pictureOf(photo) : await decode(photo.blob, 400);
+    holder.replaceChildren(picture ? thumbnail(picture) : icon("image"));
+  });
 }
 
 function mark(tile) {
@@ -134,7 +154,7 @@ $("forget").addEventListener("click", () => photos.forget());
 $("choose").addEventListener("click", () => $("files").click());
 for (const id of ["files", "capture"]) {
   $(id).addEventListener("change", () => {
-    add($(id).files);
+    add($(id).files, id === "files");
     $(id).value = "";
   });
 }
@@ -178,7 +198,7 @@ document.addEventListener("drop", (event) => {
   $("veil").hidden = true;
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  add(event.dataTransfer.files);
+  add(event.dataTransfer.files, true);
 });
 
 document.addEventListener("keydown", (event) => {

@@ -2,7 +2,7 @@
 
 import { ageChart, bars } from "./chart.js";
 import { el, icon, place } from "./dom.js";
-import { capital, cases, measures, percent, warning } from "./words.js";
+import { capital, cases, measures, percent, summary, warning } from "./words.js";
 
 /** Boxes and the numbers on cards; white letters are readable on each. */
 export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
@@ -11,31 +11,33 @@ export const colour = (index) => COLOURS[index % COLOURS.length];
 
 const CROP = 176;
 
-/** A card. `shown` says which attributes the viewer wants to see; `source` is what the crop is cut from, or null. */
-export function card(face, { title, index, shown, source, scale }) {
+/** A card that opens and closes; closed, it is one line. `shown` says which attributes the viewer wants to see; `source` is
+ * what the crop is cut from, or null; `toggled(open)` is called when it is opened or closed. */
+export function card(face, { title, index, shown, source, scale, open, toggled }) {
   const id = `face-${index}`;
-  return place(
+  const said = summary(face, shown) || "found";
+  const body = el(
+    "details",
+    { open, ontoggle: () => toggled(body.open) },
     el(
-      "article",
-      { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` },
+      "summary",
+      {},
+      source ? crop(source, face.box, scale) : el("span", { class: "crop none", "aria-hidden": "true" }),
       el(
-        "header",
-        {},
-        source ? crop(source, face.box, scale) : el("span", { class: "crop none", "aria-hidden": "true" }),
-        el(
-          "div",
-          {},
-          el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
-          el("p", { class: "fine" }, `Found with ${percent(face.confidence)} confidence`),
-        ),
+        "span",
+        { class: "who" },
+        el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
+        el("span", { class: "brief" }, said, face.warnings.length > 0 && icon("alert")),
+        el("span", { class: "fine found" }, `Found with ${percent(face.confidence)} confidence`),
       ),
-      shown.age && face.age && age(face.age),
-      shown.gender && face.gender && label("Gender", face.gender),
-      shown.race && face.race && label("Race", face.race),
-      quality(face),
+      icon("down"),
     ),
-    { "--face": colour(index) },
+    shown.age && face.age && age(face.age),
+    shown.gender && face.gender && label("Gender", face.gender),
+    shown.race && face.race && label("Race", face.race),
+    quality(face),
   );
+  return place(el("article", { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` }, body), { "--face": colour(index) });
 }
 
 /** The face and a little round it, as a square picture. */

@@ -91,7 +91,7 @@ export class Facet {
 
   /** A live stream of frames; `await stream.ready`, then `send` one JPEG after the other. */
   stream(options = {}) {
-    if (!this.#WebSocket) throw new FacetError({ code: "network_error", detail: "There is no WebSocket here." });
+    if (!this.#WebSocket) throw new FacetError({ code: "network_error", detail: "There is no WebSocket here: give one, as new Facet({ WebSocket })." });
     const url = new URL("stream", this.#base);
     url.protocol = url.protocol.replace("http", "ws");
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;

@@ -9,6 +9,8 @@ import { count, failure, summary, warning } from "./words.js";
 const SIDE = 640; // pixels; a face that fills a tenth of it is found
 const QUALITY = 0.8;
 const STILL_MS = 1500; // a card's crop is taken anew so often
+const AWAY_MS = 2500; // the service expects a face back for two seconds; so long its card stays
+const LEAD_MS = 300; // a box runs ahead of its answer by no more than this
 
 export class Live {
   #facet;
@@ -106,7 +108,7 @@ export class Live {
     const sent = performance.now();
     try {
       const answer = await stream.send(jpeg);
-      if (answer && !run.signal.aborted) this.#draw(answer, canvas, performance.now() - sent);
+      if (answer && !run.signal.aborted) this.#draw(answer, canvas, sent);
       return answer?.next_in_ms ?? 0;
     } catch (error) {
       if (stream.over || run.signal.aborted) throw error;
@@ -115,25 +117,38 @@ export class Live {
     }
   }
 
-  #draw({ image, faces }, canvas, ms) {
+  /** Draw the answer to a frame that was taken at `taken`. */
+  #draw({ image, faces }, canvas, taken) {
+    const now = performance.now();
     const mirror = this.stage.classList.contains("mirrored");
-    const present = new Set(faces.map(({ id }) => id));
-    for (const [id, track] of this.#tracks) {
-      if (present.has(id)) continue;
-      track.box.remove();
-      track.card.remove();
-      this.#tracks.delete(id);
-    }
+    this.#miss(new Set(faces.map(({ id }) => id)), now);
     for (const face of faces) {
       const track = this.#tracks.get(face.id) ?? this.#appear(face);
-      const x = mirror ? image.width - face.box.x - face.box.width : face.box.x;
-      position(track.box, { ...face.box, x }, image.width, image.height, colour(face.id - 1));
-      track.box.classList.toggle("under", face.box.y / image.height < 0.12);
-      track.tag.textContent = summary(face, this.#photos.shown);
+      const { left, top } = ahead(track, face.box, taken, now);
+      const x = mirror ? image.width - left - face.box.width : left;
+      position(track.box, { ...face.box, x, y: top }, image.width, image.height, colour(face.id - 1));
+      if (!track.box.isConnected) this.overlay.append(track.box);
+      track.box.classList.toggle("under", top / image.height < 0.12);
+      track.box.classList.toggle("leftwards", x / image.width > 0.55);
+      track.tag.textContent = summary(face, this.#photos.shown).split(", ").slice(0, 2).join(", ");
       this.#describe(track, face, canvas, canvas.width / image.width);
     }
     const seen = faces.length ? count(faces.length, "face") : "No face in view";
-    this.#note(seen, `${Math.round(ms)} ms`);
+    this.#note(seen, `${Math.round(now - taken)} ms`);
+  }
+
+  /** What is not in view has no box; its card stays a while, so that nothing jumps where somebody is hidden for a moment. */
+  #miss(present, now) {
+    for (const [id, track] of this.#tracks) {
+      if (present.has(id)) track.seenAt = now;
+      track.card.classList.toggle("away", !present.has(id));
+      if (present.has(id)) continue;
+      track.box.remove();
+      track.last = null;
+      if (now - track.seenAt < AWAY_MS) continue;
+      track.card.remove();
+      this.#tracks.delete(id);
+    }
   }
 
   #appear(face) {
@@ -141,8 +156,7 @@ export class Live {
     const box = el("div", { class: "box", "data-track": String(face.id) }, el("span", { class: "tag" }, el("b", {}, String(face.id)), " ", tag));
     const holder = el("div", { class: "live-body" });
     const card = place(el("article", { class: "card live-card", "aria-label": `Face ${face.id}` }, holder), { "--face": colour(face.id - 1) });
-    const track = { tag, box, card, holder, still: null, stillAt: -Infinity };
-    this.overlay.append(box);
+    const track = { tag, box, card, holder, still: null, stillAt: -Infinity, last: null, seenAt: performance.now() };
     this.cards.append(card);
     this.#tracks.set(face.id, track);
     return track;
@@ -215,6 +229,19 @@ export class Live {
     const { videoWidth: width, videoHeight: height } = this.video;
     if (width && height) place(this.stage, { "--ratio": String(width / height) });
   }
+}
+
+/** Where a box is by now, if the face goes on as it went between its last two frames: an answer is as old as it took. */
+function ahead(track, { x, y, width }, taken, now) {
+  const { last } = track;
+  const span = last && taken - last.taken;
+  const pace = (to, from, before) => (span > 0 ? ((to - from) / span + before) / 2 : 0); // its own noise is half of a still face's
+  const across = pace(x, last?.x, last?.across);
+  const down = pace(y, last?.y, last?.down);
+  track.last = { x, y, taken, across, down };
+  const lead = Math.min(now - taken, LEAD_MS);
+  const moves = Math.hypot(across, down) * lead > width / 20; // a still face must not tremble
+  return moves ? { left: x + across * lead, top: y + down * lead } : { left: x, top: y };
 }
 
 async function reachable(facet) {

@@ -40,11 +40,11 @@ function figures({ quality }) {
     [all.interval_coverage, percent, "", "of true ages lie in the interval"],
     [all.gender_accuracy, percent, "", "of genders are labelled right"],
     [all.race_accuracy, percent, "", "of races are labelled right"],
-    [all.found, percent, "", "of faces are found"],
   ].filter(([value]) => typeof value === "number");
+  const found = typeof all.found === "number" ? `; a face was found in ${percent(all.found)} of them` : "";
   return panel(
     "How good it is",
-    el("p", { class: "fine" }, `Measured on ${all.count.toLocaleString("en")} labelled pictures that it never saw in training.`),
+    el("p", { class: "fine" }, `Measured on ${all.count.toLocaleString("en")} labelled pictures that it never saw in training${found}.`),
     el("ul", { class: "tiles" }, tiles.map(([value, form, unit, text]) => el("li", {}, el("b", {}, form(value), unit && el("small", {}, ` ${unit}`)), el("span", {}, text)))),
   );
 }

@@ -9,7 +9,7 @@ export class Photos extends EventTarget {
   #facet;
   #asking = 0;
   #next = 1;
-  /** @type {{id: number, name: string, blob: Blob, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any, thumb: any}[]} */
+  /** @type {{id: number, name: string, blob: Blob, saved: boolean, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any}[]} */
   all = [];
   /** What the viewer wants to see. */
   shown = { age: true, gender: true, race: true };
@@ -26,8 +26,9 @@ export class Photos extends EventTarget {
     return this.allowed.filter((name) => this.shown[name]);
   }
 
-  add(blob, name) {
-    const photo = { id: this.#next++, name, blob, status: "waiting", answer: null, error: null, thumb: null };
+  /** `saved` says whether the photo is a file of the viewer's, so that a command can name it. */
+  add(blob, name, saved) {
+    const photo = { id: this.#next++, name, blob, saved, status: "waiting", answer: null, error: null };
     this.all.push(photo);
     this.#tell(photo);
     queueMicrotask(() => this.#work());
@@ -36,6 +37,12 @@ export class Photos extends EventTarget {
 
   find(id) {
     return this.all.find((photo) => photo.id === id) ?? null;
+  }
+
+  /** Ask for other bytes of the same photo: it was turned. */
+  replace(photo, blob, name, saved) {
+    Object.assign(photo, { blob, name, saved, open: null });
+    this.again(photo);
   }
 
   again(photo) {
@@ -71,10 +78,13 @@ export class Photos extends EventTarget {
     photo.status = "asking";
     photo.asked = this.wanted;
     this.#tell(photo);
+    const { blob } = photo;
     try {
-      photo.answer = await this.#facet.predict(photo.blob, this.options(photo.asked));
-      photo.status = "done";
+      await readable(blob);
+      const answer = await this.#facet.predict(blob, this.options(photo.asked));
+      if (photo.blob === blob) Object.assign(photo, { answer, status: "done" }); // not where it was turned meanwhile
     } catch (error) {
+      if (photo.blob !== blob) return;
       photo.error = error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) });
       photo.status = "failed";
     } finally {
@@ -92,5 +102,15 @@ export class Photos extends EventTarget {
 
   #tell(photo) {
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
+  }
+}
+
+/** Raises for what no service could answer: sending it would only look as if the connection were lost. */
+async function readable(blob) {
+  if (blob.size === 0) throw new FacetError({ code: "empty_file" });
+  try {
+    await blob.slice(0, 1).arrayBuffer();
+  } catch (cause) {
+    throw new FacetError({ code: "unreadable_file" }, { cause });
   }
 }

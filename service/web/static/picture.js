@@ -6,6 +6,7 @@ import { summary } from "./words.js";
 
 const LONGEST = 1800;
 const THUMB = 144;
+const LARGEST = 4096; // the largest square canvas that phones allow
 
 /** The first frame of a photo as a canvas with a longest side of at most `longest` pixels, upright; null where the browser
  * does not know its format, as most do not know HEIC. */
@@ -19,6 +20,8 @@ export async function decode(blob, longest = LONGEST) {
     const canvas = el("canvas", { width: Math.round(image.naturalWidth * scale), height: Math.round(image.naturalHeight * scale) });
     const pen = canvas.getContext("2d");
     pen.imageSmoothingQuality = "high";
+    pen.fillStyle = "white"; // as the service lays out what is transparent
+    pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(image, 0, 0, canvas.width, canvas.height);
     return canvas.width && canvas.height ? canvas : null;
   } catch {
@@ -26,6 +29,19 @@ export async function decode(blob, longest = LONGEST) {
   } finally {
     URL.revokeObjectURL(address);
   }
+}
+
+/** A photo turned to the right by a multiple of 90 degrees, as a JPEG; null where the browser does not know its format. */
+export async function turned(blob, degrees) {
+  const picture = await decode(blob, LARGEST);
+  if (!picture) return null;
+  const sideways = degrees % 180 !== 0;
+  const canvas = el("canvas", { width: sideways ? picture.height : picture.width, height: sideways ? picture.width : picture.height });
+  const pen = canvas.getContext("2d");
+  pen.translate(canvas.width / 2, canvas.height / 2);
+  pen.rotate((degrees * Math.PI) / 180);
+  pen.drawImage(picture, -picture.width / 2, -picture.height / 2);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
 /** A square piece out of the middle of a picture. */
@@ -43,6 +59,8 @@ export function thumbnail(picture) {
 /** The picture with a box on every face; `chosen(index)` is called for the one that is clicked, `over(index | null)` on hover. */
 export function marked(picture, answer, name, shown, { chosen, over }) {
   const { width, height } = answer.image;
+  // A tag is about 30 pixels high, and a wide picture not much higher on a phone.
+  const headroom = Math.max(0.06, width / height / 14);
   const boxes = answer.faces.map((face, index) => {
     const said = summary(face, shown);
     const crowded = face.box.width / width < 0.07;
@@ -50,7 +68,7 @@ export function marked(picture, answer, name, shown, { chosen, over }) {
       "button",
       {
         type: "button",
-        class: `box${face.box.y / height < 0.09 ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
+        class: `box${face.box.y / height < headroom ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
         "aria-label": `Face ${index + 1}${said ? `: ${said}` : ""}`,
         onclick: () => chosen(index),
         onpointerenter: () => over(index),
@@ -62,7 +80,7 @@ export function marked(picture, answer, name, shown, { chosen, over }) {
   });
   const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, "This browser cannot show this format. The service read it all the same."));
   if (picture) filledIn(picture, name, answer.faces.length);
-  return place(el("div", { class: "stage" }, shownPicture, boxes), { "--ratio": String(width / height) });
+  return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
 }
 
 function filledIn(picture, name, faces) {

@@ -3,19 +3,34 @@
 import { card } from "./card.js";
 import { copy, el, icon, place } from "./dom.js";
 import { marked } from "./picture.js";
-import { count, failure } from "./words.js";
+import { count, duration, failure } from "./words.js";
 
-/** An answered photo. `picture` is null where the browser cannot show it. */
-export function answered(photo, picture, { shown, command }) {
+/** Up to so many cards are open at first; of more, each is one line. */
+const OPEN = 3;
+
+/** An answered photo. `picture` is null where the browser cannot show it; `turn` asks again with the photo turned. */
+export function answered(photo, picture, { shown, command, turn }) {
   const { answer } = photo;
   const scale = picture ? picture.width / answer.image.width : 1;
-  const cards = answer.faces.map((face, index) => card(face, { title: `Face ${index + 1}`, index, shown, source: picture, scale }));
+  photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
+  const cards = answer.faces.map((face, index) =>
+    card(face, {
+      title: `Face ${index + 1}`,
+      index,
+      shown,
+      source: picture,
+      scale,
+      open: photo.open.has(index),
+      toggled: (open) => photo.open[open ? "add" : "delete"](index),
+    }),
+  );
   const light = (index) => {
     stage.classList.toggle("dimmed", index !== null);
     [...stage.querySelectorAll(".box")].forEach((box, other) => box.classList.toggle("lit", other === index));
     cards.forEach((one, other) => one.classList.toggle("lit", other === index));
   };
   const show = (index) => {
+    cards[index].querySelector("details").open = true;
     cards[index].scrollIntoView({ block: "nearest", behavior: "smooth" });
     cards[index].focus({ preventScroll: true });
   };
@@ -25,18 +40,33 @@ export function answered(photo, picture, { shown, command }) {
     one.addEventListener("pointerleave", () => light(null));
   });
   return [
-    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command)), { "--ratio": String(answer.image.width / answer.image.height) }),
-    el("div", { class: "cards" }, cards.length ? cards : nobody(answer)),
+    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command, picture && turn)), { "--ratio": String(answer.image.width / answer.image.height) }),
+    el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : nobody(answer, picture && turn)),
   ];
 }
 
+function openAll(cards) {
+  const bodies = cards.map((one) => one.querySelector("details"));
+  const button = el("button", { type: "button", class: "quiet" });
+  const name = () => (button.textContent = bodies.every(({ open }) => open) ? "Close all" : "Open all");
+  button.addEventListener("click", () => {
+    const open = !bodies.every((body) => body.open);
+    for (const body of bodies) body.open = open;
+    name();
+  });
+  for (const body of bodies) body.addEventListener("toggle", name);
+  name();
+  return el("div", { class: "all-faces" }, el("h2", {}, count(cards.length, "face")), button);
+}
+
 /** Failures of the photo itself: sending it again would change nothing. */
-const FINAL = new Set(["body_too_large", "corrupt_image", "empty_file", "image_error", "image_too_large", "image_too_small", "unsupported_format"]);
+const FINAL = new Set(["body_too_large", "corrupt_image", "empty_file", "image_error", "image_too_large", "image_too_small", "unreadable_file", "unsupported_format"]);
 
 /** A photo that waits for its answer, or failed. */
 export function unanswered(photo, picture, { again }) {
   const frame = place(el("div", { class: `stage${photo.error ? " failed" : " asking"}` }, picture ?? el("div", { class: "unshown" })), {
     "--ratio": picture ? String(picture.width / picture.height) : "1.5",
+    "--natural": picture ? `${picture.width}px` : "100vw",
   });
   if (!photo.error) return [el("div", { class: "stage-column" }, frame), el("div", { class: "cards" }, waiting(photo))];
   const { title, advice, detail } = failure(photo.error);
@@ -44,30 +74,39 @@ export function unanswered(photo, picture, { again }) {
     "div",
     { class: "message bad", role: "alert" },
     icon("alert"),
-    el("div", {}, el("h3", {}, title), el("p", {}, advice), detail && el("p", { class: "fine" }, `${photo.name}: ${detail}`)),
+    el("div", {}, el("h3", {}, title), el("p", {}, advice), el("p", { class: "fine where" }, detail ? `${photo.name}: ${detail}` : photo.name)),
     !FINAL.has(photo.error.code) && el("button", { type: "button", onclick: again }, "Try again"),
   );
   if (!picture) return [el("div", { class: "alone" }, message)];
-  return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, photo.name)), el("div", { class: "cards" }, message)];
+  return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, el("span", { class: "file", title: photo.name }, photo.name))), el("div", { class: "cards" }, message)];
 }
 
 function waiting(photo) {
   return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", {}, photo.status === "asking" ? "Looking for faces …" : "Waiting for its turn …"));
 }
 
-function nobody(answer) {
+function nobody(answer, turn) {
   const small = Math.max(answer.image.width, answer.image.height) < 200 ? " The picture is small: a larger one may show more." : "";
-  return el("div", { class: "message" }, el("div", {}, el("h3", {}, "No face was found"), el("p", {}, `That is an answer, not a failure. Faces that are tiny, turned far away or covered are missed.${small}`)));
+  return el(
+    "div",
+    { class: "message" },
+    el("div", {}, el("h3", {}, "No face was found"), el("p", {}, `Faces that are tiny, turned far away, covered, or lying on their side are missed.${small}`)),
+    turn && el("button", { type: "button", onclick: turn }, icon("turn"), "Turn it and look again"),
+  );
 }
 
 function caption({ name, answer }) {
   const { width, height } = answer.image;
-  const ms = Math.max(1, Math.round(answer.timing_ms.total));
-  return el("p", { class: "caption" }, el("span", {}, name), el("span", {}, `${count(answer.faces.length, "face")} · ${width} × ${height} px · ${ms} ms`));
+  return el(
+    "p",
+    { class: "caption" },
+    el("span", { class: "file", title: name }, name),
+    el("span", {}, `${count(answer.faces.length, "face")} · ${width} × ${height} px · ${duration(answer.timing_ms.total)}`),
+  );
 }
 
-/** Two buttons, one click each: the answer as JSON, and the command that asks for the same. */
-function code(photo, command) {
+/** Buttons, one click each: the answer as JSON, the command that asks for the same, and, where the picture is known, a turn. */
+function code(photo, command, turn) {
   const panel = el("div", { class: "code-panel", hidden: true });
   const views = { json: () => written(photo.answer), curl: () => command };
   const buttons = Object.keys(views).map((name) =>
@@ -79,9 +118,20 @@ function code(photo, command) {
     open = open === name ? null : name;
     Object.keys(views).forEach((view, index) => buttons[index].setAttribute("aria-expanded", String(view === open)));
     panel.hidden = open === null;
-    panel.replaceChildren(...(open ? [pre(views[open](), open)] : []));
+    panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo)].filter(Boolean) : []));
   };
-  return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons), panel);
+  const turning = turn && el("button", { type: "button", class: "quiet turn", onclick: turn }, icon("turn"), "Turn");
+  return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons, turning), panel);
+}
+
+/** What a command needs before it can name a photo that is no file yet. */
+function save({ blob, name }) {
+  const download = () => {
+    const link = el("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  return el("p", { class: "fine save" }, "The command wants the photo as a file. ", el("button", { type: "button", class: "quiet", onclick: download }, `Save ${name}`));
 }
 
 function pre(text, name) {

@@ -21,7 +21,7 @@ export const PROBLEMS = {
   invalid_parameter: ["The service refused what was asked", "Reload the page: its settings may have changed."],
   corrupt_image: ["This photo is damaged", "It cannot be read to its end. Try the original file."],
   image_too_large: ["This photo has too many pixels", "Save it smaller and try again."],
-  image_too_small: ["This picture is too small", "A side has fewer pixels than any face needs."],
+  image_too_small: ["This picture is too small", "It has too few pixels for any face."],
   image_error: ["This photo cannot be used", "Try another one."],
   rate_limited: ["That was a lot of photos", "The key's share for this minute is used up. Wait a little and try again."],
   internal_error: ["The service failed", "The fault is not the photo's. Try again."],
@@ -35,6 +35,7 @@ export const PROBLEMS = {
   too_many_streams: ["The service is busy", "As many live views are open as it takes on. Try again in a moment."],
   stream_over: ["The stream has ended", "It has run for as long as the service allows. Start it again if you like."],
   stream_idle: ["The stream has ended", "Nothing was sent for too long. Start it again if you like."],
+  unreadable_file: ["This cannot be opened", "It is a folder, or it was moved or changed. Choose the photo again."],
   closed: ["The stream was closed", "Start it again if you like."],
   network_error: ["The service cannot be reached", "Check the connection, and whether the service runs."],
   timeout: ["The service does not answer", "Try again in a moment."],
@@ -84,6 +85,9 @@ export function percent(share) {
 }
 
 export const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
+
+/** 840 as "840 ms", 2187 as "2.2 s". */
+export const duration = (ms) => (ms < 1000 ? `${Math.max(1, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 export const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 

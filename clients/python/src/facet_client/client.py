@@ -222,7 +222,12 @@ _RAW: Final = {"Content-Type": "application/octet-stream"}
 def _bytes(photo: Photo) -> bytes:
     if isinstance(photo, bytes):
         return photo
-    return photo.read_bytes() if isinstance(photo, Path) else photo.read()
+    if isinstance(photo, Path):
+        return photo.read_bytes()
+    try:
+        return photo.read()
+    except AttributeError as error:  # a name, from whoever does not check types
+        raise TypeError("A photo is bytes, a pathlib.Path or an open file; of a file's name make a Path.") from error
 
 
 def _files(photos: Iterable[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
