@@ -478,13 +478,12 @@ def test_streams_are_counted() -> None:
     faces = {network: metric("facet_stream_faces_total", network=network) for network in ("run", "spared")}
     seconds = metric("facet_stream_frame_seconds_count")
     closed = metric("facet_streams_closed_total", code="1000")
-    with service() as client:
-        with stream(client) as socket:
-            for number in range(3):
-                ask(socket, number, PAIR)
-            ask(socket, 4, b"nothing")
-            socket.close(1000)  # leaving the context as well would cancel the stream, perhaps before it has counted
-            wait_until(lambda: metric("facet_streams_closed_total", code="1000") == closed + 1)
+    with service() as client, stream(client) as socket:
+        for number in range(3):
+            ask(socket, number, PAIR)
+        ask(socket, 4, b"nothing")
+        socket.close(1000)  # leaving the context as well would cancel the stream, perhaps before it has counted
+        wait_until(lambda: metric("facet_streams_closed_total", code="1000") == closed + 1)
     assert metric("facet_stream_frames_total", outcome="answered") == before["answered"] + 3
     assert metric("facet_stream_frames_total", outcome="failed") == before["failed"] + 1
     assert metric("facet_stream_faces_total", network="run") >= faces["run"] + 2

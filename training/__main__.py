@@ -182,6 +182,10 @@ def compare(
         list[str] | None,
         typer.Option(help="Initial weights of a trunk, ARCHITECTURE=FILE or ARCHITECTURE=imagenet; random for others."),
     ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set to measure on; again for more, and all that are prepared where not given."),
+    ] = None,
 ) -> None:
     """Train recipes under one budget and measure them on one split; the same command goes on where it was interrupted."""
     from training.compare import Budget, chosen, load_comparison
@@ -194,7 +198,7 @@ def compare(
             given = chosen(given, recipe)
         budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
         inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
-        for path in write(run(given, budget, prepared, out, split, inits), out):
+        for path in write(run(given, budget, prepared, out, split, inits, measure or []), out):
             console.print(f"wrote {path}")
 
 

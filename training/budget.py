@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from training.recipe import PhaseSection, Recipe, ScheduleSection, changed
 
-LEAST_EPOCHS: Final = 8
+LEAST_EPOCHS: Final = 6
 """Epochs of a short run, each of a part of the pictures: what changes by the epoch needs some, and each costs a validation."""
 SPARE_EPOCHS: Final = 3
 """Epochs more that a run may have where it then loses fewer steps: all its epochs are equally long."""
@@ -19,7 +19,7 @@ LEAST_STEPS: Final = 100
 """Steps below which a batch is halved: a batch of 512 would leave a short run a handful."""
 LEAST_BATCH: Final = 16
 """Pictures below which it is not."""
-VALIDATION: Final = 512
+VALIDATION: Final = 256
 """Pictures of validation that choose a short run's best epoch."""
 SETTLING: Final = 10
 """A squeezed run's statistics of batch normalisation forget their beginning to `exp(-SETTLING)` within its steps."""

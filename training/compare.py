@@ -118,23 +118,26 @@ def compare(
     out: Path,
     split: Split = Split.VALIDATION,
     weights: Mapping[str, str] | None = None,
+    sets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
 
+    Measured is on `sets`, or on all that are prepared where none is named.
     `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
     and then nothing of it is frozen. A recipe is a folder under `out`: one that is done is not trained again, and one that was
     interrupted goes on. Raises `ValueError` where `out` holds a comparison of another budget, or two recipes have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out / "budget.json", budget)
-    document = _described(given, budget, prepared, split)
+    document = _described(given, budget, prepared, split, sets)
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise ValueError(f"a name stands for one recipe: {', '.join(names)}")
     for name, entry in zip(names, given.recipes, strict=True):
         folder = out / name
         trained = _remembered(folder / "trained.json", partial(_train, entry, given, budget, prepared, folder, weights or {}))
-        measured = _remembered(folder / f"{split.value}.json", partial(_measure, folder, trained, prepared, split))
+        answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
+        measured = _remembered(answered, partial(_measure, folder, trained, prepared, split, sets))
         said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
         document["recipes"].append(said | trained | measured)
         _write(out / REPORT, document)
@@ -294,7 +297,7 @@ def _spent(run: Path) -> dict[str, Any]:
 
 
 # Measuring -------------------------------------------------------------------------------------------------------------
-def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split) -> dict[str, Any]:
+def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split, sets: Sequence[str]) -> dict[str, Any]:
     """Cost and figures of the last network of a way; of one that diverged before its first epoch's end, cost alone."""
     run = out / str(trained["runs"][-1]["run"])
     recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
@@ -308,7 +311,7 @@ def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age)
         serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
-        data = load_prepared(prepared, split)
+        data = load_prepared(prepared, split, sets or None)
         cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}
         return cost | {"figures": _figures(serving, recipe.network, data)}
 
@@ -381,7 +384,7 @@ def _classes(answers: Answers, distribution: npt.NDArray[np.float32], form: AgeS
 # What is said of all ---------------------------------------------------------------------------------------------------
 
 
-def _described(given: Comparison, budget: Budget, prepared: Path, split: Split) -> dict[str, Any]:
+def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, measured: Sequence[str]) -> dict[str, Any]:
     """What all rows share, and how good an answer is that does not look."""
     counts: dict[str, dict[str, int]] = {}
     with np.load(prepared / "faces.npz") as table:
@@ -392,7 +395,7 @@ def _described(given: Comparison, budget: Budget, prepared: Path, split: Split) 
     learnt = (splits == Split.TRAIN.value) & np.isin(sets, given.override.get("data", {}).get("train", sets))
     said = _blind({name: values[learnt] for name, values in labels.items()})
     blind = {}
-    for name in np.unique(sets[splits == split.value]):
+    for name in measured or np.unique(sets[splits == split.value]):
         rows = (sets == name) & (splits == split.value)
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
         data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], **faces)
@@ -414,5 +417,5 @@ def _blind(labels: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.f
     return {
         "age": np.array([np.median(age) if len(age) else np.nan], np.float32),
         "gender": np.array([gender.mean() if len(gender) else np.nan], np.float32),
-        "race": np.bincount(race, minlength=len(RACES))[np.newaxis].astype(np.float32) / max(1, len(race)),
+        "race": (np.bincount(race, minlength=len(RACES))[np.newaxis] / max(1, len(race))).astype(np.float32),
     }

@@ -86,7 +86,7 @@ def conditions(document: Mapping[str, Any]) -> str:
         *([] if minutes is None else [f"{minutes:g} CPU minutes of training"]),
         *([] if pictures is None else [f"{pictures:,} pictures"]),
     ]
-    counts = " and ".join(f"{of[document['split']]:,} of {name}" for name, of in document["data"].items())
+    counts = " and ".join(f"{document['data'][name][document['split']]:,} of {name}" for name in _sets(document))
     return (
         f"Each recipe had {' or '.join(parts)}, on {document['cpus']} CPUs. Measured on the faces that were found in the "
         f"{document['split']} split: {counts}."
@@ -238,8 +238,16 @@ def _scatter(axis: Axes, points: Sequence[tuple[float, float, Mapping[str, Any]]
     """Named points; names alternate between above and below, so that neighbours leave each other room."""
     for number, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
         axis.plot(x, y, "o", color=colours[row["system"]])
-        place = {"xytext": (0, 6 if number % 2 else -6), "va": "bottom" if number % 2 else "top"}
-        axis.annotate(row["name"], (x, y), textcoords="offset points", ha="center", fontsize=7, **place)
+        above = number % 2 == 1
+        axis.annotate(
+            row["name"],
+            (x, y),
+            xytext=(0, 6 if above else -6),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=7,
+        )
     axis.margins(0.15)
     axis.grid(alpha=0.3)
 

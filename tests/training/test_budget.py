@@ -52,12 +52,12 @@ def test_a_budget_that_is_long_enough_changes_nothing() -> None:
 
 
 def test_a_short_run_has_short_epochs_and_a_long_one_whole_ones() -> None:
-    short = squeezed(recipe(), 64 * 800, TRAIN).schedule
+    short = squeezed(recipe(), 64 * 600, TRAIN).schedule
     assert (short.epochs, short.epoch_steps, short.batch_size) == (LEAST_EPOCHS, 100, 64)
     long = squeezed(recipe(), 20 * TRAIN, TRAIN).schedule
     assert (long.epochs, long.epoch_steps) == (22, 326)  # 7,172 of 7,174 steps; a whole epoch has 358
     parts = squeezed(recipe(parts=4), 64 * 800, TRAIN).schedule
-    assert (parts.epochs, parts.epoch_steps) == (3, 66)  # 200 steps of each part, which has 89 an epoch
+    assert (parts.epochs, parts.epoch_steps) == (4, 50)  # of each part 200 steps, of 89 that a whole epoch has
 
 
 def test_batches_are_halved_as_long_as_few_steps_would_be_left() -> None:
@@ -69,23 +69,23 @@ def test_batches_are_halved_as_long_as_few_steps_would_be_left() -> None:
 
 
 def test_a_schedule_keeps_its_shape() -> None:
-    """Ten flat epochs of a hundred become one of eight; the last epoch's rate is the one it was."""
-    plateau = squeezed(recipe(rate="plateau", rate_epochs=10, stop_epochs=5), 64 * 800, TRAIN).schedule
+    """Ten flat epochs of a hundred become one of six; the rate falls as far as it did."""
+    plateau = squeezed(recipe(rate="plateau", rate_epochs=10, stop_epochs=5), 64 * 600, TRAIN).schedule
     assert (plateau.rate_epochs, plateau.stop_epochs) == (1, 0)
-    assert squeezed(recipe(rate="plateau", rate_epochs=30), 64 * 800, TRAIN).schedule.rate_epochs == 2
+    assert squeezed(recipe(rate="plateau", rate_epochs=30), 64 * 600, TRAIN).schedule.rate_epochs == 2
     whole = recipe(rate="inverse", rate_decay=0.1).schedule
-    inverse = squeezed(recipe(rate="inverse", rate_decay=0.1), 64 * 800, TRAIN).schedule
-    np.testing.assert_allclose([rate(inverse, n, []) for n in range(8)], [rate(whole, n * 12.5, []) for n in range(8)])  # type: ignore[arg-type]
-    cosine = squeezed(recipe(rate="cosine", warmup_epochs=5), 64 * 800, TRAIN).schedule
-    assert cosine.warmup_epochs == pytest.approx(0.4)
+    inverse = squeezed(recipe(rate="inverse", rate_decay=0.1), 64 * 600, TRAIN).schedule
+    np.testing.assert_allclose([rate(inverse, n, []) for n in range(6)], [rate(whole, n * 100 / 6, []) for n in range(6)])  # type: ignore[arg-type]
+    cosine = squeezed(recipe(rate="cosine", warmup_epochs=5), 64 * 600, TRAIN).schedule
+    assert cosine.warmup_epochs == pytest.approx(0.3)
 
 
 def test_steps_of_the_rate_come_at_the_same_share_of_the_run() -> None:
     whole = load_recipe(SYSTEMS / "separable-5-bins.toml")
-    short = squeezed(whole, 32 * 800, TRAIN).schedule
+    short = squeezed(whole, 32 * 600, TRAIN).schedule
     assert short.epochs == LEAST_EPOCHS
     given = [rate(short, epoch, []) for epoch in range(short.epochs)]
-    assert given == [8e-3, 4e-3, 2e-3, 1e-3, 2e-3, 1e-3, 5e-4, 2.5e-4]  # twice a fall that is halved, the second from 0.002
+    assert given == [8e-3, 2e-3, 1e-3, 2e-3, 5e-4, 2.5e-4]  # twice a fall that is halved, the second from 0.002
 
 
 def test_composed_batches_keep_their_size_and_change_at_the_same_share_of_the_run() -> None:
