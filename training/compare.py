@@ -125,17 +125,20 @@ def compare(
     Measured is on `sets`, or on all that are prepared where none is named.
     `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
     and then nothing of it is frozen. A recipe is a folder under `out`: one that is done is not trained again, and one that was
-    interrupted goes on. Raises `ValueError` where `out` holds a comparison of another budget, or two recipes have one name.
+    interrupted goes on. Raises `ValueError` where `out` holds a comparison of another budget, or a recipe of the same name that
+    was another, and where two recipes have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out / "budget.json", budget)
+    _claim(out / "budget.json", budget.model_dump())
     document = _described(given, budget, prepared, split, sets)
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise ValueError(f"a name stands for one recipe: {', '.join(names)}")
     for name, entry in zip(names, given.recipes, strict=True):
-        folder = out / name
-        trained = _remembered(folder / "trained.json", partial(_train, entry, given, budget, prepared, folder, weights or {}))
+        folder, recipes = out / name, way(entry, given)
+        init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
+        _claim(folder / "recipes.json", {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]})
+        trained = _remembered(folder / "trained.json", partial(_train, recipes, init, budget, prepared, folder, entry.steps))
         answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
         measured = _remembered(answered, partial(_measure, folder, trained, prepared, split, sets))
         said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
@@ -145,10 +148,12 @@ def compare(
     return document
 
 
-def _claim(path: Path, budget: Budget) -> None:
-    if path.exists() and Budget.model_validate_json(path.read_text()) != budget:
-        raise ValueError(f"{path.parent} holds a comparison of another budget; choose another folder")
-    _write(path, budget.model_dump())
+def _claim(path: Path, asked: Mapping[str, Any]) -> None:
+    """Write what a folder is for, unless it is for something else."""
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
+        raise ValueError(f"{path.parent} was made by another {path.stem}; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, asked)
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
@@ -161,9 +166,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
-        made = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, made)
+        _write(path, make())
     document: dict[str, Any] = json.loads(path.read_text())
     return document
 
@@ -197,21 +200,16 @@ def _followed(name: str, follower: Path) -> Path:
     raise ValueError(f"{follower} follows {name}, of which there is no recipe")
 
 
-def _train(
-    entry: Entry, given: Comparison, budget: Budget, prepared: Path, out: Path, weights: Mapping[str, str]
-) -> dict[str, Any]:
-    """Train what leads to an entry's recipe and itself, each step of the way with an equal part of the budget."""
-    recipes = way(entry, given)
-    last = recipes[-1]
-    init, start, state = weights.get(recipes[0].network.architecture, RANDOM), None, "finished"
-    frozen = _freezes(recipes[0])
-    if init == RANDOM:
-        recipes[0] = changed(recipes[0], {"transfer": {"frozen_layers": 0}})
+def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train each recipe of a way with an equal part of the budget; `steps` are those of the last one's published run."""
+    thawed = init == RANDOM and recipes[0].transfer.frozen_layers != 0
+    if thawed:
+        recipes = [changed(recipes[0], {"transfer": {"frozen_layers": 0}}), *recipes[1:]]
+    last, start, state = recipes[-1], None, "finished"
     runs: list[dict[str, Any]] = []
     for number, recipe in enumerate(recipes, 1):
         run = out / f"{number}-{recipe.name}"
-        steps = entry.steps if recipe is last else 0
-        fitted = _fitted(recipe, budget, len(recipes), prepared, run, steps)
+        fitted = _fitted(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
         try:
             start = train(fitted, prepared, run, init, start)
         except ArithmeticError:
@@ -226,17 +224,13 @@ def _train(
         "size": section.size,
         "outputs": list(section.outputs),
         "init": Path(init).name,
-        "thawed": frozen and init == RANDOM,
+        "thawed": thawed,
         "state": state,
         "follows": [recipe.name for recipe in recipes[:-1]],
         "batch": runs[-1]["batch"],
         "runs": runs,
         **{name: round(sum(run[name] for run in runs), 1) for name in ("pictures", "cpu_seconds")},
     }
-
-
-def _freezes(recipe: Recipe) -> bool:
-    return recipe.transfer.frozen_layers != 0
 
 
 def _fitted(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
@@ -280,7 +274,16 @@ def _few_steps(recipe: Recipe) -> Recipe:
     return changed(
         recipe,
         {
-            "schedule": {"epochs": 1, "epoch_steps": 1 + TIMED_STEPS, "parts": 1, "batch_size": size},
+            # So slow that nothing can diverge: what a step costs does not depend on it.
+            "schedule": {
+                "epochs": 1,
+                "epoch_steps": 1 + TIMED_STEPS,
+                "parts": 1,
+                "batch_size": size,
+                "rate": "constant",
+                "steps": [],
+                "learning_rate": 1e-9,
+            },
             "data": {"validation_pictures": 1},
             "smote": {"heads": []},
         },
@@ -298,13 +301,13 @@ def _spent(run: Path) -> dict[str, Any]:
 
 # Measuring -------------------------------------------------------------------------------------------------------------
 def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split, sets: Sequence[str]) -> dict[str, Any]:
-    """Cost and figures of the last network of a way; of one that diverged before its first epoch's end, cost alone."""
+    """Cost and figures of the last network of a way; of one that was not reached or diverged in its first epoch, cost alone."""
     run = out / str(trained["runs"][-1]["run"])
     recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
     with dtype_policy("float32"):
         network = build(recipe.network)
         cost = {"weights": network.count_params(), "multiply_adds": multiply_adds(network)}
-        if not best.exists():
+        if len(trained["runs"]) <= len(trained["follows"]) or not best.exists():
             return cost | {"figures": {}}
         network.load_weights(best)
         served = plain(network, recipe.network)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from training.data import GENDERS
 
@@ -212,44 +213,37 @@ def _draw_bars(document: Mapping[str, Any], path: Path) -> None:
     axes[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
     axes[0].invert_yaxis()
     figure.suptitle(f"{name}, {document['split']} split; dashed: {BLIND}", fontsize=10)
+    systems = [Patch(color=colour, label=system) for system, colour in colours.items() if system]
+    if systems:
+        figure.legend(handles=systems, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     _save(figure, path)
 
 
 def _draw_cost(document: Mapping[str, Any], path: Path) -> None:
-    """Age error and gender accuracy by multiply-adds and by latency."""
+    """Age error and gender accuracy by multiply-adds and by latency; recipes go by their numbers, which the legend tells."""
     name, colours = _sets(document)[0], _coloured(document)
-    figure, axes = plt.subplots(2, 2, figsize=(11, 8.5), sharex="col", sharey="row", layout="constrained")
+    numbered = list(enumerate(document["recipes"], 1))
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), sharex="col", sharey="row", layout="constrained")
     costs = (("multiply_adds", "multiply-adds of one face [millions]", 1e6), ("latency_ms", "one face [ms]", 1.0))
     for line, (key, title, _) in zip(axes, _PANELS, strict=False):
         for axis, (cost, label, unit) in zip(line, costs, strict=True):
-            points = [
-                (row[cost] / unit, row["figures"][name][key], row)
-                for row in document["recipes"]
-                if row["figures"].get(name, {}).get(key) is not None
-            ]
-            _scatter(axis, points, colours)
-            axis.set(xscale="log", **({"xlabel": label} if line is axes[-1] else {}))
+            for number, row in numbered:
+                value = row["figures"].get(name, {}).get(key)
+                if value is not None:
+                    axis.plot(row[cost] / unit, value, "o", markersize=15, color=colours[row["system"]], alpha=0.8)
+                    axis.text(row[cost] / unit, value, str(number), color="white", ha="center", va="center", fontsize=8)
+            axis.set(xscale="log", xlabel=label)
+            axis.label_outer()
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.margins(0.12)
+            axis.grid(alpha=0.3)
         line[0].set(ylabel=title)
+    told = [Patch(color=colours[row["system"]], label=f"{number}  {row['name']}") for number, row in numbered]
+    figure.legend(handles=told, loc="outside right upper", fontsize=9, frameon=False)
     figure.suptitle(f"{name}, {document['split']} split", fontsize=10)
     _save(figure, path)
-
-
-def _scatter(axis: Axes, points: Sequence[tuple[float, float, Mapping[str, Any]]], colours: Mapping[str, str]) -> None:
-    """Named points; names alternate between above and below, so that neighbours leave each other room."""
-    for number, (x, y, row) in enumerate(sorted(points, key=lambda point: point[:2])):
-        axis.plot(x, y, "o", color=colours[row["system"]])
-        above = number % 2 == 1
-        axis.annotate(
-            row["name"],
-            (x, y),
-            xytext=(0, 6 if above else -6),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-            fontsize=7,
-        )
-    axis.margins(0.15)
-    axis.grid(alpha=0.3)
 
 
 def _save(figure: Any, path: Path) -> None:
