@@ -122,14 +122,13 @@ def compare(
 ) -> dict[str, Any]:
     """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
 
-    Measured is on `sets`, or on all that are prepared where none is named.
     `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
-    and then nothing of it is frozen. A recipe is a folder under `out`: one that is done is not trained again, and one that was
-    interrupted goes on. Raises `ValueError` where `out` holds a comparison of another budget, or a recipe of the same name that
-    was another, and where two recipes have one name.
+    and then nothing of it is frozen. Measured is on `sets`, or on all that are prepared where none is named. A recipe is a
+    folder under `out`: one that is done is not trained again, and one that was interrupted goes on. Raises `ValueError` where
+    `out` holds a comparison of another budget, or a recipe of the same name that was another, and where two have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out / "budget.json", budget.model_dump())
+    _claim(out / "budget.json", "budget", budget.model_dump())
     document = _described(given, budget, prepared, split, sets)
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
@@ -137,7 +136,8 @@ def compare(
     for name, entry in zip(names, given.recipes, strict=True):
         folder, recipes = out / name, way(entry, given)
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
-        _claim(folder / "recipes.json", {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]})
+        asked = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
+        _claim(folder / "recipes.json", "recipe", asked)
         trained = _remembered(folder / "trained.json", partial(_train, recipes, init, budget, prepared, folder, entry.steps))
         answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
         measured = _remembered(answered, partial(_measure, folder, trained, prepared, split, sets))
@@ -148,10 +148,10 @@ def compare(
     return document
 
 
-def _claim(path: Path, asked: Mapping[str, Any]) -> None:
+def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
     """Write what a folder is for, unless it is for something else."""
     if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
-        raise ValueError(f"{path.parent} was made by another {path.stem}; choose another folder")
+        raise ValueError(f"{path.parent} was made by another {kind}; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, asked)
 

@@ -185,7 +185,7 @@ def test_what_is_done_is_not_done_again(
     with pytest.raises(ValueError, match="made by another budget"):
         compare(given, Budget(pictures=385), prepared, out)
     other = given.model_copy(update={"override": given.override | {"schedule": {"seed": 9}}})
-    with pytest.raises(ValueError, match="frozen was made by another recipes; choose another folder"):
+    with pytest.raises(ValueError, match="frozen was made by another recipe; choose another folder"):
         compare(other, BUDGET, prepared, out)
 
 
