@@ -9,6 +9,7 @@ runtime, on prepared crops: pictures in which no face was found are not among th
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import tempfile
@@ -144,8 +145,14 @@ def compare(
         said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
         document["recipes"].append(said | trained | measured)
         _write(out / REPORT, document)
-        keras.backend.clear_session()
+        _forget()
     return document
+
+
+def _forget() -> None:
+    """Give back the memory of a network and its pictures, which hold each other."""
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
@@ -215,7 +222,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
         except ArithmeticError:
             state = "diverged"
         runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))
-        keras.backend.clear_session()
+        _forget()
         if state == "diverged":
             break
     section = last.network
@@ -262,7 +269,7 @@ def _seconds_a_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
         train(_few_steps(recipe), prepared, scratch, RANDOM)
         spent = _spent(scratch)
         shutil.rmtree(scratch)
-        keras.backend.clear_session()
+        _forget()
         timings[key] = spent["cpu_seconds"] / spent["pictures"]
         _write(path, timings)
     return timings[key]
