@@ -303,7 +303,7 @@ def _spent(run: Path) -> dict[str, Any]:
     files = [whole] if whole.exists() else sorted(run.glob("part-*/history.csv"))
     rows = [row for file in files for row in history_of(file)]
     pictures, seconds = (sum(float(row[name]) for row in rows) for name in ("pictures", "cpu_seconds"))
-    return {"epochs": len(rows), "pictures": int(pictures), "cpu_seconds": round(seconds, 1)}
+    return {"epochs": len(rows), "pictures": int(pictures), "cpu_seconds": seconds}
 
 
 # Measuring -------------------------------------------------------------------------------------------------------------
