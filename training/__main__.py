@@ -162,6 +162,54 @@ def search(
 
 
 @app.command()
+def compare(
+    comparison: Annotated[
+        Path, typer.Option(help="What is compared (TOML): recipes, and what takes the place of what they say.")
+    ] = ROOT / "training/comparisons/five-systems.toml",
+    recipe: Annotated[
+        list[Path] | None, typer.Option(help="Compare these alone: a recipe, or a folder of them; again for more.")
+    ] = None,
+    prepared: Prepared = Path("runs/prepared"),
+    out: Annotated[Path, typer.Option(help="Folder for the runs, compare.json, compare.csv, compare.md and plots.")] = Path(
+        "runs/compare"
+    ),
+    minutes: Annotated[
+        float | None, typer.Option(help="CPU minutes of training that a recipe has; 3 where no budget is given.")
+    ] = None,
+    pictures: Annotated[int | None, typer.Option(help="Pictures that a recipe sees, beside or instead of minutes.")] = None,
+    split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.VALIDATION,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Initial weights of a trunk, ARCHITECTURE=FILE or ARCHITECTURE=imagenet; random for others."),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set to measure on; again for more, and all that are prepared where not given."),
+    ] = None,
+) -> None:
+    """Train recipes under one budget and measure them on one split; the same command goes on where it was interrupted."""
+    from training.compare import Budget, chosen, load_comparison
+    from training.compare import compare as run
+    from training.comparison import write
+
+    with _one_line():
+        given = load_comparison(comparison)
+        if recipe:
+            given = chosen(given, recipe)
+        budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
+        inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
+        for path in write(run(given, budget, prepared, out, split, inits, measure or []), out):
+            console.print(f"wrote {path}")
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"{text!r} is not {form}")
+    return name, value
+
+
+@app.command()
 def teach(
     run: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run; again for a mean of several.")] = None,
     descriptors: Annotated[bool, typer.Option("--descriptors", help="Learn from what `hints` wrote, too.")] = False,

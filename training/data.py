@@ -180,26 +180,21 @@ def load_prepared(
     taught: bool = False,
     hints: bool = False,
     part: tuple[int, int] = (0, 1),
+    most: int = 0,
     wanted: Wanted = Wanted(),
 ) -> Prepared:
     """Read what `prepare` wrote of a split, of all data sets or of some, and on demand what `teach` and `hints` wrote beside.
 
-    A set that is named twice is there twice. Of a `part`, its number from 0 and the number of parts, no other picture is read.
+    A set that is named twice is there twice. Of a `part`, its number from 0 and the number of parts, no other picture is read;
+    where there are more than `most`, and that is not 0, so many that are spread evenly over all.
 
     Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there, or
     where `prepare` did not measure what is `wanted`.
     """
     with np.load(folder / "faces.npz") as table:
-        of_split = (table["split"] == split.value) & _good_enough(table, folder, wanted)
-        if sets is None:
-            chosen = np.flatnonzero(of_split)
-        else:
-            rows = [np.flatnonzero(of_split & (table["set"] == name)) for name in sets]
-            for name, found in zip(sets, rows, strict=True):
-                if not len(found):
-                    raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
-            chosen = np.concatenate(rows)
-        chosen = chosen[part[0] :: part[1]]
+        chosen = _rows(table, folder, split, sets, wanted)[part[0] :: part[1]]
+        if 0 < most < len(chosen):
+            chosen = chosen[np.arange(most) * len(chosen) // most]
         crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
         labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
         given = Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)
@@ -211,6 +206,26 @@ def load_prepared(
         with np.load(folder / TAUGHT) as answers:
             given = replace(given, taught={name: answers[name][chosen].astype(np.float32) for name in answers.files})
     return replace(given, hint=np.load(folder / HINTS)[chosen].astype(np.float32)) if hints else given
+
+
+def count_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None, wanted: Wanted = Wanted()) -> int:
+    """How many pictures `load_prepared` would read; raises as it does."""
+    with np.load(folder / "faces.npz") as table:
+        return len(_rows(table, folder, split, sets, wanted))
+
+
+def _rows(
+    table: Mapping[str, npt.NDArray[Any]], folder: Path, split: Split, sets: Sequence[str] | None, wanted: Wanted
+) -> npt.NDArray[np.int64]:
+    """Rows of a split's good pictures, set by set where some are named."""
+    of_split = (table["split"] == split.value) & _good_enough(table, folder, wanted)
+    if sets is None:
+        return np.flatnonzero(of_split)
+    rows = [np.flatnonzero(of_split & (table["set"] == name)) for name in sets]
+    for name, found in zip(sets, rows, strict=True):
+        if not len(found):
+            raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
+    return np.concatenate(rows)
 
 
 def _good_enough(table: Mapping[str, npt.NDArray[Any]], folder: Path, wanted: Wanted) -> npt.NDArray[np.bool_]:

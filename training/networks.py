@@ -53,6 +53,9 @@ def build(section: NetworkSection, init: str = RANDOM) -> keras.Model:
         raise ValueError(
             f"no {section.architecture} of {section.size} pixels with the weights {init}: {str(error).partition('. ')[0]}"
         ) from error
+    for layer in trunk.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, section.norm_momentum)
     return assemble(trunk, section, section.dropout, hints=True)
 
 

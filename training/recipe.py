@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -57,6 +58,9 @@ class NetworkSection(_Section):
     """As what the age head says an age."""
     gender_units: Literal[1, 2] = 1
     """Units of the gender head: one, the odds of female, or two, male and female, of categorical cross-entropy."""
+    norm_momentum: float = Field(default=1.0, ge=0, le=1)
+    """Highest momentum of the batch normalisation's moving statistics, where the architecture's own is higher: a run of few
+    steps ends before slow ones have forgotten what they began with."""
 
 
 class DataSection(_Section):
@@ -70,6 +74,8 @@ class DataSection(_Section):
     """Shares of an epoch's pictures that come from each set of `train`, in its order; by how many each has where not given."""
     age: Literal["apparent", "real"] = "apparent"
     """Which age is learnt where a set gives both."""
+    validation_pictures: int = Field(default=0, ge=0)
+    """Most pictures of validation that are measured after an epoch, spread evenly over it; 0 for all."""
     min_face_px: float = Field(default=0.0, ge=0)
     """Side of the box, in pixels, below which a face is left out of training and validation."""
     min_sharpness: float = Field(default=0.0, ge=0)
@@ -147,6 +153,8 @@ class ScheduleSection(_Section):
 
     epochs: int = Field(ge=1)
     """Passes over the training split."""
+    epoch_steps: int = Field(default=0, ge=0)
+    """Most steps of an epoch, each epoch drawn anew from the whole split; 0 for as many as there are batches."""
     batch_size: int = Field(default=64, ge=1)
     """Pictures a step."""
     learning_rate: float = Field(gt=0)
@@ -302,3 +310,16 @@ def load_recipe(path: Path) -> Recipe:
     if path.suffix == ".json":
         return Recipe.model_validate_json(path.read_text())
     return Recipe.model_validate(tomllib.loads(path.read_text()))
+
+
+def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values, in tables shaped like its own; raises `pydantic.ValidationError` where one does not fit."""
+    return Recipe.model_validate(_merged(recipe.model_dump(mode="json"), values))
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A table in which another one's values stand before its own."""
+    return below | {
+        key: _merged(below[key], value) if isinstance(value, Mapping) and isinstance(below.get(key), dict) else value
+        for key, value in above.items()
+    }

@@ -33,7 +33,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     Order and augmentation come from the seed, `epoch` and the batch's number alone, so that a run that is taken up again
     sees what it would have seen. Of a shuffled set, a last batch that is not full is left out, unless it is the only one.
     `outputs` names the labels. `recipe`, where it is given, may ask for other draws and weights (see `training.balance` and
-    `training.composition`). An age that is known as a range is drawn from it anew each time; a plain batch has its middle.
+    `training.composition`), and for fewer steps. An age that is known as a range is drawn from it anew each time; a plain
+    batch has its middle.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self.chances = None if recipe is None else chances(recipe, data)
         self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
         self.composition = None if recipe is None or recipe.balance.groups is None else Composition(recipe, data)
+        self.most = 0 if recipe is None else recipe.schedule.epoch_steps
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.data), self.batch_size)
-        return full if rest == 0 or (self.augment and full) else full + 1
+        batches = full if rest == 0 or (self.augment and full) else full + 1
+        return min(batches, self.most) if self.most else batches
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
@@ -143,21 +146,36 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Throughput(keras.callbacks.Callback):  # type: ignore[misc]
-    """Adds `pictures_per_second` of an epoch's training, without its validation, to the logs."""
+    """Adds what an epoch's training, without its validation, cost to the logs: `pictures`, `pictures_per_second`, and
+    `cpu_seconds`, which all threads of the process spent on its steps.
+
+    The first step of a run also builds the graph, which has nothing to do with the pictures: it counts as the mean of the
+    epoch's others.
+    """
 
     def __init__(self, pictures: int) -> None:
         super().__init__()
         self.pictures = pictures
+        self.built = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.began = time.perf_counter()
         self.seconds = 0.0
+        self.marks = [time.process_time()]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.marks.append(time.process_time())
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.seconds = time.perf_counter() - self.began
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["pictures"] = self.pictures
         logs["pictures_per_second"] = self.pictures / (self.seconds or time.perf_counter() - self.began)
+        steps = np.diff(self.marks)
+        others = steps[1:] if not self.built and len(steps) > 1 else steps
+        logs["cpu_seconds"] = float(others.mean() * len(steps))
+        self.built = True
 
 
 class History(keras.callbacks.Callback):  # type: ignore[misc]
@@ -209,7 +227,7 @@ def train(
     for number, run in enumerate(runs):
         start = _run(recipe, prepared, run, init, start, watchers, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
-    rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in _rows(run / "history.csv")]
+    rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / "history.csv")]
     _write(out / "history.csv", rows)
     best = out / "best.weights.h5"
     shutil.copyfile(runs[-1] / best.name, best)
@@ -229,16 +247,22 @@ def _run(
     out.mkdir(parents=True, exist_ok=True)
     best, history, state = out / "best.weights.h5", out / "history.csv", out / "state.weights.h5"
     _claim(out / "recipe.json", recipe, begun=state.exists() or history.exists())
-    if not state.exists() and best.exists() and _done(recipe, _rows(history)):
+    if not state.exists() and best.exists() and _done(recipe, history_of(history)):
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
     with dtype_policy(recipe.schedule.policy):
-        taught, hints = recipe.loss.teacher_weight > 0, recipe.network.hint_units > 0
-        wanted = Wanted(recipe.data.age == "real", recipe.data.min_face_px, recipe.data.min_sharpness)
+        taught, hints, wanted = recipe.loss.teacher_weight > 0, recipe.network.hint_units > 0, wanted_by(recipe)
         of = (part, recipe.schedule.parts)
         data = (
             load_prepared(prepared, Split.TRAIN, recipe.data.train, taught=taught, hints=hints, wanted=wanted, part=of),
-            load_prepared(prepared, Split.VALIDATION, recipe.data.validation, hints=hints, wanted=wanted),
+            load_prepared(
+                prepared,
+                Split.VALIDATION,
+                recipe.data.validation,
+                hints=hints,
+                most=recipe.data.validation_pictures,
+                wanted=wanted,
+            ),
         )
         network = build(recipe.network, init)
         if start is not None:
@@ -252,6 +276,11 @@ def _run(
             retrain_heads(network, recipe, *data, best)
     state.unlink()
     return best
+
+
+def wanted_by(recipe: Recipe) -> Wanted:
+    """Which of the prepared pictures a recipe learns."""
+    return Wanted(recipe.data.age == "real", recipe.data.min_face_px, recipe.data.min_sharpness)
 
 
 def _fit(
@@ -275,7 +304,7 @@ def _fit(
     if state.exists():
         network.load_weights(state)
     done = int(network.optimizer.iterations) // len(training)
-    rows = _rows(history)[:done]  # an epoch that was logged and not saved is trained again
+    rows = history_of(history)[:done]  # an epoch that was logged and not saved is trained again
     if _done(recipe, rows):
         return
     callbacks = [
@@ -328,7 +357,7 @@ def _write(history: Path, rows: Sequence[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def _rows(history: Path) -> list[dict[str, str]]:
+def history_of(history: Path) -> list[dict[str, str]]:
     """Epochs of a `history.csv`, none where there is no such file."""
     if not history.exists():
         return []

@@ -124,7 +124,7 @@ def assert_uniform(values: np.ndarray, low: float, high: float) -> None:
 
 def test_uniform_ranges_are_the_published_ones(root: Path) -> None:
     """Rotation 30 degrees, shifts 0.2, zoom 0.5, mirror images, brightness 0.6 to 1.4, as the recipe draws."""
-    section = load_recipe(root / "training/recipes/wiki-ranges.toml").augment
+    section = load_recipe(root / "training/recipes/systems/separable-regression.toml").augment
     alone = NOTHING.model_copy(update={"rotation_range": section.rotation_range})
     turns = placements(alone)[:, :, :2]
     assert_uniform(np.degrees(np.arctan2(turns[:, 1, 0], turns[:, 0, 0])), -30, 30)

@@ -173,7 +173,7 @@ def test_plateau_and_early_stopping_outlive_an_interruption(tmp_path: Path, monk
 
     monkeypatch.setattr(FiniteLoss, "on_train_batch_end", behind_the_last_epoch)
     train(recipe, prepared, tmp_path / "again", "random")
-    whole, again = (module._rows(tmp_path / name / "history.csv") for name in ("whole", "again"))
+    whole, again = (module.history_of(tmp_path / name / "history.csv") for name in ("whole", "again"))
     assert [row["epoch"] for row in again] == ["0", "1", "2", "3", "4", "5"]
     np.testing.assert_allclose([float(row["learning_rate"]) for row in again], [0.02, 0.02, 0.02, 0.01, 0.01, 0.005], rtol=1e-5)
     for one, other in zip(whole, again, strict=True):

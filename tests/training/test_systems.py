@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.quality import BLURRED
 from tests.training import made
 from tests.training.test_architectures import trunk
-from training import train as module
 from training.networks import ARCHITECTURES, assemble
 from training.recipe import Recipe, load_recipe
-from training.train import train
+from training.train import history_of, train
 
 FOLDER = Path(__file__).resolve().parents[2] / "training/recipes"
 RECIPES = {path.stem: path for path in sorted(FOLDER.rglob("*.toml"))}
@@ -68,6 +68,12 @@ def test_what_was_published_of_the_systems() -> None:
     assert recipes["facenet-bins"].transfer.replaced == ("age",)
     asian = recipes["mobilefacenet-asian"]
     assert (asian.network.size, asian.schedule.batch_size, asian.schedule.learning_rate) == (62, 128, 0.01)
+    assert (asian.data.min_face_px, asian.data.min_sharpness) == (32, BLURRED)
+    assert asian.balance.groups is not None
+    assert [phase.step for phase in asian.balance.groups.phases] == [0, 560_000]
+    ranges = recipes["separable-regression"].augment
+    assert (ranges.rotation_range, ranges.shift_range, ranges.zoom_range) == (30, 0.2, 0.5)
+    assert (ranges.brightness, ranges.flip, ranges.rotation, ranges.shift, ranges.scale) == (0.4, 0.5, 0, 0, 0)
     light = recipes["d-cnn-kl-g3"]
     assert (light.network.size, light.loss.age_divergence, light.loss.age_gap) == (160, "kl", 3)
     assert (light.schedule.batch_size, light.schedule.epochs, light.schedule.rate_factor) == (512, 100, 0.1)
@@ -89,11 +95,11 @@ def test_a_recipe_trains(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(RECIPES[name])
     small: dict[str, Any] = recipe.model_dump()
     small["network"] |= {"architecture": "tiny", "size": made.SIDE, "head_units": 8}
-    small["data"] = {}
+    small["data"], small["balance"] = {}, {}  # batches composed of several sets have tests of their own
     small["schedule"] |= {"epochs": 1, "batch_size": 8, "parts": min(2, recipe.schedule.parts)}
     prepared = made.prepared(tmp_path / "prepared", train=16, validation=4)
     out = tmp_path / "run"
     assert train(Recipe.model_validate(small), prepared, out, "random").exists()
-    rows = module._rows(out / "history.csv")
+    rows = history_of(out / "history.csv")
     assert np.isfinite([float(row["val_loss"]) for row in rows]).all()
     assert float(rows[0]["learning_rate"]) == pytest.approx(recipe.schedule.learning_rate)
