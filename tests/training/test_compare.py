@@ -358,13 +358,9 @@ def test_the_page_has_the_figures_as_they_were_measured() -> None:
     document = json.loads((ROOT / "docs/comparison.json").read_text())
     page = (ROOT / "docs/comparison.md").read_text()
     tables = [comparison.figures_table(document, name) for name in ("UTKFace", "All-Age-Faces")]
-    for part in (
-        *tables,
-        comparison.cost_table(document),
-        comparison.published_table(document),
-        comparison.conditions(document),
-    ):
+    for part in (*tables, comparison.cost_table(document), comparison.published_table(document)):
         assert part in page
+    assert comparison.conditions(document) in " ".join(page.split())
     assert (document["split"], document["data"]["UTKFace"]["test"]) == ("test", 4660)
 
 

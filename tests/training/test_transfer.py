@@ -112,7 +112,7 @@ def test_a_split_is_learnt_part_by_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert starts == [out / "part-1/best.weights.h5"] * 2
     assert (out / "part-1/best.weights.h5").stat().st_mtime_ns == first
     assert best.read_bytes() == (out / "part-2/best.weights.h5").read_bytes()
-    assert [(row["part"], row["epoch"]) for row in module._rows(out / "history.csv")] == [("1", "0"), ("2", "0")]
+    assert [(row["part"], row["epoch"]) for row in module.history_of(out / "history.csv")] == [("1", "0"), ("2", "0")]
     assert Recipe.model_validate_json((out / "recipe.json").read_text()) == recipe
     networks = []
     for number in (1, 2):
