@@ -156,6 +156,25 @@ def test_several_photos_with_progress_and_one_that_fails(browser: Any, tmp_path:
         expect(page.get_by_role("article")).to_have_count(1)
 
 
+def test_a_photo_that_is_forgotten_while_it_is_asked_for_stays_forgotten(page: Any) -> None:
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/predict*", hold)
+    choose(page, ASTRONAUT)
+    expect(page.locator("#tiles li")).to_have_count(1)
+    page.get_by_role("button", name="Forget all").click()
+    expect(page.locator("#tiles li")).to_have_count(0)
+    with page.expect_response("**/predict*") as answer:
+        held[0].continue_()
+    answer.value.finished()
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    assert page.locator("#tiles li").count() == 0
+    assert page.get_by_role("article").count() == 0
+
+
 def test_the_visits_history_is_forgotten_on_demand_and_on_leaving(page: Any) -> None:
     choose(page, ASTRONAUT)
     expect(page.locator("#tiles li")).to_have_count(1)

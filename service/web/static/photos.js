@@ -101,6 +101,7 @@ export class Photos extends EventTarget {
   }
 
   #tell(photo) {
+    if (!this.all.includes(photo)) return; // forgotten meanwhile
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
   }
 }
