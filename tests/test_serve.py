@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from service.settings import Settings
 from tests.client import CANARY, ROOT, assert_problem, multipart, years
@@ -397,6 +399,17 @@ def test_the_real_service_from_start_to_end(tmp_path: Path, examples: Path) -> N
         assert [result["status"] for result in batch["results"]] == [200] * len(batch["results"])
         assert batch["results"][0]["result"]["faces"][0]["box"] == face["box"]
         assert years(batch["results"][0]["result"]["faces"][0]) == pytest.approx(years(face), abs=0.5)
+        with Image.open(examples / "astronaut.jpg") as photo:
+            for roll, turn in (
+                (90, Image.Transpose.ROTATE_270),
+                (-90, Image.Transpose.ROTATE_90),
+                (180, Image.Transpose.ROTATE_180),
+            ):
+                lying = encoded(np.asarray(photo.transpose(turn)))
+                (turned,) = client.post("/predict", files={"file": lying}).json()["faces"]
+                assert "rolled" in turned["warnings"]
+                assert (turned["quality"]["roll"] - roll - face["quality"]["roll"] + 180) % 360 - 180 == pytest.approx(0, abs=5)
+                assert (years(turned), turned["gender"]["label"]) == (pytest.approx(years(face), abs=3), "female")
         service.process.send_signal(signal.SIGTERM)
         assert service.exit_status() == 0, service.log
         assert "Traceback" not in service.log

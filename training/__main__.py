@@ -186,11 +186,15 @@ def compare(
         list[str] | None,
         typer.Option(help="Data set to measure on; again for more, and all that are prepared where not given."),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Markdown whose marked tables become this comparison's; compare.json and plots go beside it, too."),
+    ] = None,
 ) -> None:
     """Train recipes under one budget and measure them on one split; the same command goes on where it was interrupted."""
     from training.compare import Budget, chosen, load_comparison
     from training.compare import compare as run
-    from training.comparison import write
+    from training.comparison import publish, write
 
     with _one_line():
         given = load_comparison(comparison)
@@ -198,7 +202,8 @@ def compare(
             given = chosen(given, recipe)
         budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
         inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
-        for path in write(run(given, budget, prepared, out, split, inits, measure or []), out):
+        document = run(given, budget, prepared, out, split, inits, measure or [])
+        for path in [*write(document, out), *([] if page is None else publish(document, page))]:
             console.print(f"wrote {path}")
 
 

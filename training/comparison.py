@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +27,10 @@ COST: Final = "cost.png"
 
 BLIND: Final = "an answer without looking"
 _NOTHING: Final = "–"
+
+_MARKED: Final = re.compile(
+    r"(?P<begin>^<!-- compare: (?P<name>[^\n]+) -->$).*?(?P<end>^<!-- /compare -->$)", flags=re.MULTILINE | re.DOTALL
+)
 
 _FIGURES: Final = (
     ("age_mae", "age: MAE [years]", "{:.2f}"),
@@ -60,6 +68,18 @@ def write(document: Mapping[str, Any], out: Path) -> list[Path]:
     return paths
 
 
+def publish(document: Mapping[str, Any], page: Path) -> list[Path]:
+    """Fill in a page of documentation (`filled`), and write the figures and plots beside it, under names that begin as its own
+    does; returns the paths. Raises `ValueError` as `filled` does, and then has written nothing."""
+    text = filled(page.read_text(), document)
+    figures, bars, cost = (page.with_name(f"{page.stem}{end}") for end in (".json", f"-{BARS}", f"-{COST}"))
+    page.write_text(text)
+    figures.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    _draw_bars(document, bars)
+    _draw_cost(document, cost)
+    return [page, figures, bars, cost]
+
+
 def flat(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A row of a recipe and data set, with the figures as they were measured; empty where there is none."""
     for name in _sets(document):
@@ -78,6 +98,31 @@ def page(document: Mapping[str, Any]) -> str:
         parts += [f"## {name}", figures_table(document, name)]
     parts += ["## What each cost", cost_table(document), "## What was published", published_table(document)]
     return "\n\n".join([*parts, f"![Figures of each recipe]({BARS})", f"![Figures by cost]({COST})"]) + "\n"
+
+
+def filled(text: str, document: Mapping[str, Any]) -> str:
+    """A Markdown page with this comparison's tables and conditions in the place of those between its marks, which are lines of
+    `<!-- compare: NAME -->` and `<!-- /compare -->` with NAME `conditions`, a data set, `cost` or `published`.
+
+    Raises `ValueError` for a name that the comparison does not know, and for a page without marks.
+    """
+    parts = {"conditions": conditions, "cost": cost_table, "published": published_table}
+    known = parts | {name: partial(figures_table, name=name) for name in _sets(document)}
+    seen = 0
+
+    def part(match: re.Match[str]) -> str:
+        nonlocal seen
+        seen += 1
+        name = match["name"]
+        if name not in known:
+            raise ValueError(f"{name} is none of {', '.join(known)}")
+        told = known[name](document)
+        return f"{match['begin']}\n\n{told if told.startswith('|') else textwrap.fill(told, 128)}\n\n{match['end']}"
+
+    text = _MARKED.sub(part, text)
+    if not seen:
+        raise ValueError("the page has no marks")
+    return text
 
 
 def conditions(document: Mapping[str, Any]) -> str:

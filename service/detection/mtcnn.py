@@ -75,6 +75,14 @@ PATIENT_MIN_FACE: Final = 48.0
 _MARGIN: Final = 0.3
 _TURNS: Final = (25.0, -25.0)
 """Width of the margin, in shorter sides, and degrees of the turns by which a patient look goes on while it finds nothing."""
+_UPRIGHT: Final = 0.99
+"""Confidence that tells of an upright face. Of 150 UTKFace and All-Age-Faces training pictures four fifths had one as they are,
+and of the 205 faces found in them on their side or head, three."""
+_LYING: Final = 0.9
+"""Confidence from which a face that is seen only after a quarter turn is believed: nearly all upright faces have it,
+and none of what was seen in 304 pictures of noise, shapes and photos' face-free parts."""
+_QUARTERS: Final = (1, 3, 2)
+"""Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +109,47 @@ class MtcnnDetector:
         """Faces in uint8 RGB [height, width, 3]; boxes may reach outside it. Safe to call from several threads.
 
         Where no face is as sure as `MIN_CONFIDENCE`, the picture is looked at again: more patiently, with a margin, turned.
+        Where its faces are surer after a quarter turn, they are looked for there.
         """
         faces = self.look(pixels)
-        if self.thresholds.confirmation is None or any(face.confidence >= MIN_CONFIDENCE for face in faces):
+        if self.thresholds.confirmation is None:
             return faces
+        if not _sure(faces):
+            faces = self._look_patiently(pixels) or faces
+        quarters = self._quarters(pixels, _sure(faces))
+        if quarters:
+            copy, back = quarter_turned(pixels, quarters)
+            upright = self.look(copy)
+            if _sure(upright):
+                return [_moved(face, back) for face in upright]
+        return faces
+
+    def _look_patiently(self, pixels: Pixels) -> list[Face]:
+        """Sure faces of the first variant of the picture that has one."""
         patient = replace(self, thresholds=PATIENT, min_face=max(self.min_face, PATIENT_MIN_FACE))
         for copy, back in variants(pixels):
-            found = [face for face in patient.look(copy) if face.confidence >= MIN_CONFIDENCE]
+            found = _sure(patient.look(copy))
             if found:
                 return [_moved(face, back) for face in found]
-        return faces
+        return []
+
+    def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
+        """Quarter turns, counterclockwise, after which the picture's surest face is surer than any of these, or, where there is
+        none, than `_LYING`; 0 where it is not.
+
+        Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
+        """
+        best, quarters = max((face.confidence for face in faces), default=_LYING), 0
+        if best >= _UPRIGHT:
+            return 0
+        side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * PATIENT_MIN_FACE)
+        scout = replace(self, min_face=max(self.min_face, side / 2))
+        for turn in _QUARTERS:
+            found = scout.look(quarter_turned(pixels, turn)[0])
+            surest = max((face.confidence for face in found), default=0.0)
+            if surest > best:
+                best, quarters = surest, turn
+        return quarters
 
     def look(self, pixels: Pixels) -> list[Face]:
         """The cascade, once: faces as of `detect`, at these thresholds and no more patiently."""
@@ -221,6 +260,10 @@ def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float,
     return levels
 
 
+def _sure(faces: list[Face]) -> list[Face]:
+    return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
+
+
 def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
     """The picture as it is, inside a margin that repeats its edge, and turned; each with the map [2, 3] back to the picture."""
     yield pixels, np.eye(2, 3, dtype=np.float32)
@@ -234,10 +277,23 @@ def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
         yield turned.astype(np.uint8, copy=False), cv2.invertAffineTransform(turn).astype(np.float32)
 
 
+def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
+    """The picture turned by so many quarters, counterclockwise, and the map [2, 3] of the turned one's pixels back to it."""
+    right, bottom = pixels.shape[1] - 1, pixels.shape[0] - 1
+    back = [
+        [[1, 0, 0], [0, 1, 0]],
+        [[0, -1, right], [1, 0, 0]],
+        [[-1, 0, right], [0, -1, bottom]],
+        [[0, 1, 0], [-1, 0, bottom]],
+    ]
+    return np.ascontiguousarray(np.rot90(pixels, quarters)), np.array(back[quarters], np.float32)
+
+
 def _moved(face: Face, back: Floats) -> Face:
-    """The face by a map [2, 3] without a change of size; the box keeps its sides, about its centre's new place."""
+    """The face by a map [2, 3] without a change of size; the box keeps its sides, about its centre's new place, but for
+    quarter turns, which change its width with its height."""
     centre, half = (face.box[:2] + face.box[2:]) / 2, (face.box[2:] - face.box[:2]) / 2
-    centre = back[:, :2] @ centre + back[:, 2]
+    centre, half = back[:, :2] @ centre + back[:, 2], np.abs(np.rint(back[:, :2])) @ half
     return Face(np.concatenate([centre - half, centre + half]), face.landmarks @ back[:, :2].T + back[:, 2], face.confidence)
 
 

@@ -15,8 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.detection import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_PX, Face, locate
-from service.detection.mtcnn import PACKAGE_THRESHOLDS, SCALE_FACTOR, MtcnnDetector, Thresholds, pyramid, variants
+from service.detection import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX, Face, locate
+from service.detection.mtcnn import (
+    PACKAGE_THRESHOLDS,
+    SCALE_FACTOR,
+    MtcnnDetector,
+    Thresholds,
+    pyramid,
+    quarter_turned,
+    variants,
+)
 from service.image import decode
 from service.runtime import Network
 
@@ -209,8 +217,8 @@ class Scripted:
     precision = "f32"
     colour = (200, 100, 50)
 
-    def __init__(self, row: int, column: int) -> None:
-        self.cell = row, column
+    def __init__(self, row: int, column: int, confidence: float = 0.97) -> None:
+        self.cell, self.confidence = (row, column), confidence
         self.levels = 0
         self.patches: dict[int, list[Pixels]] = {24: [], 48: []}
 
@@ -226,7 +234,7 @@ class Scripted:
         self.patches[batch.shape[1]].append(batch[:1])
         points = np.tile(np.float32([0.3, 0.7, 0.5, 0.35, 0.65, 0.4, 0.4, 0.6, 0.8, 0.8]), (len(batch), 1))
         return {
-            "probability": np.full(len(batch), 0.97, np.float32),
+            "probability": np.full(len(batch), self.confidence, np.float32),
             "offsets": np.zeros((len(batch), 4), np.float32),
             "landmarks": points,
         }
@@ -319,6 +327,33 @@ def test_a_face_on_its_way_to_lie_down_is_found_turned_back(detector: MtcnnDetec
     assert np.linalg.norm(away, axis=1).mean() < 0.15 * (face.box[2] - face.box[0])
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("name", COUNTS)
+def test_faces_of_a_picture_that_lies_are_found_as_if_it_stood(
+    detector: MtcnnDetector, photos: dict[str, Pixels], name: str, quarters: int
+) -> None:
+    """Scans, screenshots and messengers lose what a camera noted of its turn."""
+    lying, back = quarter_turned(photos[name], quarters)
+    faces, found = sure(locate(photos[name], detector, SIDE_PX)), sure(locate(lying, detector, SIDE_PX))
+    assert len(found) == len(faces) == COUNTS[name]
+    there = np.stack([face.landmarks @ back[:, :2].T + back[:, 2] for face in found])
+    for face in faces:
+        away = np.linalg.norm(there - face.landmarks, axis=2).mean(axis=1)
+        nearest = found[int(away.argmin())]
+        assert away.min() < 0.05 * (face.box[2] - face.box[0])
+        lying_sides, sides = nearest.box[2:] - nearest.box[:2], face.box[2:] - face.box[:2]
+        assert lying_sides == pytest.approx(sides if quarters == 2 else sides[::-1], rel=0.05)
+
+
+@pytest.mark.parametrize("quarters", [0, 1, 2, 3])
+def test_a_quarter_turns_places_are_those_of_the_picture(quarters: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8)
+    copy, back = quarter_turned(picture, quarters)
+    for row, column in np.ndindex(copy.shape[:2]):
+        x, y = (back[:, :2] @ [column, row] + back[:, 2]).astype(int)
+        assert copy[row, column].tolist() == picture[y, x].tolist()
+
+
 def test_a_patient_looks_places_are_those_of_the_picture() -> None:
     gradient = np.zeros((120, 160, 3), np.uint8)
     gradient[..., 0], gradient[..., 1] = np.arange(160), np.arange(120)[:, np.newaxis]
@@ -335,7 +370,7 @@ def test_one_look_is_enough_where_a_face_is_sure_or_the_package_is_followed() ->
     picture = np.full((200, 200, 3), Scripted.colour, np.uint8)
     levels = len(pyramid(picture, 24, SCALE_FACTOR))
     for row, thresholds, looks in ((7, Thresholds(), 1), (-1, PACKAGE_THRESHOLDS, 1)):
-        script = Scripted(row, 11)
+        script = Scripted(row, 11, confidence=0.999)
         if row < 0:
             script.levels = 1  # no proposal at all
         first = script.levels

@@ -335,6 +335,49 @@ def test_plots_are_drawn(done: tuple[Path, dict[str, Any]]) -> None:
             assert len(colours) > 20  # something is drawn
 
 
+PAGE = """# Ours
+
+<!-- compare: conditions -->
+<!-- /compare -->
+
+## UTKFace
+
+<!-- compare: UTKFace -->
+| an old table |
+<!-- /compare -->
+
+What it says.
+
+<!-- compare: cost -->
+<!-- /compare -->
+"""
+
+
+def test_a_page_is_filled_in_between_its_marks(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    document = done[1]
+    (tmp_path / "ours.md").write_text(PAGE)
+    paths = comparison.publish(document, tmp_path / "ours.md")
+    assert sorted(path.name for path in paths) == ["ours-bars.png", "ours-cost.png", "ours.json", "ours.md"]
+    page = (tmp_path / "ours.md").read_text()
+    assert comparison.figures_table(document, "UTKFace") in page
+    assert comparison.cost_table(document) in page
+    assert "an old table" not in page
+    assert " ".join(page.split()).startswith(f"# Ours <!-- compare: conditions --> {comparison.conditions(document)}")
+    assert "\n<!-- /compare -->\n\nWhat it says.\n\n<!-- compare: cost -->\n\n| recipe |" in page
+    assert comparison.filled(page, document) == page
+    assert json.loads((tmp_path / "ours.json").read_text()) == document
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("# Nothing\n", "no marks"), (PAGE.replace("UTKFace -->", "LFW -->"), "LFW is none of conditions, cost")]
+)
+def test_a_page_that_cannot_be_filled_in_stays(done: tuple[Path, dict[str, Any]], tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "ours.md").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        comparison.publish(done[1], tmp_path / "ours.md")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("ours.md", text)]
+
+
 def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
     figures = {"UTKFace": {"age_mae": 9.0, "age_taught": [18, 65], "age_taught_mae": 7.125}}
     row = {
@@ -357,10 +400,9 @@ def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
 def test_the_page_has_the_figures_as_they_were_measured() -> None:
     document = json.loads((ROOT / "docs/comparison.json").read_text())
     page = (ROOT / "docs/comparison.md").read_text()
-    tables = [comparison.figures_table(document, name) for name in ("UTKFace", "All-Age-Faces")]
-    for part in (*tables, comparison.cost_table(document), comparison.published_table(document)):
-        assert part in page
-    assert comparison.conditions(document) in " ".join(page.split())
+    assert comparison.filled(page, document) == page
+    for name in ("conditions", "UTKFace", "All-Age-Faces", "cost", "published"):
+        assert f"<!-- compare: {name} -->" in page
     assert (document["split"], document["data"]["UTKFace"]["test"]) == ("test", 4660)
 
 

@@ -90,7 +90,7 @@ function nobody(answer, turn) {
   return el(
     "div",
     { class: "message" },
-    el("div", {}, el("h3", {}, "No face was found"), el("p", {}, `Faces that are tiny, turned far away, covered, or lying on their side are missed.${small}`)),
+    el("div", {}, el("h3", {}, "No face was found"), el("p", {}, `Faces that are tiny, turned far away or covered are missed.${small}`)),
     turn && el("button", { type: "button", onclick: turn }, icon("turn"), "Turn it and look again"),
   );
 }
