@@ -49,6 +49,11 @@ def rotated(picture: Pixels, degrees: float) -> Pixels:
     return turned.astype(np.uint8, copy=False)
 
 
+def lying(picture: Pixels, quarters: int) -> Pixels:
+    """Turned by quarters, counterclockwise, as a picture whose turn was forgotten."""
+    return np.ascontiguousarray(np.rot90(picture, quarters))
+
+
 def reduced(picture: Pixels, factor: float) -> Pixels:
     """A picture of so many times fewer pixels in each direction, area-averaged."""
     height, width = picture.shape[:2]
@@ -115,12 +120,18 @@ def _turned_either_way(picture: Pixels, degrees: float) -> Pixels:
     return rotated(picture, degrees if zlib.crc32(picture.tobytes()) % 2 else -degrees)
 
 
+def _on_either_side(picture: Pixels) -> Pixels:
+    return lying(picture, 1 if zlib.crc32(picture.tobytes()) % 2 else 3)
+
+
 def _cut_somewhere(picture: Pixels, share: float) -> Pixels:
     return cut(picture, share, SIDES[zlib.crc32(picture.tobytes()) % len(SIDES)])
 
 
 DEGRADATIONS: Final = (
     *(Degradation("rotation", f"±{n}°", partial(_turned_either_way, degrees=n)) for n in (10, 20, 30, 45, 60)),
+    Degradation("on its side", "±90°", _on_either_side),
+    Degradation("on its head", "180°", partial(lying, quarters=2)),
     *(Degradation("JPEG", f"quality {n}", partial(compressed, quality=n)) for n in (80, 50, 30, 15)),
     *(Degradation("size", f"1/{n}", partial(reduced, factor=n)) for n in (2, 4, 6, 8)),
     *(Degradation("blur", f"σ {n} px", partial(blurred, sigma=n)) for n in (1, 2, 3, 4, 6)),

@@ -135,15 +135,21 @@ def test_pictures_are_turned_both_ways_and_cut_at_every_side() -> None:
     pictures = [np.roll(noise(), shift, axis=0) for shift in range(24)]
     ways = {bool((named("rotation", "±20°").apply(one) == degrade.rotated(one, 20)).all()) for one in pictures}
     assert ways == {True, False}
+    sides = {
+        tuple(bool((named("on its side", "±90°").apply(one) == degrade.lying(one, quarters)).all()) for quarters in (1, 3))
+        for one in pictures
+    }
+    assert sides == {(True, False), (False, True)}
+    assert (named("on its head", "180°").apply(pictures[0]) == pictures[0][::-1, ::-1]).all()
     expected = [[degrade.cut(one, 0.2, side) for side in degrade.SIDES] for one in pictures]
     cut = [named("cut", "20 %").apply(one) for one in pictures]
-    sides = {
+    cuts = {
         side
         for one, four in zip(cut, expected, strict=True)
         for side, other in zip(degrade.SIDES, four, strict=True)
         if np.array_equal(one, other)
     }
-    assert sides == set(degrade.SIDES)
+    assert cuts == set(degrade.SIDES)
 
 
 def test_what_is_posted_is_a_lossless_file_of_the_degraded_picture() -> None:
