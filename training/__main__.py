@@ -135,7 +135,7 @@ def explore(
 def search(
     space: Annotated[Path, typer.Option(help="What is searched (TOML): fields of the recipe with low and high, or choices.")],
     recipe: Annotated[Path, typer.Option(help="Recipe (TOML) that the trials change.")] = ROOT
-    / "training/recipes/inceptionv3.toml",
+    / "training/recipes/inceptionv3-utkface.toml",
     prepared: Prepared = Path("runs/prepared"),
     out: Annotated[Path, typer.Option(help="Folder for the trials' runs, search.json, best.json and plots.")] = Path(
         "runs/search"
@@ -202,7 +202,7 @@ def compare(
             given = chosen(given, recipe)
         budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
         inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
-        document = run(given, budget, prepared, out, split, inits, measure or [])
+        document = run(given, budget, prepared, out, split, inits, measure or [], apart=True)
         for path in [*write(document, out), *([] if page is None else publish(document, page))]:
             console.print(f"wrote {path}")
 

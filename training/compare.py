@@ -16,7 +16,9 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,13 +122,17 @@ def compare(
     split: Split = Split.VALIDATION,
     weights: Mapping[str, str] | None = None,
     sets: Sequence[str] = (),
+    apart: bool = False,
 ) -> dict[str, Any]:
     """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
 
     `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
     and then nothing of it is frozen. Measured is on `sets`, or on all that are prepared where none is named. A recipe is a
-    folder under `out`: one that is done is not trained again, and one that was interrupted goes on. Raises `ValueError` where
-    `out` holds a comparison of another budget, or a recipe of the same name that was another, and where two have one name.
+    folder under `out`: one that is done is not trained again, and one that was interrupted goes on. If they are `apart`, each
+    is trained, and measured, by a process that ends with it: TensorFlow keeps gigabytes of what large networks needed.
+
+    Raises `ValueError` where `out` holds a comparison of another budget, or a recipe of the same name that was another, and
+    where two have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out / "budget.json", "budget", budget.model_dump())
@@ -139,14 +145,26 @@ def compare(
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
         asked = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
         _claim(folder / "recipes.json", "recipe", asked)
-        trained = _remembered(folder / "trained.json", partial(_train, recipes, init, budget, prepared, folder, entry.steps))
+        training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
+        trained = _remembered(folder / "trained.json", _in_its_own_process(training) if apart else training)
+        measuring = partial(_measure, folder, trained, prepared, split, sets)
         answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
-        measured = _remembered(answered, partial(_measure, folder, trained, prepared, split, sets))
+        measured = _remembered(answered, _in_its_own_process(measuring) if apart else measuring)
         said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
         document["recipes"].append(said | trained | measured)
         _write(out / REPORT, document)
         _forget()
     return document
+
+
+def _in_its_own_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The same, by a process that ends with it."""
+
+    def apart() -> dict[str, Any]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(make).result()
+
+    return apart
 
 
 def _forget() -> None:

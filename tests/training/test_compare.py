@@ -189,6 +189,19 @@ def test_what_is_done_is_not_done_again(
         compare(other, BUDGET, prepared, out)
 
 
+def test_recipes_apart_leave_nothing_in_this_process(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own knows no network of the tests', so that this is one of Facet's."""
+    tiny(tmp_path, "small", outputs='["gender"]')
+    path = tmp_path / "small.toml"
+    path.write_text(path.read_text().replace('"tiny"', '"base_cnn"'))
+    monkeypatch.setattr(module, "train", None)
+    monkeypatch.setattr(module, "build", None)
+    (row,) = compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out", apart=True)["recipes"]
+    assert (row["state"], row["pictures"]) == ("finished", 64)
+    assert 0 <= row["figures"]["UTKFace"]["gender_accuracy"] <= 1
+    assert compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out")["recipes"] == [row]
+
+
 class Interrupted(BaseException):
     """What a test stops a run with; like Ctrl+C, nothing catches it."""
 
