@@ -81,6 +81,8 @@ and of the 205 faces found in them on their side or head, three."""
 _LYING: Final = 0.9
 """Confidence from which a face that is seen only after a quarter turn is believed: nearly all upright faces have it,
 and none of what was seen in 304 pictures of noise, shapes and photos' face-free parts."""
+HASTY: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
+"""For the question how a picture lies, which its surest face decides: half the work of the usual ones."""
 _QUARTERS: Final = (1, 3, 2)
 """Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
 
@@ -143,7 +145,7 @@ class MtcnnDetector:
         if best >= _UPRIGHT:
             return 0
         side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * PATIENT_MIN_FACE)
-        scout = replace(self, min_face=max(self.min_face, side / 2))
+        scout = replace(self, thresholds=HASTY, min_face=max(self.min_face, side / 2))
         for turn in _QUARTERS:
             found = scout.look(quarter_turned(pixels, turn)[0])
             surest = max((face.confidence for face in found), default=0.0)
