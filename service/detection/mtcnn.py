@@ -136,14 +136,15 @@ class MtcnnDetector:
         return []
 
     def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
-        """Quarter turns, counterclockwise, after which the picture's surest face is surer than any of these, or, where there is
-        none, than `_LYING`; 0 where it is not.
+        """Quarter turns, counterclockwise, after which the picture's surest face is in less doubt than any of these, by at least a
+        quarter, or, where there is none, surer than `_LYING`; 0 where it is not.
 
         Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
         """
-        best, quarters = max((face.confidence for face in faces), default=_LYING), 0
-        if best >= _UPRIGHT:
+        seen = max((face.confidence for face in faces), default=0.0)
+        if seen >= _UPRIGHT:
             return 0
+        best, quarters = 1 - 0.75 * (1 - seen) if faces else _LYING, 0
         side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * PATIENT_MIN_FACE)
         scout = replace(self, thresholds=HASTY, min_face=max(self.min_face, side / 2))
         for turn in _QUARTERS:
