@@ -136,8 +136,8 @@ class MtcnnDetector:
         return []
 
     def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
-        """Quarter turns, counterclockwise, after which the picture's surest face is in less doubt than any of these, by at least a
-        quarter, or, where there is none, surer than `_LYING`; 0 where it is not.
+        """Quarter turns, counterclockwise, after which the picture's surest face is a quarter less in doubt than any of these,
+        or, where there is none, surer than `_LYING`; 0 where it is not.
 
         Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
         """
