@@ -195,21 +195,31 @@ def test_no_face_is_an_answer(page: Any, tmp_path: Path) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
-def test_a_photo_that_stands_on_its_head_is_turned_and_looked_at_again(page: Any, tmp_path: Path) -> None:
+def test_a_photo_that_stands_on_its_head_is_read_and_can_be_turned(page: Any, tmp_path: Path) -> None:
     with Image.open(ASTRONAUT) as photo:
         photo.rotate(180).save(tmp_path / "head.png")
     choose(page, tmp_path / "head.png")
-    page.get_by_role("button", name="Turn it and look again").click()
-    turn = page.get_by_role("button", name="Turn", exact=True)
+    box, turn = page.locator("#photos .box"), page.get_by_role("button", name="Turn", exact=True)
+    # 182 of 512 pixels from the left and 61 from above: where the face is in the upright photo, 85 pixels wide and 111 high.
+    on_its_head = re.compile(r"left: 4[678]\.\d+%; top: 6[567]\.\d+%")
+    expect(box).to_have_attribute("style", on_its_head)
+    turn.click()
     expect(page.locator(".caption")).to_contain_text("head-turned.jpg")
     turn.click()
-    # 182 of 512 pixels: where the face is in the upright photo.
-    expect(page.locator("#photos .box")).to_have_attribute("style", re.compile(r"left: 3[456]\.\d+%; top: 1[123]\.\d+%"))
+    expect(box).to_have_attribute("style", re.compile(r"left: 3[456]\.\d+%; top: 1[123]\.\d+%"))
     expect(page.locator("#tiles li")).to_have_count(1)
     turn.click()
     expect(page.locator(".caption")).to_contain_text("head-turned.jpg")
     turn.click()
     expect(page.locator(".caption")).to_contain_text("head.png")
+    expect(box).to_have_attribute("style", on_its_head)
+
+
+def test_a_photo_without_a_face_can_be_turned_and_looked_at_again(page: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (320, 240), "#8899aa").save(tmp_path / "wall.png")
+    choose(page, tmp_path / "wall.png")
+    page.get_by_role("button", name="Turn it and look again").click()
+    expect(page.locator(".caption")).to_contain_text("wall-turned.jpg")
     expect(page.get_by_role("heading", name="No face was found")).to_be_visible()
 
 
