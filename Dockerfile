@@ -40,6 +40,11 @@ ENV PATH=/opt/facet/venv/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     FACET_MODEL_STORE=/opt/facet/model_store
 WORKDIR /opt/facet
+# The official images bring Python's own library uncompiled, and whoever may not write would compile it at every start. What no
+# server imports is left out; some of the tests are no Python on purpose.
+RUN python -c "import compileall, re, sysconfig; \
+    unused = re.compile('/(dist-packages|ensurepip|idlelib|lib2to3|site-packages|test|tests|tkinter|turtledemo)/'); \
+    raise SystemExit(not compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=1, rx=unused))"
 COPY model_store/ model_store/
 # Of no entry in /etc/passwd and owner of no file: the numbers are all that a cluster needs in order to check them.
 USER 10001:10001

@@ -5,7 +5,8 @@
 #
 # --image deploys what is in the repository already, which is how to go back to a former version. --url is where clients
 # reach the service; it is asked for its health at the end. What follows are parameters of service.yaml. Of those that are not
-# given, the ones that other stacks know come from there, and the others keep their value; CertificateArn has none at first.
+# given, the ones that other stacks know come from there, DeletionProtection becomes "true" once the stack is made, and the
+# others keep their value; CertificateArn has none at first.
 #
 # From the environment: STACK (facet), FOUNDATION (facet-foundation), NETWORK (facet-network), the stacks' names, and what the
 # aws command line reads.
@@ -84,13 +85,37 @@ take() {
     done
 }
 
+# change NAME=VALUE …: the stack with these parameters; what is not named keeps its value.
+# It waits until new tasks are healthy; where they do not become so, ECS and CloudFormation go back, and this fails.
+change() {
+    aws cloudformation deploy --stack-name "$stack" --template-file deploy/aws/service.yaml --role-arn "$stack_role" \
+        --no-fail-on-empty-changeset --parameter-overrides "$@"
+}
+
+# Whether the stack has yet to be made. One that is only in review is: nothing of it exists.
+is_new() {
+    local status
+    if status=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+        --query 'Stacks[0].StackStatus' 2>&1); then
+        [[ $status == *REVIEW_IN_PROGRESS ]]
+    else
+        [[ $status == *"does not exist"* ]] || { echo "$status" >&2 && exit 1; }
+    fi
+}
+
 take "$foundation" ExecutionRoleArn ApiKeysSecretArn AlarmTopicArn
 take "$network" VpcId PublicSubnetIds PrivateSubnetIds
 
 echo "deploy.sh: $image to the stack $stack"
-# It waits until new tasks are healthy; where they do not become so, ECS and CloudFormation go back, and this fails.
-aws cloudformation deploy --stack-name "$stack" --template-file deploy/aws/service.yaml --role-arn "$stack_role" \
-    --no-fail-on-empty-changeset --parameter-overrides "ImageUri=$image" "${parameters[@]}"
+if given DeletionProtection; then
+    change "ImageUri=$image" "${parameters[@]}"
+elif is_new; then
+    # A load balancer that is protected cannot be deleted, so that a first deployment which fails could not be taken back.
+    change "ImageUri=$image" "${parameters[@]}" DeletionProtection=false
+    change DeletionProtection=true
+else
+    change "ImageUri=$image" "${parameters[@]}" DeletionProtection=true
+fi
 
 echo "deploy.sh: the load balancer is $(output "$stack" LoadBalancerName)"
 if [[ -n $url ]]; then

@@ -11,8 +11,8 @@ import yaml
 from tests.client import ROOT
 
 MONITORING = ROOT / "deploy/monitoring"
-VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$job": ".*", "$instance": ".*"}
-"""What Grafana puts in the place of a dashboard's variables, as a test does it: every job, every instance, the last minutes."""
+VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$namespace": ".*", "$job": ".*", "$instance": ".*"}
+"""What Grafana puts in the place of a dashboard's variables, as a test does it: all of everything, the last minutes."""
 
 
 def dashboard() -> dict[str, Any]:

@@ -21,6 +21,7 @@ USER = "10001:10001"
 GRACE_S = 30
 IMAGE = "facet"
 MEMORY_MIB = 1024
+CPUS = 2
 
 KUBERNETES_POD: Document = manifest("base/deployment.yaml")["spec"]["template"]["spec"]
 AWS: dict[str, Document] = {name: one["Properties"] for name, one in template("service")["Resources"].items()}
@@ -152,7 +153,7 @@ def test_the_service_ends_before_its_grace_does(compose: Document) -> None:
         assert finish >= default("deadline_s")
 
 
-# Image and memory -----------------------------------------------------------------------------------------------------
+# Image, CPUs and memory -----------------------------------------------------------------------------------------------
 
 
 def test_image(compose: Document) -> None:
@@ -164,6 +165,18 @@ def test_image(compose: Document) -> None:
     assert template("foundation")["Parameters"]["RepositoryName"]["Default"] == IMAGE
     given = re.sub(r"\$\{\w+:?-(.*?)\}", r"\1", compose["image"])  # its default, where the environment may say otherwise
     assert given.rsplit("/", 1)[-1].split(":")[0] == IMAGE
+
+
+def test_cpus(compose: Document) -> None:
+    """Pools are as large as the CPUs, and the memory is measured for as many."""
+    assert int(container(KUBERNETES_POD)["resources"]["requests"]["cpu"]) == CPUS
+    assert compose["deploy"]["resources"]["limits"]["cpus"] == f"${{CPUS:-{CPUS}}}"
+    assert int(template("service")["Parameters"]["TaskCpu"]["Default"]) == CPUS * 1024
+    page = (ROOT / "docs/docker.md").read_text()
+    assert f"| `CPUS` | `{CPUS}` |" in page
+    hardened = re.findall(r"--cap-drop ALL .*--memory 1g.*", page)
+    assert hardened
+    assert all(f" --cpus {CPUS} " in command for command in hardened)
 
 
 def test_memory(compose: Document) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from service import __version__, stream, web
+from service import __version__, errors, problems, stream, web
 from service.routes import router
 from service.settings import Settings
 from tests.client import ROOT
@@ -171,7 +172,7 @@ def test_tasks_follow_cpu_and_requests() -> None:
 def test_every_alarm_tells_somebody_and_names_its_page() -> None:
     page = (ROOT / "docs/operations.md").read_text()
     alarms = of_type("AWS::CloudWatch::Alarm")
-    assert set(alarms) == {"Down", "Errors", "Memory", "Saturated", "Slow", "Unhealthy"}
+    assert set(alarms) == {"Down", "Errors", "Faults", "Memory", "Saturated", "Slow", "Unhealthy"}
     for name, alarm in alarms.items():
         assert alarm["AlarmActions"] == {"Fn::If": ["Told", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}, name
         named = re.search(r"See (.+) in docs/operations\.md", alarm["AlarmDescription"])
@@ -179,6 +180,42 @@ def test_every_alarm_tells_somebody_and_names_its_page() -> None:
         sections = re.findall(r"Facet[A-Z]\w+|(?<=\")\w+(?=\")", named[1])
         assert sections
         assert all(re.search(rf"^#+ {section}$", page, re.MULTILINE) for section in sections), sections
+
+
+def test_one_odd_failure_in_a_quiet_night_is_no_alarm() -> None:
+    """Nor does it end a deployment, which watches the same alarm."""
+    share = properties("Errors")["Metrics"][0]["Expression"]
+    asked, floor = re.findall(r"^IF\((.+?) >= (\d+), 100 \* \((.+?)\) / requests, 0\)$", share)[0][:2]
+    assert asked == "FILL(failed, 0) + FILL(refused, 0)"
+    assert int(floor) > 1
+    assert properties("Errors")["EvaluationPeriods"] > 1
+
+
+def test_what_fails_inside_a_batch_or_a_stream_is_counted_by_the_logs_lines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of which the service writes one for each fault of its own, and none for others'."""
+    (written,) = re.findall(r'basicConfig\(.*\bformat="(.+?)"', (ROOT / "service/cli.py").read_text())
+    assert environment()["FACET_LOG_LEVEL"] == "info"
+    filtered = properties("FaultLines")
+    assert filtered["LogGroupName"] == {"Ref": "LogGroup"}
+    (counted,) = filtered["MetricTransformations"]
+    assert (counted["MetricNamespace"], counted["MetricName"]) == tuple(
+        properties("Faults")[name] for name in ("Namespace", "MetricName")
+    )
+    terms = re.findall(r'"(.+?)"', filtered["FilterPattern"])
+    assert terms
+
+    def lines(error: errors.FacetError) -> list[str]:
+        caplog.clear()
+        problems.count(error, "an-identity")
+        text = "\n".join(logging.Formatter(written).format(record) for record in caplog.records)
+        return [line for line in text.splitlines() if all(term in line for term in terms)]
+
+    for fault in (errors.InferenceError("The network failed."), errors.FacetError("An unforeseen error.")):
+        assert len(lines(fault)) == 1
+    for other in (errors.QueueFull("Full."), errors.DeadlineExceeded("Late."), errors.CorruptImage("Truncated.")):
+        assert lines(other) == []
 
 
 def test_alarms_may_speak_to_the_topic_that_the_foundation_brings() -> None:
@@ -203,6 +240,13 @@ def test_a_first_attempt_that_failed_leaves_no_name_taken(name: str) -> None:
     """What is kept when its stack goes, and has a name of its own, goes when the stack never came to be."""
     resources = template(name)["Resources"].values()
     assert {one.get("DeletionPolicy", "Delete") for one in resources} <= {"Delete", "RetainExceptOnCreate"}
+
+
+def test_what_the_account_shares_outlives_the_foundation() -> None:
+    """An account has one identity provider for GitHub, and other repositories may have come to use it."""
+    (provider,) = (one for one in template("foundation")["Resources"].values() if one["Type"] == "AWS::IAM::OIDCProvider")
+    assert provider["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert provider["UpdateReplacePolicy"] == "Retain"
 
 
 # Roles ----------------------------------------------------------------------------------------------------------------
@@ -242,6 +286,24 @@ def test_deploying_writes_no_role_and_passes_on_two_only() -> None:
                     assert statement["Condition"]
     (passed,) = (one for one in statements(foundation["StackRole"]["Properties"]) if one["Action"] == "iam:PassRole")
     assert passed["Resource"] == {"Fn::GetAtt": ["ExecutionRole", "Arn"]}
+
+
+def test_who_passes_the_stacks_role_is_restricted_and_its_trust_asks_for_nothing_undocumented() -> None:
+    """CloudFormation's user guide names no condition of a stack's role; a trust that waits for one might never be met."""
+    foundation = template("foundation")["Resources"]
+    (trust,) = foundation["StackRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust == {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudformation.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+    allowed = statements(foundation["DeployRole"]["Properties"])
+    (passed,) = (one for one in allowed if one["Action"] == "iam:PassRole")
+    assert passed["Resource"] == {"Fn::GetAtt": ["StackRole", "Arn"]}
+    assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}}
+    (changed,) = (one for one in allowed if one["Action"] == "cloudformation:CreateChangeSet")
+    assert changed["Resource"]["Fn::Sub"].endswith(":stack/${ServiceStackName}/*")
+    assert changed["Condition"] == {"StringEquals": {"cloudformation:RoleArn": {"Fn::GetAtt": ["StackRole", "Arn"]}}}
 
 
 def test_only_the_environment_of_the_workflow_can_take_the_role() -> None:
@@ -400,7 +462,7 @@ def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
     assert [line.split()[0] for line in log] == ["login", "build", "push"]
     assert f"--build-arg VERSION={__version__} " in log[1]
     given = {"ImageUri": built[0], "MaxTasks": "7", "CertificateArn": certificate, "VpcId": network["VpcId"]}
-    given["AlarmTopicArn"] = foundation["AlarmTopicArn"]
+    given |= {"AlarmTopicArn": foundation["AlarmTopicArn"], "DeletionProtection": "true"}
     assert given.items() <= cloud.parameters("facet").items()
 
     former = f"{foundation['RepositoryUri']}@sha256:{'0' * 64}"
@@ -419,6 +481,65 @@ def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
     assert balancer["DNSName"] == cloud.outputs("facet")["LoadBalancerName"]
     listeners = cloud.aws("elbv2", "describe-listeners", "--load-balancer-arn", balancer["LoadBalancerArn"])["Listeners"]
     assert {(one["Port"], one["Protocol"]) for one in listeners} == {(80, "HTTP"), (443, "HTTPS")}
+
+
+ANSWERS = """#!/usr/bin/env bash
+# Stands in for aws: says what a stack is like, as STATUS has it, and writes down what is deployed with which protection.
+set -euo pipefail
+case "$*" in
+    *describe-stacks*StackStatus*)
+        [[ -n $STATUS ]] || { echo "An error occurred (ValidationError): Stack with id facet does not exist" >&2 && exit 254; }
+        [[ $STATUS != denied ]] || { echo "An error occurred (AccessDenied)" >&2 && exit 254; }
+        echo "$STATUS"
+        ;;
+    *describe-stacks*) echo an-output ;;
+    *"cloudformation deploy"*)
+        grep -oE 'ImageUri=[^ ]*|DeletionProtection=[a-z]*' <<<"$*" | paste -s -d ' ' >>"$LOG"
+        [[ -z ${FAILS-} ]] || exit 255
+        ;;
+    *) exit 1 ;;
+esac
+"""
+IMAGE = f"repository@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments", "changes"),
+    [
+        ("", [], [f"ImageUri={IMAGE} DeletionProtection=false", "DeletionProtection=true"]),
+        ("REVIEW_IN_PROGRESS", [], [f"ImageUri={IMAGE} DeletionProtection=false", "DeletionProtection=true"]),
+        ("UPDATE_COMPLETE", [], [f"ImageUri={IMAGE} DeletionProtection=true"]),
+        ("", ["DeletionProtection=false"], [f"ImageUri={IMAGE} DeletionProtection=false"]),
+        ("UPDATE_COMPLETE", ["DeletionProtection=false"], [f"ImageUri={IMAGE} DeletionProtection=false"]),
+        ("denied", [], []),
+    ],
+)
+def test_a_first_deployment_that_fails_can_be_taken_back(
+    tmp_path: Path, status: str, arguments: list[str], changes: list[str]
+) -> None:
+    """CloudFormation deletes no load balancer that is protected: it becomes so once the stack is made, and stays so."""
+    (tmp_path / "aws").write_text(ANSWERS)
+    (tmp_path / "aws").chmod(0o755)
+    log = tmp_path / "log"
+    log.touch()
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STATUS": status, "LOG": str(log)}
+    command = [str(AWS / "deploy.sh"), "--image", IMAGE, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode == 0) == (status != "denied"), done.stderr
+    assert log.read_text().splitlines() == changes
+    # What fails is not protected afterwards.
+    log.write_text("")
+    done = subprocess.run(command, env=environment | {"FAILS": "yes"}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert log.read_text().splitlines() == changes[:1]
+
+
+def test_the_page_says_how_to_lift_the_protection_of_a_stack_that_cannot_go() -> None:
+    page = (ROOT / "docs/aws.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `ROLLBACK_FAILED`"))
+    assert "aws elbv2 modify-load-balancer-attributes" in row
+    (key,) = re.findall(r"Key=([\w.]+),Value=false", row)
+    assert attributes("LoadBalancer", "LoadBalancerAttributes")[key] == {"Ref": "DeletionProtection"}
 
 
 def test_what_is_not_committed_is_not_deployed(cloud: Cloud) -> None:

@@ -83,6 +83,23 @@ print(json.dumps([[name for name in names if importlib.util.find_spec(name)], so
     assert files == ["model_store", "venv"]
 
 
+def test_it_compiles_nothing_when_it_starts(service: Container) -> None:
+    """Everything that it imports lies in the image compiled, Python's own library too: it could not keep what it compiled."""
+    program = """
+import json
+from importlib.machinery import SourceFileLoader
+compiled = []
+compile_one = SourceFileLoader.source_to_code
+def remember(self, data, path, **options):
+    compiled.append(path)
+    return compile_one(self, data, path, **options)
+SourceFileLoader.source_to_code = remember
+import service.app, service.cli, service.health, service.runtime.openvino
+print(json.dumps(compiled))
+"""
+    assert json.loads(service.python(program)) == []
+
+
 # The process ----------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import json
 import re
@@ -17,7 +18,7 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from service import metrics
+from service import errors, metrics
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.docker import run
@@ -123,12 +124,58 @@ def test_a_query_asks_for_series_and_labels_that_exist(title: str, promql: str) 
     series = exposed()
     for name, labels in asked(promql):
         assert name in series, title
-        assert labels <= series[name] | {"job", "instance"}, title
+        assert labels <= series[name] | {"namespace", "job", "instance"}, title
 
 
 def test_every_series_stands_on_the_dashboard() -> None:
     shown = {re.sub("_(bucket|sum|count)$", "", name) for _, promql in queries() for name, _ in asked(promql)}
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in exposed()} == shown
+
+
+def test_the_dashboards_variables_choose_what_every_query_and_variable_looks_at() -> None:
+    named = [one["name"] for one in dashboard()["templating"]["list"] if one["type"] == "query"]
+    assert named == ["namespace", "job", "instance"]
+    chosen = [f'{name}=~"${name}"' for name in named]
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            for series in re.findall(r"\b(?:facet|process)_\w+\{([^}]*)\}", target["expr"]):
+                assert series.split(", ")[:3] == chosen, panel["title"]
+    for place, one in enumerate(dashboard()["templating"]["list"][1:]):
+        assert all(name in one["definition"] for name in chosen[:place])
+        assert one["definition"] == one["query"]["query"]
+
+
+def test_every_alert_counts_each_namespace_by_itself() -> None:
+    """The job is `facet` in all of them."""
+    aggregated = [labels for rule in alerts() for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"])]
+    assert len(aggregated) > 10
+    assert [labels for labels in aggregated if labels.split(", ")[:2] != ["namespace", "job"]] == []
+    for rule in alerts():
+        assert len(re.findall(r"\b(?:sum|count)\b", rule["expr"])) == len(re.findall(r"\b(?:sum|count) by \(", rule["expr"]))
+
+
+def test_whatever_compares_shares_asks_for_numbers_first() -> None:
+    comparing = {rule["alert"]: rule["expr"] for rule in alerts() if re.search(r"^ *\/ ", rule["expr"], re.MULTILINE)}
+    assert {"FacetErrors", "FacetOverloaded", "FacetFramesFail", "FacetNoFaces", "FacetLabelsShift"} == set(comparing)
+    for name, promql in comparing.items():
+        shares = re.findall(r"^ *\/ ", promql, re.MULTILINE)
+        assert len(re.findall(r"\) > \d+\)", promql)) == len(shares), name
+
+
+def test_alerts_and_dashboard_look_into_batches_and_streams() -> None:
+    """A photo of a batch fails inside an answer of 200, and a frame inside its stream."""
+    faults = {errors.InferenceError.code, errors.FacetError.code}
+    load = {errors.QueueFull.code, errors.DeadlineExceeded.code}
+    (shown,) = (promql for title, promql in queries() if title == "Failed B")
+    looking = {rule["alert"]: rule["expr"] for rule in alerts()} | {"dashboard": shown}
+    for name, codes in (("FacetErrors", faults), ("FacetOverloaded", load), ("dashboard", faults | load)):
+        named = re.findall(r'facet_rejections_total\{[^}]*\bcode=~"([a-z_|]+)"', looking[name])
+        assert len(named) == 2
+        assert all(set(one.split("|")) == codes for one in named), name
+        assert "facet_faces_per_image_count{" in looking[name]
+    outcomes = set(re.findall(r'STREAM_FRAMES\.labels\("(\w+)"\)', (ROOT / "service/stream.py").read_text()))
+    asked_for = [one for promql in looking.values() for one in re.findall(r'\boutcome=~?"([a-z|]+)"', promql)]
+    assert {one for names in asked_for for one in names.split("|")} == {"answered", "failed"} <= outcomes
 
 
 def test_every_alert_is_tested_and_explained() -> None:
@@ -179,6 +226,21 @@ def test_a_stop_may_take_as_long_as_the_service_needs(compose: dict[str, Any]) -
     fields = Settings.model_fields
     needed = fields["drain_delay_s"].default + fields["shutdown_timeout_s"].default
     assert needed < int(compose["services"]["facet"]["stop_grace_period"].removesuffix("s"))
+
+
+def test_the_image_brings_pythons_own_library_compiled() -> None:
+    """Root does so, while the image is built; what runs later may write nothing. It leaves out what is no Python on purpose."""
+    text = (ROOT / "Dockerfile").read_text()
+    stage = text[text.index(" AS image\n") :]
+    (program,) = re.findall(r'^RUN python -c "(.+?)"\n', stage.replace("\\\n", ""), re.MULTILINE)
+    assert stage.index("compileall") < stage.index("\nUSER ")
+    compile(program, "Dockerfile", "exec")
+    assert "sysconfig.get_path('stdlib')" in program
+    (left_out,) = re.findall(r"re\.compile\('(.+?)'\)", program)
+    for path in ("test/test_ast.py", "lib2to3/tests/data/bom.py", "site-packages/pip/__init__.py", "ensurepip/__init__.py"):
+        assert re.search(left_out, f"/usr/local/lib/python3.11/{path}"), path
+    for path in ("asyncio/base_events.py", "json/__init__.py", "unittest/__init__.py", "email/message.py", "latest.py"):
+        assert not re.search(left_out, f"/usr/local/lib/python3.11/{path}"), path
 
 
 def test_the_port_is_the_same_everywhere(compose: dict[str, Any]) -> None:
@@ -271,6 +333,32 @@ def test_no_workflow_has_more_rights_than_it_needs() -> None:
                 assert "${{" not in step.get("run", ""), f"{name}: what others write must not become shell"
                 if "checkout" in step.get("uses", ""):
                     assert step["with"]["persist-credentials"] is False
+
+
+def steps(workflow: str, job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load((ROOT / ".github/workflows" / workflow).read_text())["jobs"][job]["steps"]
+    return found
+
+
+def test_a_release_takes_its_notes_and_boms_and_no_record_of_a_build() -> None:
+    """Such a record is an artifact that download-artifact cannot unpack."""
+    (build,) = (step for step in steps("release.yml", "image") if "build-push-action@" in step.get("uses", ""))
+    assert build["env"] == {"DOCKER_BUILD_RECORD_UPLOAD": "false"}
+    (download,) = (step for step in steps("release.yml", "release") if "download-artifact@" in step.get("uses", ""))
+    (notes,) = (step["with"]["name"] for step in steps("release.yml", "notes") if "upload-artifact@" in step.get("uses", ""))
+    (bom,) = (step["with"]["artifact-name"] for step in steps("release.yml", "image") if "sbom-action@" in step.get("uses", ""))
+    patterns = download["with"]["pattern"].strip("{}").split(",")
+    assert all(any(fnmatch.fnmatchcase(name, one) for one in patterns) for name in (notes, bom))
+    assert not any(fnmatch.fnmatchcase("facet-project~facet~ABC123.dockerbuild", one) for one in patterns)
+
+
+def test_to_go_back_waits_for_no_tests_and_no_commit_overtakes_a_newer_one() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())
+    assert "concurrency" not in workflow
+    assert workflow["jobs"]["deploy"]["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+    tested = workflow["jobs"]["test"]["concurrency"]
+    assert tested == {"group": "deploy-test-${{ inputs.image || 'commits' }}", "cancel-in-progress": False}
+    assert "deploy/aws/deploy.sh --image REPOSITORY@" in (ROOT / "docs/aws.md").read_text()
 
 
 def test_a_workflow_uses_what_others_wrote_by_its_commit() -> None:

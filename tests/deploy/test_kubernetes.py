@@ -238,6 +238,34 @@ def test_the_pages_overlay_puts_in_a_name_and_a_gateway(tmp_path: Path) -> None:
     assert route["rules"] == of(rendered("production"), "HTTPRoute")["spec"]["rules"]
 
 
+def test_the_pages_own_overlay_pins_the_image_and_keeps_its_settings(tmp_path: Path) -> None:
+    (written,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/kubernetes.md").read_text(), re.MULTILINE | re.DOTALL)
+    here = os.path.relpath(KUBERNETES, tmp_path)
+    written = re.sub(r"https://\S+//deploy/kubernetes/(\S+)\?ref=\S+", rf"{here}/\1", written)
+    digest = "sha256:" + 64 * "0"
+    (tmp_path / "kustomization.yaml").write_text(written.replace("sha256:…", digest))
+    objects = list(yaml.safe_load_all(ran(checker("kubectl"), "kustomize", str(tmp_path))))
+    assert container(pod(objects))["image"] == f"ghcr.io/facet-project/facet@{digest}"
+    assert environment(objects)["FACET_ATTRIBUTES"] == "age"
+    assert of(objects, "ServiceMonitor")["metadata"]["namespace"] == "faces"
+
+
+def test_a_name_that_the_base_has_replaced_is_no_longer_there_to_be_pinned() -> None:
+    """What the base says of overlays, and what they have to name, is its own new name."""
+    text = (KUBERNETES / "base/kustomization.yaml").read_text()
+    (image,) = manifest("base/kustomization.yaml")["images"]
+    assert f"kustomize edit set image {image['newName']}@sha256:" in text
+
+
+def test_the_claim_is_there_before_the_pod_that_waits_for_it() -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    page = page[page.index("## Models from a volume") :]
+    claim = manifest("components/model-volume/persistentvolumeclaim.yaml")
+    assert f"claimName: {claim['metadata']['name']}}}" in page
+    applied = page.index("apply -f deploy/kubernetes/components/model-volume/persistentvolumeclaim.yaml")
+    assert applied < page.index("kind: Pod")
+
+
 def matched(path: str, match: dict[str, Any]) -> bool:
     """Gateway API's rules: a prefix counts in whole parts of the path."""
     value = match["path"]["value"]

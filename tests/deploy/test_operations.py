@@ -60,6 +60,18 @@ def test_every_alert_has_its_heading_and_its_advice() -> None:
     assert all(len(advice) > 60 for _, advice in described)
 
 
+def test_the_page_names_what_the_autoscaler_reads_its_metrics_from() -> None:
+    """A cluster need not have either."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    (cpu,) = manifest("base/horizontalpodautoscaler.yaml")["spec"]["metrics"]
+    assert cpu["type"] == "Resource"
+    assert "metrics-server" in page[: page.index("\n## ")]
+    assert "metrics-server" in section("Troubleshooting")
+    before = page[: page.index("helm upgrade")]
+    assert "helm repo add prometheus-community" in before
+    assert "helm get values prometheus-adapter" in before[before.index("**Queue depth.**") :]
+
+
 def test_alerts_ask_for_the_job_that_the_cluster_gives_and_for_metrics_that_there_are() -> None:
     """A ServiceMonitor's job is the Service's name where it says nothing else."""
     text = (ROOT / "deploy/monitoring/alerts.yml").read_text()

@@ -93,6 +93,7 @@ def test_every_service_is_healthy_read_only_and_limited(stack: Stack) -> None:
         assert "no-new-privileges:true" in host["SecurityOpt"], name
         assert 0 < host["Memory"] <= 2**30, name
         assert 0 < host["PidsLimit"] <= 256, name
+        assert 0 < host["NanoCpus"] <= 2e9, name
     assert stack.containers["facet"].inspect()["HostConfig"]["Memory"] == 2**30
     assert stack.containers["facet"].inspect()["Config"]["StopTimeout"] == 30
 
