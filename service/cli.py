@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+if sys.argv[1:2] == ["serve"]:  # as `_leaving_on_sigterm` says; what is imported below takes a second
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
 import asyncio
 import contextlib
 import ctypes
 import logging
-import os
-import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -121,8 +125,11 @@ class Server(uvicorn.Server):
 @contextlib.contextmanager
 def _leaving_on_sigterm() -> Iterator[None]:
     """End with 0 on SIGTERM, until the server owns it: models load for a while, and the first process of a container, for
-    which the kernel knows no default, would not even notice."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    which the kernel knows no default, would not even notice.
+
+    At once: a library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
         yield
     finally:
@@ -168,15 +175,14 @@ def serve(
     ] = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see the README)."""
-    with _one_line():
+    with _one_line(), _leaving_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         _discreet(settings.log_level.upper())
         _few_arenas()
-        with _leaving_on_sigterm():
-            built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
+        built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         certificate, key = _pem(settings)
         config = uvicorn.Config(
             create_app(settings, lambda _: built),

@@ -48,9 +48,13 @@ class Engine:
         """Name and version of the attribute model."""
         return ModelName(name=self.model.manifest.name, version=self.model.manifest.version)
 
-    async def analyse(self, photo: bytes, options: Options) -> Analysis:
-        """Every face of a photo, within the deadline from now."""
-        return await self.pipeline.analyse(photo, options, asyncio.get_running_loop().time() + self.deadline)
+    def due(self) -> float:
+        """When what has arrived now is to be answered: a time of the event loop's clock, in seconds."""
+        return asyncio.get_running_loop().time() + self.deadline
+
+    async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:
+        """Every face of a photo, by `due`, a time of the event loop's clock in seconds; by `due()` of now where it is None."""
+        return await self.pipeline.analyse(photo, options, self.due() if due is None else due)
 
     def options(
         self,

@@ -118,11 +118,14 @@ class Wishes:
 WishesDependency = Annotated[Wishes, Depends()]
 
 
-async def _photos(request: Request, most: int) -> list[bytes]:
+async def _photos(request: Request, engine: Engine, most: int) -> tuple[list[bytes], float]:
+    """The photos of a body, and when they are to be answered: the deadline of all of them counts from its arrival."""
     body = await request.body()
+    due = engine.due()
     headers = request.headers
     arguments = body, headers.get("content-type", ""), headers.get("content-encoding", ""), most
-    return await asyncio.to_thread(photos, *arguments) if len(body) > _THREAD_BYTES else photos(*arguments)
+    files = await asyncio.to_thread(photos, *arguments) if len(body) > _THREAD_BYTES else photos(*arguments)
+    return files, due
 
 
 def _counted(analysis: Analysis) -> Analysis:
@@ -137,8 +140,8 @@ def _counted(analysis: Analysis) -> Analysis:
     return analysis
 
 
-async def _predict(engine: Engine, photo: bytes, wishes: Wishes, identity: str) -> PredictAnswer:
-    analysis = _counted(await engine.analyse(photo, wishes.options))
+async def _predict(engine: Engine, photo: bytes, wishes: Wishes, due: float, identity: str) -> PredictAnswer:
+    analysis = _counted(await engine.analyse(photo, wishes.options, due))
     return answer(analysis, identity, engine.model_name, landmarks=wishes.landmarks, distribution=wishes.distribution)
 
 
@@ -157,8 +160,8 @@ async def predict(request: Request, engine: EngineDependency, wishes: WishesDepe
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face is answered with an empty list.
     """
-    (photo,) = await _photos(request, 1)
-    return _json(await _predict(engine, photo, wishes, request_id(request)))
+    (photo,), due = await _photos(request, engine, 1)
+    return _json(await _predict(engine, photo, wishes, due, request_id(request)))
 
 
 @router.post(
@@ -171,21 +174,25 @@ async def predict(request: Request, engine: EngineDependency, wishes: WishesDepe
     tags=["predict"],
 )
 async def predict_batch(request: Request, engine: EngineDependency, wishes: WishesDependency) -> Response:
-    """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order."""
+    """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
+
+    One deadline holds for all of them; a photo that would be answered too late gets the problem `deadline_exceeded`.
+    """
     identity = request_id(request)
-    files = await _photos(request, engine.max_batch_files)
+    files, due = await _photos(request, engine, engine.max_batch_files)
     turns = asyncio.Semaphore(engine.photos_at_once)
 
     async def one(index: int, photo: bytes) -> BatchItem:
         try:
             async with turns:
-                return BatchItem(index=index, status=200, result=await _predict(engine, photo, wishes, identity))
+                return BatchItem(index=index, status=200, result=await _predict(engine, photo, wishes, due, identity))
         except FacetError as error:
             count(error, identity)
             return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
 
-    results = await asyncio.gather(*(one(index, photo) for index, photo in enumerate(files)))
-    return _json(BatchAnswer(request_id=identity, results=results))
+    async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
+        tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]
+    return _json(BatchAnswer(request_id=identity, results=[task.result() for task in tasks]))
 
 
 def _json(document: PredictAnswer | BatchAnswer) -> Response:

@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(default=15, gt=0)
     """Seconds in which a body must have arrived."""
     deadline_s: float = Field(default=10, gt=0)
-    """Seconds, from the body's arrival, in which a photo is answered; one that still waits then is dropped."""
+    """Seconds, from the body's arrival, in which a photo or a whole batch is answered; what still waits then is dropped."""
     workers: int = Field(default=0, ge=0, le=256)
     """Threads that decode and search photos; 0 takes the CPUs that the container may use."""
     photo_queue: int = Field(default=32, ge=0)

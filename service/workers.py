@@ -40,13 +40,15 @@ class Workers:
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of `call`; `deadline` is a time of the event loop's clock, in seconds.
 
-        Raises `QueueFull` at once where the line is full, and `DeadlineExceeded` where the call had not begun by the
-        deadline. A call that has begun runs to its end and keeps its place until then, whether or not the caller waits:
-        only so is the pool's load known.
+        Raises `DeadlineExceeded` at once where the deadline has passed, `QueueFull` at once where the line is full, and
+        `DeadlineExceeded` where the call had not begun by the deadline. A call that has begun runs to its end and keeps its
+        place until then, whether or not the caller waits: only so is the pool's load known.
         """
+        loop = asyncio.get_running_loop()
+        if loop.time() > deadline:
+            raise DeadlineExceeded("The request's deadline passed before its turn came.")
         if self._inside >= self._limit:
             raise QueueFull("As many photos are waiting as may wait.")
-        loop = asyncio.get_running_loop()
 
         def guarded() -> T:
             if loop.time() > deadline:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from tests.client import CANARY, Client, assert_problem, assert_problem_document, disposition, multipart, same, serving, years
+from tests.client import (
+    CANARY,
+    Client,
+    assert_problem,
+    assert_problem_document,
+    disposition,
+    multipart,
+    same,
+    serving,
+    until,
+    years,
+)
 from tests.conftest import encoded
-from tests.fakes import GatedNetwork, SquareDetector, engine_factory, squares
+from tests.fakes import ColourNetwork, GatedNetwork, SquareDetector, engine_factory, squares
 
 
 def red(value: int) -> bytes:
@@ -30,6 +43,11 @@ async def post(client: Client, *photos: bytes, query: str = "") -> list[dict[str
         document = result.get("result") or result["problem"]
         assert document["request_id"] == answer["request_id"]
     return answer["results"]
+
+
+async def rejections(client: Client, code: str) -> float:
+    lines = (await client.get("/metrics")).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(f'facet_rejections_total{{code="{code}"}}'))
 
 
 async def test_every_photo_gets_its_own_answer_in_order(client: Client) -> None:
@@ -138,13 +156,46 @@ async def test_what_is_late_in_a_batch_is_504_alone() -> None:
         assert [result["status"] for result in await post(client, red(100), red(200))] == [200, 200]
 
 
-async def test_problems_of_a_batch_are_counted(client: Client) -> None:
-    async def count() -> float:
-        lines = (await client.get("/metrics")).text.splitlines()
-        return sum(
-            float(line.split()[-1]) for line in lines if line.startswith('facet_rejections_total{code="unsupported_format"}')
-        )
+class SlowNetwork(ColourNetwork):
+    def __call__(self, batch: Any) -> Any:
+        time.sleep(0.3)
+        return super().__call__(batch)
 
-    before = await count()
+
+class SlowDetector(SquareDetector):
+    def detect(self, pixels: Any) -> Any:
+        time.sleep(0.3)
+        return super().detect(pixels)
+
+
+@pytest.mark.parametrize("slow", [{"network": SlowNetwork()}, {"detector": SlowDetector()}], ids=["network", "detector"])
+async def test_a_batch_has_one_deadline_for_all_its_photos(slow: dict[str, Any]) -> None:
+    """What would be answered too late is not begun, and waits in no line: there is room for none here."""
+    async with serving(engine_factory(**slow), workers=2, photo_queue=0, deadline_s=1) as client:
+        before, began = await rejections(client, "deadline_exceeded"), time.monotonic()
+        results = await post(client, *[red(200)] * 32)
+        assert 0.9 < time.monotonic() - began < 3
+        statuses = [result["status"] for result in results]
+        assert set(statuses) == {200, 504}
+        assert (statuses[0], statuses[-10:]) == (200, [504] * 10)
+        for result in results:
+            if result["status"] == 504:
+                assert_problem_document(result["problem"], 504, "deadline_exceeded")
+        assert await rejections(client, "deadline_exceeded") == before + statuses.count(504)
+        await until(lambda: client.engine.workers._inside == 0)
+        assert (await client.post("/predict", content=red(200))).status_code == 200
+
+
+async def test_photos_do_not_outlive_a_batch_that_fails_whole() -> None:
+    """A manifest with fewer races than its network is a fault that nobody foresees."""
+    async with serving(engine_factory(detector=SlowDetector(), races=("one", "two"))) as client:
+        before = asyncio.all_tasks()
+        response = await client.post("/predict/batch", files=files(red(200), *[encoded(squares())] * 9))
+        assert_problem(response, 500, "internal_error")
+        assert asyncio.all_tasks() <= before
+
+
+async def test_problems_of_a_batch_are_counted(client: Client) -> None:
+    before = await rejections(client, "unsupported_format")
     await post(client, b"one", red(100), b"two")
-    assert await count() == before + 2
+    assert await rejections(client, "unsupported_format") == before + 2

@@ -190,6 +190,23 @@ async def test_a_photo_whose_deadline_passes_in_the_line_is_never_looked_at() ->
     assert detector.inside == 2  # the first, which had begun, and the last
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+async def test_a_deadline_counts_from_the_bodys_arrival(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """To take a body apart is part of it."""
+
+    def slow(*arguments: object) -> list[bytes]:
+        time.sleep(0.3)
+        return [PHOTO]
+
+    monkeypatch.setattr("service.routes.photos", slow)
+    async with serving(deadline_s=0.2) as client:
+        response = await start(client, bytes(300_000), path)
+        if path == "/predict":
+            assert_problem(response, 504, "deadline_exceeded")
+        else:
+            assert [result["problem"]["code"] for result in response.json()["results"]] == ["deadline_exceeded"]
+
+
 # Failures -------------------------------------------------------------------------------------------------------------
 
 

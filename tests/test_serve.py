@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -324,31 +325,70 @@ def test_an_idle_service_ends_with_0(tmp_path: Path, sent: signal.Signals, delay
         assert "Traceback" not in service.log
 
 
-def test_sigterm_while_the_models_load_ends_it_with_0(tmp_path: Path) -> None:
-    """The first process of a container has no default action for it, so that the handler must stand before they load."""
-    loading = """
-import sys, time
-import service.cli
+STARTING = """
+import os, sys, time
 
-def load(settings):
-    sys.stdout.write("loading\\n")
+def pause(*_, **__):
+    sys.stdout.write("here\\n")
     sys.stdout.flush()
     time.sleep(30)
 
-service.cli.create_engine = load
+class Finder:
+    def find_spec(name, *_):
+        return pause() if name == os.environ["AT"] else None
+
+sys.meta_path.insert(0, Finder)
+import service.cli
+from tests.fakes import engine_factory
+
+service.cli.create_engine = engine_factory()
+setattr(service.cli, os.environ["AT"], pause)
 service.cli.main()
 """
-    command = [sys.executable, "-c", loading, "serve", "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+"""`facet` with fakes, which stops and says so where it imports a module, or calls what `service.cli` knows by a name."""
+
+FIRST_PROCESS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""What makes a command the first process of a namespace of its own, as a container does."""
+
+
+@contextmanager
+def starting(at: str, *prefix: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that starts and has come to this place."""
+    command = [*prefix, sys.executable, "-c", STARTING, "serve", "--host", "127.0.0.1", "--port", "0"]
+    environment = os.environ | {"AT": at, "FACET_LOG_LEVEL": "warning"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "loading\n"
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(5) == 0
+            assert process.stdout.readline() == "here\n"
+            yield process
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("at", ["asyncio", "service.app", "create_engine", "create_app", "Server"])
+def test_sigterm_ends_a_start_with_0_wherever_it_is(at: str) -> None:
+    """At the first import, later ones, while the models load, and between them and the server."""
+    with starting(at) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("at", ["asyncio", "create_app"])
+def test_sigterm_ends_the_start_of_a_containers_first_process(at: str) -> None:
+    """It has no default action there, so that a handler must stand all the time."""
+    if (
+        shutil.which(FIRST_PROCESS[0]) is None
+        or subprocess.run([*FIRST_PROCESS, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("needs unshare, and the right to make a namespace of processes")
+    with starting(at, *FIRST_PROCESS) as process:
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        assert process.wait(5) == 0
 
 
 def test_a_port_that_is_taken_is_an_error_and_no_traceback(tmp_path: Path, service: Service) -> None:

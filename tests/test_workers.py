@@ -92,6 +92,17 @@ async def test_a_call_that_has_not_begun_by_its_deadline_never_begins() -> None:
     workers.close()
 
 
+async def test_a_call_whose_deadline_has_passed_is_late_even_where_the_line_is_full() -> None:
+    workers, gate = Workers(1, 0), Gate()
+    first = asyncio.create_task(workers.run(gate, LATER, 1))
+    await until(lambda: gate.inside == 1)
+    with pytest.raises(DeadlineExceeded):
+        await workers.run(gate, asyncio.get_running_loop().time() - 1, 2)
+    gate.open.set()
+    assert await first == 1
+    workers.close()
+
+
 async def test_a_caller_that_leaves_keeps_its_place_until_its_call_ends() -> None:
     """The thread is busy, whether or not somebody waits for it."""
     workers, gate = Workers(1, 1), Gate()
