@@ -119,8 +119,9 @@ train: $(VENV)/dev.stamp ## Train on prepared faces (RECIPE=, DATA=runs/prepared
 		$(call option,start,$(START)) $(call option,run,$(OUT)) $(ARGS)
 
 .PHONY: export
-export: $(VENV)/dev.stamp ## Write the trained network to the model store (VERSION=, DATA=UTKFace for calibration, OUT=store)
-	$(TRAINING) export $(call option,version,$(VERSION)) $(call option,data,$(DATA)) $(call option,store,$(OUT)) $(ARGS)
+export: $(VENV)/dev.stamp ## Write the trained network to the model store (VERSION=, DATA=UTKFace and ALSO=another set for calibration, OUT=store)
+	$(TRAINING) export $(call option,version,$(VERSION)) $(call option,data,$(DATA)) $(call option,data,$(ALSO)) \
+		$(call option,store,$(OUT)) $(ARGS)
 
 .PHONY: evaluate
 evaluate: $(VENV)/dev.stamp ## Measure a model through the service's own pipeline (DATA=UTKFace, ALSO=another set, OUT=runs/report)

@@ -103,6 +103,32 @@ class Tolerance(_Section):
     other: float
 
 
+class Teacher(_Section):
+    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
+    has a file of them."""
+
+    name: str
+    weights: str = ""
+
+
+class Provenance(_Section):
+    """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
+    to 1. `weights` is the SHA-256 of the file that came of it.
+
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
+    from), or went on from another's, `follows`.
+    """
+
+    recipe: str
+    weights: str
+    initial: str = ""
+    origin: str = ""
+    follows: Provenance | None = None
+    data: tuple[str, ...] = ()
+    teachers: tuple[Teacher, ...] = ()
+    mean_of: tuple[tuple[float, Provenance], ...] = ()
+
+
 class Manifest(_Section):
     """Everything that is known of a model; `model.json` beside its files."""
 
@@ -115,6 +141,7 @@ class Manifest(_Section):
     trained_on: tuple[str, ...]
     description: str = ""
     recipe: str | None = None
+    provenance: Provenance | None = None
     networks: dict[str, str]
     """Folder, in the model's own, of each network's SavedModel."""
     input: InputContract | None = None

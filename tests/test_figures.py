@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.model_store import CARD, Manifest, ModelStore
+from service.model_store import CARD, Manifest, ModelStore, Provenance
 from service.settings import Settings
 from training.card import PUBLISHED, card, group_table, headline_table, models_table
 
@@ -24,6 +24,29 @@ def test_the_model_is_better_than_the_published_one(shipped: Manifest) -> None:
     assert headline["age_rmse"] < PUBLISHED["age_rmse"]
     for name in ("gender_accuracy", "race_accuracy", "race_macro_f1"):
         assert headline[name] > PUBLISHED[name]
+
+
+def test_every_model_is_as_sure_as_it_may_be(root: Path) -> None:
+    """On test: probabilities within 0.02 of the truth; intervals that hold 78 to 82 % of all ages, 70 % of every large band."""
+    for one in attribute_models(root):
+        headline = one.quality["headline"]
+        assert max(headline["gender_ece"], headline["race_ece"]) <= 0.02, one.name
+        assert 0.78 <= headline["interval_coverage"] <= 0.82, one.name
+        bands = [band for band in one.quality["groups"]["age"].values() if band["count"] > 100]
+        assert len(bands) == 9
+        assert min(band["interval_coverage"] for band in bands) >= 0.70, one.name
+
+
+def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
+    recipes = {path.stem for path in (root / "training/recipes").rglob("*.toml")}
+
+    def named(made: Provenance) -> set[str]:
+        parents = [part for _, part in made.mean_of] + ([] if made.follows is None else [made.follows])
+        return {made.recipe}.union(*map(named, parents))
+
+    for one in attribute_models(root):
+        assert one.provenance is not None
+        assert named(one.provenance) <= recipes, one.name
 
 
 def test_the_readme_says_what_the_manifest_says(root: Path, shipped: Manifest) -> None:

@@ -272,7 +272,9 @@ def export(
     version: Annotated[int, typer.Option(min=1, help="Version to write; versions never change.")],
     run: Run = Path("runs/mobilenet"),
     prepared: Prepared = Path("runs/prepared"),
-    data: Annotated[Path | None, typer.Option(help="Fit the calibration on this data's validation split.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Fit the calibration on this data's validation split; again for more.")
+    ] = None,
     store: Store = STORE,
 ) -> None:
     """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
@@ -291,7 +293,7 @@ def export(
             store,
             version,
             datetime.now(UTC).date().isoformat(),
-            data,
+            data or (),
         )
         console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
 

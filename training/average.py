@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from training.networks import build
+from training.provenance import record_mean
 from training.recipe import Recipe
 
 
 def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
-    """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and the last run's recipe beside it.
+    """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and beside it the last run's recipe and what
+    the mean came of.
 
     `shares` are the runs' weights, and need not add up to 1. Raises `ValueError` where the networks differ, and where there are
     not as many shares as runs.
@@ -38,4 +40,5 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     network.save_weights(out / "best.weights.h5")
     (out / "recipe.json").write_text(recipes[-1].model_dump_json(indent=2) + "\n")
+    record_mean(out, runs, shares, recipes[-1])
     return out / "best.weights.h5"

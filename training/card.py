@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.model_store import Manifest
+from training.provenance import told
 
+PUBLISHED_ON = "UTKFace"
 PUBLISHED: Mapping[str, float] = {"age_rmse": 8.70, "gender_accuracy": 0.9239, "race_accuracy": 0.8307, "race_macro_f1": 0.7110}
 """The best published figures of the system that Facet continues: InceptionV3 with three heads, on its own fifth of UTKFace."""
+
+_SPLITS = {
+    "UTKFace": "UTKFace's split is fixed: a picture's SHA-256 decides whether it trains, validates or tests.",
+    "All-Age-Faces": "All-Age-Faces is split by its authors' lists.",
+}
+_SHOWS = {
+    "UTKFace": "UTKFace's faces are tightly cropped portraits from the web, most of adults between 20 and 40; the largest "
+    "group, 43 % of them, is labelled white.",
+    "All-Age-Faces": "All-Age-Faces' are of East Asian people.",
+}
+"""What can be said of the pictures of a set that Facet's own models learnt."""
+LEFT_OUT = "What a set does not say of a picture is left out of training, never guessed."
+LIMITS = (
+    "The tables say for whom it errs more, and for whom its intervals hold less than they promise: read the row of the group "
+    "before the headline. Small children's gender is often wrong. The answer's `warnings` name what raised the error in "
+    "measurements on degraded pictures; masks, make-up, heavy filters and costumes were not measured."
+)
 
 _ROWS = (
     ("age_mae", "age: mean absolute error [years]", "{:.2f}"),
@@ -40,7 +60,8 @@ def headline_table(quality: Mapping[str, Any]) -> str:
         columns["without near-duplicates"] = quality["without_duplicates"]["headline"], {}
     for name, part in quality.get("also", {}).items():
         columns[name] = part["headline"], part.get("intervals", {}).get("headline", {})
-    columns["published"] = PUBLISHED, {}
+    if quality["data"] == PUBLISHED_ON:
+        columns["published"] = PUBLISHED, {}
     lines = [f"| figure | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     counts = [f"{figures['count']}" if "count" in figures else "" for figures, _ in columns.values()]
     lines.append(f"| pictures | {' | '.join(counts)} |")
@@ -121,27 +142,24 @@ def card(manifest: Manifest) -> str:
 
 ## Data
 
-{", ".join(manifest.trained_on)}. UTKFace's split is fixed: a picture's SHA-256 decides whether it trains, validates or tests;
-All-Age-Faces, where it was used, is split by its authors' lists. What a set does not say of a picture is left out of training,
-never guessed. The configuration is in `{manifest.recipe}`; `prepare`, `train`, `export` and `evaluate` make the model anew.
+{_filled(", ".join(manifest.trained_on) + ".", *_of_each(_SPLITS, manifest), LEFT_OUT)}
+{_made(manifest)}
 
 ## Figures
 
-Split: {quality["split"]}. Each picture was posted to the service's own `/predict`, one pass, arithmetic
-{quality.get("precision", "auto")}. Where no face is found, gender and race count as wrong, the age as the training mean, and
-the true age as outside the interval. In brackets: 95 % bootstrap intervals over pictures.
+Data: {quality["data"]}, split: {quality["split"]}. Each picture was posted to the service's own `/predict`, one pass,
+arithmetic {quality.get("precision", "auto")}. Where no face is found, gender and race count as wrong, the age as the training
+mean, and the true age as outside the interval. In brackets: 95 % bootstrap intervals over pictures.
 
 {headline_table(quality)}
-
-The published figures are those of another split of the same data, without a detector before the network.{_other(quality)}
-
-{group_table(quality)}
+{_remarks(quality)}
+{_groups(quality)}
 
 ## What the labels mean
 
-The age is apparent: UTKFace's was estimated by a program and checked by people, and nobody was asked. The two genders and five
-races are the data sets' labels, given by onlookers; they say nothing of how a person identifies, many people fit none, and
-`other` (Latino, Middle Eastern and whoever else) is a label of what is left. A label marked `uncertain` is one whose
+The age is apparent: it is how old a face looks, and UTKFace's was estimated by a program and checked by people. The two genders
+and five races are the data sets' labels, given by onlookers; they say nothing of how a person identifies, many people fit none,
+and `other` (Latino, Middle Eastern and whoever else) is a label of what is left. A label marked `uncertain` is one whose
 probability lies below what validation asks of labels that can be relied on.
 
 ## Intended use, and what it is not for
@@ -151,22 +169,58 @@ age gate without a human), not for identification, and not where the law forbids
 
 ## Limits
 
-It saw tightly cropped portraits from the web, mostly of adults between 20 and 40, mostly labelled white, and where
-All-Age-Faces joined them, of East Asian faces. The table says where it errs more: read the row of the group before the
-headline. Small children's gender is close to a guess. The answer's `warnings` name what raised the error in measurements on
-degraded pictures; masks, make-up, heavy filters and costumes were not measured.
+{_filled(*_of_each(_SHOWS, manifest), LIMITS)}
 """
 
 
-def _other(quality: Mapping[str, Any]) -> str:
-    """The main figures in another arithmetic, where they were measured."""
-    lines = [
-        f" In {name}, on the same pictures: age error {figures['age_mae']:.2f} years (root mean square "
-        f"{figures['age_rmse']:.2f}), gender accuracy {figures['gender_accuracy']:.4f}, "
-        f"race accuracy {figures['race_accuracy']:.4f}."
-        for name, figures in quality.get("precisions", {}).items()
-    ]
-    return "".join(lines)
+def _of_each(sentences: Mapping[str, str], manifest: Manifest) -> list[str]:
+    return [sentences[name] for name in manifest.trained_on if name in sentences]
+
+
+def _filled(*sentences: str) -> str:
+    """A paragraph of them."""
+    return textwrap.fill(" ".join(sentences), 128, break_long_words=False, break_on_hyphens=False)
+
+
+def _made(manifest: Manifest) -> str:
+    """Where the weights came from, and how to make them again."""
+    if manifest.provenance is None:
+        return f"The configuration is in `{manifest.recipe}`."
+    lines = "\n".join(told(manifest.provenance))
+    return f"""The weights are
+
+{lines}
+
+The last recipe is in `{manifest.recipe}`, and each by its name in Facet's `training/recipes/`; `docs/training.md` has the
+commands."""
+
+
+def _remarks(quality: Mapping[str, Any]) -> str:
+    """What the published figures are, and the main ones in another arithmetic, each where it applies."""
+    remarks = []
+    if quality["data"] == PUBLISHED_ON:
+        remarks.append(
+            "The published figures are those of another split of the same data, without a detector before the network."
+        )
+    for name, figures in quality.get("precisions", {}).items():
+        said = [f"{title} {_said(figures, key, form)}" for key, title, form in _OTHER_CELLS if figures.get(key) is not None]
+        remarks.append(f"In {name}, on the same pictures: {', '.join(said)}.")
+    return "".join(f"\n{_filled(one)}\n" for one in remarks)
+
+
+_OTHER_CELLS = (
+    ("age_mae", "age error in years", "{:.2f}"),
+    ("age_rmse", "root mean square", "{:.2f}"),
+    ("gender_accuracy", "gender accuracy", "{:.4f}"),
+    ("race_accuracy", "race accuracy", "{:.4f}"),
+)
+
+
+def _groups(quality: Mapping[str, Any]) -> str:
+    """The groups of the data, and of every other data set that was asked."""
+    tables = [group_table(quality)]
+    tables += [f"The same of {name}:\n\n{group_table(part)}" for name, part in quality.get("also", {}).items()]
+    return "\n\n".join(tables)
 
 
 def _input(manifest: Manifest) -> str:

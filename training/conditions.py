@@ -142,10 +142,14 @@ class Bin:
 def errors(answers: Answers) -> dict[str, Floats]:
     """Age error in years, and 1 for a wrong gender or race and 0 for a right one; NaN where none was found or none is known."""
     found = answers.found
-    gender = np.where(np.isnan(answers.female), np.nan, (answers.female > 0.5) != (answers.gender == 1))
-    known = found & ~np.isnan(answers.races).any(axis=1) & (answers.race != UNKNOWN)
-    race = np.where(known, np.nan_to_num(answers.races).argmax(axis=1) != answers.race, np.nan)
-    return {"age": np.abs(answers.years - answers.age), "gender": np.where(found, gender, np.nan), "race": race}
+    aged = found & (answers.age != UNKNOWN)
+    gendered = found & ~np.isnan(answers.female) & (answers.gender != UNKNOWN)
+    raced = found & ~np.isnan(answers.races).any(axis=1) & (answers.race != UNKNOWN)
+    return {
+        "age": np.where(aged, np.abs(answers.years - answers.age), np.nan),
+        "gender": np.where(gendered, (answers.female > 0.5) != (answers.gender == 1), np.nan),
+        "race": np.where(raced, np.nan_to_num(answers.races).argmax(axis=1) != answers.race, np.nan),
+    }
 
 
 def measured(scored: Scored, condition: Condition) -> Floats:
@@ -317,7 +321,8 @@ def study(ask: Ask, sets: Sequence[DataSet], out: Path, limit: int | None = None
     """Ask for the validation split as it is and made worse; write `robustness.json`, `conditions.json` and their plots.
 
     The first of the sets is made worse; the others are asked as they are, for the conditions that cannot be made. `limit`
-    pictures of each, or all. Returns both documents by name. Raises `ValueError` where a set has no picture to ask for.
+    pictures of each, or all. Both documents say under `asked` which model answered, and to what. Returns them by name. Raises
+    `ValueError` where a set has no picture to ask for.
     """
     mean_age = mean_age_of_train(sets[0])
     samples = [drawn(one, Split.VALIDATION, limit) for one in sets]
@@ -328,7 +333,10 @@ def study(ask: Ask, sets: Sequence[DataSet], out: Path, limit: int | None = None
         "robustness": robustness(clean[0], degraded, mean_age, out),
         "conditions": conditions(clean, degraded, out),
     }
+    names, count = [one.name for one in sets], len(clean[0].names)
+    asked = {**clean[0].served, "data": names, "split": Split.VALIDATION.value, "pictures": count}
     for name, document in documents.items():
+        document["asked"] = asked
         (out / f"{name}.json").write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
     return documents
 

@@ -288,7 +288,7 @@ def record_quality(store: Path, document: dict[str, Any]) -> Path:
     folder. Where figures of another arithmetic stand there, only the headline is added, under its name in `precisions`."""
     folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
     manifest = json.loads((folder / MANIFEST).read_text())
-    quality = {"split": document["split"], "precision": document["precision"], **_quality(document)}
+    quality = {"data": document["data"], "split": document["split"], "precision": document["precision"], **_quality(document)}
     if "also" in document:
         quality["also"] = {name: _quality(part) for name, part in document["also"].items()}
     before = manifest.get("quality", {})

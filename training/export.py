@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from keras import layers, ops
 
@@ -22,12 +21,12 @@ from service.runtime import Precision
 from service.runtime.tensorflow import loader
 from training import ages
 from training.calibrate import fit
-from training.data import UNKNOWN, Split, open_data_set
+from training.data import Split, open_data_set
 from training.evaluate import Scored, ask, measured_settings
 from training.losses import female_logit
 from training.networks import TRUNK, assemble, build, dtype_policy
+from training.provenance import of_run
 from training.recipe import AgeSection, NetworkSection, Recipe
-from training.scoring import Answers
 
 MAX_BYTES: Final = 50_000_000
 RESEARCH: Final = "Trained on data for research alone."
@@ -151,9 +150,9 @@ def export(
     store: Path,
     version: int,
     created: str,
-    data: Path | None,
+    data: Sequence[Path] = (),
 ) -> Manifest:
-    """Write `store/NAME/VERSION`. With `data`, the calibration is fitted on its validation split, through the service.
+    """Write `store/NAME/VERSION`. The calibration is fitted on the validation splits of `data`, if any, through the service.
     `prepared` is what `prepare` reported: the template, and the licence of every data set.
 
     Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32. Raises
@@ -162,6 +161,7 @@ def export(
     folder = store / recipe.name / str(version)
     template = prepared["template"]
     licences = [prepared["sets"][name] for name in dict.fromkeys(recipe.data.train)]
+    made = of_run(weights.parent)
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and versions never change once written")
     with dtype_policy("float32"):
@@ -187,15 +187,16 @@ def export(
             "trained_on": list(dict.fromkeys(recipe.data.train)),
             "description": _description(recipe.network.outputs),
             "recipe": "recipe.json",
+            "provenance": None if made is None else made.model_dump(mode="json"),
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
             "outputs": outputs,
             "tolerance": TOLERANCE,
         }
         manifest = write_manifest(folder, fields)
-        if data is not None:
+        if data:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
-            calibration = fit_calibration(ask(settings, open_data_set(data), Split.VALIDATION))
+            calibration = fit_calibration([ask(settings, open_data_set(one), Split.VALIDATION) for one in data])
             manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
     except BaseException:
         shutil.rmtree(folder)
@@ -219,16 +220,19 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
     return np.stack([*crops, noise])
 
 
-def fit_calibration(scored: Scored) -> Calibration:
-    """Calibration from the uncalibrated answers of a split, as far as the model answers; faces that were not found have none.
+def fit_calibration(parts: Sequence[Scored]) -> Calibration:
+    """Calibration from the uncalibrated answers of splits, as far as the model answers; faces that were not found have none.
 
     Intervals are in deviations of the age distribution, or in years where the model has none.
     """
-    found = _judged(scored.answers)
-    seen = scored.answers.where(found)
-    distributions = scored.distributions[found].astype(np.float32)
+    seen = [one.answers.where(one.answers.found) for one in parts]
+    distributions = np.concatenate([one.distributions[one.answers.found] for one in parts]).astype(np.float32)
     spread = None if np.isnan(distributions).all() else np.array([deviation(row) for row in distributions])
-    return fit(seen.years, spread, seen.age, seen.female, seen.gender, seen.races, seen.race)
+    joined = {
+        name: np.concatenate([getattr(one, name) for one in seen])
+        for name in ("years", "age", "female", "gender", "races", "race")
+    }
+    return fit(spread=spread, **joined)
 
 
 def _licence(licences: Sequence[str], origin: str) -> str:
@@ -241,12 +245,3 @@ def _description(outputs: Sequence[str]) -> str:
     *first, last = outputs
     said = f"{', '.join(first)} and {last}" if first else last
     return f"Apparent {said} of an aligned face."
-
-
-def _judged(answers: Answers) -> npt.NDArray[np.bool_]:
-    """Whether a face was found and every label is known of what the model answers [N]."""
-    judged = answers.found.copy()
-    for labels, said in ((answers.age, answers.years), (answers.gender, answers.female), (answers.race, answers.races)):
-        if not np.isnan(said[answers.found]).all():
-            judged &= labels != UNKNOWN
-    return judged

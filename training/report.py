@@ -16,7 +16,8 @@ REPORT: Final = "report.json"
 PAGE: Final = "report.html"
 EXTRAS: Final = ("conditions.json", "robustness.json")
 """Reports of other measurements, which the page shows where they lie beside its own: `title`, `text` (paragraphs with a blank
-line between), `tables` (`caption`, `header`, `rows`, all strings) and `plots` (names of PNG files in the same folder)."""
+line between), `tables` (`caption`, `header`, `rows`, all strings) and `plots` (names of PNG files in the same folder). What
+`asked` says to be of another model than the report is left out, and that is said."""
 
 Cell = str | tuple[str, str]
 """Text, or text and what is written small below it."""
@@ -118,7 +119,7 @@ def page(document: Mapping[str, Any], folder: Path) -> str:
         *_duplicates(document),
         *_worst(document),
         *_not_found(document),
-        *(line for name in EXTRAS if (folder / name).is_file() for line in _extra(folder, name)),
+        *(line for name in EXTRAS if (folder / name).is_file() for line in _extra(folder, name, model)),
     ]
     body = "\n".join(sections)
     return f"""<!doctype html>
@@ -346,11 +347,19 @@ def _not_found(document: Mapping[str, Any]) -> Iterator[str]:
             yield f'<ul class="names">{"".join(f"<li>{escape(file)}</li>" for file in part["not_found"])}</ul>'
 
 
-def _extra(folder: Path, name: str) -> Iterator[str]:
-    """The sections of a report of `EXTRAS`. Raises `ValueError` where it is not one."""
+def _extra(folder: Path, name: str, model: Mapping[str, Any] | None) -> Iterator[str]:
+    """The sections of a report of `EXTRAS` beside that of `model`. Raises `ValueError` where it is not one."""
     try:
         extra = json.loads((folder / name).read_text())
         yield _heading(extra["title"])
+        asked = extra.get("asked", {})
+        if "model" in asked:
+            who = f"{asked['model']['name']}, version {asked['model']['version']}"
+            if asked["model"] != model:
+                yield _paragraph(f"{name} is a measurement of {who}, and is left out.")
+                return
+            of = f"{asked['pictures']} pictures of {' and '.join(asked['data'])}, {asked['split']}"
+            yield _paragraph(f"Asked: {who}, {asked['precision']}; {of}.")
         for text in extra["text"].split("\n\n"):
             yield _paragraph(text)
         for table in extra["tables"]:

@@ -28,6 +28,7 @@ from training.augment import resized
 from training.data import HINTS, TAUGHT, Split
 from training.losses import female_logit
 from training.networks import UNITS, build, dtype_policy
+from training.provenance import record_teachers
 from training.recipe import AgeSection, Recipe
 
 BATCH: Final = 64
@@ -40,7 +41,7 @@ Answers = dict[str, npt.NDArray[np.float32]]
 def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False, face: Path | None = None) -> Path:
     """Write `taught.npz` beside the crops: the mean of the runs' best networks' answers, each for a crop and its mirror image,
     and of what is learnt from features: the descriptors of `training.hints`, where `descriptors`, and those of the face
-    recognition network whose weights `training.adopt` wrote to `face`.
+    recognition network whose weights `training.adopt` wrote to `face`. `taught.json` says who was asked.
 
     Arrays of float16 in the crops' order: `age` [N, 101], of the runs alone, `gender` [N, 1] and `race` [N, 5], all
     probabilities; zero, or of no worth, for those of test. Raises `FileNotFoundError` where a run, the crops or the
@@ -58,6 +59,7 @@ def teach(runs: Sequence[Path], prepared: Path, descriptors: bool = False, face:
     names = [name for name in UNITS if any(name in member for member in members)]
     mean = {name: np.mean([member[name] for member in members if name in member], axis=0) for name in names}
     np.savez(path, **{name: values.astype(np.float16) for name, values in mean.items()})
+    record_teachers(prepared, runs, descriptors, face)
     return path
 
 

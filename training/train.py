@@ -22,6 +22,7 @@ from training.data import Prepared, Split, Wanted, load_prepared
 from training.losses import losses_and_metrics
 from training.networks import HINT, build, dtype_policy
 from training.optimizers import optimizer
+from training.provenance import PROVENANCE, record_run
 from training.recipe import AugmentSection, Recipe
 from training.schedules import EarlyStop, EpochRate, losses_of, stopped
 from training.transfer import freeze, go_on_from
@@ -230,7 +231,8 @@ def train(
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / "history.csv")]
     _write(out / "history.csv", rows)
     best = out / "best.weights.h5"
-    shutil.copyfile(runs[-1] / best.name, best)
+    for name in (best.name, PROVENANCE):
+        shutil.copyfile(runs[-1] / name, out / name)
     return best
 
 
@@ -274,6 +276,7 @@ def _run(
 
             network.load_weights(best)
             retrain_heads(network, recipe, *data, best)
+    record_run(out, recipe, prepared, init, start)
     state.unlink()
     return best
 
@@ -351,10 +354,13 @@ def _save(network: keras.Model, path: Path) -> None:
 
 
 def _write(history: Path, rows: Sequence[dict[str, str]]) -> None:
-    with history.open("w", newline="") as file:
+    """Write epochs so that `history` is at every moment whole: what a run has left to do is read from it."""
+    new = history.with_name(f"new.{history.name}")
+    with new.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    new.replace(history)
 
 
 def history_of(history: Path) -> list[dict[str, str]]:

@@ -50,6 +50,7 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     import keras
 
     from training.networks import build
+    from training.provenance import record_run
 
     folder = tmp_path_factory.mktemp("run")
     recipe = made.recipe()
@@ -62,6 +63,7 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if variable.name in ("moving_variance", "gamma"):
             variable.assign(random.uniform(0.3, 2, variable.shape))
     network.save_weights(folder / "best.weights.h5")
+    record_run(folder, recipe, folder, "random", None)
     (folder / "recipe.json").write_text(recipe.model_dump_json())
     described = {"template": TEMPLATE, "sets": {"UTKFace": "UTKFace: non-commercial research."}}
     (folder / "prepare.json").write_text(json.dumps(described))
@@ -80,6 +82,6 @@ def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPa
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
     described = json.loads((run / "prepare.json").read_text())
     export(
-        recipe, run / "best.weights.h5", described, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", pictures
+        recipe, run / "best.weights.h5", described, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", [pictures]
     )
     return folder

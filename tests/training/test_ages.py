@@ -256,7 +256,7 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     shutil.copytree(store / "mtcnn", own / "mtcnn")
     described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
     weights = tmp_path / "best.weights.h5"
-    manifest = export(recipe, weights, described, root / "examples", _detector(own, 2), own, 1, "2026-01-01", pictures)
+    manifest = export(recipe, weights, described, root / "examples", _detector(own, 2), own, 1, "2026-01-01", [pictures])
     distributed = name != "regression"
     assert ("age_distribution" in manifest.outputs) is distributed
     interval = manifest.calibration.age_interval

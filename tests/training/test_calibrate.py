@@ -7,7 +7,7 @@ import pytest
 
 from service.attributes import bounds
 from service.model_store import AgeInterval
-from training.calibrate import BANDS, FLOOR, LEAST, MARGIN, Floats, age_interval, fit, intervals, temperature, threshold
+from training.calibrate import BANDS, FLOOR, LEAST, Floats, age_interval, fit, held_out, intervals, temperature, threshold
 
 Made = tuple[Floats, Floats, Floats]
 
@@ -54,8 +54,25 @@ def test_intervals_hold_eighty_per_cent() -> None:
     made = answers(3000, 0)
     interval = age_interval(*made, "deviation")
     assert (interval.coverage, interval.unit) == (0.8, "deviation")
-    assert covered(interval, made).mean() == pytest.approx(0.8 + MARGIN, abs=0.01)
-    assert covered(interval, answers(10_000, 1)).mean() == pytest.approx(0.8 + MARGIN, abs=0.015)
+    assert 0.79 <= covered(interval, made).mean() <= 0.82  # its floors, at the ends of life, cost the rest something
+    assert covered(interval, answers(10_000, 1)).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def test_what_is_held_out_tells_what_others_may_expect() -> None:
+    """Of 200 faces the intervals hold more than of any others, which those that were left out of the fit foretell."""
+    fitted, foretold, others = np.mean(
+        [
+            (
+                covered(interval := age_interval(*(made := answers(200, seed)), "deviation"), made).mean(),
+                held_out(*made, "deviation").mean(),
+                covered(interval, answers(5000, 1000 + seed)).mean(),
+            )
+            for seed in range(20)
+        ],
+        axis=0,
+    )
+    assert foretold == pytest.approx(others, abs=0.02)
+    assert fitted > others + 0.02
 
 
 def test_intervals_miss_no_band_of_true_age() -> None:
@@ -161,6 +178,10 @@ def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
     assert genders_alone.age_interval is None
     assert genders_alone.gender_temperature != 1
     assert genders_alone.race_temperature == 1
+    strangers = np.where(np.arange(500) % 2, -1, age)
+    half = fit(years[::2], None, age[::2], nothing[::2], gender[::2], races[::2], unlabelled[::2])
+    assert fit(years, None, strangers, nothing, gender, races, unlabelled).age_interval == half.age_interval
+    assert fit(years, None, unlabelled.astype(np.float64), female, gender, races, unlabelled).age_interval is None
     both = fit(years, spread, age, female, gender, races, unlabelled)
     assert both.age_interval is not None
     assert both.age_interval.unit == "deviation"
@@ -171,4 +192,4 @@ def test_intervals_in_years_hold_eighty_per_cent() -> None:
     nobody, nothing = np.zeros(3000, np.int64), np.full(3000, np.nan)
     interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody).age_interval
     assert interval is not None
-    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8 + MARGIN, abs=0.01)
+    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8, abs=0.01)

@@ -91,6 +91,8 @@ def test_a_label_that_the_set_lacks_is_no_error() -> None:
     scored = scored_of(["a"], [Label(30, 1, -1)], [face(30)])
     assert np.isnan(errors(scored.answers)["race"][0])
     assert errors(scored.answers)["gender"][0] == 0
+    nameless = errors(scored_of(["a"], [Label(-1, -1, 0)], [face(30)]).answers)
+    assert np.isnan([nameless["age"][0], nameless["gender"][0]]).all()
 
 
 def test_a_degraded_picture_is_compared_with_itself() -> None:
@@ -318,7 +320,9 @@ def test_the_command_writes_what_the_report_shows(
     assert result.exit_code == 0, result.stderr
     documents = {name: json.loads((out / f"{name}.json").read_text()) for name in ("robustness", "conditions")}
     for document in documents.values():
-        assert set(document) == {"title", "text", "tables", "plots", "data"}
+        assert set(document) == {"title", "text", "tables", "plots", "data", "asked"}
+        assert document["asked"]["model"] == {"name": "tiny", "version": 1}
+        assert (document["asked"]["data"], document["asked"]["pictures"]) == (["UTKFace"], 3)
         for table in document["tables"]:
             assert set(table) == {"caption", "header", "rows"}
             assert all(len(row) == len(table["header"]) for row in table["rows"])

@@ -19,7 +19,7 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training import export as module
 from training.evaluate import Scored
-from training.export import _judged, export, fit_calibration, folded, plain, write_saved_model
+from training.export import export, fit_calibration, folded, plain, write_saved_model
 from training.networks import build
 from training.normalization import FusedBatchNormalization
 from training.recipe import Recipe
@@ -222,26 +222,36 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
         female=np.array([0.3, 0.6, 0.7, nan]),
         races=np.vstack([np.eye(5)[:3] * 0.75 + 0.05, np.full((1, 5), nan)]),
     )
-    calibration = fit_calibration(Scored(list("abcd"), answers, distribution, {}, [[]] * 4))
+    calibration = fit_calibration([Scored(list("abcd"), answers, distribution, {}, [[]] * 4)])
     assert calibration.age_interval is not None
     (band,) = calibration.age_interval.bands
     assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation
 
 
-@pytest.mark.parametrize(("says_race", "judged"), [(True, [True, False, False, False]), (False, [True, True, False, False])])
-def test_a_face_calibrates_where_what_is_answered_of_it_is_known(says_race: bool, judged: list[bool]) -> None:
-    """All labels, all but the race, all but the gender, and a face that was not found."""
-    found = np.array([True, True, True, False])
-    number = np.where(found, 0.5, np.nan)
-    answers = Answers(
-        age=np.full(4, 30.0),
-        gender=np.array([0, 1, -1, 1]),
-        race=np.array([0, -1, 2, 3]),
-        found=found,
-        **dict.fromkeys(("years", "low", "high", "female"), number),
-        races=np.tile(number[:, np.newaxis] if says_race else np.nan, (4 if not says_race else 1, 5)),
-    )
-    assert _judged(answers).tolist() == judged
+def test_calibration_joins_data_sets_and_each_head_asks_those_that_know_its_label() -> None:
+    """Two sets, the second without races, whose answers contradict the first one's genders: all faces share a temperature, and
+    the races' is the first one's alone."""
+    random = np.random.default_rng(0)
+    races = random.dirichlet(np.full(5, 0.3), 400)
+
+    def scored(knows_race: bool, right: float) -> Scored:
+        female = random.uniform(0.05, 0.95, 400)
+        answers = Answers(
+            age=np.full(400, 30.0),
+            gender=np.where(random.uniform(size=400) < right, female > 0.5, female <= 0.5).astype(np.int64),
+            race=races.argmax(axis=1) if knows_race else np.full(400, -1),
+            found=np.full(400, True),
+            **dict.fromkeys(("years", "low", "high"), np.full(400, np.nan)),
+            female=female,
+            races=races,
+        )
+        return Scored(["one"] * 400, answers, np.full((400, 101), np.nan), {}, [[]] * 400)
+
+    first, second = scored(True, 0.99), scored(False, 0.6)
+    alone, other, both = fit_calibration([first]), fit_calibration([second]), fit_calibration([first, second])
+    assert alone.gender_temperature < both.gender_temperature < other.gender_temperature
+    assert both.race_temperature == alone.race_temperature != 1
+    assert other.race_temperature == 1
 
 
 def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
@@ -252,7 +262,7 @@ def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
     store = tmp_path / "store"
     detector = changes.pop("detector", SquareDetector())
     described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
-    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01", None)
+    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01")
     return store
 
 

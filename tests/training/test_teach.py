@@ -142,12 +142,15 @@ def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.
     crops[:, :, :20] = np.where(gender == 1, 200, 50)[:, np.newaxis, np.newaxis, np.newaxis]
     np.save(folder / "crops.npy", crops)
 
+    face = tmp_path / "face.weights.h5"
+    face.write_bytes(b"weights")
+
     def halves(size: int, init: str) -> Any:
-        assert (size, init) == (224, "face.weights.h5")
+        assert (size, init) == (224, str(face))
         return lambda pixels, training: pixels[:, :, : size // 2].mean(axis=(1, 2))
 
     monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
-    teach([], folder, face=Path("face.weights.h5"))
+    teach([], folder, face=face)
     taught = load_prepared(folder, Split.VALIDATION, taught=True).taught
     assert taught is not None
     assert ((taught["gender"][:, 0] > 0.5) == gender[200:]).all()

@@ -1,0 +1,91 @@
+"""What is recorded of where weights came from, and what the card tells of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.model_store import ModelStore, Teacher, file_digest
+from tests.training import made
+from training.average import average
+from training.data import HINTS, TAUGHT
+from training.provenance import of_run, record_run, teachers_of, told
+from training.recipe import Recipe, changed
+from training.teach import teach
+from training.train import train
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return made.recipe()
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    return made.prepared(tmp_path / "prepared", train=70, validation=10)
+
+
+def test_a_run_says_with_what_it_began(run: Path, recipe: Recipe) -> None:
+    known = of_run(run)
+    assert known is not None
+    assert (known.recipe, known.initial, known.follows, known.teachers) == (recipe.name, "random", None, ())
+    assert known.weights == file_digest(run / "best.weights.h5")
+    assert list(told(known)) == [f"- `{recipe.name}`, learnt from {recipe.data.train[0]}, begun with random weights"]
+
+
+def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
+    teach([run], prepared)
+    taught = changed(recipe, {"name": "later", "loss": {"teacher_weight": 0.5}, "schedule": {"epochs": 1}})
+    start = run / "best.weights.h5"
+    train(taught, prepared, tmp_path / "later", "random", start)
+    later = of_run(tmp_path / "later")
+    assert later is not None
+    assert later.follows == of_run(run)
+    assert (later.recipe, later.initial) == ("later", "")
+    assert later.weights == file_digest(tmp_path / "later/best.weights.h5")
+    assert later.teachers == (Teacher(name=recipe.name, weights=file_digest(start)),)
+    first, second = told(later)
+    assert f"taught beside the labels by {recipe.name} (SHA-256" in first
+    assert first.endswith("gone on from")
+    assert second == f"  {next(told(later.follows))}"
+
+
+def test_answers_of_which_nothing_is_recorded_are_named_by_their_hash(run: Path, prepared: Path) -> None:
+    teach([run], prepared)
+    assert teachers_of(prepared)[0].name != TAUGHT
+    np.savez(prepared / TAUGHT, gender=np.zeros((1, 1)))  # by somebody else
+    assert teachers_of(prepared) == (Teacher(name=TAUGHT, weights=file_digest(prepared / TAUGHT)),)
+
+
+def test_descriptors_are_named_as_teachers(prepared: Path) -> None:
+    with np.load(prepared / "faces.npz") as table:
+        descriptors = np.random.default_rng(0).normal(size=(len(table["age"]), 128))
+    np.save(prepared / HINTS, descriptors.astype(np.float16))
+    teach([], prepared, descriptors=True)
+    assert [one.name for one in teachers_of(prepared)] == ["small networks on dlib's descriptors"]
+
+
+def test_weights_that_were_changed_are_not_the_runs(run: Path, recipe: Recipe, tmp_path: Path) -> None:
+    other, later = (shutil.copytree(run, tmp_path / name) for name in ("other", "later"))
+    (other / "best.weights.h5").write_bytes(b"other weights")
+    follows = record_run(later, recipe, later, "random", other / "best.weights.h5").follows
+    assert follows is not None
+    assert (follows.recipe, follows.weights) == ("", file_digest(other / "best.weights.h5"))
+    assert "of which nothing is recorded" in next(told(follows))
+
+
+def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe: Recipe, tmp_path: Path) -> None:
+    average([run, run], [3, 1], tmp_path / "mean")
+    mean = of_run(tmp_path / "mean")
+    assert mean is not None
+    assert [(share, part.recipe) for share, part in mean.mean_of] == [(0.75, recipe.name), (0.25, recipe.name)]
+    assert list(told(mean))[:2] == ["- the mean of the weights of", f"  - 75% {next(told(mean.mean_of[0][1]))[2:]}"]
+    (manifest,) = [one for one in ModelStore(store).manifests() if one.name == "tiny"]
+    assert manifest.provenance == of_run(run)
+    assert json.loads((store / "tiny/1/model.json").read_text())["provenance"]["weights"] == mean.mean_of[0][1].weights

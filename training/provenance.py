@@ -1,0 +1,103 @@
+"""What a run records of where its weights came from; export copies it into the manifest, and the card tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from service.model_store import Provenance, Teacher, file_digest
+from training.data import TAUGHT
+from training.recipe import Recipe
+
+PROVENANCE: Final = "provenance.json"
+WEIGHTS: Final = "best.weights.h5"
+TEACHERS: Final = "taught.json"
+WITHOUT_FILE: Final = ("random", "imagenet")
+
+
+def of_run(run: Path) -> Provenance | None:
+    """What is recorded of a run or a mean of runs; None where nothing is."""
+    path = run / PROVENANCE
+    return Provenance.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None) -> Provenance:
+    """Write `out/provenance.json` of a finished run, which began with `init` or went on from the weights file `start`."""
+    taught = recipe.loss.teacher_weight > 0
+    made = Provenance(
+        recipe=recipe.name,
+        weights=file_digest(out / WEIGHTS),
+        initial="" if start is not None else init if init in WITHOUT_FILE else file_digest(Path(init)),
+        origin=recipe.origin if start is None else "",
+        follows=None if start is None else _of_weights(start),
+        data=tuple(dict.fromkeys(recipe.data.train)),
+        teachers=teachers_of(prepared) if taught else (),
+    )
+    return _write(out, made)
+
+
+def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe: Recipe) -> Provenance:
+    """Write `out/provenance.json` of the mean of runs' weights, in shares that need not add up to 1."""
+    parts = tuple((round(share / sum(shares), 4), _of_weights(run / WEIGHTS)) for run, share in zip(runs, shares, strict=True))
+    return _write(out, Provenance(recipe=recipe.name, weights=file_digest(out / WEIGHTS), mean_of=parts))
+
+
+def record_teachers(prepared: Path, runs: Sequence[Path], descriptors: bool, face: Path | None) -> None:
+    """Write `taught.json`, who gave the answers of `taught.npz`, with the SHA-256 of these."""
+    teachers = [Teacher(name=_of_weights(run / WEIGHTS).recipe or run.name, weights=file_digest(run / WEIGHTS)) for run in runs]
+    if descriptors:
+        teachers.append(Teacher(name="small networks on dlib's descriptors"))
+    if face is not None:
+        teachers.append(Teacher(name="small networks on a face recognition network's features", weights=file_digest(face)))
+    document = {"taught": file_digest(prepared / TAUGHT), "teachers": [one.model_dump() for one in teachers]}
+    (prepared / TEACHERS).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
+    """Who gave the answers beside the prepared crops; the file of answers itself where that is not recorded of it."""
+    digest = file_digest(prepared / TAUGHT)
+    if (prepared / TEACHERS).exists():
+        document = json.loads((prepared / TEACHERS).read_text())
+        if document["taught"] == digest:
+            return tuple(Teacher.model_validate(one) for one in document["teachers"])
+    return (Teacher(name=TAUGHT, weights=digest),)
+
+
+def told(made: Provenance, share: float | None = None, depth: int = 0) -> Iterator[str]:
+    """Lines of a Markdown list: what the weights came of, and below it what that came of."""
+    what = f"{share:.0%} " if share is not None else ""
+    if made.mean_of:
+        yield f"{'  ' * depth}- {what}the mean of the weights of"
+        for part, one in made.mean_of:
+            yield from told(one, part, depth + 1)
+        return
+    what += f"`{made.recipe}`" if made.recipe else f"weights of SHA-256 `{made.weights[:12]}…`, of which nothing is recorded"
+    if made.data:
+        what += f", learnt from {' and '.join(made.data)}"
+    if made.teachers:
+        what += f", taught beside the labels by {', '.join(_teacher(one) for one in made.teachers)}"
+    if made.initial:
+        named = {"random": "random weights", "imagenet": "weights trained on ImageNet"}
+        what += f", begun with {named.get(made.initial, f'a file of SHA-256 `{made.initial[:12]}…`. {made.origin}'.rstrip())}"
+    if made.follows is not None:
+        what += ", gone on from"
+    yield f"{'  ' * depth}- {what}"
+    if made.follows is not None:
+        yield from told(made.follows, None, depth + 1)
+
+
+def _teacher(one: Teacher) -> str:
+    return f"{one.name} (SHA-256 `{one.weights[:12]}…`)" if one.weights else one.name
+
+
+def _of_weights(weights: Path) -> Provenance:
+    """What is recorded of a weights file: where nothing is, its hash."""
+    made, digest = of_run(weights.parent), file_digest(weights)
+    return made if made is not None and made.weights == digest else Provenance(recipe="", weights=digest)
+
+
+def _write(out: Path, made: Provenance) -> Provenance:
+    (out / PROVENANCE).write_text(made.model_dump_json(indent=2) + "\n")
+    return made
