@@ -65,8 +65,9 @@ class TrackCalibration(_Section):
 
     `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
     the gains multiply the mean logits of many frames; `doublings` says, for each of `service.averaging.doubts`, how often
-    one unit of it doubles the variance of a frame's error. The defaults are what `python -m training tracks` fitted with
-    inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see `training.tracks.CHOSEN`).
+    one unit of it doubles the variance of a frame's error. The defaults, for models that bring none, are what `python -m
+    training tracks` fitted with inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see
+    `training.tracks.CHOSEN`).
     """
 
     correlation: float = Field(default=0.825, ge=0, le=1)

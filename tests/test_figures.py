@@ -37,6 +37,11 @@ def test_every_model_is_as_sure_as_it_may_be(root: Path) -> None:
         assert min(band["interval_coverage"] for band in bands) >= 0.70, one.name
 
 
+def test_every_model_brings_its_own_calibration_of_tracks(root: Path) -> None:
+    for one in attribute_models(root):
+        assert one.calibration.track is not None, one.name
+
+
 def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
     recipes = {path.stem for path in (root / "training/recipes").rglob("*.toml")}
 

@@ -20,20 +20,23 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and beside it the last run's recipe and what
     the mean came of.
 
-    `shares` are the runs' weights, and need not add up to 1. Raises `ValueError` where the networks differ, and where there are
-    not as many shares as runs.
+    `shares` are the runs' weights, and need not add up to 1. The runs may have been trained at different input sizes, where
+    their weights are of the same shapes; the mean has the last one's. Raises `ValueError` where the networks differ, and where
+    there are not as many shares as runs.
     """
     if len(runs) != len(shares) or not runs or sum(shares) <= 0:
         raise ValueError("each run needs its share, and all shares together more than nothing")
     recipes = [Recipe.model_validate_json((run / "recipe.json").read_text()) for run in runs]
-    if any(
-        recipe.network.model_copy(update={"dropout": recipes[0].network.dropout}) != recipes[0].network for recipe in recipes
-    ):
+    last = recipes[-1].network
+    alike = {"dropout": last.dropout, "size": last.size}
+    if any(recipe.network.model_copy(update=alike) != last for recipe in recipes):
         raise ValueError("the runs' networks differ, and their weights have no mean")
-    network = build(recipes[-1].network)
     total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
-    for run, share in zip(runs, shares, strict=True):
+    for run, recipe, share in zip(runs, recipes, shares, strict=True):
+        network = build(recipe.network)
         network.load_weights(run / "best.weights.h5")
+        if total and [weight.shape for weight in network.get_weights()] != [weight.shape for weight in total]:
+            raise ValueError("the runs' input sizes give their weights other shapes, and they have no mean")
         weights = [np.asarray(weight, np.float64) * (share / sum(shares)) for weight in network.get_weights()]
         total = [one + other for one, other in zip(total, weights, strict=True)] if total else weights
     network.set_weights([mean.astype(weight.dtype) for mean, weight in zip(total, network.get_weights(), strict=True)])

@@ -65,15 +65,23 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
     return (Teacher(name=TAUGHT, weights=digest),)
 
 
-def told(made: Provenance, share: float | None = None, depth: int = 0) -> Iterator[str]:
-    """Lines of a Markdown list: what the weights came of, and below it what that came of."""
-    what = f"{share:.0%} " if share is not None else ""
-    if made.mean_of:
-        yield f"{'  ' * depth}- {what}the mean of the weights of"
-        for part, one in made.mean_of:
-            yield from told(one, part, depth + 1)
+def told(made: Provenance) -> Iterator[str]:
+    """Lines of a Markdown list: what the weights came of, and below it what that came of, each once."""
+    return _lines(made, "", 0, set())
+
+
+def _lines(made: Provenance, share: str, depth: int, seen: set[str]) -> Iterator[str]:
+    begin = f"{'  ' * depth}- {share}"
+    if made.weights in seen:
+        yield f"{begin}the same {_name(made)}"
         return
-    what += f"`{made.recipe}`" if made.recipe else f"weights of SHA-256 `{made.weights[:12]}…`, of which nothing is recorded"
+    seen.add(made.weights)
+    if made.mean_of:
+        yield f"{begin}the mean of the weights of"
+        for part, one in made.mean_of:
+            yield from _lines(one, f"{part:.0%} ", depth + 1, seen)
+        return
+    what = _name(made) if made.recipe else f"weights of SHA-256 `{made.weights[:12]}…`, of which nothing is recorded"
     if made.data:
         what += f", learnt from {' and '.join(made.data)}"
     if made.teachers:
@@ -81,11 +89,17 @@ def told(made: Provenance, share: float | None = None, depth: int = 0) -> Iterat
     if made.initial:
         named = {"random": "random weights", "imagenet": "weights trained on ImageNet"}
         what += f", begun with {named.get(made.initial, f'a file of SHA-256 `{made.initial[:12]}…`. {made.origin}'.rstrip())}"
-    if made.follows is not None:
-        what += ", gone on from"
-    yield f"{'  ' * depth}- {what}"
-    if made.follows is not None:
-        yield from told(made.follows, None, depth + 1)
+    if made.follows is None:
+        yield f"{begin}{what}"
+    else:
+        yield f"{begin}{what}, gone on from"
+        yield from _lines(made.follows, "", depth + 1, seen)
+
+
+def _name(made: Provenance) -> str:
+    if made.mean_of:
+        return f"mean of {' and '.join(_name(one) for _, one in made.mean_of)}"
+    return f"`{made.recipe}`" if made.recipe else f"weights of SHA-256 `{made.weights[:12]}…`"
 
 
 def _teacher(one: Teacher) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 import shutil
 import time
@@ -212,9 +213,10 @@ def train(
 ) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
-    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, TensorBoard logs and, until
-    the last epoch is done, the state from which the same call goes on after an interruption, as if there had been none: to
-    rounding, where threads add up in another order. `start` is the weights file of a whole network to go on from, heads and
+    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, `provenance.json`, TensorBoard
+    logs where TensorFlow, whose writer they need, is installed, and, until the last epoch is done, the state from which the
+    same call goes on after an interruption, as if there had been none: to rounding, where threads add up in another order.
+    `start` is the weights file of a whole network to go on from, heads and
     all, at whatever input size it was trained. Of a split that is learnt in parts, each part is a run in a folder of its own,
     and `history.csv` names the part. `watchers` are told of every epoch after all else is done. Raises `ValueError` where `out`
     holds a run of another recipe.
@@ -318,7 +320,7 @@ def _fit(
         *([] if recipe.schedule.rate == "cosine" else [EpochRate(recipe.schedule, rows)]),
         Throughput(len(training) * batch),
         History(history, rows),
-        keras.callbacks.TensorBoard(str(logs), write_graph=False),
+        *([keras.callbacks.TensorBoard(str(logs), write_graph=False)] if importlib.util.find_spec("tensorflow") else []),
         State(state),
         EarlyStop(recipe.schedule.stop_epochs, rows),
         *watchers,

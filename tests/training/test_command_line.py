@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import keras
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from tests.conftest import encoded
 from tests.training import made
-from training.__main__ import app
+from training.__main__ import ROOT, app
 from training.data import Split, load_prepared
 
 RECIPE = """
@@ -40,6 +42,24 @@ def training(*arguments: object) -> Result:
 def plain(text: str) -> str:
     """Text without colours, frames and line breaks."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", "", text).split())
+
+
+DOCUMENTED = [
+    pytest.param(shlex.split(line)[1 if line.startswith("facet-training") else 3 :], id=f"{path.name}: {line[:90]}")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
+    for line in re.sub(r"\\\n\s*", "", re.sub(r"\s+#.*", "", block)).splitlines()
+    if line.startswith((".venv/bin/python -m training ", "facet-training "))
+]
+
+
+@pytest.mark.parametrize("words", DOCUMENTED)
+def test_a_documented_command_is_one(words: list[str]) -> None:
+    name, *arguments = words
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands[name].make_context(name, arguments).close()  # refuses an option that is none
+    for recipe in re.findall(r"training/recipes/\S+", " ".join(arguments)):
+        assert (ROOT / recipe).is_file()
 
 
 def assert_one_line(result: Result, *parts: str) -> None:

@@ -85,7 +85,11 @@ def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe
     mean = of_run(tmp_path / "mean")
     assert mean is not None
     assert [(share, part.recipe) for share, part in mean.mean_of] == [(0.75, recipe.name), (0.25, recipe.name)]
-    assert list(told(mean))[:2] == ["- the mean of the weights of", f"  - 75% {next(told(mean.mean_of[0][1]))[2:]}"]
+    assert list(told(mean)) == [
+        "- the mean of the weights of",
+        f"  - 75% {next(told(mean.mean_of[0][1]))[2:]}",
+        f"  - 25% the same `{recipe.name}`",
+    ]
     (manifest,) = [one for one in ModelStore(store).manifests() if one.name == "tiny"]
     assert manifest.provenance == of_run(run)
     assert json.loads((store / "tiny/1/model.json").read_text())["provenance"]["weights"] == mean.mean_of[0][1].weights

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from tests.training import made
 from training import train as module
@@ -148,7 +149,7 @@ def test_every_epoch_draws_anew_and_the_same_one_the_same(prepared: Path) -> Non
     for epoch in (0, 2, 0):
         seeds.on_epoch_begin(epoch)
         assert batches.epoch == epoch
-        drawn.append(network(inputs, training=True)["race"].numpy())
+        drawn.append(ops.convert_to_numpy(network(inputs, training=True)["race"]))
     np.testing.assert_array_equal(drawn[0], drawn[2])
     assert not np.array_equal(drawn[0], drawn[1])
 
@@ -234,7 +235,13 @@ def test_average_is_the_running_mean_of_the_weights(prepared: Path) -> None:
 
 
 def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepared: Path) -> None:
-    assert {path.name for path in whole.out.iterdir()} == {"best.weights.h5", "history.csv", "recipe.json", "logs"}
+    assert {path.name for path in whole.out.iterdir()} == {
+        "best.weights.h5",
+        "history.csv",
+        "recipe.json",
+        "provenance.json",
+        "logs",
+    }
     assert Recipe.model_validate_json((whole.out / "recipe.json").read_text()) == RECIPE
     before = (whole.out / "best.weights.h5").stat().st_mtime_ns
     assert train(RECIPE, prepared, whole.out, "random") == whole.out / "best.weights.h5"
