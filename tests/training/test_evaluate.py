@@ -168,7 +168,7 @@ def test_another_arithmetic_adds_its_headline(store: Path, report: dict[str, Any
     quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.quality
     assert (quality["precision"], quality["headline"]) == ("f32", report["headline"])
     assert quality["precisions"]["bf16"]["age_mae"] == 7.5
-    assert "In bf16, on the same pictures: age error 7.50 years" in (store / "tiny/1/README.md").read_text()
+    assert "In bf16, on the same pictures: age error in years 7.50," in (store / "tiny/1/README.md").read_text()
 
 
 def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
