@@ -51,7 +51,7 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # It starts in two seconds, on a CPU of its own; on one that it shares, a minute is no illness.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "service.health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "service.server.healthcheck"]
 ENTRYPOINT ["facet"]
 CMD ["serve"]
 

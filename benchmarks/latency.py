@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.app import create_engine
-from service.pipeline import Options
+from service.inference.pipeline import Options
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

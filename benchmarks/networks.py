@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from service.model_store import Manifest, ModelStore
-from service.runtime import Network, Precision, Runtime, cpu_quota, loader
+from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
+from service.models.store import Manifest, ModelStore
 from service.settings import Settings
 
 BATCHES = (1, 8)

@@ -12,19 +12,20 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
-from service import __version__, metrics, problems, routes, stream, web
-from service.batching import Batcher
-from service.detection.mtcnn import MtcnnDetector
-from service.engine import Engine
-from service.keys import Keys
-from service.limits import ApiKeys, BodyLimits, Farewell, RequestLog, Unforeseen
-from service.model_store import ModelStore
-from service.pipeline import Limits, Pipeline
-from service.runtime import Precision, cpu_quota, loader, resolve
-from service.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
+from service import __version__, metrics, web
+from service.api import problems, routes, stream
+from service.api.keys import Keys
+from service.api.middleware.body_limits import ApiKeys, BodyLimits, Farewell, RequestLog, Unforeseen
+from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
+from service.api.stream import StreamLimits, Streams
+from service.inference.batching import Batcher
+from service.inference.engine import Engine
+from service.inference.pipeline import Limits, Pipeline
+from service.inference.workers import Workers
+from service.models.runtime import Precision, cpu_quota, loader, resolve
+from service.models.store import ModelStore
 from service.settings import Settings
-from service.stream import StreamLimits, Streams
-from service.workers import Workers
+from service.vision.detection.mtcnn import MtcnnDetector
 
 logger = logging.getLogger("facet")
 

@@ -25,16 +25,17 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from service import __version__, tls
+from service import __version__
+from service.api.stream import Streams
 from service.app import create_app, create_engine
-from service.engine import Engine
 from service.errors import FacetError
-from service.model_store import ModelStore
-from service.pipeline import Analysis, Options
+from service.inference.engine import Engine
+from service.inference.pipeline import Analysis, Options
+from service.models.store import ModelStore
+from service.server import tls
 from service.settings import Settings
-from service.stream import Streams
-from service.video import TrackRow, write_table
-from service.video import annotate as annotate_film
+from service.video.annotate import TrackRow, write_table
+from service.video.annotate import annotate as annotate_film
 
 PING_S: Final = 20.0
 """Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
@@ -247,7 +248,7 @@ async def _predict_all(engine: Engine, options: Options, photos: list[Path], jso
 
 
 def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
-    from service.schemas import answer
+    from service.api.schemas import answer
 
     if json:
         document = answer(analysis, path.name, engine.model_name, landmarks=True, distribution=False)
@@ -284,8 +285,8 @@ def _target(draw: Path, photo: Path, several: bool) -> Path:
 def _draw(data: bytes, analysis: Analysis, out: Path) -> None:
     from PIL import Image
 
-    from service.drawing import draw
-    from service.image import decode
+    from service.video.drawing import draw
+    from service.vision.image import decode
 
     pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
     try:

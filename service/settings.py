@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.attributes import ATTRIBUTES
-from service.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
-from service.runtime import Precision, Runtime
+from service.inference.attributes import ATTRIBUTES
+from service.models.runtime import Precision, Runtime
+from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
 
 
 def _listed(value: object) -> object:

@@ -16,7 +16,7 @@ import httpx
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.engine import Engine
+from service.inference.engine import Engine
 from service.settings import Settings
 from tests.fakes import engine_factory
 

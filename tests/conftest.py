@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from service.model_store import ModelStore
-from service.runtime import Network, Precision, Runtime, loader
+from service.models.runtime import Network, Precision, Runtime, loader
+from service.models.store import ModelStore
 from tests import tiny_model
 from tests.client import Client, serving
 

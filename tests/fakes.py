@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from service import metrics
-from service.batching import Batcher
-from service.detection import Face
-from service.engine import Engine
-from service.model_store import Manifest, Model
-from service.pipeline import Limits, Pipeline
+from service.inference.batching import Batcher
+from service.inference.engine import Engine
+from service.inference.pipeline import Limits, Pipeline
+from service.inference.workers import Workers
+from service.models.store import Manifest, Model
 from service.settings import Settings
-from service.workers import Workers
+from service.vision.detection import Face
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]

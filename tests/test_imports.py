@@ -25,9 +25,9 @@ SERVE = """
 import json, sys
 from pathlib import Path
 import service.cli
-from service.detection.mtcnn import MtcnnDetector
-from service.model_store import ModelStore
-from service.runtime import Precision, Runtime, loader
+from service.vision.detection.mtcnn import MtcnnDetector
+from service.models.store import ModelStore
+from service.models.runtime import Precision, Runtime, loader
 import numpy as np
 
 load = loader(Runtime.AUTO, Precision.F32, 1)
@@ -64,7 +64,7 @@ before = dict(os.environ)
 import service
 names = [module.name for module in pkgutil.walk_packages(service.__path__, "service.")]
 for name in names:
-    if name != "service.runtime.tensorflow":
+    if name != "service.models.runtime.tensorflow":
         importlib.import_module(name)
 changed = sorted(name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name))
 print(json.dumps([len(names), changed]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from service.model_store import GOLDEN, Manifest, write_manifest
+from service.models.store import GOLDEN, Manifest, write_manifest
 from tests.fakes import CROP, TEMPLATE
 
 OUTPUTS = ("age", "age_distribution", "gender", "race")

@@ -15,13 +15,13 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from service.detection import SIDE_PX
-from service.detection.mtcnn import MtcnnDetector
 from service.errors import FacetError
-from service.model_store import ModelStore
-from service.runtime import Precision, Runtime, cpu_quota, loader
+from service.models.runtime import Precision, Runtime, cpu_quota, loader
+from service.models.store import ModelStore
 from service.settings import Settings
-from training.data import Split, open_data_set
+from service.vision.detection import SIDE_PX
+from service.vision.detection.mtcnn import MtcnnDetector
+from training.datasets.base import Split, open_data_set
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
@@ -83,8 +83,8 @@ def prepare(
     ] = None,
 ) -> None:
     """Run the service's own detector and crop over the pictures; measure the landmark template on the training split."""
-    from training.prepare import prepare as run
-    from training.prepare import read_template
+    from training.datasets.prepare import prepare as run
+    from training.datasets.prepare import read_template
 
     with _one_line():
         threads = cpu_quota()
@@ -109,8 +109,8 @@ def train(
     ] = None,
 ) -> None:
     """Train by a recipe. The same command goes on where an interrupted run stopped."""
+    from training.fit.train import train as fit
     from training.recipe import load_recipe
-    from training.train import train as fit
 
     chosen = init or ("imagenet" if start is None else "random")
     with _one_line():
@@ -124,7 +124,7 @@ def explore(
     samples: Annotated[int, typer.Option(min=0, help="Pictures on the sheet; 0 for none.")] = 48,
 ) -> None:
     """Count people per age, gender and race, and their crossings; draw them; show samples."""
-    from training.explore import explore as look
+    from training.datasets.explore import explore as look
 
     with _one_line():
         look(data, out, samples)
@@ -150,8 +150,8 @@ def search(
 
     with _one_line():
         try:
-            from training.search import load_space
-            from training.search import search as run
+            from training.fit.search import load_space
+            from training.fit.search import search as run
         except ModuleNotFoundError as error:
             raise ValueError(f'a search needs {error.name}: pip install "facet[search]"') from error
         chosen = load_recipe(recipe)
@@ -192,9 +192,9 @@ def compare(
     ] = None,
 ) -> None:
     """Train recipes under one budget and measure them on one split; the same command goes on where it was interrupted."""
-    from training.compare import Budget, chosen, load_comparison
-    from training.compare import compare as run
-    from training.comparison import publish, write
+    from training.comparison.report import publish, write
+    from training.comparison.run import Budget, chosen, load_comparison
+    from training.comparison.run import compare as run
 
     with _one_line():
         given = load_comparison(comparison)
@@ -222,7 +222,7 @@ def teach(
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
     """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
-    from training.teach import teach as ask
+    from training.fit.distillation import teach as ask
 
     with _one_line():
         console.print(f"wrote {ask(run or [], prepared, descriptors, face)}")
@@ -236,7 +236,7 @@ def adopt(
     size: Annotated[int, typer.Option(min=32, max=512, help="Side in pixels at which the trunk will be trained.")] = 160,
 ) -> None:
     """Turn a published face recognition network into initial weights of the architecture `mobilenet`."""
-    from training.adopt import adopt as convert
+    from training.fit.weight_conversion import adopt as convert
 
     with _one_line():
         console.print(f"wrote {convert(graph, prepared, out, size)}")
@@ -248,7 +248,7 @@ def hints(
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
     """Describe the prepared faces, but those of test, by dlib's recognition network; a recipe with `hint_units` learns it."""
-    from training.hints import write_hints
+    from training.fit.face_embeddings import write_hints
 
     with _one_line():
         console.print(f"wrote {write_hints(data, prepared, cpu_quota())}")
@@ -261,7 +261,7 @@ def average(
     share: Annotated[list[float] | None, typer.Option(help="Each run's weight in the mean; alike where not given.")] = None,
 ) -> None:
     """Average the weights of runs that went on from common ones."""
-    from training.average import average as mean
+    from training.fit.weight_averaging import average as mean
 
     with _one_line():
         console.print(f"wrote {mean(run, share or [1.0] * len(run), out)}")
@@ -278,7 +278,7 @@ def export(
     store: Store = STORE,
 ) -> None:
     """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
-    from training.export import export as write
+    from training.export.export import export as write
     from training.recipe import Recipe
 
     with _one_line():
@@ -312,8 +312,8 @@ def evaluate(
     record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's manifest.")] = False,
 ) -> None:
     """Post every picture of a split to the service's own /predict; write report.json, plots and a page that shows them."""
-    from training.evaluate import evaluate as run
-    from training.evaluate import measured_settings, record_quality
+    from training.evaluation.evaluate import evaluate as run
+    from training.evaluation.evaluate import measured_settings, record_quality
 
     with _one_line():
         if record and limit is not None:
@@ -340,9 +340,9 @@ def degrade(
     limit: Annotated[int | None, typer.Option(min=1, help="Ask for so many pictures, drawn from the whole split.")] = None,
 ) -> None:
     """Post validation pictures made worse in known ways; write what each condition costs and where warnings are due."""
-    from training.conditions import study
-    from training.evaluate import ask, measured_settings
-    from training.report import REPORT, write_page
+    from training.evaluation.evaluate import ask, measured_settings
+    from training.evaluation.html_report import REPORT, write_page
+    from training.evaluation.robustness import study
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
@@ -365,8 +365,8 @@ def tracks(
     record: Annotated[bool, typer.Option("--record", help="Write what was fitted into the model's manifest.")] = False,
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
-    from training.evaluate import ask, measured_settings
-    from training.tracks import TRACKS, record_track, study
+    from training.calibration.tracks import TRACKS, record_track, study
+    from training.evaluation.evaluate import ask, measured_settings
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
@@ -387,7 +387,7 @@ def _brief(headline: dict[str, Any]) -> dict[str, Any]:
 @app.command()
 def architectures() -> None:
     """Print what each architecture costs: weights, and multiply-adds of a face; the table of docs/architectures.md."""
-    from training.complexity import table
+    from training.models.complexity import table
 
     for line in table():
         console.print(line, markup=False)
@@ -400,8 +400,8 @@ def mtcnn(
     version: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
     """Export the mtcnn package's networks into the store."""
-    from service.image import decode
-    from training.mtcnn import export as write
+    from service.vision.image import decode
+    from training.export.mtcnn import export as write
 
     with _one_line():
         pixels = decode(photo.read_bytes(), max_pixels=64_000_000, side=1280).pixels

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from service.model_store import Provenance, Teacher, file_digest
-from training.data import TAUGHT
+from service.models.store import Provenance, Teacher, file_digest
+from training.datasets.base import TAUGHT
 from training.recipe import Recipe
 
 PROVENANCE: Final = "provenance.json"

@@ -43,7 +43,7 @@ class NetworkSection(_Section):
     """What is trained."""
 
     architecture: str
-    """Name in `training.networks.ARCHITECTURES`."""
+    """Name in `training.models.heads.ARCHITECTURES`."""
     size: int = Field(ge=32, le=512)
     """Side of the square input in pixels; InceptionV3 needs 75."""
     head_units: int = Field(default=128, ge=1)
@@ -51,7 +51,8 @@ class NetworkSection(_Section):
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of a branch's units that a training step leaves out."""
     hint_units: int = Field(default=0, ge=0)
-    """Numbers of the descriptor (see `training.hints`) that the trunk learns to give beside the heads; 0 for none."""
+    """Numbers of the descriptor (see `training.fit.face_embeddings`) that the trunk learns to give beside the heads; 0 for
+    none."""
     outputs: tuple[Literal["age", "gender", "race"], ...] = Field(default=("age", "gender", "race"), min_length=1)
     """Heads that the network has."""
     age: AgeSection = AgeSection()
@@ -79,7 +80,7 @@ class DataSection(_Section):
     min_face_px: float = Field(default=0.0, ge=0)
     """Side of the box, in pixels, below which a face is left out of training and validation."""
     min_sharpness: float = Field(default=0.0, ge=0)
-    """Sharpness of the crop (see `service.quality`, which calls less than 2.9 blurred) below which it is left out."""
+    """Sharpness of the crop (see `service.vision.quality`, which calls less than 2.9 blurred) below which it is left out."""
 
     @model_validator(mode="after")
     def _one_share_each(self) -> DataSection:
@@ -110,7 +111,7 @@ class PhaseSection(_Section):
 
 
 class GroupsSection(_Section):
-    """Batches with a fixed number of pictures of every group of ages (see `training.composition`)."""
+    """Batches with a fixed number of pictures of every group of ages (see `training.fit.batch_composition`)."""
 
     pools: tuple[tuple[str, ...], ...] = Field(min_length=1)
     """Data sets that each part of a batch comes from; all of them are in `data.train`."""
@@ -123,7 +124,7 @@ class GroupsSection(_Section):
 
 
 class BalanceSection(_Section):
-    """What is done about groups that the training split has few of (see `training.balance`)."""
+    """What is done about groups that the training split has few of (see `training.fit.sampling`)."""
 
     class_weights: tuple[Literal["age", "gender", "race"], ...] = ()
     """Heads whose loss weighs each class, an age by its decade, by the inverse of how many pictures of train have it."""
@@ -136,7 +137,7 @@ class BalanceSection(_Section):
 
 
 class SmoteSection(_Section):
-    """Heads that are trained once more on the features of the finished trunk, balanced by SMOTE (see `training.smote`)."""
+    """Heads that are trained once more on the features of the finished trunk, balanced by SMOTE (see `training.fit.smote`)."""
 
     heads: tuple[Literal["gender", "race"], ...] = ()
     """Which; none where it is not wanted."""
@@ -240,8 +241,8 @@ class LossSection(_Section):
     race_weight: float = Field(default=1.0, ge=0)
     """Weight of race's categorical cross-entropy."""
     teacher_weight: float = Field(default=0.0, ge=0, le=1)
-    """Share of the label that is a teacher's answer (see `training.teach`) instead of the data set's. A label that the data
-    set does not give is the teacher's alone, and counts this much."""
+    """Share of the label that is a teacher's answer (see `training.fit.distillation`) instead of the data set's. A label that
+    the data set does not give is the teacher's alone, and counts this much."""
     hint_weight: float = Field(default=1.0, ge=0)
     """Weight of the descriptor's distance, 1 less the cosine; of no matter without `network.hint_units`."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)

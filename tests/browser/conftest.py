@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.test_serve import Service, started
+from tests.service.server.test_serve import Service, started
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -33,9 +33,9 @@ playwright.expect.set_options(timeout=PATIENCE_MS)
 FACES = """
 import os, time
 import service.cli
-from service.detection.mtcnn import MtcnnDetector
-from service.model_store import ModelStore
-from service.runtime import Precision, Runtime, loader
+from service.vision.detection.mtcnn import MtcnnDetector
+from service.models.store import ModelStore
+from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
 from tests.fakes import ColourNetwork, engine_factory, manifest
 

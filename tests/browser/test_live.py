@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import watched
-from tests.test_serve import Service
+from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

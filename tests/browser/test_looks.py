@@ -14,7 +14,7 @@ import pytest
 
 from tests.browser.conftest import faces, watched
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
-from tests.test_serve import Service
+from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")

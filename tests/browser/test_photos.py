@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from service.model_store import ModelStore
+from service.models.store import ModelStore
 from service.settings import Settings
 from tests.browser.conftest import faces, watched
 from tests.client import ROOT
-from tests.test_serve import Service
+from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from service.routes import router
+from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import Document, container, manifest, mebibytes, seconds, template
@@ -110,8 +110,8 @@ def test_nothing_is_writable(compose: Document) -> None:
 
 
 def asked(command: list[str]) -> str:
-    """Path that a health check of `python -m service.health` asks for, which is /health where it names none."""
-    assert command[:4] == ["CMD", "python", "-m", "service.health"]
+    """Path that a health check of `python -m service.server.healthcheck` asks for, which is /health where it names none."""
+    assert command[:4] == ["CMD", "python", "-m", "service.server.healthcheck"]
     return command[4] if command[4:] else "/health"
 
 
@@ -128,7 +128,7 @@ def test_health(dockerfile: list[tuple[str, str]]) -> None:
     _, _, command = last(dockerfile, "HEALTHCHECK").partition("CMD ")
     paths = {probe["path"] for probe in probes.values()} | {asked(["CMD", *json.loads(command)])}
     assert paths <= {route.path for route in router.routes if isinstance(route, APIRoute)}
-    assert (ROOT / "service/health.py").is_file()
+    assert (ROOT / "service/server/healthcheck.py").is_file()
 
 
 # Grace ----------------------------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from service import __version__, errors, problems, stream, web
-from service.routes import router
+from service import __version__, errors, web
+from service.api import problems, stream
+from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import AWS, Document, checker, ran, template

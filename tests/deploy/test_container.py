@@ -56,7 +56,7 @@ def test_the_image_says_what_it_is_and_how_it_runs(described: dict[str, Any]) ->
     assert config["User"] == "10001:10001"
     assert config["ExposedPorts"] == {"8000/tcp": {}}
     assert config["StopSignal"] == "SIGTERM"
-    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "service.health"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "python", "-m", "service.server.healthcheck"]
     assert (config["Entrypoint"], config["Cmd"]) == (["facet"], ["serve"])
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     assert labels["version"] == __version__
@@ -94,7 +94,7 @@ def remember(self, data, path, **options):
     compiled.append(path)
     return compile_one(self, data, path, **options)
 SourceFileLoader.source_to_code = remember
-import service.app, service.cli, service.health, service.runtime.openvino
+import service.app, service.cli, service.server.healthcheck, service.models.runtime.openvino
 print(json.dumps(compiled))
 """
     assert json.loads(service.python(program)) == []
@@ -173,7 +173,7 @@ def test_it_needs_no_network_at_all(image: str, examples: Path) -> None:
     with container("--network", "none", *HARDENED, image) as running:
 
         def well() -> bool:
-            check = ["docker", "exec", running.identity, "python", "-m", "service.health", "/health/ready"]
+            check = ["docker", "exec", running.identity, "python", "-m", "service.server.healthcheck", "/health/ready"]
             return subprocess.run(check, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
 
         eventually(well, pause=0.2)

@@ -173,7 +173,7 @@ def test_alerts_and_dashboard_look_into_batches_and_streams() -> None:
         assert len(named) == 2
         assert all(set(one.split("|")) == codes for one in named), name
         assert "facet_faces_per_image_count{" in looking[name]
-    outcomes = set(re.findall(r'STREAM_FRAMES\.labels\("(\w+)"\)', (ROOT / "service/stream.py").read_text()))
+    outcomes = set(re.findall(r'STREAM_FRAMES\.labels\("(\w+)"\)', (ROOT / "service/api/stream.py").read_text()))
     asked_for = [one for promql in looking.values() for one in re.findall(r'\boutcome=~?"([a-z|]+)"', promql)]
     assert {one for names in asked_for for one in names.split("|")} == {"answered", "failed"} <= outcomes
 

@@ -15,8 +15,9 @@ import yaml
 from fastapi.routing import APIRoute
 from prometheus_client import Gauge
 
-from service import metrics, stream, web
-from service.routes import router
+from service import metrics, web
+from service.api import stream
+from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import KUBERNETES, OVERLAYS, Document, checker, container, manifest, of, ran, rendered

@@ -12,13 +12,13 @@ import pytest
 
 from tests.fakes import TEMPLATE
 from tests.training import made
-from training.data import Split
+from training.datasets.base import Split
 
 
 @pytest.fixture(scope="session")
 def architecture() -> Iterator[str]:
     """The tiny network among the ones that can be trained."""
-    from training.networks import ARCHITECTURES
+    from training.models.heads import ARCHITECTURES
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, "tiny", made.tiny)
@@ -49,7 +49,7 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as `train` leaves it, of a tiny network whose batch statistics are those of no other."""
     import keras
 
-    from training.networks import build
+    from training.models.heads import build
     from training.provenance import record_run
 
     folder = tmp_path_factory.mktemp("run")
@@ -74,7 +74,7 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with the detector and the tiny network, written by `export`, calibrated on `pictures`."""
     from training.__main__ import _detector
-    from training.export import export
+    from training.export.export import export
     from training.recipe import Recipe
 
     folder = tmp_path_factory.mktemp("store")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, encoded
 from tests.fakes import squares
-from training.data import Split, split_of
+from training.datasets.base import Split, split_of
 from training.recipe import Recipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -76,8 +76,8 @@ def tiny(size: int, init: str) -> Any:
     import keras
     from keras import layers
 
-    from training.networks import TRUNK
-    from training.normalization import FusedBatchNormalization
+    from training.models.heads import TRUNK
+    from training.models.normalization import FusedBatchNormalization
 
     pixels = keras.Input((size, size, 3))
     x = layers.Conv2D(8, 3, strides=4, use_bias=False)(pixels)

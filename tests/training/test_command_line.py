@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tests.conftest import encoded
 from tests.training import made
 from training.__main__ import ROOT, app
-from training.data import Split, load_prepared
+from training.datasets.base import Split, load_prepared
 
 RECIPE = """
 name = "tiny"

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.model_store import ModelStore, Teacher, file_digest
+from service.models.store import ModelStore, Teacher, file_digest
 from tests.training import made
-from training.average import average
-from training.data import HINTS, TAUGHT
+from training.datasets.base import HINTS, TAUGHT
+from training.fit.distillation import teach
+from training.fit.train import train
+from training.fit.weight_averaging import average
 from training.provenance import of_run, record_run, teachers_of, told
 from training.recipe import Recipe, changed
-from training.teach import teach
-from training.train import train
 
 pytestmark = pytest.mark.usefixtures("architecture")
 

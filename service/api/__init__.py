@@ -1,0 +1,1 @@
+"""HTTP and WebSocket in, JSON out: routes, schemas, problems, keys and what stands before them."""

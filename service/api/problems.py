@@ -1,0 +1,152 @@
+"""Errors to application/problem+json (RFC 9457); the one place where a status code is chosen."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service import errors
+from service.api.schemas import Problem
+from service.errors import FacetError, InvalidParameter
+from service.metrics import REJECTIONS
+
+logger = logging.getLogger("facet")
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUS: Final[Mapping[type[FacetError], int]] = {
+    errors.RequestError: 400,
+    errors.BodyTooLarge: 413,
+    errors.BodyTimeout: 408,
+    errors.InvalidParameter: 422,
+    errors.UnsupportedMediaType: 415,
+    errors.UnsupportedEncoding: 415,
+    errors.Unauthenticated: 401,
+    errors.ForeignOrigin: 403,
+    errors.StreamIdle: 408,
+    errors.RateLimited: 429,
+    errors.ImageError: 422,
+    errors.UnsupportedFormat: 415,
+    errors.EmptyFile: 400,
+    errors.Unavailable: 503,
+    errors.DeadlineExceeded: 504,
+    errors.FacetError: 500,
+}
+"""Status of an error: that of the nearest class above it that stands here."""
+
+
+def status_of(error: FacetError) -> int:
+    """HTTP status of an error."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem_of(error: FacetError, request_id: str) -> Problem:
+    """What a client is told of an error."""
+    status = status_of(error)
+    detail = str(error) if status != 500 else "The photo could not be analysed. The fault is the service's."
+    return Problem(
+        type=f"urn:facet:problem:{error.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=error.code,
+        request_id=request_id,
+    )
+
+
+def respond(error: FacetError, request_id: str) -> Response:
+    """An error as a response, counted; a fault of the service's own is logged with its cause."""
+    problem = problem_of(error, request_id)
+    count(error, request_id)
+    headers = {}
+    if isinstance(error, errors.Unavailable | errors.RateLimited):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="facet"'
+    if problem.status in (408, 413):
+        headers["Connection"] = "close"
+    return _response(problem, headers)
+
+
+def count(error: FacetError, request_id: str) -> None:
+    """Count a problem by its code and log it where it is the service's fault."""
+    REJECTIONS.labels(error.code).inc()
+    if status_of(error) == 500:
+        logger.error("request %s failed: %s", request_id, error.code, exc_info=error)
+
+
+def _response(problem: Problem, headers: dict[str, str]) -> Response:
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every failure of the app a problem."""
+
+    async def known(request: Request, error: Exception) -> Response:
+        if not isinstance(error, FacetError):  # pragma: no cover - the handler is registered for FacetError alone
+            raise error
+        return respond(error, request_id(request))
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        places = []
+        if isinstance(error, RequestValidationError):
+            places = [f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()]
+        return respond(InvalidParameter("; ".join(places)[:500] or "A parameter is not valid."), request_id(request))
+
+    async def http(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
+        phrase = HTTPStatus(status).phrase
+        headers = dict(getattr(error, "headers", None) or {})
+        details = {
+            404: "There is nothing here; /docs says what is where.",
+            405: f"This path takes {headers.get('Allow', 'another method')}.",
+        }
+        REJECTIONS.labels(code).inc()
+        problem = Problem(
+            type=f"urn:facet:problem:{code}",
+            title=phrase,
+            status=status,
+            detail=details.get(status, phrase + "."),
+            code=code,
+            request_id=request_id(request),
+        )
+        return _response(problem, headers)
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        failure = FacetError("An unforeseen error.")
+        failure.__cause__ = error
+        return respond(failure, request_id(request))
+
+    app.add_exception_handler(FacetError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unknown)
+
+
+def request_id(request: Request) -> str:
+    """The request's id, which `service.api.middleware.body_limits` gave it."""
+    return str(request.scope.get("state", {}).get("request_id", "-"))
+
+
+def documented(*kinds: type[FacetError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` of a route that can fail with these errors."""
+    codes: dict[int, list[str]] = {}
+    for kind in kinds:
+        status = next(STATUS[above] for above in kind.__mro__ if above in STATUS)
+        codes.setdefault(status, []).append(kind.code)
+    return {
+        status: {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{name}`' for name in names)}",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, names in sorted(codes.items())
+    }

@@ -1,0 +1,247 @@
+"""HTTP in, HTTP out; translates, decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from service import errors
+from service.api.problems import count, documented, problem_of, request_id, status_of
+from service.api.schemas import BatchAnswer, BatchItem, Health, PredictAnswer, answer
+from service.api.uploads import photos
+from service.errors import FacetError
+from service.inference.engine import Engine
+from service.inference.pipeline import Analysis
+from service.metrics import FACES, PREDICTIONS, decade
+
+router = APIRouter()
+
+_THREAD_BYTES = 256 * 1024  # bodies above this are taken apart on a thread: the loop must stay free for probes
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                    "required": ["file"],
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "format": "byte"}},
+                    "required": ["image"],
+                }
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+_FILES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "required": ["file"],
+                }
+            }
+        },
+    }
+}
+_REQUEST_ERRORS = (
+    errors.MissingFile,
+    errors.EmptyFile,
+    errors.MalformedMultipart,
+    errors.TooManyFields,
+    errors.Unauthenticated,
+    errors.BodyTimeout,
+    errors.BodyTooLarge,
+    errors.UnsupportedMediaType,
+    errors.UnsupportedEncoding,
+    errors.InvalidParameter,
+    errors.RateLimited,
+    errors.NotReady,
+)
+_PHOTO_ERRORS = (
+    errors.MalformedJson,
+    errors.MalformedBase64,
+    errors.UnsupportedFormat,
+    errors.CorruptImage,
+    errors.ImageTooLarge,
+    errors.ImageTooSmall,
+    errors.QueueFull,
+    errors.DeadlineExceeded,
+    errors.InferenceError,
+)
+
+
+def engine_of(request: Request) -> Engine:
+    """The engine that `create_app` started."""
+    engine: Engine = request.app.state.engine
+    return engine
+
+
+EngineDependency = Annotated[Engine, Depends(engine_of)]
+
+
+class Wishes:
+    """Query of a prediction."""
+
+    def __init__(
+        self,
+        engine: EngineDependency,
+        attributes: Annotated[
+            str | None,
+            Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=100),
+        ] = None,
+        max_faces: Annotated[int | None, Query(ge=1, description="Answer the largest faces only.")] = None,
+        min_confidence: Annotated[float | None, Query(ge=0.5, le=1, description="Least confidence of a face.")] = None,
+        landmarks: Annotated[bool, Query(description="Answer the five landmarks of every face.")] = False,
+        distribution: Annotated[bool, Query(description="Answer the probability of every age from 0 to 100.")] = False,
+    ) -> None:
+        self.landmarks, self.distribution = landmarks, distribution
+        names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
+        self.options = engine.options(names, max_faces, min_confidence)
+
+
+WishesDependency = Annotated[Wishes, Depends()]
+
+
+async def _photos(request: Request, engine: Engine, most: int) -> tuple[list[bytes], float]:
+    """The photos of a body, and when they are to be answered: the deadline of all of them counts from its arrival."""
+    body = await request.body()
+    due = engine.due()
+    headers = request.headers
+    arguments = body, headers.get("content-type", ""), headers.get("content-encoding", ""), most
+    files = await asyncio.to_thread(photos, *arguments) if len(body) > _THREAD_BYTES else photos(*arguments)
+    return files, due
+
+
+def _counted(analysis: Analysis) -> Analysis:
+    FACES.observe(len(analysis.people))
+    for person in analysis.people:
+        attributes = person.attributes
+        if attributes.age is not None:
+            PREDICTIONS.labels("age", decade(attributes.age.years)).inc()
+        for name, label in (("gender", attributes.gender), ("race", attributes.race)):
+            if label is not None:
+                PREDICTIONS.labels(name, label.label).inc()
+    return analysis
+
+
+async def _predict(engine: Engine, photo: bytes, wishes: Wishes, due: float, identity: str) -> PredictAnswer:
+    analysis = _counted(await engine.analyse(photo, wishes.options, due))
+    return answer(analysis, identity, engine.model_name, landmarks=wishes.landmarks, distribution=wishes.distribution)
+
+
+@router.post(
+    "/predict",
+    summary="Age, gender and race of every face in a photo",
+    response_model=PredictAnswer,
+    response_model_exclude_none=True,
+    responses=documented(*_REQUEST_ERRORS, *_PHOTO_ERRORS),
+    openapi_extra=_BODY,
+    tags=["predict"],
+)
+async def predict(request: Request, engine: EngineDependency, wishes: WishesDependency) -> Response:
+    """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
+
+    Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
+    A photo without a face is answered with an empty list.
+    """
+    (photo,), due = await _photos(request, engine, 1)
+    return _json(await _predict(engine, photo, wishes, due, request_id(request)))
+
+
+@router.post(
+    "/predict/batch",
+    summary="The same for several photos",
+    response_model=BatchAnswer,
+    response_model_exclude_none=True,
+    responses=documented(*_REQUEST_ERRORS),
+    openapi_extra=_FILES,
+    tags=["predict"],
+)
+async def predict_batch(request: Request, engine: EngineDependency, wishes: WishesDependency) -> Response:
+    """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
+
+    One deadline holds for all of them; a photo that would be answered too late gets the problem `deadline_exceeded`.
+    """
+    identity = request_id(request)
+    files, due = await _photos(request, engine, engine.max_batch_files)
+    turns = asyncio.Semaphore(engine.photos_at_once)
+
+    async def one(index: int, photo: bytes) -> BatchItem:
+        try:
+            async with turns:
+                return BatchItem(index=index, status=200, result=await _predict(engine, photo, wishes, due, identity))
+        except FacetError as error:
+            count(error, identity)
+            return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
+
+    async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
+        tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]
+    return _json(BatchAnswer(request_id=identity, results=[task.result() for task in tasks]))
+
+
+def _json(document: PredictAnswer | BatchAnswer) -> Response:
+    return Response(document.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+@router.get(
+    "/health", summary="State of the service", response_model=Health, responses={503: {"model": Health}}, tags=["operate"]
+)
+async def health(engine: EngineDependency) -> JSONResponse:
+    """200 while photos are accepted; 503 while the service starts or drains, or a batch hangs."""
+    return _health(engine, engine.trouble() or engine.hang())
+
+
+@router.get("/health/live", summary="Liveness", response_model=Health, responses={503: {"model": Health}}, tags=["operate"])
+async def live(engine: EngineDependency) -> JSONResponse:
+    """200 while the event loop answers and no batch is older than 30 seconds; otherwise the process should be restarted."""
+    return _health(engine, engine.hang())
+
+
+@router.get("/health/ready", summary="Readiness", response_model=Health, responses={503: {"model": Health}}, tags=["operate"])
+async def ready(engine: EngineDependency) -> JSONResponse:
+    """200 while the model is loaded, warmed and right about its golden answers, and the service does not drain."""
+    return _health(engine, engine.trouble())
+
+
+def _health(engine: Engine, trouble: str | None) -> JSONResponse:
+    state = Health(
+        status="ok" if trouble is None else "unavailable",
+        model=engine.model_name,
+        version=engine.version,
+        uptime_s=round(engine.uptime(), 1),
+        detail=trouble,
+    )
+    return JSONResponse(state.model_dump(exclude_none=True), 200 if trouble is None else 503, {"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/model",
+    summary="What is served, on what it was trained, how good it is for whom",
+    responses=documented(errors.Unauthenticated),
+    tags=["operate"],
+)
+async def model(engine: EngineDependency) -> JSONResponse:
+    """The model's manifest, its digest, and what this service does with it."""
+    return JSONResponse(engine.card())
+
+
+@router.get("/metrics", summary="Prometheus metrics", include_in_schema=True, tags=["operate"])
+async def metrics() -> Response:
+    """The exposition format of Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

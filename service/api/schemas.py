@@ -1,0 +1,296 @@
+"""The JSON contract. Within a major version it only gains fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from service.inference.attributes import Age, Label
+from service.inference.pipeline import Analysis, Person
+from service.tracking.session import Followed
+from service.vision.detection import LANDMARKS
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[float, float]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Box(_Schema):
+    """Face box in pixels of the upright photo."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Landmarks(_Schema):
+    """Points (x, y) in pixels of the upright photo; left and right are the viewer's."""
+
+    left_eye: Point
+    right_eye: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+
+class AgeAnswer(_Schema):
+    """Apparent age: expectation and interval in years. The true age lies in `low` to `high`, bounds included, in a share
+    `coverage` of cases."""
+
+    years: float
+    low: int | None = None
+    high: int | None = None
+    coverage: Probability | None = None
+    distribution: list[float] | None = None
+
+
+class LabelAnswer(_Schema):
+    """The most probable label, every label's calibrated probability, and whether the label is too improbable to rely on."""
+
+    label: str
+    confidence: Probability
+    uncertain: bool
+    probabilities: dict[str, Probability]
+
+
+class QualityAnswer(_Schema):
+    """What was measured of the face; see `service.vision.quality`."""
+
+    size_px: float
+    sharpness: float
+    brightness: float
+    roll: float
+    yaw: float
+
+
+class FaceAnswer(_Schema):
+    """One face. An attribute that was not asked for, or that the model does not say, is absent."""
+
+    box: Box
+    confidence: Probability
+    landmarks: Landmarks | None = None
+    age: AgeAnswer | None = None
+    gender: LabelAnswer | None = None
+    race: LabelAnswer | None = None
+    quality: QualityAnswer
+    warnings: list[str]
+
+
+class ModelName(_Schema):
+    """The model that answered."""
+
+    name: str
+    version: int
+
+
+class ImageSize(_Schema):
+    """The upright photo in pixels."""
+
+    width: int
+    height: int
+
+
+EXAMPLE: dict[str, Any] = {
+    "request_id": "9f3c1c2a7e0b4a55",
+    "model": {"name": "mobilenet", "version": 1},
+    "image": {"width": 1280, "height": 960},
+    "faces": [
+        {
+            "box": {"x": 411, "y": 120, "width": 180, "height": 221},
+            "confidence": 0.998,
+            "age": {"years": 31.4, "low": 26, "high": 38, "coverage": 0.8},
+            "gender": {
+                "label": "female",
+                "confidence": 0.97,
+                "uncertain": False,
+                "probabilities": {"male": 0.03, "female": 0.97},
+            },
+            "race": {
+                "label": "asian",
+                "confidence": 0.88,
+                "uncertain": False,
+                "probabilities": {"white": 0.05, "black": 0.01, "asian": 0.88, "indian": 0.02, "other": 0.04},
+            },
+            "quality": {"size_px": 221.0, "sharpness": 11.2, "brightness": 0.47, "roll": -3.1, "yaw": 0.08},
+            "warnings": [],
+        }
+    ],
+    "timing_ms": {"wait": 0.1, "decode": 2.1, "detect": 9.7, "crop": 0.3, "predict": 5.9, "total": 18.4},
+}
+
+
+class PredictAnswer(_Schema):
+    """Every face of one photo, left to right; no face is an empty list."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"example": EXAMPLE})
+
+    request_id: str
+    model: ModelName
+    image: ImageSize
+    faces: list[FaceAnswer]
+    timing_ms: dict[str, float]
+
+
+class Problem(BaseModel):
+    """A failure, by RFC 9457. `code` is stable; `request_id` finds the request in the log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class BatchItem(_Schema):
+    """One photo of a batch: its place in the request, and its result or its problem."""
+
+    index: int
+    status: int
+    result: PredictAnswer | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(_Schema):
+    """A result or a problem for every photo, in the order they came in."""
+
+    request_id: str
+    results: list[BatchItem]
+
+
+class Health(_Schema):
+    """State of the service; `uptime_s` in seconds."""
+
+    status: Literal["ok", "unavailable"]
+    model: ModelName
+    version: str
+    uptime_s: float
+    detail: str | None = None
+
+
+class StreamStart(BaseModel):
+    """A stream's first message, from the client: a key where the service asks for one, and what is wanted."""
+
+    type: Literal["start"]
+    key: Annotated[SecretStr, Field(max_length=1000)] | None = None
+    attributes: Annotated[list[str], Field(max_length=10)] | None = None
+    max_faces: Annotated[int, Field(ge=1)] | None = None
+    min_confidence: Annotated[float, Field(ge=0.5, le=1)] | None = None
+    landmarks: bool = False
+
+
+class StreamReady(_Schema):
+    """The answer to a stream's start: what its frames may be, and how long it may last."""
+
+    type: Literal["ready"] = "ready"
+    protocol: Literal[1] = 1
+    model: ModelName
+    max_frame_bytes: int
+    max_fps: float
+    idle_timeout_s: float
+    max_duration_s: float
+
+
+class TrackedFace(FaceAnswer):
+    """One face of a frame. Its attributes are those of its track by now, absent until the network has looked at it once.
+
+    `frames` are those in which it was seen, `answers` those of them that its attributes come from.
+    """
+
+    id: int
+    frames: int
+    answers: int
+    age_of_track_ms: int
+
+
+class StreamFrame(_Schema):
+    """The answer to the frame with the number `frame`; `dropped` frames before it, since the last answer, got none.
+
+    `next_in_ms` is how long to wait before the next frame is sent, so that none is sent in vain.
+    """
+
+    type: Literal["frame"] = "frame"
+    frame: int
+    image: ImageSize
+    faces: list[TrackedFace]
+    dropped: int
+    next_in_ms: int
+    timing_ms: dict[str, float]
+
+
+class StreamProblem(_Schema):
+    """A failure: of the frame with the number `frame`, after which the stream goes on, or, without one, of the stream."""
+
+    type: Literal["problem"] = "problem"
+    frame: int | None = None
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    retry_after_s: float | None = None
+
+
+def tracked(face: Followed, *, landmarks: bool) -> TrackedFace:
+    """A face of a frame as JSON says it."""
+    person = Person(face.face, face.attributes, face.quality, face.warnings)
+    return TrackedFace(
+        **dict(_face(person, landmarks, distribution=False)),
+        id=face.id,
+        frames=face.frames,
+        answers=face.answers,
+        age_of_track_ms=round(1000 * face.age_s),
+    )
+
+
+def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: bool, distribution: bool) -> PredictAnswer:
+    """An analysis as JSON says it: pixels whole, years to a tenth, probabilities to four digits."""
+    return PredictAnswer(
+        request_id=request_id,
+        model=model,
+        image=ImageSize(width=analysis.width, height=analysis.height),
+        faces=[_face(person, landmarks, distribution) for person in analysis.people],
+        timing_ms={stage: round(spent, 2) for stage, spent in analysis.timings.items()},
+    )
+
+
+def _face(person: Person, landmarks: bool, distribution: bool) -> FaceAnswer:
+    x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
+    points = [(round(float(x), 1), round(float(y), 1)) for x, y in person.face.landmarks]
+    attributes, quality = person.attributes, person.quality
+    return FaceAnswer(
+        box=Box(x=x0, y=y0, width=x1 - x0, height=y1 - y0),
+        confidence=round(min(1.0, person.face.confidence), 4),
+        landmarks=Landmarks(**dict(zip(LANDMARKS, points, strict=True))) if landmarks else None,
+        age=None if attributes.age is None else _age(attributes.age, distribution),
+        gender=None if attributes.gender is None else _label(attributes.gender),
+        race=None if attributes.race is None else _label(attributes.race),
+        quality=QualityAnswer(
+            size_px=round(quality.size_px, 1),
+            sharpness=round(quality.sharpness, 2),
+            brightness=round(quality.brightness, 3),
+            roll=round(quality.roll, 1),
+            yaw=round(quality.yaw, 2),
+        ),
+        warnings=person.warnings,
+    )
+
+
+def _age(age: Age, distribution: bool) -> AgeAnswer:
+    values = [round(float(value), 5) for value in age.distribution] if distribution and age.distribution is not None else None
+    return AgeAnswer(years=round(age.years, 1), low=age.low, high=age.high, coverage=age.coverage, distribution=values)
+
+
+def _label(label: Label) -> LabelAnswer:
+    probabilities = {name: round(value, 4) for name, value in label.probabilities.items()}
+    return LabelAnswer(
+        label=label.label,
+        confidence=probabilities[label.label],
+        uncertain=label.uncertain,
+        probabilities=probabilities,
+    )

@@ -1,0 +1,343 @@
+"""`WS /stream`: frames of a live camera in, tracked faces out; the newest frame counts, and a late one is never answered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from service import errors
+from service.api.keys import Keys, sent_key
+from service.api.problems import count, problem_of
+from service.api.schemas import ImageSize, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
+from service.errors import FacetError
+from service.inference.engine import Engine
+from service.inference.pipeline import Options
+from service.metrics import STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
+from service.tracking.session import Scene, View
+
+PATH: Final = "/stream"
+NUMBER_BYTES: Final = 8
+"""A frame begins with its number, unsigned and big-endian."""
+START_S: Final = 10.0
+"""Seconds in which the first message must come, where the idle timeout is not shorter."""
+MAX_START_BYTES: Final = 8192
+UNSTARTED: Final = 32
+"""Connections that may wait for their first message at a time; they hold no stream's place."""
+REMEMBERED: Final = 0.8
+"""Share of what was known of a frame's cost that the next one leaves: the last five count for two thirds."""
+
+CLOSE: Final[Mapping[type[FacetError], int]] = {
+    errors.BodyTooLarge: 1009,
+    errors.RateLimited: 1013,
+    errors.TooManyStreams: 1013,
+    errors.NotReady: 1001,
+    errors.StreamOver: 4000,
+    errors.StreamIdle: 4001,
+    errors.RequestError: 1008,
+    errors.FacetError: 1011,
+}
+"""Code (RFC 6455, 7.4.1) that a stream ends with: that of the nearest class above the error that stands here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What streams may cost: how many at a time, frames a second, bytes and pixels of a frame, and seconds."""
+
+    streams: int
+    fps: float
+    frame_bytes: int
+    frame_pixels: int
+    deadline: float
+    idle: float
+    duration: float
+
+
+class Streams:
+    """Every open stream of the service, and the door before them."""
+
+    def __init__(self, limits: StreamLimits, keys: Keys | None, origins: Collection[str]) -> None:
+        self._limits, self._keys, self._origins = limits, keys, frozenset(origins)
+        self._leaving = asyncio.Event()
+        self._unstarted = 0
+        self._open: set[asyncio.Task[object] | None] = set()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One connection, from its handshake to its close."""
+        identity = str(websocket.scope.get("state", {}).get("request_id", "-"))
+        await websocket.accept()
+        code = 1006
+        try:
+            code = await self._serve(websocket, identity)
+        except WebSocketDisconnect as gone:
+            code = gone.code
+        except FacetError as error:
+            code = await _end(websocket, error, identity)
+        except Exception as error:  # noqa: BLE001 - what nobody foresaw must end this stream with a code, too
+            failure = FacetError("An unforeseen error.")
+            failure.__cause__ = error
+            code = await _end(websocket, failure, identity)
+        finally:
+            # Codes that clients make up are no labels.
+            STREAM_CLOSED.labels(str(code) if code in _COUNTED else "other").inc()
+
+    async def close(self, patience: float = 2.0) -> None:
+        """End every stream with 1001 and let no new one in; returns when they have said so, or after `patience` seconds."""
+        self._leaving.set()
+        sessions = [task for task in self._open if task is not None]
+        if sessions:
+            await asyncio.wait(sessions, timeout=patience)
+
+    async def _serve(self, websocket: WebSocket, identity: str) -> int:
+        """Let a stream in and serve it to its end; returns the code that the client closed it with."""
+        engine: Engine = websocket.app.state.engine
+        if engine.draining or self._leaving.is_set():
+            raise errors.NotReady("The service is shutting down.")
+        self._check_origin(websocket)
+        start = await self._start(websocket)
+        if self._keys is not None:
+            given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
+            said = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
+            self._keys.take(said)
+        options = engine.options(start.attributes, start.max_faces, start.min_confidence, self._limits.frame_pixels)
+        with self._place():
+            return await Session(websocket, engine, options, start.landmarks, self._limits, identity).run(self._leaving)
+
+    def _check_origin(self, websocket: WebSocket) -> None:
+        """Pages of other sites are kept out: a browser sends a WebSocket wherever a page tells it to, and CORS is not asked."""
+        origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
+        if origin is not None and not same_origin(origin, host) and not {origin.lower(), "*"} & self._origins:
+            raise errors.ForeignOrigin("Pages of this origin may not open a stream here.")
+
+    async def _start(self, websocket: WebSocket) -> StreamStart:
+        """The first message."""
+        if self._unstarted >= UNSTARTED:
+            raise errors.TooManyStreams("As many connections wait for their first message as may wait.")
+        self._unstarted += 1
+        patience = min(self._limits.idle, START_S)
+        try:
+            async with asyncio.timeout(patience):
+                text = await websocket.receive()
+        except TimeoutError as error:
+            raise errors.StreamIdle(f"The first message did not come within {patience:g} s.") from error
+        finally:
+            self._unstarted -= 1
+        if text["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(text.get("code", 1005))
+        try:
+            if len(text.get("text") or "") > MAX_START_BYTES:
+                raise ValueError
+            return StreamStart.model_validate_json(text.get("text") or "")
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            if place and place != "type" and first["type"] != "json_invalid":
+                raise errors.InvalidParameter(f"{place}: {first['msg']}") from error
+            raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error
+        except ValueError as error:
+            raise errors.MalformedMessage("The first message is too long.") from error
+
+    @contextlib.contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places for streams."""
+        if len(self._open) >= self._limits.streams:
+            raise errors.TooManyStreams("As many streams are open as may be.", 5)
+        task = asyncio.current_task()
+        self._open.add(task)
+        STREAMS.inc()
+        try:
+            yield
+        finally:
+            self._open.discard(task)
+            STREAMS.dec()
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame that has arrived, at a time of the event loop's clock."""
+
+    number: int
+    photo: bytes
+    arrived: float
+
+
+class Session:
+    """One stream after its start. One frame is in work and at most one waits, the newest; what it replaces is dropped."""
+
+    def __init__(
+        self, websocket: WebSocket, engine: Engine, options: Options, landmarks: bool, limits: StreamLimits, identity: str
+    ) -> None:
+        self._websocket, self._engine, self._landmarks = websocket, engine, landmarks
+        self._limits, self._identity = limits, identity
+        self._scene = Scene(engine.pipeline, options)
+        self._waiting: _Frame | None = None
+        self._arrival = asyncio.Event()
+        self._dropped = 0
+        self._cost = 0.0
+
+    async def run(self, leaving: asyncio.Event) -> int:
+        """Serve until the client leaves; returns its code. Raises the `FacetError` that ends the stream otherwise."""
+        ready = StreamReady(
+            model=self._engine.model_name,
+            max_frame_bytes=self._limits.frame_bytes,
+            max_fps=self._limits.fps,
+            idle_timeout_s=self._limits.idle,
+            max_duration_s=self._limits.duration,
+        )
+        await self._websocket.send_text(ready.model_dump_json())
+        parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving))]
+        for part in parts:
+            part.add_done_callback(_look_at)
+        try:
+            done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise errors.StreamOver(f"A stream may last {self._limits.duration:g} s; open another one.")
+            return next(iter(done)).result()
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts)
+
+    async def _read(self) -> int:
+        """Take every message as soon as it is there, so that no frame waits in a socket; returns the client's code."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.idle):
+                    message = await self._websocket.receive()
+            except TimeoutError as error:
+                raise errors.StreamIdle(f"Nothing came for {self._limits.idle:g} s.") from error
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 1005)
+            data = message.get("bytes")
+            if data is None or len(data) < NUMBER_BYTES:
+                raise errors.MalformedMessage("After the start, every message is a frame: eight bytes of number and a photo.")
+            if len(data) > self._limits.frame_bytes + NUMBER_BYTES:
+                raise errors.BodyTooLarge(f"The frame is larger than {self._limits.frame_bytes / 1024:g} KiB.")
+            if self._waiting is not None:
+                self._dropped += 1
+                STREAM_FRAMES.labels("dropped").inc()
+            number = int.from_bytes(data[:NUMBER_BYTES], "big")
+            self._waiting = _Frame(number, data[NUMBER_BYTES:], loop.time())
+            self._arrival.set()
+
+    async def _work(self) -> int:
+        """Answer the newest frame, again and again, as often as clients are advised to send one.
+
+        A client that does not heed the advice gains nothing by it: its frames drop one another, and nobody else waits longer.
+        """
+        loop = asyncio.get_running_loop()
+        free = loop.time()
+        while True:
+            await self._arrival.wait()
+            await asyncio.sleep(free - loop.time())  # until then a newer one may take its place
+            frame, self._waiting = self._waiting, None
+            self._arrival.clear()
+            if frame is not None:
+                answer, rest = await self._answer(frame)
+                await self._websocket.send_text(answer)
+                free = loop.time() + rest
+
+    async def _answer(self, frame: _Frame) -> tuple[str, float]:
+        """The message that answers a frame, its faces or its problem, and the seconds before the next one is looked at."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            view = await self._scene.step(frame.photo, frame.arrived, began + self._limits.deadline)
+        except FacetError as error:
+            count(error, self._identity)
+            STREAM_FRAMES.labels("failed").inc()
+            told = problem(error, self._identity, frame.number)
+            rest = told.retry_after_s or max(0.0, 1 / self._limits.fps - (loop.time() - began))
+            return told.model_dump_json(exclude_none=True), rest
+        now = loop.time()
+        spent = now - began
+        self._cost = REMEMBERED * self._cost + (1 - REMEMBERED) * spent if self._cost else spent
+        _observe(view, now - frame.arrived)
+        dropped, self._dropped = self._dropped, 0
+        rest = pause(1 / self._limits.fps, spent, self._cost, self._engine.workers.rounds)
+        answer = StreamFrame(
+            frame=frame.number,
+            image=ImageSize(width=view.width, height=view.height),
+            faces=[tracked(face, landmarks=self._landmarks) for face in view.faces],
+            dropped=dropped,
+            next_in_ms=round(1000 * rest),
+            timing_ms={stage: round(passed, 2) for stage, passed in view.timings.items()},
+        )
+        return answer.model_dump_json(exclude_none=True), rest
+
+
+_COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, 1006})
+
+
+def pause(period: float, spent: float, cost: float, rounds: float) -> float:
+    """Seconds that a client should wait before its next frame, after one that took `spent`.
+
+    No frame is looked at before the `period` is over; and where photos stand in line, a stream lets those before it pass,
+    each worth a frame's mean `cost`, so that a camera slows down before it slows down others.
+    """
+    return max(0.0, period - spent) + rounds * cost
+
+
+def same_origin(origin: str, host: str) -> bool:
+    """Whether a page's origin has the host that it asked for. The scheme is not compared: a proxy may have taken TLS away."""
+    try:
+        parts = urlsplit(origin)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        asked = urlsplit(f"//{host}")
+        return (
+            default is not None
+            and parts.hostname is not None
+            and parts.hostname == asked.hostname
+            and (parts.port or default) == (asked.port or default)
+        )
+    except ValueError:  # a port that is none
+        return False
+
+
+def close_code(error: FacetError) -> int:
+    """Code that a stream ends with after an error."""
+    return next(CLOSE[kind] for kind in type(error).__mro__ if kind in CLOSE)
+
+
+def problem(error: FacetError, identity: str, frame: int | None = None) -> StreamProblem:
+    """What a client is told of an error, of one frame or of the stream."""
+    told = problem_of(error, identity).model_dump(exclude={"type"})
+    retry = error.retry_after if isinstance(error, errors.Unavailable | errors.RateLimited) else None
+    return StreamProblem(**told, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
+
+
+def _look_at(part: asyncio.Task[int]) -> None:
+    """So that the error of a part which ends beside another one is not reported as never retrieved."""
+    if not part.cancelled():
+        part.exception()
+
+
+async def _left(leaving: asyncio.Event) -> int:
+    await leaving.wait()
+    raise errors.NotReady("The service is shutting down.")
+
+
+async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
+    """Tell the client why its stream ends, and close it; returns the code."""
+    count(error, identity)
+    code = close_code(error)
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):  # it has left meanwhile
+        async with asyncio.timeout(1):  # nor is somebody waited for who does not read
+            await websocket.send_text(problem(error, identity).model_dump_json(exclude_none=True))
+            await websocket.close(code, error.code)
+    return code
+
+
+def _observe(view: View, seconds: float) -> None:
+    STREAM_FRAMES.labels("answered").inc()
+    STREAM_FRAME_SECONDS.observe(seconds)
+    STREAM_FACES.labels("run").inc(view.runs)
+    STREAM_FACES.labels("spared").inc(len(view.faces) - view.runs)

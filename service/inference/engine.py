@@ -1,0 +1,116 @@
+"""The parts that answer photos, started and stopped as one, and what can be said of their state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from service import __version__
+from service.api.schemas import ModelName
+from service.errors import InvalidParameter
+from service.inference.attributes import ATTRIBUTES
+from service.inference.batching import Batcher
+from service.inference.pipeline import Analysis, Options, Pipeline
+from service.inference.workers import Workers
+from service.metrics import READY
+from service.models.store import Model
+
+HANG_S: Final = 30.0
+"""A batch older than this will not end: its network hangs."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """What the routes talk to. `deadline` is in seconds; `attributes` are those that may be asked for."""
+
+    pipeline: Pipeline
+    batcher: Batcher
+    workers: Workers
+    model: Model
+    detector: Model
+    runtime: str
+    precision: str
+    attributes: tuple[str, ...]
+    max_faces: int
+    min_confidence: float
+    max_batch_files: int
+    photos_at_once: int
+    deadline: float
+    version: str = __version__
+    draining: bool = False
+    _born: float = field(default_factory=time.monotonic)
+
+    @property
+    def model_name(self) -> ModelName:
+        """Name and version of the attribute model."""
+        return ModelName(name=self.model.manifest.name, version=self.model.manifest.version)
+
+    def due(self) -> float:
+        """When what has arrived now is to be answered: a time of the event loop's clock, in seconds."""
+        return asyncio.get_running_loop().time() + self.deadline
+
+    async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:
+        """Every face of a photo, by `due`, a time of the event loop's clock in seconds; by `due()` of now where it is None."""
+        return await self.pipeline.analyse(photo, options, self.due() if due is None else due)
+
+    def options(
+        self,
+        attributes: Sequence[str] | None,
+        max_faces: int | None,
+        min_confidence: float | None,
+        max_pixels: int | None = None,
+    ) -> Options:
+        """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
+        for name in attributes or ():
+            if name not in ATTRIBUTES:
+                raise InvalidParameter(f"attributes: choose from {', '.join(ATTRIBUTES)}.")
+            if name not in self.attributes:
+                raise InvalidParameter(f"attributes: {name} is switched off here.")
+        return Options(
+            attributes=self.attributes if attributes is None else tuple(attributes),
+            max_faces=min(max_faces or self.max_faces, self.max_faces),
+            min_confidence=self.min_confidence if min_confidence is None else min_confidence,
+            max_pixels=max_pixels,
+        )
+
+    def uptime(self) -> float:
+        """Seconds since the engine was built."""
+        return time.monotonic() - self._born
+
+    def trouble(self) -> str | None:
+        """Why no photo should be sent here now, or None."""
+        return "The service is shutting down." if self.draining else None
+
+    def hang(self) -> str | None:
+        """Why the process should be restarted, or None."""
+        busy = self.batcher.busy_for()
+        return f"A batch has been running for {busy:.0f} s." if busy > HANG_S else None
+
+    def drain(self) -> None:
+        """Turn readiness off; work is still accepted."""
+        self.draining = True
+        READY.set(0)
+
+    def card(self) -> dict[str, Any]:
+        """The manifest of the attribute model, and how it is served."""
+        manifest = self.model.manifest.model_dump(mode="json", exclude={"files", "tolerance", "networks"})
+        return {
+            **manifest,
+            "digest": self.model.digest,
+            "serving": {
+                "facet": self.version,
+                "runtime": self.runtime,
+                "precision": self.precision,
+                "attributes": list(self.attributes),
+                "min_confidence": self.min_confidence,
+                "detector": {"name": self.detector.manifest.name, "version": self.detector.manifest.version},
+            },
+        }
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the threads."""
+        await self.batcher.close(HANG_S)
+        self.workers.close()

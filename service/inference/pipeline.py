@@ -1,0 +1,170 @@
+"""The whole story of a photo: decode, find the faces, cut the crops, batch them through the network, describe."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.errors import DeadlineExceeded, InferenceError
+from service.inference.attributes import Attributes, describe
+from service.inference.batching import Batcher, Crop
+from service.inference.workers import PixelBudget, Workers
+from service.metrics import observe, timed
+from service.models.store import InputContract, Manifest
+from service.vision.align import align
+from service.vision.detection import Detector, Face, locate
+from service.vision.image import DecodedImage, decode, noise, probe
+from service.vision.quality import Quality, measure, warnings
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one request wants: attributes by name, the most faces, the least confidence of a face, and the most pixels of its
+    photo where that is less than of any."""
+
+    attributes: Sequence[str]
+    max_faces: int
+    min_confidence: float
+    max_pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one photo may cost: `pixels` in all, and the longest `side` in pixels that is searched for faces."""
+
+    pixels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the eyes make of a photo of `width` by `height` upright pixels: faces in them, left to right, and crops.
+
+    `scale` is what the crops were cut from: pixels of the decoded photo per pixel of the photo.
+    """
+
+    width: int
+    height: int
+    scale: float
+    faces: list[Face]
+    crops: list[Crop]
+    qualities: list[Quality]
+    timings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One face and everything that is said of it."""
+
+    face: Face
+    attributes: Attributes
+    quality: Quality
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The answer for one photo of `width` by `height` upright pixels; `timings` in milliseconds by stage."""
+
+    width: int
+    height: int
+    people: list[Person]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """One detector and one model, shared by every request."""
+
+    def __init__(self, detector: Detector, manifest: Manifest, batcher: Batcher, workers: Workers, limits: Limits) -> None:
+        if manifest.input is None:
+            raise ValueError("an attribute model has an input")
+        self.manifest = manifest
+        self._input: InputContract = manifest.input
+        self._template = np.array(manifest.input.template, np.float32)
+        self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
+        self._budget = PixelBudget(limits.pixels)
+
+    async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
+        """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds.
+
+        Raises `DeadlineExceeded` then, even where a network hangs; what has not begun by then never does.
+        """
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout_at(deadline):
+                seen = await self._workers.run(self._look, deadline, data, options, began)
+                with timed("predict", seen.timings):
+                    outputs = await self._batcher.submit(seen.crops, deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
+        people = [
+            Person(
+                face,
+                describe(output, self.manifest, options.attributes),
+                quality,
+                warnings(quality, face, seen.width, seen.height, seen.scale),
+            )
+            for face, output, quality in zip(seen.faces, outputs, seen.qualities, strict=True)
+        ]
+        seen.timings["total"] = (time.perf_counter() - began) * 1000
+        return Analysis(seen.width, seen.height, people, seen.timings)
+
+    async def look(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Seen:
+        """The faces of a photo and their crops, before any network of attributes; raises as `analyse` does."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._workers.run(self._look, deadline, photo, options, time.perf_counter())
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the faces were found.") from error
+
+    async def attributes(self, crops: Sequence[Crop], wanted: Sequence[str], deadline: float) -> list[Attributes]:
+        """What the network says of each crop, in the same batches as everybody's; raises as `analyse` does."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                outputs = await self._batcher.submit(crops, deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("The deadline passed before the network had answered.") from error
+        return [describe(output, self.manifest, wanted) for output in outputs]
+
+    def warm(self) -> None:
+        """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
+        self._look(noise(512), Options((), 1, 1.0), time.perf_counter())
+        grey = np.full((64, 64, 3), 128, np.uint8)
+        face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
+        measure(face, align(grey, face.landmarks, self._template, self._input.size))
+
+    def _look(self, photo: bytes | DecodedImage, options: Options, began: float) -> Seen:
+        """Decode, detect and cut the crops; on a worker's thread."""
+        timings: dict[str, float] = {}
+        observe("wait", time.perf_counter() - began, timings)
+        if isinstance(photo, DecodedImage):
+            image = photo
+        else:
+            most = min(options.max_pixels or self._limits.pixels, self._limits.pixels)
+            with timed("decode", timings), self._budget.take(probe(photo, max_pixels=most)):
+                image = decode(photo, max_pixels=most, side=self._limits.side)
+        try:
+            return self._find(image, options, timings)
+        except Exception as error:  # a detector's fault is its photo's alone, in a batch request too
+            raise InferenceError("The detector failed.") from error
+
+    def _find(self, image: DecodedImage, options: Options, timings: dict[str, float]) -> Seen:
+        """Detect and cut the crops."""
+        with timed("detect", timings):
+            found = locate(image.pixels, self._detector, self._limits.side)
+            faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
+        with timed("crop", timings):
+            crops = [align(image.pixels, face.landmarks, self._template, self._input.size) for face in faces]
+            whole = [face.scaled(1 / image.scale).clipped(image.width, image.height) for face in faces]
+            qualities = [measure(face, crop) for face, crop in zip(whole, crops, strict=True)]
+        return Seen(image.width, image.height, image.scale, whole, crops, qualities, timings)
+
+
+def largest(faces: list[Face], count: int) -> list[Face]:
+    """The `count` faces with the largest boxes, in the order they came in."""
+    by_area = sorted(range(len(faces)), key=lambda index: faces[index].area, reverse=True)
+    return [faces[index] for index in sorted(by_area[:count])]

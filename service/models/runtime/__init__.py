@@ -1,0 +1,88 @@
+"""A SavedModel folder to a callable on arrays, whatever library runs it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import ModelIncompatible
+
+
+class Network(Protocol):
+    """A loaded network: one uint8 batch in, float32 arrays by output name out. Safe to call from several threads."""
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic that it computes in: `f32`, `bf16` or `f16`."""
+        ...
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        """Outputs, float32 and the caller's own, each with the batch as its first axis."""
+        ...
+
+
+Loader = Callable[[Path], Network]
+"""Reads a SavedModel folder."""
+
+
+class Precision(StrEnum):
+    """Arithmetic of a network. `auto` is bf16 where the CPU multiplies it in hardware, and f32 elsewhere."""
+
+    AUTO = "auto"
+    F32 = "f32"
+    BF16 = "bf16"
+
+
+class Runtime(StrEnum):
+    """Library that runs the networks. `auto` is OpenVINO where it is installed, and TensorFlow elsewhere."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TENSORFLOW = "tensorflow"
+
+
+def resolve(runtime: Runtime) -> Runtime:
+    """The library that `auto` stands for on this machine. Raises `ModelIncompatible` where none is installed."""
+    candidates = [Runtime.OPENVINO, Runtime.TENSORFLOW] if runtime is Runtime.AUTO else [runtime]
+    for candidate in candidates:
+        if find_spec(candidate.value) is not None:
+            return candidate
+    raise ModelIncompatible(f"The runtime {runtime.value!r} is not installed.")
+
+
+def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
+    """The function that reads SavedModel folders for `runtime`; `threads` bounds one network's parallelism."""
+    if resolve(runtime) is Runtime.OPENVINO:
+        from service.models.runtime import openvino
+
+        return openvino.loader(precision, threads)
+    from service.models.runtime import tensorflow
+
+    return tensorflow.loader(precision, threads)
+
+
+def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Whole CPUs that this process may use: the smaller of its affinity and its container's quota, at least 1.
+
+    The libraries size their pools by affinity and do not see a quota: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return allowed
+    if quota == "max" or int(quota) <= 0:
+        return allowed
+    return max(1, min(allowed, math.ceil(int(quota) / int(period))))

@@ -1,0 +1,50 @@
+"""SavedModels run by TensorFlow, the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from service.errors import ModelIncompatible
+from service.models.runtime import Loader, Network, Precision
+
+
+def loader(precision: Precision, threads: int) -> Loader:
+    """A function that reads SavedModel folders. TensorFlow computes in float32, whatever `precision` says, but `bf16` is
+    refused: an operator who asks for it would not get it."""
+    if precision is Precision.BF16:
+        raise ModelIncompatible("The TensorFlow runtime computes in f32; choose the openvino runtime for bf16.")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # already running in this process, with the pools it has
+        pass
+
+    def load(folder: Path) -> Network:
+        try:
+            loaded = tf.saved_model.load(str(folder))
+            signature = loaded.signatures["serving_default"]
+        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+            raise ModelIncompatible("TensorFlow cannot read the SavedModel.") from error
+        return _Network(signature)  # while `loaded` still holds the variables that are frozen
+
+    return load
+
+
+class _Network:
+    """A frozen signature, so that weights are cast from float16 once and not in every call."""
+
+    precision = "f32"
+
+    def __init__(self, signature: Any) -> None:
+        self._call = convert_variables_to_constants_v2(signature)
+        self._names = sorted(signature.structured_outputs)
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+        outputs = self._call(tf.constant(batch))
+        return {name: np.array(value, dtype=np.float32) for name, value in zip(self._names, outputs, strict=True)}

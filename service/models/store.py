@@ -1,0 +1,315 @@
+"""model_store/NAME/VERSION to a verified model: manifest, hashes, signature, golden answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
+from service.models.runtime import Loader, Network
+
+MANIFEST: Final = "model.json"
+GOLDEN: Final = "golden.npz"
+CARD: Final = "README.md"
+"""For people; the one file that no manifest lists."""
+MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
+
+Output = Literal["age", "age_distribution", "gender", "race"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputContract(_Section):
+    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, [5][x, y] in
+    fractions of the crop (see `service.vision.align.align`)."""
+
+    size: int = Field(ge=16, le=1024)
+    template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    color: Literal["RGB"] = "RGB"
+
+
+class IntervalBand(_Section):
+    """Quantiles of the age's error, for predictions below `below` years: the bounds lie at `years + low * unit` and
+    `years + high * unit`."""
+
+    below: float
+    low: float
+    high: float
+
+
+class AgeInterval(_Section):
+    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases.
+
+    `unit` is `deviation`, the standard deviation of the face's own age distribution, or `years`. Bands are in order; the
+    last one serves what lies above.
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    unit: Literal["deviation", "years"]
+    bands: tuple[IntervalBand, ...] = Field(min_length=1)
+
+
+class TrackCalibration(_Section):
+    """How the answers to many frames of one face become one.
+
+    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
+    the gains multiply the mean logits of many frames; `doublings` says, for each of `service.tracking.aggregation.doubts`, how
+    often one unit of it doubles the variance of a frame's error. The defaults, for models that bring none, are what `python -m
+    training tracks` fitted with inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see
+    `training.calibration.tracks.CHOSEN`)."""
+
+    correlation: float = Field(default=0.825, ge=0, le=1)
+    scale: float = Field(default=1.16, gt=0)
+    gender_gain: float = Field(default=1.051, gt=0)
+    race_gain: float = Field(default=0.988, gt=0)
+    doublings: dict[str, float] = {
+        "small": 1.0,
+        "blurred": 1.11,
+        "dark": 1.46,
+        "bright": 0.66,
+        "rolled": 0.0,
+        "turned": 0.42,
+        "cut_off": 0.39,
+    }
+
+
+class Calibration(_Section):
+    """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
+    ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
+
+    gender_temperature: float = Field(default=1.0, gt=0)
+    race_temperature: float = Field(default=1.0, gt=0)
+    gender_threshold: float = Field(default=0.0, ge=0, le=1)
+    race_threshold: float = Field(default=0.0, ge=0, le=1)
+    age_interval: AgeInterval | None = None
+    track: TrackCalibration | None = None
+
+
+class Tolerance(_Section):
+    """Largest difference from the golden answers, for one precision: in years, and for every other output."""
+
+    age: float
+    other: float
+
+
+class Teacher(_Section):
+    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
+    has a file of them."""
+
+    name: str
+    weights: str = ""
+
+
+class Provenance(_Section):
+    """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
+    to 1. `weights` is the SHA-256 of the file that came of it.
+
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
+    from), or went on from another's, `follows`.
+    """
+
+    recipe: str
+    weights: str
+    initial: str = ""
+    origin: str = ""
+    follows: Provenance | None = None
+    data: tuple[str, ...] = ()
+    teachers: tuple[Teacher, ...] = ()
+    mean_of: tuple[tuple[float, Provenance], ...] = ()
+
+
+class Manifest(_Section):
+    """Everything that is known of a model; `model.json` beside its files."""
+
+    name: str
+    version: int = Field(ge=1)
+    kind: Literal["attributes", "detector"]
+    architecture: str
+    created: str
+    licence: str
+    trained_on: tuple[str, ...]
+    description: str = ""
+    recipe: str | None = None
+    provenance: Provenance | None = None
+    networks: dict[str, str]
+    """Folder, in the model's own, of each network's SavedModel."""
+    input: InputContract | None = None
+    outputs: tuple[Output, ...] = ()
+    genders: tuple[str, ...] = Field(default=("male", "female"), min_length=2, max_length=2)
+    races: tuple[str, ...] = ("white", "black", "asian", "indian", "other")
+    calibration: Calibration = Calibration()
+    quality: dict[str, Any] = {}
+    tolerance: dict[str, Tolerance]
+    files: dict[str, str]
+    """SHA-256, in hexadecimal, of every other file of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A verified model: `networks` by name, and the SHA-256 of its manifest."""
+
+    manifest: Manifest
+    networks: Mapping[str, Network]
+    digest: str
+
+
+class ModelStore:
+    """A folder of models, NAME/VERSION each; versions never change once written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, ascending."""
+        folder = self.root / name
+        if not folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+
+    def manifests(self) -> Iterator[Manifest]:
+        """The manifest of every version of every model that has a readable one."""
+        for folder in sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else ():
+            for version in self.versions(folder.name):
+                try:
+                    manifest, _ = self._manifest(folder.name, version)
+                except ModelError:
+                    continue
+                yield manifest
+
+    def load(
+        self,
+        name: str,
+        version: int | None,
+        load: Loader,
+        *,
+        kind: Literal["attributes", "detector"] = "attributes",
+        digest: str | None = None,
+    ) -> Model:
+        """Verify a model, load it by `load` and hold it to its golden answers; the newest version where none is given.
+
+        `digest`, where given, is the SHA-256 that the manifest itself must have. Raises `ModelNotFound`, `ModelDamaged`,
+        `ModelIncompatible` or `GoldenMismatch`.
+        """
+        if version is None:
+            versions = self.versions(name)
+            if not versions:
+                raise ModelNotFound(f"The model store holds no model {name!r}.")
+            version = versions[-1]
+        manifest, found = self._manifest(name, version)
+        title = f"{name}/{version}"
+        if digest is not None and found != digest.lower():
+            raise ModelDamaged(f"The manifest of {title} is not the pinned one.")
+        if manifest.kind != kind:
+            raise ModelIncompatible(f"{title} is a model of kind {manifest.kind!r}, not {kind!r}.")
+        if kind == "attributes" and (manifest.input is None or set(manifest.networks) != {"faces"} or not manifest.outputs):
+            raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an output.")
+        folder = self.root / name / str(version)
+        self._verify(folder, manifest, title)
+        networks = {key: load(folder / place) for key, place in manifest.networks.items()}
+        self._compare(folder, manifest, networks, title)
+        return Model(manifest, networks, found)
+
+    def _manifest(self, name: str, version: int) -> tuple[Manifest, str]:
+        title = f"{name}/{version}"
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise ModelNotFound("A model's name has letters, digits, '-' and '_' alone.")
+        try:
+            content = (self.root / name / str(version) / MANIFEST).read_bytes()
+        except OSError as error:
+            raise ModelNotFound(f"The model store holds no {title}.") from error
+        try:
+            manifest = Manifest.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            what = f"{place}: {first['msg']}" if place else str(first["msg"])
+            raise ModelIncompatible(f"The manifest of {title} is not one: {what}.") from error
+        if (manifest.name, manifest.version) != (name, version):
+            raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")
+        return manifest, hashlib.sha256(content).hexdigest()
+
+    @staticmethod
+    def _verify(folder: Path, manifest: Manifest, title: str) -> None:
+        """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {
+            MANIFEST,
+            CARD,
+        }
+        for unlisted in sorted(present - set(manifest.files)):
+            raise ModelDamaged(f"{title} holds a file that its manifest does not list: {unlisted}.")
+        for name, expected in manifest.files.items():
+            if name not in present:
+                raise ModelDamaged(f"{title} lacks {name}.")
+            if file_digest(folder / name) != expected:
+                raise ModelDamaged(f"The hash of {name} in {title} is not the manifest's.")
+        for place in manifest.networks.values():
+            if (Path(place) / "saved_model.pb").as_posix() not in manifest.files:
+                raise ModelDamaged(f"The manifest of {title} does not list the SavedModel in {place!r}.")
+
+    @staticmethod
+    def _compare(folder: Path, manifest: Manifest, networks: Mapping[str, Network], title: str) -> None:
+        """Golden inputs give the golden answers, within the tolerance of the precision that runs."""
+        answers = _golden(folder / GOLDEN, title)
+        for name, network in networks.items():
+            tolerance = manifest.tolerance.get(network.precision)
+            if tolerance is None or f"{name}/input" not in answers:
+                raise ModelIncompatible(f"{title} has no golden answers for {network.precision}.")
+            crops = answers[f"{name}/input"]
+            if manifest.input is not None and crops.shape[1:] != (manifest.input.size, manifest.input.size, 3):
+                raise ModelIncompatible(f"The golden crops of {title} are not of the size of its input.")
+            try:
+                given = network(crops)
+            except Exception as error:  # whatever the runtime raises on a graph of another signature
+                raise ModelIncompatible(f"The network {name!r} of {title} fails on its golden input.") from error
+            expected = {key.removeprefix(f"{name}/"): value for key, value in answers.items() if key.startswith(f"{name}/")}
+            del expected["input"]
+            if manifest.kind == "attributes" and (set(given) != set(manifest.outputs) or set(expected) != set(given)):
+                raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
+            if "race" in manifest.outputs and expected["race"].shape[-1] != len(manifest.races):
+                raise ModelIncompatible(f"The output 'race' of {title} has not one value for each of the manifest's labels.")
+            for key, value in expected.items():
+                if key not in given or given[key].shape != value.shape:
+                    raise ModelIncompatible(f"The output {key!r} of {title} is missing or has another shape.")
+                worst = float(np.max(np.abs(given[key] - value), initial=0))
+                if not worst <= (tolerance.age if key == "age" else tolerance.other):
+                    raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
+
+
+def _golden(path: Path, title: str) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a golden archive, by name; no pickled object is ever read."""
+    if not path.is_file() or path.stat().st_size > MAX_GOLDEN_BYTES:
+        raise ModelDamaged(f"{title} lacks {GOLDEN}, or it is too large.")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as golden:
+            return {key: golden[key] for key in golden.files}
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ModelDamaged(f"{GOLDEN} of {title} is not an archive of arrays.") from error
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
+    """Hash every file in `folder`, write `model.json` and return the manifest; what export ends with."""
+    files = {
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in (MANIFEST, CARD)
+    }
+    manifest = Manifest.model_validate({**fields, "files": files})
+    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    return manifest

@@ -1,0 +1,1 @@
+"""The process round the app: signals, certificates and the health check of its container."""

@@ -1,0 +1,150 @@
+"""One frame after another to faces with ids and what is known of them by now; the network runs on frames that are worth it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from service.inference.attributes import Attributes
+from service.inference.pipeline import Options, Pipeline, Seen
+from service.metrics import timed
+from service.tracking.aggregation import DEFAULT, Average, weight
+from service.tracking.tracker import Track, Tracker
+from service.vision.detection import Face
+from service.vision.image import DecodedImage
+from service.vision.quality import Quality, warnings
+
+DOUBTFUL: Final = 0.15
+"""How much less confident than a new face one may be that continues a track."""
+
+FIRST_LOOK: Final = 0.1
+"""Weight from which a frame is good enough to be a track's first; after `FIRST_WAIT_S` any is."""
+FIRST_WAIT_S: Final = 0.5
+WORTH: Final = 0.5
+"""Share of a track's best weight so far below which a frame would add little."""
+BETTER: Final = 1.5
+"""Times that best from which a frame is worth it at any time."""
+PAUSE_S: Final = 0.15
+"""Pause after a track's first run: neighbouring frames say the same. It doubles with every `RUNS_PER_DOUBLING` runs."""
+RUNS_PER_DOUBLING: Final = 4
+LONGEST_PAUSE_S: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """One face of a frame: the id, and the attributes, of its track by now.
+
+    `frames` are those in which it was seen, `answers` those of them that the network looked at; `age_s` seconds since the
+    first. No attribute is known before the network has run.
+    """
+
+    id: int
+    face: Face
+    attributes: Attributes
+    quality: Quality
+    warnings: list[str]
+    frames: int
+    answers: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The answer for one frame of `width` by `height` upright pixels, faces from left to right.
+
+    `runs` is the number of faces that the network looked at in it; `timings` in milliseconds by stage.
+    """
+
+    width: int
+    height: int
+    faces: list[Followed]
+    runs: int
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Known:
+    """What is known of a track, and the budget of its runs."""
+
+    average: Average
+    answers: int = 0
+    best: float = 0.0
+    asked: float = 0.0
+
+    def worth(self, weight: float, track: Track, now: float) -> bool:
+        """Whether the network should look at a frame that would count for `weight`."""
+        if not self.answers:
+            return weight >= FIRST_LOOK or now - track.born >= FIRST_WAIT_S
+        if weight >= BETTER * self.best:
+            return True
+        pause = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** ((self.answers - 1) / RUNS_PER_DOUBLING))
+        return weight >= WORTH * self.best and now - self.asked >= pause
+
+    def add(self, attributes: Attributes, weight: float, now: float) -> None:
+        """Count an answer of the network."""
+        self.average.add(attributes, weight)
+        self.answers += 1
+        self.best = max(self.best, weight)
+        self.asked = now
+
+
+class Scene:
+    """The faces before one camera, or of one film; frames come one at a time and in order."""
+
+    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+        self._pipeline = pipeline
+        self._options = options
+        self._looked_for = replace(options, min_confidence=max(0.5, options.min_confidence - DOUBTFUL))
+        self._calibration = pipeline.manifest.calibration
+        self._tracker = Tracker(options.min_confidence)
+        self._known: dict[int, _Known] = {}
+
+    async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> View:
+        """Follow the faces of one frame, taken at `now` seconds, by the `deadline` of the event loop's clock.
+
+        Raises as `Pipeline.analyse` does; the scene then goes on with the next frame.
+        """
+        began = time.perf_counter()
+        seen = await self._pipeline.look(photo, self._looked_for, deadline)
+        tracks = self._tracker.update(seen.faces, now, seen.width, seen.height)
+        self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
+        found = [(index, track) for index, track in enumerate(tracks) if track is not None]
+        cautions = {
+            index: warnings(seen.qualities[index], seen.faces[index], seen.width, seen.height, seen.scale) for index, _ in found
+        }
+        runs = await self._ask(seen, found, cautions, now, deadline)
+        faces = [self._followed(track, seen, index, cautions[index], now) for index, track in found]
+        seen.timings["total"] = (time.perf_counter() - began) * 1000
+        return View(seen.width, seen.height, faces, runs, seen.timings)
+
+    async def _ask(
+        self, seen: Seen, found: list[tuple[int, Track]], cautions: dict[int, list[str]], now: float, deadline: float
+    ) -> int:
+        """Let the network look at the faces that are worth it; returns how many they were."""
+        chosen = []
+        for index, track in found:
+            known = self._known.setdefault(track.id, _Known(Average(self._calibration)))
+            counts = weight(seen.qualities[index], cautions[index], self._calibration.track or DEFAULT)
+            if known.worth(counts, track, now):
+                chosen.append((index, known, counts))
+        if chosen:
+            crops = [seen.crops[index] for index, _, _ in chosen]
+            with timed("predict", seen.timings):
+                answers = await self._pipeline.attributes(crops, self._options.attributes, deadline)
+            for (_, known, counts), answer in zip(chosen, answers, strict=True):
+                known.add(answer, counts, now)
+        return len(chosen)
+
+    def _followed(self, track: Track, seen: Seen, index: int, cautions: list[str], now: float) -> Followed:
+        known = self._known[track.id]
+        return Followed(
+            id=track.id,
+            face=seen.faces[index],
+            attributes=known.average.attributes(),
+            quality=seen.qualities[index],
+            warnings=cautions,
+            frames=track.frames,
+            answers=known.answers,
+            age_s=now - track.born,
+        )

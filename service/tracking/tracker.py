@@ -1,0 +1,192 @@
+"""Faces of one frame after another to ids that stay with them while they move, cross and are hidden for a second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.tracking.assignment import assign
+from service.vision.detection import Face
+
+Vector = npt.NDArray[np.float64]
+
+# Lengths are in face sizes, the square root of the box's area, so that a near face and a far one are treated alike.
+JITTER: Final = 0.06
+"""Standard deviation of a detected face's place and of its size's logarithm. MTCNN's boxes, of a still face under noise,
+differ by 0.02 to 0.06."""
+SPEED: Final = 2.0
+"""Standard deviation of a new face's speed, in sizes a second: somebody who walks past a camera two metres away."""
+RESTLESSNESS: Final = 2.0
+"""How much that speed changes in a second: as standard deviation, in sizes a second."""
+GROWTH: Final = 0.5
+"""The same two for the size's logarithm: somebody who walks up to the camera grows by a half in a second."""
+GATE: Final = 16.27
+"""Squared Mahalanobis distance beyond which a face is not a track's: the 0.999 quantile of chi-squared, three degrees."""
+REACH: Final = 2.5
+"""Sizes from where a track is expected, beyond which a face is never its own, however long nobody saw it."""
+
+MEMORY_S: Final = 2.0
+"""Seconds for which a track that is not seen is expected back."""
+DOUBTFUL_S: Final = 0.5
+"""The same for one that was seen in fewer than `PROVEN` frames, as false faces are."""
+PROVEN: Final = 3
+PATIENCE: Final = 2.5
+"""A track is expected back for so many frames' time at least: a slow camera sees everybody seldom."""
+
+
+@dataclass(slots=True, eq=False)
+class Motion:
+    """A Kalman filter of constant velocity over [K] values that are alike: `place` and `speed` [K], and their covariance.
+
+    Speeds change by white noise of `restlessness` units a second in a second; a measurement has the deviation `jitter`.
+    """
+
+    place: Vector
+    speed: Vector
+    jitter: float
+    restlessness: float
+    variance: float
+    covariance: float
+    speed_variance: float
+
+    @classmethod
+    def at(cls, place: Vector, jitter: float, speed: float, restlessness: float) -> Motion:
+        """A filter that has seen one measurement, and expects speeds of deviation `speed`."""
+        return cls(place, np.zeros_like(place), jitter, restlessness, jitter**2, 0.0, speed**2)
+
+    def advance(self, seconds: float) -> None:
+        """Expect the state after so many seconds (Bar-Shalom, Li and Kirubarajan, "Estimation with applications to tracking
+        and navigation", 2001, 6.2.2)."""
+        noise = self.restlessness**2
+        self.place = self.place + self.speed * seconds
+        self.variance += 2 * seconds * self.covariance + seconds**2 * self.speed_variance + noise * seconds**3 / 3
+        self.covariance += seconds * self.speed_variance + noise * seconds**2 / 2
+        self.speed_variance += noise * seconds
+
+    def innovation(self, measured: Vector) -> tuple[float, float]:
+        """Squared distance of a measurement from what is expected, and the variance of each of its values."""
+        return float(np.square(measured - self.place).sum()), self.variance + self.jitter**2
+
+    def correct(self, measured: Vector) -> None:
+        """Take a measurement into account."""
+        total = self.variance + self.jitter**2
+        gain, speed_gain = self.variance / total, self.covariance / total
+        difference = measured - self.place
+        self.place = self.place + gain * difference
+        self.speed = self.speed + speed_gain * difference
+        self.speed_variance -= speed_gain * self.covariance
+        self.covariance *= 1 - gain
+        self.variance *= 1 - gain
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One face over time: when it was first and last seen, in seconds of the caller's clock, and in how many frames."""
+
+    id: int
+    born: float
+    seen: float
+    frames: int
+    place: Motion
+    size: Motion
+
+    def cost(self, place: Vector, size: float) -> float:
+        """Twice the negative log-likelihood of a face, up to a constant; infinite where it is none of this track's."""
+        distance, variance = self.place.innovation(place)
+        growth, growth_variance = self.size.innovation(np.array([math.log(size)]))
+        mahalanobis = distance / variance + growth / growth_variance
+        expected = math.exp(float(self.size.place[0]))
+        if mahalanobis > GATE or math.sqrt(distance) > REACH * max(size, expected):
+            return math.inf
+        return mahalanobis + 2 * math.log(variance) + math.log(growth_variance)
+
+
+@dataclass(slots=True, eq=False)
+class Tracker:
+    """Follows the faces of one camera or film; ids count from 1 and never come again.
+
+    A face belongs to the track that most probably moved there: each frame's assignment is the most likely one as a whole,
+    as in SORT (Bewley et al., ICIP 2016), by the place of the landmarks' middle and the size of the box. Faces of a confidence
+    of at least `confident` are assigned first and may start tracks; less certain ones only continue what is left, as in
+    ByteTrack (Zhang et al., ECCV 2022). Nothing of a face's looks is kept, so that nobody is known again who was gone.
+    """
+
+    confident: float
+    _tracks: dict[int, Track] = field(default_factory=dict)
+    _count: int = 0
+    _now: float = -math.inf
+
+    def update(self, faces: Sequence[Face], now: float, width: int, height: int) -> list[Track | None]:
+        """The track of each face of a frame of `width` by `height` pixels, taken at `now` seconds, later than those before.
+
+        None is a face that is too uncertain to start a track.
+        """
+        elapsed = max(0.0, now - self._now) if self._tracks else 0.0
+        self._now = now
+        for track in self._tracks.values():
+            track.place.advance(elapsed)
+            track.size.advance(elapsed)
+        found: list[Track | None] = [None] * len(faces)
+        sure = [face.confidence >= self.confident for face in faces]
+        for stage in (True, False):
+            left = [track for track in self._tracks.values() if track not in found]
+            rows = [index for index, certain in enumerate(sure) if certain is stage]
+            for index, track in _pairs(left, faces, rows):
+                found[index] = track
+        for index, face in enumerate(faces):
+            known = found[index]
+            if known is not None:
+                _see(known, face, now)
+            elif sure[index]:
+                found[index] = self._start(face, now)
+        self._forget(now, elapsed, width, height)
+        return found
+
+    @property
+    def ids(self) -> set[int]:
+        """Ids of the faces that are seen or expected back."""
+        return set(self._tracks)
+
+    def _start(self, face: Face, now: float) -> Track:
+        self._count += 1
+        place, size = measured(face)
+        motion = Motion.at(place, JITTER * size, SPEED * size, RESTLESSNESS * size)
+        track = Track(self._count, now, now, 1, motion, Motion.at(np.array([math.log(size)]), JITTER, GROWTH, GROWTH))
+        self._tracks[track.id] = track
+        return track
+
+    def _forget(self, now: float, elapsed: float, width: int, height: int) -> None:
+        """Give up tracks that were not seen for long, and those that have left the picture."""
+        for track in [track for track in self._tracks.values() if track.seen < now]:
+            memory = max(MEMORY_S if track.frames >= PROVEN else DOUBTFUL_S, PATIENCE * elapsed)
+            x, y = track.place.place
+            if now - track.seen > memory or not (0 <= x <= width and 0 <= y <= height):
+                del self._tracks[track.id]
+
+
+def measured(face: Face) -> tuple[Vector, float]:
+    """What of a face is followed: the middle [2] of its landmarks, and the square root of its box's area, in pixels.
+
+    The landmarks, because a box that is clipped at the picture's edge has its middle elsewhere.
+    """
+    return face.landmarks.mean(axis=0, dtype=np.float64), math.sqrt(max(1.0, face.area))
+
+
+def _pairs(tracks: Sequence[Track], faces: Sequence[Face], rows: Sequence[int]) -> list[tuple[int, Track]]:
+    """Face index and track of the most likely assignment of some faces."""
+    costs = np.array([[track.cost(*measured(faces[index])) for track in tracks] for index in rows])
+    return [(rows[row], tracks[column]) for row, column in assign(costs.reshape(len(rows), len(tracks)))]
+
+
+def _see(track: Track, face: Face, now: float) -> None:
+    place, size = measured(face)
+    track.place.jitter, track.place.restlessness = JITTER * size, RESTLESSNESS * size
+    track.place.correct(place)
+    track.size.correct(np.array([math.log(size)]))
+    track.seen = now
+    track.frames += 1

@@ -1,0 +1,1 @@
+"""Films: faces followed through every frame and drawn."""

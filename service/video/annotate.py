@@ -1,0 +1,283 @@
+"""A film to the same film with its faces marked, and to a table of its tracks."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from PIL import Image
+
+from service.inference.engine import Engine
+from service.inference.pipeline import Analysis, Options, Person
+from service.tracking.session import Followed, Scene, View
+from service.tracking.tracker import PROVEN
+from service.video.drawing import draw
+from service.vision.image import DecodedImage, Pixels
+
+if TYPE_CHECKING:
+    import av
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+CODEC: Final = "libx264"
+QUALITY: Final = "20"
+"""Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
+
+
+class FilmError(OSError):
+    """A film cannot be read or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRow:
+    """One row of the table: a face, from when to when it was seen, in how many frames, and what is known of it at the end.
+
+    Times in seconds of the film; `answers` are the frames that the network looked at, `size_px` the largest box's longer side.
+    """
+
+    track: int
+    first_s: float
+    last_s: float
+    frames: int
+    answers: int
+    size_px: float
+    age: float | None = None
+    age_low: int | None = None
+    age_high: int | None = None
+    gender: str | None = None
+    gender_confidence: float | None = None
+    gender_uncertain: bool | None = None
+    race: str | None = None
+    race_confidence: float | None = None
+    race_uncertain: bool | None = None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A track while the film runs."""
+
+    first: float
+    last: float
+    size: float
+    face: Followed
+
+
+async def annotate(
+    source: Path,
+    out: Path,
+    engine: Engine,
+    options: Options,
+    fps: float | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[TrackRow]:
+    """Mark the faces of `source` in `out`, whose ending names its format, with the sound where that format takes it.
+
+    Faces are looked for in at most `fps` frames a second, or in all; those between show the last ones. `progress` hears the
+    share that is done, 0 to 1; `tell` hears what is left out. Returns the tracks that were seen in more than a moment.
+    Raises `FilmError`.
+    """
+    scene = Scene(engine.pipeline, options)
+    tracks: dict[int, _Seen] = {}
+    view: View | None = None
+    looked = -math.inf
+    with _opened(source) as film, _written(out, film, tell) as (write, pass_on):
+        for frame in _frames(film, pass_on):
+            now = float(frame.time or 0.0)
+            pixels = _upright(frame)
+            if view is None or fps is None or now - looked >= 1 / fps - 1e-6:
+                height, width = pixels.shape[:2]
+                deadline = asyncio.get_running_loop().time() + engine.deadline
+                view, looked = await scene.step(DecodedImage(pixels, width, height), now, deadline), now
+                _note(tracks, view, now)
+            write(_marked(pixels, view), frame)
+            progress(min(1.0, now / film.seconds) if film.seconds else 0.0)
+    progress(1.0)
+    return [_row(identity, seen) for identity, seen in tracks.items() if seen.face.frames >= PROVEN]
+
+
+def write_table(rows: Sequence[TrackRow], path: Path) -> list[Path]:
+    """Write the tracks as CSV, and beside it as Parquet where pyarrow is installed; returns the files."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, [one.name for one in fields(TrackRow)])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+    if find_spec("pyarrow") is None:
+        return [path]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
+    schema = pa.schema([(one.name, kinds[str(one.type).split(" ")[0]]) for one in fields(TrackRow)])
+    parquet = path.with_suffix(".parquet")
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema), parquet)
+    return [path, parquet]
+
+
+# Tracks ---------------------------------------------------------------------------------------------------------------
+
+
+def _note(tracks: dict[int, _Seen], view: View, now: float) -> None:
+    for face in view.faces:
+        seen = tracks.setdefault(face.id, _Seen(now, now, 0.0, face))
+        seen.last, seen.size, seen.face = now, max(seen.size, face.quality.size_px), face
+
+
+def _row(identity: int, seen: _Seen) -> TrackRow:
+    age, gender, race = seen.face.attributes.age, seen.face.attributes.gender, seen.face.attributes.race
+    return TrackRow(
+        track=identity,
+        first_s=round(seen.first, 3),
+        last_s=round(seen.last, 3),
+        frames=seen.face.frames,
+        answers=seen.face.answers,
+        size_px=round(seen.size, 1),
+        age=None if age is None else round(age.years, 1),
+        age_low=None if age is None else age.low,
+        age_high=None if age is None else age.high,
+        gender=None if gender is None else gender.label,
+        gender_confidence=None if gender is None else round(gender.confidence, 4),
+        gender_uncertain=None if gender is None else gender.uncertain,
+        race=None if race is None else race.label,
+        race_confidence=None if race is None else round(race.confidence, 4),
+        race_uncertain=None if race is None else race.uncertain,
+    )
+
+
+def _marked(pixels: Pixels, view: View) -> Pixels:
+    people = [Person(face.face, face.attributes, face.quality, face.warnings) for face in view.faces]
+    analysis = Analysis(view.width, view.height, people)
+    return np.asarray(draw(Image.fromarray(pixels), analysis, [face.id for face in view.faces]))
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Film:
+    source: Path
+    container: InputContainer
+    video: VideoStream
+    audio: AudioStream | None
+    seconds: float | None
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[_Film]:
+    try:
+        import av
+    except ImportError as error:
+        raise FilmError("films need PyAV: install facet[video]") from error
+    try:
+        with av.open(source) as container:
+            if not container.streams.video:
+                raise FilmError(f"{source}: no pictures in it")
+            video = container.streams.video[0]
+            video.thread_type = "AUTO"
+            audio = container.streams.audio[0] if container.streams.audio else None
+            seconds = None if container.duration is None else container.duration / av.time_base
+            yield _Film(source, container, video, audio, seconds)
+    except av.FFmpegError as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: av.FFmpegError) -> FilmError:
+    from av.error import InvalidDataError
+
+    return FilmError(f"{source}: {'not a film, or a broken one' if isinstance(error, InvalidDataError) else error.strerror}")
+
+
+@contextmanager
+def _written(
+    out: Path, film: _Film, tell: Callable[[str], None]
+) -> Iterator[tuple[Callable[[Pixels, VideoFrame], None], Callable[[av.Packet[Stream]], None]]]:
+    """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
+    import av
+
+    if out.exists() and out.samefile(film.source):
+        raise FilmError(f"{out}: this is the film itself; write to another file")
+    try:
+        with av.open(out, "w") as container:
+            rate = film.video.average_rate or Fraction(25)
+            video = container.add_stream(CODEC, rate=rate, options={"crf": QUALITY, "preset": "veryfast"})
+            video.pix_fmt = "yuv420p"
+            if film.video.time_base is not None:
+                video.codec_context.time_base = film.video.time_base
+            sound = _sound(container, film)
+            early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one tells
+            if film.audio is not None and sound is None:
+                tell(f"the sound is left out: {out.suffix} does not take {film.audio.codec_context.name}")
+
+            def write(pixels: Pixels, frame: VideoFrame) -> None:
+                height, width = (side - side % 2 for side in pixels.shape[:2])  # what 4:2:0 can hold
+                if not video.codec_context.is_open:
+                    video.width, video.height = width, height
+                marked = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
+                marked.pts, marked.time_base = frame.pts, frame.time_base
+                container.mux(video.encode(marked))
+                while early:
+                    container.mux(early.popleft())
+
+            def pass_on(packet: av.Packet[Stream]) -> None:
+                if sound is None or packet.dts is None:
+                    return
+                packet.stream = sound
+                if video.codec_context.is_open:
+                    container.mux(packet)
+                else:
+                    early.append(packet)
+
+            yield write, pass_on
+            container.mux(video.encode(None))
+    except av.FFmpegError as error:
+        raise FilmError(f"{out}: {error.strerror}") from error
+    except ValueError as error:
+        raise FilmError(f"{out}: the film's name must end in .mp4, .mov or .mkv") from error
+
+
+def _sound(container: OutputContainer, film: _Film) -> AudioStream | None:
+    """A stream for the sound as it is, where the format takes it."""
+    if film.audio is None or film.audio.codec_context.name not in container.supported_codecs:
+        return None
+    return container.add_stream_from_template(film.audio)
+
+
+def _frames(film: _Film, pass_on: Callable[[av.Packet[Stream]], None]) -> Iterator[VideoFrame]:
+    """Every picture in order; the sound between them is passed on."""
+    for packet, frames in _packets(film):
+        if packet.stream is film.audio:
+            pass_on(packet)
+        yield from frames
+
+
+def _packets(film: _Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
+    """Every packet in order, with the pictures that it brings. Raises `FilmError`, which names the film that is read."""
+    import av
+    from av.video.frame import VideoFrame
+
+    streams = [film.video] if film.audio is None else [film.video, film.audio]
+    try:
+        for packet in film.container.demux(*streams):
+            decoded = [] if packet.stream is film.audio else packet.decode()
+            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame) and frame.pts is not None]
+    except av.FFmpegError as error:
+        raise _unreadable(film.source, error) from error
+
+
+def _upright(frame: VideoFrame) -> Pixels:
+    """A frame as uint8 RGB [height, width, 3], turned as its display matrix asks: phones film on their side."""
+    pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

@@ -1,0 +1,1 @@
+"""From bytes to aligned crops: decoding, detection, alignment and measures of quality."""

@@ -1,0 +1,395 @@
+"""The MTCNN cascade (Zhang et al., "Joint face detection and alignment using multi-task cascaded convolutional networks",
+IEEE SPL 2016): pyramid, proposals, two refinements, landmarks. Its three networks come from the model store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from service.models.runtime import Network
+from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+CELL: Final = 12
+"""Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
+STRIDE: Final = 2
+MAX_CANDIDATES: Final = 2500
+"""Best proposals of one pyramid level that are kept. Crowd photos stay far below; a picture of noise would otherwise make
+the overlap matrix as large as its maker likes."""
+SCALE_FACTOR: Final = math.sqrt(0.5)
+"""Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
+BATCH_STEP: Final = 16
+"""Batches of R-Net and O-Net are multiples of this."""
+_HEADROOM: Final = 4
+SMALL_PX: Final = 64.0
+SMALL_DOUBT: Final = np.float32(2)
+"""Below this side, in pixels of the picture that is searched, doubt counts double. Of 356 pictures of noise and of photos'
+face-free parts, 25 fooled all stages to a mean confidence of 0.54 or more, up to 0.86: every one below 60 pixels
+wide. Larger ones, seen elsewhere, reached 0.68."""
+_MIRRORED: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
+_VIEWS: Final = np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], dtype=np.float32)
+"""Shift in x and y and size, in sides of the box, of the views by which a face is confirmed."""
+_TURNED: Final = np.array([True, False, True, False, True, False])
+"""Which of the views are seen in a mirror."""
+_GREY: Final = (127.5, 127.5, 127.5)  # what lies outside the photo: zero, once the networks have scaled their input
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Confidence that a window needs to pass each stage, and the overlap at which the better of two boxes wins.
+
+    The overlaps are the mtcnn package's. The first three confidences are below its (0.6, 0.7, 0.8), because the mean
+    confidence over several views decides, of which `confirmation` is the least that is told. Of 700 UTKFace training
+    pictures the package's own values found the face in 99.4 %, and four false faces in 154 pictures of noise, textures
+    and shapes; these, at `MIN_CONFIDENCE`, find none there, nor in the 356 others on which that was chosen.
+    """
+
+    proposal: float = 0.5
+    refinement: float = 0.6
+    output: float = 0.5
+    confirmation: float | None = 0.5
+    overlap_level: float = 0.5
+    overlap_proposal: float = 0.7
+    overlap_refinement: float = 0.7
+    overlap_output: float = 0.7
+
+
+PACKAGE_THRESHOLDS: Final = Thresholds(proposal=0.6, refinement=0.7, output=0.8, confirmation=None)
+"""The mtcnn package's own values, under which the cascade ends with O-Net's first look, as the package's does."""
+
+PATIENT: Final = Thresholds(proposal=0.3, refinement=0.15, output=0.15)
+"""For a picture in which no face was found at first: what stops most windows there, P-Net, is often wrong about babies, hands
+at the face, pictures cut along it. The mean over several views still decides. Of 59 UTKFace training and validation pictures in
+which nothing had been found, ten of which show no face, 45 gave one with these and `_MARGIN` and `_TURNS`; 374 pictures of
+noise, shapes and photos' face-free parts none."""
+PATIENT_MIN_FACE: Final = 48.0
+"""Side, in pixels of the picture that is searched, of the smallest face of a patient look, which costs as much as the first."""
+_MARGIN: Final = 0.3
+_TURNS: Final = (25.0, -25.0)
+"""Width of the margin, in shorter sides, and degrees of the turns by which a patient look goes on while it finds nothing."""
+_UPRIGHT: Final = 0.99
+"""Confidence that tells of an upright face. Of 150 UTKFace and All-Age-Faces training pictures four fifths had one as they are,
+and of the 205 faces found in them on their side or head, three."""
+_LYING: Final = 0.9
+"""Confidence from which a face that is seen only after a quarter turn is believed: nearly all upright faces have it,
+and none of what was seen in 304 pictures of noise, shapes and photos' face-free parts."""
+HASTY: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
+"""For the question how a picture lies, which its surest face decides: half the work of the usual ones."""
+_QUARTERS: Final = (1, 3, 2)
+"""Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class MtcnnDetector:
+    """MTCNN over three networks: `pnet` (any size), `rnet` (24 by 24), `onet` (48 by 48), all uint8 RGB in.
+
+    `min_face` is the side in pixels of the smallest face that is looked for; `scale_factor` the ratio between two levels of
+    the pyramid.
+    """
+
+    pnet: Network
+    rnet: Network
+    onet: Network
+    min_face: float = MIN_FACE_PX
+    scale_factor: float = SCALE_FACTOR
+    thresholds: Thresholds = Thresholds()
+
+    @classmethod
+    def of(cls, networks: Mapping[str, Network], min_face: float = MIN_FACE_PX) -> MtcnnDetector:
+        """The cascade over a detector model's networks."""
+        return cls(networks["pnet"], networks["rnet"], networks["onet"], min_face)
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        """Faces in uint8 RGB [height, width, 3]; boxes may reach outside it. Safe to call from several threads.
+
+        Where no face is as sure as `MIN_CONFIDENCE`, the picture is looked at again: more patiently, with a margin, turned.
+        Where its faces are surer after a quarter turn, they are looked for there.
+        """
+        faces = self.look(pixels)
+        if self.thresholds.confirmation is None:
+            return faces
+        if not _sure(faces):
+            faces = self._look_patiently(pixels) or faces
+        quarters = self._quarters(pixels, _sure(faces))
+        if quarters:
+            copy, back = quarter_turned(pixels, quarters)
+            upright = self.look(copy)
+            if _sure(upright):
+                return [_moved(face, back) for face in upright]
+        return faces
+
+    def _look_patiently(self, pixels: Pixels) -> list[Face]:
+        """Sure faces of the first variant of the picture that has one."""
+        patient = replace(self, thresholds=PATIENT, min_face=max(self.min_face, PATIENT_MIN_FACE))
+        for copy, back in variants(pixels):
+            found = _sure(patient.look(copy))
+            if found:
+                return [_moved(face, back) for face in found]
+        return []
+
+    def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
+        """Quarter turns, counterclockwise, after which the picture's surest face is a quarter less in doubt than any of these,
+        or, where there is none, surer than `_LYING`; 0 where it is not.
+
+        Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
+        """
+        seen = max((face.confidence for face in faces), default=0.0)
+        if seen >= _UPRIGHT:
+            return 0
+        best, quarters = 1 - 0.75 * (1 - seen) if faces else _LYING, 0
+        side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * PATIENT_MIN_FACE)
+        scout = replace(self, thresholds=HASTY, min_face=max(self.min_face, side / 2))
+        for turn in _QUARTERS:
+            found = scout.look(quarter_turned(pixels, turn)[0])
+            surest = max((face.confidence for face in found), default=0.0)
+            if surest > best:
+                best, quarters = surest, turn
+        return quarters
+
+    def look(self, pixels: Pixels) -> list[Face]:
+        """The cascade, once: faces as of `detect`, at these thresholds and no more patiently."""
+        limits = self.thresholds
+        boxes = self._propose(pixels)
+        if len(boxes) == 0:
+            return []
+        refined = _in_steps(self.rnet, _patches(pixels, boxes, 24))
+        scores, boxes = refined["probability"], _regress(boxes, refined["offsets"])
+        keep = _suppress(boxes, scores, scores > limits.refinement, limits.overlap_refinement)
+        if len(keep) == 0:
+            return []
+        boxes = _square(boxes[keep])
+        final = _in_steps(self.onet, _patches(pixels, boxes, 48))
+        scores, points, boxes = final["probability"], _landmarks(boxes, final["landmarks"]), _regress(boxes, final["offsets"])
+        keep = _suppress(boxes, scores, scores > limits.output, limits.overlap_output, smaller=True)
+        if len(keep) == 0:
+            return []
+        boxes, scores, points = boxes[keep], scores[keep], points[keep]
+        if limits.confirmation is not None:
+            scores, points, boxes = self._confirm(pixels, boxes)
+        floor = limits.confirmation or 0.0
+        return [
+            Face(box, landmarks, float(score))
+            for box, landmarks, score in zip(boxes, points, scores, strict=True)
+            if score >= floor
+        ]
+
+    def _confirm(self, pixels: Pixels, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+        """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
+
+        O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not. What still
+        fools it is small, so that a small face's doubt counts `SMALL_DOUBT` times.
+        """
+        squares = _square(boxes)
+        side = squares[:, 2:3] - squares[:, :1]
+        centre = (squares[:, :2] + squares[:, 2:]) / 2
+        centres = centre[:, np.newaxis] + _VIEWS[:, :2] * side[:, np.newaxis]
+        halves = np.broadcast_to(_VIEWS[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
+        views = np.concatenate([centres - halves, centres + halves], axis=2).reshape(-1, 4)
+        patches = _patches(pixels, views, 48)
+        turned = np.tile(_TURNED, len(boxes))
+        patches[turned] = patches[turned, :, ::-1]
+        answer = _in_steps(self.onet, patches)
+        points = answer["landmarks"].reshape(-1, 2, 5)
+        mirrored = points[turned][:, :, _MIRRORED]
+        mirrored[:, 0] = 1 - mirrored[:, 0]
+        points[turned] = mirrored
+        offsets = answer["offsets"].copy()
+        offsets[turned] = offsets[turned][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
+        shape = (len(boxes), len(_VIEWS))
+        means = _regress(views, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32)
+        doubt = 1 - answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
+        small = (means[:, 2:] - means[:, :2]).min(axis=1) < SMALL_PX
+        return (
+            np.clip(1 - np.where(small, SMALL_DOUBT * doubt, doubt), 0, 1).astype(np.float32),
+            _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32),
+            means,
+        )
+
+    def _propose(self, pixels: Pixels) -> Floats:
+        """P-Net's square proposals over the whole pyramid, [N, 4]."""
+        limits = self.thresholds
+        found: list[Floats] = []
+        confidences: list[Floats] = []
+        for scale, level in pyramid(pixels, self.min_face, self.scale_factor):
+            answer = self.pnet(level[np.newaxis])
+            probability, offsets = answer["probability"][0], answer["offsets"][0]
+            rows, columns = np.nonzero(probability > limits.proposal)
+            scores = probability[rows, columns]
+            if len(scores) > MAX_CANDIDATES:
+                best = np.argpartition(scores, -MAX_CANDIDATES)[-MAX_CANDIDATES:]
+                rows, columns, scores = rows[best], columns[best], scores[best]
+            corner = np.stack([columns, rows], axis=1).astype(np.float32) * STRIDE
+            # Corners as the package cuts them: the first pixel's index + 1 on one side, index + 12 on the other.
+            boxes = np.concatenate([corner + 1, corner + CELL], axis=1) + offsets[rows, columns] * (CELL - 1)
+            boxes /= np.float32(scale)
+            keep = _suppress(boxes, scores, scores > 0, limits.overlap_level)
+            found.append(boxes[keep])
+            confidences.append(scores[keep])
+        if not found:
+            return np.empty((0, 4), np.float32)
+        boxes, scores = np.concatenate(found), np.concatenate(confidences)
+        return _square(boxes[_suppress(boxes, scores, scores > 0, limits.overlap_proposal)])
+
+
+def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float, Pixels]]:
+    """Scales and area-averaged copies of the picture in which faces from `min_face` up fill P-Net's window in turn.
+
+    Ends before a side falls under the window. A level of half the scale of an earlier one is that one halved, which is the
+    same average for next to nothing: with a factor of the square root of a half all but the first two are. Other levels
+    are averaged from a copy that was halved before, of at least `_HEADROOM` pixels for one; fewer would blur them, and P-Net
+    would lose large faces there.
+    """
+    height, width = pixels.shape[:2]
+    levels: list[tuple[float, Pixels]] = []
+    scale, source, halved = CELL / min_face, pixels, 1.0
+    while min(height, width) * scale >= CELL:
+        size = int(width * scale), int(height * scale)
+        double = next((level for other, level in levels if math.isclose(other, 2 * scale, rel_tol=1e-9)), None)
+        if double is None:
+            while scale * 2 * _HEADROOM <= halved and min(source.shape[:2]) >= 2 * CELL:
+                source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
+                halved /= 2
+            double = source
+        levels.append((scale, _resize(double, *size)))
+        scale *= factor
+    return levels
+
+
+def _sure(faces: list[Face]) -> list[Face]:
+    return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
+
+
+def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
+    """The picture as it is, inside a margin that repeats its edge, and turned; each with the map [2, 3] back to the picture."""
+    yield pixels, np.eye(2, 3, dtype=np.float32)
+    height, width = pixels.shape[:2]
+    margin = round(_MARGIN * min(height, width))
+    wider = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    yield wider.astype(np.uint8, copy=False), np.array([[1, 0, -margin], [0, 1, -margin]], np.float32)
+    for degrees in _TURNS:
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+        turned = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        yield turned.astype(np.uint8, copy=False), cv2.invertAffineTransform(turn).astype(np.float32)
+
+
+def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
+    """The picture turned by so many quarters, counterclockwise, and the map [2, 3] of the turned one's pixels back to it."""
+    right, bottom = pixels.shape[1] - 1, pixels.shape[0] - 1
+    back = [
+        [[1, 0, 0], [0, 1, 0]],
+        [[0, -1, right], [1, 0, 0]],
+        [[-1, 0, right], [0, -1, bottom]],
+        [[0, 1, 0], [-1, 0, bottom]],
+    ]
+    return np.ascontiguousarray(np.rot90(pixels, quarters)), np.array(back[quarters], np.float32)
+
+
+def _moved(face: Face, back: Floats) -> Face:
+    """The face by a map [2, 3] without a change of size; the box keeps its sides, about its centre's new place, but for
+    quarter turns, which change its width with its height."""
+    centre, half = (face.box[:2] + face.box[2:]) / 2, (face.box[2:] - face.box[:2]) / 2
+    centre, half = back[:, :2] @ centre + back[:, 2], np.abs(np.rint(back[:, :2])) @ half
+    return Face(np.concatenate([centre - half, centre + half]), face.landmarks @ back[:, :2].T + back[:, 2], face.confidence)
+
+
+def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _in_steps(network: Network, patches: Pixels) -> dict[str, Floats]:
+    """Outputs for any number of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that
+    it meets, and keeps what it prepared."""
+    count = len(patches)
+    padding = np.zeros((-count % BATCH_STEP, *patches.shape[1:]), np.uint8)
+    return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}
+
+
+def _patches(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
+    """Square boxes [N, 4] of the picture as [N, side, side, 3]; grey outside it.
+
+    A box of more than twice `side` is sampled from a copy of the picture halved as often as fits: the networks are surer
+    of a face that does not alias.
+    """
+    patches = np.empty((len(boxes), side, side, 3), np.uint8)
+    halvings = np.floor(np.log2(np.maximum((boxes[:, 2] - boxes[:, 0]) / side, 1))).astype(np.int64)
+    source = pixels
+    for level in range(int(halvings.max()) + 1):
+        if level > 0 and min(source.shape[:2]) >= 2:
+            source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
+        members = np.flatnonzero(halvings == level)
+        if len(members):
+            ratio = np.array([source.shape[1] / pixels.shape[1], source.shape[0] / pixels.shape[0]] * 2, np.float32)
+            patches[members] = _sampled(source, boxes[members] * ratio, side)
+    return patches
+
+
+def _sampled(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
+    """Bilinear samples [N, side, side, 3] of boxes [N, 4], corner to corner, in one call."""
+    height, width = pixels.shape[:2]
+    steps = np.linspace(0, 1, side, dtype=np.float32)
+    # The package samples on the grid of tf.image.crop_and_resize, whose unit is the side less one.
+    xs = (boxes[:, 0:1] + steps * (boxes[:, 2:3] - boxes[:, 0:1])) * np.float32((width - 1) / width)
+    ys = (boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])) * np.float32((height - 1) / height)
+    shape = (len(boxes), side, side)
+    map_x = np.broadcast_to(xs[:, np.newaxis, :], shape).reshape(-1, side)
+    map_y = np.broadcast_to(ys[:, :, np.newaxis], shape).reshape(-1, side)
+    parts = []
+    for start in range(0, len(map_x), 32_000):  # OpenCV counts rows in 16 bits
+        part = slice(start, start + 32_000)
+        grid = np.ascontiguousarray(map_x[part]), np.ascontiguousarray(map_y[part])
+        parts.append(cv2.remap(pixels, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY))
+    return np.concatenate(parts).reshape(*shape, 3).astype(np.uint8, copy=False)
+
+
+def _regress(boxes: Floats, offsets: Floats) -> Floats:
+    """Boxes moved by the network's offsets, which are in fractions of the box."""
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    return np.asarray(boxes + offsets * np.concatenate([size, size], axis=1))
+
+
+def _landmarks(boxes: Floats, points: Floats) -> Floats:
+    """O-Net's five x and five y, in fractions of the box, as [N, 5, 2] in pixels."""
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    return np.stack([points[:, :5], points[:, 5:]], axis=2) * size[:, np.newaxis] + boxes[:, np.newaxis, :2] - 1
+
+
+def _square(boxes: Floats) -> Floats:
+    """Boxes widened to squares about their centres: the networks see squares."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _suppress(
+    boxes: Floats, scores: Floats, passed: npt.NDArray[np.bool_], overlap: float, *, smaller: bool = False
+) -> npt.NDArray[np.intp]:
+    """Indices, best first, of the boxes that passed and that no better one covers by more than `overlap`.
+
+    Overlap is intersection over union, or over the smaller box. As in the mtcnn package, a box yields to any better one,
+    to one that itself yielded too, so the whole is one matrix and no loop.
+    """
+    order = np.flatnonzero(passed)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    chosen = boxes[order]
+    area = (chosen[:, 2] - chosen[:, 0]) * (chosen[:, 3] - chosen[:, 1])
+    covered = np.zeros(len(order), dtype=bool)
+    for start in range(0, len(order), 512):  # in bands, so that the matrix never grows with the square of a hostile picture
+        band = slice(start, start + 512)
+        one, rest = chosen[band, np.newaxis], chosen[np.newaxis, start:]
+        width = np.minimum(one[..., 2], rest[..., 2]) - np.maximum(one[..., 0], rest[..., 0])
+        height = np.minimum(one[..., 3], rest[..., 3]) - np.maximum(one[..., 1], rest[..., 1])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        pair = area[band, np.newaxis], area[np.newaxis, start:]
+        whole = np.minimum(*pair) if smaller else pair[0] + pair[1] - shared
+        covered[start:] |= np.triu(shared > overlap * whole, k=1).any(axis=0)
+    return order[~covered]

@@ -1,0 +1,457 @@
+"""`facet_client` against a real service process, against the OpenAPI document, and alone."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import BaseModel
+
+import facet_client
+from facet_client import (
+    AsyncClient,
+    Client,
+    ConnectionFailed,
+    FacetClientError,
+    ProblemError,
+    StreamClosed,
+    StreamFrame,
+    StreamProblem,
+    UnavailableError,
+    models,
+)
+from service.api import schemas as schemas_of_the_service
+from tests.client import serving, until
+from tests.conftest import encoded
+from tests.fakes import squares
+from tests.service.server.test_serve import Service, fake, started
+
+PHOTO = encoded(squares((200, 100, 50)))
+PAIR = encoded(squares((200, 100, 50), (10, 250, 50)))
+KEY = "right"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    log = tmp_path_factory.mktemp("client") / "log"
+    with fake(log, FACET_API_KEYS=KEY, FACET_MAX_BODY_MIB="1", FACET_STREAM_DEADLINE_S="10") as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with Client(service.url, key=KEY) as opened:
+        yield opened
+
+
+# Photos -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_comes_as_bytes_as_a_path_or_as_a_file(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(PHOTO)
+    with path.open("rb") as stream:
+        answers = [client.predict(photo) for photo in (PHOTO, path, stream)]
+    for answer in answers:
+        (face,) = answer.faces
+        assert face.age is not None
+        assert face.gender is not None
+        assert face.age.years == pytest.approx(74, abs=1)
+        assert face.gender.probabilities["male"] + face.gender.probabilities["female"] == pytest.approx(1)
+        assert face.landmarks is None
+        assert answer.model == models.ModelName(name="fake", version=3)
+
+
+def test_wishes_reach_the_service(client: Client) -> None:
+    answer = client.predict(PAIR, attributes=["age"], max_faces=1, min_confidence=0.6, landmarks=True, distribution=True)
+    (face,) = answer.faces
+    assert face.gender is None
+    assert face.landmarks is not None
+    assert face.age is not None
+    assert face.age.distribution is not None
+    assert len(face.age.distribution) == 101
+    assert client.predict(PAIR, min_confidence=1.0).faces == []
+
+
+def test_a_batch_has_a_result_or_a_problem_for_each(client: Client) -> None:
+    batch = client.predict_batch([PHOTO, b"nothing", io.BytesIO(PAIR)], attributes=["gender"])
+    assert [item.status for item in batch.results] == [200, 415, 200]
+    assert batch.results[1].problem is not None
+    assert batch.results[1].problem.code == "unsupported_format"
+    assert [len(item.result.faces) for item in batch.results if item.result] == [1, 2]
+
+
+def test_health_and_the_card(client: Client) -> None:
+    assert client.health().status == "ok"
+    assert client.model()["name"] == "fake"
+
+
+async def test_the_async_client_says_the_same(service: Service, client: Client) -> None:
+    async with AsyncClient(service.url, key=KEY) as other:
+        answers = await asyncio.gather(*(other.predict(PHOTO, landmarks=True) for _ in range(4)))
+        batch = await other.predict_batch([PHOTO, PAIR])
+        assert (await other.health()).model == client.health().model
+        assert await other.model() == client.model()
+    assert all(answer.faces == client.predict(PHOTO, landmarks=True).faces for answer in answers)
+    assert [item.status for item in batch.results] == [200, 200]
+
+
+# Failures ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("photo", "options", "status", "code"),
+    [
+        (b"", {}, 400, "missing_file"),
+        (b"nothing", {}, 415, "unsupported_format"),
+        (bytes(2**21), {}, 413, "body_too_large"),
+        (PHOTO, {"attributes": ["mood"]}, 422, "invalid_parameter"),
+    ],
+)
+def test_a_problem_is_an_error_that_knows_it(client: Client, photo: bytes, options: Any, status: int, code: str) -> None:
+    with pytest.raises(ProblemError) as failed:
+        client.predict(photo, **options)
+    assert failed.value.status == status
+    assert failed.value.code in (code, "empty_file")
+    assert failed.value.problem is not None
+    assert failed.value.problem.detail in str(failed.value)
+
+
+def test_a_file_name_is_told_to_become_a_path(client: Client) -> None:
+    with pytest.raises(TypeError, match="make a Path"):
+        client.predict("photo.jpg")  # type: ignore[arg-type]
+
+
+async def test_a_wrong_key_is_refused_everywhere(service: Service) -> None:
+    with Client(service.url, key="wrong") as sync, pytest.raises(ProblemError, match="unauthenticated"):
+        sync.predict(PHOTO)
+    async with AsyncClient(service.url, key="wrong") as other:
+        with pytest.raises(ProblemError, match="unauthenticated"):
+            await other.model()
+        with pytest.raises(StreamClosed, match="unauthenticated") as closed:
+            async with other.stream():
+                pass
+    assert closed.value.code == 1008
+
+
+def test_nobody_at_the_address() -> None:
+    with Client("http://127.0.0.1:9", retries=0) as client, pytest.raises(ConnectionFailed):
+        client.health()
+
+
+async def test_nobody_at_the_streams_address() -> None:
+    async with AsyncClient("http://127.0.0.1:9") as client:
+        with pytest.raises(ConnectionFailed):
+            async with client.stream():
+                pass
+
+
+class Scripted:
+    """A service that answers by a script, and counts."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.times: list[float] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.times.append(time.monotonic())
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+HEALTH = {"status": "unavailable", "model": {"name": "fake", "version": 3}, "version": "1", "uptime_s": 1.0}
+CARD = {"name": "fake"}
+
+
+def busy(after: str = "1") -> httpx.Response:
+    problem = {"type": "urn", "title": "Busy", "status": 503, "detail": "Later.", "code": "queue_full", "request_id": "1"}
+    return httpx.Response(503, json=problem, headers={"Retry-After": after})
+
+
+def test_a_busy_service_is_asked_again_when_it_says() -> None:
+    script = Scripted(busy("1"), httpx.Response(200, json=CARD))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        assert client.model() == CARD
+    assert script.times[1] - script.times[0] >= 1
+
+
+async def test_the_async_client_too() -> None:
+    script = Scripted(busy("1"), httpx.Response(502), httpx.ConnectError("gone"), httpx.Response(200, json=CARD))
+    async with AsyncClient(transport=httpx.MockTransport(script)) as client:
+        assert await client.model() == CARD
+    assert len(script.times) == 4
+    assert script.times[1] - script.times[0] >= 1
+
+
+def test_it_gives_up_in_the_end() -> None:
+    script = Scripted(*[busy("0")] * 3)
+    with Client(transport=httpx.MockTransport(script), retries=2) as client, pytest.raises(UnavailableError) as failed:
+        client.predict(PHOTO)
+    assert (failed.value.status, failed.value.code, failed.value.retry_after) == (503, "queue_full", 0)
+    assert script.answers == []
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(504), httpx.Response(429), httpx.ReadTimeout("slow")])
+def test_what_may_have_been_computed_or_is_not_wanted_is_not_asked_again(answer: httpx.Response | Exception) -> None:
+    script = Scripted(answer, httpx.Response(200, json=CARD))
+    with Client(transport=httpx.MockTransport(script)) as client, pytest.raises(FacetClientError):
+        client.model()
+    assert len(script.times) == 1
+
+
+def test_health_is_asked_once_and_an_unwell_service_is_an_answer() -> None:
+    script = Scripted(httpx.Response(503, json=HEALTH), busy())
+    with Client(transport=httpx.MockTransport(script)) as client:
+        assert client.health().status == "unavailable"
+    assert len(script.times) == 1
+
+
+def test_an_answer_of_somebody_else_is_an_error() -> None:
+    script = Scripted(httpx.Response(200, html="<p>hello"), httpx.Response(404, html="<p>no"))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        for _ in range(2):
+            with pytest.raises(ProblemError, match="not an answer"):
+                client.predict(PHOTO)
+
+
+# Streams ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_answers_its_frames(service: Service) -> None:
+    async with AsyncClient(service.url, key=KEY) as client, client.stream(attributes=["age"], landmarks=True) as stream:
+        assert stream.ready.protocol == 1
+        assert stream.ready.max_frame_bytes == 2**20
+        numbers, answers = [], []
+        for photo in (PAIR, PAIR, b"nothing"):
+            numbers.append(await stream.send(photo))
+            answers.append(await stream.receive())
+    assert numbers == [0, 1, 2] == [answer.frame for answer in answers]
+    first, second, third = answers
+    assert isinstance(first, StreamFrame)
+    assert isinstance(second, StreamFrame)
+    assert [face.id for face in first.faces] == [face.id for face in second.faces] == [1, 2]
+    assert all(face.age and face.landmarks and not face.gender for face in second.faces)
+    assert isinstance(third, StreamProblem)
+    assert third.code == "unsupported_format"
+
+
+async def test_follow_sends_the_newest_frames_at_the_advised_pace(service: Service) -> None:
+    async def camera() -> AsyncIterator[bytes]:
+        for index in range(60):
+            yield encoded(squares((200, 100, 50), side=40 + index % 3))
+            await asyncio.sleep(0.01)
+
+    async with AsyncClient(service.url, key=KEY) as client, client.stream() as stream:
+        began = time.monotonic()
+        answers = [answer async for answer in stream.follow(camera())]
+        spent = time.monotonic() - began
+    assert 1 < len(answers) <= spent * stream.ready.max_fps + 2
+    assert all(isinstance(answer, StreamFrame) and answer.dropped == 0 for answer in answers)
+    last = answers[-1]
+    assert isinstance(last, StreamFrame)
+    assert [(face.id, face.frames) for face in last.faces] == [(1, len(answers))]
+
+
+async def test_a_camera_that_breaks_is_heard_of(service: Service) -> None:
+    async def camera() -> AsyncIterator[bytes]:
+        yield PHOTO
+        raise OSError("unplugged")
+
+    async with AsyncClient(service.url, key=KEY) as client, client.stream() as stream:
+        with pytest.raises(OSError, match="unplugged"):
+            [answer async for answer in stream.follow(camera())]
+
+
+async def test_a_stream_that_the_service_ends_says_why(service: Service) -> None:
+    async with AsyncClient(service.url, key=KEY) as client, client.stream() as stream:
+        await stream.send(bytes(2**20 + 1))
+        with pytest.raises(StreamClosed) as closed:
+            await stream.receive()
+    assert closed.value.code == 1009
+    assert closed.value.problem is not None
+    assert closed.value.problem.code == "body_too_large"
+
+
+async def test_sigterm_closes_streams_with_1001_and_the_process_ends_with_0(tmp_path: Path) -> None:
+    with fake(tmp_path / "log", FACET_DRAIN_DELAY_S="0.3", FACET_STREAM_DEADLINE_S="10") as service:
+        async with AsyncClient(service.url) as client, client.stream() as stream:
+            await stream.send(PHOTO)
+            assert isinstance(await stream.receive(), StreamFrame)
+            service.process.send_signal(signal.SIGTERM)
+            with pytest.raises(StreamClosed) as closed:
+                await stream.receive()
+        assert closed.value.code == 1001
+        assert closed.value.problem is not None
+        assert closed.value.problem.code == "not_ready"
+        assert await asyncio.to_thread(service.exit_status) == 0, service.log
+        assert "Traceback" not in service.log
+        assert "WS /stream 1001" in service.log
+
+
+async def test_no_address_and_no_query_of_a_stream_is_logged(tmp_path: Path) -> None:
+    from websockets.asyncio.client import connect
+
+    with fake(tmp_path / "log", FACET_LOG_LEVEL="debug") as service:
+        address = service.url.replace("http", "ws") + "/stream?key=canary-7f3e"
+        async with connect(address) as connection:
+            await connection.send('{"type": "start", "key": "canary-7f3e"}')
+            assert json.loads(await connection.recv())["type"] == "ready"
+        await until(lambda: "WS /stream 1000" in service.log)
+        assert "canary" not in service.log
+
+
+@pytest.mark.model
+async def test_the_real_service_follows_a_real_face(tmp_path: Path, examples: Path) -> None:
+    """The astronaut, whose picture drifts and grows dark and bright: one id, and an interval that narrows."""
+    photo = Image.open(examples / "astronaut.jpg").convert("RGB")
+    with started(tmp_path / "log", str(Path(sys.executable).with_name("facet")), FACET_STREAM_DEADLINE_S="20") as service:
+        async with AsyncClient(service.url) as client, client.stream() as stream:
+            faces = []
+            for index in range(24):
+                window = photo.crop((40 + 3 * index, 2 * index, 360 + 3 * index, 320 + 2 * index))
+                drifted = np.asarray(window).astype(np.float32) * (0.8 + 0.02 * (index % 10))
+                await stream.send(encoded(drifted.clip(0, 255).astype(np.uint8), "JPEG", quality=85))
+                answer = await stream.receive()
+                assert isinstance(answer, StreamFrame), answer
+                (face,) = answer.faces
+                faces.append(face)
+                await asyncio.sleep(0.1)
+    first, last = faces[0], faces[-1]
+    assert {face.id for face in faces} == {1}
+    assert last.frames == 24
+    assert 4 <= last.answers < 24
+    assert first.age is not None
+    assert last.age is not None
+    assert last.gender is not None
+    assert (first.age.low, first.age.high, last.age.low, last.age.high) != (None,) * 4
+    assert last.age.high - last.age.low < first.age.high - first.age.low  # type: ignore[operator]
+    assert 25 <= last.age.years <= 50
+    assert last.gender.label == "female"
+
+
+# The contract -----------------------------------------------------------------------------------------------------------
+
+NAMES: dict[str, type[BaseModel]] = {
+    "AgeAnswer": models.Age,
+    "BatchAnswer": models.Batch,
+    "BatchItem": models.BatchItem,
+    "Box": models.Box,
+    "FaceAnswer": models.Face,
+    "Health": models.Health,
+    "ImageSize": models.ImageSize,
+    "LabelAnswer": models.Label,
+    "Landmarks": models.Landmarks,
+    "ModelName": models.ModelName,
+    "PredictAnswer": models.Prediction,
+    "Problem": models.Problem,
+    "QualityAnswer": models.Quality,
+    "StreamFrame": models.StreamFrame,
+    "StreamProblem": models.StreamProblem,
+    "StreamReady": models.StreamReady,
+    "TrackedFace": models.TrackedFace,
+}
+SENT = {"StreamStart"}
+"""What the client sends: `AsyncClient.stream` has an argument for each of its fields."""
+ASIDE = {"title", "description", "default", "example", "examples", "minimum", "maximum", "format"}
+
+
+def shape(schema: Any) -> Any:
+    """A schema without prose, defaults and ranges; references are to the client's models."""
+    if isinstance(schema, list):
+        return [shape(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: shape(value) for key, value in schema.items() if key not in ASIDE or isinstance(value, dict)}
+    if isinstance(kept.get("$ref"), str):
+        name = kept["$ref"].rsplit("/", 1)[-1]
+        kept["$ref"] = NAMES[name].__name__ if name in NAMES else name
+    return kept
+
+
+async def test_the_models_are_those_of_the_contract() -> None:
+    """Every schema of the OpenAPI document has its model, with the same fields of the same types, and no other."""
+    async with serving() as client:
+        schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert set(schemas) == set(NAMES) | SENT
+    assert {model for name, model in vars(models).items() if isinstance(model, type) and issubclass(model, BaseModel)} - {
+        BaseModel,
+        models._Model,
+    } == set(NAMES.values())
+    for name, model in NAMES.items():
+        theirs, mine = shape(schemas[name]), shape(model.model_json_schema(mode="serialization"))
+        assert mine["properties"] == theirs["properties"], name
+        service_model: type[BaseModel] = getattr(schemas_of_the_service, name)
+        assert model.model_json_schema()["required"] == service_model.model_json_schema()["required"], name
+
+
+async def test_every_wish_of_the_contract_has_its_argument() -> None:
+    import inspect
+
+    async with serving() as client:
+        document = (await client.get("/openapi.json")).json()
+    wishes = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
+    for kind in (Client, AsyncClient):
+        for method in (kind.predict, kind.predict_batch):
+            assert set(inspect.signature(method).parameters) - {"self", "photo", "photos"} == wishes
+    start = set(document["components"]["schemas"]["StreamStart"]["properties"]) - {"type", "key"}
+    assert set(inspect.signature(AsyncClient.stream).parameters) - {"self"} == start
+
+
+# The distribution -------------------------------------------------------------------------------------------------------
+
+
+def test_it_works_without_the_service_and_without_websockets(root: Path) -> None:
+    """In a process where neither can be imported."""
+    program = """
+import sys
+sys.modules.update(dict.fromkeys(["service", "training", "numpy", "websockets"]))
+import asyncio, facet_client
+async def main():
+    async with facet_client.AsyncClient("http://127.0.0.1:9") as client:
+        try:
+            async with client.stream(): pass
+        except facet_client.FacetClientError as error:
+            print(error)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=root / "clients/python",
+        env=os.environ | {"PYTHONPATH": str(root / "clients/python/src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.strip() == "streams need websockets: install facet-client[stream]", done.stderr
+
+
+def test_the_wheel_holds_the_package_and_its_types(root: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=root / "clients/python", capture_output=True, timeout=120, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (archive.read(name).decode() for name in names if name.endswith("/METADATA"))
+    assert {name.split("/")[0] for name in names} == {"facet_client", f"facet_client-{facet_client.__version__}.dist-info"}
+    assert "facet_client/py.typed" in names
+    needed = {line.removeprefix("Requires-Dist: ") for line in metadata.splitlines() if line.startswith("Requires-Dist")}
+    assert {one.split(">")[0] for one in needed if "extra" not in one} == {"httpx", "httpx-retries", "pydantic"}
+    assert any(one.startswith("websockets") and "extra" in one for one in needed)

@@ -1,0 +1,79 @@
+"""The figures that people read are those that were measured: README, card and manifest agree, and the promise is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.models.store import CARD, Manifest, ModelStore, Provenance
+from service.settings import Settings
+from training.evaluation.model_card import PUBLISHED, card, group_table, headline_table, models_table
+
+
+@pytest.fixture(scope="module")
+def shipped(root: Path) -> Manifest:
+    """The newest manifest of the model that is served by default."""
+    return [one for one in ModelStore(root / "model_store").manifests() if one.name == Settings().model][-1]
+
+
+def test_the_model_is_better_than_the_published_one(shipped: Manifest) -> None:
+    headline = shipped.quality["headline"]
+    assert shipped.quality["split"] == "test"
+    assert headline["count"] == 4683  # every labelled picture of UTKFace's fixed test split
+    assert headline["age_rmse"] < PUBLISHED["age_rmse"]
+    for name in ("gender_accuracy", "race_accuracy", "race_macro_f1"):
+        assert headline[name] > PUBLISHED[name]
+
+
+def test_every_model_is_as_sure_as_it_may_be(root: Path) -> None:
+    """On test: probabilities within 0.02 of the truth; intervals that hold 78 to 82 % of all ages, 70 % of every large band."""
+    for one in attribute_models(root):
+        headline = one.quality["headline"]
+        assert max(headline["gender_ece"], headline["race_ece"]) <= 0.02, one.name
+        assert 0.78 <= headline["interval_coverage"] <= 0.82, one.name
+        bands = [band for band in one.quality["groups"]["age"].values() if band["count"] > 100]
+        assert len(bands) == 9
+        assert min(band["interval_coverage"] for band in bands) >= 0.70, one.name
+
+
+def test_every_model_brings_its_own_calibration_of_tracks(root: Path) -> None:
+    for one in attribute_models(root):
+        assert one.calibration.track is not None, one.name
+
+
+def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
+    recipes = {path.stem for path in (root / "training/recipes").rglob("*.toml")}
+
+    def named(made: Provenance) -> set[str]:
+        parents = [part for _, part in made.mean_of] + ([] if made.follows is None else [made.follows])
+        return {made.recipe}.union(*map(named, parents))
+
+    for one in attribute_models(root):
+        assert one.provenance is not None
+        assert named(one.provenance) <= recipes, one.name
+
+
+def test_the_readme_says_what_the_manifest_says(root: Path, shipped: Manifest) -> None:
+    readme = (root / "README.md").read_text()
+    assert headline_table(shipped.quality) in readme
+    assert group_table(shipped.quality) in readme
+
+
+def test_the_readme_compares_the_models(root: Path) -> None:
+    assert models_table(attribute_models(root)) in (root / "README.md").read_text()
+
+
+def test_each_card_is_made_of_its_manifest_and_each_model_fits_its_limit(root: Path) -> None:
+    models = attribute_models(root)
+    assert Settings().model in {one.name for one in models}
+    for one in models:
+        folder = root / "model_store" / one.name / str(one.version)
+        assert (folder / CARD).read_text() == card(one)
+        parts = [folder / name for name in one.files if name.endswith(".pb") or name.startswith("variables/")]
+        assert sum(part.stat().st_size for part in parts) <= 50_000_000
+
+
+def attribute_models(root: Path) -> list[Manifest]:
+    """Every attribute model that is shipped."""
+    return [one for one in ModelStore(root / "model_store").manifests() if one.kind == "attributes"]

@@ -1,0 +1,137 @@
+"""HTTPS: a certificate of one's own making that is kept and renewed, and one that is given."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from service.server import tls
+from service.settings import Settings
+from tests.client import ROOT
+from tests.service.server.test_serve import FAKE
+
+x509 = pytest.importorskip("cryptography.x509")
+HOSTS = ("localhost", "127.0.0.1", "::1", "kitchen.local")
+
+
+def test_a_certificate_names_its_hosts_and_its_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    made = tls.self_signed(tmp_path / "new/folder", HOSTS)
+    certificate = x509.load_pem_x509_certificate(made.certificate.read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["localhost", "kitchen.local"]
+    assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
+    assert certificate.not_valid_after_utc - certificate.not_valid_before_utc < timedelta(days=398)
+    assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
+    assert len(made.fingerprint.split(":")) == 32
+
+
+def test_it_is_kept_so_that_a_phone_accepts_it_once(tmp_path: Path) -> None:
+    first = tls.self_signed(tmp_path, HOSTS)
+    assert tls.self_signed(tmp_path, HOSTS).fingerprint == first.fingerprint
+    assert tls.self_signed(tmp_path, HOSTS[:2]).fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("fault", ["host", "old", "damaged", "key"])
+def test_it_is_made_anew_where_it_would_not_do(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tls.self_signed(tmp_path, HOSTS)
+    hosts = HOSTS
+    if fault == "host":
+        hosts = (*HOSTS, "192.168.7.7")
+    elif fault == "old":
+        monkeypatch.setattr("service.server.tls.SPARE_DAYS", tls.DAYS + 1)
+    elif fault == "damaged":
+        first.certificate.write_text("nonsense")
+    else:
+        first.key.write_bytes(tls.self_signed(tmp_path / "other", HOSTS).key.read_bytes())
+    assert tls.self_signed(tmp_path, hosts).fingerprint != first.fingerprint
+
+
+def test_own_hosts_begin_with_localhost_and_hold_no_twin() -> None:
+    hosts = tls.own_hosts()
+    assert hosts[0] == "localhost"
+    assert socket.gethostname() in hosts
+    assert len(hosts) == len(set(hosts))
+
+
+def test_a_certificate_and_its_key_go_together() -> None:
+    with pytest.raises(ValidationError, match="go together"):
+        Settings(tls_certificate=Path("a.pem"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["own", "given"])
+def test_https_is_spoken_by_one_command(tmp_path: Path, given: bool) -> None:
+    port, log = free_port(), tmp_path / "log"
+    own = tmp_path / "facet"
+    environment = {"SLOW": "0", "XDG_STATE_HOME": str(tmp_path), "FACET_DRAIN_DELAY_S": "0"}
+    arguments = ["--tls"]
+    if given:
+        made = tls.self_signed(own, tls.own_hosts())
+        environment |= {"FACET_TLS_CERTIFICATE": str(made.certificate), "FACET_TLS_KEY": str(made.key)}
+        arguments = []
+    command = [sys.executable, "-c", FAKE, "serve", "--host", "127.0.0.1", "--port", str(port), *arguments]
+    with (
+        log.open("wb") as stream,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stream, stderr=stream) as process,
+    ):
+        try:
+            certificate = own / "certificate.pem"
+            answer = answered(f"https://localhost:{port}/health", certificate, log, process)
+            assert answer.json()["status"] == "ok"
+            settings = {"FACET_PORT": str(port)} | ({} if given else {"FACET_TLS": "true"})
+            asked = subprocess.run(
+                [sys.executable, "-m", "service.server.healthcheck"],
+                cwd=ROOT,
+                env=environment | settings,
+                timeout=20,
+                check=False,
+            )
+            assert asked.returncode == 0, "the container's health check speaks it too"
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"https://localhost:{port}/health")
+        finally:
+            process.terminate()
+    assert process.returncode == 0, log.read_text()
+    assert (f"https://localhost:{port}" in log.read_text()) or given
+
+
+def answered(url: str, certificate: Path, log: Path, process: subprocess.Popen[bytes]) -> httpx.Response:
+    """The answer of a service that starts, checked by its certificate."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            return httpx.get(url, verify=ssl.create_default_context(cafile=str(certificate)))
+        except (httpx.ConnectError, OSError):
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+def test_without_the_package_the_error_is_one_line(tmp_path: Path) -> None:
+    program = f"import sys; sys.modules['cryptography'] = None\n{FAKE}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "serve", "--tls"],
+        cwd=ROOT,
+        env={"SLOW": "0", "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "install facet[tls]" in done.stderr
+    assert done.stderr.count("\n") == 1

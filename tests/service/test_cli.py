@@ -1,0 +1,234 @@
+"""The command line: a table for people, JSON for programs, a picture; and one clear line where something is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from service import __version__
+from service.cli import app
+from service.models.store import MANIFEST
+from service.settings import Settings
+
+Facet = Callable[..., Result]
+
+
+@pytest.fixture
+def facet(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> Facet:
+    """Run a command on the store with the small model."""
+    for name, value in {"MODEL_STORE": str(tiny_store), "MODEL": "tiny", "THREADS": "2"}.items():
+        monkeypatch.setenv(f"FACET_{name}", value)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str | Path, **settings: str) -> Result:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"FACET_{name}", value)
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return run
+
+
+def assert_one_line(result: Result, *words: str) -> None:
+    """Exit status 1 and one line on standard error that says what is wrong; no traceback."""
+    assert result.exit_code == 1, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.stderr.startswith("facet: ")
+    assert result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def picture(path: Path) -> npt.NDArray[np.uint8]:
+    """A file's pixels."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+# What it says -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_has_a_row_for_each_face(facet: Facet, examples: Path) -> None:
+    result = facet("predict", examples / "astronaut.jpg", examples / "group.jpg")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"astronaut\.jpg: 1 face *\n", result.stdout)
+    assert "group.jpg: 7 faces" in result.stdout
+    for column in ("box", "confidence", "age", "gender", "race", "warnings"):
+        assert column in result.stdout
+    rows = [line for line in result.stdout.splitlines() if " at " in line]
+    assert len(rows) == 8
+    assert all("male" in row and "%" in row for row in rows)
+
+
+def test_json_is_the_answer_of_the_service_a_photo_a_line(facet: Facet, examples: Path) -> None:
+    result = facet("predict", "--json", examples / "astronaut.jpg", examples / "group.jpg")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    one, group = (json.loads(line) for line in result.stdout.splitlines())
+    assert one["model"] == {"name": "tiny", "version": 1}
+    assert one["image"] == {"width": 512, "height": 512}
+    assert len(group["faces"]) == 7
+    (face,) = one["faces"]
+    assert abs(face["box"]["x"] - 182) < 12
+    assert abs(face["box"]["y"] - 61) < 12
+    assert set(face["landmarks"]) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
+    assert face["age"]["low"] <= face["age"]["years"] <= face["age"]["high"]
+    assert set(face["gender"]["probabilities"]) == {"female", "male"}
+    assert list(face["race"]["probabilities"]) == ["white", "black", "asian", "indian", "other"]
+
+
+def test_a_picture_is_drawn(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    assert facet("predict", examples / "astronaut.jpg", "--draw", out).exit_code == 0
+    drawn, photo = picture(out).astype(int), picture(examples / "astronaut.jpg")
+    assert drawn.shape == photo.shape
+    changed = np.abs(drawn - photo).max(axis=2) > 40
+    rows, columns = np.nonzero(changed)
+    assert abs(columns.min() - 180) < 12
+    assert abs(rows.max() - 172) < 30
+    assert not changed[100:140, 205:245].any(), "the face itself stays to be seen"
+    assert changed[100:140, 170:190].any(), "the left side of its box"
+
+
+def test_several_pictures_are_drawn_into_a_folder(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    result = facet("predict", examples / "astronaut.jpg", examples / "biden.jpg", "--draw", tmp_path / "new" / "folder")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "new/folder").iterdir()} == {"astronaut.faces.jpg", "biden.faces.jpg"}
+    assert picture(tmp_path / "new/folder/biden.faces.jpg").shape == picture(examples / "biden.jpg").shape
+
+
+def test_a_picture_goes_into_a_folder_that_is_there(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    assert facet("predict", examples / "astronaut.jpg", "--draw", tmp_path).exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["astronaut.faces.jpg"]
+
+
+def test_no_face_is_an_empty_table(facet: Facet, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "grey").save(tmp_path / "plain.png")
+    result = facet("predict", tmp_path / "plain.png")
+    assert result.exit_code == 0
+    assert "0 faces" in result.stdout
+
+
+def test_the_least_confidence_can_be_given(facet: Facet, examples: Path) -> None:
+    result = facet("predict", "--json", "--min-confidence", "1.0", examples / "astronaut.jpg")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["faces"] == []
+    assert facet("predict", "--min-confidence", "7", examples / "astronaut.jpg").exit_code == 2
+
+
+def test_attributes_that_are_switched_off_are_not_told(facet: Facet, examples: Path) -> None:
+    result = facet("predict", "--json", examples / "astronaut.jpg", ATTRIBUTES="age")
+    (face,) = json.loads(result.stdout)["faces"]
+    assert "age" in face
+    assert not {"gender", "race"} & set(face)
+
+
+def test_models_are_listed(facet: Facet) -> None:
+    result = facet("models")
+    assert result.exit_code == 0
+    for word in ("tiny", "attributes", "CC0-1.0", "mtcnn", "detector", "WIDER FACE"):
+        assert word in result.stdout
+
+
+def test_the_version_is_told(facet: Facet) -> None:
+    assert facet("version").stdout == f"facet {__version__}\n"
+
+
+def test_help_names_every_command(facet: Facet) -> None:
+    result = facet("--help")
+    assert result.exit_code == 0
+    for command in ("serve", "predict", "models", "version"):
+        assert command in result.stdout
+
+
+# What is wrong ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_photo_is_one_line(facet: Facet, tmp_path: Path) -> None:
+    assert_one_line(facet("predict", tmp_path / "none.jpg"), "none.jpg", "No such file")
+
+
+def test_a_folder_is_no_photo(facet: Facet, tmp_path: Path) -> None:
+    assert_one_line(facet("predict", tmp_path), "directory")
+
+
+def test_a_damaged_photo_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes((examples / "astronaut.jpg").read_bytes()[:5000])
+    assert_one_line(facet("predict", tmp_path / "cut.jpg"), "cut.jpg", "truncated")
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"a text", "not a JPEG"), (b"[brackets]", "not a JPEG")])
+def test_what_is_no_photo_is_one_line(facet: Facet, tmp_path: Path, content: bytes, word: str) -> None:
+    (tmp_path / "what[bold].jpg").write_bytes(content)
+    assert_one_line(facet("predict", tmp_path / "what[bold].jpg"), "what[bold].jpg", word)
+
+
+def test_a_bad_photo_does_not_cost_the_others(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    result = facet("predict", "--json", tmp_path / "none.jpg", examples / "astronaut.jpg")
+    assert_one_line(result, "none.jpg")
+    assert len(json.loads(result.stdout)["faces"]) == 1
+
+
+def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    assert_one_line(facet("predict", examples / "astronaut.jpg", "--draw", tmp_path / "out.xyz"), "out.xyz", ".jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", "mood"), ("PRECISION", "f64"), ("RATE_LIMIT", "5")]
+)
+@pytest.mark.parametrize("command", ["models", "serve"])
+def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value: str) -> None:
+    assert_one_line(facet(command, **{name: value}), name if name not in ("ATTRIBUTES", "RATE_LIMIT") else name.lower())
+
+
+def test_a_missing_model_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL="nobody"), "nobody")
+    assert_one_line(facet("serve", MODEL="nobody"), "nobody")
+    assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_STORE=str(tmp_path / "nowhere")), "mtcnn")
+
+
+def test_a_refused_model_is_one_line(facet: Facet, examples: Path, tiny_store: Path, tmp_path: Path) -> None:
+    assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_DIGEST="0" * 64), "tiny/1", "pinned")
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    with (store / "tiny/1/variables/variables.data-00000-of-00001").open("r+b") as file:
+        file.write(b"\x00\x01\x02\x03")
+    pinned = hashlib.sha256((store / "tiny/1" / MANIFEST).read_bytes()).hexdigest()
+    assert_one_line(facet("serve", MODEL_STORE=str(store), MODEL_DIGEST=pinned), "tiny/1", "hash")
+
+
+# The command itself -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_runs_as_a_program(root: Path, tiny_store: Path, examples: Path) -> None:
+    """In a process of its own, as a person calls it: the exit status, and nothing but JSON on standard output."""
+    environment = {"FACET_MODEL_STORE": str(tiny_store), "FACET_MODEL": "tiny", "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "service.cli", "predict", "--json", str(examples / "astronaut.jpg"), "none.jpg"]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["faces"]) == 1
+    assert done.stderr == "facet: none.jpg: No such file or directory\n"
+
+
+@pytest.mark.model
+def test_the_astronaut_is_a_woman_of_30_to_50(facet: Facet, root: Path, examples: Path) -> None:
+    store = root / "model_store"
+    result = facet(
+        "predict", "--json", examples / "astronaut.jpg", MODEL_STORE=str(store), MODEL=Settings.model_fields["model"].default
+    )
+    assert result.exit_code == 0, result.output
+    (face,) = json.loads(result.stdout)["faces"]
+    assert face["gender"]["label"] == "female"
+    assert 30 <= face["age"]["years"] <= 50

@@ -1,0 +1,281 @@
+"""`facet annotate`: a film in, the same film with its faces marked out, and a table of the tracks."""
+
+from __future__ import annotations
+
+import csv
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.inference.pipeline import Options
+from service.settings import Settings
+from service.video.annotate import FilmError, TrackRow, annotate, write_table
+from tests.fakes import ColourNetwork, Pixels, engine_factory
+
+OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
+RED, GREEN = (200, 100, 50), (60, 200, 120)
+RATE = 10
+
+
+def picture(index: int, width: int = 320, height: int = 240) -> Pixels:
+    """Two squares that pass each other; the red one is hidden for a second."""
+    frame = np.zeros((height, width, 3), np.uint8)
+    x = 10 + 4 * index
+    if not 15 <= index < 25:
+        frame[30:70, x : x + 40] = RED
+    frame[140:180, 270 - x : 310 - x] = GREEN
+    return frame
+
+
+def film(path: Path, count: int = 50, *, sound: bool = False, shown: Callable[[int], Pixels] = picture) -> Path:
+    """A film of `count` pictures, ten a second, with a tone where `sound` is asked for."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "10", "preset": "ultrafast"})
+        first = shown(0)
+        video.height, video.width, video.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
+        audio = container.add_stream("aac", rate=16000) if sound else None
+        for index in range(count):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(shown(index), format="rgb24")))
+        container.mux(video.encode(None))
+        if audio is not None:
+            tone = np.sin(np.arange(16000 * count // RATE) / 20).astype(np.float32)[np.newaxis]
+            for start in range(0, tone.shape[1] - 1023, 1024):
+                frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone[:, start : start + 1024]), "fltp", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+    return path
+
+
+async def annotated(source: Path, out: Path, **options: Any) -> tuple[list[TrackRow], ColourNetwork]:
+    network = ColourNetwork()
+    engine = engine_factory(network)(Settings())
+    try:
+        return await annotate(source, out, engine, OPTIONS, **options), network
+    finally:
+        await engine.close()
+
+
+def decoded(path: Path) -> tuple[list[Pixels], list[float]]:
+    with av.open(path) as container:
+        frames = list(container.decode(video=0))
+        return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in frames], [
+            float(frame.time or 0) for frame in frames
+        ]
+
+
+async def test_a_film_comes_back_with_marks_and_a_track_for_each_face(tmp_path: Path) -> None:
+    heard: list[float] = []
+    rows, network = await annotated(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", progress=heard.append)
+    assert [row.track for row in rows] == [1, 2]
+    red, green = rows
+    assert (red.first_s, red.last_s, green.first_s, green.last_s) == (0, 4.9, 0, 4.9)
+    assert (red.frames, green.frames) == (40, 50), "hidden for a second, the red one is still itself"
+    assert red.age == pytest.approx(0.92 * 78, abs=8)
+    assert red.age_low is not None
+    assert red.age_high is not None
+    assert red.age_low < red.age_high
+    assert (red.gender, green.gender) == ("male", "female")
+    assert 2 * 5 <= sum(network.batches) <= 2 * 16, "the network looked at some frames, not at all"
+    assert heard == sorted(heard)
+    assert heard[-1] == 1.0
+    before, times = decoded(tmp_path / "in.mp4")
+    after, same_times = decoded(tmp_path / "out.mp4")
+    assert len(after) == 50
+    assert same_times == pytest.approx(times)
+    assert after[0].shape == before[0].shape
+    marked = np.abs(after[5].astype(int) - before[5].astype(int)).max(axis=2) > 60
+    assert marked.any(axis=1)[20:200].sum() > 50
+    assert not marked[100:110].any(), "between the faces nothing is drawn"
+
+
+async def test_sound_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    await annotated(film(tmp_path / "in.mp4", 20, sound=True), tmp_path / "out.mp4")
+
+    def sound(path: Path) -> list[bytes]:
+        with av.open(path) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    assert sound(tmp_path / "out.mp4") == sound(tmp_path / "in.mp4") != []
+
+
+def interleaved(path: Path, codec: str = "aac") -> Path:
+    """A film of two seconds whose sound comes between its pictures, as cameras write it, beginning with sound."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio = container.add_stream(codec, rate=16000, layout="stereo", options={"strict": "experimental"})  # for Vorbis
+        silence = np.zeros((2, 1600), np.float32)
+        for index in range(20):
+            sound = av.AudioFrame.from_ndarray(silence, "fltp", "stereo")
+            sound.sample_rate, sound.pts, sound.time_base = 16000, 1600 * index, Fraction(1, 16000)
+            container.mux(audio.encode(sound))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(audio.encode(None))
+        container.mux(video.encode(None))
+    return path
+
+
+async def test_sound_before_the_first_picture_does_not_change_its_size(tmp_path: Path) -> None:
+    told: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv"), tmp_path / "out.mp4", tell=told.append)
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert {frame.shape for frame in frames} == {(240, 320, 3)}
+    assert len(frames) == 20
+    with av.open(tmp_path / "in.mkv") as before, av.open(tmp_path / "out.mp4") as after:
+        sizes = [[packet.size for packet in one.demux(audio=0) if packet.size] for one in (before, after)]
+    assert sizes[0] == sizes[1] != []
+    assert told == []
+
+
+async def test_sound_that_the_format_does_not_take_is_said_to_be_left_out(tmp_path: Path) -> None:
+    told: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv", "vorbis"), tmp_path / "out.mov", tell=told.append)
+    assert told == ["the sound is left out: .mov does not take vorbis"]
+    with av.open(tmp_path / "out.mov") as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+async def test_the_film_itself_is_never_written_over(tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mp4", 5)
+    content = source.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(source)
+    for out in (source, link):
+        with pytest.raises(FilmError, match="the film itself"):
+            await annotated(source, out)
+    assert source.read_bytes() == content
+
+
+async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Path) -> None:
+    rows, _ = await annotated(film(tmp_path / "in.mp4", 40), tmp_path / "out.mkv", fps=2)
+    assert max(row.frames for row in rows) == 8
+    frames, _ = decoded(tmp_path / "out.mkv")
+    assert len(frames) == 40
+
+
+async def test_odd_sides_lose_a_line(tmp_path: Path) -> None:
+    def odd(index: int) -> Pixels:
+        return picture(index, 322, 242)[:241, :321]
+
+    source = tmp_path / "in.mkv"
+    with av.open(source, "w") as container:
+        video = container.add_stream("ffv1", rate=RATE)
+        video.width, video.height, video.pix_fmt = 321, 241, "bgr0"
+        for index in range(5):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(odd(index), format="rgb24")))
+        container.mux(video.encode(None))
+    await annotated(source, tmp_path / "out.mp4")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert frames[0].shape == (240, 320, 3)
+
+
+async def test_a_film_without_a_face_has_no_rows(tmp_path: Path) -> None:
+    rows, _ = await annotated(
+        film(tmp_path / "in.mp4", 5, shown=lambda _: np.zeros((240, 320, 3), np.uint8)), tmp_path / "out.mp4"
+    )
+    assert rows == []
+    assert len(decoded(tmp_path / "out.mp4")[0]) == 5
+
+
+async def test_a_film_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    """As phones write it: pixels as the sensor has them, and a matrix in `tkhd` that turns them clockwise by 90 degrees."""
+
+    def sideways(index: int) -> Pixels:
+        frame = np.zeros((240, 320, 3), np.uint8)
+        frame[:60, :60] = RED  # the upper left corner is the upper right one of what was filmed
+        return frame
+
+    source = film(tmp_path / "in.mp4", 3, shown=sideways)
+    identity, turned = (
+        struct.pack(">9i", *values)
+        for values in (
+            (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30),
+            (0, 65536, 0, -65536, 0, 0, 240 << 16, 0, 1 << 30),
+        )
+    )
+    content = source.read_bytes()
+    track = content.index(b"tkhd")
+    place = content.index(identity, track)
+    source.write_bytes(content[:place] + turned + content[place + len(turned) :])
+    await annotated(source, tmp_path / "out.mp4")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert frames[0].shape == (320, 240, 3)
+    assert frames[0][5:15, 220:235].mean(axis=(0, 1)) == pytest.approx(RED, abs=40)
+    assert frames[0][300:, 10:].max() < 60
+
+
+async def test_what_is_no_film_is_an_error(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing.mp4"
+    nothing.write_bytes(b"canary" * 100)
+    letter = tmp_path / "letter.jpg"  # the name alone makes FFmpeg open it
+    letter.write_bytes(b"canary" * 100)
+    for source in (nothing, letter, tmp_path / "absent.mp4"):
+        with pytest.raises(FilmError, match=source.name):
+            await annotated(source, tmp_path / "out.mp4")
+
+
+async def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FilmError, match=r"\.mp4"):
+        await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.film")
+
+
+# The table --------------------------------------------------------------------------------------------------------------
+
+ROWS = [
+    TrackRow(1, 0.0, 2.5, 20, 8, 120.5, 31.4, 26, 38, "female", 0.97, False, "asian", 0.88, True),
+    TrackRow(4, 1.0, 1.4, 5, 1, 30.0),
+]
+
+
+def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.video.annotate.find_spec", lambda name: None)
+    assert write_table(ROWS, tmp_path / "faces.csv") == [tmp_path / "faces.csv"]
+    with (tmp_path / "faces.csv").open() as stream:
+        first, second = csv.DictReader(stream)
+    assert (first["track"], first["age"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "True")
+    assert (second["frames"], second["age"], second["gender"]) == ("5", "", "")
+
+
+def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert write_table(ROWS, tmp_path / "faces.csv") == [tmp_path / "faces.csv", tmp_path / "faces.parquet"]
+    table = parquet.read_table(tmp_path / "faces.parquet")
+    assert [str(table.schema.field(name).type) for name in ("track", "age", "gender", "race_uncertain")] == [
+        "int64",
+        "double",
+        "string",
+        "bool",
+    ]
+    assert table.to_pylist()[0]["age_high"] == 38
+    assert table.to_pylist()[1]["age"] is None
+
+
+def test_the_command_writes_both_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.cli.create_engine", engine_factory())
+    source, out = film(tmp_path / "in.mp4", 12), tmp_path / "out.mp4"
+    done = CliRunner().invoke(app, ["annotate", str(source), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("2 faces; wrote ")
+    assert out.exists()
+    assert len((tmp_path / "out.tracks.csv").read_text().splitlines()) == 3
+    failed = CliRunner().invoke(app, ["annotate", str(tmp_path / "absent.mp4"), "--out", str(out)])
+    assert failed.exit_code == 1
+    assert "absent.mp4" in failed.stderr.splitlines()[-1]
+    assert "Traceback" not in failed.stderr
+
+
+def test_without_pyav_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.cli.create_engine", engine_factory())
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    done = CliRunner().invoke(app, ["annotate", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4")])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "facet: films need PyAV: install facet[video]"

@@ -1,0 +1,525 @@
+"""Bytes to upright RGB: every format, orientation and colour mode gives the picture that a person sees."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
+from service.vision.image import MAX_ICC_BYTES, DecodedImage, decode, probe, sniff
+from tests.conftest import encoded
+
+Pixels = npt.NDArray[np.uint8]
+
+RED, GREEN, BLUE, YELLOW = (220, 40, 30), (40, 200, 60), (40, 60, 210), (230, 210, 50)
+TURNED_HEIC = Path(__file__).parent / "data" / "turned.heic"
+"""`quarters(64, 96)` as a phone that is held upright stores it: 96 by 64 pixels, to be turned (made with pillow-heif)."""
+
+
+def look(data: bytes, *, max_pixels: int = 64_000_000, side: int = 1280) -> DecodedImage:
+    return decode(data, max_pixels=max_pixels, side=side)
+
+
+def quarters(width: int = 64, height: int = 96) -> Pixels:
+    """A picture that no turn and no mirror leaves the same: red, green over blue, yellow."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[: height // 2, : width // 2] = RED
+    picture[: height // 2, width // 2 :] = GREEN
+    picture[height // 2 :, : width // 2] = BLUE
+    picture[height // 2 :, width // 2 :] = YELLOW
+    return picture
+
+
+def assert_quarters(pixels: Pixels, tolerance: int = 12) -> None:
+    """The middle of each quarter has the colour of `quarters`."""
+    height, width = pixels.shape[:2]
+    for (down, across), colour in {(1, 1): RED, (1, 3): GREEN, (3, 1): BLUE, (3, 3): YELLOW}.items():
+        found = pixels[down * height // 4, across * width // 4].astype(int)
+        assert np.abs(found - colour).max() <= tolerance, f"row {down}, column {across}: {found}"
+
+
+# Formats ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("JPEG", {"quality": 95, "subsampling": 0}),
+        ("JPEG", {"quality": 95, "progressive": True, "subsampling": 0}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 95}),
+        ("AVIF", {"quality": 95}),
+        ("BMP", {}),
+        ("GIF", {}),
+    ],
+)
+def test_every_format_gives_the_same_picture_in_rgb(form: str, options: dict[str, object]) -> None:
+    data = encoded(quarters(), form, **options)
+    assert sniff(data) == form
+    assert probe(data, max_pixels=64 * 96) == 64 * 96
+    image = look(data)
+    assert (image.width, image.height, image.scale) == (64, 96, 1.0)
+    assert image.pixels.dtype == np.uint8
+    assert image.pixels.shape == (96, 64, 3)
+    assert image.pixels.flags.c_contiguous
+    assert_quarters(image.pixels)
+
+
+def test_a_lossless_picture_comes_out_byte_for_byte() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    assert np.array_equal(look(encoded(picture)).pixels, picture)
+
+
+def test_heic_of_a_phone_held_upright_is_turned_once() -> None:
+    data = TURNED_HEIC.read_bytes()
+    assert sniff(data) == "HEIF"
+    image = look(data)
+    assert (image.width, image.height) == (64, 96)
+    assert_quarters(image.pixels)
+
+
+def test_multi_picture_jpeg_gives_its_first_picture() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(quarters()).save(
+        buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 96), "white")], quality=95, subsampling=0
+    )
+    image = look(buffer.getvalue())
+    assert (image.width, image.height) == (64, 96)
+    assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_animation_gives_its_first_frame(form: str) -> None:
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (64, 96), colour) for colour in ("white", "black")]
+    Image.fromarray(quarters()).save(buffer, form, save_all=True, append_images=frames, duration=50)
+    assert_quarters(look(buffer.getvalue()).pixels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello, world",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<?xml version='1.0'?><svg/>",
+        b"%PDF-1.7\n",
+        b"II*\x00" + bytes(60),
+        b"MM\x00*" + bytes(60),
+        b"8BPS\x00\x01" + bytes(60),
+        b"BM" + b"a text that begins like a bitmap",
+        b"RIFF\x00\x00\x00\x00WAVEfmt ",
+        b"\x00\x00\x00\x18ftypmp42" + bytes(40),
+        b"\xff\xd8",
+        b"\x00",
+    ],
+)
+def test_other_formats_are_refused_by_their_bytes(data: bytes) -> None:
+    assert sniff(data) is None
+    with pytest.raises(UnsupportedFormat):
+        probe(data, max_pixels=10**6)
+    with pytest.raises(UnsupportedFormat):
+        look(data)
+
+
+def test_a_jpeg_with_something_behind_it_is_a_jpeg() -> None:
+    image = look(encoded(quarters(), "JPEG", quality=95, subsampling=0) + b"%PDF-1.7 <script>PK\x03\x04")
+    assert_quarters(image.pixels)
+
+
+# Orientation ------------------------------------------------------------------------------------------------------------
+
+# What a camera does to the upright picture before it stores it: the inverse of what a viewer has to do (Exif 2.32, 4.6.4).
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def turned(picture: Pixels, orientation: int, form: str = "PNG", **options: object) -> bytes:
+    """The picture as a camera stores it that notes `orientation` in EXIF."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    method = STORED[orientation]
+    image = Image.fromarray(picture)
+    buffer = io.BytesIO()
+    (image if method is None else image.transpose(method)).save(buffer, form, exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_gives_the_same_upright_pixels(orientation: int) -> None:
+    picture = np.random.default_rng(orientation).integers(0, 256, (50, 34, 3), dtype=np.uint8)
+    image = look(turned(picture, orientation))
+    assert np.array_equal(image.pixels, picture)
+    assert (image.width, image.height) == (34, 50)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_counts_in_every_format_that_carries_it(orientation: int, form: str) -> None:
+    image = look(turned(quarters(), orientation, form, quality=95))
+    assert (image.width, image.height) == (64, 96)
+    assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_turned_jpeg_is_reduced_and_upright(orientation: int) -> None:
+    image = look(turned(quarters(800, 1200), orientation, "JPEG", quality=90), side=300)
+    assert (image.width, image.height) == (800, 1200)
+    assert image.pixels.shape == (300, 200, 3)
+    assert image.scale == 0.25
+    assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize("value", [0, 9, 255, 65535])
+def test_an_orientation_out_of_range_is_upright(value: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = value
+    assert_quarters(look(encoded(quarters(), "JPEG", exif=exif, quality=95, subsampling=0)).pixels)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\x00\x00",
+        b"Exif\x00\x00II*\x00",
+        b"Exif\x00\x00II*\x00\xff\xff\xff\xff",
+        b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff" + b"\x12\x01" * 40,
+        b"Exif\x00\x00" + bytes(range(256)),
+        b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x02\x00\x00\x00\x01ab\x00\x00",  # orientation as text
+    ],
+)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_costs_nothing(form: str, exif: bytes) -> None:
+    lossless: dict[str, object] = {"JPEG": {"quality": 95, "subsampling": 0}, "PNG": {}, "WEBP": {"lossless": True}}[form]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow tells of it; the photo must come all the same
+        data = encoded(quarters(), form, exif=exif, **lossless)
+        image = look(data)
+    assert (image.width, image.height) == (64, 96)
+    assert_quarters(image.pixels)
+
+
+# Colour -----------------------------------------------------------------------------------------------------------------
+
+
+def saved(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def test_cmyk_jpeg_gives_its_colours() -> None:
+    inks = np.zeros((32, 64, 4), np.uint8)
+    inks[:, :32] = (0, 255, 255, 0)  # magenta and yellow are red
+    inks[:, 32:] = (255, 0, 0, 0)
+    pixels = look(saved(Image.fromarray(inks, "CMYK"), "JPEG", quality=95)).pixels
+    assert np.abs(pixels[16, 8].astype(int) - (255, 0, 0)).max() <= 6
+    assert np.abs(pixels[16, 56].astype(int) - (0, 255, 255)).max() <= 6
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_palette_gives_its_colours_and_its_clear_entry_white(form: str) -> None:
+    image = Image.new("P", (32, 32), 0)
+    image.putpalette([*RED, *GREEN, *BLUE])
+    image.paste(1, (16, 0, 32, 32))
+    image.paste(2, (0, 16, 16, 32))
+    assert tuple(look(saved(image, form)).pixels[4, 4]) == RED
+    pixels = look(saved(image, form, transparency=2)).pixels
+    assert tuple(pixels[4, 4]) == RED
+    assert tuple(pixels[4, 28]) == GREEN
+    assert tuple(pixels[28, 4]) == (255, 255, 255)
+
+
+def test_alpha_is_laid_on_white() -> None:
+    rgba = np.zeros((32, 48, 4), np.uint8)
+    rgba[:, :16] = (200, 0, 0, 255)
+    rgba[:, 16:32] = (200, 0, 0, 128)
+    rgba[:, 32:] = (200, 0, 0, 0)  # hidden colour must not come through
+    pixels = look(encoded(rgba)).pixels.astype(int)
+    assert tuple(pixels[5, 5]) == (200, 0, 0)
+    assert np.abs(pixels[5, 20] - (227, 127, 127)).max() <= 1
+    assert tuple(pixels[5, 40]) == (255, 255, 255)
+
+
+def test_grey_with_alpha_is_laid_on_white() -> None:
+    pixels = look(saved(Image.merge("LA", [Image.new("L", (32, 32), 60), Image.linear_gradient("L").resize((32, 32))]))).pixels
+    assert pixels[0, 5, 0] > 245
+    assert np.abs(pixels[31, 5].astype(int) - 60).max() <= 8
+
+
+def test_a_colour_that_stands_for_clear_becomes_white() -> None:
+    pixels = look(saved(Image.fromarray(quarters()), transparency=RED)).pixels
+    assert tuple(pixels[10, 10]) == (255, 255, 255)
+    assert tuple(pixels[10, 50]) == GREEN
+
+
+def test_one_bit_is_black_and_white() -> None:
+    image = Image.new("1", (32, 32), 0)
+    image.paste(1, (16, 0, 32, 32))
+    pixels = look(saved(image)).pixels
+    assert pixels.shape == (32, 32, 3)
+    assert pixels[:, :16].max() == 0
+    assert pixels[:, 16:].min() == 255
+
+
+def test_eight_bit_grey_is_kept() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(look(encoded(ramp)).pixels, np.repeat(ramp[..., np.newaxis], 3, axis=2))
+
+
+def test_sixteen_bit_grey_is_rescaled_and_not_clipped() -> None:
+    wide = np.repeat(np.linspace(0, 65535, 64).astype(np.uint16)[np.newaxis], 32, axis=0)
+    pixels = look(saved(Image.fromarray(wide))).pixels
+    assert np.abs(pixels[0, :, 0].astype(float) - wide[0] / 257).max() <= 0.51
+    assert (pixels[..., 0] == pixels[..., 2]).all()
+
+
+def profile(description: str, primaries: list[tuple[float, float, float]], curve: bytes) -> bytes:
+    """A matrix ICC profile (version 2.4) of the columns of its matrix to XYZ under D50, and one tone curve for all three."""
+
+    def number(value: float) -> bytes:
+        return struct.pack(">i", round(value * 65536))
+
+    def xyz(values: tuple[float, float, float]) -> bytes:
+        return b"XYZ \x00\x00\x00\x00" + b"".join(number(value) for value in values)
+
+    text = description.encode() + b"\x00"
+    described = b"desc\x00\x00\x00\x00" + struct.pack(">I", len(text)) + text + bytes(8) + bytes(3 + 67)
+    tags = {
+        b"desc": described,
+        b"cprt": b"text\x00\x00\x00\x00none\x00",
+        b"wtpt": xyz((0.9642, 1.0, 0.8249)),
+        **dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), (xyz(column) for column in primaries), strict=True)),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, body = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    rest = struct.pack(">I", len(tags)) + table + body
+    header = struct.pack(">I", 128 + len(rest)) + bytes(4) + b"\x02\x40\x00\x00mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    return header + number(0.9642) + number(1.0) + number(0.8249) + bytes(48) + rest
+
+
+# Columns to XYZ under D50: Display P3 as Apple ships it, Adobe RGB (1998) 4.3.5.3, and sRGB by IEC 61966-2-1 and Bradford.
+P3 = [(0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)]
+ADOBE = [(0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)]
+SRGB = np.array([(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.7141)]).T
+
+
+def gamma(value: float) -> bytes:
+    return b"curv\x00\x00\x00\x00" + struct.pack(">IH", 1, round(value * 256)) + bytes(2)
+
+
+def in_srgb(colour: tuple[int, int, int], primaries: list[tuple[float, float, float]], power: float) -> npt.NDArray[np.float64]:
+    """The same colour in sRGB, by the definitions."""
+    xyz = np.array(primaries).T @ (np.array(colour) / 255) ** power
+    linear = np.clip(np.linalg.solve(SRGB, xyz), 0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("colour", [(200, 120, 90), (120, 160, 100), (120, 90, 180), (128, 128, 128), (240, 200, 180)])
+@pytest.mark.parametrize(("name", "primaries"), [("Display P3", P3), ("Adobe RGB (1998)", ADOBE)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_wide_colours_are_converted_to_srgb(
+    form: str, name: str, primaries: list[tuple[float, float, float]], colour: tuple[int, int, int]
+) -> None:
+    options = {"quality": 100, "subsampling": 0} if form == "JPEG" else {}
+    data = saved(Image.new("RGB", (32, 32), colour), form, icc_profile=profile(name, primaries, gamma(2.2)), **options)
+    expected = in_srgb(colour, primaries, round(2.2 * 256) / 256)
+    found = look(data).pixels[16, 16].astype(float)
+    assert np.abs(found - expected).max() <= (3.5 if form == "JPEG" else 1.5)  # JPEG rounds before
+    if colour == (200, 120, 90):
+        assert np.abs(found - colour).max() > 4, "left as it was"
+
+
+def test_srgb_is_left_alone() -> None:
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(look(encoded(picture, icc_profile=icc)).pixels, picture)
+
+
+@pytest.mark.parametrize("icc", [b"x", b"not a profile at all" * 10, profile("broken", P3, gamma(2.2))[:200]])
+def test_a_profile_that_cannot_be_used_is_left_out_of_account(icc: bytes) -> None:
+    assert np.array_equal(look(encoded(quarters(), icc_profile=icc)).pixels, quarters())
+
+
+def test_a_profile_of_another_colour_space_is_left_out_of_account() -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    assert np.array_equal(look(encoded(quarters(), icc_profile=lab)).pixels, quarters())
+
+
+def test_grey_with_a_colour_profile_stays_grey() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    pixels = look(encoded(ramp, icc_profile=profile("Display P3", P3, gamma(2.2)))).pixels
+    assert np.array_equal(pixels, np.repeat(ramp[..., np.newaxis], 3, axis=2))
+
+
+# Size -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def phone_photo() -> bytes:
+    """12 megapixels, smooth, with quarters of different colours."""
+    down, across = np.mgrid[0:3000, 0:4000].astype(np.float32)
+    shade = (12 * np.sin(down / 200) + 12 * np.cos(across / 170)).astype(np.int16)
+    return encoded((quarters(4000, 3000) + shade[..., np.newaxis]).clip(0, 255).astype(np.uint8), "JPEG", quality=90)
+
+
+def test_twelve_megapixels_are_decoded_at_half_the_size(phone_photo: bytes) -> None:
+    began = time.thread_time()
+    image = look(phone_photo)
+    spent = time.thread_time() - began
+    assert (image.width, image.height) == (4000, 3000)
+    assert image.pixels.shape == (1500, 2000, 3)
+    assert image.scale == 0.5
+    assert_quarters(image.pixels, tolerance=40)
+    began = time.thread_time()
+    look(phone_photo, side=4000)
+    assert spent < 0.75 * (time.thread_time() - began), "as slow as the whole photo"
+
+
+@pytest.mark.parametrize(
+    ("side", "factor"), [(4000, 1), (2001, 1), (2000, 2), (1280, 2), (1001, 2), (1000, 4), (640, 4), (500, 8), (300, 8)]
+)
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_photo_is_never_reduced_below_the_side_that_is_looked_at(form: str, side: int, factor: int) -> None:
+    image = look(encoded(quarters(2000, 4000), form), side=side)
+    assert (image.width, image.height) == (2000, 4000)
+    assert image.pixels.shape == (4000 // factor, 2000 // factor, 3)
+    assert image.scale == 1 / factor
+    assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_reduction_averages(form: str) -> None:
+    fine = np.zeros((512, 512, 3), np.uint8)
+    fine[::2, ::2] = fine[1::2, 1::2] = 255
+    pixels = look(encoded(fine, form, **({"quality": 95} if form == "JPEG" else {})), side=128).pixels
+    assert pixels.shape == (128, 128, 3)
+    assert np.abs(pixels.astype(int) - 128).max() <= 4
+
+
+def test_reduction_averages_sixteen_bits_and_clear_pixels_too() -> None:
+    wide = np.full((256, 256), 32768, np.uint16)
+    assert np.abs(look(saved(Image.fromarray(wide)), side=64).pixels.astype(int) - 128).max() <= 1
+    rgba = np.zeros((256, 256, 4), np.uint8)
+    rgba[:, :128] = (0, 120, 0, 255)
+    pixels = look(encoded(rgba), side=64).pixels
+    assert pixels.shape == (64, 64, 3)
+    assert tuple(pixels[30, 10]) == (0, 120, 0)
+    assert tuple(pixels[30, 50]) == (255, 255, 255)
+
+
+def test_limits_are_those_of_the_whole_photo() -> None:
+    data = encoded(quarters(40, 50), "JPEG")
+    assert probe(data, max_pixels=2000) == 2000
+    with pytest.raises(ImageTooLarge, match=r"40x50 pixels; at most 0\.001999 million"):
+        probe(data, max_pixels=1999)
+    with pytest.raises(ImageTooLarge):
+        look(data, max_pixels=1999)
+
+
+@pytest.mark.parametrize(("width", "height"), [(15, 100), (100, 15), (1, 1)])
+def test_too_small_is_refused(width: int, height: int) -> None:
+    with pytest.raises(ImageTooSmall):
+        probe(encoded(quarters(width, height)), max_pixels=10**6)
+
+
+def test_sixteen_pixels_are_enough() -> None:
+    assert look(encoded(quarters(16, 16))).pixels.shape == (16, 16, 3)
+
+
+# Damage -----------------------------------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG chunk with its right checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_with(*chunks: bytes) -> bytes:
+    """`quarters` as a PNG with more chunks behind its header."""
+    data = encoded(quarters())
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+def test_nothing_is_an_empty_file() -> None:
+    for call in (lambda: probe(b"", max_pixels=100), lambda: look(b"")):
+        with pytest.raises(EmptyFile):
+            call()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP"])
+def test_a_file_that_is_cut_off_is_corrupt(form: str) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(noise, form)
+    for length in (12, 40, len(data) // 2):
+        with pytest.raises((CorruptImage, UnsupportedFormat)):
+            look(data[:length])
+    with pytest.raises(CorruptImage):
+        look(data[: len(data) // 2])
+
+
+def test_a_cut_off_heic_is_corrupt() -> None:
+    data = TURNED_HEIC.read_bytes()
+    for length in (40, 300, len(data) - 50):
+        with pytest.raises(CorruptImage):
+            look(data[:length])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "HEIF"])
+def test_hostile_bytes_raise_nothing_but_an_image_error(form: str) -> None:
+    rng = np.random.default_rng(3)
+    data = TURNED_HEIC.read_bytes() if form == "HEIF" else encoded(quarters(32, 32), form)
+    for _ in range(60):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        where = rng.integers(4, len(damaged), 4)
+        damaged[where] = rng.integers(0, 256, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(ImageError):
+                look(damaged.tobytes(), max_pixels=10**6)
+
+
+def test_a_text_chunk_bomb_is_corrupt() -> None:
+    bomb = chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(16 * 2**20), 9))
+    with pytest.raises(CorruptImage):
+        look(png_with(bomb))
+
+
+def test_a_colour_profile_bomb_is_corrupt() -> None:
+    bomb = chunk(b"iCCP", b"P3\x00\x00" + zlib.compress(bytes(16 * 2**20), 9))
+    with pytest.raises(CorruptImage):
+        look(png_with(bomb))
+
+
+def test_a_colour_profile_too_large_to_be_one_is_corrupt() -> None:
+    with pytest.raises(CorruptImage, match="colour profile"):
+        look(saved(Image.fromarray(quarters()), "WEBP", icc_profile=bytes(MAX_ICC_BYTES + 1)))
+
+
+def test_errors_name_no_byte_of_the_photo() -> None:
+    with pytest.raises(CorruptImage) as caught:
+        look(encoded(quarters())[:60])
+    assert "b'" not in str(caught.value)
+    assert "\n" not in str(caught.value)

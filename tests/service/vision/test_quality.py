@@ -1,0 +1,219 @@
+"""What is measured of a face, each by a face that was made to have it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.models.runtime import Network
+from service.vision.align import align
+from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face, locate
+from service.vision.detection.mtcnn import MtcnnDetector
+from service.vision.image import decode
+from service.vision.quality import (
+    BLURRED,
+    BRIGHT,
+    CUT_OFF,
+    DARK,
+    DIAGONAL,
+    ROLL_DEGREES,
+    SMALL_PX,
+    YAW,
+    Quality,
+    measure,
+    outside,
+    warnings,
+)
+
+Pixels = npt.NDArray[np.uint8]
+
+EYES_AND_MOUTH = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
+TEMPLATE = ((0.294, 0.286), (0.688, 0.286), (0.489, 0.517), (0.314, 0.691), (0.667, 0.691))
+GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05)
+
+
+def face(landmarks: npt.ArrayLike = EYES_AND_MOUTH, box: tuple[float, ...] = (10, 10, 90, 110)) -> Face:
+    return Face(np.array(box, np.float32), np.asarray(landmarks, np.float32), 0.99)
+
+
+def crop(seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(60, 200, (64, 64, 3), dtype=np.uint8)
+
+
+def framed(x: float, y: float) -> npt.NDArray[np.float64]:
+    """Landmarks of a face whose crop is 100 pixels square round x, y."""
+    return (np.array(TEMPLATE) - np.mean(TEMPLATE, axis=0)) * 100 + np.array([x, y])
+
+
+def turned(degrees: float) -> npt.NDArray[np.float64]:
+    """The landmarks turned clockwise on the screen."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return np.asarray((EYES_AND_MOUTH - 50) @ turn.T + 50)
+
+
+def test_the_size_is_the_longer_side_of_the_box() -> None:
+    assert measure(face(box=(10, 10, 90, 110)), crop()).size_px == 100
+    assert measure(face(box=(10, 10, 210, 110)), crop()).size_px == 200
+
+
+@pytest.mark.parametrize("degrees", [-170, -60, -20, 0, 1, 35, 90, 150])
+def test_roll_is_positive_where_the_viewers_right_eye_is_lower(degrees: float) -> None:
+    assert measure(face(turned(degrees)), crop()).roll == pytest.approx(degrees, abs=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -45])
+def test_yaw_is_where_the_nose_lies_between_the_eyes_whatever_the_roll(degrees: float) -> None:
+    points = turned(degrees)
+    along = (points[1] - points[0]) / 40
+    assert measure(face(points), crop()).yaw == pytest.approx(0, abs=1e-5)
+    points[2] += 10 * along  # half of half the eye distance, to the viewer's right
+    assert measure(face(points), crop()).yaw == pytest.approx(0.5, abs=1e-5)
+    points[2] -= 20 * along
+    assert measure(face(points), crop()).yaw == pytest.approx(-0.5, abs=1e-5)
+
+
+def test_brightness_is_the_luma_of_the_crop_in_rgb() -> None:
+    for colour, luma in {(255, 255, 255): 1, (0, 0, 0): 0, (255, 0, 0): 0.299, (0, 255, 0): 0.587, (0, 0, 255): 0.114}.items():
+        assert measure(face(), np.full((64, 64, 3), colour, np.uint8)).brightness == pytest.approx(luma, abs=0.003)
+
+
+def test_sharpness_falls_with_every_blur() -> None:
+    shaded = (crop() // 4 + np.linspace(0, 180, 64, dtype=np.uint8)[:, np.newaxis, np.newaxis]).astype(np.uint8)
+    values = [measure(face(), shaded).sharpness]
+    values += [
+        measure(face(), cv2.GaussianBlur(shaded, (0, 0), sigma).astype(np.uint8)).sharpness for sigma in (0.7, 1.5, 3, 6)
+    ]
+    assert values == sorted(values, reverse=True)
+    assert measure(face(), np.full((64, 64, 3), 80, np.uint8)).sharpness == 0
+
+
+def test_sharpness_is_the_share_of_fine_contrast() -> None:
+    """Of white noise, the second differences' variance is six times that of the levels, and the diagonals' are given less."""
+    noise = crop()
+    assert measure(face(), noise).sharpness == pytest.approx(100 * math.sqrt(6) / DIAGONAL, rel=0.05)
+    for change in (noise // 4, noise // 2 + 100):  # dark, and pale
+        assert measure(face(), change.astype(np.uint8)).sharpness == pytest.approx(measure(face(), noise).sharpness, rel=0.02)
+
+
+@pytest.mark.parametrize("way", ["across", "down", "falling", "rising"])
+def test_what_moved_in_one_direction_is_less_sharp(way: str) -> None:
+    kernel = {"across": np.eye(9)[4:5], "down": np.eye(9)[:, 4:5], "falling": np.eye(9), "rising": np.eye(9)[::-1]}[way]
+    line = np.ones_like(kernel) if 1 in kernel.shape else kernel
+    moved = cv2.filter2D(crop(), -1, line / line.sum()).astype(np.uint8)
+    assert measure(face(), moved).sharpness < 0.5 * measure(face(), crop()).sharpness
+
+
+def test_landmarks_in_one_point_can_be_measured() -> None:
+    quality = measure(face(np.full((5, 2), 50)), crop())
+    assert math.isfinite(quality.roll)
+    assert math.isfinite(quality.yaw)
+
+
+def test_a_good_face_has_no_warning() -> None:
+    assert warnings(GOOD, face(), 500, 400) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"size_px": SMALL_PX}, []),
+        ({"size_px": SMALL_PX - 0.1}, ["small"]),
+        ({"sharpness": BLURRED}, []),
+        ({"sharpness": BLURRED - 0.01}, ["blurred"]),
+        ({"brightness": DARK}, []),
+        ({"brightness": DARK - 0.01}, ["dark"]),
+        ({"brightness": BRIGHT}, []),
+        ({"brightness": BRIGHT + 0.01}, ["bright"]),
+        ({"roll": ROLL_DEGREES}, []),
+        ({"roll": ROLL_DEGREES + 0.1}, ["rolled"]),
+        ({"roll": -ROLL_DEGREES - 0.1}, ["rolled"]),
+        ({"yaw": YAW}, []),
+        ({"yaw": YAW + 0.01}, ["turned"]),
+        ({"yaw": -YAW - 0.01}, ["turned"]),
+        ({"size_px": 10, "sharpness": 0.0, "brightness": 0.01}, ["small", "blurred", "dark"]),
+    ],
+)
+def test_each_condition_has_its_warning_beyond_its_threshold(changes: dict[str, float], expected: list[str]) -> None:
+    assert warnings(replace(GOOD, **changes), face(), 500, 400) == expected
+
+
+def test_the_pixels_that_the_crop_was_cut_from_count() -> None:
+    """Of a photo decoded at a quarter, a face has a quarter of its pixels."""
+    assert warnings(replace(GOOD, size_px=3 * SMALL_PX), face(), 500, 400, scale=0.25) == ["small"]
+    assert warnings(replace(GOOD, size_px=5 * SMALL_PX), face(), 500, 400, scale=0.25) == []
+
+
+@pytest.mark.parametrize(
+    ("across", "down", "share"),
+    [
+        (200, 150, 0),
+        (20, 150, 0.3),  # the middle of a crop of 100 pixels is 20 from the edge: 30 of them are beyond
+        (480, 150, 0.3),
+        (200, 10, 0.4),
+        (200, 400, 0.5),
+        (0, 400, 0.75),
+        (-100, 150, 1),
+    ],
+)
+def test_how_much_of_the_crop_lies_outside(across: float, down: float, share: float) -> None:
+    assert outside(face(framed(across, down)), 500, 400) == pytest.approx(share, abs=0.02)
+
+
+def test_the_corner_of_a_rolled_crop_may_reach_outside() -> None:
+    upright = framed(55, 150)
+    angle = math.radians(45)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    rolled = (upright - [55, 150]) @ turn.T + np.array([55, 150])
+    assert outside(face(upright), 500, 400) == pytest.approx(0, abs=0.01)
+    assert outside(face(rolled), 500, 400) == pytest.approx((50 * math.sqrt(2) - 55) ** 2 / 100**2, abs=0.01)
+
+
+def test_a_face_is_cut_off_where_much_of_its_crop_is_outside() -> None:
+    for share, expected in ((CUT_OFF - 0.03, []), (CUT_OFF + 0.03, ["cut_off"])):
+        assert warnings(GOOD, face(framed(50 - 100 * share, 150)), 500, 400) == expected
+
+
+def test_a_box_that_touches_the_edge_is_not_cut_off_yet() -> None:
+    assert warnings(GOOD, face(framed(50, 150), box=(0, 90, 100, 210)), 500, 400) == []
+
+
+def test_landmarks_in_one_point_are_not_cut_off() -> None:
+    assert outside(face(np.full((5, 2), 50)), 100, 100) == 0
+
+
+@pytest.mark.parametrize("name", ["astronaut", "biden", "group", "obama"])
+def test_sharp_faces_are_not_blurred_at_any_size_and_blurred_ones_are(
+    name: str, examples: Path, mtcnn_networks: Mapping[str, Network]
+) -> None:
+    detector = MtcnnDetector(**mtcnn_networks)
+    photo = decode((examples / f"{name}.jpg").read_bytes(), max_pixels=10**7, side=10**4).pixels
+
+    def given(pixels: Pixels) -> list[tuple[float, list[str]]]:
+        height, width = pixels.shape[:2]
+        found = [
+            (one, align(pixels, one.landmarks, np.array(TEMPLATE, np.float32), 128)) for one in locate(pixels, detector, 1280)
+        ]
+        return [
+            (float(one.box[3] - one.box[1]), warnings(measure(one, crop), one, width, height))
+            for one, crop in found
+            if one.confidence >= MIN_CONFIDENCE
+        ]
+
+    for factor in (1, 2, 3, 4):
+        size = photo.shape[1] // factor, photo.shape[0] // factor
+        reduced = cv2.resize(photo, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        found = [(side, names) for side, names in given(reduced) if side >= MIN_FACE_PX]
+        assert found
+        for side, names in found:
+            assert "blurred" not in names
+            assert ("small" in names) == (side < SMALL_PX)
+    blurred = given(cv2.GaussianBlur(photo, (0, 0), photo.shape[1] / 60).astype(np.uint8))
+    assert all("blurred" in names for _, names in blurred)

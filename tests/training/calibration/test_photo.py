@@ -1,0 +1,206 @@
+"""Calibration: temperatures and intervals that give back what made-up answers were made with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from service.inference.attributes import bounds
+from service.models.store import AgeInterval
+from training.calibration.photo import (
+    BANDS,
+    FLOOR,
+    LEAST,
+    Floats,
+    age_interval,
+    fit,
+    held_out,
+    intervals,
+    temperature,
+    threshold,
+)
+
+Made = tuple[Floats, Floats, Floats]
+
+
+def answers(count: int, seed: int) -> Made:
+    """Predicted ages, deviations that the network claims, and true ages, which lie 1.6 times as far as it claims."""
+    random = np.random.default_rng(seed)
+    years = random.uniform(1, 90, count)
+    spread = (1 + 0.08 * years) * random.uniform(0.7, 1.5, count)
+    return years, spread, np.maximum(0, np.rint(random.normal(years, 1.6 * spread)))
+
+
+def covered(interval: AgeInterval, made: Made) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    low, high = intervals(made[0], made[1], interval)
+    return np.asarray((low <= made[2]) & (made[2] <= high))
+
+
+def probabilities(logits: Floats) -> Floats:
+    powers = np.exp(logits)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def labels(logits: Floats, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """A label for each row, drawn by the probabilities of these logits."""
+    noise = np.random.default_rng(seed).gumbel(size=logits.shape)
+    return np.argmax(logits + noise, axis=1)
+
+
+@pytest.mark.parametrize("true", [0.6, 1.0, 2.2])
+def test_temperature_is_recovered(true: float) -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (20_000, 5))
+    assert temperature(probabilities(logits), labels(logits / true, 1)) == pytest.approx(true, rel=0.05)
+
+
+def test_many_intervals_are_those_that_the_service_answers() -> None:
+    years, spread, _ = made = answers(2000, 12)
+    years[:4] = 30.0, 25.0, 4.0, 100.0  # edges of bands, and whole years
+    interval = age_interval(*made, "deviation")
+    expected = [bounds(*one, interval) for one in zip(years, spread, strict=True)]
+    np.testing.assert_array_equal(np.stack(intervals(years, spread, interval), axis=1), expected)
+
+
+def test_intervals_hold_eighty_per_cent() -> None:
+    made = answers(3000, 0)
+    interval = age_interval(*made, "deviation")
+    assert (interval.coverage, interval.unit) == (0.8, "deviation")
+    assert covered(interval, made).mean() == pytest.approx(0.81, abs=0.01)  # its floors cost something
+    assert covered(interval, answers(10_000, 1)).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def test_what_is_held_out_tells_what_others_may_expect() -> None:
+    """Of 200 faces the intervals hold more than of any others, which those that were left out of the fit foretell."""
+    fitted, foretold, others = np.mean(
+        [
+            (
+                covered(interval := age_interval(*(made := answers(200, seed)), "deviation"), made).mean(),
+                held_out(*made, "deviation").mean(),
+                covered(interval, answers(5000, 1000 + seed)).mean(),
+            )
+            for seed in range(20)
+        ],
+        axis=0,
+    )
+    assert foretold == pytest.approx(others, abs=0.02)
+    assert fitted > others + 0.02
+
+
+def test_intervals_miss_no_band_of_true_age() -> None:
+    """A tenth of the faces are half as old as the network says: the ordinary quantiles, which never ask, would miss them."""
+    random = np.random.default_rng(8)
+    years = random.uniform(22, 30, 3000)
+    age = np.where(np.arange(3000) % 10 == 0, np.rint(years / 2), np.rint(random.normal(years, 2)))
+    made = years, np.full(3000, 3.0), age
+    inside = covered(age_interval(*made, "deviation"), made)
+    assert 0.78 < inside.mean() < 0.9  # whoever holds the young one holds many others
+    young = age < 20
+    assert inside[young].mean() >= 0.8 - FLOOR - 0.03
+    low, high = np.quantile((age - years) / 3, [0.1, 0.9])
+    plain = (years + 3 * low <= age) & (age <= years + 3 * high)
+    assert plain[young].mean() < 0.4
+
+
+def test_intervals_are_no_wider_than_quantiles_where_nobody_is_missed() -> None:
+    years, spread, age = made = answers(3000, 9)
+    lowest, highest = intervals(years, spread, age_interval(*made, "deviation"))
+    low, high = np.quantile((age - years) / spread, [0.1, 0.9])
+    assert (highest - lowest).mean() < 1.05 * ((high - low) * spread).mean()
+
+
+@pytest.mark.parametrize("accuracy", [0.9, 0.97])
+def test_threshold_is_the_least_that_gives_the_accuracy(accuracy: float) -> None:
+    random = np.random.default_rng(10)
+    logits = random.normal(0, 2, (5000, 5))
+    answer, label = probabilities(logits), labels(logits, 11)
+    least = threshold(answer, label, accuracy)
+    sure = answer.max(axis=1) >= least
+    assert (answer.argmax(axis=1) == label)[sure].mean() >= accuracy
+    more = answer.max(axis=1) >= least - 0.01
+    assert (answer.argmax(axis=1) == label)[more].mean() < accuracy
+
+
+def test_threshold_of_answers_that_are_always_or_never_right() -> None:
+    answer = np.array([[0.7, 0.3], [0.2, 0.8]])
+    assert threshold(answer, np.array([0, 1]), 0.97) == 0
+    assert threshold(answer, np.array([1, 0]), 0.97) == 1
+
+
+def test_intervals_follow_the_share_that_is_asked_for() -> None:
+    made = answers(1500, 2)
+    interval = age_interval(*made, "deviation", coverage=0.6)
+    assert interval.coverage == 0.6
+    assert 0.6 <= covered(interval, made).mean() < 0.67  # its floors, at the ends of life, cost the rest something
+
+
+def test_bounds_count_as_inside() -> None:
+    error = np.repeat([-2.0, -1, 0, 1, 2], [20, 40, 80, 40, 20])
+    years = np.full(200, 35.0)
+    interval = age_interval(years, np.ones(200), years + error, "years")
+    assert bounds(35, 1, interval) == (34, 36)  # with its bounds this holds 160 of 200, without them 80
+
+
+def test_bands_have_enough_faces_and_reach_over_all_ages() -> None:
+    random = np.random.default_rng(3)
+    years = np.concatenate([random.uniform(25, 30, 200), random.uniform(30, 40, LEAST - 1), random.uniform(60, 70, 100)])
+    interval = age_interval(years, np.ones(len(years)), np.rint(years), "years")
+    edges = [band.below for band in interval.bands]
+    assert edges == [30.0, 1e6]  # 30 to 40 is too small and joins the last; the last serves what lies above
+    assert BANDS[5] == 30
+
+
+def test_fit_puts_all_together_from_answers_of_four_digits() -> None:
+    random = np.random.default_rng(4)
+    made = answers(1500, 5)
+    gender_logits, race_logits = random.normal(0, 6, (1500, 2)), random.normal(0, 4, (1500, 5))
+    calibration = fit(
+        *made,
+        np.round(probabilities(gender_logits)[:, 1], 4),
+        labels(gender_logits / 2, 6),
+        np.round(probabilities(race_logits), 4),
+        labels(race_logits / 1.5, 7),
+    )
+    assert calibration.gender_temperature == pytest.approx(2, rel=0.15)
+    assert calibration.race_temperature == pytest.approx(1.5, rel=0.15)
+    assert 0.5 < calibration.gender_threshold < 1
+    assert 0.2 < calibration.race_threshold < 1
+    assert calibration.age_interval is not None
+    assert calibration.age_interval.unit == "deviation"
+
+
+def test_no_faces_no_calibration() -> None:
+    nothing = np.zeros(0)
+    with pytest.raises(ValueError, match="needs faces"):
+        fit(nothing, nothing, nothing, nothing, nothing.astype(np.int64), np.zeros((0, 5)), nothing.astype(np.int64))
+
+
+def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
+    years, spread, age = answers(500, 3)
+    nothing = np.full(500, np.nan)
+    unlabelled = np.full(500, -1)
+    female = np.random.default_rng(4).uniform(0.01, 0.99, 500)
+    gender = (np.random.default_rng(5).uniform(size=500) < female).astype(np.int64)
+    races = np.full((500, 5), 0.2)
+    ages_alone = fit(years, None, age, nothing, gender, np.full((500, 5), np.nan), unlabelled)
+    assert ages_alone.age_interval is not None
+    assert ages_alone.age_interval.unit == "years"
+    assert (ages_alone.gender_temperature, ages_alone.race_temperature) == (1, 1)
+    genders_alone = fit(nothing, None, age, female, gender, races, unlabelled)
+    assert genders_alone.age_interval is None
+    assert genders_alone.gender_temperature != 1
+    assert genders_alone.race_temperature == 1
+    strangers = np.where(np.arange(500) % 2, -1, age)
+    half = fit(years[::2], None, age[::2], nothing[::2], gender[::2], races[::2], unlabelled[::2])
+    assert fit(years, None, strangers, nothing, gender, races, unlabelled).age_interval == half.age_interval
+    assert fit(years, None, unlabelled.astype(np.float64), female, gender, races, unlabelled).age_interval is None
+    both = fit(years, spread, age, female, gender, races, unlabelled)
+    assert both.age_interval is not None
+    assert both.age_interval.unit == "deviation"
+
+
+def test_intervals_in_years_hold_eighty_per_cent() -> None:
+    years, _, age = answers(3000, 0)
+    nobody, nothing = np.zeros(3000, np.int64), np.full(3000, np.nan)
+    interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody).age_interval
+    assert interval is not None
+    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8, abs=0.01)

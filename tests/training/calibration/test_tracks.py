@@ -1,0 +1,302 @@
+"""Films and the fit of a track's mean: what made-up frames were made with comes back, and the service's own functions agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.inference.attributes import Age, Attributes, Label
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import MANIFEST, AgeInterval, Calibration, IntervalBand, ModelStore, TrackCalibration
+from service.tracking.aggregation import Average, weight
+from service.vision.quality import Quality
+from tests.training import made
+from training.calibration.tracks import (
+    FRAMES,
+    LENGTHS,
+    TRACKS,
+    FilmedSet,
+    Films,
+    doublings,
+    filmed,
+    films,
+    fit,
+    gain,
+    gained,
+    means,
+    measure,
+    record_track,
+    study,
+)
+from training.datasets.base import DataSet, Split, open_data_set
+from training.evaluation.evaluate import Scored, scored
+from training.evaluation.metrics import Answers
+
+INTERVAL = AgeInterval(coverage=0.8, unit="deviation", bands=(IntervalBand(below=1e6, low=-1.2816, high=1.2816),))
+SHARED = 0.5
+"""Correlation of the made-up errors of two frames of one film."""
+DOUBLINGS = {"small": 1.0, "turned": 2.0}
+RACES = ("white", "black", "asian", "indian", "other")
+
+
+def made_films(count: int, seed: int = 0, noise: float = 6.0) -> Films:
+    """Films whose errors are as wide as their distributions say, in the first of the frames that are easy."""
+    random = np.random.default_rng(seed)
+    age = np.rint(random.uniform(20, 70, count))
+    amounts = np.stack([random.exponential(0.7, (count, FRAMES)), random.exponential(0.3, (count, FRAMES))], axis=-1)
+    worse = 2.0 ** (amounts @ np.array(list(DOUBLINGS.values())))
+    common = random.normal(size=(count, 1))
+    errors = noise * (SHARED**0.5 * common + (1 - SHARED) ** 0.5 * random.normal(size=(count, FRAMES)) * np.sqrt(worse))
+    gender, race = random.integers(0, 2, count), random.integers(0, 5, count)
+
+    def logits(labels: np.ndarray[Any, np.dtype[np.int64]], kinds: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        values = random.normal(0, 1.0, (count, 1, kinds)) + random.normal(0, 1.0, (count, FRAMES, kinds))
+        values[np.arange(count), :, labels] += 2.0
+        powers = np.exp(values)
+        return np.asarray(np.log(powers / powers.sum(axis=-1, keepdims=True)))
+
+    return Films(
+        age=age,
+        gender=gender,
+        race=race,
+        years=age[:, np.newaxis] + errors,
+        spread=np.full((count, FRAMES), noise),
+        genders=logits(gender, 2),
+        races=logits(race, 5),
+        doubts=amounts,
+        names=tuple(DOUBLINGS),
+    )
+
+
+# Films ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_film_has_frames_that_differ_and_is_the_same_every_time(pictures: Path) -> None:
+    picture = made.square_picture(30, 30, side=200)
+    frames = [filmed(picture, index) for index in range(FRAMES)]
+    assert all(frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3 for frame in frames)
+    assert len({frame.tobytes() for frame in frames}) == FRAMES
+    np.testing.assert_array_equal(frames[3], filmed(picture, 3))
+
+
+def test_frames_of_one_film_are_of_one_camera() -> None:
+    """Of one distance: their sizes differ by no more than a window of 85 % does, those of other films by up to three."""
+    films = [made.square_picture(30, 30, (200, 90, red), side=200) for red in range(0, 240, 20)]
+    sides = np.array([[filmed(film, index).shape[0] for index in range(4)] for film in films])
+    assert (sides.max(axis=1) <= sides.min(axis=1) / 0.84).all()
+    assert sides.max() > 1.8 * sides.min()
+
+
+def test_a_filmed_set_gives_every_frame_of_every_picture(pictures: Path) -> None:
+    data = open_data_set(pictures)
+    given = list(FilmedSet(**{one.name: getattr(data, one.name) for one in fields(data)}).labelled(Split.VALIDATION))
+    names = [name for name, _, _ in data.labelled(Split.VALIDATION)]
+    assert [name for name, _, _ in given] == [name for name in names for _ in range(FRAMES)]
+    assert all(content.startswith(b"\x89PNG") for _, _, content in given)
+
+
+# The service's own functions --------------------------------------------------------------------------------------------
+
+
+def test_many_means_are_those_that_the_service_answers() -> None:
+    given = made_films(20)
+    track = TrackCalibration(correlation=0.4, scale=1.1, gender_gain=1.3, race_gain=1.2, doublings=DOUBLINGS)
+    weights = given.weights(track)
+    several = means(given, weights)
+    for film in range(len(given)):
+        average = Average(Calibration(age_interval=INTERVAL, track=track))
+        for index in range(FRAMES):
+            # A distribution of the film's deviation, about the middle of the scale so that its ends are not cut.
+            years = np.arange(101)
+            shape = np.exp(-0.5 * np.square((years - 50) / given.spread[film, index])).astype(np.float32)
+            shape /= shape.sum()
+            average.add(
+                Attributes(
+                    Age(float(given.years[film, index]), 0, 0, 0.8, shape),
+                    Label("male", dict(zip(("male", "female"), np.exp(given.genders[film, index]), strict=True))),
+                    Label("white", dict(zip(RACES, np.exp(given.races[film, index]), strict=True))),
+                ),
+                float(weights[film, index]),
+            )
+            answer = average.attributes()
+            assert answer.age is not None
+            assert answer.gender is not None
+            assert answer.race is not None
+            assert answer.age.years == pytest.approx(several.years[film, index])
+            assert average.frames == pytest.approx(several.frames[film, index])
+            frames = several.frames[film : film + 1, index]
+            for label, logits, factor in (
+                (answer.gender, several.genders, track.gender_gain),
+                (answer.race, several.races, track.race_gain),
+            ):
+                expected = gained(logits[film : film + 1, index], factor, frames)[0]
+                assert list(label.probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_weights_are_those_that_the_service_gives() -> None:
+    rows = [
+        Quality(size_px=30, sharpness=5, brightness=0.2, roll=20, yaw=0.3),
+        Quality(size_px=90, sharpness=14, brightness=0.8, roll=-3, yaw=-0.6),
+    ]
+    warnings = [["small"], ["cut_off"]]
+    track = TrackCalibration(doublings={"small": 0.7, "blurred": 0.4, "bright": 1.2, "rolled": 0.3, "cut_off": 0.5})
+    given = films(answers_of([rows[index % 2] for index in range(FRAMES)], [warnings[i % 2] for i in range(FRAMES)]), INTERVAL)
+    expected = [weight(rows[index % 2], warnings[index % 2], track) for index in range(FRAMES)]
+    assert given.weights(track)[0] == pytest.approx(expected)
+
+
+def answers_of(qualities: list[Quality], warnings: list[list[str]]) -> Scored:
+    """Answers to the frames of one film, as the service would give them."""
+    distribution = np.exp(-0.5 * np.square((np.arange(101) - 40) / 5))
+    face = {
+        "age": {"years": 40.0, "low": 30, "high": 50, "distribution": list(distribution / distribution.sum())},
+        "gender": {"probabilities": {"male": 0.3, "female": 0.7}, "uncertain": False},
+        "race": {"probabilities": dict.fromkeys(RACES, 0.2), "uncertain": False},
+    }
+    label = open_label()
+    faces = [
+        face | {"quality": {one.name: getattr(quality, one.name) for one in fields(Quality)}, "warnings": given}
+        for quality, given in zip(qualities, warnings, strict=True)
+    ]
+    return scored(["film"] * len(faces), [label] * len(faces), faces)
+
+
+def open_label() -> Any:
+    from training.datasets.base import Label as Truth
+
+    return Truth(40, 1, 2)
+
+
+def test_the_answers_of_a_film_are_taken_apart() -> None:
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    given = films(answers_of([easy] * FRAMES, [[]] * FRAMES), INTERVAL)
+    assert len(given) == 1
+    assert (given.age[0], given.gender[0], given.race[0]) == (40, 1, 2)
+    assert given.years.tolist() == [[40.0] * FRAMES]
+    assert given.spread[0] == pytest.approx(5, rel=1e-3)
+    assert np.exp(given.genders[0, 0]) == pytest.approx([0.3, 0.7])
+
+
+def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    whole = answers_of([easy] * FRAMES, [[]] * FRAMES)
+    found = whole.answers.found.copy()
+    found[4] = False
+    broken = Answers(**{one.name: getattr(whole.answers, one.name) for one in fields(Answers)} | {"found": found})
+    with pytest.raises(ValueError, match="no film"):
+        films(Scored(whole.names, broken, whole.distributions, whole.qualities, whole.warnings), INTERVAL)
+
+
+# What is fitted ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_doublings_are_recovered() -> None:
+    found = doublings(made_films(3000))
+    assert found == pytest.approx(DOUBLINGS, rel=0.2)
+
+
+def test_a_doubt_that_changes_nothing_doubles_nothing() -> None:
+    given = made_films(2000)
+    idle = np.random.default_rng(5).exponential(1, given.years.shape)[..., np.newaxis]
+    doubled = Films(
+        *(getattr(given, one.name) for one in fields(given)[:-2]),
+        doubts=np.concatenate([given.doubts, idle], axis=-1),
+        names=(*given.names, "idle"),
+    )
+    assert doublings(doubled)["idle"] < 0.05
+
+
+@pytest.mark.parametrize("true", [0.7, 1.0, 1.6])
+def test_a_gain_is_recovered(true: float) -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (20_000, 5))
+    labels = np.argmax(true * logits + random.gumbel(size=logits.shape), axis=1)
+    assert gain(logits, labels, np.full(len(logits), 1e6)) == pytest.approx(true, rel=0.05)
+
+
+def test_unknown_labels_do_not_count_in_a_gain() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (4000, 5))
+    labels = np.argmax(logits + random.gumbel(size=logits.shape), axis=1)
+    labels[:2000] = -1
+    assert gain(logits, labels, np.full(len(logits), 1e6)) == pytest.approx(1.0, rel=0.1)
+
+
+def test_tracks_of_every_length_hold_eighty_per_cent_of_unseen_films() -> None:
+    fitted = fit(made_films(1500), INTERVAL)
+    assert 0.2 < fitted.correlation < 0.8
+    rows = measure(made_films(3000, seed=1), INTERVAL)["tracks"]
+    for row in rows:
+        assert row["held"]["value"] == pytest.approx(0.8, abs=0.025), row["frames"]
+    widths = [row["width"]["value"] for row in rows]
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_the_weighted_mean_of_many_frames_errs_less() -> None:
+    document = measure(made_films(800), INTERVAL)
+    first, last = document["tracks"][0], document["tracks"][-1]
+    assert [row["frames"] for row in document["tracks"]] == list(LENGTHS)
+    assert last["age_error"]["value"] < 0.85 * first["age_error"]["value"]
+    assert last["age_error"]["value"] < last["age_error_unweighted"]["value"]
+    assert last["race_right"]["value"] > first["race_right"]["value"]
+    low, high = last["age_error"]["interval"]
+    assert low < last["age_error"]["value"] < high
+    assert 0 < document["correlation_of_errors"] < SHARED
+
+
+# The study --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: Path) -> None:
+    asked: list[tuple[str, Split]] = []
+
+    def ask(data: DataSet, split: Split, *, change: Any = None) -> Scored:
+        frames = list(data.labelled(split))
+        asked.extend((name, split) for name, _, _ in frames)
+        random = np.random.default_rng(0)
+        answers = [answers_of([Quality(80 - i, 10, 0.5, 0, 0.01 * i) for i in range(FRAMES)], [[]] * FRAMES) for _ in range(40)]
+        faces = [
+            {
+                "age": {"years": 40 + random.normal(0, 5), "low": 30, "high": 50, "distribution": list(one.distributions[row])},
+                "gender": {"probabilities": {"male": 0.3, "female": 0.7}},
+                "race": {"probabilities": dict.fromkeys(RACES, 0.2)},
+                "quality": {name: float(values[row]) for name, values in one.qualities.items()},
+                "warnings": [],
+            }
+            for one in answers
+            for row in range(FRAMES)
+        ]
+        names = [f"{index // FRAMES}" for index in range(len(faces))]
+        served: Mapping[str, Any] = {"model": {"name": "tiny", "version": 1}}
+        return scored(names, [open_label()] * len(faces), faces, dict(served))
+
+    document = study(ask, open_data_set(pictures), Calibration(age_interval=INTERVAL), tmp_path / "out", 2)
+    assert {split for _, split in asked} == {Split.VALIDATION}
+    assert json.loads((tmp_path / "out" / TRACKS).read_text()) == document
+    assert TrackCalibration.model_validate(document["calibration"]).correlation <= 1
+    assert (document["pictures"], document["films"], document["model"]["name"]) == (40, 40, "tiny")
+
+
+def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path: Path) -> None:
+    def ask(data: DataSet, split: Split, *, change: Any = None) -> Scored:
+        raise AssertionError("nothing is asked")
+
+    with pytest.raises(ValueError, match="no age interval"):
+        study(ask, open_data_set(pictures), Calibration(), tmp_path)
+
+
+def test_what_was_fitted_goes_into_the_manifest_and_the_model_is_served_by_it(tiny_store: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(tiny_store, store)
+    fitted = TrackCalibration(correlation=0.3, scale=1.2, gender_gain=1.1, race_gain=1.05, doublings={"small": 0.4})
+    path = record_track(store, {"model": {"name": "tiny", "version": 1}, "calibration": fitted.model_dump()})
+    assert path == store / "tiny" / "1" / MANIFEST
+    load = loader(Runtime.AUTO, Precision.F32, 1)
+    assert ModelStore(store).load("tiny", 1, load).manifest.calibration.track == fitted

@@ -1,0 +1,438 @@
+"""The comparison: recipes of the tiny network under one budget, interrupted, taken up again, diverged, and drawn."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import f1_score
+
+from tests.training import made
+from training.comparison import report as comparison
+from training.comparison import run as module
+from training.comparison.run import Budget, Comparison, Entry, chosen, compare, load_comparison, way
+from training.datasets.base import Split, load_prepared
+from training.fit.augmentation import resized
+from training.fit.train import State
+from training.models.heads import build
+from training.recipe import load_recipe
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+ROOT = Path(__file__).resolve().parents[3]
+FIVE = ROOT / "training/comparisons/five-systems.toml"
+
+TINY = """
+name = "{name}"
+follows = "{follows}"
+[network]
+architecture = "tiny"
+size = 32
+head_units = 8
+outputs = {outputs}
+[schedule]
+epochs = 40
+batch_size = 8
+learning_rate = {rate}
+rate = "constant"
+ema_momentum = 0
+clip_norm = 0
+{more}
+"""
+FROZEN = '[transfer]\nfrozen_layers = "all"'
+BUDGET = Budget(pictures=384)
+
+
+def tiny(
+    folder: Path, name: str, outputs: str = '["age", "gender", "race"]', follows: str = "", rate: float = 1e-3, more: str = ""
+) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(TINY.format(name=name, outputs=outputs, follows=follows, rate=rate, more=more))
+    return path.resolve()
+
+
+def compared(*paths: Path, **changes: Any) -> Comparison:
+    return Comparison(recipes=tuple(Entry(recipe=path) for path in paths), **changes)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of two sets, the second of which knows no race."""
+    folder = made.prepared(tmp_path_factory.mktemp("compare") / "prepared", train=64, validation=24)
+    with np.load(folder / "faces.npz") as table:
+        given = {name: table[name] for name in table.files}
+    given["set"] = np.where(np.arange(88) % 3 == 0, "All-Age-Faces", "UTKFace")
+    given["race"][given["set"] == "All-Age-Faces"] = -1
+    np.savez(folder / "faces.npz", **given)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that begins frozen, one that follows another, and one that diverges."""
+    folder = tmp_path_factory.mktemp("recipes")
+    tiny(folder, "frozen", more=FROZEN)
+    tiny(folder, "first", outputs='["gender"]')
+    tiny(folder, "second", outputs='["age", "gender"]', follows="first")
+    tiny(folder, "wild", outputs='["age"]', rate=1e30)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def given(recipes: Path) -> Comparison:
+    both = {"data": {"train": ["UTKFace", "All-Age-Faces"], "validation": ["UTKFace", "All-Age-Faces"]}}
+    return compared(*(recipes / f"{name}.toml" for name in ("frozen", "second", "wild")), override=both)
+
+
+@pytest.fixture(scope="module")
+def done(
+    architecture: str, given: Comparison, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("compared")
+    document = compare(given, BUDGET, prepared, out)
+    comparison.write(document, out)
+    return out, document
+
+
+# A comparison ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_recipe_stands_in_the_report_with_its_budget(done: tuple[Path, dict[str, Any]], given: Comparison) -> None:
+    out, document = done
+    assert document == json.loads((out / "compare.json").read_text())
+    assert [row["name"] for row in document["recipes"]] == ["frozen", "second", "wild"]
+    assert document["data"]["UTKFace"] == {"train": 42, "validation": 16, "test": 0}
+    frozen, second, wild = document["recipes"]
+    assert (frozen["state"], second["state"], wild["state"]) == ("finished", "finished", "diverged")
+    assert (frozen["pictures"], second["pictures"]) == (384, 384)
+    assert [run["pictures"] for run in second["runs"]] == [192, 192]  # an equal part for each step of the way
+    assert (second["follows"], [run["recipe"] for run in second["runs"]]) == (["first"], ["first", "second"])
+    assert all(row["cpu_seconds"] > 0 and row["latency_ms"] > 0 for row in (frozen, second))
+    assert frozen["weights"] == build(load_recipe(given.recipes[0].recipe).network).count_params()
+
+
+def test_nothing_is_frozen_at_random_weights(done: tuple[Path, dict[str, Any]]) -> None:
+    out, document = done
+    assert [row["thawed"] for row in document["recipes"]] == [True, False, False]
+    assert load_recipe(out / "frozen/1-frozen/fitted.json").transfer.frozen_layers == 0
+
+
+def test_given_weights_stay_frozen(recipes: Path, prepared: Path, tmp_path: Path) -> None:
+    trunk = made.tiny(made.SIDE, "random")
+    trunk.save_weights(tmp_path / "trunk.weights.h5")
+    weights = {"tiny": str(tmp_path / "trunk.weights.h5")}
+    (row,) = compare(compared(recipes / "frozen.toml"), Budget(pictures=64), prepared, tmp_path / "out", weights=weights)[
+        "recipes"
+    ]
+    assert (row["init"], row["thawed"]) == ("trunk.weights.h5", False)
+    network = build(load_recipe(tmp_path / "out/frozen/1-frozen/fitted.json").network)
+    network.load_weights(tmp_path / "out/frozen/1-frozen/best.weights.h5")
+    for mine, theirs in zip(network.get_layer("trunk").weights, trunk.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, Any]], prepared: Path) -> None:
+    """Held to Keras's own answers, one by one; what is served has halved weights, and may compute in bfloat16."""
+    out, document = done
+    row, run = document["recipes"][0], out / "frozen/1-frozen"
+    network = build(load_recipe(run / "fitted.json").network)
+    network.load_weights(run / "best.weights.h5")
+    data = load_prepared(prepared, Split.VALIDATION)
+    pixels = np.stack([resized(crop, made.SIDE) for crop in data.crops]).astype(np.float32) / 127.5 - 1
+    logits = {name: np.asarray(values) for name, values in network(pixels, training=False).items()}
+    shares = np.exp(logits["age"] - logits["age"].max(axis=1, keepdims=True))
+    years = (shares / shares.sum(axis=1, keepdims=True)) @ np.arange(101)
+    for name in ("UTKFace", "All-Age-Faces"):
+        of, told = data.sets == name, row["figures"][name]
+        assert told["count"] == of.sum()
+        assert told["age_mae"] == pytest.approx(np.abs(years - data.age)[of].mean(), abs=0.3)
+        female = logits["gender"][of, 0] > 0
+        assert told["gender_accuracy"] == pytest.approx((female == data.gender[of]).mean(), abs=1 / of.sum() + 1e-9)
+        right = (logits["age"][of].argmax(axis=1) == data.age[of]).mean()
+        assert told["age_class_accuracy"] == pytest.approx(right, abs=1 / of.sum() + 1e-9)
+    assert "race_accuracy" in row["figures"]["UTKFace"]
+    assert "race_accuracy" not in row["figures"]["All-Age-Faces"]
+    assert set(document["recipes"][1]["figures"]["UTKFace"]) & {"race_accuracy", "age_mae"} == {"age_mae"}
+
+
+def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, Any]], prepared: Path) -> None:
+    learnt, asked = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION, ["UTKFace"])
+    blind = done[1]["blind"]["UTKFace"]
+    assert blind["age_mae"] == pytest.approx(np.abs(np.median(learnt.age) - asked.age).mean())
+    more = float(learnt.gender.mean() > 0.5)
+    assert blind["gender_accuracy"] == pytest.approx((asked.gender == more).mean())
+    most = np.bincount(learnt.race[learnt.race >= 0].astype(int)).argmax()
+    expected = f1_score(asked.race, np.full(len(asked), most), average="macro", zero_division=0.0)
+    assert blind["race_macro_f1"] == pytest.approx(expected)
+
+
+def test_what_is_done_is_not_done_again(
+    done: tuple[Path, dict[str, Any]], given: Comparison, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, document = done
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "train", never)
+    assert compare(given, BUDGET, prepared, out) == document
+    with pytest.raises(ValueError, match="made by another budget"):
+        compare(given, Budget(pictures=385), prepared, out)
+    other = given.model_copy(update={"override": given.override | {"schedule": {"seed": 9}}})
+    with pytest.raises(ValueError, match="frozen was made by another recipe; choose another folder"):
+        compare(other, BUDGET, prepared, out)
+
+
+def test_recipes_apart_leave_nothing_in_this_process(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own knows no network of the tests', so that this is one of Facet's."""
+    tiny(tmp_path, "small", outputs='["gender"]')
+    path = tmp_path / "small.toml"
+    path.write_text(path.read_text().replace('"tiny"', '"base_cnn"'))
+    monkeypatch.setattr(module, "train", None)
+    monkeypatch.setattr(module, "build", None)
+    (row,) = compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out", apart=True)["recipes"]
+    assert (row["state"], row["pictures"]) == ("finished", 64)
+    assert 0 <= row["figures"]["UTKFace"]["gender_accuracy"] <= 1
+    assert compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out")["recipes"] == [row]
+
+
+class Interrupted(BaseException):
+    """What a test stops a run with; like Ctrl+C, nothing catches it."""
+
+
+def test_an_interrupted_comparison_goes_on(
+    recipes: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, epochs = State.on_epoch_end, list[int]()
+
+    def watch(stop_at: int) -> Callable[..., None]:
+        def saved(self: State, epoch: int, logs: Any = None) -> None:
+            save(self, epoch, logs)
+            epochs.append(epoch)
+            if len(epochs) == stop_at:
+                raise Interrupted
+
+        return saved
+
+    second = compared(recipes / "second.toml")
+    monkeypatch.setattr(State, "on_epoch_end", watch(9))  # in the second run: the first has six epochs
+    with pytest.raises(Interrupted):
+        compare(second, BUDGET, prepared, tmp_path)
+    fitted = (tmp_path / "second/2-second/fitted.json").read_text()
+    monkeypatch.setattr(State, "on_epoch_end", watch(0))
+    (row,) = compare(second, BUDGET, prepared, tmp_path)["recipes"]
+    assert epochs == [*range(6), *range(6)]
+    assert (row["pictures"], row["state"]) == (384, "finished")
+    assert (tmp_path / "second/2-second/fitted.json").read_text() == fitted
+
+
+def test_a_budget_of_time_is_as_many_pictures_as_were_timed(
+    recipes: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_recipe(recipes / "first.toml")
+    seconds = module._seconds_a_picture(first, prepared, tmp_path)
+    assert 0 < seconds < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", None)  # one of the same trunk is not timed again
+        assert module._seconds_a_picture(load_recipe(recipes / "second.toml"), prepared, tmp_path) == seconds
+    monkeypatch.setattr(module, "_seconds_a_picture", lambda *_: 0.05)
+    for budget, pictures in ((Budget(minutes=0.2), 240), (Budget(minutes=0.2, pictures=64), 64)):
+        fitted = module._fitted(first, budget, 1, prepared, tmp_path / "out" / str(pictures), 0)
+        assert fitted.schedule.epochs * fitted.schedule.epoch_steps * 8 in range(pictures - 16, pictures + 1)
+    half = module._fitted(first, Budget(minutes=0.2), 2, prepared, tmp_path / "out/half", 0)
+    assert half.schedule.epochs * half.schedule.epoch_steps * 8 <= 120
+
+
+# What is compared ------------------------------------------------------------------------------------------------------
+
+
+def test_the_five_systems_are_compared_whole() -> None:
+    given = load_comparison(FIVE)
+    assert {one.recipe for one in given.recipes} == set((ROOT / "training/recipes/systems").resolve().glob("*.toml"))
+    for entry in given.recipes:
+        assert entry.published
+        for recipe in way(entry, given):
+            sets = {*recipe.data.train, *recipe.data.validation}
+            sets |= {name for pool in recipe.balance.groups.pools for name in pool} if recipe.balance.groups else set()
+            assert sets == {"UTKFace", "All-Age-Faces"}
+            assert recipe.schedule.policy == "mixed_bfloat16"
+    asian = next(one for one in given.recipes if one.recipe.stem == "mobilefacenet-asian")
+    assert [recipe.name for recipe in way(asian, given)] == ["mobilefacenet-celeba", "mobilefacenet-asian"]
+
+
+def test_recipes_are_chosen_by_file_or_folder(recipes: Path) -> None:
+    given = compared(recipes / "first.toml", override={"schedule": {"seed": 3}})
+    known = given.model_copy(update={"recipes": (given.recipes[0].model_copy(update={"system": "known"}),)})
+    some = chosen(known, [recipes / "wild.toml", recipes])
+    assert [one.recipe.stem for one in some.recipes] == ["wild", "first", "frozen", "second"]
+    assert [one.system for one in some.recipes] == ["", "known", "", ""]
+    assert some.override == given.override
+    with pytest.raises(FileNotFoundError):
+        chosen(given, [recipes / "nowhere.toml"])
+    (recipes / "empty").mkdir(exist_ok=True)
+    with pytest.raises(ValueError, match="empty has no recipe"):
+        chosen(given, [recipes / "empty"])
+
+
+def test_overrides_of_all_and_of_one(recipes: Path) -> None:
+    first = Entry(recipe=(recipes / "first.toml").resolve(), override={"schedule": {"seed": 5}})
+    second = Entry(recipe=(recipes / "second.toml").resolve())
+    given = Comparison(recipes=(second, first), override={"schedule": {"seed": 3, "batch_size": 4}})
+    seeds = [(recipe.name, recipe.schedule.seed, recipe.schedule.batch_size) for recipe in way(second, given)]
+    assert seeds == [("first", 5, 4), ("second", 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("follows", "says"), [("round", "round follows itself"), ("nobody", "follows nobody, of which there is no")]
+)
+def test_a_way_that_leads_nowhere(follows: str, says: str, tmp_path: Path) -> None:
+    given = compared(tiny(tmp_path, "round", follows=follows))
+    with pytest.raises(ValueError, match=says):
+        way(given.recipes[0], given)
+
+
+def test_two_recipes_of_one_name_are_refused(recipes: Path, prepared: Path, tmp_path: Path) -> None:
+    again = tiny(tmp_path, "first")
+    with pytest.raises(ValueError, match="a name stands for one recipe"):
+        compare(compared(recipes / "first.toml", again), BUDGET, prepared, tmp_path / "out")
+
+
+# Tables and plots ------------------------------------------------------------------------------------------------------
+
+
+def test_tables_hold_every_recipe_losers_too(done: tuple[Path, dict[str, Any]]) -> None:
+    out, document = done
+    figures = comparison.figures_table(document, "UTKFace").splitlines()
+    assert [line.split(" | ")[0] for line in figures[2:]] == [
+        "| `frozen`",
+        "| `second`",
+        "| `wild (diverged)`",
+        f"| {comparison.BLIND}",
+    ]
+    mae = document["recipes"][1]["figures"]["UTKFace"]["age_mae"]
+    titles, second = ([cell.strip() for cell in line.strip("|").split("|")] for line in (figures[0], figures[3]))
+    assert second[titles.index("age: MAE [years]")] == f"{mae:.2f}"
+    assert second[titles.index("race: accuracy")] == "–"
+    assert "race: accuracy" not in comparison.figures_table(document, "All-Age-Faces")
+    assert "`first`, from random weights" in comparison.cost_table(document)
+    assert "diverged" in comparison.published_table(document)
+    assert "nothing is frozen, since its weights are random" in comparison.published_table(document)
+    for part in (comparison.cost_table(document), comparison.figures_table(document, "All-Age-Faces")):
+        assert part in (out / "compare.md").read_text()
+
+
+def test_the_file_of_figures_has_them_as_measured(done: tuple[Path, dict[str, Any]]) -> None:
+    out, document = done
+    with (out / "compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["set"], row["name"]) for row in rows] == [
+        (name, one) for name in ("UTKFace", "All-Age-Faces") for one in ("frozen", "second", "wild")
+    ]
+    assert float(rows[0]["age_mae"]) == document["recipes"][0]["figures"]["UTKFace"]["age_mae"]
+    assert float(rows[0]["gender_f1"]) == document["recipes"][0]["figures"]["UTKFace"]["gender"]["female"]["f1"]
+    assert rows[1]["race_accuracy"] == ""
+
+
+def test_plots_are_drawn(done: tuple[Path, dict[str, Any]]) -> None:
+    for name in (comparison.BARS, comparison.COST):
+        with Image.open(done[0] / name) as plot:
+            assert plot.width > 800
+            colours = np.unique(np.asarray(plot.convert("RGB")).reshape(-1, 3), axis=0)
+            assert len(colours) > 20  # something is drawn
+
+
+PAGE = """# Ours
+
+<!-- compare: conditions -->
+<!-- /compare -->
+
+## UTKFace
+
+<!-- compare: UTKFace -->
+| an old table |
+<!-- /compare -->
+
+What it says.
+
+<!-- compare: cost -->
+<!-- /compare -->
+"""
+
+
+def test_a_page_is_filled_in_between_its_marks(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    document = done[1]
+    (tmp_path / "ours.md").write_text(PAGE)
+    paths = comparison.publish(document, tmp_path / "ours.md")
+    assert sorted(path.name for path in paths) == ["ours-bars.png", "ours-cost.png", "ours.json", "ours.md"]
+    page = (tmp_path / "ours.md").read_text()
+    assert comparison.figures_table(document, "UTKFace") in page
+    assert comparison.cost_table(document) in page
+    assert "an old table" not in page
+    assert " ".join(page.split()).startswith(f"# Ours <!-- compare: conditions --> {comparison.conditions(document)}")
+    assert "\n<!-- /compare -->\n\nWhat it says.\n\n<!-- compare: cost -->\n\n| recipe |" in page
+    assert comparison.filled(page, document) == page
+    assert json.loads((tmp_path / "ours.json").read_text()) == document
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("# Nothing\n", "no marks"), (PAGE.replace("UTKFace -->", "LFW -->"), "LFW is none of conditions, cost")]
+)
+def test_a_page_that_cannot_be_filled_in_stays(done: tuple[Path, dict[str, Any]], tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "ours.md").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        comparison.publish(done[1], tmp_path / "ours.md")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("ours.md", text)]
+
+
+def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
+    figures = {"UTKFace": {"age_mae": 9.0, "age_taught": [18, 65], "age_taught_mae": 7.125}}
+    row = {
+        "name": "one",
+        "system": "",
+        "published": "",
+        "differs": "",
+        "thawed": False,
+        "state": "finished",
+        "figures": figures,
+    }
+    assert "knows the ages 18 to 65 alone, and of these errs by 7.12 on UTKFace" in comparison.published_table(
+        {"recipes": [row]}
+    )
+
+
+# The documented comparison ---------------------------------------------------------------------------------------------
+
+
+def test_the_page_has_the_figures_as_they_were_measured() -> None:
+    document = json.loads((ROOT / "docs/comparison.json").read_text())
+    page = (ROOT / "docs/comparison.md").read_text()
+    assert comparison.filled(page, document) == page
+    for name in ("conditions", "UTKFace", "All-Age-Faces", "cost", "published"):
+        assert f"<!-- compare: {name} -->" in page
+    assert (document["split"], document["data"]["UTKFace"]["test"]) == ("test", 4660)
+
+
+def test_the_documented_comparison_is_of_every_recipe_that_is_there() -> None:
+    document, given = json.loads((ROOT / "docs/comparison.json").read_text()), load_comparison(FIVE)
+    assert [row["name"] for row in document["recipes"]] == [one.recipe.stem for one in given.recipes]
+    for row, one in zip(document["recipes"], given.recipes, strict=True):
+        assert (row["system"], row["published"], row["differs"]) == (one.system, one.published, one.differs)
+        recipe = way(one, given)[-1]
+        assert (row["architecture"], row["size"]) == (recipe.network.architecture, recipe.network.size)
+        assert set(row["outputs"]) == set(recipe.network.outputs)
+    assert document["override"] == given.override
+
+
+def test_the_documented_budget_was_kept() -> None:
+    document = json.loads((ROOT / "docs/comparison.json").read_text())
+    seconds = document["budget"]["minutes"] * 60
+    for row in document["recipes"]:
+        if row["state"] == "finished":
+            assert 0.5 * seconds < row["cpu_seconds"] < 1.7 * seconds, row["name"]

@@ -1,0 +1,262 @@
+"""A model to a report, by way of the service's own POST /predict."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from service.settings import Settings
+from tests.conftest import encoded
+from tests.training import made
+from training.datasets.base import Label, Split, open_data_set
+from training.datasets.duplicates import Twin
+from training.evaluation import evaluate as module
+from training.evaluation.evaluate import Scored, ask, central, evaluate, mean_age_of_train, measured_settings, record_quality
+from training.evaluation.metrics import Answers
+from training.evaluation.plots import draw_all
+
+AGE_PLOTS = {"age_error.png", "age_scatter.png"}
+LABEL_PLOTS = {"confusion.png", "roc.png", "reliability.png"}
+PLOTS = AGE_PLOTS | LABEL_PLOTS | {"coverage.png"}
+
+
+@pytest.fixture(scope="module")
+def settings(store: Path) -> Settings:
+    return measured_settings(model_store=store, model="tiny", model_version=1, precision=Precision.F32)
+
+
+@pytest.fixture(scope="module")
+def out(settings: Settings, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    evaluate(settings, open_data_set(pictures), Split.TEST, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(out: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((out / "report.json").read_text())
+    return document
+
+
+def test_report_has_everything(report: dict[str, Any]) -> None:
+    assert set(report) == {
+        *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
+        *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
+        *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
+    }
+    assert report["model"] == {"name": "tiny", "version": 1}
+    assert (report["data"], report["split"], report["mean_age_of_train"]) == ("UTKFace", "test", 30.0)
+    assert (report["precision"], report["runtime"], report["promised_coverage"]) == ("f32", "openvino", 0.8)
+    assert set(report["plots"]) == PLOTS
+    assert {"age_mae", "age_rmse", "gender_accuracy", "race_accuracy", "race_macro_f1", "interval_coverage"} <= set(
+        report["headline"]
+    )
+    assert set(report["groups"]) == {"gender", "race", "age"}
+    assert set(report["confusion"]) == {"gender", "race"}
+    for part in ("headline", "found_only"):
+        for name, (low, high) in report["intervals"][part].items():
+            assert low <= report[part][name] + 1e-5
+            assert report[part][name] <= high + 1e-5
+    assert set(report["intervals"]["groups"]["age"]) == set(report["groups"]["age"])
+
+
+def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
+    assert (report["headline"]["count"], report["found_only"]["count"]) == (7, 5)
+    assert report["headline"]["found"] == pytest.approx(5 / 7)
+    assert sorted(report["not_found"]) == sorted(made.names(Split.TEST, 2, 70, gender=0, race=4))
+    assert report["groups"]["age"]["70-79"]["age_mae"] == pytest.approx(70 - 30)  # the mean age of train
+
+
+def test_headline_is_that_of_the_answers(report: dict[str, Any], settings: Settings, pictures: Path) -> None:
+    scored = ask(settings, open_data_set(pictures), Split.TEST)
+    ages = np.array([int(name.split("_")[0]) for name in scored.names])
+    errors = np.where(scored.answers.found, scored.answers.years, 30.0) - ages
+    assert report["headline"]["age_mae"] == pytest.approx(np.abs(errors).mean())
+    assert report["headline"]["age_rmse"] == pytest.approx(math.sqrt(np.square(errors).mean()))
+    right = [
+        found and (female > 0.5) == (name.split("_")[1] == "1")
+        for name, found, female in zip(scored.names, scored.answers.found, scored.answers.female, strict=True)
+    ]
+    assert report["headline"]["gender_accuracy"] == pytest.approx(np.mean(right))
+    assert scored.distributions[scored.answers.found].sum(axis=1) == pytest.approx(1, abs=1e-2)
+    assert np.isnan(scored.distributions[~scored.answers.found]).all()
+
+
+def test_plots_show_something(out: Path) -> None:
+    assert {path.name for path in out.glob("*.png")} == PLOTS
+    for name in PLOTS:
+        picture = np.asarray(Image.open(out / name).convert("RGB"))
+        assert min(picture.shape[:2]) > 500
+        assert (picture != 255).any(axis=2).mean() > 0.01
+
+
+def test_answers_are_put_under_their_names() -> None:
+    face: dict[str, Any] = {
+        "age": {"years": 31.5, "low": 26, "high": 38},
+        "gender": {"uncertain": True, "probabilities": {"female": 0.9, "male": 0.1}},
+        "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
+    }
+    face |= {"quality": {"sharpness": 9.5}, "warnings": ["blurred"]}
+    given = module.scored(["a", "b"], [Label(30, 1, 2), Label(8, 0, 4)], [face, None])
+    answers = given.answers
+    assert (answers.age.tolist(), answers.gender.tolist(), answers.race.tolist()) == ([30, 8], [1, 0], [2, 4])
+    assert answers.found.tolist() == [True, False]
+    assert (answers.years[0], answers.low[0], answers.high[0], answers.female[0]) == (31.5, 26, 38, 0.9)
+    assert answers.races[0].tolist() == [0.1, 0.2, 0.3, 0.15, 0.25]
+    assert np.isnan(answers.races[1]).all()
+    assert np.isnan(given.distributions).all()
+    assert (given.names, given.warnings) == (["a", "b"], [["blurred"], []])
+    assert (answers.gender_uncertain.tolist(), answers.race_uncertain.tolist()) == ([True, False], [False, False])
+    assert given.qualities["sharpness"][0] == 9.5
+    assert np.isnan(given.qualities["sharpness"][1])
+
+
+def test_the_central_face_counts() -> None:
+    def face(x: int, width: int) -> dict[str, Any]:
+        return {"box": {"x": x, "y": 80, "width": width, "height": 40}}
+
+    image = {"width": 200, "height": 200}
+    left, middle = face(0, 90), face(85, 40)
+    assert central({"image": image, "faces": [left, middle]}) is middle
+    assert central({"image": image, "faces": []}) is None
+
+
+def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
+    assert len(ask(settings, open_data_set(pictures), Split.TEST, limit=2).names) == 2
+
+
+def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
+    (name,) = made.names(Split.TEST, 1)
+    folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
+    with pytest.raises(ValueError, match=f"the service refuses {name}: 415"):
+        ask(settings, open_data_set(folder), Split.TEST)
+
+
+def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    folder = made.folder_of(tmp_path / "set", [(made.names(Split.VALIDATION, 1)[0], encoded(made.square_picture(1, 1)))])
+    with pytest.raises(ValueError, match="no labelled picture of the test split"):
+        ask(settings, open_data_set(folder), Split.TEST)
+    with pytest.raises(ValueError, match="no labelled picture of the train split"):
+        mean_age_of_train(open_data_set(folder))
+
+
+def test_mean_age_is_over_train_alone(pictures: Path) -> None:
+    assert mean_age_of_train(open_data_set(pictures)) == 30  # of 20 and 40; the broken name and the other splits do not count
+
+
+def test_figures_go_into_the_manifest_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
+    part = {key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train")}
+    record_quality(store, report | {"also": {"All-Age-Faces": part | {"not_found": ["a.jpg"]}}})
+    manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
+    assert {key: manifest.quality[key] for key in part} == part
+    assert manifest.quality["without_duplicates"] == report["without_duplicates"]
+    assert (manifest.quality["split"], manifest.quality["precision"]) == ("test", "f32")
+    assert manifest.quality["also"] == {"All-Age-Faces": part}  # and no file's name
+
+
+def test_another_arithmetic_adds_its_headline(store: Path, report: dict[str, Any]) -> None:
+    record_quality(store, report)
+    record_quality(store, report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}})
+    quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.quality
+    assert (quality["precision"], quality["headline"]) == ("f32", report["headline"])
+    assert quality["precisions"]["bf16"]["age_mae"] == 7.5
+    assert "In bf16, on the same pictures: age error in years 7.50," in (store / "tiny/1/README.md").read_text()
+
+
+def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = {
+        "MAX_FACES": 1,
+        "ATTRIBUTES": "age",
+        "MIN_CONFIDENCE": 0.99,
+        "API_KEYS": "key",
+        "RATE_LIMIT": 1,
+        "DEADLINE_S": 0.1,
+    }
+    changed |= {"MODEL": "other", "MIN_FACE_PX": 90, "DETECTION_SIDE_PX": 64, "PRECISION": "bf16", "WORKERS": 3}
+    expected = measured_settings(model_store=store)
+    for name, value in changed.items():
+        monkeypatch.setenv(f"FACET_{name}", str(value))
+    given = measured_settings(model_store=store)
+    assert given.workers == 3
+    assert given.model_copy(update={"workers": 0}) == expected
+    assert given.deadline_s > 60
+
+
+def test_worst_errors_are_listed_worst_first(report: dict[str, Any]) -> None:
+    errors = [abs(one["years"] - one["age"]) for one in report["worst_ages"]]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) == 5
+    wrong = [one["confidence"] for one in report["worst_genders"]]
+    assert wrong == sorted(wrong, reverse=True)
+    assert len(wrong) == round(5 * (1 - report["found_only"]["gender_accuracy"]))
+    assert all(one["label"] != one["answer"] for one in report["worst_genders"] + report["worst_races"])
+    for one in report["worst_genders"]:
+        assert one["label"] == ("male", "female")[int(one["name"].split("_")[1])]
+
+
+def test_figures_without_pictures_that_train_holds_too(report: dict[str, Any]) -> None:
+    """All faces of these splits are one photo; what is left are the two black pictures."""
+    assert report["duplicates"]["pictures"] == 5
+    assert {twin["name"] for twin in report["duplicates"]["twins"]}.isdisjoint(report["not_found"])
+    alone = report["without_duplicates"]
+    assert (alone["count"], alone["headline"]["found"], alone["headline"]["age_mae"]) == (2, 0, 40)
+
+
+def test_a_second_data_set_is_scored_beside_the_first(
+    settings: Settings, pictures: Path, report: dict[str, Any], tmp_path: Path
+) -> None:
+    labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
+    also = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
+    document = evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)
+    assert document["headline"] == report["headline"]
+    second = document["also"]["All-Age-Faces"]
+    assert (second["headline"]["count"], second["mean_age_of_train"]) == (2, 22)
+    assert {"headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates"} <= set(second)
+    assert "All-Age-Faces" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize("said", [("years",), ("low", "high"), ("female",), ("races",), ()])
+def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    values = {name: np.full((20, 5) if name == "races" else 20, np.nan) for name in ("years", "low", "high", "female", "races")}
+    values |= {name: random.uniform(0.1, 1, values[name].shape) for name in said}
+    answers = Answers(
+        age=random.integers(0, 90, 20).astype(np.float64),
+        gender=np.arange(20) % 2,
+        race=np.arange(20) % 5,
+        found=np.full(20, bool(said)),
+        **values,
+    )
+    scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan), {}, [[]] * 20)
+    document = module.report(scored, 30.0, [Twin("3", "x", 0, False)])
+    json.dumps(document, allow_nan=False)
+    assert document["without_duplicates"]["count"] == 19
+    for name in PLOTS:
+        (tmp_path / name).write_bytes(b"of an earlier report")
+    drawn = draw_all(answers, document, tmp_path)
+    expected = {("years",): AGE_PLOTS, ("low", "high"): {"coverage.png"}, ("female",): LABEL_PLOTS, ("races",): LABEL_PLOTS}
+    assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
+
+
+def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
+    scored = ask(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
+    assert not scored.answers.found.any()
+
+
+def test_a_set_without_races_has_no_figures_of_race(settings: Settings, tmp_path: Path) -> None:
+    labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
+    data = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
+    document = evaluate(settings, data, Split.TEST, tmp_path / "out")
+    assert document["headline"]["count"] == 2
+    assert "gender_accuracy" in document["headline"]
+    assert not [key for key in document["headline"] if key.startswith("race")]
+    assert not document["groups"]["race"]
+    assert document["mean_age_of_train"] == 22

@@ -1,0 +1,310 @@
+"""Figures against worked examples: the headline rules, calibration error, confusion, groups."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.evaluation.metrics import (
+    Answers,
+    by_group,
+    confusion,
+    expected_calibration_error,
+    figures,
+    intervals,
+    intervals_by_group,
+    mae_by_age,
+    roc,
+    weighted,
+)
+
+NAN = math.nan
+
+
+def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", "interval", "gender", "race")) -> Answers:
+    """Rows of age, gender, race and the answer: None, or years, low, high, probability of female, and race by number."""
+
+    def races(answer: Any) -> list[float]:
+        return [NAN] * 5 if answer is None or "race" not in said else (np.eye(5) * 0.75 + 0.05)[answer[4]].tolist()
+
+    def column(place: int, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array([NAN if row[3] is None or name not in said else row[3][place] for row in rows], np.float64)
+
+    return Answers(
+        age=np.array([row[0] for row in rows], np.float64),
+        gender=np.array([row[1] for row in rows], np.int64),
+        race=np.array([row[2] for row in rows], np.int64),
+        found=np.array([row[3] is not None for row in rows], np.bool_),
+        years=column(0, "age"),
+        low=column(1, "interval"),
+        high=column(2, "interval"),
+        female=column(3, "gender"),
+        races=np.array([races(row[3]) for row in rows], np.float64).reshape(-1, 5),
+    )
+
+
+FOUR = answers(
+    (30, 1, 0, (33.0, 30, 36, 0.9, 0)),  # error 3, on the lower bound; a woman, right; white, right
+    (40, 0, 1, (36.0, 30, 40, 0.2, 2)),  # error -4, on the upper bound; a man, right; black taken for asian
+    (60, 0, 1, (54.0, 50, 59, 0.7, 1)),  # error -6, outside; a man taken for a woman; black, right
+    (20, 1, 4, None),  # not found; the mean age of 32 is 12 off
+)
+
+
+def test_headline_counts_a_face_that_is_not_found_as_wrong() -> None:
+    given = figures(FOUR, mean_age=32)
+    assert given["count"] == 4
+    assert given["found"] == 0.75
+    assert given["age_mae"] == pytest.approx((3 + 4 + 6 + 12) / 4)
+    assert given["age_rmse"] == pytest.approx(math.sqrt((9 + 16 + 36 + 144) / 4))
+    assert given["age_bias"] == pytest.approx((3 - 4 - 6 + 12) / 4)
+    assert given["age_within_5"] == 0.5
+    assert given["interval_coverage"] == 0.5
+    assert given["gender_accuracy"] == 0.5
+    assert given["race_accuracy"] == 0.5
+    # Women: one of two is found, and of the two answers one is right. Men: one of two; two answers, of which one was no face.
+    assert given["gender"]["female"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    assert given["gender"]["male"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+    # White: 1. Black: precision 1, recall 1/2, so 2/3. Other: nothing found. Asian and indian have no picture.
+    assert given["race_macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+def test_ages_by_hand_squared_exact_and_by_class() -> None:
+    """Of 5 classes the bounds are 13, 25, 40 and 60; of 9 they are 3, 10, 20 and so on to 70."""
+    given = figures(
+        answers(
+            (24, 1, 0, (24.4, 20, 30, 0.9, 0)),  # 24: the very year
+            (25, 1, 0, (24.4, 20, 30, 0.9, 0)),  # 24: another of 5, the same of 9
+            (12, 1, 0, (9.6, 5, 15, 0.9, 0)),  # 10: the same of both
+            (9, 1, 0, (10.5, 5, 15, 0.9, 0)),  # 10, the even year: the same of 5, another of 9
+            (70, 1, 0, (66.0, 60, 75, 0.9, 0)),  # the same of 5, another of 9
+            (80, 1, 0, None),  # the mean of train, 32
+        ),
+        mean_age=32,
+    )
+    assert given["age_mse"] == pytest.approx((0.4**2 + 0.6**2 + 2.4**2 + 1.5**2 + 4**2 + 48**2) / 6)
+    assert given["age_rmse"] == pytest.approx(math.sqrt(given["age_mse"]))
+    assert given["age_exact"] == pytest.approx(1 / 6)
+    assert given["age_bins_5"] == pytest.approx(4 / 6)
+    assert given["age_bins_9"] == pytest.approx(3 / 6)
+    assert given["age_within_5"] == pytest.approx(5 / 6)
+
+
+HALF_KNOWN = answers(
+    (30, -1, 0, (33.0, 30, 36, 0.9, 0)),  # nobody knows the gender
+    (-1, 0, 1, (36.0, 30, 40, 0.2, 1)),  # nor the age
+    (40, 1, -1, (50.0, 45, 55, 0.6, 3)),  # nor the race
+    (-1, 1, -1, None),  # not found, and only a woman's by its label
+)
+
+
+def test_a_label_that_is_not_known_counts_nowhere() -> None:
+    given = figures(HALF_KNOWN, mean_age=32)
+    assert (given["count"], given["found"]) == (4, 0.75)
+    assert given["age_mae"] == pytest.approx((3 + 10) / 2)
+    assert given["interval_coverage"] == 0.5
+    assert given["gender_accuracy"] == pytest.approx(2 / 3)  # a man and a woman right; she who was not found is wrong
+    assert given["gender"]["female"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3)}
+    assert given["race_accuracy"] == 1.0
+    assert given["race_macro_f1"] == 1.0
+    assert confusion(HALF_KNOWN)["gender"].tolist() == [[1, 0], [0, 1]]
+    assert mae_by_age(HALF_KNOWN) == {30: (3.0, 1), 40: (10.0, 1)}
+    ones = weighted(HALF_KNOWN, 32, np.ones((1, 4)), HALF_KNOWN.said())
+    assert {name: values[0] for name, values in ones.items()} == pytest.approx({name: given[name] for name in ones})
+
+
+def test_a_set_that_lacks_a_label_has_no_figure_of_it() -> None:
+    """CelebA and LFW say gender alone."""
+    given = answers((-1, 1, -1, (33.0, 30, 36, 0.9, 0)), (-1, 0, -1, (36.0, 30, 40, 0.2, 1)))
+    assert given.said() == ("gender",)
+    assert not {name for name in figures(given, math.nan) if name.startswith(("age", "interval", "race"))}
+    assert by_group(given, math.nan)["age"] == {}
+    json.dumps([figures(given, math.nan), intervals(given, math.nan), by_group(given, math.nan)], allow_nan=False)
+
+
+def test_points_of_the_curve_by_hand() -> None:
+    given = answers(*((30, gender, 0, (30.0, 30, 30, p, 0)) for gender, p in ((1, 0.9), (0, 0.8), (1, 0.7), (0, 0.1))))
+    assert roc(given) == {
+        "female": {"false_positive_rate": [0, 0, 0.5, 0.5, 1], "true_positive_rate": [0, 0.5, 0.5, 1, 1]},
+    }  # all are white: of no race there are both
+
+
+def test_width_auc_and_calibration_are_over_faces_that_were_found() -> None:
+    given = figures(FOUR, mean_age=32)
+    assert given["interval_width"] == pytest.approx((6 + 10 + 9) / 3)
+    assert given["gender_auc"] == 1.0  # 0.9 of the woman above 0.2 and 0.7 of the men
+    # Each face is a bin of its own: |0.9 - 1|, |0.8 - 1| and |0.7 - 0|.
+    assert given["gender_ece"] == pytest.approx((0.1 + 0.2 + 0.7) / 3)
+    assert given["race_ece"] == pytest.approx((0.2 + 0.8 + 0.2) / 3)
+
+
+def test_over_found_faces_only() -> None:
+    given = figures(FOUR.where(FOUR.found), mean_age=32)
+    assert given["age_mae"] == pytest.approx(13 / 3)
+    assert given["race_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_calibration_error_by_hand() -> None:
+    right = np.array([True, False, True, True])
+    assert expected_calibration_error(np.array([0.6, 0.6, 0.9, 0.9]), right, bins=2) == pytest.approx(0.1)
+    # Bins of two and one: |0.6 - 1| weighs twice as much as |0.9 - 0|.
+    assert expected_calibration_error(np.array([0.9, 0.5, 0.7]), right[[1, 0, 2]], bins=2) == pytest.approx((0.8 + 0.9) / 3)
+    assert expected_calibration_error(np.zeros(0), right[:0]) is None
+
+
+def test_perfect_calibration_has_no_error() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 50_000)
+    right = random.uniform(size=50_000) < confidence
+    assert expected_calibration_error(confidence, right) < 0.01
+    assert expected_calibration_error(confidence**2, right) > 0.1
+
+
+def test_rows_of_a_confusion_matrix_are_labels() -> None:
+    matrices = confusion(FOUR)
+    assert matrices["gender"].tolist() == [[1, 1], [0, 1]]  # of two men, one was taken for a woman
+    assert matrices["race"][1].tolist() == [0, 1, 1, 0, 0]  # of two black people, one was taken for asian
+    assert matrices["race"].sum() == 3
+
+
+def test_groups_are_by_label_and_bounds_belong_to_a_band() -> None:
+    ages = (0, 9, 10, 79, 80, 116)
+    given = by_group(answers(*((age, 0, 3, (age, age, age, 0.1, 3)) for age in ages)), mean_age=30)
+    assert {name: group["count"] for name, group in given["age"].items()} == {"0-9": 2, "10-19": 1, "70-79": 1, "80+": 2}
+    assert set(given["gender"]) == {"male"}
+    assert set(given["race"]) == {"indian"}
+    whole = by_group(FOUR, mean_age=32)
+    assert whole["race"]["black"]["race_accuracy"] == 0.5
+    assert whole["gender"]["female"]["age_mae"] == pytest.approx((3 + 12) / 2)
+    assert whole["race"]["other"]["race_accuracy"] == 0
+
+
+def test_error_by_year_of_true_age() -> None:
+    rows = [(30, 0, 0, (33.0, 0, 0, 0.1, 0)), (30, 0, 0, (29.0, 0, 0, 0.1, 0)), (50, 0, 0, None)]
+    assert mae_by_age(answers(*rows)) == {30: (2.0, 2)}
+
+
+def test_nothing_found_is_all_wrong_and_has_no_nan() -> None:
+    given = figures(answers((30, 1, 0, None), (34, 0, 1, None)), mean_age=32)
+    assert (given["age_mae"], given["gender_accuracy"], given["race_accuracy"], given["interval_coverage"]) == (2, 0, 0, 0)
+    assert (given["interval_width"], given["gender_auc"], given["gender_ece"], given["race_ece"]) == (None,) * 4
+    json.dumps(given, allow_nan=False)
+    assert figures(answers(), mean_age=32) == {"count": 0}
+
+
+def test_figures_of_what_a_model_does_not_say_are_absent() -> None:
+    rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
+    only_age = answers(*rows, said=("age",))
+    given = figures(only_age, mean_age=32)
+    assert given["age_mae"] == pytest.approx((3 + 12) / 2)
+    assert not [name for name in given if name.startswith(("gender", "race", "interval"))]
+    groups = by_group(only_age, mean_age=32)
+    assert set(groups["race"]["other"]) == set(given)
+    assert confusion(only_age) == {}
+    assert "age_mae" not in figures(answers(*rows, said=("gender",)), mean_age=32)
+
+
+def many(count: int, seed: int = 0) -> Answers:
+    """Answers of chance to so many pictures, a twentieth of them without a face, with ties among the probabilities."""
+    random = np.random.default_rng(seed)
+    found = random.uniform(size=count) > 0.05
+    age = random.integers(0, 100, count).astype(np.float64)
+    gender, race = random.integers(0, 2, count), random.choice(5, count, p=(0.5, 0.2, 0.15, 0.1, 0.05))
+    years = age + random.normal(0, 5, count)
+    female = (random.normal(0.3 + 0.4 * gender, 0.3).clip(0, 1) * 20).round() / 20
+    races = random.dirichlet(np.ones(5), count) + 0.4 * np.eye(5)[race]
+    return Answers(
+        *(age, gender, race, found, *(np.where(found, values, NAN) for values in (years, years - 6, years + 6, female))),
+        races=np.where(found[:, np.newaxis], races, NAN),
+        gender_uncertain=found & (random.uniform(size=count) < 0.1),
+        race_uncertain=found & (random.uniform(size=count) < 0.3),
+    )
+
+
+def test_certain_labels_are_counted_over_found_faces() -> None:
+    given = figures(
+        replace(FOUR, gender_uncertain=np.array([0, 0, 1, 0], bool), race_uncertain=np.array([1, 0, 0, 0], bool)), mean_age=32
+    )
+    assert given["gender_certain_share"] == given["race_certain_share"] == pytest.approx(2 / 3)
+    assert given["gender_certain_accuracy"] == 1  # the man who was taken for a woman is marked
+    assert given["race_certain_accuracy"] == 0.5
+    unmarked = figures(FOUR, mean_age=32)
+    assert (unmarked["gender_certain_share"], unmarked["gender_certain_accuracy"]) == (1, pytest.approx(2 / 3))
+    none = figures(replace(FOUR, race_uncertain=np.ones(4, bool)), mean_age=32)
+    assert (none["race_certain_share"], none["race_certain_accuracy"]) == (0, None)
+    assert FOUR.where(FOUR.found).race_uncertain.tolist() == [False] * 3
+
+
+def test_a_weight_of_two_is_a_picture_that_comes_twice() -> None:
+    """All figures at once, ties of the area under the ROC and labels that are not drawn among them."""
+    given = many(60)
+    weights = np.random.default_rng(1).integers(0, 3, (20, 60))
+    weights[0] = 1
+    weights[1, given.race == 4] = 0
+    weights[2, given.gender == 1] = 0
+    values = weighted(given, 40.0, weights.astype(np.float64), given.said())
+    for row, times in enumerate(weights):
+        expected = figures(given.where(np.repeat(np.arange(60), times)), 40.0)
+        for name, column in values.items():
+            wanted = NAN if expected[name] is None else expected[name]
+            assert column[row] == pytest.approx(wanted, nan_ok=True), name
+    assert np.isnan(values["gender_auc"][2])
+
+
+@pytest.mark.parametrize("count", [400, 4000])
+def test_intervals_are_those_of_the_normal_approximation(count: int) -> None:
+    given = many(count)
+    bounds, value = intervals(given, 40.0), figures(given, 40.0)
+    error = np.abs(np.where(given.found, given.years, 40.0) - given.age)
+    deviations = {
+        "age_mae": error.std() / math.sqrt(count),
+        "gender_accuracy": math.sqrt(value["gender_accuracy"] * (1 - value["gender_accuracy"]) / count),
+        "found": math.sqrt(value["found"] * (1 - value["found"]) / count),
+    }
+    for name, deviation in deviations.items():
+        low, high = bounds[name]
+        assert low < value[name] < high
+        assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.08)
+        assert (low + high) / 2 == pytest.approx(value[name], abs=0.2 * deviation)
+
+
+def test_interval_of_the_area_is_that_of_hanley_and_mcneil() -> None:
+    """Their formula (Radiology 1982) is for exponential scores; of these it gives the deviation within a tenth."""
+    random = np.random.default_rng(3)
+    gender = np.repeat([0, 1], 1000)
+    rows = [(30, one, 0, (30.0, 30, 30, p, 0)) for one, p in zip(gender, random.exponential(1 + gender * 3) / 100, strict=True)]
+    given = answers(*rows)
+    area = figures(given, 30)["gender_auc"]
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    deviation = math.sqrt((area * (1 - area) + 999 * (q1 + q2 - 2 * area**2)) / 1e6)
+    low, high = intervals(given, 30)["gender_auc"]
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
+def test_intervals_are_the_same_every_time_and_stand_beside_every_group() -> None:
+    given = many(300)
+    assert intervals(given, 40.0) == intervals(given, 40.0)
+    groups, bounds = by_group(given, 40.0), intervals_by_group(given, 40.0)
+    assert {kind: set(members) for kind, members in groups.items()} == {kind: set(members) for kind, members in bounds.items()}
+    for kind, members in bounds.items():
+        for name, interval in members.items():
+            assert {key for key in interval if groups[kind][name][key] is None} == set()
+            low, high = interval["age_mae"]
+            assert low < groups[kind][name]["age_mae"] < high
+    assert "gender_auc" not in bounds["gender"]["male"]  # of one gender there is none
+    json.dumps(bounds, allow_nan=False)
+
+
+def test_intervals_of_less() -> None:
+    assert intervals(answers(), 32) == {}
+    nothing = intervals(answers((30, 1, 0, None), (34, 0, 1, None)), mean_age=32)
+    assert nothing["gender_accuracy"] == [0, 0]
+    assert not {"gender_auc", "gender_certain_accuracy"} & set(nothing)
+    json.dumps(nothing, allow_nan=False)
+    rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
+    assert set(intervals(answers(*rows, said=("age",)), mean_age=32)) == {"found", "age_mae", "age_rmse", "age_within_5"}

@@ -1,0 +1,295 @@
+"""Export: the same function in a smaller form, read by both runtimes, in a store that the service accepts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from service.vision.detection import Face
+from tests.fakes import TEMPLATE, SquareDetector
+from tests.training import made
+from training.evaluation.evaluate import Scored
+from training.evaluation.metrics import Answers
+from training.export import export as module
+from training.export.export import export, fit_calibration, folded, plain, write_saved_model
+from training.models.heads import build
+from training.models.normalization import FusedBatchNormalization
+from training.recipe import Recipe
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+@pytest.fixture(scope="module")
+def recipe(run: Path) -> Recipe:
+    return Recipe.model_validate_json((run / "recipe.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def network(run: Path, recipe: Recipe) -> keras.Model:
+    trained = build(recipe.network)
+    trained.load_weights(run / "best.weights.h5")
+    return trained
+
+
+@pytest.fixture(scope="module")
+def crops() -> made.Pixels:
+    return np.random.default_rng(0).integers(0, 256, (3, made.SIDE, made.SIDE, 3), np.uint8)
+
+
+def scrambled(model: keras.Model) -> keras.Model:
+    """The model with weights and statistics that no layer starts with."""
+    random = np.random.default_rng(4)
+    for variable in model.variables:
+        low = 0.2 if variable.name in ("moving_variance", "gamma") else -1.0
+        variable.assign(random.uniform(low, 1.5, variable.shape))
+    return model
+
+
+def norms(model: keras.Model) -> int:
+    return sum(isinstance(layer, layers.BatchNormalization) for layer in model.layers)
+
+
+# Folding ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"epsilon": 0.1}])
+def test_folded_is_the_same_function(bias: bool, options: dict[str, Any]) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = layers.Conv2D(4, 3, use_bias=bias)(pixels)
+    x = layers.Activation("relu")(FusedBatchNormalization(**options)(x))
+    x = layers.BatchNormalization(**options)(layers.Conv2D(5, 3, strides=2, use_bias=bias)(x))
+    model = scrambled(keras.Model(pixels, x))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert (norms(model), norms(smaller)) == (2, 0)
+    np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_convolutions_are_folded_too(multiplier: int) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=multiplier, use_bias=False)(pixels)
+    model = scrambled(keras.Model(pixels, layers.PReLU(shared_axes=[1, 2])(FusedBatchNormalization()(x))))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert norms(smaller) == 0
+    np.testing.assert_allclose(smaller(inputs, training=False), model(inputs, training=False), atol=1e-4)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_separable_convolutions_are_folded_and_dropout_is_dropped(bias: bool) -> None:
+    pixels = keras.Input((9, 9, 3))
+    x = FusedBatchNormalization()(layers.SeparableConv2D(4, 3, use_bias=bias)(pixels))
+    model = scrambled(keras.Model(pixels, layers.Dropout(0.5)(layers.SpatialDropout2D(0.3)(x))))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (3, 9, 9, 3)).astype(np.float32)
+    smaller = folded(model)
+    assert norms(smaller) == 0
+    assert not [layer for layer in smaller.layers if isinstance(layer, layers.Dropout)]
+    np.testing.assert_allclose(smaller(inputs, training=True), model(inputs, training=False), atol=1e-4)
+
+
+def test_what_cannot_be_folded_is_served_all_the_same(tmp_path: Path, crops: made.Pixels) -> None:
+    pixels = keras.Input((made.SIDE, made.SIDE, 3))
+    normalised = FusedBatchNormalization()(pixels)  # no convolution before it
+    network = keras.Model(pixels, {"gender": layers.Dense(1, name="gender")(layers.Flatten()(normalised))})
+    random = np.random.default_rng(6)
+    network.set_weights([random.uniform(0, 1, weight.shape) - 0.5 * (weight.ndim > 1) for weight in network.get_weights()])
+    assert write_saved_model(network, made.SIDE, tmp_path) == ["gender"]
+    logits = np.asarray(network(crops / np.float32(127.5) - 1, training=False)["gender"])[:, 0]
+    expected = 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)["gender"], expected, atol=0.005)
+
+
+def test_what_cannot_be_folded_stays() -> None:
+    pixels = keras.Input((9, 9, 3))
+    shared = layers.Conv2D(4, 3, use_bias=False)(pixels)
+    active = layers.Conv2D(4, 3, activation="relu")(pixels)
+    pooled = layers.MaxPooling2D(2)(shared)
+    outputs = [FusedBatchNormalization()(x) for x in (shared, active, pooled, pixels)]
+    model = scrambled(keras.Model(pixels, [*outputs, layers.Activation("relu")(shared)]))
+    inputs = np.random.default_rng(1).uniform(-1, 1, (2, 9, 9, 3)).astype(np.float32)
+    assert norms(folded(model)) == 4
+    for mine, given in zip(folded(model)(inputs), model(inputs, training=False), strict=True):
+        np.testing.assert_allclose(mine, given, atol=1e-5)
+
+
+def test_served_network_has_no_normalisation_and_no_dropout(network: keras.Model, recipe: Recipe, crops: made.Pixels) -> None:
+    served = plain(network, recipe.network)
+    assert norms(network.get_layer("trunk")) == 2
+    assert norms(served.get_layer("trunk")) == 0
+    assert not [layer for layer in served.layers if isinstance(layer, layers.Dropout)]
+    inputs = crops / 127.5 - 1
+    mine, given = served(inputs), network(inputs, training=False)
+    for name, logits in given.items():
+        np.testing.assert_allclose(mine[name], logits, atol=1e-4)
+
+
+# SavedModel ------------------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_held_as_float16_alone(store: Path) -> None:
+    reader = tf.train.load_checkpoint(str(store / "tiny/1/variables/variables"))
+    kinds = {name: kind for name, kind in reader.get_variable_to_dtype_map().items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
+    assert len(kinds) == 16  # kernel and bias of two convolutions and of three heads of two layers
+    assert set(kinds.values()) == {tf.float16}
+
+
+def test_signature(store: Path) -> None:
+    signature = tf.saved_model.load(str(store / "tiny/1")).signatures["serving_default"]
+    _, inputs = signature.structured_input_signature
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in inputs.items()} == {
+        "faces": ([None, 32, 32, 3], tf.uint8)
+    }
+    assert {name: (spec.shape.as_list(), spec.dtype) for name, spec in signature.structured_outputs.items()} == {
+        "age": ([None], tf.float32),
+        "age_distribution": ([None, 101], tf.float32),
+        "gender": ([None], tf.float32),
+        "race": ([None, 5], tf.float32),
+    }
+
+
+@pytest.mark.parametrize("runtime", [Runtime.TENSORFLOW, Runtime.OPENVINO])
+def test_both_runtimes_answer_as_the_trained_network(
+    store: Path, network: keras.Model, crops: made.Pixels, runtime: Runtime
+) -> None:
+    answers = loader(runtime, Precision.F32, 2)(store / "tiny/1")(crops)
+    logits = {name: np.array(value, np.float64) for name, value in network(crops / 127.5 - 1, training=False).items()}
+    powers = {name: np.exp(value - value.max(axis=1, keepdims=True)) for name, value in logits.items()}
+    ages = powers["age"] / powers["age"].sum(axis=1, keepdims=True)
+    assert set(answers) == {"age", "age_distribution", "gender", "race"}
+    np.testing.assert_allclose(answers["age_distribution"], ages, atol=0.002)
+    np.testing.assert_allclose(answers["age"], ages @ np.arange(101), atol=0.1)
+    np.testing.assert_allclose(answers["gender"], 1 / (1 + np.exp(-logits["gender"][:, 0])), atol=0.005)
+    np.testing.assert_allclose(answers["race"], powers["race"] / powers["race"].sum(axis=1, keepdims=True), atol=0.005)
+
+
+def test_heads_that_a_network_lacks_are_no_outputs(tmp_path: Path, crops: made.Pixels) -> None:
+    section = made.recipe(network={"outputs": ["gender"]}).network
+    assert write_saved_model(plain(build(section), section), made.SIDE, tmp_path) == ["gender"]
+    assert set(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)) == {"gender"}
+
+
+# Store -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_store_accepts_what_was_written(store: Path, run: Path, root: Path) -> None:
+    model = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2))
+    manifest = model.manifest
+    assert (manifest.name, manifest.version, manifest.kind, manifest.architecture) == ("tiny", 1, "attributes", "tiny")
+    assert manifest.created == "2026-01-01"
+    assert manifest.outputs == ("age", "age_distribution", "gender", "race")
+    assert manifest.input is not None
+    assert (manifest.input.size, manifest.input.template) == (made.SIDE, TEMPLATE)
+    assert (manifest.genders, manifest.races[2]) == (("male", "female"), "asian")
+    assert "non-commercial" in manifest.licence
+    assert json.loads((store / "tiny/1/recipe.json").read_text()) == json.loads((run / "recipe.json").read_text())
+    with np.load(store / "tiny/1/golden.npz") as golden:
+        assert golden["faces/input"].shape == (4, made.SIDE, made.SIDE, 3)  # three portraits, and noise
+        assert golden["faces/age_distribution"].sum(axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def test_calibration_was_fitted_on_validation(store: Path) -> None:
+    calibration = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.calibration
+    assert calibration.gender_temperature != 1
+    assert calibration.race_temperature != 1
+    assert calibration.age_interval is not None
+    assert calibration.age_interval.coverage == 0.8
+
+
+def test_calibration_is_over_the_faces_that_were_found() -> None:
+    nan = np.nan
+    distribution = np.zeros((4, 101))
+    distribution[:, [28, 32]] = 0.5  # a deviation of two years
+    distribution[3] = nan
+    answers = Answers(
+        age=np.array([28.0, 30, 32, 99]),
+        gender=np.array([0, 1, 1, 0]),
+        race=np.array([0, 1, 2, 3]),
+        found=np.array([True, True, True, False]),
+        years=np.array([30.0, 30, 30, nan]),
+        low=np.full(4, nan),
+        high=np.full(4, nan),
+        female=np.array([0.3, 0.6, 0.7, nan]),
+        races=np.vstack([np.eye(5)[:3] * 0.75 + 0.05, np.full((1, 5), nan)]),
+    )
+    calibration = fit_calibration([Scored(list("abcd"), answers, distribution, {}, [[]] * 4)])
+    assert calibration.age_interval is not None
+    (band,) = calibration.age_interval.bands
+    assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation
+
+
+def test_calibration_joins_data_sets_and_each_head_asks_those_that_know_its_label() -> None:
+    """Two sets, the second without races, whose answers contradict the first one's genders: all faces share a temperature, and
+    the races' is the first one's alone."""
+    random = np.random.default_rng(0)
+    races = random.dirichlet(np.full(5, 0.3), 400)
+
+    def scored(knows_race: bool, right: float) -> Scored:
+        female = random.uniform(0.05, 0.95, 400)
+        answers = Answers(
+            age=np.full(400, 30.0),
+            gender=np.where(random.uniform(size=400) < right, female > 0.5, female <= 0.5).astype(np.int64),
+            race=races.argmax(axis=1) if knows_race else np.full(400, -1),
+            found=np.full(400, True),
+            **dict.fromkeys(("years", "low", "high"), np.full(400, np.nan)),
+            female=female,
+            races=races,
+        )
+        return Scored(["one"] * 400, answers, np.full((400, 101), np.nan), {}, [[]] * 400)
+
+    first, second = scored(True, 0.99), scored(False, 0.6)
+    alone, other, both = fit_calibration([first]), fit_calibration([second]), fit_calibration([first, second])
+    assert alone.gender_temperature < both.gender_temperature < other.gender_temperature
+    assert both.race_temperature == alone.race_temperature != 1
+    assert other.race_temperature == 1
+
+
+def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
+    """Export to a store of its own, from one photo on which a square is the face."""
+    examples = tmp_path / "examples"
+    examples.mkdir(exist_ok=True)
+    (examples / "square.jpg").write_bytes(made.encoded(made.square_picture(20, 20)))
+    store = tmp_path / "store"
+    detector = changes.pop("detector", SquareDetector())
+    described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
+    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01")
+    return store
+
+
+def test_a_version_is_never_written_again(tmp_path: Path, run: Path, recipe: Recipe) -> None:
+    store = written(tmp_path, run, recipe)
+    before = (store / "tiny/1/model.json").read_bytes()
+    with pytest.raises(FileExistsError, match="versions never change"):
+        written(tmp_path, run, recipe)
+    assert (store / "tiny/1/model.json").read_bytes() == before
+    assert ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.calibration.age_interval is None
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_network_that_is_too_large_is_refused_and_leaves_nothing(
+    tmp_path: Path, run: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+    with pytest.raises(ValueError, match=r"the SavedModel has \d+ bytes; the limit is 10000"):
+        written(tmp_path, run, recipe)
+    assert not (tmp_path / "store/tiny/1").exists()
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path, run: Path, recipe: Recipe) -> None:
+    class Broken(SquareDetector):
+        def detect(self, pixels: made.Pixels) -> list[Face]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path, run, recipe, detector=Broken())
+    assert not (tmp_path / "store/tiny/1").exists()

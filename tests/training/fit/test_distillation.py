@@ -1,0 +1,156 @@
+"""A teacher's answers: the runs' own, of a crop and its mirror image, and a network that learns them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.training import made
+from training.datasets.base import Split, load_prepared
+from training.fit.distillation import from_features, teach
+from training.fit.train import Batches, train
+from training.models.architectures import ARCHITECTURES
+from training.models.heads import build
+from training.recipe import Recipe
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    return made.prepared(tmp_path / "prepared", train=70, validation=10)
+
+
+def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path) -> None:
+    teach([run], prepared)
+    alone = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert alone is not None
+    assert {name: values.shape for name, values in alone.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
+    network = build(Recipe.model_validate_json((run / "recipe.json").read_text()).network)
+    network.load_weights(run / "best.weights.h5")
+    batches = Batches(load_prepared(prepared, Split.VALIDATION), ("race",), made.SIDE, 10)
+    pixels, _ = batches[0]
+    expected = [ops.softmax(network(one)["race"]) for one in (pixels, pixels[:, :, ::-1])]
+    np.testing.assert_allclose(alone["race"], np.mean(expected, axis=0), atol=2e-3)
+
+    table = dict(np.load(prepared / "faces.npz"))
+    np.savez(prepared / "faces.npz", **table | {"split": np.where(np.arange(80) < 5, "test", table["split"])})
+    teach([run], prepared)
+    with np.load(prepared / "taught.npz") as asked:
+        assert not asked["race"][:5].any(), "of test nobody is asked"
+        assert asked["race"][5:].any(axis=1).all()
+
+    other = shutil.copytree(run, tmp_path / "other")
+    network.get_layer("race").bias.assign([5, 0, 0, 0, 0])
+    network.save_weights(other / "best.weights.h5")
+    teach([other], prepared)
+    second = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    teach([run, other], prepared)
+    mean = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert second is not None
+    assert mean is not None
+    assert np.abs(second["race"] - alone["race"]).max() > 0.01
+    np.testing.assert_allclose(mean["race"], (alone["race"] + second["race"]) / 2, atol=2e-3)
+
+
+def test_a_network_learns_the_teacher_against_the_labels(prepared: Path, tmp_path: Path) -> None:
+    taught = {"age": np.full((80, 101), 1 / 101), "gender": np.ones((80, 1)), "race": np.tile(np.eye(5)[3], (80, 1))}
+    np.savez(prepared / "taught.npz", **taught)  # type: ignore[arg-type]
+    recipe = made.recipe(loss={"teacher_weight": 1.0}, schedule={"epochs": 6})
+    best = train(recipe, prepared, tmp_path / "run", "random")
+    network = build(recipe.network)
+    network.load_weights(best)
+    pixels, _ = Batches(load_prepared(prepared, Split.TRAIN), ("race",), made.SIDE, 70)[0]
+    assert (ops.convert_to_numpy(network(pixels)["race"]).argmax(axis=1) == 3).mean() > 0.9
+
+
+def test_a_recipe_with_a_teacher_needs_one(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"taught\.npz"):
+        train(made.recipe(loss={"teacher_weight": 0.5}), prepared, tmp_path / "run", "random")
+
+
+def test_a_teacher_needs_all_heads(run: Path, prepared: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    described = json.loads((other / "recipe.json").read_text())
+    described["network"]["outputs"] = ["age"]
+    (other / "recipe.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="has the heads age alone"):
+        teach([other], prepared)
+
+
+def finished(folder: Path, age: dict[str, Any]) -> Path:
+    """A run with random weights, whose age has a form and whose gender has two units."""
+    recipe = made.recipe(network={"age": age, "gender_units": 2})
+    folder.mkdir()
+    (folder / "recipe.json").write_text(recipe.model_dump_json())
+    build(recipe.network).save_weights(folder / "best.weights.h5")
+    return folder
+
+
+def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path) -> None:
+    teach([finished(tmp_path / "both", {"form": "both", "bins": [0, 50]})], prepared)
+    taught = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    assert taught is not None
+    assert {name: values.shape for name, values in taught.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
+    np.testing.assert_allclose(taught["age"].sum(axis=1), 1, atol=1e-2)
+    np.testing.assert_allclose(taught["age"][:, 0], taught["age"][:, 49], rtol=1e-2)
+
+
+def test_a_teacher_needs_a_distribution_of_ages(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="says an age in years alone"):
+        teach([finished(tmp_path / "years", {"form": "regression"})], prepared)
+
+
+def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_path: Path) -> None:
+    """Descriptors that give the label away, but for ten pictures of train, whose labels are wrong."""
+    folder = made.prepared(tmp_path / "prepared", train=400, validation=50)
+    table = dict(np.load(folder / "faces.npz"))
+    hints = np.random.default_rng(0).normal(0, 0.3, (450, 8)).astype(np.float32)
+    hints[np.arange(450), table["race"]] += 2
+    hints[3] = 0
+    truth = table["race"].copy()
+    table["race"][10:20] = (truth[10:20] + 1) % 5
+    table["race"][20:25] = -1
+    np.savez(folder / "faces.npz", **table)
+    np.save(folder / "hints.npy", hints)
+    answers = from_features([hints], folder)
+    assert (answers["gender"].shape, answers["race"].shape) == ((450, 1), (450, 5))
+    told = np.arange(450) != 3
+    assert (answers["race"].argmax(axis=1) == truth)[told].mean() > 0.97
+    assert (answers["race"].argmax(axis=1) == truth)[10:25].all(), "wrong and missing labels are not repeated"
+    np.testing.assert_allclose(answers["race"].sum(axis=1), 1, atol=1e-5)
+    assert answers["race"][3].max() < 0.3
+    teach([], folder, descriptors=True)
+    taught = load_prepared(folder, Split.TRAIN, taught=True).taught
+    assert taught is not None
+    assert set(taught) == {"gender", "race"}
+    with pytest.raises(ValueError, match="a run, descriptors or a face"):
+        teach([], folder)
+
+
+def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features that give the gender away, by the brightness of the crops' left half."""
+    folder = made.prepared(tmp_path / "prepared", train=200, validation=20)
+    crops = np.load(folder / "crops.npy")
+    gender = np.load(folder / "faces.npz")["gender"]
+    crops[:, :, :20] = np.where(gender == 1, 200, 50)[:, np.newaxis, np.newaxis, np.newaxis]
+    np.save(folder / "crops.npy", crops)
+
+    face = tmp_path / "face.weights.h5"
+    face.write_bytes(b"weights")
+
+    def halves(size: int, init: str) -> Any:
+        assert (size, init) == (224, str(face))
+        return lambda pixels, training: pixels[:, :, : size // 2].mean(axis=(1, 2))
+
+    monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
+    teach([], folder, face=face)
+    taught = load_prepared(folder, Split.VALIDATION, taught=True).taught
+    assert taught is not None
+    assert ((taught["gender"][:, 0] > 0.5) == gender[200:]).all()

@@ -1,0 +1,85 @@
+"""Descriptors: each face's own, none of test, and a network that learns to give them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from keras import ops
+
+from tests.conftest import encoded
+from tests.fakes import SquareDetector
+from tests.training import made
+from training.datasets.base import Split, load_prepared
+from training.datasets.prepare import prepare
+from training.fit import face_embeddings as module
+from training.fit.face_embeddings import LENGTH, Item, standardised, write_hints
+from training.fit.train import train
+from training.models.heads import HINT, build
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+def corner(items: list[Item]) -> npt.NDArray[np.float32]:
+    """A descriptor that is nothing but the box's upper left corner."""
+    values = np.zeros((len(items), LENGTH), np.float32)
+    for row, (data, box) in enumerate(items):
+        assert data[:4] == bytes([0x89]) + b"PNG"
+        values[row, :2] = box[:2]
+    return values
+
+
+def test_each_face_has_its_own_and_those_of_test_none(tmp_path: Path) -> None:
+    places = {Split.TRAIN: (20, 30), Split.VALIDATION: (30, 20), Split.TEST: (24, 24)}
+    files = [(made.names(split, 1)[0], encoded(made.square_picture(*place))) for split, place in places.items()]
+    source = made.folder_of(tmp_path / "UTKFace", files)
+    prepare([source], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
+    write_hints([source], tmp_path / "out", 1, corner)
+    (train, validation, test) = (load_prepared(tmp_path / "out", split, hints=True).hint for split in places)
+    assert train is not None
+    assert validation is not None
+    assert test is not None
+    # Of one face of train the mean is itself; validation's lies 10 to the right of it and 10 above.
+    assert not train.any()
+    np.testing.assert_allclose(validation[0, :2], np.array([1, -1]) / np.sqrt(2), atol=1e-3)
+    assert not test.any()
+
+
+def test_what_all_have_in_common_is_taken_out() -> None:
+    random = np.random.default_rng(0)
+    given = random.normal([50, -20, 0], [1, 10, 0.1], (400, 3)).astype(np.float32)
+    given[7] = 0
+    train = np.arange(400) < 300
+    values = standardised(given, train)
+    np.testing.assert_allclose(np.linalg.norm(values, axis=1), np.where(np.arange(400) == 7, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(np.square(values).mean(axis=0), 1 / 3, atol=0.04)
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=0.06)
+
+
+def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made.prepared(tmp_path / "prepared", 3, 1)
+    np.savez(folder / "faces.npz", **dict(np.load(folder / "faces.npz")), box=np.zeros((4, 4), np.float32))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install .facet\[hints\]"):
+        write_hints([made.folder_of(tmp_path / "UTKFace", [])], folder, 1)
+    assert module.LENGTH == 128
+
+
+def test_a_network_learns_the_descriptor_and_is_gone_on_from_with_and_without(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", 64, 16)
+    hints = np.zeros((80, 6), np.float32)
+    hints[:, 2] = -1
+    np.save(folder / "hints.npy", hints)
+    recipe = made.recipe(network={"hint_units": 6}, loss={"hint_weight": 5.0}, schedule={"epochs": 4})
+    plain = made.recipe(schedule={"epochs": 1})
+    first = train(plain, folder, tmp_path / "first", "random")
+    second = train(recipe, folder, tmp_path / "second", "random", first)
+    network = build(recipe.network)
+    network.load_weights(second)
+    crops = load_prepared(folder, Split.VALIDATION).crops[:, :32, :32].astype(np.float32) / 127.5 - 1
+    answers = ops.convert_to_numpy(ops.normalize(network(crops)[HINT], axis=-1))
+    assert answers[:, 2].mean() < -0.8
+    assert train(plain, folder, tmp_path / "third", "random", second).exists()

@@ -1,0 +1,333 @@
+"""Training: what a batch holds, how the optimizer steps, and a run that is interrupted and taken up again."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tests.training import made
+from training.datasets.base import Split, load_prepared
+from training.fit import train as module
+from training.fit.augmentation import resized
+from training.fit.optimizers import CarefulAdamW, optimizer
+from training.fit.schedules import WarmupCosine
+from training.fit.train import Batches, BestWeights, EpochSeeds, FiniteLoss, State, train
+from training.models.heads import build
+from training.recipe import AugmentSection, Recipe
+
+Arrays = list[np.ndarray[Any, Any]]
+HEADS = ("age", "gender", "race")
+STEPS = 4
+"""Steps of an epoch of the runs below: 34 pictures by eight, the rest of which is left out."""
+
+pytestmark = pytest.mark.usefixtures("architecture")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made.prepared(tmp_path_factory.mktemp("train") / "prepared", train=34, validation=10)
+
+
+# Batches ---------------------------------------------------------------------------------------------------------------
+
+
+def test_plain_batches_are_the_pictures_in_order(prepared: Path) -> None:
+    data = load_prepared(prepared, Split.VALIDATION)
+    batches = Batches(data, HEADS, made.SIDE, 8)
+    assert len(batches) == 2
+    pixels, labels = batches[1]
+    assert (pixels.shape, pixels.dtype) == ((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(pixels[0], resized(data.crops[8], 32) / 127.5 - 1, atol=1e-6)
+    for name, values in labels.items():
+        np.testing.assert_array_equal(values, getattr(data, name)[8:])
+
+
+def test_an_epoch_takes_every_picture_at_most_once_in_another_order(prepared: Path) -> None:
+    batches = Batches(load_prepared(prepared, Split.TRAIN), HEADS, made.SIDE, 8, AugmentSection(), seed=1)
+    assert len(batches) == STEPS
+    rows = np.arange(34)
+    for name in ("age", "gender", "race"):
+        object.__setattr__(batches.data, name, rows)
+    orders = []
+    for epoch in (0, 1):
+        batches.epoch = epoch
+        orders.append(np.concatenate([batches[i][1]["age"] for i in range(STEPS)]).tolist())
+    assert all(len(set(order)) == 32 for order in orders)
+    assert orders[0] != orders[1]
+
+
+def test_a_batch_comes_from_seed_epoch_and_number_alone(prepared: Path) -> None:
+    def batch(seed: int, epoch: int, index: int) -> np.ndarray[Any, Any]:
+        batches = Batches(load_prepared(prepared, Split.TRAIN), HEADS, made.SIDE, 8, AugmentSection(), seed)
+        batches.epoch = epoch
+        pixels: np.ndarray[Any, Any] = batches[index][0]
+        return pixels
+
+    np.testing.assert_array_equal(batch(1, 2, 3), batch(1, 2, 3))
+    for other in ((2, 2, 3), (1, 1, 3), (1, 2, 2)):
+        assert not np.array_equal(batch(1, 2, 3), batch(*other))
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch(prepared: Path) -> None:
+    batches = Batches(load_prepared(prepared, Split.VALIDATION), ("age",), made.SIDE, 64, AugmentSection())
+    assert len(batches) == 1
+    pixels, labels = batches[0]
+    assert len(pixels) == 10
+    assert set(labels) == {"age"}
+
+
+# Optimizer -------------------------------------------------------------------------------------------------------------
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    rate = WarmupCosine(peak=0.8, warmup=4, steps=12)
+    values = [float(rate(step)) for step in range(14)]
+    np.testing.assert_allclose(values[:5], [0.2, 0.4, 0.6, 0.8, 0.8], rtol=1e-6)
+    assert values[6] == pytest.approx(0.4 * (1 + math.cos(math.pi / 4)), rel=1e-6)
+    assert values[8] == pytest.approx(0.4, rel=1e-6)
+    np.testing.assert_allclose(values[12:], 0, atol=1e-7)
+    assert float(WarmupCosine(0.8, 0, 12)(0)) == pytest.approx(0.8)
+    assert WarmupCosine.from_config(rate.get_config())(3) == rate(3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_skipped(bad: float) -> None:
+    good, other = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
+    adamw = CarefulAdamW(0.1, weight_decay=0.0, global_clipnorm=1.0)
+    adamw.apply([np.array([0.5, bad], np.float32), np.array([0.5], np.float32)], [good, other])
+    np.testing.assert_array_equal(good.numpy(), [1, 2])
+    np.testing.assert_array_equal(other.numpy(), [3])
+    adamw.apply([np.array([0.5, -0.5], np.float32), np.array([0.5], np.float32)], [good, other])
+    assert all(np.isfinite(variable.numpy()).all() for variable in adamw.variables)
+    assert good.numpy()[0] < 1
+    assert good.numpy()[1] > 2
+    assert other.numpy()[0] < 3
+
+
+def test_a_finite_gradient_makes_adamw_own_step() -> None:
+    steps = []
+    for kind in (CarefulAdamW, keras.optimizers.AdamW):
+        variable = keras.Variable([1.0, 2.0])
+        adamw = kind(0.1, weight_decay=0.01, global_clipnorm=1.0)
+        for _ in range(3):
+            adamw.apply([np.array([0.5, -3.0], np.float32)], [variable])
+        steps.append(variable.numpy())
+    np.testing.assert_array_equal(*steps)
+
+
+def test_only_kernels_decay() -> None:
+    network = build(made.recipe().network)
+    adamw = optimizer(made.recipe().schedule, 1)
+    adamw.build(network.trainable_variables)
+    decaying = {variable.name for variable in network.trainable_variables if adamw._use_weight_decay(variable)}
+    assert decaying == {"kernel"}
+
+
+def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+    FiniteLoss().on_train_batch_end(0, {"loss": 1.0})
+    for loss in (math.nan, math.inf):
+        with pytest.raises(FloatingPointError, match="no longer finite"):
+            FiniteLoss().on_train_batch_end(1, {"loss": loss})
+
+
+def test_every_epoch_draws_anew_and_the_same_one_the_same(prepared: Path) -> None:
+    network = build(made.recipe().network)
+    batches = Batches(load_prepared(prepared, Split.TRAIN), HEADS, made.SIDE, 8, AugmentSection())
+    seeds = EpochSeeds(batches)
+    seeds.set_model(network)
+    seeds.on_train_begin()
+    inputs = np.ones((2, made.SIDE, made.SIDE, 3), np.float32)
+    drawn = []
+    for epoch in (0, 2, 0):
+        seeds.on_epoch_begin(epoch)
+        assert batches.epoch == epoch
+        drawn.append(ops.convert_to_numpy(network(inputs, training=True)["race"]))
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+# Runs ------------------------------------------------------------------------------------------------------------------
+
+
+class Interrupted(BaseException):
+    """What a test stops a run with; like Ctrl+C, nothing catches it."""
+
+
+@dataclass
+class Watched:
+    """A run, the weights at the end of each of its epochs as they were and as they were averaged, and what it was fed."""
+
+    out: Path
+    raw: list[Arrays] = field(default_factory=list)
+    averaged: list[Arrays] = field(default_factory=list)
+
+    def history(self) -> list[dict[str, str]]:
+        with (self.out / "history.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def best(self, recipe: Recipe) -> keras.Model:
+        network = build(recipe.network)
+        network.load_weights(self.out / "best.weights.h5")
+        return network
+
+
+RECIPE = made.recipe(network={"outputs": ["age", "gender"]})  # with augmentation, dropout and averaging
+
+
+@pytest.fixture(scope="module")
+def whole(architecture: str, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A run that nothing interrupts."""
+    watched = Watched(tmp_path_factory.mktemp("whole"))
+    save = State.on_epoch_end
+
+    def watch(self: State, epoch: int, logs: Any = None) -> None:
+        save(self, epoch, logs)
+        watched.raw.append([variable.numpy() for variable in self.model.trainable_variables])
+        watched.averaged.append([variable.numpy() for variable in self.model.optimizer._model_variables_moving_average])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(State, "on_epoch_end", watch)
+        train(RECIPE, prepared, watched.out, "random")
+    return watched
+
+
+def test_history_has_every_epoch_once(whole: Watched) -> None:
+    rows = whole.history()
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert {"loss", "val_loss", "age_mae", "val_age_mae", "val_gender_accuracy"} <= set(rows[0])
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    assert all(float(row["pictures_per_second"]) > 0 for row in rows)
+
+
+def test_best_weights_are_the_averaged_ones_of_the_best_epoch(whole: Watched, prepared: Path) -> None:
+    losses = [float(row["val_loss"]) for row in whole.history()]
+    epoch = int(np.argmin(losses))
+    best = [variable.numpy() for variable in whole.best(RECIPE).trainable_variables]
+    for kept, averaged in zip(best, whole.averaged[epoch], strict=True):
+        np.testing.assert_allclose(kept, averaged, atol=1e-6)
+    assert max(np.abs(kept - raw).max() for kept, raw in zip(best, whole.raw[epoch], strict=True)) > 1e-3
+    network = whole.best(RECIPE)
+    terms, weights, metrics = module.losses_and_metrics(RECIPE.loss, RECIPE.network.outputs)
+    network.compile(loss=terms, loss_weights=weights, metrics=metrics)
+    given = network.evaluate(
+        Batches(load_prepared(prepared, Split.VALIDATION), RECIPE.network.outputs, made.SIDE, 8), verbose=0, return_dict=True
+    )
+    assert given["loss"] == pytest.approx(losses[epoch], rel=1e-4)
+
+
+def test_average_is_the_running_mean_of_the_weights(prepared: Path) -> None:
+    variable = keras.Variable([1.0])
+    averaging = optimizer(made.recipe(schedule={"ema_momentum": 0.9, "weight_decay": 0.0}).schedule, STEPS)
+    expected = 0.0
+    for step in range(5):
+        averaging.apply([np.array([0.3], np.float32)], [variable])
+        momentum = 0.9 if step else 0.0  # it starts where the first step leads
+        expected = momentum * expected + (1 - momentum) * float(variable.numpy()[0])
+    assert float(averaging._model_variables_moving_average[0].numpy()[0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepared: Path) -> None:
+    assert {path.name for path in whole.out.iterdir()} == {
+        "best.weights.h5",
+        "history.csv",
+        "recipe.json",
+        "provenance.json",
+        "logs",
+    }
+    assert Recipe.model_validate_json((whole.out / "recipe.json").read_text()) == RECIPE
+    before = (whole.out / "best.weights.h5").stat().st_mtime_ns
+    assert train(RECIPE, prepared, whole.out, "random") == whole.out / "best.weights.h5"
+    assert (whole.out / "best.weights.h5").stat().st_mtime_ns == before
+
+
+def test_a_run_goes_on_from_a_whole_network(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    """With next to no learning rate, what comes out is what went in, heads included; without `start` it is not."""
+    still = made.recipe(network={"outputs": ["age", "gender"]}, schedule={"learning_rate": 1e-12, "epochs": 1})
+    for start, same in ((whole.out / "best.weights.h5", True), (None, False)):
+        run = Watched(tmp_path / str(same))
+        train(still, prepared, run.out, "random", start)
+        trained = run.best(still).trainable_variables
+        kept = [np.allclose(a, b, atol=1e-5) for a, b in zip(trained, whole.best(RECIPE).trainable_variables, strict=True)]
+        assert all(kept) is same
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    """Stopped within the second epoch, then after the last was logged and before its state was written.
+
+    The weights agree to 1e-5, their own size being about 0.1: TensorFlow's threads may add up in another order.
+    """
+    steps = 0
+
+    def within_an_epoch(self: FiniteLoss, batch: int, logs: Any = None) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == STEPS + 2:
+            raise Interrupted
+
+    def before_the_state(self: State, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise Interrupted
+        module._save(self.model, self.path)
+
+    out = Watched(tmp_path / "run")
+    for place, method, stop in (
+        (FiniteLoss, "on_train_batch_end", within_an_epoch),
+        (State, "on_epoch_end", before_the_state),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(place, method, stop)
+            with pytest.raises(Interrupted):
+                train(RECIPE, prepared, out.out, "random")
+    assert [row["epoch"] for row in out.history()] == ["0", "1", "2"]
+    train(RECIPE, prepared, out.out, "random")
+
+    rows = list(zip(out.history(), whole.history(), strict=True))
+    assert [one["epoch"] for one, _ in rows] == ["0", "1", "2"]
+    for one, other in rows:
+        for name, value in other.items():
+            if name in ("pictures_per_second", "cpu_seconds"):  # no two runs are equally quick
+                continue
+            assert float(one[name]) == pytest.approx(float(value), rel=1e-3), name
+    for mine, other in zip(out.best(RECIPE).weights, whole.best(RECIPE).weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=1e-5, err_msg=mine.path)
+
+
+def test_taking_up_keeps_better_weights_of_before(tmp_path: Path) -> None:
+    network = build(RECIPE.network)
+    keeper = BestWeights(tmp_path / "best.weights.h5", least=2.0)
+    keeper.set_model(network)
+    keeper.on_test_end({"loss": 2.5})
+    assert not (tmp_path / "best.weights.h5").exists()
+    keeper.on_test_end({"loss": 1.5})
+    written = (tmp_path / "best.weights.h5").stat().st_mtime_ns
+    keeper.on_test_end({"loss": 1.7})
+    assert (tmp_path / "best.weights.h5").stat().st_mtime_ns == written
+
+
+def test_a_folder_belongs_to_one_recipe(whole: Watched, prepared: Path) -> None:
+    with pytest.raises(ValueError, match="holds a run of another recipe"):
+        train(made.recipe(schedule={"seed": 2}), prepared, whole.out, "random")
+
+
+def test_a_few_pictures_are_learnt_by_heart(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=128, validation=8, kinds=8)
+    recipe = made.recipe(
+        network={"dropout": 0.0, "head_units": 64},
+        schedule={"epochs": 6, "ema_momentum": 0.0, "weight_decay": 0.0},
+        loss={"label_smoothing": 0.0},
+        augment=dict.fromkeys(AugmentSection.model_fields, 0.0),
+    )
+    run = Watched(tmp_path / "run")
+    train(recipe, folder, run.out, "random")
+    best = min(run.history(), key=lambda row: float(row["val_loss"]))
+    assert float(best["val_gender_accuracy"]) == 1
+    assert float(best["val_race_accuracy"]) == 1
+    assert float(best["val_age_mae"]) < 5

@@ -1,9 +1,0 @@
-"""The trunks that can be trained, one file a family, each of which declares itself; `training.networks` sets heads on them."""
-
-from __future__ import annotations
-
-from training.architectures.registry import ARCHITECTURES, IMAGENET, RANDOM, SIZES, architecture, discover
-
-__all__ = ["ARCHITECTURES", "IMAGENET", "RANDOM", "SIZES", "architecture", "discover"]
-
-discover(__name__, __path__)

@@ -1,0 +1,1 @@
+"""Recipes trained under one budget, measured alike and set side by side."""

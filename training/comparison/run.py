@@ -1,0 +1,448 @@
+"""Recipes to figures that can be held beside each other: each is trained under one budget and measured once, won or lost.
+
+The budget is CPU time: what all threads of the process spend on training steps, without the building of graphs, validation and
+measurement. Unlike wall-clock time it hardly depends on what else the machine does. A few steps of every recipe are timed, and
+its schedule is squeezed into as many pictures as fit (`training.fit.budget`). A recipe that follows another shares the budget
+with it: each step of the way has an equal part. What is measured is the network as it is served, exported and run by the
+service's runtime, on prepared crops: pictures in which no face was found are not among them."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
+from training.datasets.base import MAX_AGE, RACES, UNKNOWN, Prepared, Split, count_prepared, load_prepared
+from training.evaluation.metrics import Answers, figures
+from training.export.export import plain, write_saved_model
+from training.fit.augmentation import resized
+from training.fit.budget import published, squeezed
+from training.fit.train import history_of, train, wanted_by
+from training.models import age_head as ages
+from training.models.architectures import RANDOM
+from training.models.complexity import multiply_adds
+from training.models.heads import build, dtype_policy
+from training.recipe import AgeSection, NetworkSection, Recipe, changed, load_recipe
+
+REPORT: Final = "compare.json"
+TIMINGS: Final = "timings.json"
+RECIPES: Final = Path(__file__).resolve().parents[1] / "recipes"
+TIMED_STEPS: Final = 6
+"""Steps that are timed, behind one that builds the graph."""
+TIMED_BATCH: Final = 32
+"""Pictures of a timed step, where the recipe's batches are larger: a picture costs about the same in both."""
+BATCH: Final = 32
+"""Crops that the measured network answers at a time, as in the service."""
+LATENCY_RUNS: Final = 100
+"""Runs of one crop, the quickest of which is the latency: what else the machine does only ever adds to it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Entry(_Section):
+    """One recipe of a comparison."""
+
+    recipe: Path
+    """Its file; relative to that of the comparison."""
+    system: str = ""
+    """Published system that it is of."""
+    published: str = ""
+    """Figures that were published, and of which data."""
+    differs: str = ""
+    """What else than data and budget is not as published."""
+    steps: int = Field(default=0, ge=0)
+    """Steps of the published run, where phases of composed batches are told in them."""
+    override: dict[str, Any] = {}
+    """Values that take the place of the recipe's, in tables shaped like its own."""
+
+
+class Comparison(_Section):
+    """Which recipes are compared, and what is alike for all."""
+
+    recipes: tuple[Entry, ...] = Field(min_length=1)
+    """In the order of the table."""
+    override: dict[str, Any] = {}
+    """Values that take the place of every recipe's, such as data sets at hand instead of those that are not."""
+
+
+class Budget(_Section):
+    """What each recipe has: CPU time, a number of pictures, or whichever of both ends first."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    """CPU minutes of training."""
+    pictures: int | None = Field(default=None, ge=1)
+    """Pictures seen, repeated ones included."""
+
+
+def load_comparison(path: Path) -> Comparison:
+    """Read a comparison (TOML); raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what is wrong."""
+    given = Comparison.model_validate(tomllib.loads(path.read_text()))
+    entries = tuple(one.model_copy(update={"recipe": (path.parent / one.recipe).resolve()}) for one in given.recipes)
+    return given.model_copy(update={"recipes": entries})
+
+
+def chosen(given: Comparison, paths: Sequence[Path]) -> Comparison:
+    """A comparison of these recipes, files or folders of them, alone; what it says of them and of all stays.
+
+    Raises `FileNotFoundError` for a path that is not there and `ValueError` for a folder without recipes.
+    """
+    known = {one.recipe: one for one in given.recipes}
+    files: dict[Path, None] = {}
+    for path in paths:
+        found = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+        if not found:
+            raise ValueError(f"{path} has no recipe")
+        files |= dict.fromkeys(file.resolve(strict=True) for file in found)
+    return given.model_copy(update={"recipes": tuple(known.get(file, Entry(recipe=file)) for file in files)})
+
+
+def compare(
+    given: Comparison,
+    budget: Budget,
+    prepared: Path,
+    out: Path,
+    split: Split = Split.VALIDATION,
+    weights: Mapping[str, str] | None = None,
+    sets: Sequence[str] = (),
+    apart: bool = False,
+) -> dict[str, Any]:
+    """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
+
+    `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
+    and then nothing of it is frozen. Measured is on `sets`, or on all that are prepared where none is named. A recipe is a
+    folder under `out`: one that is done is not trained again, and one that was interrupted goes on. If they are `apart`, each
+    is trained, and measured, by a process that ends with it: TensorFlow keeps gigabytes of what large networks needed.
+
+    Raises `ValueError` where `out` holds a comparison of another budget, or a recipe of the same name that was another, and
+    where two have one name.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out / "budget.json", "budget", budget.model_dump())
+    document = _described(given, budget, prepared, split, sets)
+    names = [load_recipe(entry.recipe).name for entry in given.recipes]
+    if len(set(names)) != len(names):
+        raise ValueError(f"a name stands for one recipe: {', '.join(names)}")
+    for name, entry in zip(names, given.recipes, strict=True):
+        folder, recipes = out / name, way(entry, given)
+        init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
+        asked = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
+        _claim(folder / "recipes.json", "recipe", asked)
+        training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
+        trained = _remembered(folder / "trained.json", _in_its_own_process(training) if apart else training)
+        measuring = partial(_measure, folder, trained, prepared, split, sets)
+        answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
+        measured = _remembered(answered, _in_its_own_process(measuring) if apart else measuring)
+        said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
+        document["recipes"].append(said | trained | measured)
+        _write(out / REPORT, document)
+        _forget()
+    return document
+
+
+def _in_its_own_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The same, by a process that ends with it."""
+
+    def apart() -> dict[str, Any]:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(make).result()
+
+    return apart
+
+
+def _forget() -> None:
+    """Give back the memory of a network and its pictures, which hold each other."""
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
+    """Write what a folder is for, unless it is for something else."""
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
+        raise ValueError(f"{path.parent} was made by another {kind}; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, asked)
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON so that `path` is at every moment whole."""
+    new = path.with_name(f"new.{path.name}")
+    new.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    new.replace(path)
+
+
+def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was written of an earlier call, or else what is made and written now."""
+    if not path.exists():
+        _write(path, make())
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+# Training --------------------------------------------------------------------------------------------------------------
+
+
+def way(entry: Entry, given: Comparison) -> list[Recipe]:
+    """The recipes that lead to an entry's, which is the last, as the comparison changes them.
+
+    What it says of a recipe alone counts wherever that recipe is on the way. Raises `ValueError` where a recipe follows one
+    that is neither beside it nor among Facet's, or itself.
+    """
+    known = {one.recipe: one for one in given.recipes}
+    recipes: list[Recipe] = []
+    path: Path | None = entry.recipe
+    while path is not None:
+        alone = known.get(path, entry if path == entry.recipe else Entry(recipe=path)).override
+        recipe = changed(changed(load_recipe(path), given.override), alone)
+        if recipe.name in {one.name for one in recipes}:
+            raise ValueError(f"{recipe.name} follows itself")
+        recipes.insert(0, recipe)
+        path = _followed(recipe.follows, path) if recipe.follows else None
+    return recipes
+
+
+def _followed(name: str, follower: Path) -> Path:
+    for path in (follower.with_name(f"{name}.toml"), *sorted(RECIPES.rglob(f"{name}.toml"))):
+        if path.is_file():
+            return path.resolve()
+    raise ValueError(f"{follower} follows {name}, of which there is no recipe")
+
+
+def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out: Path, steps: int) -> dict[str, Any]:
+    """Train each recipe of a way with an equal part of the budget; `steps` are those of the last one's published run."""
+    thawed = init == RANDOM and recipes[0].transfer.frozen_layers != 0
+    if thawed:
+        recipes = [changed(recipes[0], {"transfer": {"frozen_layers": 0}}), *recipes[1:]]
+    last, start, state = recipes[-1], None, "finished"
+    runs: list[dict[str, Any]] = []
+    for number, recipe in enumerate(recipes, 1):
+        run = out / f"{number}-{recipe.name}"
+        fitted = _fitted(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
+        try:
+            start = train(fitted, prepared, run, init, start)
+        except ArithmeticError:
+            state = "diverged"
+        runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))
+        _forget()
+        if state == "diverged":
+            break
+    section = last.network
+    return {
+        "architecture": section.architecture,
+        "size": section.size,
+        "outputs": list(section.outputs),
+        "init": Path(init).name,
+        "thawed": thawed,
+        "state": state,
+        "follows": [recipe.name for recipe in recipes[:-1]],
+        "batch": runs[-1]["batch"],
+        "runs": runs,
+        **{name: round(sum(run[name] for run in runs), 1) for name in ("pictures", "cpu_seconds")},
+    }
+
+
+def _fitted(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
+    """A recipe that ends within one of so many equal shares of the budget; the same one, once it was found."""
+    path = run / "fitted.json"
+    if path.exists():
+        return load_recipe(path)
+    count = count_prepared(prepared, Split.TRAIN, recipe.data.train, wanted_by(recipe))
+    pictures = published(recipe, count) if budget.pictures is None else budget.pictures // shares
+    if budget.minutes is not None:
+        pictures = min(pictures, int(budget.minutes * 60 / shares / _seconds_a_picture(recipe, prepared, run.parents[1])))
+    fitted = squeezed(recipe, max(1, pictures), count, steps)
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(fitted.model_dump_json(indent=2) + "\n")
+    return fitted
+
+
+def _seconds_a_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
+    """CPU seconds of a picture in training, by a run of a few steps.
+
+    Recipes that differ in heads, losses or schedule alone cost the same: `timings.json` under `out` remembers it.
+    """
+    like = recipe.network.architecture, recipe.network.size, recipe.schedule.policy, recipe.transfer.frozen_layers
+    key = " ".join(map(str, (*like, sorted(recipe.augment.model_dump().items()))))
+    path, scratch = out / TIMINGS, out / "timing"
+    timings: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    if key not in timings:
+        shutil.rmtree(scratch, ignore_errors=True)
+        train(_few_steps(recipe), prepared, scratch, RANDOM)
+        spent = _spent(scratch)
+        shutil.rmtree(scratch)
+        _forget()
+        timings[key] = spent["cpu_seconds"] / spent["pictures"]
+        _write(path, timings)
+    return timings[key]
+
+
+def _few_steps(recipe: Recipe) -> Recipe:
+    composed, batch = recipe.balance.groups is not None, recipe.schedule.batch_size
+    size = batch if composed else min(batch, TIMED_BATCH)
+    return changed(
+        recipe,
+        {
+            # So slow that nothing can diverge: what a step costs does not depend on it.
+            "schedule": {
+                "epochs": 1,
+                "epoch_steps": 1 + TIMED_STEPS,
+                "parts": 1,
+                "batch_size": size,
+                "rate": "constant",
+                "steps": [],
+                "learning_rate": 1e-9,
+            },
+            "data": {"validation_pictures": 1},
+            "smote": {"heads": []},
+        },
+    )
+
+
+def _spent(run: Path) -> dict[str, Any]:
+    """What a run's whole epochs took, those of all its parts together."""
+    whole = run / "history.csv"
+    files = [whole] if whole.exists() else sorted(run.glob("part-*/history.csv"))
+    rows = [row for file in files for row in history_of(file)]
+    pictures, seconds = (sum(float(row[name]) for row in rows) for name in ("pictures", "cpu_seconds"))
+    return {"epochs": len(rows), "pictures": int(pictures), "cpu_seconds": seconds}
+
+
+# Measuring -------------------------------------------------------------------------------------------------------------
+def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split, sets: Sequence[str]) -> dict[str, Any]:
+    """Cost and figures of the last network of a way; of one that was not reached or diverged in its first epoch, cost alone."""
+    run = out / str(trained["runs"][-1]["run"])
+    recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
+    with dtype_policy("float32"):
+        network = build(recipe.network)
+        cost = {"weights": network.count_params(), "multiply_adds": multiply_adds(network)}
+        if len(trained["runs"]) <= len(trained["follows"]) or not best.exists():
+            return cost | {"figures": {}}
+        network.load_weights(best)
+        served = plain(network, recipe.network)
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age)
+        serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
+        data = load_prepared(prepared, split, sets or None)
+        cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}
+        return cost | {"figures": _figures(serving, recipe.network, data)}
+
+
+def _latency(serving: Network, size: int) -> float:
+    """Milliseconds of one crop."""
+    crop, times = np.zeros((1, size, size, 3), np.uint8), []
+    for _ in range(LATENCY_RUNS):
+        began = time.perf_counter()
+        serving(crop)
+        times.append(time.perf_counter() - began)
+    return round(min(times) * 1000, 2)
+
+
+def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[str, Any]:
+    """Figures of every data set among the crops, which are answered once each."""
+    parts = []
+    for begin in range(0, len(data), BATCH):
+        crops = [resized(crop, section.size) for crop in data.crops[begin : begin + BATCH]]
+        parts.append(serving(np.stack([*crops, *crops[:1] * (BATCH - len(crops))])))
+    outputs = {name: np.concatenate([part[name] for part in parts])[: len(data)] for name in parts[0]}
+    answers, distribution = _answers(data, outputs), outputs.get("age_distribution")
+    result = {}
+    for name in np.unique(data.sets):
+        rows = data.sets == name
+        seen = answers.where(rows)
+        result[str(name)] = figures(seen, float("nan")) | _within(seen, section.age)
+        if distribution is not None:
+            result[str(name)] |= _classes(seen, distribution[rows], section.age)
+    return result
+
+
+def _answers(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Answers:
+    """What a network says of crops, each of which shows a face; not a number where it has no such head, and no intervals."""
+    nothing = np.full(len(data), np.nan)
+    said = {name: values.astype(np.float64) for name, values in outputs.items()}
+    return Answers(
+        age=data.age.astype(np.float64),
+        gender=data.gender.astype(np.int64),
+        race=data.race.astype(np.int64),
+        found=np.ones(len(data), np.bool_),
+        years=said.get("age", nothing),
+        low=nothing,
+        high=nothing,
+        female=said.get("gender", nothing),
+        races=said.get("race", np.full((len(data), len(RACES)), np.nan)),
+    )
+
+
+def _within(answers: Answers, form: AgeSection) -> dict[str, Any]:
+    """The age error over the ages that a network was taught, where it was not taught all."""
+    if "age" not in answers.said() or form.outside == "nearest":
+        return {}
+    taught = answers.where((form.first <= answers.age) & (answers.age <= form.last))
+    return {"age_taught": [form.first, form.last], "age_taught_mae": figures(taught, float("nan")).get("age_mae")}
+
+
+def _classes(answers: Answers, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
+    """How many classes of years a network has, and the share of pictures, of ages that it was taught, whose most probable
+    class is the right one; `distribution` is over whole years [N, 101]."""
+    known = answers.age != UNKNOWN
+    if form.outside == "unknown":
+        known &= (form.first <= answers.age) & (answers.age <= form.last)
+    held = ages.class_years(form)
+    right = held[np.minimum(answers.age[known], MAX_AGE).astype(np.int64)].argmax(axis=1)
+    answer = (distribution[known] @ (ages.spread(form).T > 0)).argmax(axis=1)
+    return {"age_classes": held.shape[1], "age_class_accuracy": float((answer == right).mean())} if known.any() else {}
+
+
+# What is said of all ---------------------------------------------------------------------------------------------------
+
+
+def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, measured: Sequence[str]) -> dict[str, Any]:
+    """What all rows share, and how good an answer is that does not look."""
+    counts: dict[str, dict[str, int]] = {}
+    with np.load(prepared / "faces.npz") as table:
+        sets, splits = table["set"], table["split"]
+        labels = {name: table[name] for name in ("age", "gender", "race")}
+    for name in np.unique(sets):
+        counts[str(name)] = {one.value: int(((sets == name) & (splits == one.value)).sum()) for one in Split}
+    learnt = (splits == Split.TRAIN.value) & np.isin(sets, given.override.get("data", {}).get("train", sets))
+    said = _blind({name: values[learnt] for name, values in labels.items()})
+    blind = {}
+    for name in measured or np.unique(sets[splits == split.value]):
+        rows = (sets == name) & (splits == split.value)
+        faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
+        data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], **faces)
+        blind[str(name)] = figures(_answers(data, {one: np.repeat(value, len(data), 0) for one, value in said.items()}), np.nan)
+    return {
+        "split": split.value,
+        "budget": budget.model_dump(),
+        "cpus": cpu_quota(),
+        "data": counts,
+        "override": given.override,
+        "blind": blind,
+        "recipes": [],
+    }
+
+
+def _blind(labels: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+    """One answer to every picture, from the labels of train alone: their median age, the share of women, that of each race."""
+    age, gender, race = (labels[name][labels[name] != UNKNOWN].astype(np.int64) for name in ("age", "gender", "race"))
+    return {
+        "age": np.array([np.median(age) if len(age) else np.nan], np.float32),
+        "gender": np.array([gender.mean() if len(gender) else np.nan], np.float32),
+        "race": (np.bincount(race, minlength=len(RACES))[np.newaxis] / max(1, len(race))).astype(np.float32),
+    }

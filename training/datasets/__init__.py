@@ -1,0 +1,1 @@
+"""Labelled pictures: how they are read, split, explored and prepared as crops."""

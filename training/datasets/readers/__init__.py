@@ -1,0 +1,43 @@
+"""The data sets that can be read, one file each: every reader knows its set by the files that its authors publish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from training.datasets.base import DataSet
+from training.datasets.readers.adience import adience
+from training.datasets.readers.afad import afad
+from training.datasets.readers.all_age_faces import all_age_faces
+from training.datasets.readers.appa_real import appa_real
+from training.datasets.readers.celeba import celeba
+from training.datasets.readers.fairface import fairface
+from training.datasets.readers.folder import labelled_folder
+from training.datasets.readers.imdb_wiki import imdb_wiki
+from training.datasets.readers.lfw import lfw
+from training.datasets.readers.megaage_asian import megaage_asian
+from training.datasets.readers.utkface import utkface
+from training.datasets.sources import Listing, listing
+
+READERS: Final[tuple[Callable[[Listing], DataSet | None], ...]] = (
+    labelled_folder,
+    all_age_faces,
+    appa_real,
+    celeba,
+    fairface,
+    imdb_wiki,
+    lfw,
+    megaage_asian,
+    adience,
+    afad,
+    utkface,
+)
+"""Readers in the order in which they are asked; each gives None of files that are not its set's. UTKFace, which has no list to
+be known by, takes what is left."""
+
+
+def recognised(source: Path) -> DataSet:
+    """The data set in a folder or tar file. Raises as `training.datasets.base.open_data_set` does."""
+    files = listing(source)
+    return next(data_set for reader in READERS if (data_set := reader(files)) is not None)

@@ -1,0 +1,30 @@
+"""LFW, Labeled Faces in the Wild, with lists of its men and women."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from training.datasets.base import UNKNOWN, DataSet, Label, split_of
+from training.datasets.sources import Listing
+
+LICENCE: Final = (
+    'LFW: research use, pictures from the news; cite Huang et al., "Labeled faces in the wild", University of Massachusetts '
+    '2007; gender lists: Afifi and Abdelhamed, "AFIF4", Journal of Visual Communication and Image Representation 2019.'
+)
+
+_LISTS: Final = ("male_names.txt", "female_names.txt")
+
+
+def lfw(files: Listing) -> DataSet | None:
+    """Known by `male_names.txt` and `female_names.txt`, a picture a line, beside `NAME/NAME_0001.jpg`.
+
+    The lists say gender alone, and there is no test list for that. Raises `ValueError` where a picture is in both.
+    """
+    if not files.holds(*_LISTS):
+        return None
+    texts = files.texts(*_LISTS)
+    men, women = ({line.strip().removesuffix(".jpg") for line in texts[name].splitlines() if line.strip()} for name in _LISTS)
+    if men & women:
+        raise ValueError(f"{files.source}: {min(men & women)} is in both lists")
+    labels = {f"{name}.jpg": Label(UNKNOWN, gender, UNKNOWN) for gender, names in enumerate((men, women)) for name in names}
+    return DataSet("LFW", LICENCE, False, files.source, labels.get, split_of)

@@ -1,0 +1,146 @@
+"""Pictures made worse in known ways and amounts: what the model's answers to them cost is measured in `conditions`.
+
+All functions take and return uint8 RGB [height, width, 3]. Amounts in pixels are those of pictures of 200 by 200. Nothing
+here stands for a turned head, a beard or a hand before the face: those cannot be made of a picture honestly.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from service.vision.image import decode
+
+Pixels = npt.NDArray[np.uint8]
+
+SIDES: Final = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """One way to make a picture worse, `kind`, and how much of it, `level` in words."""
+
+    kind: str
+    level: str
+    apply: Callable[[Pixels], Pixels]
+
+    def __call__(self, data: bytes) -> bytes:
+        """An image file's bytes to those of a degraded PNG, which adds no loss of its own."""
+        picture = self.apply(decode(data, max_pixels=64_000_000, side=64_000_000).pixels)
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+        return buffer.getvalue()
+
+
+def rotated(picture: Pixels, degrees: float) -> Pixels:
+    """Turned clockwise about its centre, as seen on the screen; what comes into view repeats the edge."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
+    turned = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return turned.astype(np.uint8, copy=False)
+
+
+def lying(picture: Pixels, quarters: int) -> Pixels:
+    """Turned by quarters, counterclockwise, as a picture whose turn was forgotten."""
+    return np.ascontiguousarray(np.rot90(picture, quarters))
+
+
+def reduced(picture: Pixels, factor: float) -> Pixels:
+    """A picture of so many times fewer pixels in each direction, area-averaged."""
+    height, width = picture.shape[:2]
+    size = max(1, round(width / factor)), max(1, round(height / factor))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def blurred(picture: Pixels, sigma: float) -> Pixels:
+    """Out of focus: a Gaussian of `sigma` pixels."""
+    return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+
+
+def smeared(picture: Pixels, length: int) -> Pixels:
+    """Moved while it was taken: the mean over `length` pixels, an odd number, from left to right."""
+    kernel = np.full((1, length), 1 / length, np.float32)
+    return cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+
+
+def compressed(picture: Pixels, quality: int) -> Pixels:
+    """As a JPEG of a `quality` between 1 and 100 brings it back, its colour at half the resolution."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return np.asarray(Image.open(buffer))
+
+
+def noisy(picture: Pixels, sigma: float) -> Pixels:
+    """With Gaussian noise of `sigma` grey levels in every channel of its own; the same picture gets the same noise."""
+    random = np.random.default_rng(zlib.crc32(picture.tobytes()))
+    return _levels(picture + random.normal(0, sigma, picture.shape))
+
+
+def grey(picture: Pixels) -> Pixels:
+    """Without colour: its luma in all three channels."""
+    return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
+
+def brightened(picture: Pixels, factor: float) -> Pixels:
+    """The stored values, which are gamma-encoded, times a factor, and cut off at white.
+
+    Half the value is about a fifth of the light: 0.5 is a good two stops under, 1.5 one and a quarter over.
+    """
+    return _levels(picture * np.float64(factor))
+
+
+def flattened(picture: Pixels, factor: float) -> Pixels:
+    """The distances from the picture's mean level, times a factor below one: less contrast."""
+    mean = picture.mean()
+    return _levels((picture - mean) * factor + mean)
+
+
+def cut(picture: Pixels, share: float, side: str) -> Pixels:
+    """Without a share of its width or height at one of `SIDES`."""
+    height, width = picture.shape[:2]
+    x, y = round(width * share), round(height * share)
+    parts = {"left": picture[:, x:], "top": picture[y:], "right": picture[:, : width - x], "bottom": picture[: height - y]}
+    return np.ascontiguousarray(parts[side])
+
+
+def _levels(values: npt.NDArray[np.float64]) -> Pixels:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _turned_either_way(picture: Pixels, degrees: float) -> Pixels:
+    return rotated(picture, degrees if zlib.crc32(picture.tobytes()) % 2 else -degrees)
+
+
+def _on_either_side(picture: Pixels) -> Pixels:
+    return lying(picture, 1 if zlib.crc32(picture.tobytes()) % 2 else 3)
+
+
+def _cut_somewhere(picture: Pixels, share: float) -> Pixels:
+    return cut(picture, share, SIDES[zlib.crc32(picture.tobytes()) % len(SIDES)])
+
+
+DEGRADATIONS: Final = (
+    *(Degradation("rotation", f"±{n}°", partial(_turned_either_way, degrees=n)) for n in (10, 20, 30, 45, 60)),
+    Degradation("on its side", "±90°", _on_either_side),
+    Degradation("on its head", "180°", partial(lying, quarters=2)),
+    *(Degradation("JPEG", f"quality {n}", partial(compressed, quality=n)) for n in (80, 50, 30, 15)),
+    *(Degradation("size", f"1/{n}", partial(reduced, factor=n)) for n in (2, 4, 6, 8)),
+    *(Degradation("blur", f"σ {n} px", partial(blurred, sigma=n)) for n in (1, 2, 3, 4, 6)),
+    *(Degradation("motion", f"{n} px", partial(smeared, length=n)) for n in (7, 15)),
+    *(Degradation("noise", f"σ {n}", partial(noisy, sigma=n)) for n in (10, 20, 40)),
+    Degradation("grey", "no colour", grey),
+    *(Degradation("dark", f"×{n}", partial(brightened, factor=n)) for n in (0.5, 0.25, 0.18, 0.12)),
+    *(Degradation("bright", f"×{n}", partial(brightened, factor=n)) for n in (1.5, 2, 2.5)),
+    *(Degradation("contrast", f"×{n}", partial(flattened, factor=n)) for n in (0.5, 0.25)),
+    *(Degradation("cut", f"{n} %", partial(_cut_somewhere, share=n / 100)) for n in (10, 20, 30)),
+)
+"""The levels that are measured. Half of the pictures are turned each way, and a quarter cut at each side, by their checksum."""

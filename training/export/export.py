@@ -1,0 +1,247 @@
+"""Trained weights to a model in the store: folded, halved, wrapped, calibrated, and held to golden answers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers, ops
+
+from service.inference.attributes import deviation
+from service.models.runtime import Precision
+from service.models.runtime.tensorflow import loader
+from service.models.store import GOLDEN, Calibration, Manifest, write_manifest
+from service.vision.align import Pixels, align
+from service.vision.detection import Detector, locate
+from service.vision.image import decode
+from training.calibration.photo import fit
+from training.datasets.base import Split, open_data_set
+from training.evaluation.evaluate import Scored, ask, measured_settings
+from training.fit.losses import female_logit
+from training.models import age_head as ages
+from training.models.heads import TRUNK, assemble, build, dtype_policy
+from training.provenance import of_run
+from training.recipe import AgeSection, NetworkSection, Recipe
+
+MAX_BYTES: Final = 50_000_000
+RESEARCH: Final = "Trained on data for research alone."
+TOLERANCE: Final = {
+    "f32": {"age": 0.05, "other": 0.005},
+    "bf16": {"age": 1.0, "other": 0.05},
+    "f16": {"age": 1.0, "other": 0.05},
+}
+
+
+CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+
+
+class _Nothing(layers.Layer):  # type: ignore[misc]
+    """Stands where a batch normalisation or dropout stood, and takes the arguments that it took."""
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        return inputs
+
+
+def folded(model: keras.Model) -> keras.Model:
+    """The same function without dropout and batch normalisation: each normalisation that alone follows a convolution, plain,
+    depthwise or separable, becomes that one's bias.
+
+    `kernel * gamma / sqrt(variance + epsilon)` and `beta - mean * gamma / sqrt(variance + epsilon)`, in float64.
+    """
+    pairs = {
+        layer.name: layer.input._keras_history.operation
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+        and isinstance(layer.input._keras_history.operation, CONVOLUTIONS)
+        and len(layer.input._keras_history.operation._outbound_nodes) == 1
+        and layer.input._keras_history.operation.activation is keras.activations.linear
+    }
+    norms = {convolution.name: model.get_layer(name) for name, convolution in pairs.items()}
+
+    def rebuilt(layer: Any) -> Any:
+        if layer.name in pairs or isinstance(layer, layers.Dropout):
+            return _Nothing(name=layer.name)
+        config = layer.get_config()
+        return layer.__class__.from_config(config | {"use_bias": True} if layer.name in norms else config)
+
+    result = keras.models.clone_model(model, clone_function=rebuilt)
+    for layer in model.layers:
+        if layer.name in norms:
+            result.get_layer(layer.name).set_weights(_absorbed(layer, norms[layer.name]))
+        elif layer.get_weights() and layer.name not in pairs and not isinstance(layer, layers.Dropout):
+            result.get_layer(layer.name).set_weights(layer.get_weights())
+    return result
+
+
+def plain(model: keras.Model, section: NetworkSection) -> keras.Model:
+    """A trained network as it is served: its trunk folded, its heads without dropout."""
+    served = assemble(folded(model.get_layer(TRUNK)), section, dropout=0)
+    for layer in served.layers:
+        if layer.name != TRUNK:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    return served
+
+
+def _absorbed(convolution: Any, norm: Any) -> list[Any]:
+    """Kernel and bias of a convolution that does the normalisation behind it too."""
+    weights = [weight.astype(np.float64) for weight in convolution.get_weights()]
+    before, (kernel, *bias) = (weights[:1], weights[1:]) if isinstance(convolution, layers.SeparableConv2D) else ([], weights)
+    mean, variance = (np.asarray(value, np.float64) for value in (norm.moving_mean, norm.moving_variance))
+    gain = (np.asarray(norm.gamma, np.float64) if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    beta = np.asarray(norm.beta, np.float64) if norm.center else 0.0
+    shape = kernel.shape[2:] if isinstance(convolution, layers.DepthwiseConv2D) else (-1,)  # [H, W, channels, multiplier]
+    return [*before, kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
+
+
+def _served(model: keras.Model, size: int, form: AgeSection) -> Any:
+    """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
+
+    A tf.Module that holds the halves alone; the network is known to its function only, or its float32 variables would be
+    saved too.
+    """
+    module = tf.Module()
+    model.trainable = True  # what cannot learn, such as the statistics of a normalisation that stayed, is listed last
+    weights = [*model.trainable_variables, *model.non_trainable_variables]
+    learnt = len(model.trainable_variables)
+    module.halves = [tf.Variable(tf.cast(weight.value, tf.float16), trainable=False) for weight in weights]
+
+    def serve(faces: Any) -> dict[str, Any]:
+        weights = [tf.cast(half, tf.float32) for half in module.halves]
+        pixels = tf.cast(faces, tf.float32) / 127.5 - 1.0
+        logits, _ = model.stateless_call(weights[:learnt], weights[learnt:], pixels, training=False)
+        outputs: dict[str, Any] = {}
+        if "age" in logits:
+            outputs["age"] = ages.years(logits["age"], form)
+            if form.form != "regression":
+                outputs["age_distribution"] = ages.distribution(logits["age"], form)
+        if "gender" in logits:
+            outputs["gender"] = ops.sigmoid(female_logit(logits["gender"]))
+        if "race" in logits:
+            outputs["race"] = ops.softmax(logits["race"])
+        return outputs
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="faces")])
+    return module
+
+
+def write_saved_model(model: keras.Model, size: int, folder: Path, form: AgeSection | None = None) -> list[str]:
+    """Write a SavedModel with float16 weights and return its outputs' names; `form` is that of the age. Raises `ValueError`
+    where it is too large."""
+    served = _served(model, size, form or AgeSection())
+    signature = served.serve.get_concrete_function()
+    tf.saved_model.save(served, str(folder), signatures=signature)
+    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if written > MAX_BYTES:
+        raise ValueError(f"the SavedModel has {written} bytes; the limit is {MAX_BYTES}")
+    return sorted(signature.structured_outputs)
+
+
+def export(
+    recipe: Recipe,
+    weights: Path,
+    prepared: Mapping[str, Any],
+    examples: Path,
+    detector: Detector,
+    store: Path,
+    version: int,
+    created: str,
+    data: Sequence[Path] = (),
+) -> Manifest:
+    """Write `store/NAME/VERSION`. The calibration is fitted on the validation splits of `data`, if any, through the service.
+    `prepared` is what `prepare` reported: the template, and the licence of every data set.
+
+    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32. Raises
+    `FileExistsError` where the version is there already.
+    """
+    folder = store / recipe.name / str(version)
+    template = prepared["template"]
+    licences = [prepared["sets"][name] for name in dict.fromkeys(recipe.data.train)]
+    made = of_run(weights.parent)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists, and versions never change once written")
+    with dtype_policy("float32"):
+        network = build(recipe.network)
+        network.load_weights(weights)
+        served = plain(network, recipe.network)
+    folder.mkdir(parents=True)
+    try:
+        size = recipe.network.size
+        outputs = write_saved_model(served, size, folder, recipe.network.age)
+        crops = golden_crops(examples, detector, np.array(template, np.float32), size)
+        answers = loader(Precision.F32, threads=2)(folder)(crops)
+        golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
+        np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
+        (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+        fields: dict[str, Any] = {
+            "name": recipe.name,
+            "version": version,
+            "kind": "attributes",
+            "architecture": recipe.network.architecture,
+            "created": created,
+            "licence": _licence(licences, recipe.origin),
+            "trained_on": list(dict.fromkeys(recipe.data.train)),
+            "description": _description(recipe.network.outputs),
+            "recipe": "recipe.json",
+            "provenance": None if made is None else made.model_dump(mode="json"),
+            "networks": {"faces": "."},
+            "input": {"size": size, "template": template},
+            "outputs": outputs,
+            "tolerance": TOLERANCE,
+        }
+        manifest = write_manifest(folder, fields)
+        if data:
+            settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
+            calibration = fit_calibration([ask(settings, open_data_set(one), Split.VALIDATION) for one in data])
+            manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return manifest
+
+
+def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -> Pixels:
+    """Crops [N, size, size, 3] of the portraits in a folder, photos of one face, and one of noise, which no face resembles.
+
+    Portraits alone: in bf16 a network may move single faces of a group further than the tolerance, without being less right
+    on the whole; `tests/service/models/runtime/test_parity.py` says by how much.
+    """
+    crops = []
+    for path in sorted(examples.glob("*.jpg")):
+        image = decode(path.read_bytes(), max_pixels=64_000_000, side=1280)
+        faces = locate(image.pixels, detector, 1280)
+        if len(faces) == 1:
+            crops.append(align(image.pixels, faces[0].landmarks, template, size))
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    return np.stack([*crops, noise])
+
+
+def fit_calibration(parts: Sequence[Scored]) -> Calibration:
+    """Calibration from the uncalibrated answers of splits, as far as the model answers; faces that were not found have none.
+
+    Intervals are in deviations of the age distribution, or in years where the model has none.
+    """
+    seen = [one.answers.where(one.answers.found) for one in parts]
+    distributions = np.concatenate([one.distributions[one.answers.found] for one in parts]).astype(np.float32)
+    spread = None if np.isnan(distributions).all() else np.array([deviation(row) for row in distributions])
+    joined = {
+        name: np.concatenate([getattr(one, name) for one in seen])
+        for name in ("years", "age", "female", "gender", "races", "race")
+    }
+    return fit(spread=spread, **joined)
+
+
+def _licence(licences: Sequence[str], origin: str) -> str:
+    """What is said of a model's use: that of its data, and of its initial weights where they came from somewhere."""
+    research = [RESEARCH] if any("research" in one for one in licences) else []
+    return " ".join([*research, *licences, origin]).strip()
+
+
+def _description(outputs: Sequence[str]) -> str:
+    *first, last = outputs
+    said = f"{', '.join(first)} and {last}" if first else last
+    return f"Apparent {said} of an aligned face."

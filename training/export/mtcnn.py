@@ -1,0 +1,69 @@
+"""Export the three networks of the `mtcnn` package, once, to a model that the service runs without the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from mtcnn.network.onet import ONet
+from mtcnn.network.pnet import PNet
+from mtcnn.network.rnet import RNet
+from mtcnn.utils.tensorflow import load_weights
+
+from service.models.runtime import Precision
+from service.models.runtime.tensorflow import loader
+from service.models.store import GOLDEN, Manifest, write_manifest
+from service.vision.align import Pixels
+
+NETWORKS: Final = {"pnet": (PNet, None), "rnet": (RNet, 24), "onet": (ONet, 48)}
+"""Class and side of the input in pixels; P-Net takes any."""
+
+
+class _Exported(tf.Module):  # type: ignore[misc]
+    """One network with its input scaling inside and its outputs named."""
+
+    def __init__(self, network: Any, side: int | None) -> None:
+        super().__init__()
+        self.network = network
+        spec = tf.TensorSpec([None, side, side, 3], tf.uint8, name="pixels")
+        self.serve = tf.function(self._serve, input_signature=[spec])
+
+    def _serve(self, pixels: Any) -> dict[str, Any]:
+        offsets, *points, scores = self.network((tf.cast(pixels, tf.float32) - 127.5) / 128.0)
+        outputs = {"offsets": offsets, "probability": scores[..., 1]}
+        return outputs | {"landmarks": points[0]} if points else outputs
+
+
+def export(folder: Path, photo: Pixels, created: str) -> Manifest:
+    """Write `pnet`, `rnet` and `onet`, golden answers on parts of `photo` (uint8 RGB, at least 96 by 96), and the manifest
+    under `folder`, whose last two parts are the model's name and version."""
+    load = loader(Precision.F32, threads=1)
+    golden: dict[str, np.ndarray[Any, Any]] = {}
+    for name, (network_class, side) in NETWORKS.items():
+        network = network_class()
+        network.build()
+        network.set_weights(load_weights(f"{name}.lz4"))
+        module = _Exported(network, side)
+        tf.saved_model.save(module, str(folder / name), signatures=module.serve.get_concrete_function())
+        step = side or 64
+        parts = [photo[i : i + step, i : i + step] for i in range(0, min(photo.shape[:2]) - step, step)][:4]
+        golden[f"{name}/input"] = np.stack(parts)
+        golden |= {f"{name}/{key}": value for key, value in load(folder / name)(golden[f"{name}/input"]).items()}
+    np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
+    return write_manifest(
+        folder,
+        {
+            "name": folder.parent.name,
+            "version": int(folder.name),
+            "kind": "detector",
+            "architecture": "mtcnn",
+            "created": created,
+            "licence": "MIT (weights of the mtcnn package 1.0.0, Ivan de Paz Centeno)",
+            "trained_on": ["WIDER FACE", "CelebA"],
+            "description": "P-Net, R-Net and O-Net of Zhang et al. 2016, exported from the mtcnn package.",
+            "networks": {name: name for name in NETWORKS},
+            "tolerance": {"f32": {"age": 0.05, "other": 0.005}},
+        },
+    )

@@ -1,0 +1,1 @@
+"""From prepared crops and a recipe to trained weights."""

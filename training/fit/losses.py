@@ -1,0 +1,200 @@
+"""Losses and metrics of the three heads; a label below zero is unknown and costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from training.datasets.base import MAX_AGE, RACES
+from training.models import age_head as ages
+from training.models.age_head import soft_age
+from training.recipe import AgeSection, LossSection
+
+__all__ = ["AgeLoss", "GenderLoss", "HintLoss", "MeanOfKnown", "RaceLoss", "expected_age", "losses_and_metrics", "soft_age"]
+
+
+def _label(y_true: Any) -> Any:
+    """The data set's label [N], the first column of what a loss is given; a teacher's answer follows it, where there is one."""
+    return y_true if len(y_true.shape) == 1 else y_true[:, 0]
+
+
+def _taught(target: Any, y_true: Any, weight: float) -> tuple[Any, Any]:
+    """The target [N, K] of labels, mixed with the teacher's answer by `weight`, and how much each picture counts [N].
+
+    An unknown label's target is the teacher's alone and counts `weight`; without a teacher it counts nothing.
+    """
+    known = ops.cast(_label(y_true) >= 0, "float32")
+    if len(y_true.shape) == 1 or y_true.shape[-1] == 1 or weight == 0:
+        return target, known
+    share = ops.where(known > 0, weight, 1.0)[:, None]
+    return target * (1 - share) + y_true[:, 1:] * share, ops.where(known > 0, 1.0, weight)
+
+
+def _years_of_teacher(y_true: Any) -> Any:
+    """Labels as they are, and the expectation [N, 1] of a teacher's age distribution instead of it, where there is one."""
+    if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
+        return y_true
+    return ops.stack([y_true[:, 0], ops.sum(y_true[:, 1:] * _years(), axis=-1)], axis=1)
+
+
+def _within(y_true: Any, form: AgeSection) -> Any:
+    """Labels, with a teacher's answers where there are some, among which those that the form does not know are unknown."""
+    if len(y_true.shape) == 1:
+        return ages.known(y_true, form)
+    return ops.concatenate([ages.known(y_true[:, :1], form), y_true[:, 1:]], axis=1)
+
+
+def _classes_of_teacher(y_true: Any, form: AgeSection) -> Any:
+    """Labels as they are, and a teacher's age distribution, where there is one, over the form's classes."""
+    if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
+        return y_true
+    return ops.concatenate([y_true[:, :1], ops.matmul(y_true[:, 1:], ages.class_years(form))], axis=1)
+
+
+def female_logit(outputs: Any) -> Any:
+    """Logarithm of the odds of female [N] in what the gender head says: that itself [N, 1], or logits of both [N, 2]."""
+    return outputs[:, 0] if outputs.shape[-1] == 1 else outputs[:, 1] - outputs[:, 0]
+
+
+def expected_age(logits: Any) -> Any:
+    """Expectation [N], in years, of the age distribution with these logits [N, 101]."""
+    return ops.sum(ops.softmax(logits, axis=-1) * _years(), axis=-1)
+
+
+def _years() -> Any:
+    return ops.arange(MAX_AGE + 1, dtype="float32")
+
+
+@keras.saving.register_keras_serializable("facet")
+class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Divergence from the label of the classes plus error of the age in years, as far as the head says them; by default
+    cross-entropy with a soft label and absolute error of the expectation (Gao et al., DLDL-v2, IJCAI 2018)."""
+
+    def __init__(self, section: LossSection, form: AgeSection | None = None) -> None:
+        super().__init__(name="age_loss")
+        self.section, self.form = section, form or AgeSection()
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's answers, and what the head says."""
+        section, form = self.section, self.form
+        y_true = _within(y_true, form)
+        age = ops.clip(_label(y_true), form.first, form.last)
+        years, counts = _taught(age[:, None], _years_of_teacher(y_true), section.teacher_weight)
+        error = ages.years(y_pred, form) - years[:, 0]
+        loss = section.age_error_weight * (ops.abs(error) if section.age_error == "absolute" else ops.square(error))
+        logits = ages.class_logits(y_pred, form)
+        if logits is not None:
+            label, _ = _taught(ages.target(age, section, form), _classes_of_teacher(y_true, form), section.teacher_weight)
+            loss = loss + section.age_distribution_weight * ages.divergence(label, logits, section)
+        return counts * loss
+
+
+@keras.saving.register_keras_serializable("facet")
+class GenderLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Binary cross-entropy with label smoothing; of two units it is their categorical cross-entropy."""
+
+    def __init__(self, smoothing: float, teacher_weight: float = 0.0) -> None:
+        super().__init__(name="gender_loss")
+        self.smoothing, self.teacher_weight = smoothing, teacher_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Per-picture loss [N] of labels (1 is female), [N] or [N, 1 + 1] with a teacher's answers, and logits [N, 1] or
+        [N, 2]."""
+        target = ops.clip(_label(y_true), 0, 1)[:, None] * (1 - self.smoothing) + self.smoothing / 2
+        target, counts = _taught(target, y_true, self.teacher_weight)
+        logit = female_logit(y_pred)
+        return counts * (ops.softplus(logit) - target[:, 0] * logit)
+
+
+@keras.saving.register_keras_serializable("facet")
+class RaceLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Categorical cross-entropy with label smoothing."""
+
+    def __init__(self, smoothing: float, teacher_weight: float = 0.0) -> None:
+        super().__init__(name="race_loss")
+        self.smoothing, self.teacher_weight = smoothing, teacher_weight
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Per-picture loss [N] of labels (indices into `RACES`), [N] or [N, 1 + 5] with a teacher's answers, and logits
+        [N, 5]."""
+        target = ops.one_hot(ops.cast(ops.maximum(_label(y_true), 0), "int32"), len(RACES))
+        target = target * (1 - self.smoothing) + self.smoothing / len(RACES)
+        target, counts = _taught(target, y_true, self.teacher_weight)
+        return counts * -ops.sum(target * ops.log_softmax(y_pred, axis=-1), axis=-1)
+
+
+@keras.saving.register_keras_serializable("facet")
+class HintLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Distance of two descriptors: 1 less their cosine."""
+
+    def __init__(self) -> None:
+        super().__init__(name="hint_loss")
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Per-picture loss [N] of descriptors [N, D], of unit length or zero where unknown, and answers [N, D]."""
+        known = ops.cast(ops.any(y_true != 0, axis=-1), "float32")
+        return known * (1 - ops.sum(y_true * ops.normalize(y_pred, axis=-1), axis=-1))
+
+
+class MeanOfKnown(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
+    """Mean of a function of labels and logits over the pictures whose label is known, of all batches alike; an age, where its
+    `form` is given, in that form."""
+
+    def __init__(self, function: Any, name: str, form: AgeSection | None = None) -> None:
+        super().__init__(function, name, **({} if form is None else {"form": form}))
+        self.form = form
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true = _label(y_true) if self.form is None else ages.known(_label(y_true), self.form)
+        known = ops.cast(y_true >= 0, "float32")
+        super().update_state(y_true, y_pred, known if sample_weight is None else known * sample_weight)
+
+
+def absolute_error(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
+    """Absolute error [N] of the age in years."""
+    return ops.abs(ages.years(y_pred, form) - ops.reshape(y_true, (-1,)))
+
+
+def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
+    """1 where the most probable class of years is that of the label, else 0; [N]."""
+    year = ops.cast(ops.round(ops.clip(ops.reshape(y_true, (-1,)), 0, MAX_AGE)), "int32")
+    of_label = ops.take(ages.class_years(form).argmax(axis=1), year)
+    answer = ops.argmax(ages.class_logits(y_pred, form), axis=-1)
+    return ops.cast(ops.equal(ops.cast(answer, "int32"), ops.cast(of_label, "int32")), "float32")
+
+
+def gender_right(y_true: Any, y_pred: Any) -> Any:
+    """1 where the more probable gender is the label's, else 0; [N]."""
+    return ops.cast(ops.equal(female_logit(y_pred) > 0, ops.reshape(y_true, (-1,)) > 0.5), "float32")
+
+
+def race_right(y_true: Any, y_pred: Any) -> Any:
+    """1 where the most probable race is the label's, else 0; [N]."""
+    answer = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
+    return ops.cast(ops.equal(answer, ops.reshape(y_true, (-1,))), "float32")
+
+
+def losses_and_metrics(
+    section: LossSection, outputs: Sequence[str], form: AgeSection | None = None
+) -> tuple[dict[str, keras.losses.Loss], dict[str, float], dict[str, list[Any]]]:
+    """Loss, weight and metrics of each head, as `keras.Model.compile` takes them; the age's in its form."""
+    form = form or AgeSection()
+    shares = section.label_smoothing, section.teacher_weight
+    losses = {"age": AgeLoss(section, form), "gender": GenderLoss(*shares), "race": RaceLoss(*shares), "hint": HintLoss()}
+    weights = {"age": 1.0, "gender": section.gender_weight, "race": section.race_weight, "hint": section.hint_weight}
+    metrics: dict[str, list[Any]] = {
+        "age": [MeanOfKnown(absolute_error, "mae", form)],
+        "gender": [MeanOfKnown(gender_right, "accuracy")],
+        "race": [MeanOfKnown(race_right, "accuracy")],
+        "hint": [],
+    }
+    if form.form != "regression" and form != AgeSection():
+        metrics["age"].append(MeanOfKnown(age_class_right, "accuracy", form))
+    return (
+        {name: losses[name] for name in outputs},
+        {name: weights[name] for name in outputs},
+        {name: metrics[name] for name in outputs},
+    )

@@ -1,0 +1,245 @@
+"""A recipe and a space to the settings that did best: trials that train, end early where they lag, and are kept in a file.
+
+A space is a TOML file shaped like a recipe. What a recipe has a value for, it has a table for: `low` and `high`, with `log` or
+`step` where wanted, or `choices`. Two whole numbers span whole numbers. Optuna draws the trials (the tree-structured Parzen
+estimator, Bergstra et al., NeurIPS 2011) and ends those that lag behind the median of the others at the same epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import keras
+import matplotlib as mpl
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from training.fit.train import train
+from training.recipe import Recipe
+
+mpl.use("Agg")
+
+REPORT: Final = "search.json"
+BEST: Final = "best.json"
+STARTUP_TRIALS: Final = 4
+"""Trials that are drawn at random, and ended by nothing, before the others are drawn and judged by them."""
+
+_FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Range(BaseModel):
+    """Numbers from `low` to `high`, both included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: Annotated[int | float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _spans(self) -> Range:
+        """Bounds are in order, and a logarithm has no step."""
+        if self.low >= self.high or (self.log and (self.low <= 0 or self.step is not None)):
+            raise ValueError("low is below high; with log, low is above 0 and there is no step")
+        return self
+
+    def suggest(self, trial: optuna.Trial, name: str) -> int | float:
+        """This trial's number."""
+        if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
+            return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
+        return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
+
+
+class Choices(BaseModel):
+    """One of several values: numbers, words, truths, or lists of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    choices: tuple[Any, ...] = Field(min_length=1)
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """This trial's value; it is stored as JSON, so that lists can be chosen from, too."""
+        return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in self.choices]))
+
+
+Space = dict[str, Range | Choices]
+"""Where in a recipe, with dots, and what may stand there."""
+
+
+def load_space(path: Path, recipe: Recipe) -> Space:
+    """Read a space. Raises `ValueError` where it is empty or names a field that the recipe does not have, and
+    `pydantic.ValidationError` where a table is neither a range nor choices."""
+    space = _flattened(tomllib.loads(path.read_text()))
+    for name in space:
+        place: Any = recipe.model_dump()
+        for key in name.split("."):
+            if not isinstance(place, dict) or key not in place:
+                raise ValueError(f"{path}: a recipe has no {name}")
+            place = place[key]
+    if not space:
+        raise ValueError(f"{path} names nothing to search")
+    return space
+
+
+def _flattened(document: Mapping[str, Any], above: str = "") -> Space:
+    space: Space = {}
+    for key, value in document.items():
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{above}{key} is no table with low and high, or choices")
+        if "low" in value or "choices" in value:
+            space[above + key] = TypeAdapter[Range | Choices](Range | Choices).validate_python(value)
+        else:
+            space |= _flattened(value, f"{above}{key}.")
+    return space
+
+
+def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values in places that are named with dots; raises `pydantic.ValidationError` where one does not
+    fit."""
+    document = recipe.model_dump(mode="json")
+    for name, value in values.items():
+        *sections, field = name.split(".")
+        place = document
+        for section in sections:
+            place = place[section]
+        place[field] = value
+    return Recipe.model_validate(document)
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells a trial of every epoch's figure, and ends it where the others are ahead."""
+
+    def __init__(self, trial: optuna.Trial, measure: str) -> None:
+        super().__init__()
+        self.trial, self.measure, self.values = trial, measure, list[float]()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.measure not in logs:
+            raise ValueError(f"an epoch has no {self.measure}; there is: {', '.join(sorted(logs))}")
+        self.values.append(float(logs[self.measure]))
+        self.trial.report(self.values[-1], epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def search(
+    recipe: Recipe,
+    space: Space,
+    prepared: Path,
+    out: Path,
+    trials: int,
+    storage: str,
+    init: str = "random",
+    measure: str = "val_loss",
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> dict[str, Any]:
+    """Train until `trials` trials are finished, those of earlier calls with the same storage and recipe's name included.
+
+    A trial's value is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small.
+    Each trial is a run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`,
+    `best.json` (a recipe, for `train`) and plots. Returns what `search.json` holds. Raises `ValueError` where no trial came to
+    its end.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kept = optuna.storages.RDBStorage(storage)
+    try:
+        study = _study(recipe, kept, measure, pruner)
+
+        def objective(trial: optuna.Trial) -> float:
+            chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
+            watch = Watch(trial, measure)
+            train(chosen, prepared, out / f"trial-{trial.number:04}", init, watchers=[watch])
+            return max(watch.values) if study.direction is StudyDirection.MAXIMIZE else min(watch.values)
+
+        _optimize(study, objective, trials)
+        if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            raise ValueError(f"of {len(study.trials)} trials none came to its end")
+        return _write(study, recipe, measure, out)
+    finally:
+        kept.remove_session()
+        kept.engine.dispose()
+
+
+def _study(
+    recipe: Recipe, storage: optuna.storages.RDBStorage, measure: str, pruner: optuna.pruners.BasePruner | None
+) -> optuna.Study:
+    """The search as it was left, with a trial waiting for each that was under way."""
+    study = optuna.create_study(
+        study_name=recipe.name,
+        storage=storage,
+        load_if_exists=True,
+        direction="maximize" if measure.endswith("accuracy") else "minimize",
+        pruner=pruner or optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
+    )
+    # A sampler that began with the same seed after a stop would draw the first trials once more.
+    seed = recipe.schedule.seed + len(study.get_trials(deepcopy=False))
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    return study
+
+
+def _optimize(study: optuna.Study, objective: Callable[[optuna.Trial], float], trials: int) -> None:
+    """A network that runs away is a trial that failed, and ends no search."""
+    finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
+    if trials > finished:
+        study.optimize(objective, n_trials=trials - finished, catch=(ArithmeticError,))
+
+
+def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> dict[str, Any]:
+    best = {name: _value(study.best_trial, name) for name in study.best_params}
+    document: dict[str, Any] = {
+        "recipe": recipe.name,
+        "measure": measure,
+        "best": {"trial": study.best_trial.number, "value": study.best_value, "values": best},
+        "trials": [
+            {
+                "trial": trial.number,
+                "state": trial.state.name.lower(),
+                "value": trial.value,
+                "epochs": [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)],
+                "values": {name: _value(trial, name) for name in trial.params},
+            }
+            for trial in study.trials
+        ],
+    }
+    (out / REPORT).write_text(json.dumps(document, indent=2) + "\n")
+    (out / BEST).write_text(with_values(recipe, best).model_dump_json(indent=2) + "\n")
+    _draw(study, measure, out)
+    return document
+
+
+def _value(trial: optuna.trial.FrozenTrial, name: str) -> Any:
+    value = trial.params[name]
+    return json.loads(value) if isinstance(trial.distributions[name], optuna.distributions.CategoricalDistribution) else value
+
+
+def _draw(study: optuna.Study, measure: str, out: Path) -> None:
+    """Optuna's own plots: the best value by trial, every trial's epochs, the trials by each setting, and what matters."""
+    from matplotlib import pyplot as plt
+    from optuna.visualization import matplotlib as plots
+
+    drawings: dict[str, Callable[[], Any]] = {
+        "history": lambda: plots.plot_optimization_history(study, target_name=measure),
+        "epochs": lambda: plots.plot_intermediate_values(study),
+        "slices": lambda: plots.plot_slice(study, target_name=measure),
+    }
+    values = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
+    if len(values) > 1:
+        drawings["importance"] = lambda: plots.plot_param_importances(study, target_name=measure)
+    for name, draw in drawings.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls its plots experimental, and lays them out in an old way
+            draw()
+            plt.savefig(out / f"{name}.png", dpi=120, bbox_inches="tight")
+        plt.close("all")

@@ -1,0 +1,114 @@
+"""Heads trained once more, on features of the finished trunk that SMOTE has balanced.
+
+SMOTE (Chawla et al., "SMOTE: synthetic minority over-sampling technique", JAIR 2002) lays new examples of a rare class between
+those that there are. Between two pictures lies no picture, but between their features there may be a face: so the trunk is
+kept as it is, and only the branches above it learn, from as many features of every class.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from imblearn.over_sampling import SMOTE
+
+from training.datasets.base import Prepared
+from training.fit.augmentation import resized
+from training.fit.losses import losses_and_metrics
+from training.models.heads import TRUNK
+from training.recipe import Recipe
+
+BATCH: Final = 64
+
+Features = npt.NDArray[np.float32]
+
+
+def retrain_heads(network: keras.Model, recipe: Recipe, train: Prepared, validation: Prepared, path: Path) -> None:
+    """Train the heads that a recipe's `smote` names anew, from fresh weights, and write the whole network's weights to `path`.
+
+    The epoch with the least validation loss of a head is kept. Raises `ValueError` where a class of train has one picture
+    alone, between which and others of it there is nothing.
+    """
+    trunk, size = network.get_layer(TRUNK), recipe.network.size
+    known, unseen = features_of(trunk, train, size), features_of(trunk, validation, size)
+    for name in recipe.smote.heads:
+        labels = (getattr(train, name), getattr(validation, name))
+        balanced = oversampled(known, labels[0], recipe.smote.neighbours, recipe.schedule.seed)
+        head = _head(network, name, known.shape[1])
+        _fit(head, name, recipe, balanced, (unseen, labels[1]))
+        for layer in head.layers:
+            if layer.weights:
+                network.get_layer(layer.name).set_weights(layer.get_weights())
+    new = path.with_name(f"new.{path.name}")
+    network.save_weights(new)
+    new.replace(path)
+
+
+def features_of(trunk: keras.Model, data: Prepared, size: int) -> Features:
+    """What a trunk says of every crop [N, F]."""
+    parts = []
+    for begin in range(0, len(data), BATCH):
+        pixels = np.stack([resized(crop, size) for crop in data.crops[begin : begin + BATCH]]).astype(np.float32) / 127.5 - 1
+        parts.append(np.asarray(keras.ops.convert_to_numpy(trunk(pixels, training=False)), np.float32))
+    return np.concatenate(parts)
+
+
+def oversampled(
+    features: Features, labels: npt.NDArray[np.float32], neighbours: int, seed: int
+) -> tuple[Features, npt.NDArray[np.float32]]:
+    """Features and labels of which every known class has as many as the largest, the real ones first; unknown labels are left
+    out. Of a class with fewer than `neighbours` others, all of them are its neighbours."""
+    known = labels >= 0
+    _, counts = np.unique(labels[known], return_counts=True)
+    if len(counts) < 2:
+        return features[known], labels[known]
+    if counts.min() < 2:
+        raise ValueError("SMOTE needs two training pictures of every class")
+    sampler = SMOTE(k_neighbors=min(neighbours, int(counts.min()) - 1), random_state=seed)
+    more, answers = sampler.fit_resample(features[known], labels[known].astype(np.int64))
+    return np.asarray(more, np.float32), np.asarray(answers, np.float32)
+
+
+def _head(network: keras.Model, name: str, width: int) -> keras.Model:
+    """The layers of one head above the trunk, under their names, with fresh weights."""
+    features = keras.Input((width,), name="features")
+    x: Any = features
+    for layer in _branch(network, name):
+        x = layer.__class__.from_config(layer.get_config())(x)
+    return keras.Model(features, {name: x})
+
+
+def _branch(network: keras.Model, name: str) -> list[Any]:
+    """Layers from the trunk to a head's output, in order. Raises `ValueError` where the way forks."""
+    layers: list[Any] = []
+    layer = network.get_layer(name)
+    while layer.name != TRUNK:
+        layers.insert(0, layer)
+        if isinstance(layer.input, list):
+            raise ValueError(f"the head {name} is no chain of layers")
+        layer = layer.input._keras_history.operation
+    return layers
+
+
+def _fit(
+    head: keras.Model,
+    name: str,
+    recipe: Recipe,
+    balanced: tuple[Features, npt.NDArray[np.float32]],
+    unseen: tuple[Features, npt.NDArray[np.float32]],
+) -> None:
+    losses, _, metrics = losses_and_metrics(recipe.loss, (name,), recipe.network.age)
+    head.compile(keras.optimizers.Adam(recipe.smote.learning_rate), losses, metrics=metrics)
+    keeper = keras.callbacks.EarlyStopping("val_loss", patience=recipe.smote.epochs, restore_best_weights=True, mode="min")
+    head.fit(
+        balanced[0],
+        {name: balanced[1]},
+        validation_data=(unseen[0], {name: unseen[1]}),
+        batch_size=min(recipe.schedule.batch_size, len(balanced[0])),
+        epochs=recipe.smote.epochs,
+        callbacks=[keeper],
+        verbose=0,
+    )

@@ -1,0 +1,47 @@
+"""Several runs' weights to their mean: one network, about as good as all of them together.
+
+Runs that went on from common weights lie in one basin, where the mean of their weights answers much as the mean of their
+answers (Wortsman et al., "Model soups", ICML 2022), at the cost of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.models.heads import build
+from training.provenance import record_mean
+from training.recipe import Recipe
+
+
+def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
+    """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and beside it the last run's recipe and what
+    the mean came of.
+
+    `shares` are the runs' weights, and need not add up to 1. The runs may have been trained at different input sizes, where
+    their weights are of the same shapes; the mean has the last one's. Raises `ValueError` where the networks differ, and where
+    there are not as many shares as runs.
+    """
+    if len(runs) != len(shares) or not runs or sum(shares) <= 0:
+        raise ValueError("each run needs its share, and all shares together more than nothing")
+    recipes = [Recipe.model_validate_json((run / "recipe.json").read_text()) for run in runs]
+    last = recipes[-1].network
+    alike = {"dropout": last.dropout, "size": last.size}
+    if any(recipe.network.model_copy(update=alike) != last for recipe in recipes):
+        raise ValueError("the runs' networks differ, and their weights have no mean")
+    total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+    for run, recipe, share in zip(runs, recipes, shares, strict=True):
+        network = build(recipe.network)
+        network.load_weights(run / "best.weights.h5")
+        if total and [weight.shape for weight in network.get_weights()] != [weight.shape for weight in total]:
+            raise ValueError("the runs' input sizes give their weights other shapes, and they have no mean")
+        weights = [np.asarray(weight, np.float64) * (share / sum(shares)) for weight in network.get_weights()]
+        total = [one + other for one, other in zip(total, weights, strict=True)] if total else weights
+    network.set_weights([mean.astype(weight.dtype) for mean, weight in zip(total, network.get_weights(), strict=True)])
+    out.mkdir(parents=True, exist_ok=True)
+    network.save_weights(out / "best.weights.h5")
+    (out / "recipe.json").write_text(recipes[-1].model_dump_json(indent=2) + "\n")
+    record_mean(out, runs, shares, recipes[-1])
+    return out / "best.weights.h5"

@@ -1,0 +1,1 @@
+"""Networks: trunks, heads and what an age is."""

@@ -1,0 +1,130 @@
+"""As what an age head says an age: classes of years, the years themselves, or both; and labels in that form."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from keras import initializers, layers, ops
+
+from training.datasets.base import MAX_AGE, UNKNOWN
+from training.recipe import AgeSection, LossSection
+
+Floats = npt.NDArray[np.float32]
+
+FIRST_GUESS: Final = 30.0
+"""Years that a rectified unit says before it has learnt: one that began below zero would never learn."""
+
+
+def class_years(form: AgeSection) -> Floats:
+    """Which years each class holds: 1 or 0, [101, K]; years outside all classes belong to the nearest."""
+    starts = form.bins or tuple(range(form.first, form.last + 1))
+    index = np.searchsorted(starts, np.clip(np.arange(MAX_AGE + 1), form.first, form.last), side="right") - 1
+    held: Floats = np.eye(len(starts), dtype=np.float32)[index]
+    return held
+
+
+def spread(form: AgeSection) -> Floats:
+    """Each class's distribution over whole years, [K, 101]: even over its own years, none of which lies outside the form's."""
+    own: Floats = class_years(form).T.copy()
+    own[:, : form.first] = own[:, form.last + 1 :] = 0
+    own /= own.sum(axis=1, keepdims=True)
+    return own
+
+
+def head(branch: Any, form: AgeSection) -> Any:
+    """The output nodes behind a branch: logits [N, K], years [N, 1], or both side by side [N, K + 1]."""
+    classes = class_years(form).shape[1]
+    if form.form == "classes":
+        return layers.Dense(classes, dtype="float32", name="age")(branch)
+    name = "age" if form.form == "regression" else "age_years"
+    bias = initializers.Constant(FIRST_GUESS)
+    unit = layers.Dense(1, activation="relu", bias_initializer=bias, dtype="float32", name=name)(branch)
+    if form.form == "regression":
+        return unit
+    logits = layers.Dense(classes, dtype="float32", name="age_classes")(branch)
+    return layers.Concatenate(dtype="float32", name="age")([logits, unit])
+
+
+def class_logits(outputs: Any, form: AgeSection) -> Any:
+    """Logits [N, K] of the classes in what the head says; None where it says years alone."""
+    if form.form == "regression":
+        return None
+    return outputs if form.form == "classes" else outputs[:, :-1]
+
+
+def distribution(outputs: Any, form: AgeSection) -> Any:
+    """Probability [N, 101] of every whole year, a class's spread evenly over its years; None where there are no classes."""
+    logits = class_logits(outputs, form)
+    if logits is None:
+        return None
+    shares = ops.softmax(logits)
+    return shares if shares.shape[-1] == MAX_AGE + 1 else ops.matmul(shares, spread(form))
+
+
+def years(outputs: Any, form: AgeSection) -> Any:
+    """Age [N] in years: what the rectified unit says, or the expectation of the distribution."""
+    if form.form != "classes":
+        return outputs[:, -1]
+    return ops.sum(distribution(outputs, form) * ops.arange(MAX_AGE + 1, dtype="float32"), axis=-1)
+
+
+def known(label: Any, form: AgeSection) -> Any:
+    """Labels [N] in years, -1 where unknown, to which those outside are added where the form does not know them."""
+    if form.outside == "nearest":
+        return label
+    return ops.where((label >= form.first) & (label <= form.last), label, float(UNKNOWN))
+
+
+def soft_age(age: Any, sigma: float, slope: float, first: int = 0, last: int = MAX_AGE) -> Any:
+    """Age label [N] in years as a distribution over the whole years from `first` to `last`: a Gaussian of deviation
+    `sigma + slope * age`.
+
+    The label distribution of Geng et al., "Facial age estimation by learning from label distributions", PAMI 2013; a wider
+    one for older faces, whose age shows less exactly.
+    """
+    age = ops.clip(age, first, last)[:, None]
+    return ops.softmax(-0.5 * ops.square((_whole_years(first, last) - age) / (sigma + slope * age)), axis=-1)
+
+
+def gap_age(age: Any, gap: float, first: int = 0, last: int = MAX_AGE) -> Any:
+    """Age label [N] in years as a distribution over the whole years from `first` to `last` that peaks at the true age and falls
+    off on either side, convex, by e every `gap` years: in proportion to `exp(-|year - age| / gap)`.
+
+    Published is that the label is convex, peaks there and has a gap; the exponential is Facet's reading.
+    """
+    age = ops.clip(age, first, last)[:, None]
+    return ops.softmax(-ops.abs(_whole_years(first, last) - age) / gap, axis=-1)
+
+
+def target(age: Any, section: LossSection, form: AgeSection) -> Any:
+    """Age label [N] in years as the distribution [N, K] over the form's classes that a recipe asks for."""
+    ends = form.first, form.last
+    if section.age_label == "gaussian":
+        label = soft_age(age, section.age_sigma, section.age_sigma_slope, *ends)
+    elif section.age_label == "gap":
+        label = gap_age(age, section.age_gap, *ends)
+    else:
+        nearest = ops.cast(ops.round(ops.clip(age, *ends)), "int32") - form.first
+        label = ops.one_hot(nearest, form.last - form.first + 1, dtype="float32")
+    return ops.matmul(label, class_years(form)[form.first : form.last + 1]) if form.bins else label
+
+
+def divergence(label: Any, logits: Any, section: LossSection) -> Any:
+    """Loss [N], in nats, of logits [N, K] whose probabilities should be `label` [N, K].
+
+    The focal loss is that of Lin et al., "Focal loss for dense object detection", ICCV 2017, `-(1 - p)^γ log p`, of each class
+    by its share of the label.
+    """
+    logarithm = ops.log_softmax(logits, axis=-1)
+    if section.age_divergence == "focal":
+        logarithm = logarithm * ops.maximum(1 - ops.exp(logarithm), 1e-7) ** section.focal_gamma
+    loss = -ops.sum(label * logarithm, axis=-1)
+    if section.age_divergence == "kl":
+        loss = loss + ops.sum(label * ops.log(ops.maximum(label, 1e-30)), axis=-1)
+    return loss
+
+
+def _whole_years(first: int, last: int) -> Any:
+    return ops.arange(first, last + 1, dtype="float32")
