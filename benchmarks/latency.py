@@ -74,7 +74,7 @@ def main() -> None:
     usual = usual_way(Settings().model_store, manifest.name, manifest.version, manifest.input.size)
 
     def facet(data: bytes) -> int:
-        return len(loop.run_until_complete(engine.analyse(data, options)).people)
+        return len(loop.run_until_complete(engine.analyse(data, options)).faces)
 
     table = Table()
     for column in ("photo", "faces", "usual way [ms]", "Facet [ms]", "times faster"):

@@ -15,7 +15,11 @@ from starlette.middleware.cors import CORSMiddleware
 from service import __version__, metrics, web
 from service.api import problems, routes, stream
 from service.api.keys import Keys
-from service.api.middleware.body_limits import ApiKeys, BodyLimits, Farewell, RequestLog, Unforeseen
+from service.api.middleware.api_keys import ApiKeys
+from service.api.middleware.body_limits import BodyLimits
+from service.api.middleware.connection_close import ConnectionClose
+from service.api.middleware.errors import UnhandledErrors
+from service.api.middleware.request_log import RequestLog
 from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.api.stream import StreamLimits, Streams
 from service.inference.batching import Batcher
@@ -43,9 +47,9 @@ def create_engine(settings: Settings) -> Engine:
     store = ModelStore(settings.model_store)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
-    eyes = store.load("mtcnn", None, exact, kind="detector")
+    detection = store.load("mtcnn", None, exact, kind="detector")
     model = store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
-    detector = MtcnnDetector.of(eyes.networks, settings.min_face_px)
+    detector = MtcnnDetector.of(detection.networks, settings.min_face_px)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
         batcher.warm(model.manifest.input.size)
@@ -58,7 +62,7 @@ def create_engine(settings: Settings) -> Engine:
         batcher=batcher,
         workers=workers,
         model=model,
-        detector=eyes,
+        detector=detection,
         runtime=resolve(settings.runtime).value,
         precision=model.networks["faces"].precision,
         attributes=settings.attributes,
@@ -90,7 +94,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             app.state.engine = built
             metrics.watch_queue("photos", lambda: built.workers.waiting)
             metrics.watch_queue("faces", lambda: built.batcher.waiting)
-            named = built.model_name
+            named = built.model.manifest
             metrics.MODEL_INFO.clear()
             metrics.MODEL_INFO.labels(
                 named.name, str(named.version), built.runtime, built.precision, built.model.digest[:12]
@@ -126,7 +130,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
     )
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"])
-    app.add_middleware(Unforeseen)
+    app.add_middleware(UnhandledErrors)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -135,7 +139,7 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(Farewell, leaving=lambda: app.state.engine.draining)
+    app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
     app.add_middleware(RequestLog, paths=[*paths, stream.PATH])
     return app

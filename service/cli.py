@@ -6,39 +6,31 @@ import os
 import signal
 import sys
 
-if sys.argv[1:2] == ["serve"]:  # as `_leaving_on_sigterm` says; what is imported below takes a second
+if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 import asyncio
 import contextlib
-import ctypes
-import logging
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from service import __version__
-from service.api.stream import Streams
 from service.app import create_app, create_engine
 from service.errors import FacetError
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from service.models.store import ModelStore
-from service.server import tls
+from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
 from service.settings import Settings
 from service.video.annotate import TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
-
-PING_S: Final = 20.0
-"""Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
 
 app = typer.Typer(
     help="Facet: the age, gender and race of every face in a photo.",
@@ -76,97 +68,6 @@ def _fail(message: str) -> None:
     raise typer.Exit(1)
 
 
-class Server(uvicorn.Server):
-    """uvicorn, but SIGTERM first turns readiness off, waits `drain_delay` seconds, and the process then exits with 0.
-
-    uvicorn's own handler stops listening at once, while load balancers still send, and re-raises the signal at the end.
-    """
-
-    def __init__(self, config: uvicorn.Config, drain_delay: float) -> None:
-        super().__init__(config)
-        self._drain_delay = drain_delay
-        self._draining: asyncio.Task[None] | None = None
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Own SIGTERM and SIGINT while the server runs."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._terminate)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        try:
-            yield
-        finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            loop.remove_signal_handler(signal.SIGINT)
-
-    def _terminate(self) -> None:
-        if self._draining is None:
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
-
-    def _interrupt(self) -> None:
-        self.force_exit = self.should_exit  # a second Ctrl+C does not wait
-        self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the streams with a code of theirs; uvicorn would say 1012, and wait for none of them."""
-        streams: Streams | None = getattr(getattr(self.config.app, "state", None), "streams", None)
-        if streams is not None:
-            await streams.close()
-        await super().shutdown(sockets)
-
-    async def _drain(self) -> None:
-        engine: Engine | None = getattr(getattr(self.config.app, "state", None), "engine", None)
-        if engine is not None:
-            engine.drain()
-        logging.getLogger("facet").info("draining for %g s", self._drain_delay)
-        await asyncio.sleep(self._drain_delay)
-        self.should_exit = True
-
-
-@contextlib.contextmanager
-def _leaving_on_sigterm() -> Iterator[None]:
-    """End with 0 on SIGTERM, until the server owns it: models load for a while, and the first process of a container, for
-    which the kernel knows no default, would not even notice.
-
-    At once: a library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
-    """
-    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _few_arenas() -> None:
-    """Let all threads share two of glibc's arenas: with one a thread, what one frees no other can use.
-
-    Over photos of 50 sizes, four at a time, the process came to 664 MB instead of 686. Other C libraries have no such call.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
-
-
-def _discreet(level: str) -> None:
-    """Keep uvicorn from logging what is sent: each WebSocket's address and query, and with `debug` its keys and frames."""
-    uvicorn_logger = logging.getLogger("uvicorn.error")
-    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level]))
-    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
-
-
-def _pem(settings: Settings) -> tuple[Path | None, Path | None]:
-    """Files of the certificate and its key, where HTTPS is to be spoken; a certificate of one's own making is announced."""
-    if settings.tls_certificate is not None:
-        return settings.tls_certificate, settings.tls_key
-    if not settings.tls:
-        return None, None
-    made = tls.self_signed(tls.folder(), tls.own_hosts())
-    logger = logging.getLogger("facet.tls")
-    for host in made.hosts:
-        logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, settings.port)
-    logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
-    return made.certificate, made.key
-
-
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -176,36 +77,34 @@ def serve(
     ] = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see the README)."""
-    with _one_line(), _leaving_on_sigterm():
+    with _one_line(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        _discreet(settings.log_level.upper())
-        _few_arenas()
+        configure_logging(settings.log_level)
+        limit_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
-        certificate, key = _pem(settings)
-        config = uvicorn.Config(
+        run(
             create_app(settings, lambda _: built),
             host=settings.host,
             port=settings.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
+            certificate=_certificate(settings),
             # A frame somewhat too large is answered with a problem, one far too large with the close code alone.
-            ws_max_size=2 * 1024 * settings.stream_max_frame_kib,
-            ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
-            ws_per_message_deflate=False,  # photos are compressed already
-            ssl_certfile=certificate,
-            ssl_keyfile=key,
+            max_message_bytes=2 * 1024 * settings.stream_max_frame_kib,
+            keep_alive=settings.keep_alive_s,
+            drain_delay=settings.drain_delay_s,
+            shutdown_timeout=settings.shutdown_timeout_s,
         )
-        Server(config, settings.drain_delay_s).run()
         if built.batcher.hung:
             errors.print("facet: a network hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread
+
+
+def _certificate(settings: Settings) -> tuple[Path, Path] | None:
+    """Files of the certificate and its key, where HTTPS is to be spoken."""
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        return settings.tls_certificate, settings.tls_key
+    return own_certificate(settings.port) if settings.tls else None
 
 
 @app.command()
@@ -248,17 +147,17 @@ async def _predict_all(engine: Engine, options: Options, photos: list[Path], jso
 
 
 def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
-    from service.api.schemas import answer
+    from service.api.schemas import ModelName, answer
 
     if json:
-        document = answer(analysis, path.name, engine.model_name, landmarks=True, distribution=False)
+        document = answer(analysis, path.name, ModelName.of(engine.model), landmarks=True, distribution=False)
         sys.stdout.write(document.model_dump_json(exclude_none=True) + "\n")
         return
-    count = len(analysis.people)
+    count = len(analysis.faces)
     table = Table(title=f"{path}: {count} face{'' if count == 1 else 's'}", title_justify="left")
     for column in ("box", "confidence", "age", "gender", "race", "warnings"):
         table.add_column(column, overflow="fold")
-    for person in analysis.people:
+    for person in analysis.faces:
         attributes = person.attributes
         age = attributes.age
         x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)

@@ -21,7 +21,8 @@ from service.models.store import ModelStore
 from service.settings import Settings
 from service.vision.detection import SIDE_PX
 from service.vision.detection.mtcnn import MtcnnDetector
-from training.datasets.base import Split, open_data_set
+from training.datasets.base import Split
+from training.datasets.readers import open_data_set
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"

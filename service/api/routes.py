@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.problems import count, documented, problem_of, request_id, status_of
-from service.api.schemas import BatchAnswer, BatchItem, Health, PredictAnswer, answer
+from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
 from service.inference.engine import Engine
@@ -95,7 +95,7 @@ def engine_of(request: Request) -> Engine:
 EngineDependency = Annotated[Engine, Depends(engine_of)]
 
 
-class Wishes:
+class QueryParameters:
     """Query of a prediction."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Wishes:
         self.options = engine.options(names, max_faces, min_confidence)
 
 
-WishesDependency = Annotated[Wishes, Depends()]
+QueryDependency = Annotated[QueryParameters, Depends()]
 
 
 async def _photos(request: Request, engine: Engine, most: int) -> tuple[list[bytes], float]:
@@ -129,8 +129,8 @@ async def _photos(request: Request, engine: Engine, most: int) -> tuple[list[byt
 
 
 def _counted(analysis: Analysis) -> Analysis:
-    FACES.observe(len(analysis.people))
-    for person in analysis.people:
+    FACES.observe(len(analysis.faces))
+    for person in analysis.faces:
         attributes = person.attributes
         if attributes.age is not None:
             PREDICTIONS.labels("age", decade(attributes.age.years)).inc()
@@ -140,9 +140,9 @@ def _counted(analysis: Analysis) -> Analysis:
     return analysis
 
 
-async def _predict(engine: Engine, photo: bytes, wishes: Wishes, due: float, identity: str) -> PredictAnswer:
-    analysis = _counted(await engine.analyse(photo, wishes.options, due))
-    return answer(analysis, identity, engine.model_name, landmarks=wishes.landmarks, distribution=wishes.distribution)
+async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: float, identity: str) -> PredictAnswer:
+    analysis = _counted(await engine.analyse(photo, query.options, due))
+    return answer(analysis, identity, ModelName.of(engine.model), landmarks=query.landmarks, distribution=query.distribution)
 
 
 @router.post(
@@ -154,14 +154,14 @@ async def _predict(engine: Engine, photo: bytes, wishes: Wishes, due: float, ide
     openapi_extra=_BODY,
     tags=["predict"],
 )
-async def predict(request: Request, engine: EngineDependency, wishes: WishesDependency) -> Response:
+async def predict(request: Request, engine: EngineDependency, query: QueryDependency) -> Response:
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face is answered with an empty list.
     """
     (photo,), due = await _photos(request, engine, 1)
-    return _json(await _predict(engine, photo, wishes, due, request_id(request)))
+    return _json(await _predict(engine, photo, query, due, request_id(request)))
 
 
 @router.post(
@@ -173,7 +173,7 @@ async def predict(request: Request, engine: EngineDependency, wishes: WishesDepe
     openapi_extra=_FILES,
     tags=["predict"],
 )
-async def predict_batch(request: Request, engine: EngineDependency, wishes: WishesDependency) -> Response:
+async def predict_batch(request: Request, engine: EngineDependency, query: QueryDependency) -> Response:
     """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
 
     One deadline holds for all of them; a photo that would be answered too late gets the problem `deadline_exceeded`.
@@ -185,7 +185,7 @@ async def predict_batch(request: Request, engine: EngineDependency, wishes: Wish
     async def one(index: int, photo: bytes) -> BatchItem:
         try:
             async with turns:
-                return BatchItem(index=index, status=200, result=await _predict(engine, photo, wishes, due, identity))
+                return BatchItem(index=index, status=200, result=await _predict(engine, photo, query, due, identity))
         except FacetError as error:
             count(error, identity)
             return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
@@ -222,7 +222,7 @@ async def ready(engine: EngineDependency) -> JSONResponse:
 def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     state = Health(
         status="ok" if trouble is None else "unavailable",
-        model=engine.model_name,
+        model=ModelName.of(engine.model),
         version=engine.version,
         uptime_s=round(engine.uptime(), 1),
         detail=trouble,

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from service.inference.attributes import Age, Label
-from service.inference.pipeline import Analysis, Person
-from service.tracking.session import Followed
+from service.inference.pipeline import AnalysedFace, Analysis
+from service.models.store import Model
+from service.tracking.session import FaceTrack
 from service.vision.detection import LANDMARKS
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -86,6 +87,11 @@ class ModelName(_Schema):
 
     name: str
     version: int
+
+    @classmethod
+    def of(cls, model: Model) -> ModelName:
+        """Name and version of a loaded model."""
+        return cls(name=model.manifest.name, version=model.manifest.version)
 
 
 class ImageSize(_Schema):
@@ -236,9 +242,9 @@ class StreamProblem(_Schema):
     retry_after_s: float | None = None
 
 
-def tracked(face: Followed, *, landmarks: bool) -> TrackedFace:
+def tracked(face: FaceTrack, *, landmarks: bool) -> TrackedFace:
     """A face of a frame as JSON says it."""
-    person = Person(face.face, face.attributes, face.quality, face.warnings)
+    person = AnalysedFace(face.face, face.attributes, face.quality, face.warnings)
     return TrackedFace(
         **dict(_face(person, landmarks, distribution=False)),
         id=face.id,
@@ -254,12 +260,12 @@ def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: 
         request_id=request_id,
         model=model,
         image=ImageSize(width=analysis.width, height=analysis.height),
-        faces=[_face(person, landmarks, distribution) for person in analysis.people],
+        faces=[_face(person, landmarks, distribution) for person in analysis.faces],
         timing_ms={stage: round(spent, 2) for stage, spent in analysis.timings.items()},
     )
 
 
-def _face(person: Person, landmarks: bool, distribution: bool) -> FaceAnswer:
+def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnswer:
     x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
     points = [(round(float(x), 1), round(float(y), 1)) for x, y in person.face.landmarks]
     attributes, quality = person.attributes, person.quality

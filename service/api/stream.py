@@ -16,12 +16,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from service import errors
 from service.api.keys import Keys, sent_key
 from service.api.problems import count, problem_of
-from service.api.schemas import ImageSize, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
+from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
 from service.errors import FacetError
 from service.inference.engine import Engine
 from service.inference.pipeline import Options
 from service.metrics import STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
-from service.tracking.session import Scene, View
+from service.tracking.session import FrameResult, TrackingSession
 
 PATH: Final = "/stream"
 NUMBER_BYTES: Final = 8
@@ -176,7 +176,7 @@ class Session:
     ) -> None:
         self._websocket, self._engine, self._landmarks = websocket, engine, landmarks
         self._limits, self._identity = limits, identity
-        self._scene = Scene(engine.pipeline, options)
+        self._scene = TrackingSession(engine.pipeline, options)
         self._waiting: _Frame | None = None
         self._arrival = asyncio.Event()
         self._dropped = 0
@@ -185,7 +185,7 @@ class Session:
     async def run(self, leaving: asyncio.Event) -> int:
         """Serve until the client leaves; returns its code. Raises the `FacetError` that ends the stream otherwise."""
         ready = StreamReady(
-            model=self._engine.model_name,
+            model=ModelName.of(self._engine.model),
             max_frame_bytes=self._limits.frame_bytes,
             max_fps=self._limits.fps,
             idle_timeout_s=self._limits.idle,
@@ -336,7 +336,7 @@ async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
     return code
 
 
-def _observe(view: View, seconds: float) -> None:
+def _observe(view: FrameResult, seconds: float) -> None:
     STREAM_FRAMES.labels("answered").inc()
     STREAM_FRAME_SECONDS.observe(seconds)
     STREAM_FACES.labels("run").inc(view.runs)

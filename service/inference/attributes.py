@@ -89,7 +89,7 @@ def bounds(years: float, spread: float, interval: AgeInterval) -> tuple[int, int
     return max(0, min(round(low), math.floor(years))), max(round(high), math.ceil(years))
 
 
-def tempered(probabilities: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
+def temperature_scaled(probabilities: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
     """Probabilities whose logits are divided by a temperature, along the last axis."""
     logits = np.log(np.clip(np.asarray(probabilities, np.float64), 1e-9, 1)) / temperature
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -105,5 +105,5 @@ def _age(years: float, distribution: Floats | None, interval: AgeInterval | None
 
 
 def _label(names: Sequence[str], probabilities: npt.ArrayLike, temperature: float, threshold: float) -> Label:
-    values = tempered(probabilities, temperature)
+    values = temperature_scaled(probabilities, temperature)
     return Label(names[int(values.argmax())], dict(zip(names, (float(value) for value in values), strict=True)), threshold)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service import __version__
-from service.api.schemas import ModelName
 from service.errors import InvalidParameter
 from service.inference.attributes import ATTRIBUTES
 from service.inference.batching import Batcher
@@ -42,11 +41,6 @@ class Engine:
     version: str = __version__
     draining: bool = False
     _born: float = field(default_factory=time.monotonic)
-
-    @property
-    def model_name(self) -> ModelName:
-        """Name and version of the attribute model."""
-        return ModelName(name=self.model.manifest.name, version=self.model.manifest.version)
 
     def due(self) -> float:
         """When what has arrived now is to be answered: a time of the event loop's clock, in seconds."""

@@ -41,8 +41,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the eyes make of a photo of `width` by `height` upright pixels: faces in them, left to right, and crops.
+class Detections:
+    """What is found in a photo of `width` by `height` upright pixels: faces in them, left to right, and crops.
 
     `scale` is what the crops were cut from: pixels of the decoded photo per pixel of the photo.
     """
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class AnalysedFace:
     """One face and everything that is said of it."""
 
     face: Face
@@ -72,7 +72,7 @@ class Analysis:
 
     width: int
     height: int
-    people: list[Person]
+    faces: list[AnalysedFace]
     timings: dict[str, float] = field(default_factory=dict)
 
 
@@ -96,13 +96,13 @@ class Pipeline:
         began = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
-                seen = await self._workers.run(self._look, deadline, data, options, began)
+                seen = await self._workers.run(self._decode_and_detect, deadline, data, options, began)
                 with timed("predict", seen.timings):
                     outputs = await self._batcher.submit(seen.crops, deadline)
         except TimeoutError as error:
             raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
-        people = [
-            Person(
+        analysed = [
+            AnalysedFace(
                 face,
                 describe(output, self.manifest, options.attributes),
                 quality,
@@ -111,13 +111,13 @@ class Pipeline:
             for face, output, quality in zip(seen.faces, outputs, seen.qualities, strict=True)
         ]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
-        return Analysis(seen.width, seen.height, people, seen.timings)
+        return Analysis(seen.width, seen.height, analysed, seen.timings)
 
-    async def look(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Seen:
+    async def detect(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Detections:
         """The faces of a photo and their crops, before any network of attributes; raises as `analyse` does."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._workers.run(self._look, deadline, photo, options, time.perf_counter())
+                return await self._workers.run(self._decode_and_detect, deadline, photo, options, time.perf_counter())
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
@@ -132,12 +132,12 @@ class Pipeline:
 
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
-        self._look(noise(512), Options((), 1, 1.0), time.perf_counter())
+        self._decode_and_detect(noise(512), Options((), 1, 1.0), time.perf_counter())
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         measure(face, align(grey, face.landmarks, self._template, self._input.size))
 
-    def _look(self, photo: bytes | DecodedImage, options: Options, began: float) -> Seen:
+    def _decode_and_detect(self, photo: bytes | DecodedImage, options: Options, began: float) -> Detections:
         """Decode, detect and cut the crops; on a worker's thread."""
         timings: dict[str, float] = {}
         observe("wait", time.perf_counter() - began, timings)
@@ -148,11 +148,11 @@ class Pipeline:
             with timed("decode", timings), self._budget.take(probe(photo, max_pixels=most)):
                 image = decode(photo, max_pixels=most, side=self._limits.side)
         try:
-            return self._find(image, options, timings)
+            return self._detect(image, options, timings)
         except Exception as error:  # a detector's fault is its photo's alone, in a batch request too
             raise InferenceError("The detector failed.") from error
 
-    def _find(self, image: DecodedImage, options: Options, timings: dict[str, float]) -> Seen:
+    def _detect(self, image: DecodedImage, options: Options, timings: dict[str, float]) -> Detections:
         """Detect and cut the crops."""
         with timed("detect", timings):
             found = locate(image.pixels, self._detector, self._limits.side)
@@ -161,7 +161,7 @@ class Pipeline:
             crops = [align(image.pixels, face.landmarks, self._template, self._input.size) for face in faces]
             whole = [face.scaled(1 / image.scale).clipped(image.width, image.height) for face in faces]
             qualities = [measure(face, crop) for face, crop in zip(whole, crops, strict=True)]
-        return Seen(image.width, image.height, image.scale, whole, crops, qualities, timings)
+        return Detections(image.width, image.height, image.scale, whole, crops, qualities, timings)
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

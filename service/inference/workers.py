@@ -22,7 +22,7 @@ class Workers:
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="eyes")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
         self._limit = threads + waiting
         self._threads = threads
         self._inside = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.inference.attributes import Attributes
-from service.inference.pipeline import Options, Pipeline, Seen
+from service.inference.pipeline import Detections, Options, Pipeline
 from service.metrics import timed
 from service.tracking.aggregation import DEFAULT, Average, weight
 from service.tracking.tracker import Track, Tracker
@@ -32,7 +32,7 @@ LONGEST_PAUSE_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class FaceTrack:
     """One face of a frame: the id, and the attributes, of its track by now.
 
     `frames` are those in which it was seen, `answers` those of them that the network looked at; `age_s` seconds since the
@@ -50,7 +50,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class FrameResult:
     """The answer for one frame of `width` by `height` upright pixels, faces from left to right.
 
     `runs` is the number of faces that the network looked at in it; `timings` in milliseconds by stage.
@@ -58,13 +58,13 @@ class View:
 
     width: int
     height: int
-    faces: list[Followed]
+    faces: list[FaceTrack]
     runs: int
     timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
-class _Known:
+class _TrackState:
     """What is known of a track, and the budget of its runs."""
 
     average: Average
@@ -89,7 +89,7 @@ class _Known:
         self.asked = now
 
 
-class Scene:
+class TrackingSession:
     """The faces before one camera, or of one film; frames come one at a time and in order."""
 
     def __init__(self, pipeline: Pipeline, options: Options) -> None:
@@ -98,15 +98,15 @@ class Scene:
         self._looked_for = replace(options, min_confidence=max(0.5, options.min_confidence - DOUBTFUL))
         self._calibration = pipeline.manifest.calibration
         self._tracker = Tracker(options.min_confidence)
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, _TrackState] = {}
 
-    async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> View:
+    async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> FrameResult:
         """Follow the faces of one frame, taken at `now` seconds, by the `deadline` of the event loop's clock.
 
         Raises as `Pipeline.analyse` does; the scene then goes on with the next frame.
         """
         began = time.perf_counter()
-        seen = await self._pipeline.look(photo, self._looked_for, deadline)
+        seen = await self._pipeline.detect(photo, self._looked_for, deadline)
         tracks = self._tracker.update(seen.faces, now, seen.width, seen.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
         found = [(index, track) for index, track in enumerate(tracks) if track is not None]
@@ -116,15 +116,15 @@ class Scene:
         runs = await self._ask(seen, found, cautions, now, deadline)
         faces = [self._followed(track, seen, index, cautions[index], now) for index, track in found]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
-        return View(seen.width, seen.height, faces, runs, seen.timings)
+        return FrameResult(seen.width, seen.height, faces, runs, seen.timings)
 
     async def _ask(
-        self, seen: Seen, found: list[tuple[int, Track]], cautions: dict[int, list[str]], now: float, deadline: float
+        self, seen: Detections, found: list[tuple[int, Track]], cautions: dict[int, list[str]], now: float, deadline: float
     ) -> int:
         """Let the network look at the faces that are worth it; returns how many they were."""
         chosen = []
         for index, track in found:
-            known = self._known.setdefault(track.id, _Known(Average(self._calibration)))
+            known = self._known.setdefault(track.id, _TrackState(Average(self._calibration)))
             counts = weight(seen.qualities[index], cautions[index], self._calibration.track or DEFAULT)
             if known.worth(counts, track, now):
                 chosen.append((index, known, counts))
@@ -136,9 +136,9 @@ class Scene:
                 known.add(answer, counts, now)
         return len(chosen)
 
-    def _followed(self, track: Track, seen: Seen, index: int, cautions: list[str], now: float) -> Followed:
+    def _followed(self, track: Track, seen: Detections, index: int, cautions: list[str], now: float) -> FaceTrack:
         known = self._known[track.id]
-        return Followed(
+        return FaceTrack(
             id=track.id,
             face=seen.faces[index],
             attributes=known.average.attributes(),

@@ -16,25 +16,25 @@ from service.vision.detection import Face
 Vector = npt.NDArray[np.float64]
 
 # Lengths are in face sizes, the square root of the box's area, so that a near face and a far one are treated alike.
-JITTER: Final = 0.06
+MEASUREMENT_NOISE: Final = 0.06
 """Standard deviation of a detected face's place and of its size's logarithm. MTCNN's boxes, of a still face under noise,
 differ by 0.02 to 0.06."""
 SPEED: Final = 2.0
 """Standard deviation of a new face's speed, in sizes a second: somebody who walks past a camera two metres away."""
-RESTLESSNESS: Final = 2.0
+PROCESS_NOISE: Final = 2.0
 """How much that speed changes in a second: as standard deviation, in sizes a second."""
 GROWTH: Final = 0.5
 """The same two for the size's logarithm: somebody who walks up to the camera grows by a half in a second."""
 GATE: Final = 16.27
 """Squared Mahalanobis distance beyond which a face is not a track's: the 0.999 quantile of chi-squared, three degrees."""
-REACH: Final = 2.5
+MAX_DISTANCE: Final = 2.5
 """Sizes from where a track is expected, beyond which a face is never its own, however long nobody saw it."""
 
-MEMORY_S: Final = 2.0
+LOST_TRACK_S: Final = 2.0
 """Seconds for which a track that is not seen is expected back."""
-DOUBTFUL_S: Final = 0.5
-"""The same for one that was seen in fewer than `PROVEN` frames, as false faces are."""
-PROVEN: Final = 3
+UNCONFIRMED_TRACK_S: Final = 0.5
+"""The same for one that was seen in fewer than `CONFIRMED_FRAMES` frames, as false faces are."""
+CONFIRMED_FRAMES: Final = 3
 PATIENCE: Final = 2.5
 """A track is expected back for so many frames' time at least: a slow camera sees everybody seldom."""
 
@@ -43,26 +43,26 @@ PATIENCE: Final = 2.5
 class Motion:
     """A Kalman filter of constant velocity over [K] values that are alike: `place` and `speed` [K], and their covariance.
 
-    Speeds change by white noise of `restlessness` units a second in a second; a measurement has the deviation `jitter`.
-    """
+    Speeds change by white noise of `process_noise` units a second in a second; a measurement has the deviation
+    `measurement_noise`."""
 
     place: Vector
     speed: Vector
-    jitter: float
-    restlessness: float
+    measurement_noise: float
+    process_noise: float
     variance: float
     covariance: float
     speed_variance: float
 
     @classmethod
-    def at(cls, place: Vector, jitter: float, speed: float, restlessness: float) -> Motion:
+    def at(cls, place: Vector, measurement_noise: float, speed: float, process_noise: float) -> Motion:
         """A filter that has seen one measurement, and expects speeds of deviation `speed`."""
-        return cls(place, np.zeros_like(place), jitter, restlessness, jitter**2, 0.0, speed**2)
+        return cls(place, np.zeros_like(place), measurement_noise, process_noise, measurement_noise**2, 0.0, speed**2)
 
     def advance(self, seconds: float) -> None:
         """Expect the state after so many seconds (Bar-Shalom, Li and Kirubarajan, "Estimation with applications to tracking
         and navigation", 2001, 6.2.2)."""
-        noise = self.restlessness**2
+        noise = self.process_noise**2
         self.place = self.place + self.speed * seconds
         self.variance += 2 * seconds * self.covariance + seconds**2 * self.speed_variance + noise * seconds**3 / 3
         self.covariance += seconds * self.speed_variance + noise * seconds**2 / 2
@@ -70,11 +70,11 @@ class Motion:
 
     def innovation(self, measured: Vector) -> tuple[float, float]:
         """Squared distance of a measurement from what is expected, and the variance of each of its values."""
-        return float(np.square(measured - self.place).sum()), self.variance + self.jitter**2
+        return float(np.square(measured - self.place).sum()), self.variance + self.measurement_noise**2
 
     def correct(self, measured: Vector) -> None:
         """Take a measurement into account."""
-        total = self.variance + self.jitter**2
+        total = self.variance + self.measurement_noise**2
         gain, speed_gain = self.variance / total, self.covariance / total
         difference = measured - self.place
         self.place = self.place + gain * difference
@@ -101,7 +101,7 @@ class Track:
         growth, growth_variance = self.size.innovation(np.array([math.log(size)]))
         mahalanobis = distance / variance + growth / growth_variance
         expected = math.exp(float(self.size.place[0]))
-        if mahalanobis > GATE or math.sqrt(distance) > REACH * max(size, expected):
+        if mahalanobis > GATE or math.sqrt(distance) > MAX_DISTANCE * max(size, expected):
             return math.inf
         return mahalanobis + 2 * math.log(variance) + math.log(growth_variance)
 
@@ -155,15 +155,16 @@ class Tracker:
     def _start(self, face: Face, now: float) -> Track:
         self._count += 1
         place, size = measured(face)
-        motion = Motion.at(place, JITTER * size, SPEED * size, RESTLESSNESS * size)
-        track = Track(self._count, now, now, 1, motion, Motion.at(np.array([math.log(size)]), JITTER, GROWTH, GROWTH))
+        motion = Motion.at(place, MEASUREMENT_NOISE * size, SPEED * size, PROCESS_NOISE * size)
+        growth = Motion.at(np.array([math.log(size)]), MEASUREMENT_NOISE, GROWTH, GROWTH)
+        track = Track(self._count, now, now, 1, motion, growth)
         self._tracks[track.id] = track
         return track
 
     def _forget(self, now: float, elapsed: float, width: int, height: int) -> None:
         """Give up tracks that were not seen for long, and those that have left the picture."""
         for track in [track for track in self._tracks.values() if track.seen < now]:
-            memory = max(MEMORY_S if track.frames >= PROVEN else DOUBTFUL_S, PATIENCE * elapsed)
+            memory = max(LOST_TRACK_S if track.frames >= CONFIRMED_FRAMES else UNCONFIRMED_TRACK_S, PATIENCE * elapsed)
             x, y = track.place.place
             if now - track.seen > memory or not (0 <= x <= width and 0 <= y <= height):
                 del self._tracks[track.id]
@@ -185,7 +186,7 @@ def _pairs(tracks: Sequence[Track], faces: Sequence[Face], rows: Sequence[int]) 
 
 def _see(track: Track, face: Face, now: float) -> None:
     place, size = measured(face)
-    track.place.jitter, track.place.restlessness = JITTER * size, RESTLESSNESS * size
+    track.place.measurement_noise, track.place.process_noise = MEASUREMENT_NOISE * size, PROCESS_NOISE * size
     track.place.correct(place)
     track.size.correct(np.array([math.log(size)]))
     track.seen = now

@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from service.inference.engine import Engine
-from service.inference.pipeline import Analysis, Options, Person
-from service.tracking.session import Followed, Scene, View
-from service.tracking.tracker import PROVEN
+from service.inference.pipeline import AnalysedFace, Analysis, Options
+from service.tracking.session import FaceTrack, FrameResult, TrackingSession
+from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
 from service.vision.image import DecodedImage, Pixels
 
@@ -66,13 +66,13 @@ class TrackRow:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _TrackSpan:
     """A track while the film runs."""
 
     first: float
     last: float
     size: float
-    face: Followed
+    face: FaceTrack
 
 
 async def annotate(
@@ -90,9 +90,9 @@ async def annotate(
     share that is done, 0 to 1; `tell` hears what is left out. Returns the tracks that were seen in more than a moment.
     Raises `FilmError`.
     """
-    scene = Scene(engine.pipeline, options)
-    tracks: dict[int, _Seen] = {}
-    view: View | None = None
+    scene = TrackingSession(engine.pipeline, options)
+    tracks: dict[int, _TrackSpan] = {}
+    view: FrameResult | None = None
     looked = -math.inf
     with _opened(source) as film, _written(out, film, tell) as (write, pass_on):
         for frame in _frames(film, pass_on):
@@ -106,7 +106,7 @@ async def annotate(
             write(_marked(pixels, view), frame)
             progress(min(1.0, now / film.seconds) if film.seconds else 0.0)
     progress(1.0)
-    return [_row(identity, seen) for identity, seen in tracks.items() if seen.face.frames >= PROVEN]
+    return [_row(identity, seen) for identity, seen in tracks.items() if seen.face.frames >= CONFIRMED_FRAMES]
 
 
 def write_table(rows: Sequence[TrackRow], path: Path) -> list[Path]:
@@ -130,13 +130,13 @@ def write_table(rows: Sequence[TrackRow], path: Path) -> list[Path]:
 # Tracks ---------------------------------------------------------------------------------------------------------------
 
 
-def _note(tracks: dict[int, _Seen], view: View, now: float) -> None:
+def _note(tracks: dict[int, _TrackSpan], view: FrameResult, now: float) -> None:
     for face in view.faces:
-        seen = tracks.setdefault(face.id, _Seen(now, now, 0.0, face))
+        seen = tracks.setdefault(face.id, _TrackSpan(now, now, 0.0, face))
         seen.last, seen.size, seen.face = now, max(seen.size, face.quality.size_px), face
 
 
-def _row(identity: int, seen: _Seen) -> TrackRow:
+def _row(identity: int, seen: _TrackSpan) -> TrackRow:
     age, gender, race = seen.face.attributes.age, seen.face.attributes.gender, seen.face.attributes.race
     return TrackRow(
         track=identity,
@@ -157,8 +157,8 @@ def _row(identity: int, seen: _Seen) -> TrackRow:
     )
 
 
-def _marked(pixels: Pixels, view: View) -> Pixels:
-    people = [Person(face.face, face.attributes, face.quality, face.warnings) for face in view.faces]
+def _marked(pixels: Pixels, view: FrameResult) -> Pixels:
+    people = [AnalysedFace(face.face, face.attributes, face.quality, face.warnings) for face in view.faces]
     analysis = Analysis(view.width, view.height, people)
     return np.asarray(draw(Image.fromarray(pixels), analysis, [face.id for face in view.faces]))
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from service.inference.attributes import Label
-from service.inference.pipeline import Analysis, Person
+from service.inference.pipeline import AnalysedFace, Analysis
 
 COLOURS = ("#e8590c", "#1971c2", "#2f9e44", "#9c36b5", "#e03131", "#0c8599")
 
 
-def caption(person: Person) -> str:
+def caption(person: AnalysedFace) -> str:
     """One line for one face: `female, 34 (29-40), white? 58%`; a label goes with its probability where it is uncertain."""
     attributes, words = person.attributes, []
     if attributes.gender is not None:
@@ -39,7 +39,7 @@ def draw(photo: Image.Image, analysis: Analysis, ids: Sequence[int] | None = Non
     unit = max(canvas.size) / 900
     scale = canvas.width / analysis.width
     font = ImageFont.load_default(size=max(11, round(13 * unit)))
-    for index, person in enumerate(analysis.people):
+    for index, person in enumerate(analysis.faces):
         colour = COLOURS[(index if ids is None else ids[index]) % len(COLOURS)]
         x0, y0, x1, y1 = (float(value) * scale for value in person.face.box)
         pen.rectangle((x0, y0, x1, y1), outline=colour, width=max(2, round(2 * unit)))

@@ -44,9 +44,9 @@ class Slow(ColourNetwork):
         time.sleep(float(os.environ["SLOW"]))
         return super().__call__(batch)
 
-eyes = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
+detection = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
 sure = manifest().calibration.model_dump() | {"gender_threshold": 0.0, "race_threshold": 0.99}
-service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(eyes.networks, 40), calibration=sure)
+service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(detection.networks, 40), calibration=sure)
 service.cli.main()
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""

@@ -107,6 +107,6 @@ async def test_the_types_are_those_of_the_openapi_document() -> None:
 async def test_every_wish_has_its_option() -> None:
     async with serving() as client:
         document = (await client.get("/openapi.json")).json()
-    wishes = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
+    query = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
     options = {re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name) for name in interfaces()["PredictOptions"][1]}
-    assert wishes == options
+    assert query == options

@@ -406,10 +406,10 @@ async def test_every_wish_of_the_contract_has_its_argument() -> None:
 
     async with serving() as client:
         document = (await client.get("/openapi.json")).json()
-    wishes = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
+    query = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
     for kind in (Client, AsyncClient):
         for method in (kind.predict, kind.predict_batch):
-            assert set(inspect.signature(method).parameters) - {"self", "photo", "photos"} == wishes
+            assert set(inspect.signature(method).parameters) - {"self", "photo", "photos"} == query
     start = set(document["components"]["schemas"]["StreamStart"]["properties"]) - {"type", "key"}
     assert set(inspect.signature(AsyncClient.stream).parameters) - {"self"} == start
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.container
 
 MEMORY = 2**30
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", MEMORY, "--pids-limit", 256)
-PATIENT = ("--env", f"FACET_DEADLINE_S={PATIENCE_S}", "--health-timeout", "60s")
+SECOND_PASS = ("--env", f"FACET_DEADLINE_S={PATIENCE_S}", "--health-timeout", "60s")
 """Photos and checks may wait: what is tested is not how much else the machine has to do."""
 STOP_GRACE_S = Settings.model_fields["drain_delay_s"].default + Settings.model_fields["shutdown_timeout_s"].default + 5
 
@@ -29,7 +29,7 @@ STOP_GRACE_S = Settings.model_fields["drain_delay_s"].default + Settings.model_f
 @pytest.fixture(scope="module")
 def service(image: str, network: str) -> Iterator[Container]:
     """One container for the tests that leave it as it was."""
-    with container("--network", network, *HARDENED, *PATIENT, image) as running:
+    with container("--network", network, *HARDENED, *SECOND_PASS, image) as running:
         yield running.ready()
         state = running.state
         assert state["Running"]
@@ -214,7 +214,7 @@ def test_sigterm_under_load_loses_no_request(image: str, network: str, examples:
     """Four clients send all the time, and go on for two seconds after SIGTERM, as a load balancer does that has not heard of
     it; every request is answered with 200, readiness says no at once, and the process ends with 0."""
     photo = (examples / "astronaut.jpg").read_bytes()
-    with container("--network", network, *HARDENED, *PATIENT, image) as running:
+    with container("--network", network, *HARDENED, *SECOND_PASS, image) as running:
         url = running.ready().url
         done = threading.Event()
         outcomes: list[object] = []

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from service.inference.attributes import tempered
+from service.inference.attributes import temperature_scaled
 from service.models.store import AgeInterval, Calibration, IntervalBand
 from training.datasets.base import UNKNOWN
 from training.evaluation.metrics import AGE_BANDS
@@ -40,7 +40,7 @@ def temperature(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
     """The temperature, 0.25 to 4, under which probabilities [N, K] give the labels [N] the least negative log-likelihood."""
 
     def loss(logarithm: float) -> float:
-        likelihood = tempered(probabilities, float(np.exp(logarithm)))[np.arange(len(labels)), labels]
+        likelihood = temperature_scaled(probabilities, float(np.exp(logarithm)))[np.arange(len(labels)), labels]
         return -float(np.log(np.maximum(likelihood, 1e-12)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.25), np.log(4)), method="bounded").x))
@@ -149,7 +149,7 @@ def fit(
             floored, labels = np.maximum(probabilities, ROUNDING)[known], labels[known]  # noqa: PLW2901
             degrees = round(temperature(floored, labels), 4)
             fitted[f"{name}_temperature"] = degrees
-            fitted[f"{name}_threshold"] = threshold(tempered(floored, degrees), labels, CERTAIN[name])
+            fitted[f"{name}_threshold"] = threshold(temperature_scaled(floored, degrees), labels, CERTAIN[name])
     known = age != UNKNOWN
     if known.any() and not np.isnan(years).any():
         unit: Literal["deviation", "years"] = "deviation" if spread is not None else "years"

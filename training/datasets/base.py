@@ -95,16 +95,6 @@ class DataSet:
                 yield name, label, data
 
 
-def open_data_set(source: Path) -> DataSet:
-    """The data set in a folder or tar file, known by its files; UTKFace where no other is (see `training.datasets.readers`).
-
-    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither or a list in it is damaged.
-    """
-    from training.datasets.readers import recognised  # the readers are written in this module's terms
-
-    return recognised(source)
-
-
 def split_of(name: str) -> Split:
     """The split of a file, by the SHA-256 of its name: a fifth is test, a tenth of the rest validation."""
     return Split.TEST if _digest(name) % 5 == 0 else split_of_train(name)

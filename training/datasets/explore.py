@@ -18,8 +18,9 @@ from PIL import Image, ImageDraw, ImageOps
 
 from service.errors import FacetError
 from service.vision.image import decode
-from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split, open_data_set
+from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split
 from training.datasets.prepare import MAX_PIXELS
+from training.datasets.readers import open_data_set
 
 mpl.use("Agg")
 

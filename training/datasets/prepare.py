@@ -22,7 +22,8 @@ from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import measure
-from training.datasets.base import DataSet, Label, Split, open_data_set
+from training.datasets.base import DataSet, Label, Split
+from training.datasets.readers import open_data_set
 
 MAX_PIXELS = 64_000_000
 

@@ -20,7 +20,8 @@ from service.vision.align import Pixels, align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
 from training.calibration.photo import fit
-from training.datasets.base import Split, open_data_set
+from training.datasets.base import Split
+from training.datasets.readers import open_data_set
 from training.evaluation.evaluate import Scored, ask, measured_settings
 from training.fit.losses import female_logit
 from training.models import age_head as ages

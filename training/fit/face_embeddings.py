@@ -22,8 +22,9 @@ from rich.progress import track
 
 from service.vision.detection import SIDE_PX
 from service.vision.image import decode
-from training.datasets.base import HINTS, Split, open_data_set
+from training.datasets.base import HINTS, Split
 from training.datasets.prepare import MAX_PIXELS
+from training.datasets.readers import open_data_set
 
 LENGTH: Final = 128
 CHUNK: Final = 32

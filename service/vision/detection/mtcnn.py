@@ -65,23 +65,23 @@ class Thresholds:
 PACKAGE_THRESHOLDS: Final = Thresholds(proposal=0.6, refinement=0.7, output=0.8, confirmation=None)
 """The mtcnn package's own values, under which the cascade ends with O-Net's first look, as the package's does."""
 
-PATIENT: Final = Thresholds(proposal=0.3, refinement=0.15, output=0.15)
+SECOND_PASS: Final = Thresholds(proposal=0.3, refinement=0.15, output=0.15)
 """For a picture in which no face was found at first: what stops most windows there, P-Net, is often wrong about babies, hands
 at the face, pictures cut along it. The mean over several views still decides. Of 59 UTKFace training and validation pictures in
 which nothing had been found, ten of which show no face, 45 gave one with these and `_MARGIN` and `_TURNS`; 374 pictures of
 noise, shapes and photos' face-free parts none."""
-PATIENT_MIN_FACE: Final = 48.0
+SECOND_PASS_MIN_FACE: Final = 48.0
 """Side, in pixels of the picture that is searched, of the smallest face of a patient look, which costs as much as the first."""
 _MARGIN: Final = 0.3
 _TURNS: Final = (25.0, -25.0)
 """Width of the margin, in shorter sides, and degrees of the turns by which a patient look goes on while it finds nothing."""
-_UPRIGHT: Final = 0.99
+_UPRIGHT_CONFIDENCE: Final = 0.99
 """Confidence that tells of an upright face. Of 150 UTKFace and All-Age-Faces training pictures four fifths had one as they are,
 and of the 205 faces found in them on their side or head, three."""
-_LYING: Final = 0.9
+_ROTATED_CONFIDENCE: Final = 0.9
 """Confidence from which a face that is seen only after a quarter turn is believed: nearly all upright faces have it,
 and none of what was seen in 304 pictures of noise, shapes and photos' face-free parts."""
-HASTY: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
+COARSE: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
 """For the question how a picture lies, which its surest face decides: half the work of the usual ones."""
 _QUARTERS: Final = (1, 3, 2)
 """Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
@@ -113,48 +113,48 @@ class MtcnnDetector:
         Where no face is as sure as `MIN_CONFIDENCE`, the picture is looked at again: more patiently, with a margin, turned.
         Where its faces are surer after a quarter turn, they are looked for there.
         """
-        faces = self.look(pixels)
+        faces = self.cascade(pixels)
         if self.thresholds.confirmation is None:
             return faces
         if not _sure(faces):
-            faces = self._look_patiently(pixels) or faces
+            faces = self._second_pass(pixels) or faces
         quarters = self._quarters(pixels, _sure(faces))
         if quarters:
             copy, back = quarter_turned(pixels, quarters)
-            upright = self.look(copy)
+            upright = self.cascade(copy)
             if _sure(upright):
                 return [_moved(face, back) for face in upright]
         return faces
 
-    def _look_patiently(self, pixels: Pixels) -> list[Face]:
+    def _second_pass(self, pixels: Pixels) -> list[Face]:
         """Sure faces of the first variant of the picture that has one."""
-        patient = replace(self, thresholds=PATIENT, min_face=max(self.min_face, PATIENT_MIN_FACE))
+        second = replace(self, thresholds=SECOND_PASS, min_face=max(self.min_face, SECOND_PASS_MIN_FACE))
         for copy, back in variants(pixels):
-            found = _sure(patient.look(copy))
+            found = _sure(second.cascade(copy))
             if found:
                 return [_moved(face, back) for face in found]
         return []
 
     def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
         """Quarter turns, counterclockwise, after which the picture's surest face is a quarter less in doubt than any of these,
-        or, where there is none, surer than `_LYING`; 0 where it is not.
+        or, where there is none, surer than `_ROTATED_CONFIDENCE`; 0 where it is not.
 
         Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
         """
         seen = max((face.confidence for face in faces), default=0.0)
-        if seen >= _UPRIGHT:
+        if seen >= _UPRIGHT_CONFIDENCE:
             return 0
-        best, quarters = 1 - 0.75 * (1 - seen) if faces else _LYING, 0
-        side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * PATIENT_MIN_FACE)
-        scout = replace(self, thresholds=HASTY, min_face=max(self.min_face, side / 2))
+        best, quarters = 1 - 0.75 * (1 - seen) if faces else _ROTATED_CONFIDENCE, 0
+        side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * SECOND_PASS_MIN_FACE)
+        coarse = replace(self, thresholds=COARSE, min_face=max(self.min_face, side / 2))
         for turn in _QUARTERS:
-            found = scout.look(quarter_turned(pixels, turn)[0])
+            found = coarse.cascade(quarter_turned(pixels, turn)[0])
             surest = max((face.confidence for face in found), default=0.0)
             if surest > best:
                 best, quarters = surest, turn
         return quarters
 
-    def look(self, pixels: Pixels) -> list[Face]:
+    def cascade(self, pixels: Pixels) -> list[Face]:
         """The cascade, once: faces as of `detect`, at these thresholds and no more patiently."""
         limits = self.thresholds
         boxes = self._propose(pixels)

@@ -108,7 +108,7 @@ def test_keys_do_not_show_in_the_settings() -> None:
 
 async def test_over_a_keys_rate_is_429_for_that_key_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("service.api.middleware.body_limits.time.monotonic", lambda: now)
+    monkeypatch.setattr("service.api.keys.time.monotonic", lambda: now)
     async with serving(api_keys="one,two", rate_limit=3) as client:
 
         async def send(key: str) -> int:
@@ -130,7 +130,7 @@ async def test_over_a_keys_rate_is_429_for_that_key_alone(monkeypatch: pytest.Mo
 
 async def test_a_rate_below_one_a_minute_lets_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
-    monkeypatch.setattr("service.api.middleware.body_limits.time.monotonic", lambda: now)
+    monkeypatch.setattr("service.api.keys.time.monotonic", lambda: now)
     async with serving(api_keys="one", rate_limit=0.5) as client:
         headers = {"X-API-Key": "one"}
         assert (await client.post("/predict", content=PHOTO, headers=headers)).status_code == 200

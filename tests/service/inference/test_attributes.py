@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.attributes import ATTRIBUTES, Attributes, bounds, describe, deviation, tempered
+from service.inference.attributes import ATTRIBUTES, Attributes, bounds, describe, deviation, temperature_scaled
 from service.models.store import AgeInterval, IntervalBand, Manifest
 from tests.fakes import manifest
 
@@ -121,7 +121,7 @@ def test_an_interval_by_deviation_grows_with_it() -> None:
 
 def test_a_temperature_of_one_changes_nothing() -> None:
     values = np.array([0.5, 0.3, 0.1, 0.07, 0.03])
-    assert tempered(values, 1) == pytest.approx(values)
+    assert temperature_scaled(values, 1) == pytest.approx(values)
 
 
 def test_a_temperature_divides_the_logits() -> None:
@@ -129,7 +129,7 @@ def test_a_temperature_divides_the_logits() -> None:
     softmax = np.exp(logits) / np.exp(logits).sum()
     for temperature in (0.5, 1.7, 4.0):
         expected = np.exp(logits / temperature) / np.exp(logits / temperature).sum()
-        assert tempered(softmax, temperature) == pytest.approx(expected)
+        assert temperature_scaled(softmax, temperature) == pytest.approx(expected)
 
 
 def test_temperatures_are_those_of_their_outputs() -> None:
@@ -148,15 +148,15 @@ def test_temperatures_are_those_of_their_outputs() -> None:
 )
 def test_tempered_probabilities_stay_probabilities_in_their_order(values: list[float], temperature: float) -> None:
     before = np.array(values) / sum(values)
-    after = tempered(before, temperature)
+    after = temperature_scaled(before, temperature)
     assert after.sum() == pytest.approx(1)
     assert (after >= 0).all()
     assert after[before.argmax()] == pytest.approx(after.max())
 
 
 def test_certainty_survives() -> None:
-    assert tempered([1.0, 0.0], 1.5) == pytest.approx([1, 0], abs=1e-5)
-    assert tempered([0.0, 1.0], 0.3) == pytest.approx([0, 1], abs=1e-5)
+    assert temperature_scaled([1.0, 0.0], 1.5) == pytest.approx([1, 0], abs=1e-5)
+    assert temperature_scaled([0.0, 1.0], 0.3) == pytest.approx([0, 1], abs=1e-5)
 
 
 def test_the_deviation_is_that_of_the_distribution() -> None:

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from service.errors import CorruptImage, DeadlineExceeded, FacetError, ImageTooLarge, InferenceError
 from service.inference.attributes import ATTRIBUTES
 from service.inference.batching import Batcher
-from service.inference.pipeline import Analysis, Limits, Options, Person, Pipeline, largest
+from service.inference.pipeline import AnalysedFace, Analysis, Limits, Options, Pipeline, largest
 from service.inference.workers import Workers
 from service.models.runtime import Network
 from service.models.store import Manifest
@@ -77,7 +77,7 @@ async def analysed(pipeline: Pipeline, data: bytes, options: Options = OPTIONS, 
     return await pipeline.analyse(data, options, asyncio.get_running_loop().time() + seconds)
 
 
-def said(person: Person) -> tuple[Any, ...]:
+def said(person: AnalysedFace) -> tuple[Any, ...]:
     """Everything that is told of a face, to be compared."""
     attributes = person.attributes
     return (
@@ -92,7 +92,7 @@ def said(person: Person) -> tuple[Any, ...]:
     )
 
 
-def age(person: Person) -> float:
+def age(person: AnalysedFace) -> float:
     assert person.attributes.age is not None
     return person.attributes.age.years
 
@@ -105,8 +105,8 @@ async def test_every_face_gets_the_answer_of_its_own_colour() -> None:
     async with running() as pipeline:
         analysis = await analysed(pipeline, encoded(squares(*colours)))
     assert (analysis.width, analysis.height) == (260, 80)
-    assert len(analysis.people) == 4
-    for index, (person, (red, green, blue)) in enumerate(zip(analysis.people, colours, strict=True)):
+    assert len(analysis.faces) == 4
+    for index, (person, (red, green, blue)) in enumerate(zip(analysis.faces, colours, strict=True)):
         assert person.face.box.tolist() == [20 + 60 * index, 20, 60 + 60 * index, 60]
         assert age(person) == pytest.approx(red / 255 * 100, rel=0.06)  # the crop's edge mixes with the black beside it
         assert person.attributes.gender is not None
@@ -119,7 +119,7 @@ async def test_no_face_is_an_answer_too() -> None:
     network = ColourNetwork()
     async with running(network=network) as pipeline:
         analysis = await analysed(pipeline, encoded(np.zeros((50, 70, 3), np.uint8)))
-    assert (analysis.width, analysis.height, analysis.people) == (70, 50, [])
+    assert (analysis.width, analysis.height, analysis.faces) == (70, 50, [])
     assert network.batches == [], "nothing is invented: no face, no prediction"
 
 
@@ -135,7 +135,7 @@ async def test_stages_are_timed() -> None:
 async def test_what_is_not_wanted_is_not_told(wanted: tuple[str, ...]) -> None:
     async with running() as pipeline:
         analysis = await analysed(pipeline, encoded(squares((255, 60, 60))), Options(wanted, 100, 0.9))
-    (person,) = analysis.people
+    (person,) = analysis.faces
     assert {name for name in ATTRIBUTES if getattr(person.attributes, name) is not None} == set(wanted)
 
 
@@ -143,7 +143,7 @@ async def test_a_face_below_the_confidence_is_left_out() -> None:
     async with running() as pipeline:
         sure = await analysed(pipeline, encoded(squares((255, 0, 0))), Options((), 100, 0.98))
         unsure = await analysed(pipeline, encoded(squares((255, 0, 0))), Options((), 100, 0.995))
-    assert (len(sure.people), len(unsure.people)) == (1, 0)
+    assert (len(sure.faces), len(unsure.faces)) == (1, 0)
 
 
 async def test_max_faces_keeps_the_largest_in_their_order() -> None:
@@ -153,8 +153,8 @@ async def test_max_faces_keeps_the_largest_in_their_order() -> None:
     async with running() as pipeline:
         for count, expected in ((1, [240]), (2, [70, 240]), (3, [70, 160, 240]), (5, [10, 70, 160, 240, 350])):
             analysis = await analysed(pipeline, encoded(picture), Options(ATTRIBUTES, count, 0.9))
-            assert [person.face.box[0] for person in analysis.people] == expected
-            for person in analysis.people:
+            assert [person.face.box[0] for person in analysis.faces] == expected
+            for person in analysis.faces:
                 side = person.face.box[2] - person.face.box[0]
                 assert age(person) == pytest.approx(side / 255 * 100, rel=0.08), "the answer of another face"
 
@@ -201,7 +201,7 @@ async def test_a_photo_gets_the_answer_of_its_upright_self(orientation: int) -> 
     async with running(network=CornerNetwork()) as pipeline:
         analysis = await analysed(pipeline, buffer.getvalue())
     assert (analysis.width, analysis.height) == (220, 160)
-    (person,) = analysis.people
+    (person,) = analysis.faces
     assert person.face.box.tolist() == [120, 30, 200, 110]
     assert person.face.landmarks == pytest.approx(np.array(TEMPLATE) * 80 + [120, 30])
     assert age(person) == pytest.approx(200 / 255 * 100, abs=1), "the upper left of the face, as the viewer sees it, is red"
@@ -215,7 +215,7 @@ async def test_a_photo_gets_the_answer_of_its_upright_self(orientation: int) -> 
 async def test_a_mirrored_photo_gets_another_answer() -> None:
     async with running(network=CornerNetwork()) as pipeline:
         analysis = await analysed(pipeline, encoded(np.ascontiguousarray(cornered()[:, ::-1])))
-    (person,) = analysis.people
+    (person,) = analysis.faces
     assert person.face.box.tolist() == [20, 30, 100, 110]
     assert age(person) == pytest.approx(60 / 255 * 100, abs=1)
 
@@ -228,7 +228,7 @@ async def test_a_large_photo_is_answered_in_its_own_pixels(form: str, factor: in
     async with running(network=CornerNetwork(), side=330) as pipeline:
         analysis = await analysed(pipeline, data)
     assert (analysis.width, analysis.height) == (440 * factor, 320 * factor)
-    (person,) = analysis.people
+    (person,) = analysis.faces
     expected = np.array([120, 30, 200, 110]) * factor * 2
     assert np.abs(person.face.box - expected).max() <= 3 * factor
     assert np.abs(person.face.landmarks - (np.array(TEMPLATE) * 80 + [120, 30]) * factor * 2).max() <= 3 * factor
@@ -242,7 +242,7 @@ async def test_a_face_is_small_by_the_pixels_that_its_crop_was_cut_from() -> Non
     photo[600:800, 700:900] = (200, 90, 30)
     for side, small in ((1280, False), (150, True)):
         async with running(side=side) as pipeline:
-            (person,) = (await analysed(pipeline, encoded(photo, "JPEG", quality=95))).people
+            (person,) = (await analysed(pipeline, encoded(photo, "JPEG", quality=95))).faces
         assert person.quality.size_px == pytest.approx(200, rel=0.1)
         assert ("small" in person.warnings) == small
 
@@ -254,17 +254,17 @@ async def test_a_face_at_the_edge_has_its_box_inside_and_is_told_of() -> None:
             return [Face(np.array([-20, 30, 40, 95], np.float32), points.astype(np.float32), 0.99)]
 
     async with running(Outside()) as pipeline:
-        (person,) = (await analysed(pipeline, encoded(np.full((80, 100, 3), 120, np.uint8)))).people
+        (person,) = (await analysed(pipeline, encoded(np.full((80, 100, 3), 120, np.uint8)))).faces
     assert person.face.box.tolist() == [0, 30, 40, 80]
     assert "cut_off" in person.warnings
     assert age(person) == pytest.approx(120 / 255 * 100, abs=0.5), "beyond the photo its edge is repeated"
 
 
-# With the real eyes -----------------------------------------------------------------------------------------------------
+# With the real detector -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def eyes(mtcnn_networks: Mapping[str, Network]) -> MtcnnDetector:
+def detector(mtcnn_networks: Mapping[str, Network]) -> MtcnnDetector:
     return MtcnnDetector(**mtcnn_networks)
 
 
@@ -280,20 +280,20 @@ def photos(examples: Path) -> list[bytes]:
     ]
 
 
-async def test_a_photo_gets_the_same_answer_alone_in_a_batch_and_under_load(eyes: MtcnnDetector, photos: list[bytes]) -> None:
+async def test_a_photo_gets_the_same_answer_alone_and_under_load(detector: MtcnnDetector, photos: list[bytes]) -> None:
     network = ColourNetwork()
-    async with running(eyes, network, threads=4) as pipeline:
+    async with running(detector, network, threads=4) as pipeline:
         alone = [await analysed(pipeline, photo) for photo in photos]
-        assert [len(analysis.people) for analysis in alone] == [1, 1, 1, 3, 0]
+        assert [len(analysis.faces) for analysis in alone] == [1, 1, 1, 3, 0]
         order = np.random.default_rng(0).permutation(np.repeat(np.arange(len(photos)), 5))
         together = await asyncio.gather(*(analysed(pipeline, photos[index]) for index in order))
     for index, analysis in zip(order, together, strict=True):
         expected = alone[index]
         assert (analysis.width, analysis.height) == (expected.width, expected.height)
-        assert [said(person) for person in analysis.people] == [said(person) for person in expected.people]
+        assert [said(person) for person in analysis.faces] == [said(person) for person in expected.faces]
 
 
-async def test_the_crop_of_a_real_face_is_upright_and_unmirrored(eyes: MtcnnDetector, photos: list[bytes]) -> None:
+async def test_the_crop_of_a_real_face_is_upright_and_unmirrored(detector: MtcnnDetector, photos: list[bytes]) -> None:
     """The astronaut has the flag to the viewer's left of her, and her eyes lie above her mouth."""
     crops: list[Pixels] = []
 
@@ -303,8 +303,8 @@ async def test_the_crop_of_a_real_face_is_upright_and_unmirrored(eyes: MtcnnDete
             return super().__call__(batch)
 
     template = ((0.4, 0.4), (0.6, 0.4), (0.5, 0.5), (0.42, 0.6), (0.58, 0.6))
-    async with running(eyes, Watching(), described=manifest(input={"size": 96, "template": template})) as pipeline:
-        (person,) = (await analysed(pipeline, photos[0])).people
+    async with running(detector, Watching(), described=manifest(input={"size": 96, "template": template})) as pipeline:
+        (person,) = (await analysed(pipeline, photos[0])).faces
     photo = decode(photos[0], max_pixels=10**6, side=512).pixels.astype(float)
     left, right = person.face.landmarks[0], person.face.landmarks[1]
     # Two points of the crop and what the photo shows there, by plain arithmetic from the eyes.
@@ -319,15 +319,15 @@ async def test_the_crop_of_a_real_face_is_upright_and_unmirrored(eyes: MtcnnDete
         assert np.abs(here - there).max() < 25
 
 
-async def test_a_reduced_photo_finds_the_same_faces(eyes: MtcnnDetector, examples: Path) -> None:
+async def test_a_reduced_photo_finds_the_same_faces(detector: MtcnnDetector, examples: Path) -> None:
     with Image.open(examples / "group.jpg") as group:
         large = encoded(np.asarray(group.resize((3200, 2400), Image.Resampling.BICUBIC)), "JPEG", quality=90)
-    async with running(eyes) as pipeline:
+    async with running(detector) as pipeline:
         small = await analysed(pipeline, (examples / "group.jpg").read_bytes())
         big = await analysed(pipeline, large)
     assert (big.width, big.height) == (3200, 2400)
-    assert len(small.people) == len(big.people) == 7
-    for one, other in zip(small.people, big.people, strict=True):
+    assert len(small.faces) == len(big.faces) == 7
+    for one, other in zip(small.faces, big.faces, strict=True):
         side = one.face.box[2] - one.face.box[0]
         assert np.abs(other.face.box / 2 - one.face.box).max() < 0.12 * side
         assert age(one) == pytest.approx(age(other), abs=2)
@@ -350,7 +350,7 @@ async def test_a_bad_photo_fails_alone(data: bytes, error: type[FacetError]) -> 
         )
     assert isinstance(bad, error)
     assert isinstance(good, Analysis)
-    assert len(good.people) == 1
+    assert len(good.faces) == 1
 
 
 async def test_a_detector_that_fails_is_an_inference_error_and_frees_its_place() -> None:
@@ -365,7 +365,7 @@ async def test_a_detector_that_fails_is_an_inference_error_and_frees_its_place()
             with pytest.raises(InferenceError) as caught:
                 await analysed(pipeline, encoded(squares((255, 0, 0), (0, 255, 0))))
             assert "secret" not in str(caught.value)
-        assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).people) == 1
+        assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).faces) == 1
 
 
 async def test_an_answer_that_would_come_too_late_is_an_error_at_its_deadline() -> None:
@@ -382,7 +382,7 @@ async def test_an_answer_that_would_come_too_late_is_an_error_at_its_deadline() 
             await analysed(pipeline, encoded(squares((255, 0, 0))), seconds=0.2)
         assert asyncio.get_running_loop().time() - began < 5
         gate.set()
-        assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).people) == 1
+        assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).faces) == 1
 
 
 async def test_a_deadline_that_has_passed_costs_no_work() -> None:
@@ -398,7 +398,7 @@ async def test_pixels_in_flight_are_bounded_over_many_photos() -> None:
     data = encoded(squares((255, 60, 60), side=40))
     async with running(pixels=80 * 80, threads=4) as pipeline:
         analyses = await asyncio.gather(*(analysed(pipeline, data) for _ in range(12)))
-    assert all(len(analysis.people) == 1 for analysis in analyses)
+    assert all(len(analysis.faces) == 1 for analysis in analyses)
 
 
 def test_a_model_without_an_input_has_no_pipeline() -> None:

@@ -367,7 +367,7 @@ def starting(at: str, *prefix: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("at", ["asyncio", "service.app", "create_engine", "create_app", "Server"])
+@pytest.mark.parametrize("at", ["asyncio", "service.app", "create_engine", "create_app", "run"])
 def test_sigterm_ends_a_start_with_0_wherever_it_is(at: str) -> None:
     """At the first import, later ones, while the models load, and between them and the server."""
     with starting(at) as process:

@@ -12,7 +12,7 @@ from service.errors import CorruptImage, InferenceError
 from service.inference.pipeline import Options
 from service.models.store import Calibration, TrackCalibration
 from service.settings import Settings
-from service.tracking.session import LONGEST_PAUSE_S, Scene, View
+from service.tracking.session import LONGEST_PAUSE_S, FrameResult, TrackingSession
 from service.vision.image import DecodedImage
 from tests.conftest import encoded
 from tests.fakes import ColourNetwork, FailingNetwork, Pixels, engine_factory
@@ -35,10 +35,10 @@ class Camera:
     def __init__(self, network: ColourNetwork, options: Options) -> None:
         self.network = network
         self.engine = engine_factory(network)(Settings())
-        self.scene = Scene(self.engine.pipeline, options)
+        self.scene = TrackingSession(self.engine.pipeline, options)
         self.now = 0.0
 
-    async def shows(self, picture: Pixels, after: float = 0.1) -> View:
+    async def shows(self, picture: Pixels, after: float = 0.1) -> FrameResult:
         self.now += after
         image = DecodedImage(picture, picture.shape[1], picture.shape[0])
         return await self.scene.step(image, self.now, asyncio.get_running_loop().time() + 10)
@@ -55,7 +55,7 @@ async def camera() -> AsyncIterator[Camera]:
     await camera.engine.close()
 
 
-def ages(view: View) -> list[float]:
+def ages(view: FrameResult) -> list[float]:
     return [face.attributes.age.years for face in view.faces if face.attributes.age is not None]
 
 

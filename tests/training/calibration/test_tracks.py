@@ -35,7 +35,8 @@ from training.calibration.tracks import (
     record_track,
     study,
 )
-from training.datasets.base import DataSet, Split, open_data_set
+from training.datasets.base import DataSet, Split
+from training.datasets.readers import open_data_set
 from training.evaluation.evaluate import Scored, scored
 from training.evaluation.metrics import Answers
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, open_data_set, pictures, split_of
+from training.datasets.base import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, pictures, split_of
+from training.datasets.readers import open_data_set
 from training.datasets.readers.utkface import parse as parse_utkface
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
 from tests.training import made
-from training.datasets.base import Label, Split, open_data_set
+from training.datasets.base import Label, Split
 from training.datasets.duplicates import THRESHOLD, Twin, differing, distances, near_duplicates, perceptual_hash
+from training.datasets.readers import open_data_set
 
 
 def picture(seed: int) -> Image.Image:

@@ -70,7 +70,7 @@ async def test_crops_are_those_that_the_service_cuts(source: Path, out: Path) ->
         prepared = load_prepared(out, split)
         assert len(prepared) > 0
         for name, crop in zip(prepared.names, prepared.crops, strict=True):
-            seen = engine.pipeline._look((source / str(name)).read_bytes(), options, 0.0)
+            seen = engine.pipeline._decode_and_detect((source / str(name)).read_bytes(), options, 0.0)
             assert any(np.array_equal(crop, own) for own in seen.crops), name
     await engine.close()
 

@@ -14,8 +14,8 @@ import pytest
 from scipy.io import savemat
 
 from tests.training import made
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, between, open_data_set, split_of
-from training.datasets.readers import READERS
+from training.datasets.base import UNKNOWN, DataSet, Label, Split, between, split_of
+from training.datasets.readers import READERS, open_data_set
 from training.datasets.readers.fairface import RACE_OF
 from training.datasets.readers.imdb_wiki import age_at
 from training.datasets.sources import listing

@@ -16,8 +16,9 @@ from service.models.store import ModelStore
 from service.settings import Settings
 from tests.conftest import encoded
 from tests.training import made
-from training.datasets.base import Label, Split, open_data_set
+from training.datasets.base import Label, Split
 from training.datasets.duplicates import Twin
+from training.datasets.readers import open_data_set
 from training.evaluation import evaluate as module
 from training.evaluation.evaluate import Scored, ask, central, evaluate, mean_age_of_train, measured_settings, record_quality
 from training.evaluation.metrics import Answers

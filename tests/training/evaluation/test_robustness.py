@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.training import made
 from tests.training.test_command_line import training
-from training.datasets.base import DataSet, Label, Split, open_data_set
+from training.datasets.base import DataSet, Label, Split
+from training.datasets.readers import open_data_set
 from training.evaluation import robustness as module
 from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.evaluate import Scored

@@ -15,7 +15,8 @@ from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
 from tests.fakes import TEMPLATE
 from tests.training import made
-from training.datasets.base import Split, open_data_set
+from training.datasets.base import Split
+from training.datasets.readers import open_data_set
 from training.fit.losses import AgeLoss, GenderLoss, absolute_error, losses_and_metrics
 from training.models import age_head as ages
 from training.recipe import AgeSection, LossSection

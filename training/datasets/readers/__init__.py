@@ -37,7 +37,10 @@ READERS: Final[tuple[Callable[[Listing], DataSet | None], ...]] = (
 be known by, takes what is left."""
 
 
-def recognised(source: Path) -> DataSet:
-    """The data set in a folder or tar file. Raises as `training.datasets.base.open_data_set` does."""
+def open_data_set(source: Path) -> DataSet:
+    """The data set in a folder or tar file, known by its files; UTKFace where no other is.
+
+    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither or a list in it is damaged.
+    """
     files = listing(source)
     return next(data_set for reader in READERS if (data_set := reader(files)) is not None)

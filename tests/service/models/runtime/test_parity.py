@@ -198,9 +198,9 @@ def test_a_shipped_model_is_the_same_in_both(networks: Callable[..., Network], r
     store = SHIPPED
     manifest = max((one for one in store.manifests() if one.name == name), key=lambda one: one.version)
     assert manifest.input is not None
-    eyes = store.load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 2), kind="detector")
+    detection = store.load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 2), kind="detector")
     photo = decode((examples / "group.jpg").read_bytes(), max_pixels=10**7, side=1280).pixels
-    faces = [face for face in MtcnnDetector(**eyes.networks).detect(photo) if face.confidence > 0.9]
+    faces = [face for face in MtcnnDetector(**detection.networks).detect(photo) if face.confidence > 0.9]
     template = np.array(manifest.input.template, np.float32)
     crops = np.stack([align(photo, face.landmarks, template, manifest.input.size) for face in faces])
     folder = root / "model_store" / name / str(manifest.version) / manifest.networks["faces"]

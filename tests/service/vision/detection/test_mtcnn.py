@@ -312,7 +312,7 @@ def test_a_face_that_the_first_look_misses_is_found_by_a_patient_one(
     x0, y0, x1, y1 = face.box.astype(int)
     inside = round(0.1 * (x1 - x0))
     part = np.ascontiguousarray(photos[name][y0 + inside : y1 - inside, x0 + inside : x1 - inside])
-    assert not sure(detector.look(part))
+    assert not sure(detector.cascade(part))
     (found,) = sure(detector.detect(part))
     assert np.abs(np.add(found.landmarks, [x0 + inside, y0 + inside]) - face.landmarks).max() < 0.1 * (x1 - x0)
 

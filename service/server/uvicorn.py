@@ -1,0 +1,152 @@
+"""The process round the app: uvicorn with a drain before its shutdown, the allocator's arenas, and what may be logged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from service.api.stream import Streams
+from service.inference.engine import Engine
+from service.server import tls
+
+PING_S: Final = 20.0
+"""Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but SIGTERM first turns readiness off, waits `drain_delay` seconds, and the process then exits with 0.
+
+    uvicorn's own handler stops listening at once, while load balancers still send, and re-raises the signal at the end.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain_delay: float) -> None:
+        super().__init__(config)
+        self._drain_delay = drain_delay
+        self._draining: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Own SIGTERM and SIGINT while the server runs."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def _terminate(self) -> None:
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def _interrupt(self) -> None:
+        self.force_exit = self.should_exit  # a second Ctrl+C does not wait
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the streams with a code of theirs; uvicorn would say 1012, and wait for none of them."""
+        streams: Streams | None = getattr(getattr(self.config.app, "state", None), "streams", None)
+        if streams is not None:
+            await streams.close()
+        await super().shutdown(sockets)
+
+    async def _drain(self) -> None:
+        engine: Engine | None = getattr(getattr(self.config.app, "state", None), "engine", None)
+        if engine is not None:
+            engine.drain()
+        logging.getLogger("facet").info("draining for %g s", self._drain_delay)
+        await asyncio.sleep(self._drain_delay)
+        self.should_exit = True
+
+
+def run(
+    app: Starlette,
+    *,
+    host: str,
+    port: int,
+    certificate: tuple[Path, Path] | None,
+    max_message_bytes: int,
+    keep_alive: int,
+    drain_delay: float,
+    shutdown_timeout: float,
+) -> None:
+    """Serve `app` until a signal ends it; HTTPS where there is a certificate with its key, both PEM.
+
+    `max_message_bytes` is the largest message of a WebSocket. `keep_alive` is for how many seconds an idle connection stays
+    open; `drain_delay` and `shutdown_timeout` are the seconds after SIGTERM in which requests are still accepted, and in which
+    accepted ones may finish.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=keep_alive,
+        timeout_graceful_shutdown=max(1, round(shutdown_timeout)),
+        ws_max_size=max_message_bytes,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
+        ws_per_message_deflate=False,  # photos are compressed already
+        ssl_certfile=certificate[0] if certificate else None,
+        ssl_keyfile=certificate[1] if certificate else None,
+    )
+    Server(config, drain_delay).run()
+
+
+@contextlib.contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """End with 0 on SIGTERM, until the server owns it: models load for a while, and the first process of a container, for
+    which the kernel knows no default, would not even notice.
+
+    At once: a library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
+    """
+    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def limit_arenas() -> None:
+    """Let all threads share two of glibc's arenas: with one a thread, what one frees no other can use.
+
+    Other C libraries have no such call.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
+
+
+def configure_logging(level: str) -> None:
+    """Log from `level` up, a name such as `info`, and keep uvicorn from logging what is sent: each WebSocket's address and
+    query, and with `debug` its keys and frames."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvicorn_logger = logging.getLogger("uvicorn.error")
+    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+
+
+def own_certificate(port: int) -> tuple[Path, Path]:
+    """A certificate of this machine's own making and its key, announced in the log with the addresses that it is for.
+
+    Raises `FacetError` where the `cryptography` package is not installed, `OSError` where it cannot be kept.
+    """
+    made = tls.self_signed(tls.folder(), tls.own_hosts())
+    logger = logging.getLogger("facet.tls")
+    for host in made.hosts:
+        logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
+    logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
+    return made.certificate, made.key
