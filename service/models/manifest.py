@@ -1,0 +1,203 @@
+"""What is known of a model: `model.json` beside its files, whose SHA-256 is the model's digest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+AttributeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Section(BaseModel):
+    """A part of a manifest: frozen, and without fields that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class InputContract(Section):
+    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, [5][x, y] in
+    fractions of the crop (see `service.vision.align.align`)."""
+
+    size: int = Field(ge=16, le=1024)
+    template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    color: Literal["RGB"] = "RGB"
+
+
+class IntervalBand(Section):
+    """Quantiles of the error of an expectation, for predictions below `below`: the bounds lie at `value + low * unit` and
+    `value + high * unit`."""
+
+    below: float
+    low: float
+    high: float
+
+
+class AgeInterval(Section):
+    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases.
+
+    `unit` is `deviation`, the standard deviation of the face's own age distribution, or `years`. Bands are in order; the
+    last one serves what lies above.
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    unit: Literal["deviation", "years"]
+    bands: tuple[IntervalBand, ...] = Field(min_length=1)
+
+
+class AttributeCalibration(Section):
+    """Fitted on validation, for one attribute; what its kind does not know stays as it is here."""
+
+    temperature: float = Field(default=1.0, gt=0)
+    """Divides the logits of labels (Guo et al., "On calibration of modern neural networks", ICML 2017)."""
+    threshold: float = Field(default=0.0, ge=0, le=1)
+    """Probability below which a label is uncertain."""
+    interval: AgeInterval | None = None
+    """How an expectation becomes an interval."""
+
+
+class Attribute(Section):
+    """One thing that a model says of a face."""
+
+    name: AttributeName
+    """The name in answers and queries."""
+    kind: Literal["expectation", "labels"]
+    """An expectation in years, or the probabilities of `labels`."""
+    labels: tuple[str, ...] = ()
+    """Labels in the order of the network's output; none of an expectation."""
+    outputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    """The network's outputs. Of an expectation: its value [N], and where there is one its distribution over whole years [N, K].
+    Of labels: their probabilities [N, K], or, of two labels, the probability of the second one [N]."""
+    calibration: AttributeCalibration = AttributeCalibration()
+
+    @model_validator(mode="after")
+    def _kind_and_labels_agree(self) -> Self:
+        if self.kind == "labels" and (len(set(self.labels)) < 2 or len(set(self.labels)) != len(self.labels)):
+            raise ValueError(f"the attribute {self.name!r} needs two labels or more, each once")
+        if self.kind == "labels" and len(self.outputs) != 1:
+            raise ValueError(f"the attribute {self.name!r} has one output, its labels' probabilities")
+        if self.kind == "expectation" and self.labels:
+            raise ValueError(f"the attribute {self.name!r} is an expectation, which has no labels")
+        return self
+
+
+DOUBLINGS: Final[Mapping[str, float]] = {
+    "small": 1.0,
+    "blurred": 1.11,
+    "dark": 1.46,
+    "bright": 0.66,
+    "rolled": 0.0,
+    "turned": 0.42,
+    "cut_off": 0.39,
+}
+
+
+class TrackCalibration(Section):
+    """How the answers to many frames of one face become one.
+
+    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
+    the gains, by attribute, multiply the mean logits of many frames; `doublings` says, for each of
+    `service.tracking.aggregation.doubts`, how often one unit of it doubles the variance of a frame's error. The defaults are
+    for models that bring none (see docs/measurements.md).
+    """
+
+    correlation: float = Field(default=0.825, ge=0, le=1)
+    scale: float = Field(default=1.16, gt=0)
+    gains: dict[str, Annotated[float, Field(gt=0)]] = {"gender": 1.051, "race": 0.988}
+    doublings: dict[str, float] = dict(DOUBLINGS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gains_by_attribute(cls, fields: Any) -> Any:
+        """Gains stood in a field for each of two attributes once."""
+        if not isinstance(fields, Mapping) or not {"gender_gain", "race_gain"} & set(fields):
+            return fields
+        gains = {name: fields[f"{name}_gain"] for name in ("gender", "race") if f"{name}_gain" in fields}
+        return {key: value for key, value in fields.items() if not key.endswith("_gain")} | {"gains": gains}
+
+
+class Tolerance(Section):
+    """Largest difference from the golden answers, for one precision: in years, and for every other output."""
+
+    age: float
+    other: float
+
+
+class Manifest(Section):
+    """Everything that is known of a model when it is made; it never changes after.
+
+    Manifests of before attributes were declared are read as well: their outputs, labels and calibrations are those of age,
+    gender and race.
+    """
+
+    name: str
+    version: int = Field(ge=1)
+    kind: Literal["attributes", "detector"]
+    architecture: str
+    created: str
+    licence: str
+    trained_on: tuple[str, ...]
+    description: str = ""
+    recipe: str | None = None
+    provenance: dict[str, Any] | None = None
+    """How the weights came about, as `training.provenance` records it."""
+    networks: dict[str, str]
+    """Folder, in the model's own, of each network's SavedModel."""
+    input: InputContract | None = None
+    attributes: tuple[Attribute, ...] = ()
+    """What an attribute model says, in the order of answers; a detector says nothing of a face."""
+    track: TrackCalibration | None = None
+    tolerance: dict[str, Tolerance]
+    files: dict[str, str]
+    """SHA-256, in hexadecimal, of every other file of the model, except `evaluation.json` and the card."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_undeclared(cls, fields: Any) -> Any:
+        return declared(fields) if isinstance(fields, Mapping) and "attributes" not in fields else fields
+
+    @model_validator(mode="after")
+    def _attributes_differ(self) -> Self:
+        names = [attribute.name for attribute in self.attributes]
+        outputs = [output for attribute in self.attributes for output in attribute.outputs]
+        if len(set(names)) != len(names) or len(set(outputs)) != len(outputs):
+            raise ValueError("attributes have different names and outputs")
+        return self
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the network's outputs."""
+        return tuple(output for attribute in self.attributes for output in attribute.outputs)
+
+    def attribute(self, name: str) -> Attribute | None:
+        """The attribute of a name, or None where the model does not say it."""
+        return next((attribute for attribute in self.attributes if attribute.name == name), None)
+
+
+GENDERS: Final = ("male", "female")
+RACES: Final = ("white", "black", "asian", "indian", "other")
+
+
+def declared(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest of before attributes were declared, with its attributes; measurements are left out, which stand
+    in `evaluation.json` now."""
+    old = ("outputs", "genders", "races", "calibration", "quality")
+    given = set(fields.get("outputs", ()))
+    calibration = fields.get("calibration", {})
+    attributes: list[dict[str, Any]] = []
+    if "age" in given:
+        outputs = [output for output in ("age", "age_distribution") if output in given]
+        fitted = {"interval": calibration.get("age_interval")}
+        attributes.append({"name": "age", "kind": "expectation", "outputs": outputs, "calibration": fitted})
+    for name, labels in (("gender", fields.get("genders", GENDERS)), ("race", fields.get("races", RACES))):
+        if name in given:
+            fitted = {
+                key: calibration[f"{name}_{key}"] for key in ("temperature", "threshold") if f"{name}_{key}" in calibration
+            }
+            attributes.append({"name": name, "kind": "labels", "labels": labels, "outputs": [name], "calibration": fitted})
+    return {
+        **{key: value for key, value in fields.items() if key not in old},
+        "attributes": attributes,
+        "track": calibration.get("track"),
+    }

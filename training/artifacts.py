@@ -1,0 +1,35 @@
+"""Files that are at every moment whole: as they were, or as they are meant to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what was written takes its place at the end of the block, if that ends well.
+
+    The name keeps the ending, by which libraries choose a format. An error inside the block leaves `path` as it was.
+    """
+    new = path.with_name(f"new.{path.name}")
+    try:
+        yield new
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    new.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8."""
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document of plain values as JSON; raises `ValueError` where a number is none that JSON knows."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,62 @@
+"""Everything that a user of `python -m training` can mend: one line on standard error, and no traceback.
+
+    TrainingError
+    ├── DataSetError            a data set, a table of labels or a split is not what was asked for
+    ├── PreparedError           the folder that `prepare` writes lacks what is asked of it
+    ├── RecipeError             a recipe, a search space or a comparison does not go together
+    ├── WeightsError            initial or trained weights do not fit their network
+    ├── RunError                a training run cannot go on from what its folder holds
+    ├── CalibrationError        there are no predictions that a calibration could be fitted on
+    ├── EvaluationError         a model, a split or a report cannot be measured or recorded
+    ├── ExportError             a network cannot become a model of the store
+    ├── UsageError              options of the command line do not go together
+    └── MissingPackage          an optional package is not installed
+
+What is none of these, and no `OSError` of the file system, is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class TrainingError(Exception):
+    """Base of all; the message is one sentence that says what to mend."""
+
+
+class DataSetError(TrainingError):
+    """A data set, a table of labels or a split is not what was asked for."""
+
+
+class PreparedError(TrainingError):
+    """The folder that `prepare` writes lacks what is asked of it."""
+
+
+class RecipeError(TrainingError):
+    """A recipe, a search space or a comparison does not go together."""
+
+
+class WeightsError(TrainingError):
+    """Initial or trained weights do not fit their network."""
+
+
+class RunError(TrainingError):
+    """A training run cannot go on from what its folder holds."""
+
+
+class CalibrationError(TrainingError):
+    """There are no predictions that a calibration could be fitted on."""
+
+
+class EvaluationError(TrainingError):
+    """A model, a split or a report cannot be measured or recorded."""
+
+
+class ExportError(TrainingError):
+    """A network cannot become a model of the store."""
+
+
+class UsageError(TrainingError):
+    """Options of the command line do not go together."""
+
+
+class MissingPackage(TrainingError):
+    """An optional package is not installed."""
