@@ -1,0 +1,186 @@
+"""What was measured of a model: `evaluation.json` beside its manifest, outside of the digest.
+
+A model never changes, and what is known of it grows: figures are recorded, and recorded anew, without a new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.models.manifest import Section
+
+EVALUATION: Final = "evaluation.json"
+
+Interval = tuple[float, float]
+"""Lower and upper bound of a figure's 95 % interval, from a bootstrap over pictures."""
+Intervals = dict[str, Interval]
+"""Intervals by the key of their figure."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LabelScores(Section):
+    """How well one label is predicted."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+
+
+class Figures(BaseModel):
+    """Figures by key, in years or as shares, beside the count of pictures that they are of.
+
+    A figure is None where nothing could be counted, and missing where the model or the labels do not have its attribute. Under
+    the name of an attribute stand the scores of each of its labels.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, float | dict[str, LabelScores] | None] = Field(init=False)
+
+    count: int = Field(ge=0)
+    """Pictures, those without a face included."""
+
+    def number(self, key: str) -> float | None:
+        """A figure by its key.
+
+        Args:
+            key: Such as `age_mae`; or, of one label, `gender.female.f1`.
+
+        Returns:
+            The figure, or None where it is missing or nothing could be counted.
+        """
+        name, *path = key.split(".")
+        value = self.__pydantic_extra__.get(name)
+        if isinstance(value, dict):
+            scores = value.get(path[0]) if len(path) == 2 else None
+            return None if scores is None or path[1] not in LabelScores.model_fields else float(getattr(scores, path[1]))
+        return None if path else value
+
+    def scores(self) -> Mapping[str, Mapping[str, LabelScores]]:
+        """Scores by attribute and label.
+
+        Returns:
+            Those attributes alone of whose labels there are scores.
+        """
+        return {name: value for name, value in self.__pydantic_extra__.items() if isinstance(value, dict)}
+
+
+Groups = dict[str, dict[str, Figures]]
+"""Figures by attribute and by label or band of years, of the groups that have pictures."""
+
+
+class PartIntervals(Section):
+    """Intervals of the figures of one data set; those of groups are drawn from the group alone."""
+
+    headline: Intervals
+    found_only: Intervals
+    groups: dict[str, dict[str, Intervals]]
+
+
+class WithoutDuplicates(Section):
+    """Figures of the pictures that have no near-duplicate among those that the model was made with."""
+
+    count: int = Field(ge=0)
+    headline: Figures
+    intervals: Intervals
+
+
+class Part(Section):
+    """Figures of one data set."""
+
+    headline: Figures
+    """Of all pictures: one without a face counts as wrong, its age as the mean of train."""
+    found_only: Figures
+    """Of the pictures in which a face was found."""
+    groups: Groups
+    intervals: PartIntervals
+    mean_age_of_train: float | None
+    """Years; None of a data set without ages."""
+    without_duplicates: WithoutDuplicates | None = None
+
+
+class Measured(Section):
+    """A mean over films, and its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+class TrackFigures(BaseModel):
+    """Figures of tracks of one length, by key: means over films, and expected calibration errors of labels."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, Measured | float | None] = Field(init=False)
+
+    frames: int = Field(ge=1)
+    """Frames of a track."""
+
+
+class TrackEvaluation(Section):
+    """What a mean over the frames of a track brings, from films made of validation pictures.
+
+    The films of each fifth are measured with what was fitted on the others.
+    """
+
+    data: str
+    """The data set."""
+    precision: str
+    """Arithmetic of the network."""
+    pictures: int = Field(ge=0)
+    """Pictures that films were made of."""
+    films: int = Field(ge=0)
+    """Those with a face in every frame."""
+    frames: int = Field(ge=1)
+    """Frames of a film."""
+    correlation_of_errors: float
+    """Mean correlation of the age errors of two frames of a film."""
+    tracks: tuple[TrackFigures, ...]
+    """By the length of a track."""
+
+
+class Evaluation(Part):
+    """Everything that was measured of a model."""
+
+    data: str
+    """The data set."""
+    split: str
+    """The part of it, `test` of a model that is published."""
+    precision: str
+    """Arithmetic of the network."""
+    also: dict[str, Part] = Field(default={})
+    """Figures of further data sets, by name."""
+    precisions: dict[str, Figures] = Field(default={})
+    """Headline figures of the same pictures in another arithmetic, by its name."""
+    tracks: TrackEvaluation | None = None
+
+
+def read_evaluation(folder: Path) -> Evaluation | None:
+    """What was measured of the model in a folder.
+
+    Args:
+        folder: NAME/VERSION in the model store.
+
+    Returns:
+        The document, or None where nothing was recorded.
+
+    Raises:
+        pydantic.ValidationError: `evaluation.json` is not such a document.
+        OSError: It cannot be read.
+    """
+    path = folder / EVALUATION
+    return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def evaluation_json(evaluation: Evaluation) -> str:
+    """The text of `evaluation.json`: what is not known is left out, except a figure that is None.
+
+    Args:
+        evaluation: What was measured.
+
+    Returns:
+        JSON, with a newline at its end.
+    """
+    return evaluation.model_dump_json(indent=2, exclude_unset=True) + "\n"
