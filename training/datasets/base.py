@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.datasets.sources import base_name, walk
+from training.errors import DataSetError
 
 GENDERS: Final = ("male", "female")
 """UTKFace's gender labels by number, to which other sets' are brought; the networks' output is the second's probability."""
@@ -39,22 +40,51 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What is known of a picture: `age` in years, `gender` 0 male or 1 female, `race` an index into `RACES`; or `UNKNOWN`.
+    """What is known of a picture, by attribute: the word of a label, such as `female`, or years; unknown ones are absent.
 
-    `ages` are the bounds, included, of the years among which the age lies, where a set gives no more than that; `age` is
-    their middle then. `real_age` is the age in years lived, where a set gives it beside an apparent one.
+    `ages` are the bounds, included, of the years among which the age lies, where a set gives no more than that; the value of
+    `age` is their middle then. `real_age` is the age in years lived, where a set gives it beside an apparent one.
     """
 
-    age: int
-    gender: int
-    race: int
+    values: Mapping[str, float | str]
     ages: tuple[int, int] | None = None
-    real_age: int = UNKNOWN
+    real_age: float | None = None
+
+    @property
+    def age(self) -> float | None:
+        """The age in years, or None where it is unknown."""
+        return self.years("age")
+
+    def years(self, attribute: str) -> float | None:
+        """The value of an expectation, or None where it is unknown."""
+        value = self.values.get(attribute)
+        return None if value is None else float(value)
+
+    def word(self, attribute: str) -> str | None:
+        """The word of an attribute of labels, or None where it is unknown."""
+        value = self.values.get(attribute)
+        return None if value is None else str(value)
+
+    def code(self, attribute: str, labels: Sequence[str]) -> int:
+        """Index of an attribute's word among `labels`, or `UNKNOWN`.
+
+        Raises:
+            DataSetError: The word is none of `labels`.
+        """
+        word = self.word(attribute)
+        if word is not None and word not in labels:
+            raise DataSetError(f"the {attribute} {word!r} is none of {', '.join(labels)}")
+        return UNKNOWN if word is None else labels.index(word)
 
 
-def between(low: int, high: int, gender: int, race: int) -> Label:
-    """The label of somebody whose age lies between two years, bounds included."""
-    return Label((low + high) // 2, gender, race, (low, high))
+def known(**values: float | str | None) -> dict[str, float | str]:
+    """The values that are not None, by attribute: what `Label` takes."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def between(low: int, high: int, **words: str | None) -> Label:
+    """The label of somebody whose age lies between two years, bounds included; a word that is None is unknown."""
+    return Label(known(age=(low + high) // 2, **words), (low, high))
 
 
 @dataclass(frozen=True, slots=True)

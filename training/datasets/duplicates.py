@@ -18,7 +18,7 @@ from rich.progress import track
 from service.errors import FacetError
 from service.models.runtime import cpu_quota
 from service.vision.image import decode
-from training.datasets.base import UNKNOWN, DataSet, Split
+from training.datasets.base import DataSet, Split
 
 SIDE: Final = 16
 """Side of the hash in bits; it has `SIDE` squared of them. See `THRESHOLD`."""
@@ -76,9 +76,9 @@ def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
     pairs = [(data.label_of(twin.name), data.label_of(twin.other)) for twin in twins]
     labels = [(one, other) for one, other in pairs if one is not None and other is not None]
     by_label = {
-        name: sum(getattr(one, name) != getattr(other, name) for one, other in labels) for name in ("age", "gender", "race")
+        name: sum(one.values.get(name) != other.values.get(name) for one, other in labels) for name in ("age", "gender", "race")
     }
-    ages = [abs(one.age - other.age) for one, other in labels if UNKNOWN not in (one.age, other.age)]
+    ages = [abs(one.age - other.age) for one, other in labels if one.age is not None and other.age is not None]
     return {
         "any": sum(one != other for one, other in labels),
         **by_label,

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from service.errors import FacetError
 from service.vision.image import decode
-from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split
+from training.datasets.base import GENDERS, RACES, DataSet, Label, Split
 from training.datasets.prepare import MAX_PIXELS
 from training.datasets.readers import open_data_set
 
@@ -85,10 +85,11 @@ def contents(data_set: DataSet) -> Contents:
 def value(label: Label, attribute: str) -> str:
     """What a label says of `age`, `decade`, `gender` or `race`, in words."""
     if attribute in ("age", "decade"):
-        years = label.age if attribute == "age" else label.age // 10 * 10
-        return NOT_SAID if label.age == UNKNOWN else str(years) if attribute == "age" else f"{years}-{years + 9}"
-    number = getattr(label, attribute)
-    return NOT_SAID if number == UNKNOWN else NAMES[attribute][number]
+        if label.age is None:
+            return NOT_SAID
+        years = int(label.age) if attribute == "age" else int(label.age) // 10 * 10
+        return str(years) if attribute == "age" else f"{years}-{years + 9}"
+    return label.word(attribute) or NOT_SAID
 
 
 def counted(held: Contents) -> dict[str, object]:

@@ -22,7 +22,7 @@ from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import measure
-from training.datasets.base import DataSet, Label, Split
+from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split
 from training.datasets.readers import open_data_set
 
 MAX_PIXELS = 64_000_000
@@ -140,11 +140,11 @@ def prepare(
         name=np.array([one.name for one in found]),
         set=np.array([one.set for one in found]),
         split=np.array([one.split.value for one in found]),
-        age=np.array([one.label.age for one in found], np.int16),
-        gender=np.array([one.label.gender for one in found], np.int8),
-        race=np.array([one.label.race for one in found], np.int8),
-        ages=np.array([one.label.ages or (one.label.age, one.label.age) for one in found], np.int16),
-        real_age=np.array([one.label.real_age for one in found], np.int16),
+        age=np.array([_years(one.label.age) for one in found], np.int16),
+        gender=np.array([one.label.code("gender", GENDERS) for one in found], np.int8),
+        race=np.array([one.label.code("race", RACES) for one in found], np.int8),
+        ages=np.array([one.label.ages or (_years(one.label.age),) * 2 for one in found], np.int16),
+        real_age=np.array([_years(one.label.real_age) for one in found], np.int16),
         sharpness=sharpness,
         confidence=np.array([one.face.confidence for one in found], np.float32),
         box=np.stack([one.face.box for one in found]),
@@ -163,6 +163,10 @@ def prepare(
     }
     (out / "prepare.json").write_text(json.dumps(report, indent=2))
     return report
+
+
+def _years(age: float | None) -> float:
+    return UNKNOWN if age is None else age
 
 
 def _measured(

@@ -145,9 +145,9 @@ def scored(
         return np.array([_at(face, path) for face in faces], np.float64)
 
     answers = Answers(
-        age=np.array([label.age for label in labels], np.float64),
-        gender=np.array([label.gender for label in labels], np.int64),
-        race=np.array([label.race for label in labels], np.int64),
+        age=np.array([UNKNOWN if label.age is None else label.age for label in labels], np.float64),
+        gender=np.array([label.code("gender", GENDERS) for label in labels], np.int64),
+        race=np.array([label.code("race", RACES) for label in labels], np.int64),
         found=np.array([face is not None for face in faces]),
         years=column("age", "years"),
         low=column("age", "low"),
@@ -279,7 +279,7 @@ def mean_age_of_train(data: DataSet) -> float:
     ages = [label.age for _, label, _ in data.labelled(Split.TRAIN)]
     if not ages:
         raise ValueError(f"{data.source} has no labelled picture of the train split, whose mean age stands for faces not found")
-    known = [age for age in ages if age != UNKNOWN]
+    known = [age for age in ages if age is not None]
     return float(np.mean(known)) if known else float("nan")
 
 

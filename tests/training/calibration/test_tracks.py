@@ -172,7 +172,7 @@ def answers_of(qualities: list[Quality], warnings: list[list[str]]) -> Scored:
 def open_label() -> Any:
     from training.datasets.base import Label as Truth
 
-    return Truth(40, 1, 2)
+    return Truth({"age": 40, "gender": "female", "race": "asian"})
 
 
 def test_the_answers_of_a_film_are_taken_apart() -> None:

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import GENDERS, RACES, UNKNOWN, Label, Split, load_prepared, pictures, split_of
+from training.datasets.base import Label, Split, load_prepared, pictures, split_of
 from training.datasets.readers import open_data_set
 from training.datasets.readers.utkface import parse as parse_utkface
 
 
 def test_name_gives_age_gender_and_race() -> None:
     label = parse_utkface("26_1_3_20170104222049455.jpg.chip.jpg")
-    assert label == Label(age=26, gender=1, race=3)
-    assert (GENDERS[label.gender], RACES[label.race]) == ("female", "indian")
-    assert parse_utkface("116_0_0_20170120134921760.jpg.chip.jpg") == Label(116, 0, 0)
-    assert parse_utkface("24_0_1_20170116220224657 .jpg.chip.jpg") == Label(24, 0, 1)  # two names are odd and whole
-    assert parse_utkface("55_0_0_20170116232725357jpg.chip.jpg") == Label(55, 0, 0)
+    assert label == Label({"age": 26, "gender": "female", "race": "indian"})
+    assert parse_utkface("116_0_0_20170120134921760.jpg.chip.jpg") == Label({"age": 116, "gender": "male", "race": "white"})
+    assert parse_utkface("24_0_1_20170116220224657 .jpg.chip.jpg") == Label(
+        {"age": 24, "gender": "male", "race": "black"}
+    )  # two names are odd and whole
+    assert parse_utkface("55_0_0_20170116232725357jpg.chip.jpg") == Label({"age": 55, "gender": "male", "race": "white"})
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,8 @@ def test_all_age_faces_is_known_by_its_lists_and_its_genders_turned(tmp_path: Pa
     for source in (folder, made.tar_of(tmp_path / "AAF.tar", folder)):
         data = open_data_set(source)
         assert (data.name, data.aligned) == ("All-Age-Faces", False)
-        assert data.label_of("00001A22.jpg") == Label(22, GENDERS.index("female"), UNKNOWN)
-        assert data.label_of("00003A45.jpg") == Label(45, GENDERS.index("male"), UNKNOWN)
+        assert data.label_of("00001A22.jpg") == Label({"age": 22, "gender": "female"})
+        assert data.label_of("00003A45.jpg") == Label({"age": 45, "gender": "male"})
         assert data.label_of("00009A33.jpg") is None
         assert data.split_of("00004A05.jpg") is Split.TEST
         assert [name for name, _, _ in data.labelled(Split.TEST)] == ["00004A05.jpg"]

@@ -80,5 +80,5 @@ def test_from_the_command_line(sources: list[Path], tmp_path: Path) -> None:
 
 
 def test_words_of_a_label() -> None:
-    label = Label(30, 1, -1)
+    label = Label({"age": 30, "gender": "female"})
     assert [value(label, name) for name in ("age", "decade", "gender", "race")] == ["30", "30-39", "female", "unknown"]

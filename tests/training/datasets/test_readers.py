@@ -14,14 +14,14 @@ import pytest
 from scipy.io import savemat
 
 from tests.training import made
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, between, split_of
+from training.datasets.base import RACES, DataSet, Label, Split, between, split_of
 from training.datasets.readers import READERS, open_data_set
 from training.datasets.readers.fairface import RACE_OF
 from training.datasets.readers.imdb_wiki import age_at
 from training.datasets.sources import listing
 
-MALE, FEMALE = 0, 1
-WHITE, BLACK, ASIAN, INDIAN, OTHER = range(5)
+MALE, FEMALE = "male", "female"
+WHITE, BLACK, ASIAN, INDIAN, OTHER = RACES
 
 
 def written(folder: Path, files: dict[str, str | bytes]) -> Path:
@@ -63,9 +63,9 @@ def test_afad(tmp_path: Path) -> None:
         },
     )
     labels = {
-        "15/111/292943-1.jpg": Label(15, MALE, UNKNOWN),
-        "15/112/671487-0.jpg": Label(15, FEMALE, UNKNOWN),
-        "41/112/671487-0.jpg": Label(41, FEMALE, UNKNOWN),  # the same base name in another folder is another picture
+        "15/111/292943-1.jpg": Label({"age": 15, "gender": MALE}),
+        "15/112/671487-0.jpg": Label({"age": 15, "gender": FEMALE}),
+        "41/112/671487-0.jpg": Label({"age": 41, "gender": FEMALE}),  # the same base name in another folder is another picture
     }
     data = assert_reads(source, "AFAD", labels)
     assert dict(data.pictures())["41/112/671487-0.jpg"] == b"c"
@@ -79,7 +79,7 @@ def test_megaage_asian(tmp_path: Path) -> None:
     source = written(
         tmp_path / "megaage_asian", files | {"train/1.jpg": b"a", "train/2.jpg": b"b", "test/1.jpg": b"c", "test/9.jpg": b"d"}
     )
-    labels = {name: Label(age, UNKNOWN, UNKNOWN) for name, age in (("train/1.jpg", 33), ("train/2.jpg", 7), ("test/1.jpg", 61))}
+    labels = {name: Label({"age": age}) for name, age in (("train/1.jpg", 33), ("train/2.jpg", 7), ("test/1.jpg", 61))}
     data = assert_reads(source, "MegaAge-Asian", labels)
     assert data.split_of("test/1.jpg") is Split.TEST
     splits = [data.split_of(f"train/{i}.jpg") for i in range(2000)]
@@ -128,9 +128,9 @@ def test_imdb_wiki(tmp_path: Path) -> None:
         ("07/no_date.jpg", 47, 2009, 1.0, 4.0, nan),
     ]
     labels = {
-        "17/10000217_1981-05-05_2009.jpg": Label(28, MALE, UNKNOWN),
-        "48/10000548_1925-04-04_1964.jpg": Label(38, FEMALE, UNKNOWN),  # his birthday comes after the first of July
-        "01/unsaid_1981-05-05_2001.jpg": Label(20, UNKNOWN, UNKNOWN),
+        "17/10000217_1981-05-05_2009.jpg": Label({"age": 28, "gender": MALE}),
+        "48/10000548_1925-04-04_1964.jpg": Label({"age": 38, "gender": FEMALE}),  # his birthday comes after the first of July
+        "01/unsaid_1981-05-05_2001.jpg": Label({"age": 20}),
     }
     assert_reads(imdb(tmp_path / "wiki_crop", "wiki", rows), "WIKI", labels)
     both = imdb(tmp_path / "both", "wiki", rows)
@@ -159,7 +159,7 @@ def test_celeba(tmp_path: Path) -> None:
         },
     )
     genders = {"000001.jpg": FEMALE, "000002.jpg": MALE, "000003.jpg": MALE}
-    data = assert_reads(source, "CelebA", {name: Label(UNKNOWN, one, UNKNOWN) for name, one in genders.items()})
+    data = assert_reads(source, "CelebA", {name: Label({"gender": one}) for name, one in genders.items()})
     assert [data.split_of(name) for name in genders] == [Split.TRAIN, Split.VALIDATION, Split.TEST]
     (source / "Eval/list_eval_partition.txt").unlink()
     assert open_data_set(source).split_of("000001.jpg") is split_of("000001.jpg")
@@ -184,7 +184,7 @@ def test_appa_real(tmp_path: Path) -> None:
     )
     ages = {"000000": (5, 4), "000001": (25, 18), "004113": (52, 53), "005613": (3, 3)}
     labels = {
-        f"{name}.jpg_face.jpg": Label(age, UNKNOWN, UNKNOWN, real_age=real) for name, (age, real) in ages.items()
+        f"{name}.jpg_face.jpg": Label({"age": age}, real_age=real) for name, (age, real) in ages.items()
     }  # the whole pictures, with other people on them, are not among them
     data = assert_reads(source, "APPA-REAL", labels)
     splits = [Split.TRAIN, Split.TRAIN, Split.VALIDATION, Split.TEST]
@@ -208,7 +208,7 @@ def test_lfw(tmp_path: Path) -> None:
         },
     )
     genders = {"Aaron_Eckhart_0001.jpg": MALE, "Zhang_Ziyi_0001.jpg": FEMALE, "Zhang_Ziyi_0002.jpg": FEMALE}
-    assert_reads(source, "LFW", {name: Label(UNKNOWN, one, UNKNOWN) for name, one in genders.items()})
+    assert_reads(source, "LFW", {name: Label({"gender": one}) for name, one in genders.items()})
     written(source, {"male_names.txt": "Zhang_Ziyi_0001.jpg\n"})
     with pytest.raises(ValueError, match="Zhang_Ziyi_0001 is in both lists"):
         open_data_set(source)
@@ -245,11 +245,11 @@ def test_adience(tmp_path: Path) -> None:
     """Adience (talhassner.github.io/home/projects/Adience): five tables with tabs; `aligned` and `faces` show the same."""
     source = adience(tmp_path / "Adience", ("landmark_aligned", "coarse_tilt_aligned"))
     labels = {
-        "30601258@N03/landmark_aligned_face.1.9_o.jpg": Label(28, FEMALE, UNKNOWN, (25, 32)),
-        "30601258@N03/landmark_aligned_face.2.8_o.jpg": Label(35, MALE, UNKNOWN),
-        "30601258@N03/landmark_aligned_face.2.7_o.jpg": Label(UNKNOWN, MALE, UNKNOWN),
-        "9965762@N07/landmark_aligned_face.3.6_o.jpg": Label(1, UNKNOWN, UNKNOWN, (0, 2)),
-        "115321157@N03/landmark_aligned_face.4.4_o.jpg": Label(80, MALE, UNKNOWN, (60, 100)),
+        "30601258@N03/landmark_aligned_face.1.9_o.jpg": Label({"age": 28, "gender": FEMALE}, (25, 32)),
+        "30601258@N03/landmark_aligned_face.2.8_o.jpg": Label({"age": 35, "gender": MALE}),
+        "30601258@N03/landmark_aligned_face.2.7_o.jpg": Label({"gender": MALE}),
+        "9965762@N07/landmark_aligned_face.3.6_o.jpg": Label({"age": 1}, (0, 2)),
+        "115321157@N03/landmark_aligned_face.4.4_o.jpg": Label({"age": 80, "gender": MALE}, (60, 100)),
     }
     data = assert_reads(source, "Adience", labels)
     assert [data.split_of(name) is Split.TEST for name in labels] == [False] * 4 + [True]
@@ -283,10 +283,10 @@ def test_fairface(tmp_path: Path) -> None:
         },
     )
     labels = {
-        f"train/{i}.jpg": Label(middle, MALE if gender == "Male" else FEMALE, number, ages)
-        for i, (_, gender, _, number, ages, middle) in enumerate(rows, 1)
+        f"train/{i}.jpg": Label({"age": middle, "gender": MALE if gender == "Male" else FEMALE, "race": race}, ages)
+        for i, (_, gender, _, race, ages, middle) in enumerate(rows, 1)
     }
-    labels["val/1.jpg"] = Label(34, MALE, WHITE, (30, 39))
+    labels["val/1.jpg"] = Label({"age": 34, "gender": MALE, "race": WHITE}, (30, 39))
     data = assert_reads(source, "FairFace", labels)
     assert data.split_of("val/1.jpg") is Split.TEST
     assert Split.TEST not in {data.split_of(f"train/{i}.jpg") for i in range(500)}
@@ -308,16 +308,16 @@ PICTURES: dict[str, str | bytes] = {"a/one.jpg": b"1", "two.PNG": b"2", "three.j
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     source = written(tmp_path / "club", {"labels.csv": "\ufeff" + TABLE, **PICTURES})
     labels = {
-        "a/one.jpg": Label(34, FEMALE, ASIAN),
-        "two.PNG": Label(28, MALE, UNKNOWN, (25, 32)),
-        "four.jpg": Label(UNKNOWN, FEMALE, UNKNOWN),
+        "a/one.jpg": Label({"age": 34, "gender": FEMALE, "race": ASIAN}),
+        "two.PNG": Label({"age": 28, "gender": MALE}, (25, 32)),
+        "four.jpg": Label({"gender": FEMALE}),
     }
     data = assert_reads(source, "club", labels)
     assert (data.split_of("a/one.jpg"), data.split_of("two.PNG")) == (Split.TRAIN, Split.TEST)
     assert data.split_of("four.jpg") is split_of("four.jpg")
     assert dict(data.pictures())["a/one.jpg"] == b"1"
     written(source, {"labels.csv": "file,age\nfour.jpg,7\n"})  # columns may be left out
-    assert labels_of(open_data_set(source)) == {"four.jpg": Label(7, UNKNOWN, UNKNOWN)}
+    assert labels_of(open_data_set(source)) == {"four.jpg": Label({"age": 7})}
 
 
 @pytest.mark.parametrize(
@@ -349,5 +349,5 @@ def test_every_reader_refuses_the_files_of_all_others(tmp_path: Path) -> None:
 
 
 def test_a_range_of_ages_stands_at_its_middle() -> None:
-    assert between(25, 32, MALE, WHITE) == Label(28, MALE, WHITE, (25, 32))
-    assert between(0, 2, FEMALE, UNKNOWN).age == 1
+    assert between(25, 32, gender=MALE, race=WHITE) == Label({"age": 28, "gender": MALE, "race": WHITE}, (25, 32))
+    assert between(0, 2, gender=FEMALE).age == 1

@@ -106,7 +106,11 @@ def test_answers_are_put_under_their_names() -> None:
         "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
     }
     face |= {"quality": {"sharpness": 9.5}, "warnings": ["blurred"]}
-    given = module.scored(["a", "b"], [Label(30, 1, 2), Label(8, 0, 4)], [face, None])
+    given = module.scored(
+        ["a", "b"],
+        [Label({"age": 30, "gender": "female", "race": "asian"}), Label({"age": 8, "gender": "male", "race": "other"})],
+        [face, None],
+    )
     answers = given.answers
     assert (answers.age.tolist(), answers.gender.tolist(), answers.race.tolist()) == ([30, 8], [1, 0], [2, 4])
     assert answers.found.tolist() == [True, False]

@@ -63,7 +63,7 @@ def face(years: float, size: float = 100, female: float = 0.9, race: int = 2, ya
 
 def answered(faces: list[dict[str, Any] | None], ages: list[int] | None = None) -> Scored:
     """Answers to pictures of Asian women, 30 years old where nothing else is said."""
-    labels = [Label(age, 1, 2) for age in ages or [30] * len(faces)]
+    labels = [Label({"age": age, "gender": "female", "race": "asian"}) for age in ages or [30] * len(faces)]
     return scored_of([f"{i}.jpg" for i in range(len(faces))], labels, faces)
 
 
@@ -89,10 +89,10 @@ def test_errors_are_years_and_wrong_labels_of_found_faces() -> None:
 
 
 def test_a_label_that_the_set_lacks_is_no_error() -> None:
-    scored = scored_of(["a"], [Label(30, 1, -1)], [face(30)])
+    scored = scored_of(["a"], [Label({"age": 30, "gender": "female"})], [face(30)])
     assert np.isnan(errors(scored.answers)["race"][0])
     assert errors(scored.answers)["gender"][0] == 0
-    nameless = errors(scored_of(["a"], [Label(-1, -1, 0)], [face(30)]).answers)
+    nameless = errors(scored_of(["a"], [Label({"race": "white"})], [face(30)]).answers)
     assert np.isnan([nameless["age"][0], nameless["gender"][0]]).all()
 
 
@@ -126,7 +126,7 @@ def test_faces_as_they_are_are_compared_with_their_like() -> None:
     off = [1, 1, 1, 5, 8, 8, 8, 16]
     yaws = [0.1, -0.1, 0.1, -0.9, 0.1, 0.1, -0.1, 0.9]
     clean = answered([face(age + more, yaw=yaw) for age, more, yaw in zip(ages, off, yaws, strict=True)], ages)
-    other = scored_of(["x"], [Label(25, 0, -1)], [face(65, yaw=0.8)])
+    other = scored_of(["x"], [Label({"age": 25, "gender": "male"})], [face(65, yaw=0.8)])
     rows = natural(TURNED, [clean, other])
     assert rows.value.tolist() == pytest.approx([abs(yaw) for yaw in yaws] + [0.8])
     assert rows.expected["age"].tolist() == [2] * 4 + [10] * 4 + [40]

@@ -6,7 +6,7 @@ import csv
 import re
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, between, split_of_train
+from training.datasets.base import DataSet, Label, Split, between, known, split_of_train
 from training.datasets.sources import Listing, last_parts
 
 LICENCE: Final = (
@@ -17,7 +17,7 @@ LICENCE: Final = (
 _FOLDS: Final = tuple(f"fold_{number}_data.txt" for number in range(5))
 _TEST_FOLD: Final = _FOLDS[4]
 _PREFIXES: Final = ("landmark_aligned_face.", "coarse_tilt_aligned_face.")
-_GENDERS: Final = {"m": 0, "f": 1}
+_GENDERS: Final = {"m": "male", "f": "female"}
 
 
 def adience(files: Listing) -> DataSet | None:
@@ -51,9 +51,9 @@ def adience(files: Listing) -> DataSet | None:
 
 def _label(age: str, gender: str | None) -> Label | None:
     """None where neither is known."""
-    number = _GENDERS.get(gender or "", UNKNOWN)
+    word = _GENDERS.get(gender or "")
     if bucket := re.fullmatch(r"\((\d+), ?(\d+)\)", age):
-        return between(int(bucket[1]), int(bucket[2]), number, UNKNOWN)
+        return between(int(bucket[1]), int(bucket[2]), gender=word)
     if age in ("", "None"):
-        return None if number == UNKNOWN else Label(UNKNOWN, number, UNKNOWN)
-    return Label(int(age), number, UNKNOWN)
+        return None if word is None else Label({"gender": word})
+    return Label(known(age=int(age), gender=word))

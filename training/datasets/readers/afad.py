@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, split_of
+from training.datasets.base import DataSet, Label, split_of
 from training.datasets.sources import Listing, last_parts
 
 LICENCE: Final = (
@@ -14,7 +14,7 @@ LICENCE: Final = (
 )
 
 _NAME = re.compile(r"(\d{2})/(11[12])/[^/]+\.jpg")
-_GENDERS: Final = {"111": 0, "112": 1}
+_GENDERS: Final = {"111": "male", "112": "female"}
 
 
 def afad(files: Listing) -> DataSet | None:
@@ -30,4 +30,4 @@ def afad(files: Listing) -> DataSet | None:
 
 def _label_of(name: str) -> Label | None:
     match = _NAME.fullmatch(name)
-    return Label(int(match[1]), _GENDERS[match[2]], UNKNOWN) if match else None
+    return Label({"age": int(match[1]), "gender": _GENDERS[match[2]]}) if match else None

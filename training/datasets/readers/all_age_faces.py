@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, split_of_train
+from training.datasets.base import DataSet, Label, Split, split_of_train
 from training.datasets.sources import Listing
 
 LICENCE: Final = (
@@ -15,6 +15,7 @@ LICENCE: Final = (
 
 _NAME = re.compile(r"\d{5}A(\d{2,3})\.jpg")
 _LISTS: Final = ("train.txt", "val.txt")
+_GENDERS: Final = {"0": "female", "1": "male"}
 
 
 def all_age_faces(files: Listing) -> DataSet | None:
@@ -30,13 +31,13 @@ def all_age_faces(files: Listing) -> DataSet | None:
             match = re.fullmatch(r"(\d{5}A\d{2,3}\.jpg) ([01])", line.strip())
             if match is None:
                 raise ValueError(f"{files.source}: a line of {list_name} is not a name and a gender: {line[:40]!r}")
-            genders[match[1]] = 1 - int(match[2])
+            genders[match[1]] = _GENDERS[match[2]]
             if list_name == "val.txt":
                 tests.add(match[1])
 
     def label_of(name: str) -> Label | None:
         match = _NAME.fullmatch(name)
-        return Label(int(match[1]), genders[name], UNKNOWN) if match and name in genders else None
+        return Label({"age": int(match[1]), "gender": genders[name]}) if match and name in genders else None
 
     def split_of(name: str) -> Split:
         return Split.TEST if name in tests else split_of_train(name)

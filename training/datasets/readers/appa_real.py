@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, Split
+from training.datasets.base import DataSet, Label, Split
 from training.datasets.sources import Listing
 
 LICENCE: Final = (
@@ -38,5 +38,5 @@ def appa_real(files: Listing) -> DataSet | None:
                 age, real = round(float(row["apparent_age_avg"])), round(float(row["real_age"]))
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
-            labels[name], splits[name] = Label(age, UNKNOWN, UNKNOWN, real_age=real), _LISTS[list_name]
+            labels[name], splits[name] = Label({"age": age}, real_age=real), _LISTS[list_name]
     return DataSet("APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, split_of
+from training.datasets.base import DataSet, Label, Split, split_of
 from training.datasets.sources import Listing
 
 LICENCE: Final = (
@@ -42,7 +42,7 @@ def _labels(text: str, source: str) -> dict[str, Label]:
         name, *values = row.split()
         if len(values) < place or values[place - 1] not in ("1", "-1"):
             raise ValueError(f"{source}: a line of {_ATTRIBUTES} is not a name and its attributes: {row[:40]!r}")
-        labels[name] = Label(UNKNOWN, 0 if values[place - 1] == "1" else 1, UNKNOWN)
+        labels[name] = Label({"gender": "male" if values[place - 1] == "1" else "female"})
     return labels
 
 

@@ -6,7 +6,7 @@ import csv
 import re
 from typing import Final
 
-from training.datasets.base import RACES, DataSet, Split, between, split_of_train
+from training.datasets.base import DataSet, Split, between, split_of_train
 from training.datasets.sources import Listing, last_parts
 
 LICENCE: Final = (
@@ -28,7 +28,7 @@ OLDEST: Final = (70, 90)
 """What its bucket `more than 70` is taken for: the set gives no upper end."""
 
 _TABLES: Final = ("fairface_label_train.csv", "fairface_label_val.csv")
-_GENDERS: Final = {"Male": 0, "Female": 1}
+_GENDERS: Final = {"Male": "male", "Female": "female"}
 
 
 def fairface(files: Listing) -> DataSet | None:
@@ -43,7 +43,7 @@ def fairface(files: Listing) -> DataSet | None:
     for table, text in files.texts(*_TABLES).items():
         for row in csv.DictReader(text.splitlines()):
             try:
-                label = between(*_years(row["age"]), _GENDERS[row["gender"]], RACES.index(RACE_OF[row["race"]]))
+                label = between(*_years(row["age"]), gender=_GENDERS[row["gender"]], race=RACE_OF[row["race"]])
                 labels[row["file"]] = label
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{files.source}: a line of {table} is not as its authors write it: {error}") from error

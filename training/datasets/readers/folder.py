@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split, between, split_of
+from training.datasets.base import GENDERS, RACES, DataSet, Label, Split, between, known, split_of
 from training.datasets.sources import Listing, base_name
 
 LICENCE: Final = "Pictures of the one who trained it, under terms that are theirs to state."
@@ -65,21 +65,21 @@ def _label(row: Mapping[str, str | None]) -> Label | None:
     age, gender, race = (_said(row, column) for column in ("age", "gender", "race"))
     if not (age or gender or race):
         return None
-    numbers = _number(gender, GENDERS), _number(race, RACES)
+    words = {"gender": _known(gender, GENDERS), "race": _known(race, RACES)}
     if not age:
-        return Label(UNKNOWN, *numbers)
+        return Label(known(**words))
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", age)
     if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise ValueError(f"{age!r} is neither an age, such as 34, nor a range, such as 25-32")
-    return between(int(match[1]), int(match[2]), *numbers) if match[2] else Label(int(match[1]), *numbers)
+    return between(int(match[1]), int(match[2]), **words) if match[2] else Label(known(age=int(match[1]), **words))
 
 
 def _said(row: Mapping[str, str | None], column: str) -> str:
     return (row.get(column) or "").strip()
 
 
-def _number(said: str, names: Sequence[str]) -> int:
-    return names.index(_one_of(said, names)) if said else UNKNOWN
+def _known(said: str, names: Sequence[str]) -> str | None:
+    return _one_of(said, names) if said else None
 
 
 def _one_of(said: str, names: Sequence[str]) -> str:

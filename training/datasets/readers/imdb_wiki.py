@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from training.datasets.base import MAX_AGE, UNKNOWN, DataSet, Label, split_of
+from training.datasets.base import MAX_AGE, DataSet, Label, known, split_of
 from training.datasets.sources import Listing, last_parts
 
 LICENCE: Final = (
@@ -19,6 +19,7 @@ LICENCE: Final = (
 
 LEAST_SCORE: Final = 1.0
 """Score of the face below which a picture is left out, as is usual for this set; minus infinity is a picture without one."""
+_GENDERS: Final = ("female", "male")
 _MATLAB_DAYS: Final = 366
 """What MATLAB's day numbers are ahead of Python's."""
 
@@ -57,7 +58,7 @@ def _rows(table: Any) -> Iterator[tuple[str, Label]]:
     for path, birth, year, gender, score, second in zip(*(np.atleast_1d(getattr(table, one)) for one in columns), strict=True):
         age = age_at(float(birth), int(year))
         if age is not None and score >= LEAST_SCORE and not second > 0:
-            yield str(path), Label(age, UNKNOWN if np.isnan(gender) else 1 - int(gender), UNKNOWN)
+            yield str(path), Label(known(age=age, gender=None if np.isnan(gender) else _GENDERS[int(gender)]))
 
 
 def age_at(birth: float, year: int) -> int | None:

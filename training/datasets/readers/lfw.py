@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, split_of
+from training.datasets.base import DataSet, Label, split_of
 from training.datasets.sources import Listing
 
 LICENCE: Final = (
@@ -26,5 +26,5 @@ def lfw(files: Listing) -> DataSet | None:
     men, women = ({line.strip().removesuffix(".jpg") for line in texts[name].splitlines() if line.strip()} for name in _LISTS)
     if men & women:
         raise ValueError(f"{files.source}: {min(men & women)} is in both lists")
-    labels = {f"{name}.jpg": Label(UNKNOWN, gender, UNKNOWN) for gender, names in enumerate((men, women)) for name in names}
+    labels = {f"{name}.jpg": Label({"gender": word}) for word, names in (("male", men), ("female", women)) for name in names}
     return DataSet("LFW", LICENCE, False, files.source, labels.get, split_of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from training.datasets.base import UNKNOWN, DataSet, Label, Split, split_of_train
+from training.datasets.base import DataSet, Label, Split, split_of_train
 from training.datasets.sources import Listing, base_name, last_parts
 
 LICENCE: Final = (
@@ -36,7 +36,7 @@ def megaage_asian(files: Listing) -> DataSet | None:
             ages[f"{part}/{base_name(name)}"] = int(age)
 
     def label_of(name: str) -> Label | None:
-        return Label(ages[name], UNKNOWN, UNKNOWN) if name in ages else None
+        return Label({"age": ages[name]}) if name in ages else None
 
     def split_of(name: str) -> Split:
         return Split.TEST if name.startswith("test/") else split_of_train(name)

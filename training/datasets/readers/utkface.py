@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from training.datasets.base import DataSet, Label, split_of
+from training.datasets.base import GENDERS, RACES, DataSet, Label, split_of
 from training.datasets.sources import Listing
 
 LICENCE: Final = "UTKFace: non-commercial research use only, as its authors state."
@@ -21,4 +21,6 @@ def utkface(files: Listing) -> DataSet:
 def parse(name: str) -> Label | None:
     """Label in a file's name, or None where a field is missing."""
     match = _NAME.fullmatch(name)
-    return Label(int(match[1]), int(match[2]), int(match[3])) if match else None
+    if match is None:
+        return None
+    return Label({"age": int(match[1]), "gender": GENDERS[int(match[2])], "race": RACES[int(match[3])]})
