@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -83,8 +84,21 @@ def create_engine(settings: Settings) -> Engine:
     return engine
 
 
-def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create_engine) -> FastAPI:
-    """The service as an ASGI application; models are loaded when it starts up, not when it is built."""
+def create_app(
+    settings: Settings,
+    engine: Callable[[Settings], Engine] = create_engine,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """The service as an ASGI application; models are loaded when it starts up, not when it is built.
+
+    Args:
+        settings: Every setting.
+        engine: Builds the parts that answer photos.
+        clock: Time in seconds by which the rates of keys are counted.
+
+    Returns:
+        The application, whose lifespan starts and stops the engine.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -112,7 +126,8 @@ def create_app(settings: Settings, engine: Callable[[Settings], Engine] = create
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
-    keys = Keys([key.get_secret_value() for key in settings.api_keys], settings.rate_limit) if settings.api_keys else None
+    secrets = [key.get_secret_value() for key in settings.api_keys]
+    keys = Keys(secrets, settings.rate_limit, clock) if secrets else None
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
     app.add_api_websocket_route(stream.PATH, streams.serve)
     if settings.page:

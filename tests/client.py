@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import struct
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -40,9 +41,11 @@ class Client(httpx.AsyncClient):
 
 
 @asynccontextmanager
-async def serving(engine: Callable[[Settings], Engine] | None = None, **settings: Any) -> AsyncIterator[Client]:
+async def serving(
+    engine: Callable[[Settings], Engine] | None = None, clock: Callable[[], float] = time.monotonic, **settings: Any
+) -> AsyncIterator[Client]:
     """Start an app of its own, round fakes; give a client of it, and stop it."""
-    app = create_app(Settings(**settings), engine or engine_factory())
+    app = create_app(Settings(**settings), engine or engine_factory(), clock)
     async with app.router.lifespan_context(app), Client(app) as client:
         yield client
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from service import metrics
 from service.inference.batching import Batcher
-from service.inference.engine import Engine
+from service.inference.engine import HANG_S, Engine
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.store import Manifest, Model
@@ -142,17 +142,25 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest.model_validate(fields | changes)
 
 
-def engine_factory(network: Any | None = None, detector: Any | None = None, **changes: Any) -> Callable[[Settings], Engine]:
+def engine_factory(
+    network: Any | None = None,
+    detector: Any | None = None,
+    *,
+    engine: type[Engine] = Engine,
+    workers_of: type[Workers] = Workers,
+    hang_s: float = HANG_S,
+    **changes: Any,
+) -> Callable[[Settings], Engine]:
     """A function that `create_app` takes in place of `create_engine`: real queues, batcher and pipeline round fakes."""
     faces = network or ColourNetwork()
 
     def build(settings: Settings) -> Engine:
         described = manifest(**changes)
         batcher = Batcher(faces, settings.face_queue, metrics.BATCH_SIZE.observe)
-        workers = Workers(settings.workers or 2, settings.photo_queue)
+        workers = workers_of(settings.workers or 2, settings.photo_queue)
         limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
         model = Model(described, {"faces": faces}, "0" * 64)
-        return Engine(
+        return engine(
             pipeline=Pipeline(detector or SquareDetector(), described, batcher, workers, limits),
             batcher=batcher,
             workers=workers,
@@ -166,6 +174,7 @@ def engine_factory(network: Any | None = None, detector: Any | None = None, **ch
             max_batch_files=settings.max_batch_files,
             photos_at_once=2,
             deadline=settings.deadline_s,
+            hang_s=hang_s,
         )
 
     return build

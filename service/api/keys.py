@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from service.errors import RateLimited, Unauthenticated
 
@@ -19,12 +19,13 @@ def sent_key(api_key: str | None, authorization: str | None) -> str:
 class Keys:
     """Known keys, of which only digests are kept.
 
-    `rate` is in requests a minute for each key, in bursts of as many, or of one where it is less; 0 sets no limit.
+    `rate` is in requests a minute for each key, in bursts of as many, or of one where it is less; 0 sets no limit. `clock`
+    gives the time in seconds, and never goes back.
     """
 
-    def __init__(self, keys: Sequence[str], rate: float = 0) -> None:
+    def __init__(self, keys: Sequence[str], rate: float = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self._digests = [_digest(key.encode()) for key in keys]
-        self._rate = rate
+        self._rate, self._clock = rate, clock
         self._tokens: dict[bytes, tuple[float, float]] = {}
 
     def take(self, sent: bytes) -> None:
@@ -41,7 +42,7 @@ class Keys:
         """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""
         if not self._rate:
             return
-        now = time.monotonic()
+        now = self._clock()
         burst = max(1.0, self._rate)
         tokens, seen = self._tokens.get(key, (burst, now))
         tokens = min(burst, tokens + (now - seen) * self._rate / 60)

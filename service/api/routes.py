@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -118,13 +119,25 @@ class QueryParameters:
 QueryDependency = Annotated[QueryParameters, Depends()]
 
 
-async def _photos(request: Request, engine: Engine, most: int) -> tuple[list[bytes], float]:
+BodyReader = Callable[[bytes, str, str, int], list[bytes]]
+"""Takes a body apart as `photos` does."""
+
+
+def body_reader() -> BodyReader:
+    """What takes bodies apart."""
+    return photos
+
+
+ReaderDependency = Annotated[BodyReader, Depends(body_reader)]
+
+
+async def _photos(request: Request, engine: Engine, read: BodyReader, most: int) -> tuple[list[bytes], float]:
     """The photos of a body, and when they are to be answered: the deadline of all of them counts from its arrival."""
     body = await request.body()
     due = engine.due()
     headers = request.headers
     arguments = body, headers.get("content-type", ""), headers.get("content-encoding", ""), most
-    files = await asyncio.to_thread(photos, *arguments) if len(body) > _THREAD_BYTES else photos(*arguments)
+    files = await asyncio.to_thread(read, *arguments) if len(body) > _THREAD_BYTES else read(*arguments)
     return files, due
 
 
@@ -154,13 +167,13 @@ async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: fl
     openapi_extra=_BODY,
     tags=["predict"],
 )
-async def predict(request: Request, engine: EngineDependency, query: QueryDependency) -> Response:
+async def predict(request: Request, engine: EngineDependency, query: QueryDependency, read: ReaderDependency) -> Response:
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face is answered with an empty list.
     """
-    (photo,), due = await _photos(request, engine, 1)
+    (photo,), due = await _photos(request, engine, read, 1)
     return _json(await _predict(engine, photo, query, due, request_id(request)))
 
 
@@ -173,13 +186,13 @@ async def predict(request: Request, engine: EngineDependency, query: QueryDepend
     openapi_extra=_FILES,
     tags=["predict"],
 )
-async def predict_batch(request: Request, engine: EngineDependency, query: QueryDependency) -> Response:
+async def predict_batch(request: Request, engine: EngineDependency, query: QueryDependency, read: ReaderDependency) -> Response:
     """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
 
     One deadline holds for all of them; a photo that would be answered too late gets the problem `deadline_exceeded`.
     """
     identity = request_id(request)
-    files, due = await _photos(request, engine, engine.max_batch_files)
+    files, due = await _photos(request, engine, read, engine.max_batch_files)
     turns = asyncio.Semaphore(engine.photos_at_once)
 
     async def one(index: int, photo: bytes) -> BatchItem:

@@ -23,7 +23,7 @@ HANG_S: Final = 30.0
 
 @dataclass(slots=True)
 class Engine:
-    """What the routes talk to. `deadline` is in seconds; `attributes` are those that may be asked for."""
+    """What the routes talk to. `deadline` and `hang_s` are in seconds; `attributes` are those that may be asked for."""
 
     pipeline: Pipeline
     batcher: Batcher
@@ -40,6 +40,7 @@ class Engine:
     deadline: float
     version: str = __version__
     draining: bool = False
+    hang_s: float = HANG_S
     _born: float = field(default_factory=time.monotonic)
 
     def due(self) -> float:
@@ -81,7 +82,7 @@ class Engine:
     def hang(self) -> str | None:
         """Why the process should be restarted, or None."""
         busy = self.batcher.busy_for()
-        return f"A batch has been running for {busy:.0f} s." if busy > HANG_S else None
+        return f"A batch has been running for {busy:.0f} s." if busy > self.hang_s else None
 
     def drain(self) -> None:
         """Turn readiness off; work is still accepted."""
@@ -106,5 +107,5 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
-        await self.batcher.close(HANG_S)
+        await self.batcher.close(self.hang_s)
         self.workers.close()

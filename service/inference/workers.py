@@ -28,6 +28,11 @@ class Workers:
         self._inside = 0
 
     @property
+    def inside(self) -> int:
+        """Calls that run or stand in line."""
+        return self._inside
+
+    @property
     def waiting(self) -> int:
         """Calls that stand in line."""
         return max(0, self._inside - self._threads)

@@ -51,8 +51,8 @@ def own_hosts() -> tuple[str, ...]:
     return tuple(dict.fromkeys(hosts))
 
 
-def self_signed(where: Path, hosts: tuple[str, ...]) -> Certificate:
-    """The certificate kept in a folder, or a new one where there is none, it ends soon, or it lacks a host.
+def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_DAYS) -> Certificate:
+    """The certificate kept in a folder, or a new one where there is none, it ends within `spare_days`, or it lacks a host.
 
     Raises `FacetError` where the `cryptography` package is not installed, `OSError` where the folder cannot be written to.
     """
@@ -61,14 +61,14 @@ def self_signed(where: Path, hosts: tuple[str, ...]) -> Certificate:
     except ImportError as error:
         raise FacetError("--tls needs the cryptography package: install facet[tls], or give a certificate.") from error
     certificate, key = where / "certificate.pem", where / "key.pem"
-    kept = _kept(certificate, key, hosts)
+    kept = _kept(certificate, key, hosts, spare_days)
     if kept is None:
         where.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _write(certificate, key, hosts)
     return Certificate(certificate, key, kept.fingerprint(hashes.SHA256()).hex(":").upper(), hosts)
 
 
-def _kept(certificate: Path, key: Path, hosts: tuple[str, ...]) -> x509.Certificate | None:
+def _kept(certificate: Path, key: Path, hosts: tuple[str, ...], spare_days: float) -> x509.Certificate | None:
     """The certificate on the disk, where it is good for some time yet, for all of the hosts, and its key lies beside it."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -80,7 +80,7 @@ def _kept(certificate: Path, key: Path, hosts: tuple[str, ...]) -> x509.Certific
     except (OSError, ValueError, TypeError, x509.ExtensionNotFound):
         return None
     known = {*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))}
-    end = kept.not_valid_after_utc - timedelta(days=SPARE_DAYS)
+    end = kept.not_valid_after_utc - timedelta(days=spare_days)
     return kept if fits and kept.not_valid_before_utc <= datetime.now(UTC) < end and known >= set(hosts) else None
 
 

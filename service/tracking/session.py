@@ -100,6 +100,11 @@ class TrackingSession:
         self._tracker = Tracker(options.min_confidence)
         self._known: dict[int, _TrackState] = {}
 
+    @property
+    def known(self) -> set[int]:
+        """Ids of the tracks of which anything is kept."""
+        return set(self._known)
+
     async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> FrameResult:
         """Follow the faces of one frame, taken at `now` seconds, by the `deadline` of the event loop's clock.
 

@@ -182,7 +182,7 @@ async def test_a_batch_has_one_deadline_for_all_its_photos(slow: dict[str, Any])
             if result["status"] == 504:
                 assert_problem_document(result["problem"], 504, "deadline_exceeded")
         assert await rejections(client, "deadline_exceeded") == before + statuses.count(504)
-        await until(lambda: client.engine.workers._inside == 0)
+        await until(lambda: client.engine.workers.inside == 0)
         assert (await client.post("/predict", content=red(200))).status_code == 200
 
 

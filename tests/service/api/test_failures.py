@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
+from service.inference.engine import Engine
+from service.inference.pipeline import Analysis, Options
 from tests.client import CANARY, Client, assert_problem, blank_rows, disposition, multipart, png, serving
 from tests.conftest import encoded
 from tests.fakes import engine_factory, squares
@@ -405,14 +407,15 @@ async def test_a_failing_detector_is_500_and_says_nothing_of_it(caplog: pytest.L
     assert problem["request_id"] in record.getMessage()
 
 
-async def test_what_nobody_foresaw_is_a_500_with_everything_a_problem_has(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken(*arguments: object) -> None:
+class BrokenEngine(Engine):
+    """Fails on every photo, with an error that is none of Facet's."""
+
+    async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:
         raise RuntimeError(f"{CANARY} in /etc/passwd")
 
-    monkeypatch.setattr("service.api.routes.photos", broken)
-    async with serving(cors_origins="https://shop.example") as client:
+
+async def test_what_nobody_foresaw_is_a_500_with_everything_a_problem_has(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(engine_factory(engine=BrokenEngine), cors_origins="https://shop.example") as client:
         response = await client.post("/predict", content=PHOTO, headers={"origin": "https://shop.example"})
         assert_problem(response, 500, "internal_error")
         assert response.headers["access-control-allow-origin"] == "https://shop.example"
@@ -423,6 +426,7 @@ async def test_what_nobody_foresaw_is_a_500_with_everything_a_problem_has(
 # Nothing of what is sent is kept --------------------------------------------------------------------------------------
 
 _written: list[str] | None = None
+_audited = False
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -437,10 +441,10 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
 @pytest.fixture
 def written() -> Iterator[list[str]]:
     """Files opened for writing and connections made, by anything in the process, while the test runs."""
-    global _written  # noqa: PLW0603 - an audit hook cannot be taken away again, only told to rest
-    if not getattr(sys, "_facet_audited", False):
+    global _audited, _written  # noqa: PLW0603 - an audit hook cannot be taken away again, only told to rest
+    if not _audited:
         sys.addaudithook(_watch)
-        sys._facet_audited = True  # type: ignore[attr-defined]
+        _audited = True
     _written = []
     yield _written
     _written = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from service import errors
-from service.api.stream import CLOSE, close_code, pause, same_origin
+from service.api.stream import CLOSE, UNSTARTED, close_code, pause, same_origin
 from service.app import create_app
 from service.errors import FacetError
 from service.inference.engine import Engine
+from service.inference.workers import Workers
 from service.settings import Settings
 from tests.client import assert_discreet, years
 from tests.conftest import encoded
@@ -188,9 +189,18 @@ def test_a_camera_slows_down_where_photos_stand_in_line(spent: float, rounds: fl
     assert pause(0.1, spent, 0.03, rounds) == pytest.approx(expected)
 
 
-def test_who_does_not_heed_the_advice_is_held_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.inference.workers.Workers.rounds", property(lambda workers: 5.0))
-    with GatedNetwork() as network, service(engine_factory(network), stream_max_fps=100) as client, stream(client) as socket:
+class CrowdedWorkers(Workers):
+    """Five photos of others stand in line before each thread."""
+
+    @property
+    def rounds(self) -> float:
+        return 5.0
+
+
+def test_who_does_not_heed_the_advice_is_held_to_it() -> None:
+    network = GatedNetwork()
+    crowded = engine_factory(network, workers_of=CrowdedWorkers)
+    with network, service(crowded, stream_max_fps=100) as client, stream(client) as socket:
         for number in range(4):
             socket.send_bytes(numbered(number))
             time.sleep(0.02)
@@ -343,9 +353,9 @@ def test_streams_can_be_switched_off() -> None:
         assert_ends(socket, 503, "too_many_streams", 1013)
 
 
-def test_connections_that_say_nothing_take_no_streams_place_and_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.stream.UNSTARTED", 2)
-    with service(max_streams=1) as client, client.websocket_connect("/stream"), client.websocket_connect("/stream") as second:
+def test_connections_that_say_nothing_take_no_streams_place_and_are_few() -> None:
+    with service(max_streams=1) as client, ExitStack() as silent:
+        *_, second = [silent.enter_context(client.websocket_connect("/stream")) for _ in range(UNSTARTED)]
         with client.websocket_connect("/stream") as third:
             assert_ends(third, 503, "too_many_streams", 1013)
         second.send_json(START)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.routes import body_reader
 from tests.client import CANARY, Client, assert_problem, serving, until, years
 from tests.conftest import encoded
 from tests.fakes import ColourNetwork, FailingNetwork, GatedNetwork, Pixels, SquareDetector, engine_factory, squares
@@ -141,7 +142,7 @@ async def test_probes_answer_at_once_while_everything_is_stuck(path: str) -> Non
         assert {(await request).status_code for request in stuck} == {200, 503}
 
 
-async def test_a_large_body_does_not_hold_up_the_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_body_does_not_hold_up_the_probes() -> None:
     """Taking a body apart blocks; above a quarter of a MiB it must not block the loop."""
     gate = threading.Event()
 
@@ -149,8 +150,8 @@ async def test_a_large_body_does_not_hold_up_the_probes(monkeypatch: pytest.Monk
         assert gate.wait(10)
         return [PHOTO]
 
-    monkeypatch.setattr("service.api.routes.photos", slow)
     async with serving() as client:
+        client.app.dependency_overrides[body_reader] = lambda: slow
         large = start(client, bytes(300_000))
         await asyncio.sleep(0.05)
         assert (await client.get("/health")).status_code == 200
@@ -191,15 +192,15 @@ async def test_a_photo_whose_deadline_passes_in_the_line_is_never_looked_at() ->
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-async def test_a_deadline_counts_from_the_bodys_arrival(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+async def test_a_deadline_counts_from_the_bodys_arrival(path: str) -> None:
     """To take a body apart is part of it."""
 
     def slow(*arguments: object) -> list[bytes]:
         time.sleep(0.3)
         return [PHOTO]
 
-    monkeypatch.setattr("service.api.routes.photos", slow)
     async with serving(deadline_s=0.2) as client:
+        client.app.dependency_overrides[body_reader] = lambda: slow
         response = await start(client, bytes(300_000), path)
         if path == "/predict":
             assert_problem(response, 504, "deadline_exceeded")

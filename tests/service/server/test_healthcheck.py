@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -87,11 +88,9 @@ def test_other_paths_are_no_health(arguments: tuple[str, ...]) -> None:
     assert done.stderr.startswith("usage: ")
 
 
-@pytest.mark.parametrize(
-    "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n", None], ids=["closes", "ssh", "404", "hangs"]
-)
-def test_somebody_else_listens(sent: bytes | None) -> None:
-    """What takes the connection and says nothing, or no HTTP, is not well; and the check does not wait for it for ever."""
+@contextmanager
+def listening(sent: bytes | None) -> Iterator[int]:
+    """A port on which one connection is taken, and answered with these bytes; with None it is left waiting."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -105,18 +104,28 @@ def test_somebody_else_listens(sent: bytes | None) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        done = check(port=server.getsockname()[1])
+        yield int(server.getsockname()[1])
         thread.join(5)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n", None], ids=["closes", "ssh", "404", "hangs"]
+)
+def test_somebody_else_listens(sent: bytes | None) -> None:
+    """What takes the connection and says nothing, or no HTTP, is not well; and the check does not wait for it for ever."""
+    with listening(sent) as port:
+        done = check(port=port)
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
 
 
-def test_a_service_that_is_not_well(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("FACET_PORT", "8000")
-    monkeypatch.setattr(health, "ask", lambda *_: (503, '{"status":"unavailable"}'))
-    assert health.main([]) == 1
-    assert capsys.readouterr().out == '503 {"status":"unavailable"}\n'
+def test_a_service_that_is_not_well() -> None:
+    body = '{"status":"unavailable"}'
+    answer = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with listening(answer.encode()) as port:
+        done = check(port=port)
+    assert (done.returncode, done.stdout) == (1, f"503 {body}\n")
 
 
 def test_a_service_that_drains_is_alive_and_not_ready(tmp_path: Path) -> None:
@@ -144,5 +153,9 @@ def test_it_imports_the_standard_library_alone() -> None:
     program = "import json, sys, service.server.healthcheck; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
     ours = {name for name in json.loads(done.stdout) if name.partition(".")[0] not in sys.stdlib_module_names}
-    assert {name for name in ours if name.startswith("service")} == {"service", "service.server.healthcheck"}
+    assert {name for name in ours if name.startswith("service")} == {
+        "service",
+        "service.server",
+        "service.server.healthcheck",
+    }
     assert not {"pydantic", "numpy", "fastapi", "typer", "openvino"} & ours

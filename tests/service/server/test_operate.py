@@ -50,10 +50,9 @@ async def test_a_draining_service_is_not_ready_but_alive_and_serves(client: Clie
     assert (await client.post("/predict", content=PHOTO)).status_code == 200
 
 
-async def test_a_hanging_network_fails_liveness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.inference.engine.HANG_S", 0.2)
+async def test_a_hanging_network_fails_liveness() -> None:
     network = GatedNetwork()
-    async with serving(engine_factory(network)) as client:
+    async with serving(engine_factory(network, hang_s=0.2)) as client:
         with network:
             request = asyncio.create_task(client.post("/predict", content=PHOTO))
             await until(network.entered.is_set)

@@ -42,18 +42,18 @@ def test_it_is_kept_so_that_a_phone_accepts_it_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["host", "old", "damaged", "key"])
-def test_it_is_made_anew_where_it_would_not_do(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_made_anew_where_it_would_not_do(tmp_path: Path, fault: str) -> None:
     first = tls.self_signed(tmp_path, HOSTS)
-    hosts = HOSTS
+    hosts, spare_days = HOSTS, tls.SPARE_DAYS
     if fault == "host":
         hosts = (*HOSTS, "192.168.7.7")
     elif fault == "old":
-        monkeypatch.setattr("service.server.tls.SPARE_DAYS", tls.DAYS + 1)
+        spare_days = tls.DAYS + 1
     elif fault == "damaged":
         first.certificate.write_text("nonsense")
     else:
         first.key.write_bytes(tls.self_signed(tmp_path / "other", HOSTS).key.read_bytes())
-    assert tls.self_signed(tmp_path, hosts).fingerprint != first.fingerprint
+    assert tls.self_signed(tmp_path, hosts, spare_days).fingerprint != first.fingerprint
 
 
 def test_own_hosts_begin_with_localhost_and_hold_no_twin() -> None:

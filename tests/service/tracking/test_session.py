@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,9 @@ def frame(*squares: tuple[int, int, Colour], side: int = 40, width: int = 400) -
 class Camera:
     """A scene round fakes, and a clock."""
 
-    def __init__(self, network: ColourNetwork, options: Options) -> None:
+    def __init__(self, network: ColourNetwork, options: Options, **manifest: Any) -> None:
         self.network = network
-        self.engine = engine_factory(network)(Settings())
+        self.engine = engine_factory(network, **manifest)(Settings())
         self.scene = TrackingSession(self.engine.pipeline, options)
         self.now = 0.0
 
@@ -108,13 +109,14 @@ async def test_the_mean_of_a_track_is_that_of_its_frames(camera: Camera) -> None
     assert second.faces[0].answers == 2
 
 
-async def test_a_worse_frame_is_not_worth_the_network_and_a_better_one_is_at_once(camera: Camera) -> None:
+async def test_a_worse_frame_is_not_worth_the_network_and_a_better_one_is_at_once() -> None:
     """Small squares count for less than large ones, where the calibration says so."""
-    camera.scene._calibration = Calibration(track=TrackCalibration(doublings={"small": 3.0}))
+    camera = Camera(ColourNetwork(), OPTIONS, calibration=Calibration(track=TrackCalibration(doublings={"small": 3.0})))
     small, large = frame((180, 80, RED), side=32), frame((175, 75, RED), side=42)
     views = [await camera.shows(picture, after) for picture, after in [(small, 0.1), (large, 0.1), (small, 1.0), (large, 1.0)]]
     assert {face.id for view in views for face in view.faces} == {1}
     assert [view.runs for view in views] == [1, 1, 0, 1], "the second is better, and does not wait; the third is worse"
+    await camera.engine.close()
 
 
 async def test_a_face_that_is_hidden_for_a_second_is_not_looked_at_as_a_new_one(camera: Camera) -> None:
@@ -132,7 +134,7 @@ async def test_nothing_of_a_face_that_has_gone_is_kept(camera: Camera) -> None:
     await camera.shows(frame((20, 30, RED)))
     for _ in range(30):
         await camera.shows(frame())
-    assert camera.scene._known == {}
+    assert camera.scene.known == set()
     view = await camera.shows(frame((20, 30, GREEN)))
     assert [face.id for face in view.faces] == [2]
 

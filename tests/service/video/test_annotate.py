@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import struct
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -237,7 +238,7 @@ ROWS = [
 
 
 def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.video.annotate.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert write_table(ROWS, tmp_path / "faces.csv") == [tmp_path / "faces.csv"]
     with (tmp_path / "faces.csv").open() as stream:
         first, second = csv.DictReader(stream)
@@ -275,7 +276,7 @@ def test_the_command_writes_both_and_says_so(tmp_path: Path, monkeypatch: pytest
 
 def test_without_pyav_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.cli.create_engine", engine_factory())
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    monkeypatch.setitem(sys.modules, "av", None)
     done = CliRunner().invoke(app, ["annotate", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4")])
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1] == "facet: films need PyAV: install facet[video]"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.errors import ModelIncompatible
-from service.models import runtime
 from service.models.runtime import Runtime, cpu_quota, resolve
 
 
@@ -19,7 +19,10 @@ def cpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(runtime, "find_spec", lambda name: name if name in names else None)
+    """Of the libraries, these alone can be imported."""
+    for runtime in (Runtime.OPENVINO, Runtime.TENSORFLOW):
+        if runtime not in names:
+            monkeypatch.setitem(sys.modules, runtime.value, None)
 
 
 @pytest.mark.parametrize(
