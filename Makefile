@@ -5,6 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 DEPLOY := .venv-deploy
+SITE := .venv-docs
 
 # The first interpreter that this project runs on: yours (`make PYTHON=…`), the system's, or a versioned one.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -41,6 +42,14 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
 	$(LINK)
 	@touch $@ $(VENV)/serve.stamp
 
+# Each extra of pyproject.toml that people add by hand has a lock of its own name.
+EXTRAS := face-embeddings search tls train video
+
+.PHONY: extra
+extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=tls|video|train|search|face-embeddings)
+	@test -n "$(filter $(EXTRAS),$(EXTRA))" || { echo "make extra EXTRA=NAME, where NAME is one of: $(EXTRAS)" >&2; exit 1; }
+	$(INSTALL) requirements/$(EXTRA).txt
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements/ (UPGRADE=1 for the newest)
 	$(LOCK) pyproject.toml --group build --extra train --extra dev --output-file requirements/dev.txt
@@ -48,7 +57,10 @@ lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements
 	$(LOCK) pyproject.toml --constraints requirements/dev.txt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra tensorflow --no-emit-package openvino \
 		--output-file requirements/tensorflow.txt
+	$(foreach extra,$(EXTRAS),$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra $(extra) \
+		--output-file requirements/$(extra).txt &&) true
 	$(LOCK) --group deploy --output-file requirements/deploy.txt
+	$(LOCK) --group docs --output-file requirements/docs.txt
 
 # One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
 LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config \
@@ -62,6 +74,13 @@ $(DEPLOY)/deploy.stamp: requirements/deploy.txt $(BIN)/python
 	$(BIN)/python -m venv --clear $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --no-deps --require-hashes \
 		--only-binary :all: --requirement requirements/deploy.txt
+	@touch $@
+
+# The site's generator reads the code and never imports it.
+$(SITE)/docs.stamp: requirements/docs.txt $(BIN)/python
+	$(BIN)/python -m venv --clear $(SITE)
+	$(SITE)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
+		--requirement requirements/docs.txt
 	@touch $@
 
 # Use -------------------------------------------------------------------------------------------------------------------
@@ -79,6 +98,14 @@ image: ## Build the container's image (IMAGE=facet, TARGET=runtime|tensorflow, B
 	DOCKER_BUILDKIT=1 docker build --target $(TARGET) --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 		--build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 		--build-arg REVISION=$(shell git rev-parse HEAD) .
+
+.PHONY: dist
+dist: $(VENV)/dev.stamp ## Build the wheel and the source distribution, in dist/
+	$(BIN)/python -m hatchling build
+
+.PHONY: docs
+docs: $(SITE)/docs.stamp ## Build the site of the documentation, in site/; a warning fails it
+	$(SITE)/bin/mkdocs build --strict
 
 # Quality ---------------------------------------------------------------------------------------------------------------
 
@@ -139,5 +166,5 @@ tracks: $(VENV)/dev.stamp ## Measure the mean over a track's frames, and fit wha
 
 .PHONY: clean
 clean: ## Remove the environment, caches and builds; models and data stay
-	rm -rf $(VENV) $(DEPLOY) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(DEPLOY) $(SITE) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site
 	find service training tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -3,6 +3,6 @@
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    __version__ = version("facet")
+    __version__ = version("facet-service")
 except PackageNotFoundError:  # run from a checkout that was never installed
     __version__ = "0.0.0"

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from service import __version__
 from service.app import create_app, create_engine
-from service.errors import FacetError
+from service.errors import FacetError, ModelNotFound
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from service.models.store import ModelStore
@@ -55,8 +55,19 @@ def _one_line() -> Iterator[None]:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         _fail(f"setting FACET_{name}: {first['msg']}" if name else str(first["msg"]))
+    except ModelNotFound as error:
+        _fail(f"{error} {_advice(ModelStore(Settings().model_store))}")
     except (FacetError, OSError) as error:
         _fail(str(error))
+
+
+def _advice(store: ModelStore) -> str:
+    """What to do about a model that the store lacks."""
+    elsewhere = "set FACET_MODEL_STORE to a folder of models, such as model_store/ of Facet's repository."
+    names = [f"{one.name}/{one.version}" for one in store.manifests()]
+    if not names:
+        return f"There are no models in {store.root}: {elsewhere}"
+    return f"{store.root} holds {', '.join(names)}. Choose with FACET_MODEL and FACET_MODEL_VERSION, or {elsewhere}"
 
 
 def _tell(message: str) -> None:
@@ -76,7 +87,7 @@ def serve(
         bool | None, typer.Option("--tls", help="Speak HTTPS, which phones ask for before they lend a camera.")
     ] = None,
 ) -> None:
-    """Serve over HTTP; every setting comes from the environment (FACET_…, see the README)."""
+    """Serve over HTTP; every setting comes from the environment (FACET_…, see docs/reference/settings.md)."""
     with _one_line(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https))
         given = {name: value for name, value in options if value is not None}
@@ -231,7 +242,11 @@ def models() -> None:
     with _one_line():
         settings = Settings()
         console = Console(highlight=False)
-        for manifest in ModelStore(settings.model_store).manifests():
+        store = ModelStore(settings.model_store)
+        found = list(store.manifests())
+        if not found:
+            _fail(_advice(store))
+        for manifest in found:
             says = f": {', '.join(manifest.outputs)}" if manifest.outputs else ""
             console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}", style="bold", markup=False)
             console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)

@@ -18,6 +18,11 @@ def _listed(value: object) -> object:
     return tuple(part for part in (part.strip() for part in value.split(",")) if part) if isinstance(value, str) else value
 
 
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT_STORE = _PACKAGE.parent / "model_store"
+DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "model_store"
+"""The checkout's model store; where there is no checkout, the one that travels in the package."""
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
 
@@ -34,7 +39,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 
-    model_store: Path = Path(__file__).resolve().parent.parent / "model_store"
+    model_store: Path = DEFAULT_STORE
     """Folder of models, NAME/VERSION each."""
     model: str = "mobilenet"
     """Name of the attribute model that is served."""

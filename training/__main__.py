@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from service.errors import FacetError
+from service.extras import install_command
 from service.models.runtime import Precision, Runtime, cpu_quota, loader
 from service.models.store import ModelStore
 from service.settings import Settings
@@ -154,7 +155,7 @@ def search(
             from training.fit.search import load_space
             from training.fit.search import search as run
         except ModuleNotFoundError as error:
-            raise ValueError(f'a search needs {error.name}: pip install "facet[search]"') from error
+            raise ValueError(f"a search needs {error.name}: {install_command('search')}") from error
         chosen = load_recipe(recipe)
         out.mkdir(parents=True, exist_ok=True)
         kept = storage or f"sqlite:///{out / 'search.db'}"

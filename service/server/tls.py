@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from service.errors import FacetError
+from service.extras import install_command
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -59,7 +60,7 @@ def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_D
     try:
         from cryptography.hazmat.primitives import hashes
     except ImportError as error:
-        raise FacetError("--tls needs the cryptography package: install facet[tls], or give a certificate.") from error
+        raise FacetError(f"--tls needs the cryptography package: {install_command('tls')}; or give a certificate.") from error
     certificate, key = where / "certificate.pem", where / "key.pem"
     kept = _kept(certificate, key, hosts, spare_days)
     if kept is None:

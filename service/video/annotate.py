@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
+from service.extras import install_command
 from service.inference.engine import Engine
 from service.inference.pipeline import AnalysedFace, Analysis, Options
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
@@ -180,7 +181,7 @@ def _opened(source: Path) -> Iterator[_Film]:
     try:
         import av
     except ImportError as error:
-        raise FilmError("films need PyAV: install facet[video]") from error
+        raise FilmError(f"films need PyAV: {install_command('video')}") from error
     try:
         with av.open(source) as container:
             if not container.streams.video:

@@ -3,7 +3,7 @@
 A network that was trained to tell millions of photos of people apart knows of a face what no set of some ten thousand labels
 teaches. Its descriptor of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
 no part of the model that is served. The descriptors are dlib's (King, "Dlib-ml", JMLR 2009; the model is in the public domain,
-CC0), 128 numbers, which its packages compute: `pip install "facet[hints]"`.
+CC0), 128 numbers, which its packages compute, the extra `face-embeddings`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from service.extras import install_command
 from service.vision.detection import SIDE_PX
 from service.vision.image import decode
 from training.datasets.base import HINTS, Split
@@ -86,7 +87,7 @@ def _locate() -> Path:
     """Folder of dlib's models. Raises `ValueError` where they or dlib are not installed."""
     found = importlib.util.find_spec("face_recognition_models")
     if found is None or found.origin is None or importlib.util.find_spec("dlib") is None:
-        raise ValueError('descriptors need dlib and its models: pip install "facet[hints]"')
+        raise ValueError(f"descriptors need dlib and its models: {install_command('face-embeddings')}")
     return Path(found.origin).parent / "models"
 
 

@@ -133,5 +133,5 @@ def test_without_the_package_the_error_is_one_line(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "install facet[tls]" in done.stderr
+    assert "make extra EXTRA=tls" in done.stderr
     assert done.stderr.count("\n") == 1

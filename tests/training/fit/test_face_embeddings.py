@@ -63,7 +63,7 @@ def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
     folder = made.prepared(tmp_path / "prepared", 3, 1)
     np.savez(folder / "faces.npz", **dict(np.load(folder / "faces.npz")), box=np.zeros((4, 4), np.float32))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"pip install .facet\[hints\]"):
+    with pytest.raises(ValueError, match=r"make extra EXTRA=face-embeddings"):
         write_hints([made.folder_of(tmp_path / "UTKFace", [])], folder, 1)
     assert module.LENGTH == 128
 
