@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +43,21 @@ class Found:
 
 def nearest_to_centre(faces: Iterable[Face], width: int, height: int) -> Face | None:
     """The face that a picture is labelled for: the one whose box's centre lies nearest to the picture's."""
-    centre = np.array([width, height]) / 2
-    return min(faces, key=lambda face: float(np.hypot(*((face.box[:2] + face.box[2:]) / 2 - centre))), default=None)
+    return min(faces, key=lambda face: distance_to_centre(face.box, width, height), default=None)
+
+
+def distance_to_centre(box: npt.NDArray[np.floating[Any]], width: int, height: int) -> float:
+    """How far the centre of a box lies from that of its picture.
+
+    Args:
+        box: Left, top, right and bottom, in pixels [4].
+        width: The picture's, in pixels.
+        height: The picture's, in pixels.
+
+    Returns:
+        Pixels.
+    """
+    return float(np.hypot(*((box[:2] + box[2:]) / 2 - np.array([width, height]) / 2)))
 
 
 def examine(data: bytes, detector: Detector, side: int) -> tuple[DecodedImage, Face | None]:
