@@ -111,7 +111,11 @@ docs: $(SITE)/docs.stamp ## Build the site of the documentation, in site/; a war
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run every test (ARGS= goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests.processes $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(VENV)/dev.stamp ## Run the quick tests of every folder, in less than a minute
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not (browser or container or model or slow)" $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Lint, formatting, types and the direction of imports

@@ -19,6 +19,38 @@ from tests.client import Client, serving
 
 ROOT = Path(__file__).resolve().parent.parent
 
+DEAR = {"architecture", "pictures", "run", "store", "tiny_store"}
+"""Fixtures that fit, export or score a network: whatever asks for one is slow."""
+SLOW = (
+    "clients",
+    "service/models/runtime/test_parity.py",
+    "service/server/test_healthcheck.py",
+    "service/server/test_serve.py",
+    "service/server/test_tls.py",
+    "service/test_cli.py",
+    "service/vision/detection/test_mtcnn.py",
+    "test_distribution.py",
+    "test_imports.py",
+    "training/calibration/test_tracks.py",
+    "training/comparison/test_run.py",
+    "training/fit/test_search.py",
+    "training/fit/test_systems.py",
+    "training/fit/test_weight_conversion.py",
+    "training/models/test_architectures.py",
+    "training/test_command_line.py",
+)
+"""Folders and files that start processes, or build large networks."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and what needs a browser."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").as_posix()
+        if place.startswith("browser/"):
+            item.add_marker("browser")
+        if place.startswith(SLOW) or DEAR & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:

@@ -242,7 +242,7 @@ def test_many_faces_are_one_line_each_until_they_are_opened(page: Any) -> None:
 
 
 def test_a_format_that_the_browser_cannot_show_is_answered_all_the_same(page: Any) -> None:
-    choose(page, ROOT / "tests/data/turned.heic")
+    choose(page, ROOT / "tests/service/vision/data/turned.heic")
     expect(page.get_by_text("This browser cannot show this format")).to_be_visible()
     expect(page.locator(".caption")).to_contain_text("px")
 

@@ -121,7 +121,7 @@ async def test_formats(client: Client, form: str) -> None:
 
 
 async def test_heic(client: Client, root: Any) -> None:
-    response = await client.post("/predict", content=(root / "tests/data/turned.heic").read_bytes())
+    response = await client.post("/predict", content=(root / "tests/service/vision/data/turned.heic").read_bytes())
     assert response.status_code == 200, response.text
 
 

@@ -84,13 +84,19 @@ class Service:
             return read_all(connection)
 
 
+def inherited() -> dict[str, str]:
+    """The environment without Facet's settings, but for the arithmetic that a whole run of the tests is asked to hold in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
+    return kept | {name: os.environ[name] for name in ("FACET_PRECISION",) if name in os.environ}
+
+
 @contextmanager
 def started(log: Path, *command: str, **environment: str) -> Iterator[Service]:
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [*command, "serve", "--host", "127.0.0.1", "--port", "0"],
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("FACET_")} | environment,
+            env=inherited() | environment,
             stdout=stream,
             stderr=stream,
         )

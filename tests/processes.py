@@ -1,0 +1,157 @@
+"""Run the tests in processes of their own, two at a time, within a bound of memory, and sum up as pytest does.
+
+A process gives back what TensorFlow and OpenVINO have taken, as nothing else does: in one process the whole suite grew to
+6.5 GB. A folder is one process, since its tests share what is dear to make; the files of training, which fit networks, get
+one each. Arguments are pytest's; where they name files, pytest alone is run on those.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+AT_ONCE: Final = 2
+MEMORY_MIB: Final = 2048
+"""What all processes of the tests together may hold at any time; pages that several share count once."""
+FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "training/fit", "service/models")
+"""What takes longest begins first, so that no process is left alone at the end."""
+ALONE: Final = ("tests/training",)
+OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
+NONE_COLLECTED: Final = 5
+# Large blocks go back to the system at once; by default glibc learns to keep those of up to 32 MiB.
+MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
+
+
+def groups(tests: Path) -> list[list[str]]:
+    """The test files, relative to the checkout, of each process."""
+    files = sorted(path.relative_to(ROOT) for path in tests.rglob("test_*.py"))
+    chosen = []
+    for folder, inside in groupby(files, lambda path: path.parent):
+        names = [str(path) for path in inside]
+        chosen += [[name] for name in names] if str(folder).startswith(ALONE) else [names]
+
+    def turn(names: list[str]) -> int:
+        places = [index for index, room in enumerate(FIRST) if names[0].startswith(f"tests/{room}")]
+        return places[0] if places else len(FIRST)
+
+    return sorted(chosen, key=turn)
+
+
+def held() -> float:
+    """MiB that this process and all that descend from it hold; 0 where the system has no /proc."""
+    parents, shares = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    ours = {os.getpid()}
+    while more := {child for child, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    for process in ours:
+        try:
+            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        shares[process] = int(found[1]) / 1024 if found else 0.0
+    return sum(shares.values())
+
+
+class Watch:
+    """The most memory that was held while it ran, and what ran then."""
+
+    def __init__(self) -> None:
+        self.peak, self.during = 0.0, list[str]()
+        self.running: set[str] = set()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._end.wait(0.5):
+            now = held()
+            if now > self.peak:
+                self.peak, self.during = now, sorted(self.running)
+
+
+def counted(output: str) -> Counter[str] | None:
+    """The counts of pytest's closing line, by outcome; None where there is none."""
+    closing = re.search(r"^=* ?((?:\d+ [a-z]+(?:, )?)+|no tests ran) in [\d.]+s.*$", output.rstrip().rpartition("\n")[2])
+    if closing is None:
+        return None
+    return Counter({word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", closing[1])})
+
+
+def closing_line(counts: Counter[str], seconds: float) -> str:
+    """One line of all counts, as pytest's own."""
+    plural = {"warning", "error"}
+    parts = [f"{counts[kind]} {kind}{'s' * (kind in plural and counts[kind] > 1)}" for kind in OUTCOMES if counts[kind]]
+    minutes, rest = divmod(int(seconds), 60)
+    clock = f" ({minutes // 60}:{minutes % 60:02}:{rest:02})" if seconds >= 60 else ""
+    return f" {', '.join(parts) or 'no tests ran'} in {seconds:.2f}s{clock} ".center(80, "=")
+
+
+def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
+    """Run pytest on these files, write what it has to say, and return its counts."""
+    title = names[0] if len(names) == 1 else str(Path(names[0]).parent)
+    began = time.monotonic()
+    watch.running.add(title)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, *names]
+        environment = MALLOC | os.environ
+        status = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
+        ).returncode
+        log.seek(0)
+        output = log.read()
+    watch.running.discard(title)
+    counts = counted(output)
+    if counts is None:
+        counts = Counter({"error": 1})
+    lines = [f"{title}: {output.rstrip().rpartition(chr(10))[2]} ({time.monotonic() - began:.0f} s with its start)"]
+    if status not in (0, NONE_COLLECTED):
+        counts["error"] += not (counts["failed"] or counts["error"])
+        lines = [f"{'=' * 30} {title} {'=' * 30}", output.rstrip()]
+    else:
+        lines += [line for line in output.splitlines() if line.startswith(("SKIPPED", "XFAIL"))]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    return counts
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything; return the exit status."""
+    if any((ROOT / word.partition("::")[0]).exists() for word in arguments):
+        return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    began, total = time.monotonic(), Counter[str]()
+    with Watch() as watch, ThreadPoolExecutor(AT_ONCE) as pool:
+        for counts in pool.map(lambda names: run(names, arguments, watch), groups(ROOT / "tests")):
+            total += counts
+    sys.stdout.write(f"At most {watch.peak:.0f} MiB were held at a time, during {', '.join(watch.during)}.\n")
+    if watch.peak > MEMORY_MIB:
+        sys.stdout.write(f"That is more than the {MEMORY_MIB} MiB that the tests may take.\n")
+        total["error"] += 1
+    sys.stdout.write(closing_line(total, time.monotonic() - began) + "\n")
+    return int(bool(total["failed"] or total["error"] or not total["passed"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
