@@ -17,8 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from service.models.manifest import Manifest
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from service.models.store import Manifest, ModelStore
+from service.models.store import ModelStore
 from service.settings import Settings
 
 BATCHES = (1, 8)

@@ -24,7 +24,7 @@ from service.api.middleware.request_log import RequestLog
 from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.api.stream import StreamLimits, Streams
 from service.inference.batching import Batcher
-from service.inference.engine import Engine
+from service.inference.engine import Engine, allowed
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.runtime import Precision, cpu_quota, loader, resolve
@@ -50,6 +50,7 @@ def create_engine(settings: Settings) -> Engine:
     quick = loader(settings.runtime, settings.precision, threads)
     detection = store.load("mtcnn", None, exact, kind="detector")
     model = store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
+    attributes = allowed(model.manifest, settings.attributes)
     detector = MtcnnDetector.of(detection.networks, settings.min_face_px)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
@@ -66,7 +67,7 @@ def create_engine(settings: Settings) -> Engine:
         detector=detection,
         runtime=resolve(settings.runtime).value,
         precision=model.networks["faces"].precision,
-        attributes=settings.attributes,
+        attributes=attributes,
         max_faces=settings.max_faces,
         min_confidence=settings.min_confidence,
         max_batch_files=settings.max_batch_files,

@@ -24,6 +24,7 @@ from rich.table import Table
 from service import __version__
 from service.app import create_app, create_engine
 from service.errors import FacetError, ModelNotFound
+from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from service.models.store import ModelStore
@@ -166,23 +167,26 @@ def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
         return
     count = len(analysis.faces)
     table = Table(title=f"{path}: {count} face{'' if count == 1 else 's'}", title_justify="left")
-    for column in ("box", "confidence", "age", "gender", "race", "warnings"):
+    names = [attribute.name for attribute in engine.model.manifest.attributes]
+    for column in ("box", "confidence", *names, "warnings"):
         table.add_column(column, overflow="fold")
     for person in analysis.faces:
-        attributes = person.attributes
-        age = attributes.age
         x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
         table.add_row(
             f"{x1 - x0}x{y1 - y0} at {x0},{y0}",
             f"{person.face.confidence:.1%}",
-            "" if age is None else f"{age.years:.0f}" + (f" ({age.low}-{age.high})" if age.low is not None else ""),
-            *(
-                "" if label is None else f"{label.label}{'?' if label.uncertain else ''} {label.confidence:.0%}"
-                for label in (attributes.gender, attributes.race)
-            ),
+            *(_cell(person.attributes.get(name)) for name in names),
             ", ".join(person.warnings),
         )
     Console(highlight=False).print(table)
+
+
+def _cell(value: Expectation | LabelProbabilities | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Expectation):
+        return f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+    return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
 
 
 def _target(draw: Path, photo: Path, several: bool) -> Path:
@@ -230,7 +234,7 @@ def annotate(
 
         with Progress(console=errors) as progress:
             rows = asyncio.run(answer(progress))
-        tables = write_table(rows, out.with_suffix(".tracks.csv"))
+        tables = write_table(rows, engine.model.manifest.attributes, out.with_suffix(".tracks.csv"))
         written = ", ".join(str(path) for path in (out, *tables))
         faces = f"{len(rows)} face{'' if len(rows) == 1 else 's'}"
         Console(highlight=False, soft_wrap=True).print(f"{faces}; wrote {written}", markup=False)
@@ -247,7 +251,7 @@ def models() -> None:
         if not found:
             _fail(_advice(store))
         for manifest in found:
-            says = f": {', '.join(manifest.outputs)}" if manifest.outputs else ""
+            says = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}", style="bold", markup=False)
             console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 

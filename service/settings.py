@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.inference.attributes import ATTRIBUTES
 from service.models.runtime import Precision, Runtime
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
 
@@ -54,8 +53,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 
-    attributes: Listed = ATTRIBUTES
-    """Attributes that may be asked for; one that is left out is refused with 422 and never computed into an answer."""
+    attributes: Listed | None = Field(default=None, min_length=1)
+    """Attributes that may be asked for, everything that the model says where not set; one that is left out is refused with 422
+    and never computed into an answer."""
     max_faces: int = Field(default=100, ge=1, le=1000)
     """Most faces of one photo that are answered; the largest are kept."""
     min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0.5, le=1)
@@ -124,9 +124,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        unknown = [name for name in self.attributes if name not in ATTRIBUTES]
-        if unknown or not self.attributes:
-            raise ValueError(f"attributes must be some of {', '.join(ATTRIBUTES)}")
         if self.rate_limit and not self.api_keys:
             raise ValueError("rate_limit is per key: set api_keys too")
         if max(self.max_body_mib, self.max_batch_mib) > self.max_bodies_mib:

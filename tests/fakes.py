@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from service import metrics
 from service.inference.batching import Batcher
-from service.inference.engine import HANG_S, Engine
+from service.inference.engine import HANG_S, Engine, allowed
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
-from service.models.store import Manifest, Model
+from service.models.manifest import Manifest
+from service.models.store import Model
 from service.settings import Settings
 from service.vision.detection import Face
 
@@ -120,6 +121,19 @@ def squares(*colours: tuple[int, int, int], side: int = 40, height: int = 80) ->
     return picture
 
 
+RACES = ("white", "black", "asian", "indian", "other")
+INTERVAL = {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000.0, "low": -1.3, "high": 1.3}]}
+
+
+def attributes(races: tuple[str, ...] = RACES, **calibration: dict[str, Any]) -> list[dict[str, Any]]:
+    """Age, gender and race as a manifest declares them; `calibration` is that of each by its name."""
+    age: dict[str, Any] = {"name": "age", "kind": "expectation", "outputs": ["age", "age_distribution"]}
+    gender: dict[str, Any] = {"name": "gender", "kind": "labels", "labels": ["male", "female"], "outputs": ["gender"]}
+    race: dict[str, Any] = {"name": "race", "kind": "labels", "labels": races, "outputs": ["race"]}
+    fitted = {"age": {"interval": INTERVAL}, **calibration}
+    return [one | {"calibration": fitted.get(one["name"], {})} for one in (age, gender, race)]
+
+
 def manifest(**changes: Any) -> Manifest:
     """A manifest of an attribute model with everything."""
     fields: dict[str, Any] = {
@@ -132,10 +146,7 @@ def manifest(**changes: Any) -> Manifest:
         "trained_on": ("nothing",),
         "networks": {"faces": "."},
         "input": {"size": CROP, "template": TEMPLATE},
-        "outputs": ("age", "age_distribution", "gender", "race"),
-        "calibration": {
-            "age_interval": {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000.0, "low": -1.3, "high": 1.3}]}
-        },
+        "attributes": attributes(),
         "tolerance": {"f32": {"age": 0.05, "other": 0.005}},
         "files": {},
     }
@@ -168,7 +179,7 @@ def engine_factory(
             detector=model,
             runtime="fake",
             precision="f32",
-            attributes=settings.attributes,
+            attributes=allowed(described, settings.attributes),
             max_faces=settings.max_faces,
             min_confidence=settings.min_confidence,
             max_batch_files=settings.max_batch_files,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from service.models.store import GOLDEN, Manifest, write_manifest
-from tests.fakes import CROP, TEMPLATE
+from service.models.manifest import Manifest
+from service.models.store import GOLDEN, write_manifest
+from tests.fakes import CROP, TEMPLATE, attributes
 
 OUTPUTS = ("age", "age_distribution", "gender", "race")
 
@@ -64,13 +66,20 @@ def write(folder: Path, *, name: str = "tiny", version: int = 1, outputs: tuple[
             "trained_on": ["nothing"],
             "networks": {"faces": "."},
             "input": {"size": CROP, "template": TEMPLATE},
-            "outputs": list(outputs),
-            "calibration": {
-                "age_interval": {"coverage": 0.8, "unit": "years", "bands": [{"below": 200, "low": -6, "high": 7}]}
-            },
+            "attributes": declared(outputs),
             "tolerance": {"f32": {"age": 0.05, "other": 0.005}, "bf16": {"age": 1.0, "other": 0.05}},
         },
     )
+
+
+def declared(outputs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Attributes of a network with these outputs."""
+    interval = {"coverage": 0.8, "unit": "years", "bands": [{"below": 200, "low": -6, "high": 7}]}
+    return [
+        one | {"outputs": [output for output in one["outputs"] if output in outputs]}
+        for one in attributes(age={"interval": interval})
+        if one["outputs"][0] in outputs
+    ]
 
 
 def pictures(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -375,7 +375,9 @@ def tracks(
         manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
         if not manifests:
             raise ValueError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
-        document = study(partial(ask, settings), open_data_set(data), manifests[-1].calibration, out, limit)
+        age = manifests[-1].attribute("age")
+        interval = None if age is None else age.calibration.interval
+        document = study(partial(ask, settings), open_data_set(data), interval, out, limit)
         console.print_json(json.dumps(document))
         console.print(f"wrote {out / TRACKS}")
         if record:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from service.models.store import Provenance, Teacher, file_digest
+from pydantic import BaseModel, ConfigDict
+
+from service.models.store import file_digest
 from training.datasets.base import TAUGHT
 from training.recipe import Recipe
 
@@ -15,6 +17,36 @@ PROVENANCE: Final = "provenance.json"
 WEIGHTS: Final = "best.weights.h5"
 TEACHERS: Final = "taught.json"
 WITHOUT_FILE: Final = ("random", "imagenet")
+
+
+class Teacher(BaseModel):
+    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
+    has a file of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    weights: str = ""
+
+
+class Provenance(BaseModel):
+    """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
+    to 1. `weights` is the SHA-256 of the file that came of it.
+
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
+    from), or went on from another's, `follows`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: str
+    weights: str
+    initial: str = ""
+    origin: str = ""
+    follows: Provenance | None = None
+    data: tuple[str, ...] = ()
+    teachers: tuple[Teacher, ...] = ()
+    mean_of: tuple[tuple[float, Provenance], ...] = ()
 
 
 def of_run(run: Path) -> Provenance | None:

@@ -16,6 +16,7 @@ from service.api.problems import count, documented, problem_of, request_id, stat
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
+from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
 from service.metrics import FACES, PREDICTIONS, decade
@@ -144,12 +145,8 @@ async def _photos(request: Request, engine: Engine, read: BodyReader, most: int)
 def _counted(analysis: Analysis) -> Analysis:
     FACES.observe(len(analysis.faces))
     for person in analysis.faces:
-        attributes = person.attributes
-        if attributes.age is not None:
-            PREDICTIONS.labels("age", decade(attributes.age.years)).inc()
-        for name, label in (("gender", attributes.gender), ("race", attributes.race)):
-            if label is not None:
-                PREDICTIONS.labels(name, label.label).inc()
+        for name, value in person.attributes.items():
+            PREDICTIONS.labels(name, decade(value.years) if isinstance(value, Expectation) else value.label).inc()
     return analysis
 
 

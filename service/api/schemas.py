@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from service.inference.attributes import Age, Label
+from service.inference.attributes import Attributes, Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
 from service.models.store import Model
 from service.tracking.session import FaceTrack
@@ -71,6 +71,10 @@ class QualityAnswer(_Schema):
 
 class FaceAnswer(_Schema):
     """One face. An attribute that was not asked for, or that the model does not say, is absent."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    # What a model says beside age, gender and race stands under its own name.
+    __pydantic_extra__: dict[str, AgeAnswer | LabelAnswer] = Field(init=False)
 
     box: Box
     confidence: Probability
@@ -268,14 +272,11 @@ def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: 
 def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnswer:
     x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
     points = [(round(float(x), 1), round(float(y), 1)) for x, y in person.face.landmarks]
-    attributes, quality = person.attributes, person.quality
+    quality = person.quality
     return FaceAnswer(
         box=Box(x=x0, y=y0, width=x1 - x0, height=y1 - y0),
         confidence=round(min(1.0, person.face.confidence), 4),
         landmarks=Landmarks(**dict(zip(LANDMARKS, points, strict=True))) if landmarks else None,
-        age=None if attributes.age is None else _age(attributes.age, distribution),
-        gender=None if attributes.gender is None else _label(attributes.gender),
-        race=None if attributes.race is None else _label(attributes.race),
         quality=QualityAnswer(
             size_px=round(quality.size_px, 1),
             sharpness=round(quality.sharpness, 2),
@@ -284,15 +285,23 @@ def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnsw
             yaw=round(quality.yaw, 2),
         ),
         warnings=person.warnings,
+        **_attributes(person.attributes, distribution),
     )
 
 
-def _age(age: Age, distribution: bool) -> AgeAnswer:
+def _attributes(attributes: Attributes, distribution: bool) -> dict[str, Any]:
+    return {
+        name: _age(value, distribution) if isinstance(value, Expectation) else _label(value)
+        for name, value in attributes.items()
+    }
+
+
+def _age(age: Expectation, distribution: bool) -> AgeAnswer:
     values = [round(float(value), 5) for value in age.distribution] if distribution and age.distribution is not None else None
     return AgeAnswer(years=round(age.years, 1), low=age.low, high=age.high, coverage=age.coverage, distribution=values)
 
 
-def _label(label: Label) -> LabelAnswer:
+def _label(label: LabelProbabilities) -> LabelAnswer:
     probabilities = {name: round(value, 4) for name, value in label.probabilities.items()}
     return LabelAnswer(
         label=label.label,

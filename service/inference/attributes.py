@@ -1,36 +1,36 @@
-"""A network's raw outputs and a model's calibration to age with interval, gender and race."""
+"""A network's raw outputs and a model's calibration to what is said of a face: expectations with intervals, and labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.models.store import AgeInterval, Manifest
+from service.arrays import Doubles, Floats
+from service.models.manifest import AgeInterval, Attribute, Manifest
 
-Floats = npt.NDArray[np.float32]
-
-ATTRIBUTES = ("age", "gender", "race")
-"""What can be asked for."""
+CONTRACT: Final = ("age", "gender", "race")
+"""Attributes that every service may be asked for: where the model does not say one, it is absent from the answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
-    """Expected age in years; whole-year bounds that hold the true age in a share `coverage` of cases, where the model was
-    calibrated for it; the distribution [101] over whole years, where the model has one."""
+class Expectation:
+    """An expected value in years; whole-year bounds that hold the true one in a share `coverage` of cases, where the model was
+    calibrated for it; the distribution [K] over whole years from 0, where the model has one."""
 
     years: float
-    low: int | None
-    high: int | None
-    coverage: float | None
-    distribution: Floats | None
+    low: int | None = None
+    high: int | None = None
+    coverage: float | None = None
+    distribution: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class LabelProbabilities:
     """The most probable label, the calibrated probability of each, and the one below which the label is `uncertain`."""
 
     label: str
@@ -48,62 +48,114 @@ class Label:
         return self.confidence < self.threshold
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What is known of one face; None is what was not asked for, or what the model does not say."""
-
-    age: Age | None = None
-    gender: Label | None = None
-    race: Label | None = None
+Attributes: TypeAlias = Mapping[str, Expectation | LabelProbabilities]
+"""What is known of one face, by attribute; what was not asked for, or what the model does not say, is absent."""
 
 
-def describe(outputs: Mapping[str, Floats], manifest: Manifest, wanted: Sequence[str]) -> Attributes:
-    """Attributes of one face from its outputs, for the attributes that are wanted and that the model has."""
-    calibration = manifest.calibration
-    age = gender = race = None
-    if "age" in wanted and "age" in outputs:
-        age = _age(float(outputs["age"]), outputs.get("age_distribution"), calibration.age_interval)
-    if "gender" in wanted and "gender" in outputs:
-        female = float(outputs["gender"])
-        pair = np.array([1 - female, female])
-        gender = _label(manifest.genders, pair, calibration.gender_temperature, calibration.gender_threshold)
-    if "race" in wanted and "race" in outputs:
-        race = _label(manifest.races, outputs["race"], calibration.race_temperature, calibration.race_threshold)
-    return Attributes(age, gender, race)
+def describe(outputs: Mapping[str, Floats], manifest: Manifest, wanted: Collection[str]) -> Attributes:
+    """Attributes of one face, in the manifest's order.
+
+    Args:
+        outputs: The network's outputs for the face, by name, without the batch's axis.
+        manifest: What the model says, and its calibration.
+        wanted: Names of the attributes to describe; a name that the model does not say is passed over.
+
+    Returns:
+        The attributes that are wanted and that the outputs hold.
+    """
+    return {
+        attribute.name: _expectation(outputs, attribute) if attribute.kind == "expectation" else _labels(outputs, attribute)
+        for attribute in manifest.attributes
+        if attribute.name in wanted and attribute.outputs[0] in outputs
+    }
 
 
 def deviation(distribution: Floats) -> float:
-    """Standard deviation, in years, of a distribution over whole years."""
+    """Standard deviation of a distribution over whole years.
+
+    Args:
+        distribution: Probabilities [K] of the years 0 to K - 1.
+
+    Returns:
+        The deviation in years.
+    """
     years = np.arange(len(distribution))
     mean = float(distribution @ years)
     return math.sqrt(max(0.0, float(distribution @ np.square(years - mean))))
 
 
 def bounds(years: float, spread: float, interval: AgeInterval) -> tuple[int, int]:
-    """Whole-year interval about a predicted age; `spread` is the distribution's deviation, or 1 where the unit is years.
+    """Whole-year interval about a predicted age, rounded so that low <= years <= high.
 
-    Rounded outwards no further than to the nearest year, and so that low <= years <= high.
+    Args:
+        years: The predicted age, 0 or more.
+        spread: The distribution's deviation in years, or 1 where the interval's unit is years.
+        interval: The calibration.
+
+    Returns:
+        The lowest and the highest year, each rounded outwards no further than to the nearest one.
     """
     band = next((band for band in interval.bands if years < band.below), interval.bands[-1])
     low, high = years + band.low * spread, years + band.high * spread
     return max(0, min(round(low), math.floor(years))), max(round(high), math.ceil(years))
 
 
-def temperature_scaled(probabilities: npt.ArrayLike, temperature: float) -> npt.NDArray[np.float64]:
-    """Probabilities whose logits are divided by a temperature, along the last axis."""
-    logits = np.log(np.clip(np.asarray(probabilities, np.float64), 1e-9, 1)) / temperature
+def softmax(logits: Doubles) -> Doubles:
+    """Probabilities of logits.
+
+    Args:
+        logits: Any values [..., K].
+
+    Returns:
+        Probabilities [..., K], which add up to 1 along the last axis.
+    """
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
-def _age(years: float, distribution: Floats | None, interval: AgeInterval | None) -> Age:
+def temperature_scaled(probabilities: npt.ArrayLike, temperature: float) -> Doubles:
+    """Probabilities whose logits are divided by a temperature.
+
+    Args:
+        probabilities: Probabilities [..., K].
+        temperature: The divisor, above 0.
+
+    Returns:
+        Probabilities [..., K].
+    """
+    return softmax(np.log(np.clip(np.asarray(probabilities, np.float64), 1e-9, 1)) / temperature)
+
+
+def _expectation(outputs: Mapping[str, Floats], attribute: Attribute) -> Expectation:
+    years = float(outputs[attribute.outputs[0]])
+    distribution = outputs.get(attribute.outputs[1]) if len(attribute.outputs) > 1 else None
+    interval = attribute.calibration.interval
     if interval is None or (interval.unit == "deviation" and distribution is None):
-        return Age(years, None, None, None, distribution)
+        return Expectation(years, distribution=distribution)
     spread = deviation(distribution) if interval.unit == "deviation" and distribution is not None else 1.0
     low, high = bounds(years, spread, interval)
-    return Age(years, low, high, interval.coverage, distribution)
+    return Expectation(years, low, high, interval.coverage, distribution)
 
 
-def _label(names: Sequence[str], probabilities: npt.ArrayLike, temperature: float, threshold: float) -> Label:
-    values = temperature_scaled(probabilities, temperature)
-    return Label(names[int(values.argmax())], dict(zip(names, (float(value) for value in values), strict=True)), threshold)
+def _labels(outputs: Mapping[str, Floats], attribute: Attribute) -> LabelProbabilities:
+    given = outputs[attribute.outputs[0]]
+    # A sigmoid unit says the probability of the second of two labels alone.
+    pair: npt.ArrayLike = np.array([1 - float(given), float(given)]) if np.ndim(given) == 0 else given
+    return labelled(
+        attribute.labels, temperature_scaled(pair, attribute.calibration.temperature), attribute.calibration.threshold
+    )
+
+
+def labelled(labels: Sequence[str], probabilities: Doubles, threshold: float) -> LabelProbabilities:
+    """Probabilities with the labels' names.
+
+    Args:
+        labels: Names [K].
+        probabilities: Calibrated probabilities [K].
+        threshold: Probability below which the label is uncertain.
+
+    Returns:
+        The most probable label, and each one's probability.
+    """
+    named = dict(zip(labels, (float(value) for value in probabilities), strict=True))
+    return LabelProbabilities(labels[int(probabilities.argmax())], named, threshold)

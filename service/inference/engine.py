@@ -9,21 +9,56 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service import __version__
-from service.errors import InvalidParameter
-from service.inference.attributes import ATTRIBUTES
+from service.errors import InvalidParameter, ModelIncompatible
+from service.inference.attributes import CONTRACT
 from service.inference.batching import Batcher
 from service.inference.pipeline import Analysis, Options, Pipeline
 from service.inference.workers import Workers
 from service.metrics import READY
+from service.models.manifest import GENDERS, RACES, AttributeCalibration, Manifest
 from service.models.store import Model
 
 HANG_S: Final = 30.0
 """A batch older than this will not end: its network hangs."""
 
 
+def askable(manifest: Manifest) -> tuple[str, ...]:
+    """Names of attributes that a client may write.
+
+    Args:
+        manifest: That of the model that is served.
+
+    Returns:
+        Those of the contract, and those that the model says beside them.
+    """
+    return (*CONTRACT, *(attribute.name for attribute in manifest.attributes if attribute.name not in CONTRACT))
+
+
+def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
+    """Attributes that the operator allows.
+
+    Args:
+        manifest: That of the model that is served.
+        names: What the operator names, or None for everything that the model says.
+
+    Returns:
+        The names.
+
+    Raises:
+        ModelIncompatible: A name is neither one of the contract nor an attribute of the model.
+    """
+    if names is None:
+        return tuple(attribute.name for attribute in manifest.attributes)
+    known = askable(manifest)
+    if unknown := [name for name in names if name not in known]:
+        title = f"{manifest.name}/{manifest.version}"
+        raise ModelIncompatible(f"The attributes are to be some of {', '.join(known)}: {title} says no {unknown[0]!r}.")
+    return tuple(names)
+
+
 @dataclass(slots=True)
 class Engine:
-    """What the routes talk to. `deadline` and `hang_s` are in seconds; `attributes` are those that may be asked for."""
+    """What the routes talk to. `deadline` and `hang_s` are in seconds; `attributes` are those that the operator allows."""
 
     pipeline: Pipeline
     batcher: Batcher
@@ -59,9 +94,10 @@ class Engine:
         max_pixels: int | None = None,
     ) -> Options:
         """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
+        known = askable(self.model.manifest)
         for name in attributes or ():
-            if name not in ATTRIBUTES:
-                raise InvalidParameter(f"attributes: choose from {', '.join(ATTRIBUTES)}.")
+            if name not in known:
+                raise InvalidParameter(f"attributes: choose from {', '.join(known)}.")
             if name not in self.attributes:
                 raise InvalidParameter(f"attributes: {name} is switched off here.")
         return Options(
@@ -94,6 +130,7 @@ class Engine:
         manifest = self.model.manifest.model_dump(mode="json", exclude={"files", "tolerance", "networks"})
         return {
             **manifest,
+            **_undeclared(self.model),
             "digest": self.model.digest,
             "serving": {
                 "facet": self.version,
@@ -109,3 +146,27 @@ class Engine:
         """Finish what was accepted, then let go of the threads."""
         await self.batcher.close(self.hang_s)
         self.workers.close()
+
+
+def _undeclared(model: Model) -> dict[str, Any]:
+    """What stood in a manifest of before attributes were declared."""
+    manifest = model.manifest
+    age, gender, race = (manifest.attribute(name) for name in CONTRACT)
+    calibration: dict[str, Any] = {}
+    for name, attribute in (("gender", gender), ("race", race)):
+        fitted = AttributeCalibration() if attribute is None else attribute.calibration
+        calibration |= {f"{name}_temperature": fitted.temperature, f"{name}_threshold": fitted.threshold}
+    interval = None if age is None else age.calibration.interval
+    calibration["age_interval"] = None if interval is None else interval.model_dump(mode="json")
+    track = None if manifest.track is None else manifest.track.model_dump(mode="json")
+    if track is not None:
+        gains = track.pop("gains")
+        track |= {f"{name}_gain": gains.get(name, 1.0) for name in ("gender", "race")}
+    calibration["track"] = track
+    return {
+        "outputs": list(manifest.outputs),
+        "genders": list(GENDERS if gender is None else gender.labels),
+        "races": list(RACES if race is None else race.labels),
+        "calibration": calibration,
+        "quality": model.evaluation or {},
+    }

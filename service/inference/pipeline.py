@@ -14,7 +14,7 @@ from service.inference.attributes import Attributes, describe
 from service.inference.batching import Batcher, Crop
 from service.inference.workers import PixelBudget, Workers
 from service.metrics import observe, timed
-from service.models.store import InputContract, Manifest
+from service.models.manifest import InputContract, Manifest
 from service.vision.align import align
 from service.vision.detection import Detector, Face, locate
 from service.vision.image import DecodedImage, decode, noise, probe

@@ -175,6 +175,7 @@ class Manifest(Section):
         return next((attribute for attribute in self.attributes if attribute.name == name), None)
 
 
+OUTPUTS: Final = ("age", "age_distribution", "gender", "race")
 GENDERS: Final = ("male", "female")
 RACES: Final = ("white", "black", "asian", "indian", "other")
 
@@ -183,8 +184,11 @@ def declared(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a manifest of before attributes were declared, with its attributes; measurements are left out, which stand
     in `evaluation.json` now."""
     old = ("outputs", "genders", "races", "calibration", "quality")
-    given = set(fields.get("outputs", ()))
-    calibration = fields.get("calibration", {})
+    given, calibration = fields.get("outputs", ()), fields.get("calibration", {})
+    if not isinstance(given, list | tuple) or not isinstance(calibration, Mapping):
+        raise ValueError("outputs are a list, and a calibration is an object")
+    if unknown := [output for output in given if output not in OUTPUTS]:
+        raise ValueError(f"an output has no attribute that declares it: {unknown[0]!r}")
     attributes: list[dict[str, Any]] = []
     if "age" in given:
         outputs = [output for output in ("age", "age_distribution") if output in given]

@@ -12,156 +12,31 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
+from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network
 
 MANIFEST: Final = "model.json"
 GOLDEN: Final = "golden.npz"
+EVALUATION: Final = "evaluation.json"
+"""What was measured of the model; it may be written and grow after the model was made."""
 CARD: Final = "README.md"
-"""For people; the one file that no manifest lists."""
+"""For people, made of the manifest and the evaluation."""
+UNLISTED: Final = frozenset({MANIFEST, EVALUATION, CARD})
+"""Files that no manifest lists: they are outside the digest."""
 MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
-
-Output = Literal["age", "age_distribution", "gender", "race"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class InputContract(_Section):
-    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, [5][x, y] in
-    fractions of the crop (see `service.vision.align.align`)."""
-
-    size: int = Field(ge=16, le=1024)
-    template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
-    color: Literal["RGB"] = "RGB"
-
-
-class IntervalBand(_Section):
-    """Quantiles of the age's error, for predictions below `below` years: the bounds lie at `years + low * unit` and
-    `years + high * unit`."""
-
-    below: float
-    low: float
-    high: float
-
-
-class AgeInterval(_Section):
-    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases.
-
-    `unit` is `deviation`, the standard deviation of the face's own age distribution, or `years`. Bands are in order; the
-    last one serves what lies above.
-    """
-
-    coverage: float = Field(gt=0, lt=1)
-    unit: Literal["deviation", "years"]
-    bands: tuple[IntervalBand, ...] = Field(min_length=1)
-
-
-class TrackCalibration(_Section):
-    """How the answers to many frames of one face become one.
-
-    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
-    the gains multiply the mean logits of many frames; `doublings` says, for each of `service.tracking.aggregation.doubts`, how
-    often one unit of it doubles the variance of a frame's error. The defaults, for models that bring none, are what `python -m
-    training tracks` fitted with inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see
-    `training.calibration.tracks.CHOSEN`)."""
-
-    correlation: float = Field(default=0.825, ge=0, le=1)
-    scale: float = Field(default=1.16, gt=0)
-    gender_gain: float = Field(default=1.051, gt=0)
-    race_gain: float = Field(default=0.988, gt=0)
-    doublings: dict[str, float] = {
-        "small": 1.0,
-        "blurred": 1.11,
-        "dark": 1.46,
-        "bright": 0.66,
-        "rolled": 0.0,
-        "turned": 0.42,
-        "cut_off": 0.39,
-    }
-
-
-class Calibration(_Section):
-    """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
-    ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
-
-    gender_temperature: float = Field(default=1.0, gt=0)
-    race_temperature: float = Field(default=1.0, gt=0)
-    gender_threshold: float = Field(default=0.0, ge=0, le=1)
-    race_threshold: float = Field(default=0.0, ge=0, le=1)
-    age_interval: AgeInterval | None = None
-    track: TrackCalibration | None = None
-
-
-class Tolerance(_Section):
-    """Largest difference from the golden answers, for one precision: in years, and for every other output."""
-
-    age: float
-    other: float
-
-
-class Teacher(_Section):
-    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
-    has a file of them."""
-
-    name: str
-    weights: str = ""
-
-
-class Provenance(_Section):
-    """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
-    to 1. `weights` is the SHA-256 of the file that came of it.
-
-    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
-    from), or went on from another's, `follows`.
-    """
-
-    recipe: str
-    weights: str
-    initial: str = ""
-    origin: str = ""
-    follows: Provenance | None = None
-    data: tuple[str, ...] = ()
-    teachers: tuple[Teacher, ...] = ()
-    mean_of: tuple[tuple[float, Provenance], ...] = ()
-
-
-class Manifest(_Section):
-    """Everything that is known of a model; `model.json` beside its files."""
-
-    name: str
-    version: int = Field(ge=1)
-    kind: Literal["attributes", "detector"]
-    architecture: str
-    created: str
-    licence: str
-    trained_on: tuple[str, ...]
-    description: str = ""
-    recipe: str | None = None
-    provenance: Provenance | None = None
-    networks: dict[str, str]
-    """Folder, in the model's own, of each network's SavedModel."""
-    input: InputContract | None = None
-    outputs: tuple[Output, ...] = ()
-    genders: tuple[str, ...] = Field(default=("male", "female"), min_length=2, max_length=2)
-    races: tuple[str, ...] = ("white", "black", "asian", "indian", "other")
-    calibration: Calibration = Calibration()
-    quality: dict[str, Any] = {}
-    tolerance: dict[str, Tolerance]
-    files: dict[str, str]
-    """SHA-256, in hexadecimal, of every other file of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A verified model: `networks` by name, and the SHA-256 of its manifest."""
+    """A verified model: `networks` by name, the SHA-256 of its manifest, and what was measured of it, where that is known."""
 
     manifest: Manifest
     networks: Mapping[str, Network]
     digest: str
+    evaluation: Mapping[str, Any] | None = None
 
 
 class ModelStore:
@@ -186,6 +61,33 @@ class ModelStore:
                 except ModelError:
                     continue
                 yield manifest
+
+    def evaluation(self, name: str, version: int) -> Mapping[str, Any] | None:
+        """What was measured of a model.
+
+        Args:
+            name: The model's name.
+            version: Its version.
+
+        Returns:
+            The document of `evaluation.json`; of a model that was made before there was one, the measurements that stand in
+            its manifest; None where there are none.
+
+        Raises:
+            ModelDamaged: The document is not JSON, or no object.
+        """
+        folder, title = self.root / name / str(version), f"{name}/{version}"
+        path = folder / EVALUATION
+        try:
+            if path.is_file():
+                document = json.loads(path.read_bytes())
+            else:
+                document = json.loads((folder / MANIFEST).read_bytes()).get("quality") or None
+        except (OSError, ValueError) as error:
+            raise ModelDamaged(f"{EVALUATION} of {title} is not JSON.") from error
+        if document is not None and not isinstance(document, dict):
+            raise ModelDamaged(f"{EVALUATION} of {title} is not an object.")
+        return document
 
     def load(
         self,
@@ -212,13 +114,13 @@ class ModelStore:
             raise ModelDamaged(f"The manifest of {title} is not the pinned one.")
         if manifest.kind != kind:
             raise ModelIncompatible(f"{title} is a model of kind {manifest.kind!r}, not {kind!r}.")
-        if kind == "attributes" and (manifest.input is None or set(manifest.networks) != {"faces"} or not manifest.outputs):
-            raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an output.")
+        if kind == "attributes" and (manifest.input is None or set(manifest.networks) != {"faces"} or not manifest.attributes):
+            raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an attribute.")
         folder = self.root / name / str(version)
         self._verify(folder, manifest, title)
         networks = {key: load(folder / place) for key, place in manifest.networks.items()}
         self._compare(folder, manifest, networks, title)
-        return Model(manifest, networks, found)
+        return Model(manifest, networks, found, self.evaluation(name, version))
 
     def _manifest(self, name: str, version: int) -> tuple[Manifest, str]:
         title = f"{name}/{version}"
@@ -242,10 +144,7 @@ class ModelStore:
     @staticmethod
     def _verify(folder: Path, manifest: Manifest, title: str) -> None:
         """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {
-            MANIFEST,
-            CARD,
-        }
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - UNLISTED
         for unlisted in sorted(present - set(manifest.files)):
             raise ModelDamaged(f"{title} holds a file that its manifest does not list: {unlisted}.")
         for name, expected in manifest.files.items():
@@ -276,14 +175,29 @@ class ModelStore:
             del expected["input"]
             if manifest.kind == "attributes" and (set(given) != set(manifest.outputs) or set(expected) != set(given)):
                 raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
-            if "race" in manifest.outputs and expected["race"].shape[-1] != len(manifest.races):
-                raise ModelIncompatible(f"The output 'race' of {title} has not one value for each of the manifest's labels.")
+            if manifest.kind == "attributes":
+                _check_shapes(manifest, expected, title)
+            years = {attribute.outputs[0] for attribute in manifest.attributes if attribute.kind == "expectation"}
             for key, value in expected.items():
                 if key not in given or given[key].shape != value.shape:
                     raise ModelIncompatible(f"The output {key!r} of {title} is missing or has another shape.")
                 worst = float(np.max(np.abs(given[key] - value), initial=0))
-                if not worst <= (tolerance.age if key == "age" else tolerance.other):
+                if not worst <= (tolerance.age if key in years else tolerance.other):
                     raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
+
+
+def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]], title: str) -> None:
+    """Every attribute's golden answers, of N faces, have the shapes that its kind asks for."""
+    for attribute in manifest.attributes:
+        first, *distribution = (answers[output].shape[1:] for output in attribute.outputs)
+        if attribute.kind == "labels" and first != (len(attribute.labels),) and (len(attribute.labels) != 2 or first):
+            raise ModelIncompatible(
+                f"The output {attribute.outputs[0]!r} of {title} has not one value for each of the manifest's labels."
+            )
+        if attribute.kind == "expectation" and (first or any(len(shape) != 1 for shape in distribution)):
+            raise ModelIncompatible(
+                f"The outputs of {attribute.name!r} of {title} are not a value and a distribution for each face."
+            )
 
 
 def _golden(path: Path, title: str) -> dict[str, npt.NDArray[Any]]:
@@ -308,7 +222,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, CARD)
+        if path.is_file() and path.relative_to(folder).as_posix() not in UNLISTED
     }
     manifest = Manifest.model_validate({**fields, "files": files})
     (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

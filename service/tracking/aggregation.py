@@ -6,10 +6,10 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from service.inference.attributes import Age, Attributes, Label, bounds, deviation
-from service.models.store import Calibration, TrackCalibration
+from service.arrays import Doubles
+from service.inference.attributes import Attributes, Expectation, LabelProbabilities, bounds, deviation, labelled, softmax
+from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.vision.quality import Quality
 
 DEFAULT: Final = TrackCalibration()
@@ -50,13 +50,18 @@ def narrowing(frames: float, calibration: TrackCalibration) -> float:
 class Average:
     """What is known of one track's face: grows by a frame at a time, and never keeps one."""
 
-    def __init__(self, calibration: Calibration) -> None:
-        self._calibration = calibration
-        self._track = calibration.track or DEFAULT
+    def __init__(self, manifest: Manifest) -> None:
+        """Begin without a frame.
+
+        Args:
+            manifest: That of the model whose answers are averaged.
+        """
+        self._intervals = {attribute.name: attribute.calibration.interval for attribute in manifest.attributes}
+        self._track = manifest.track or DEFAULT
         self._weights = self._squares = 0.0
-        self._age = np.zeros(2)
-        self._logarithms: dict[str, npt.NDArray[np.float64]] = {}
-        self._latest = Attributes()
+        self._expectations: dict[str, Doubles] = {}
+        self._logarithms: dict[str, Doubles] = {}
+        self._latest: Attributes = {}
 
     @property
     def frames(self) -> float:
@@ -64,40 +69,42 @@ class Average:
         return self._weights**2 / self._squares if self._squares else 0.0
 
     def add(self, one: Attributes, weight: float) -> None:
-        """Count one frame's attributes, always the same ones, with a weight above 0."""
+        """Count one frame's attributes.
+
+        Args:
+            one: The attributes, always the same ones.
+            weight: What the frame counts for, above 0.
+        """
         self._weights += weight
         self._squares += weight**2
         self._latest = one
-        if one.age is not None:
-            spread = 1.0 if one.age.distribution is None else deviation(one.age.distribution)
-            self._age += weight * np.array([one.age.years, spread])
-        for name, label in (("gender", one.gender), ("race", one.race)):
-            if label is not None:
-                logarithms = np.log(np.maximum(list(label.probabilities.values()), _LEAST))
+        for name, value in one.items():
+            if isinstance(value, Expectation):
+                spread = 1.0 if value.distribution is None else deviation(value.distribution)
+                years = weight * np.array([value.years, spread])
+                self._expectations[name] = self._expectations.get(name, np.zeros(2)) + years
+            else:
+                logarithms = np.log(np.maximum(list(value.probabilities.values()), _LEAST))
                 self._logarithms[name] = self._logarithms.get(name, 0.0) + weight * logarithms
 
     def attributes(self) -> Attributes:
         """The track's attributes; none before the first frame."""
-        latest = self._latest
-        return Attributes(
-            None if latest.age is None else self._mean_age(latest.age),
-            None if latest.gender is None else self._mean_label("gender", latest.gender, self._track.gender_gain),
-            None if latest.race is None else self._mean_label("race", latest.race, self._track.race_gain),
-        )
+        return {
+            name: self._mean_expectation(name, latest) if isinstance(latest, Expectation) else self._mean_labels(name, latest)
+            for name, latest in self._latest.items()
+        }
 
-    def _mean_age(self, latest: Age) -> Age:
-        years, spread = (float(value) for value in self._age / self._weights)
-        interval = self._calibration.age_interval
+    def _mean_expectation(self, name: str, latest: Expectation) -> Expectation:
+        years, spread = (float(value) for value in self._expectations[name] / self._weights)
+        interval: AgeInterval | None = self._intervals.get(name)
         if interval is None or latest.low is None:
-            return Age(years, None, None, None, None)
+            return Expectation(years)
         unit = spread if interval.unit == "deviation" else 1.0
         low, high = bounds(years, unit * narrowing(self.frames, self._track), interval)
-        return Age(years, low, high, interval.coverage, None)
+        return Expectation(years, low, high, interval.coverage)
 
-    def _mean_label(self, name: str, latest: Label, gain: float) -> Label:
+    def _mean_labels(self, name: str, latest: LabelProbabilities) -> LabelProbabilities:
         """The normalised geometric mean; its logits times the gain, once there are many frames."""
+        gain = self._track.gains.get(name, 1.0)
         logits = self._logarithms[name] / self._weights * (1 + (gain - 1) * (1 - 1 / self.frames))
-        powers = np.exp(logits - logits.max())
-        shares = (float(share) for share in powers / powers.sum())
-        probabilities = dict(zip(latest.probabilities, shares, strict=True))
-        return Label(max(probabilities, key=lambda label: probabilities[label]), probabilities, latest.threshold)
+        return labelled(tuple(latest.probabilities), softmax(logits), latest.threshold)

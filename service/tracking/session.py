@@ -96,7 +96,7 @@ class TrackingSession:
         self._pipeline = pipeline
         self._options = options
         self._looked_for = replace(options, min_confidence=max(0.5, options.min_confidence - DOUBTFUL))
-        self._calibration = pipeline.manifest.calibration
+        self._manifest = pipeline.manifest
         self._tracker = Tracker(options.min_confidence)
         self._known: dict[int, _TrackState] = {}
 
@@ -129,8 +129,8 @@ class TrackingSession:
         """Let the network look at the faces that are worth it; returns how many they were."""
         chosen = []
         for index, track in found:
-            known = self._known.setdefault(track.id, _TrackState(Average(self._calibration)))
-            counts = weight(seen.qualities[index], cautions[index], self._calibration.track or DEFAULT)
+            known = self._known.setdefault(track.id, _TrackState(Average(self._manifest)))
+            counts = weight(seen.qualities[index], cautions[index], self._manifest.track or DEFAULT)
             if known.worth(counts, track, now):
                 chosen.append((index, known, counts))
         if chosen:

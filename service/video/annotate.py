@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,10 @@ import numpy as np
 from PIL import Image
 
 from service.extras import install_command
+from service.inference.attributes import Attributes, Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import AnalysedFace, Analysis, Options
+from service.models.manifest import Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
@@ -55,15 +57,7 @@ class TrackRow:
     frames: int
     answers: int
     size_px: float
-    age: float | None = None
-    age_low: int | None = None
-    age_high: int | None = None
-    gender: str | None = None
-    gender_confidence: float | None = None
-    gender_uncertain: bool | None = None
-    race: str | None = None
-    race_confidence: float | None = None
-    race_uncertain: bool | None = None
+    attributes: Attributes = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -110,22 +104,68 @@ async def annotate(
     return [_row(identity, seen) for identity, seen in tracks.items() if seen.face.frames >= CONFIRMED_FRAMES]
 
 
-def write_table(rows: Sequence[TrackRow], path: Path) -> list[Path]:
-    """Write the tracks as CSV, and beside it as Parquet where pyarrow is installed; returns the files."""
+def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path: Path) -> list[Path]:
+    """Write the tracks as CSV, and beside it as Parquet where pyarrow is installed.
+
+    Args:
+        rows: The tracks.
+        attributes: What the model says; each becomes three columns of its name.
+        path: The CSV file.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    columns = _columns(attributes)
+    values = [_values(row, attributes) for row in rows]
     with path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, [one.name for one in fields(TrackRow)])
+        table = csv.DictWriter(stream, list(columns))
         table.writeheader()
-        table.writerows(asdict(row) for row in rows)
+        table.writerows(values)
     if find_spec("pyarrow") is None:
         return [path]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
-    schema = pa.schema([(one.name, kinds[str(one.type).split(" ")[0]]) for one in fields(TrackRow)])
+    kinds = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     parquet = path.with_suffix(".parquet")
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema), parquet)
+    pq.write_table(pa.Table.from_pylist(values, schema), parquet)
     return [path, parquet]
+
+
+def _columns(attributes: Sequence[Attribute]) -> dict[str, type]:
+    """Names and types of the table's columns."""
+    columns: dict[str, type] = {
+        "track": int,
+        "first_s": float,
+        "last_s": float,
+        "frames": int,
+        "answers": int,
+        "size_px": float,
+    }
+    for attribute in attributes:
+        name = attribute.name
+        if attribute.kind == "expectation":
+            columns |= {name: float, f"{name}_low": int, f"{name}_high": int}
+        else:
+            columns |= {name: str, f"{name}_confidence": float, f"{name}_uncertain": bool}
+    return columns
+
+
+def _values(row: TrackRow, attributes: Sequence[Attribute]) -> dict[str, object]:
+    """A row's cells by column; None is what is not known."""
+    cells: dict[str, object] = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "attributes"}
+    for attribute in attributes:
+        name, value = attribute.name, row.attributes.get(attribute.name)
+        if isinstance(value, Expectation):
+            cells |= {name: round(value.years, 1), f"{name}_low": value.low, f"{name}_high": value.high}
+        elif value is not None:
+            confidence = round(value.confidence, 4)
+            cells |= {name: value.label, f"{name}_confidence": confidence, f"{name}_uncertain": value.uncertain}
+    return dict.fromkeys(_columns(attributes)) | cells
 
 
 # Tracks ---------------------------------------------------------------------------------------------------------------
@@ -138,7 +178,6 @@ def _note(tracks: dict[int, _TrackSpan], view: FrameResult, now: float) -> None:
 
 
 def _row(identity: int, seen: _TrackSpan) -> TrackRow:
-    age, gender, race = seen.face.attributes.age, seen.face.attributes.gender, seen.face.attributes.race
     return TrackRow(
         track=identity,
         first_s=round(seen.first, 3),
@@ -146,15 +185,7 @@ def _row(identity: int, seen: _TrackSpan) -> TrackRow:
         frames=seen.face.frames,
         answers=seen.face.answers,
         size_px=round(seen.size, 1),
-        age=None if age is None else round(age.years, 1),
-        age_low=None if age is None else age.low,
-        age_high=None if age is None else age.high,
-        gender=None if gender is None else gender.label,
-        gender_confidence=None if gender is None else round(gender.confidence, 4),
-        gender_uncertain=None if gender is None else gender.uncertain,
-        race=None if race is None else race.label,
-        race_confidence=None if race is None else round(race.confidence, 4),
-        race_uncertain=None if race is None else race.uncertain,
+        attributes=seen.face.attributes,
     )
 
 

@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from service.inference.attributes import Label
+from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
 
+_ANSWERS: Final = frozenset({"yes", "no", "none"})
+"""Labels that answer a question, and mean nothing without it."""
 COLOURS = ("#e8590c", "#1971c2", "#2f9e44", "#9c36b5", "#e03131", "#0c8599")
 
 
 def caption(person: AnalysedFace) -> str:
-    """One line for one face: `female, 34 (29-40), white? 58%`; a label goes with its probability where it is uncertain."""
-    attributes, words = person.attributes, []
-    if attributes.gender is not None:
-        words.append(_said(attributes.gender))
-    if attributes.age is not None:
-        age = attributes.age
-        words.append(f"{age.years:.0f}" + (f" ({age.low}-{age.high})" if age.low is not None else ""))
-    if attributes.race is not None:
-        words.append(_said(attributes.race))
-    return ", ".join(words) or "face"
+    """One line for one face: `female, 34 (29-40), white? 58%, glasses: no`.
+
+    Args:
+        person: The face.
+
+    Returns:
+        One of two labels first, as people say it, then ages, then the rest; a label goes with its probability where it is
+        uncertain, and with its attribute's name where it says nothing alone.
+    """
+    words = [(_place(value), _words(name, value)) for name, value in person.attributes.items()]
+    return ", ".join(word for _, word in sorted(words, key=lambda one: one[0])) or "face"
 
 
-def _said(label: Label) -> str:
-    return f"{label.label}? {label.confidence:.0%}" if label.uncertain else label.label
+def _place(value: Expectation | LabelProbabilities) -> int:
+    if isinstance(value, Expectation):
+        return 1
+    if _ANSWERS & set(value.probabilities):
+        return 3
+    return 0 if len(value.probabilities) == 2 else 2
+
+
+def _words(name: str, value: Expectation | LabelProbabilities) -> str:
+    if isinstance(value, Expectation):
+        return f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+    label = f"{value.label}? {value.confidence:.0%}" if value.uncertain else value.label
+    return f"{name}: {label}" if _ANSWERS & set(value.probabilities) else label
 
 
 def draw(photo: Image.Image, analysis: Analysis, ids: Sequence[int] | None = None) -> Image.Image:

@@ -37,7 +37,7 @@ from service.vision.detection.mtcnn import MtcnnDetector
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
-from tests.fakes import ColourNetwork, engine_factory, manifest
+from tests.fakes import ColourNetwork, attributes, engine_factory
 
 class Slow(ColourNetwork):
     def __call__(self, batch):
@@ -45,8 +45,8 @@ class Slow(ColourNetwork):
         return super().__call__(batch)
 
 detection = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
-sure = manifest().calibration.model_dump() | {"gender_threshold": 0.0, "race_threshold": 0.99}
-service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(detection.networks, 40), calibration=sure)
+declared = attributes(race={"threshold": 0.99})
+service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(detection.networks, 40), attributes=declared)
 service.cli.main()
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""

@@ -186,11 +186,16 @@ def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", "mood"), ("PRECISION", "f64"), ("RATE_LIMIT", "5")]
+    ("name", "value"), [("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", ""), ("PRECISION", "f64"), ("RATE_LIMIT", "5")]
 )
 @pytest.mark.parametrize("command", ["models", "serve"])
 def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value: str) -> None:
-    assert_one_line(facet(command, **{name: value}), name if name not in ("ATTRIBUTES", "RATE_LIMIT") else name.lower())
+    assert_one_line(facet(command, **{name: value}), name if name != "RATE_LIMIT" else name.lower())
+
+
+@pytest.mark.parametrize("command", [("serve",), ("predict", "photo.jpg")])
+def test_an_attribute_that_the_model_does_not_say_is_one_line(facet: Facet, command: tuple[str, ...]) -> None:
+    assert_one_line(facet(*command, ATTRIBUTES="age,mood"), "tiny/1", "age, gender, race", "'mood'")
 
 
 def test_a_missing_model_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:

@@ -132,9 +132,9 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     result = training("evaluate", "--data", pictures, "--out", out, "--model", "tiny", "--store", store, "--record")
     assert result.exit_code == 0, result.stderr
     assert '"age_mae":' in result.stdout
-    manifest = json.loads((store / "tiny/3/model.json").read_text())
-    assert manifest["quality"]["headline"] == json.loads((out / "report.json").read_text())["headline"]
-    assert "gender_accuracy" not in manifest["quality"]["headline"]
+    evaluation = json.loads((store / "tiny/3/evaluation.json").read_text())
+    assert evaluation["headline"] == json.loads((out / "report.json").read_text())["headline"]
+    assert "gender_accuracy" not in evaluation["headline"]
 
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.models.store import ModelStore, Teacher, file_digest
+from service.models.store import ModelStore, file_digest
 from tests.training import made
 from training.datasets.base import HINTS, TAUGHT
 from training.fit.distillation import teach
 from training.fit.train import train
 from training.fit.weight_averaging import average
-from training.provenance import of_run, record_run, teachers_of, told
+from training.provenance import Teacher, of_run, record_run, teachers_of, told
 from training.recipe import Recipe, changed
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -91,5 +91,7 @@ def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe
         f"  - 25% the same `{recipe.name}`",
     ]
     (manifest,) = [one for one in ModelStore(store).manifests() if one.name == "tiny"]
-    assert manifest.provenance == of_run(run)
+    recorded = of_run(run)
+    assert recorded is not None
+    assert manifest.provenance == recorded.model_dump(mode="json")
     assert json.loads((store / "tiny/1/model.json").read_text())["provenance"]["weights"] == mean.mean_of[0][1].weights

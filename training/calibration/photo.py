@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from service.inference.attributes import temperature_scaled
-from service.models.store import AgeInterval, Calibration, IntervalBand
+from service.models.manifest import AgeInterval, AttributeCalibration, IntervalBand
 from training.datasets.base import UNKNOWN
 from training.evaluation.metrics import AGE_BANDS
 
@@ -133,13 +133,13 @@ def fit(
     gender: npt.NDArray[np.int64],
     races: Floats,
     race: npt.NDArray[np.int64],
-) -> Calibration:
-    """Calibration of a network from its uncalibrated answers, which are not a number where it lacks a head; `spread` is the age
-    distributions' standard deviation [N] in years, None where it gives none. A label that is -1 is not known, and what is said
-    of its face counts for nothing in that head's calibration. Raises `ValueError` without faces."""
+) -> dict[str, AttributeCalibration]:
+    """Calibrations, by attribute, of a network from its uncalibrated answers, which are not a number where it lacks a head;
+    `spread` is the age distributions' standard deviation [N] in years, None where it gives none. A label that is -1 is not
+    known, and what is said of its face counts for nothing in that head's calibration. Raises `ValueError` without faces."""
     if len(years) == 0:
         raise ValueError("a calibration needs faces, and none was found")
-    fitted: dict[str, Any] = {}
+    fitted: dict[str, AttributeCalibration] = {}
     for name, probabilities, labels in (
         ("gender", np.stack([1 - female, female], axis=1), gender),
         ("race", races, race),
@@ -148,14 +148,14 @@ def fit(
         if known.any() and not np.isnan(probabilities).any():
             floored, labels = np.maximum(probabilities, ROUNDING)[known], labels[known]  # noqa: PLW2901
             degrees = round(temperature(floored, labels), 4)
-            fitted[f"{name}_temperature"] = degrees
-            fitted[f"{name}_threshold"] = threshold(temperature_scaled(floored, degrees), labels, CERTAIN[name])
+            least = threshold(temperature_scaled(floored, degrees), labels, CERTAIN[name])
+            fitted[name] = AttributeCalibration(temperature=degrees, threshold=least)
     known = age != UNKNOWN
     if known.any() and not np.isnan(years).any():
         unit: Literal["deviation", "years"] = "deviation" if spread is not None else "years"
         units = np.ones_like(years) if spread is None else spread
-        fitted["age_interval"] = age_interval(years[known], units[known], age[known], unit)
-    return Calibration(**fitted)
+        fitted["age"] = AttributeCalibration(interval=age_interval(years[known], units[known], age[known], unit))
+    return fitted
 
 
 def _joined(years: Floats) -> list[float]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
 from service.inference.attributes import deviation
-from service.models.store import MANIFEST, AgeInterval, Calibration, TrackCalibration, write_manifest
+from service.models.manifest import AgeInterval, Manifest, TrackCalibration
+from service.models.store import MANIFEST, write_manifest
 from service.tracking.aggregation import doubts
 from service.vision.quality import Quality
 from training.calibration.photo import intervals
@@ -174,8 +175,7 @@ def fit(given: Films, interval: AgeInterval) -> TrackCalibration:
         update={
             "correlation": round(correlation, 3),
             "scale": round(scale, 3),
-            "gender_gain": round(gains["gender"], 3),
-            "race_gain": round(gains["race"], 3),
+            "gains": {name: round(factor, 3) for name, factor in gains.items()},
         }
     )
 
@@ -307,7 +307,7 @@ def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibra
         "held": ((low <= given.age) & (given.age <= high)).astype(np.float64),
         "width": high - low,
     }
-    for name, factor in (("gender", track.gender_gain), ("race", track.race_gain)):
+    for name, factor in track.gains.items():
         labels: Ints = getattr(given, name)
         probabilities = gained(getattr(weighted, f"{name}s")[:, column], factor, weighted.frames[:, column])
         says[f"{name}_right"] = (probabilities.argmax(axis=1) == labels).astype(np.float64)
@@ -338,13 +338,12 @@ def _correlation(error: Floats) -> float:
     return float(np.asarray(np.corrcoef(error.T))[np.triu_indices(error.shape[1], 1)].mean())
 
 
-def study(ask: Ask, data: DataSet, calibration: Calibration, out: Path, limit: int | None = None) -> dict[str, Any]:
+def study(ask: Ask, data: DataSet, interval: AgeInterval | None, out: Path, limit: int | None = None) -> dict[str, Any]:
     """Ask for every frame of films of `limit` validation pictures, or of all; write `tracks.json` under `out`.
 
     It holds what was fitted on all films, `calibration`, and what was measured. Raises `ValueError` where the model answers
     no age with an interval, no gender or no race.
     """
-    interval = calibration.age_interval
     if interval is None:
         raise ValueError("the model has no age interval to narrow")
     sample = drawn(data, Split.VALIDATION, limit)
@@ -368,7 +367,6 @@ def study(ask: Ask, data: DataSet, calibration: Calibration, out: Path, limit: i
 def record_track(store: Path, document: Mapping[str, Any]) -> Path:
     """Write what was fitted into the manifest of the model that a document is about; returns the manifest's path."""
     folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
-    manifest = json.loads((folder / MANIFEST).read_text())
-    manifest["calibration"]["track"] = document["calibration"]
-    write_manifest(folder, manifest)
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    write_manifest(folder, manifest.model_dump(mode="json") | {"track": document["calibration"]})
     return folder / MANIFEST

@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.app import create_app
-from service.models.store import CARD, MANIFEST, write_manifest
+from service.models.manifest import Manifest
+from service.models.store import CARD, EVALUATION, MANIFEST
 from service.settings import Settings
 from service.vision.quality import Quality
+from training.artifacts import write_json, write_text
 from training.datasets.base import GENDERS, MAX_AGE, RACES, UNKNOWN, DataSet, Label, Split
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, Twin, differing, near_duplicates
 from training.evaluation.html_report import REPORT, write_page
@@ -284,17 +286,18 @@ def mean_age_of_train(data: DataSet) -> float:
 
 
 def record_quality(store: Path, document: dict[str, Any]) -> Path:
-    """Write a report's figures into the manifest of the model that it is about, and its card beside it; returns the model's
+    """Write a report's figures into the evaluation of the model that it is about, and its card beside it; returns the model's
     folder. Where figures of another arithmetic stand there, only the headline is added, under its name in `precisions`."""
     folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     quality = {"data": document["data"], "split": document["split"], "precision": document["precision"], **_quality(document)}
     if "also" in document:
         quality["also"] = {name: _quality(part) for name, part in document["also"].items()}
-    before = manifest.get("quality", {})
+    before = json.loads((folder / EVALUATION).read_text()) if (folder / EVALUATION).exists() else {}
     if before.get("precision", document["precision"]) != document["precision"] and before["split"] == document["split"]:
         quality = before | {"precisions": {document["precision"]: document["headline"]}}
-    (folder / CARD).write_text(card(write_manifest(folder, manifest | {"quality": quality})))
+    write_json(folder / EVALUATION, quality)
+    write_text(folder / CARD, card(manifest, quality))
     return folder
 
 

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.models.store import Manifest
-from training.provenance import told
+from service.models.manifest import Manifest
+from training.provenance import Provenance, told
 
 PUBLISHED_ON = "UTKFace"
 PUBLISHED: Mapping[str, float] = {"age_rmse": 8.70, "gender_accuracy": 0.9239, "race_accuracy": 0.8307, "race_macro_f1": 0.7110}
@@ -79,15 +79,15 @@ def _with_interval(figures: Mapping[str, Any], bounds: Mapping[str, Any], key: s
     return f"{said} ({form.format(bounds[key][0])} to {form.format(bounds[key][1])})"
 
 
-def models_table(models: Sequence[Manifest]) -> str:
+def models_table(models: Sequence[tuple[Manifest, Mapping[str, Any]]]) -> str:
     """Markdown table of several models' main figures on all pictures of the test split."""
     lines = [
         "| model | input | " + " | ".join(title for _, title, _ in _MODEL_CELLS) + " |",
         "|---|---|" + "---|" * len(_MODEL_CELLS),
     ]
-    for one in models:
+    for one, quality in models:
         size = one.input.size if one.input else 0
-        cells = [_said(one.quality.get("headline", {}), key, form) for key, _, form in _MODEL_CELLS]
+        cells = [_said(quality.get("headline", {}), key, form) for key, _, form in _MODEL_CELLS]
         lines.append(f"| `{one.name}`, version {one.version} | {size} by {size} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -129,9 +129,8 @@ def _said(figures: Mapping[str, Any], key: str, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def card(manifest: Manifest) -> str:
+def card(manifest: Manifest, quality: Mapping[str, Any]) -> str:
     """The model card, Markdown."""
-    quality = manifest.quality
     return f"""# {manifest.name}, version {manifest.version}
 
 {manifest.description} Architecture: {manifest.architecture}; input: {_input(manifest)}; made on {manifest.created}.
@@ -186,7 +185,7 @@ def _made(manifest: Manifest) -> str:
     """Where the weights came from, and how to make them again."""
     if manifest.provenance is None:
         return f"The configuration is in `{manifest.recipe}`."
-    lines = "\n".join(told(manifest.provenance))
+    lines = "\n".join(told(Provenance.model_validate(manifest.provenance)))
     return f"""The weights are
 
 {lines}

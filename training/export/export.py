@@ -13,9 +13,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 from service.inference.attributes import deviation
+from service.models.manifest import Attribute, AttributeCalibration, Manifest, declared
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
-from service.models.store import GOLDEN, Calibration, Manifest, write_manifest
+from service.models.store import GOLDEN, write_manifest
 from service.vision.align import Pixels, align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
@@ -191,14 +192,14 @@ def export(
             "provenance": None if made is None else made.model_dump(mode="json"),
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
-            "outputs": outputs,
+            "attributes": declared({"outputs": outputs})["attributes"],
             "tolerance": TOLERANCE,
         }
         manifest = write_manifest(folder, fields)
         if data:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
             calibration = fit_calibration([ask(settings, open_data_set(one), Split.VALIDATION) for one in data])
-            manifest = write_manifest(folder, fields | {"calibration": calibration.model_dump()})
+            manifest = write_manifest(folder, fields | {"attributes": _calibrated(manifest.attributes, calibration)})
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -221,8 +222,10 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
     return np.stack([*crops, noise])
 
 
-def fit_calibration(parts: Sequence[Scored]) -> Calibration:
-    """Calibration from the uncalibrated answers of splits, as far as the model answers; faces that were not found have none.
+def fit_calibration(parts: Sequence[Scored]) -> dict[str, AttributeCalibration]:
+    """Calibrations, by attribute, from the uncalibrated answers of splits, as far as the model answers.
+
+    Faces that were not found have none.
 
     Intervals are in deviations of the age distribution, or in years where the model has none.
     """
@@ -234,6 +237,14 @@ def fit_calibration(parts: Sequence[Scored]) -> Calibration:
         for name in ("years", "age", "female", "gender", "races", "race")
     }
     return fit(spread=spread, **joined)
+
+
+def _calibrated(attributes: Sequence[Attribute], calibration: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:
+    """Attributes with what was fitted for them."""
+    return [
+        one.model_copy(update={"calibration": calibration.get(one.name, one.calibration)}).model_dump(mode="json")
+        for one in attributes
+    ]
 
 
 def _licence(licences: Sequence[str], origin: str) -> str:

@@ -12,9 +12,10 @@ from mtcnn.network.pnet import PNet
 from mtcnn.network.rnet import RNet
 from mtcnn.utils.tensorflow import load_weights
 
+from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
-from service.models.store import GOLDEN, Manifest, write_manifest
+from service.models.store import GOLDEN, write_manifest
 from service.vision.align import Pixels
 
 NETWORKS: Final = {"pnet": (PNet, None), "rnet": (RNet, 24), "onet": (ONet, 48)}
@@ -64,6 +65,7 @@ def export(folder: Path, photo: Pixels, created: str) -> Manifest:
             "trained_on": ["WIDER FACE", "CelebA"],
             "description": "P-Net, R-Net and O-Net of Zhang et al. 2016, exported from the mtcnn package.",
             "networks": {name: name for name in NETWORKS},
+            "attributes": [],
             "tolerance": {"f32": {"age": 0.05, "other": 0.005}},
         },
     )

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
-from service.inference.attributes import ATTRIBUTES, describe
+from service.inference.attributes import CONTRACT, describe
+from service.models.manifest import Manifest
 from service.models.runtime import Network
-from service.models.store import GOLDEN, MANIFEST, Manifest, Model, ModelStore, file_digest, write_manifest
+from service.models.store import GOLDEN, MANIFEST, Model, ModelStore, file_digest, write_manifest
 from tests.fakes import CROP, TEMPLATE, ColourNetwork
 
 OUTPUTS = ("age", "age_distribution", "gender", "race")
@@ -99,8 +100,7 @@ def test_a_model_as_it_was_shipped_is_served(tmp_path: Path) -> None:
     assert (model.manifest.name, model.manifest.version) == ("colour", 1)
     assert set(model.networks) == {"faces"}
     assert model.digest == file_digest(folder / MANIFEST)
-    assert model.manifest.genders == ("male", "female")
-    assert model.manifest.races == ("white", "black", "asian", "indian", "other")
+    assert [attribute.name for attribute in model.manifest.attributes] == ["age", "gender", "race"]
 
 
 def test_the_newest_version_is_served_where_none_is_named(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_a_model_with_fewer_outputs_is_served_and_says_less(
     shipped(tmp_path, outputs=outputs)
     model = load(tmp_path)
     answer = model.networks["faces"](golden()["faces/input"][:1])
-    person = describe({name: value[0] for name, value in answer.items()}, model.manifest, ATTRIBUTES)
-    assert {name for name in ATTRIBUTES if getattr(person, name) is not None} == present
+    person = describe({name: value[0] for name, value in answer.items()}, model.manifest, CONTRACT)
+    assert set(person) == present
 
 
 def test_a_network_in_a_folder_of_its_own_is_found(tmp_path: Path) -> None:
@@ -422,8 +422,9 @@ def test_every_shipped_model_names_its_licence_data_and_labels(root: Path) -> No
     for manifest in ModelStore(root / "model_store").manifests():
         assert manifest.licence
         assert manifest.trained_on
-        assert manifest.genders == ("male", "female")
-        assert manifest.races == ("white", "black", "asian", "indian", "other")
+        named = {attribute.name: attribute.labels for attribute in manifest.attributes}
+        expected = {"age": (), "gender": ("male", "female"), "race": ("white", "black", "asian", "indian", "other")}
+        assert named == (expected if manifest.kind == "attributes" else {})
         assert set(manifest.tolerance) <= {"f32", "bf16", "f16"}
         assert manifest.tolerance["f32"].age <= 0.05
         assert manifest.tolerance["f32"].other <= 0.005

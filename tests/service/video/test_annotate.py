@@ -16,10 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.pipeline import Options
 from service.settings import Settings
 from service.video.annotate import FilmError, TrackRow, annotate, write_table
-from tests.fakes import ColourNetwork, Pixels, engine_factory
+from tests.fakes import ColourNetwork, Pixels, engine_factory, manifest
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
 RED, GREEN = (200, 100, 50), (60, 200, 120)
@@ -80,11 +81,10 @@ async def test_a_film_comes_back_with_marks_and_a_track_for_each_face(tmp_path: 
     red, green = rows
     assert (red.first_s, red.last_s, green.first_s, green.last_s) == (0, 4.9, 0, 4.9)
     assert (red.frames, green.frames) == (40, 50), "hidden for a second, the red one is still itself"
-    assert red.age == pytest.approx(0.92 * 78, abs=8)
-    assert red.age_low is not None
-    assert red.age_high is not None
-    assert red.age_low < red.age_high
-    assert (red.gender, green.gender) == ("male", "female")
+    age = red.attributes["age"]
+    assert age.years == pytest.approx(0.92 * 78, abs=8)
+    assert age.low < age.high
+    assert [one.attributes["gender"].label for one in (red, green)] == ["male", "female"]
     assert 2 * 5 <= sum(network.batches) <= 2 * 16, "the network looked at some frames, not at all"
     assert heard == sorted(heard)
     assert heard[-1] == 1.0
@@ -232,14 +232,21 @@ async def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
 # The table --------------------------------------------------------------------------------------------------------------
 
 ROWS = [
-    TrackRow(1, 0.0, 2.5, 20, 8, 120.5, 31.4, 26, 38, "female", 0.97, False, "asian", 0.88, True),
+    TrackRow(
+        *(1, 0.0, 2.5, 20, 8, 120.5),
+        {
+            "age": Expectation(31.4, 26, 38, 0.8),
+            "gender": LabelProbabilities("female", {"male": 0.03, "female": 0.97}, 0.9),
+            "race": LabelProbabilities("asian", {"white": 0.12, "asian": 0.88}, 0.9),
+        },
+    ),
     TrackRow(4, 1.0, 1.4, 5, 1, 30.0),
 ]
 
 
 def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert write_table(ROWS, tmp_path / "faces.csv") == [tmp_path / "faces.csv"]
+    assert write_table(ROWS, manifest().attributes, tmp_path / "faces.csv") == [tmp_path / "faces.csv"]
     with (tmp_path / "faces.csv").open() as stream:
         first, second = csv.DictReader(stream)
     assert (first["track"], first["age"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "True")
@@ -248,7 +255,8 @@ def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    assert write_table(ROWS, tmp_path / "faces.csv") == [tmp_path / "faces.csv", tmp_path / "faces.parquet"]
+    written = write_table(ROWS, manifest().attributes, tmp_path / "faces.csv")
+    assert written == [tmp_path / "faces.csv", tmp_path / "faces.parquet"]
     table = parquet.read_table(tmp_path / "faces.parquet")
     assert [str(table.schema.field(name).type) for name in ("track", "age", "gender", "race_uncertain")] == [
         "int64",

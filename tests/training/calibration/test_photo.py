@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.inference.attributes import bounds
-from service.models.store import AgeInterval
+from service.models.manifest import AgeInterval
 from training.calibration.photo import (
     BANDS,
     FLOOR,
@@ -160,12 +160,12 @@ def test_fit_puts_all_together_from_answers_of_four_digits() -> None:
         np.round(probabilities(race_logits), 4),
         labels(race_logits / 1.5, 7),
     )
-    assert calibration.gender_temperature == pytest.approx(2, rel=0.15)
-    assert calibration.race_temperature == pytest.approx(1.5, rel=0.15)
-    assert 0.5 < calibration.gender_threshold < 1
-    assert 0.2 < calibration.race_threshold < 1
-    assert calibration.age_interval is not None
-    assert calibration.age_interval.unit == "deviation"
+    assert calibration["gender"].temperature == pytest.approx(2, rel=0.15)
+    assert calibration["race"].temperature == pytest.approx(1.5, rel=0.15)
+    assert 0.5 < calibration["gender"].threshold < 1
+    assert 0.2 < calibration["race"].threshold < 1
+    assert calibration["age"].interval is not None
+    assert calibration["age"].interval.unit == "deviation"
 
 
 def test_no_faces_no_calibration() -> None:
@@ -182,25 +182,24 @@ def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
     gender = (np.random.default_rng(5).uniform(size=500) < female).astype(np.int64)
     races = np.full((500, 5), 0.2)
     ages_alone = fit(years, None, age, nothing, gender, np.full((500, 5), np.nan), unlabelled)
-    assert ages_alone.age_interval is not None
-    assert ages_alone.age_interval.unit == "years"
-    assert (ages_alone.gender_temperature, ages_alone.race_temperature) == (1, 1)
+    assert set(ages_alone) == {"age"}
+    assert ages_alone["age"].interval is not None
+    assert ages_alone["age"].interval.unit == "years"
     genders_alone = fit(nothing, None, age, female, gender, races, unlabelled)
-    assert genders_alone.age_interval is None
-    assert genders_alone.gender_temperature != 1
-    assert genders_alone.race_temperature == 1
+    assert set(genders_alone) == {"gender"}
+    assert genders_alone["gender"].temperature != 1
     strangers = np.where(np.arange(500) % 2, -1, age)
     half = fit(years[::2], None, age[::2], nothing[::2], gender[::2], races[::2], unlabelled[::2])
-    assert fit(years, None, strangers, nothing, gender, races, unlabelled).age_interval == half.age_interval
-    assert fit(years, None, unlabelled.astype(np.float64), female, gender, races, unlabelled).age_interval is None
+    assert fit(years, None, strangers, nothing, gender, races, unlabelled)["age"] == half["age"]
+    assert "age" not in fit(years, None, unlabelled.astype(np.float64), female, gender, races, unlabelled)
     both = fit(years, spread, age, female, gender, races, unlabelled)
-    assert both.age_interval is not None
-    assert both.age_interval.unit == "deviation"
+    assert both["age"].interval is not None
+    assert both["age"].interval.unit == "deviation"
 
 
 def test_intervals_in_years_hold_eighty_per_cent() -> None:
     years, _, age = answers(3000, 0)
     nobody, nothing = np.zeros(3000, np.int64), np.full(3000, np.nan)
-    interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody).age_interval
+    interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody)["age"].interval
     assert interval is not None
     assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8, abs=0.01)

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.inference.attributes import Age, Attributes, Label
+from service.inference.attributes import Expectation, LabelProbabilities
+from service.models.manifest import AgeInterval, IntervalBand, TrackCalibration
 from service.models.runtime import Precision, Runtime, loader
-from service.models.store import MANIFEST, AgeInterval, Calibration, IntervalBand, ModelStore, TrackCalibration
+from service.models.store import MANIFEST, ModelStore
 from service.tracking.aggregation import Average, weight
 from service.vision.quality import Quality
+from tests.fakes import attributes, manifest
 from tests.training import made
 from training.calibration.tracks import (
     FRAMES,
@@ -108,34 +110,33 @@ def test_a_filmed_set_gives_every_frame_of_every_picture(pictures: Path) -> None
 
 def test_many_means_are_those_that_the_service_answers() -> None:
     given = made_films(20)
-    track = TrackCalibration(correlation=0.4, scale=1.1, gender_gain=1.3, race_gain=1.2, doublings=DOUBLINGS)
+    track = TrackCalibration(correlation=0.4, scale=1.1, gains={"gender": 1.3, "race": 1.2}, doublings=DOUBLINGS)
     weights = given.weights(track)
     several = means(given, weights)
     for film in range(len(given)):
-        average = Average(Calibration(age_interval=INTERVAL, track=track))
+        average = Average(manifest(attributes=attributes(age={"interval": INTERVAL}), track=track))
         for index in range(FRAMES):
             # A distribution of the film's deviation, about the middle of the scale so that its ends are not cut.
             years = np.arange(101)
             shape = np.exp(-0.5 * np.square((years - 50) / given.spread[film, index])).astype(np.float32)
             shape /= shape.sum()
             average.add(
-                Attributes(
-                    Age(float(given.years[film, index]), 0, 0, 0.8, shape),
-                    Label("male", dict(zip(("male", "female"), np.exp(given.genders[film, index]), strict=True))),
-                    Label("white", dict(zip(RACES, np.exp(given.races[film, index]), strict=True))),
-                ),
+                {
+                    "age": Expectation(float(given.years[film, index]), 0, 0, 0.8, shape),
+                    "gender": LabelProbabilities(
+                        "male", dict(zip(("male", "female"), np.exp(given.genders[film, index]), strict=True))
+                    ),
+                    "race": LabelProbabilities("white", dict(zip(RACES, np.exp(given.races[film, index]), strict=True))),
+                },
                 float(weights[film, index]),
             )
             answer = average.attributes()
-            assert answer.age is not None
-            assert answer.gender is not None
-            assert answer.race is not None
-            assert answer.age.years == pytest.approx(several.years[film, index])
+            assert answer["age"].years == pytest.approx(several.years[film, index])
             assert average.frames == pytest.approx(several.frames[film, index])
             frames = several.frames[film : film + 1, index]
             for label, logits, factor in (
-                (answer.gender, several.genders, track.gender_gain),
-                (answer.race, several.races, track.race_gain),
+                (answer["gender"], several.genders, track.gains["gender"]),
+                (answer["race"], several.races, track.gains["race"]),
             ):
                 expected = gained(logits[film : film + 1, index], factor, frames)[0]
                 assert list(label.probabilities.values()) == pytest.approx(expected, abs=1e-6)
@@ -278,7 +279,7 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
         served: Mapping[str, Any] = {"model": {"name": "tiny", "version": 1}}
         return scored(names, [open_label()] * len(faces), faces, dict(served))
 
-    document = study(ask, open_data_set(pictures), Calibration(age_interval=INTERVAL), tmp_path / "out", 2)
+    document = study(ask, open_data_set(pictures), INTERVAL, tmp_path / "out", 2)
     assert {split for _, split in asked} == {Split.VALIDATION}
     assert json.loads((tmp_path / "out" / TRACKS).read_text()) == document
     assert TrackCalibration.model_validate(document["calibration"]).correlation <= 1
@@ -290,14 +291,14 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
         raise AssertionError("nothing is asked")
 
     with pytest.raises(ValueError, match="no age interval"):
-        study(ask, open_data_set(pictures), Calibration(), tmp_path)
+        study(ask, open_data_set(pictures), None, tmp_path)
 
 
 def test_what_was_fitted_goes_into_the_manifest_and_the_model_is_served_by_it(tiny_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
-    fitted = TrackCalibration(correlation=0.3, scale=1.2, gender_gain=1.1, race_gain=1.05, doublings={"small": 0.4})
+    fitted = TrackCalibration(correlation=0.3, scale=1.2, gains={"gender": 1.1, "race": 1.05}, doublings={"small": 0.4})
     path = record_track(store, {"model": {"name": "tiny", "version": 1}, "calibration": fitted.model_dump()})
     assert path == store / "tiny" / "1" / MANIFEST
     load = loader(Runtime.AUTO, Precision.F32, 1)
-    assert ModelStore(store).load("tiny", 1, load).manifest.calibration.track == fitted
+    assert ModelStore(store).load("tiny", 1, load).manifest.track == fitted

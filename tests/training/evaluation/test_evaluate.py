@@ -157,20 +157,22 @@ def test_mean_age_is_over_train_alone(pictures: Path) -> None:
     assert mean_age_of_train(open_data_set(pictures)) == 30  # of 20 and 40; the broken name and the other splits do not count
 
 
-def test_figures_go_into_the_manifest_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
+def test_figures_go_into_the_evaluation_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
     part = {key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train")}
     record_quality(store, report | {"also": {"All-Age-Faces": part | {"not_found": ["a.jpg"]}}})
-    manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
-    assert {key: manifest.quality[key] for key in part} == part
-    assert manifest.quality["without_duplicates"] == report["without_duplicates"]
-    assert (manifest.quality["split"], manifest.quality["precision"]) == ("test", "f32")
-    assert manifest.quality["also"] == {"All-Age-Faces": part}  # and no file's name
+    evaluation = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).evaluation
+    assert evaluation is not None
+    assert {key: evaluation[key] for key in part} == part
+    assert evaluation["without_duplicates"] == report["without_duplicates"]
+    assert (evaluation["split"], evaluation["precision"]) == ("test", "f32")
+    assert evaluation["also"] == {"All-Age-Faces": part}  # and no file's name
 
 
 def test_another_arithmetic_adds_its_headline(store: Path, report: dict[str, Any]) -> None:
     record_quality(store, report)
     record_quality(store, report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}})
-    quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.quality
+    quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).evaluation
+    assert quality is not None
     assert (quality["precision"], quality["headline"]) == ("f32", report["headline"])
     assert quality["precisions"]["bf16"]["age_mae"] == 7.5
     assert "In bf16, on the same pictures: age error in years 7.50," in (store / "tiny/1/README.md").read_text()

@@ -190,7 +190,8 @@ def test_the_store_accepts_what_was_written(store: Path, run: Path, root: Path) 
     assert manifest.outputs == ("age", "age_distribution", "gender", "race")
     assert manifest.input is not None
     assert (manifest.input.size, manifest.input.template) == (made.SIDE, TEMPLATE)
-    assert (manifest.genders, manifest.races[2]) == (("male", "female"), "asian")
+    age, gender, race = manifest.attributes
+    assert (age.labels, gender.labels, race.labels[2]) == ((), ("male", "female"), "asian")
     assert "non-commercial" in manifest.licence
     assert json.loads((store / "tiny/1/recipe.json").read_text()) == json.loads((run / "recipe.json").read_text())
     with np.load(store / "tiny/1/golden.npz") as golden:
@@ -199,11 +200,12 @@ def test_the_store_accepts_what_was_written(store: Path, run: Path, root: Path) 
 
 
 def test_calibration_was_fitted_on_validation(store: Path) -> None:
-    calibration = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.calibration
-    assert calibration.gender_temperature != 1
-    assert calibration.race_temperature != 1
-    assert calibration.age_interval is not None
-    assert calibration.age_interval.coverage == 0.8
+    manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
+    age, gender, race = (attribute.calibration for attribute in manifest.attributes)
+    assert gender.temperature != 1
+    assert race.temperature != 1
+    assert age.interval is not None
+    assert age.interval.coverage == 0.8
 
 
 def test_calibration_is_over_the_faces_that_were_found() -> None:
@@ -223,8 +225,9 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
         races=np.vstack([np.eye(5)[:3] * 0.75 + 0.05, np.full((1, 5), nan)]),
     )
     calibration = fit_calibration([Scored(list("abcd"), answers, distribution, {}, [[]] * 4)])
-    assert calibration.age_interval is not None
-    (band,) = calibration.age_interval.bands
+    interval = calibration["age"].interval
+    assert interval is not None
+    (band,) = interval.bands
     assert -1 <= band.low < 0 < band.high <= 1  # errors of two years are one deviation
 
 
@@ -249,9 +252,9 @@ def test_calibration_joins_data_sets_and_each_head_asks_those_that_know_its_labe
 
     first, second = scored(True, 0.99), scored(False, 0.6)
     alone, other, both = fit_calibration([first]), fit_calibration([second]), fit_calibration([first, second])
-    assert alone.gender_temperature < both.gender_temperature < other.gender_temperature
-    assert both.race_temperature == alone.race_temperature != 1
-    assert other.race_temperature == 1
+    assert alone["gender"].temperature < both["gender"].temperature < other["gender"].temperature
+    assert both["race"].temperature == alone["race"].temperature != 1
+    assert "race" not in other
 
 
 def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
@@ -272,7 +275,8 @@ def test_a_version_is_never_written_again(tmp_path: Path, run: Path, recipe: Rec
     with pytest.raises(FileExistsError, match="versions never change"):
         written(tmp_path, run, recipe)
     assert (store / "tiny/1/model.json").read_bytes() == before
-    assert ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest.calibration.age_interval is None
+    manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
+    assert [attribute.calibration.interval for attribute in manifest.attributes] == [None] * 3
     assert keras.config.dtype_policy().name == "float32"
 
 

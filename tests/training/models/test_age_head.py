@@ -260,7 +260,7 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     manifest = export(recipe, weights, described, root / "examples", _detector(own, 2), own, 1, "2026-01-01", [pictures])
     distributed = name != "regression"
     assert ("age_distribution" in manifest.outputs) is distributed
-    interval = manifest.calibration.age_interval
+    interval = manifest.attributes[0].calibration.interval
     assert interval is not None
     assert interval.unit == ("deviation" if distributed else "years")
 
