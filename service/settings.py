@@ -54,8 +54,7 @@ class Settings(BaseSettings):
     """Threads of one network; 0 takes the CPUs that the container may use."""
 
     attributes: Listed | None = Field(default=None, min_length=1)
-    """Attributes that may be asked for, everything that the model says where not set; one that is left out is refused with 422
-    and never computed into an answer."""
+    """Attributes that may be asked for, all that the model has where not set; one that is left out is refused with 422."""
     max_faces: int = Field(default=100, ge=1, le=1000)
     """Most faces of one photo that are answered; the largest are kept."""
     min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0.5, le=1)

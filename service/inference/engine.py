@@ -39,7 +39,7 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
 
     Args:
         manifest: That of the model that is served.
-        names: What the operator names, or None for everything that the model says.
+        names: What the operator names, or None for everything that a client may write.
 
     Returns:
         The names.
@@ -48,7 +48,7 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
         ModelIncompatible: A name is neither one of the contract nor an attribute of the model.
     """
     if names is None:
-        return tuple(attribute.name for attribute in manifest.attributes)
+        return askable(manifest)
     known = askable(manifest)
     if unknown := [name for name in names if name not in known]:
         title = f"{manifest.name}/{manifest.version}"

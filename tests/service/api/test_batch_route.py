@@ -188,7 +188,8 @@ async def test_a_batch_has_one_deadline_for_all_its_photos(slow: dict[str, Any])
 
 async def test_photos_do_not_outlive_a_batch_that_fails_whole() -> None:
     """A manifest with fewer races than its network is a fault that nobody foresees."""
-    async with serving(engine_factory(detector=SlowDetector(), races=("one", "two"))) as client:
+    race = {"name": "race", "kind": "labels", "labels": ["one", "two"], "outputs": ["race"]}
+    async with serving(engine_factory(detector=SlowDetector(), attributes=[race])) as client:
         before = asyncio.all_tasks()
         response = await client.post("/predict/batch", files=files(red(200), *[encoded(squares())] * 9))
         assert_problem(response, 500, "internal_error")

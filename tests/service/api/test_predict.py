@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from tests.client import Client, disposition, multipart, png, same, serving, years
 from tests.conftest import encoded
-from tests.fakes import ColourNetwork, Pixels, engine_factory, squares
+from tests.fakes import INTERVAL, ColourNetwork, Pixels, engine_factory, squares
 
 RED, GREEN, BLUE = (200, 100, 50), (50, 200, 100), (100, 50, 200)
 SHARE = 0.945
@@ -208,7 +208,9 @@ async def test_an_attribute_that_is_switched_off_is_absent_unasked() -> None:
 
 
 async def test_what_a_model_does_not_say_is_absent() -> None:
-    engine = engine_factory(ColourNetwork(("age", "gender")), outputs=("age", "gender"))
+    age = {"name": "age", "kind": "expectation", "outputs": ["age"], "calibration": {"interval": INTERVAL}}
+    gender = {"name": "gender", "kind": "labels", "labels": ["male", "female"], "outputs": ["gender"]}
+    engine = engine_factory(ColourNetwork(("age", "gender")), attributes=[age, gender])
     async with serving(engine) as client:
         (face,) = await faces(client, PHOTO, "attributes=age,race&distribution=true")
         assert set(face) & ALL == {"age"}
