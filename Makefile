@@ -105,7 +105,11 @@ dist: $(VENV)/dev.stamp ## Build the wheel and the source distribution, in dist/
 
 .PHONY: docs
 docs: $(SITE)/docs.stamp ## Build the site of the documentation, in site/; a warning fails it
-	$(SITE)/bin/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict
+
+.PHONY: reference
+reference: $(VENV)/dev.stamp ## Write the tables of docs/reference anew, from the code
+	$(BIN)/python -m tests.docs.tables
 
 # Quality ---------------------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ class Section(BaseModel):
 
 
 class InputContract(Section):
-    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, [5][x, y] in
-    fractions of the crop (see `service.vision.align.align`)."""
+    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, five points
+    `(x, y)` in fractions of the crop (see `service.vision.align.align`)."""
 
     size: int = Field(ge=16, le=1024)
     template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)

@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 DOCUMENTED = [
     pytest.param(shlex.split(line)[1 if line.startswith("facet-training") else 3 :], id=f"{path.name}: {line[:90]}")
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
     for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
     for line in re.sub(r"\\\n\s*", "", re.sub(r"\s+#.*", "", block)).splitlines()
     if line.startswith((".venv/bin/python -m training ", "facet-training "))
