@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from service.models.store import ModelStore
+from service.models.store import EVALUATION, ModelStore
 from service.settings import Settings
 from tests.browser.conftest import faces, watched
 from tests.client import ROOT
@@ -428,7 +428,8 @@ def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) ->
 
 def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
     served = [one for one in ModelStore(ROOT / "model_store").manifests() if one.name == Settings().model][-1]
-    card = served.model_dump(mode="json")
+    folder = ROOT / "model_store" / served.name / str(served.version)
+    card = served.model_dump(mode="json") | {"quality": json.loads((folder / EVALUATION).read_text())}
     serving = {"attributes": ["age", "gender", "race"], "facet": "9.9", "runtime": "openvino", "precision": "bf16"}
     answer = {**card, "digest": "0", "serving": {**serving, "detector": {"name": "mtcnn", "version": 1}}}
     page.route("**/model", lambda route: route.fulfill(json=answer))
