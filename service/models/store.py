@@ -28,6 +28,140 @@ UNLISTED: Final = frozenset({MANIFEST, EVALUATION, CARD})
 """Files that no manifest lists: they are outside the digest."""
 MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
 
+<<<<<<< HEAD
+=======
+Output = Literal["age", "age_distribution", "gender", "race"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputContract(_Section):
+    """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, five points
+    `(x, y)` in fractions of the crop (see `service.vision.align.align`)."""
+
+    size: int = Field(ge=16, le=1024)
+    template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    color: Literal["RGB"] = "RGB"
+
+
+class IntervalBand(_Section):
+    """Quantiles of the age's error, for predictions below `below` years: the bounds lie at `years + low * unit` and
+    `years + high * unit`."""
+
+    below: float
+    low: float
+    high: float
+
+
+class AgeInterval(_Section):
+    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases.
+
+    `unit` is `deviation`, the standard deviation of the face's own age distribution, or `years`. Bands are in order; the
+    last one serves what lies above.
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    unit: Literal["deviation", "years"]
+    bands: tuple[IntervalBand, ...] = Field(min_length=1)
+
+
+class TrackCalibration(_Section):
+    """How the answers to many frames of one face become one.
+
+    `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
+    the gains multiply the mean logits of many frames; `doublings` says, for each of `service.tracking.aggregation.doubts`, how
+    often one unit of it doubles the variance of a frame's error. The defaults, for models that bring none, are what `python -m
+    training tracks` fitted with inceptionv3/1 on films of 300 validation pictures of UTKFace; that of `small` is chosen (see
+    `training.calibration.tracks.CHOSEN`)."""
+
+    correlation: float = Field(default=0.825, ge=0, le=1)
+    scale: float = Field(default=1.16, gt=0)
+    gender_gain: float = Field(default=1.051, gt=0)
+    race_gain: float = Field(default=0.988, gt=0)
+    doublings: dict[str, float] = {
+        "small": 1.0,
+        "blurred": 1.11,
+        "dark": 1.46,
+        "bright": 0.66,
+        "rolled": 0.0,
+        "turned": 0.42,
+        "cut_off": 0.39,
+    }
+
+
+class Calibration(_Section):
+    """Fitted on validation: temperatures that divide the logits (Guo et al., "On calibration of modern neural networks",
+    ICML 2017), the probabilities below which a label is uncertain, and the age interval."""
+
+    gender_temperature: float = Field(default=1.0, gt=0)
+    race_temperature: float = Field(default=1.0, gt=0)
+    gender_threshold: float = Field(default=0.0, ge=0, le=1)
+    race_threshold: float = Field(default=0.0, ge=0, le=1)
+    age_interval: AgeInterval | None = None
+    track: TrackCalibration | None = None
+
+
+class Tolerance(_Section):
+    """Largest difference from the golden answers, for one precision: in years, and for every other output."""
+
+    age: float
+    other: float
+
+
+class Teacher(_Section):
+    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
+    has a file of them."""
+
+    name: str
+    weights: str = ""
+
+
+class Provenance(_Section):
+    """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
+    to 1. `weights` is the SHA-256 of the file that came of it.
+
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
+    from), or went on from another's, `follows`.
+    """
+
+    recipe: str
+    weights: str
+    initial: str = ""
+    origin: str = ""
+    follows: Provenance | None = None
+    data: tuple[str, ...] = ()
+    teachers: tuple[Teacher, ...] = ()
+    mean_of: tuple[tuple[float, Provenance], ...] = ()
+
+
+class Manifest(_Section):
+    """Everything that is known of a model; `model.json` beside its files."""
+
+    name: str
+    version: int = Field(ge=1)
+    kind: Literal["attributes", "detector"]
+    architecture: str
+    created: str
+    licence: str
+    trained_on: tuple[str, ...]
+    description: str = ""
+    recipe: str | None = None
+    provenance: Provenance | None = None
+    networks: dict[str, str]
+    """Folder, in the model's own, of each network's SavedModel."""
+    input: InputContract | None = None
+    outputs: tuple[Output, ...] = ()
+    genders: tuple[str, ...] = Field(default=("male", "female"), min_length=2, max_length=2)
+    races: tuple[str, ...] = ("white", "black", "asian", "indian", "other")
+    calibration: Calibration = Calibration()
+    quality: dict[str, Any] = {}
+    tolerance: dict[str, Tolerance]
+    files: dict[str, str]
+    """SHA-256, in hexadecimal, of every other file of the model."""
+
+>>>>>>> bea9671 (README on one screen a question; reference pages made of the code; a site that builds without warnings)
 
 @dataclass(frozen=True, slots=True)
 class Model:
