@@ -59,7 +59,6 @@ def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
         assert named(Provenance.model_validate(one.provenance)) <= recipes, one.name
 
 
-<<<<<<< HEAD
 def test_the_page_of_measurements_says_what_the_model_says(root: Path, shipped: Mapping[str, Any]) -> None:
     page = (root / "docs/measurements.md").read_text()
     assert headline_table(shipped) in page
@@ -69,17 +68,6 @@ def test_the_page_of_measurements_says_what_the_model_says(root: Path, shipped: 
 
 def test_the_readme_says_what_the_model_says(root: Path, shipped: Mapping[str, Any]) -> None:
     headline = shipped["headline"]
-=======
-def test_the_page_of_measurements_says_what_the_model_says(root: Path, shipped: Manifest) -> None:
-    page = (root / "docs/measurements.md").read_text()
-    assert headline_table(shipped.quality) in page
-    assert group_table(shipped.quality) in page
-    assert models_table(attribute_models(root)) in page
-
-
-def test_the_readme_says_what_the_model_says(root: Path, shipped: Manifest) -> None:
-    headline = shipped.quality["headline"]
->>>>>>> bea9671 (README on one screen a question; reference pages made of the code; a site that builds without warnings)
     said = " ".join((root / "README.md").read_text().split())
     assert f"mean absolute error {headline['age_mae']:.2f} years" in said
     assert f"holds the true age in {headline['interval_coverage']:.1%} of cases" in said
