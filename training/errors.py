@@ -6,6 +6,7 @@
     ├── RecipeError             a recipe, a search space or a comparison does not go together
     ├── WeightsError            initial or trained weights do not fit their network
     ├── RunError                a training run cannot go on from what its folder holds
+    │   └── Diverged            its loss is no longer finite
     ├── CalibrationError        there are no predictions that a calibration could be fitted on
     ├── EvaluationError         a model, a split or a report cannot be measured or recorded
     ├── ExportError             a network cannot become a model of the store
@@ -40,6 +41,10 @@ class WeightsError(TrainingError):
 
 class RunError(TrainingError):
     """A training run cannot go on from what its folder holds."""
+
+
+class Diverged(RunError):
+    """The loss of a training run is no longer finite."""
 
 
 class CalibrationError(TrainingError):

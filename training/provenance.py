@@ -10,12 +10,12 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict
 
 from service.models.store import file_digest
-from training.datasets.base import TAUGHT
+from training.artifacts import write_json, write_text
+from training.datasets.prepared import TEACHER, TEACHERS, beside
 from training.recipe import Recipe
 
 PROVENANCE: Final = "provenance.json"
 WEIGHTS: Final = "best.weights.h5"
-TEACHERS: Final = "taught.json"
 WITHOUT_FILE: Final = ("random", "imagenet")
 
 
@@ -57,7 +57,6 @@ def of_run(run: Path) -> Provenance | None:
 
 def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None) -> Provenance:
     """Write `out/provenance.json` of a finished run, which began with `init` or went on from the weights file `start`."""
-    taught = recipe.loss.teacher_weight > 0
     made = Provenance(
         recipe=recipe.name,
         weights=file_digest(out / WEIGHTS),
@@ -65,7 +64,7 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
         origin=recipe.origin if start is None else "",
         follows=None if start is None else _of_weights(start),
         data=tuple(dict.fromkeys(recipe.data.train)),
-        teachers=teachers_of(prepared) if taught else (),
+        teachers=teachers_of(prepared) if recipe.loss.teacher_weight > 0 else (),
     )
     return _write(out, made)
 
@@ -76,25 +75,35 @@ def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe
     return _write(out, Provenance(recipe=recipe.name, weights=file_digest(out / WEIGHTS), mean_of=parts))
 
 
-def record_teachers(prepared: Path, runs: Sequence[Path], descriptors: bool, face: Path | None) -> None:
-    """Write `taught.json`, who gave the answers of `taught.npz`, with the SHA-256 of these."""
+def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, recognition: Path | None) -> None:
+    """Write `teachers.json`, who gave the answers of `teacher.npz`, with the SHA-256 of these.
+
+    Args:
+        prepared: Folder that `prepare` wrote.
+        runs: Folders of the runs that were asked.
+        embeddings: Whether networks on face embeddings were asked.
+        recognition: Weights of a face recognition network on whose features networks were asked.
+    """
     teachers = [Teacher(name=_of_weights(run / WEIGHTS).recipe or run.name, weights=file_digest(run / WEIGHTS)) for run in runs]
-    if descriptors:
+    if embeddings:
         teachers.append(Teacher(name="small networks on dlib's descriptors"))
-    if face is not None:
-        teachers.append(Teacher(name="small networks on a face recognition network's features", weights=file_digest(face)))
-    document = {"taught": file_digest(prepared / TAUGHT), "teachers": [one.model_dump() for one in teachers]}
-    (prepared / TEACHERS).write_text(json.dumps(document, indent=2) + "\n")
+    if recognition is not None:
+        teachers.append(
+            Teacher(name="small networks on a face recognition network's features", weights=file_digest(recognition))
+        )
+    document = {"answers": file_digest(prepared / TEACHER), "teachers": [one.model_dump() for one in teachers]}
+    write_json(prepared / TEACHERS, document)
 
 
 def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
     """Who gave the answers beside the prepared crops; the file of answers itself where that is not recorded of it."""
-    digest = file_digest(prepared / TAUGHT)
-    if (prepared / TEACHERS).exists():
-        document = json.loads((prepared / TEACHERS).read_text())
-        if document["taught"] == digest:
+    answers, who = beside(prepared, TEACHER), beside(prepared, TEACHERS)
+    digest = file_digest(answers)
+    if who.exists():
+        document = json.loads(who.read_text())
+        if document.get("answers", document.get("taught")) == digest:
             return tuple(Teacher.model_validate(one) for one in document["teachers"])
-    return (Teacher(name=TAUGHT, weights=digest),)
+    return (Teacher(name=answers.name, weights=digest),)
 
 
 def told(made: Provenance) -> Iterator[str]:
@@ -145,5 +154,5 @@ def _of_weights(weights: Path) -> Provenance:
 
 
 def _write(out: Path, made: Provenance) -> Provenance:
-    (out / PROVENANCE).write_text(made.model_dump_json(indent=2) + "\n")
+    write_text(out / PROVENANCE, made.model_dump_json(indent=2) + "\n")
     return made

@@ -5,13 +5,69 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from service.models.manifest import GENDERS, RACES, AttributeName
+from training.artifacts import write_text
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _renamed(fields: Any, old: str, new: str) -> Any:
+    """Fields of a section in which an old name, where it is given, stands for a new one."""
+    if not isinstance(fields, Mapping) or old not in fields:
+        return fields
+    return {key: value for key, value in fields.items() if key != old} | {new: fields[old]}
+
+
+class Attribute(_Section):
+    """One thing that is learnt of a face; `age`, `gender` and `race` are known by their name alone."""
+
+    name: AttributeName
+    """The name of its head, of its column in a table of labels, and of what the served model answers."""
+    kind: Literal["expectation", "labels"] = "labels"
+    """`expectation`, of `age` alone, or one of `labels`."""
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Words of the data sets in the order of the network's output; two or more."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_by_name(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        return _KNOWN.get(str(fields.get("name")), {}) | dict(fields)
+
+    @field_validator("name")
+    @classmethod
+    def _no_other_layer(cls, name: str) -> str:
+        if name in _RESERVED or name.endswith(_ENDINGS):
+            raise ValueError(f"the name {name!r} is that of another layer or output")
+        return name
+
+    @model_validator(mode="after")
+    def _kind_and_labels_agree(self) -> Self:
+        if (self.kind == "expectation") != (self.name == "age"):
+            raise ValueError(f"the attribute {self.name!r}: age, and nothing else, is an expectation")
+        if self.kind == "expectation" and self.labels:
+            raise ValueError(f"the attribute {self.name!r} is an expectation, which has no labels")
+        if self.kind == "labels" and (len(self.labels) < 2 or len(set(self.labels)) != len(self.labels)):
+            raise ValueError(f"the attribute {self.name!r} needs two labels or more, each once")
+        return self
+
+
+_KNOWN: Final[Mapping[str, dict[str, Any]]] = {
+    "age": {"kind": "expectation"},
+    "gender": {"labels": GENDERS},
+    "race": {"labels": RACES},
+}
+_RESERVED: Final = ("trunk", "pixels", "embedding", "hint")
+_ENDINGS: Final = ("_hidden", "_dropout", "_years", "_classes", "_distribution")
+ATTRIBUTES: Final = tuple(Attribute(name=name) for name in _KNOWN)
+"""What a recipe that declares nothing else learns."""
 
 
 class AgeSection(_Section):
@@ -50,11 +106,11 @@ class NetworkSection(_Section):
     """Units of each branch's hidden layer."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of a branch's units that a training step leaves out."""
-    hint_units: int = Field(default=0, ge=0)
-    """Numbers of the descriptor (see `training.fit.face_embeddings`) that the trunk learns to give beside the heads; 0 for
-    none."""
-    outputs: tuple[Literal["age", "gender", "race"], ...] = Field(default=("age", "gender", "race"), min_length=1)
-    """Heads that the network has."""
+    embedding_units: int = Field(default=0, ge=0)
+    """Numbers of the face embedding (see `training.fit.face_embeddings`) that the trunk learns to give beside the heads; 0 for
+    none. Also read as `hint_units`."""
+    outputs: tuple[str, ...] = Field(default=("age", "gender", "race"), min_length=1)
+    """Attributes that the network has a head for; all that the recipe declares where not given."""
     age: AgeSection = AgeSection()
     """As what the age head says an age."""
     gender_units: Literal[1, 2] = 1
@@ -62,6 +118,11 @@ class NetworkSection(_Section):
     norm_momentum: float = Field(default=1.0, ge=0, le=1)
     """Highest momentum of the batch normalisation's moving statistics, where the architecture's own is higher: a run of few
     steps ends before slow ones have forgotten what they began with."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_alias(cls, fields: Any) -> Any:
+        return _renamed(fields, "hint_units", "embedding_units")
 
 
 class DataSection(_Section):
@@ -126,10 +187,10 @@ class GroupsSection(_Section):
 class BalanceSection(_Section):
     """What is done about groups that the training split has few of (see `training.fit.sampling`)."""
 
-    class_weights: tuple[Literal["age", "gender", "race"], ...] = ()
-    """Heads whose loss weighs each class, an age by its decade, by the inverse of how many pictures of train have it."""
-    repeat: tuple[Literal["age", "gender", "race"], ...] = ()
-    """Labels whose rare crossings, ages by decade, are drawn more often, each time augmented anew."""
+    class_weights: tuple[str, ...] = ()
+    """Attributes whose loss weighs each class, an age by its decade, by the inverse of how many pictures of train have it."""
+    repeat: tuple[str, ...] = ()
+    """Attributes whose rare crossings, ages by decade, are drawn more often, each time augmented anew."""
     evenness: float = Field(default=1.0, ge=0, le=1)
     """Power of that: 1 draws all crossings alike, 0 each as often as it is there."""
     groups: GroupsSection | None = None
@@ -139,8 +200,8 @@ class BalanceSection(_Section):
 class SmoteSection(_Section):
     """Heads that are trained once more on the features of the finished trunk, balanced by SMOTE (see `training.fit.smote`)."""
 
-    heads: tuple[Literal["gender", "race"], ...] = ()
-    """Which; none where it is not wanted."""
+    heads: tuple[str, ...] = ()
+    """Attributes of labels; none where it is not wanted."""
     neighbours: int = Field(default=5, ge=1)
     """Nearest features of the same class among which a new one is laid."""
     epochs: int = Field(default=20, ge=1)
@@ -209,9 +270,9 @@ class TransferSection(_Section):
 
     frozen_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 0
     """First layers of the trunk that do not learn; `all` for the whole trunk."""
-    replaced: tuple[Literal["age", "gender", "race"], ...] = ()
-    """Heads whose output nodes begin anew where the run goes on from another network, such as one of other age classes; all the
-    rest of it is kept."""
+    replaced: tuple[str, ...] = ()
+    """Attributes whose output nodes begin anew where the run goes on from another network, such as one of other age classes;
+    all the rest of it is kept."""
 
 
 class LossSection(_Section):
@@ -237,16 +298,40 @@ class LossSection(_Section):
     age_sigma_slope: float = Field(default=0.03, ge=0)
     """Growth of that deviation with every year of age."""
     gender_weight: float = Field(default=1.0, ge=0)
-    """Weight of gender's binary cross-entropy."""
+    """Weight of gender's cross-entropy."""
     race_weight: float = Field(default=1.0, ge=0)
-    """Weight of race's categorical cross-entropy."""
+    """Weight of race's cross-entropy."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Weight of the cross-entropy of each further attribute, by name; 1 where not given."""
     teacher_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the label that is a teacher's answer (see `training.fit.distillation`) instead of the data set's. A label that
     the data set does not give is the teacher's alone, and counts this much."""
-    hint_weight: float = Field(default=1.0, ge=0)
-    """Weight of the descriptor's distance, 1 less the cosine; of no matter without `network.hint_units`."""
+    embedding_weight: float = Field(default=1.0, ge=0)
+    """Weight of the face embedding's distance, 1 less the cosine; of no matter without `network.embedding_units`. Also read as
+    `hint_weight`."""
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-    """Share of a gender or race label that is spread over all classes."""
+    """Share of a label, but of an age, that is spread over all labels of its attribute."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_alias(cls, fields: Any) -> Any:
+        return _renamed(fields, "hint_weight", "embedding_weight")
+
+    @field_validator("weights")
+    @classmethod
+    def _further_ones(cls, weights: dict[str, float]) -> dict[str, float]:
+        if own := set(weights) & {"age", "gender", "race"}:
+            raise ValueError(f"the weight of {min(own)} has a field of its own")
+        return weights
+
+    def weight_of(self, attribute: str) -> float:
+        """Weight of an attribute's loss; 1 of age, whose two parts have their own weights.
+
+        Args:
+            attribute: Name of the attribute.
+        """
+        own = {"age": 1.0, "gender": self.gender_weight, "race": self.race_weight}
+        return own.get(attribute, self.weights.get(attribute, 1.0))
 
 
 class AugmentSection(_Section):
@@ -295,6 +380,8 @@ class Recipe(_Section):
     """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
     origin: str = ""
     """Where the initial weights come from, and under which licence; the manifest says it."""
+    attributes: tuple[Attribute, ...] = Field(default=ATTRIBUTES, min_length=1)
+    """What can be learnt of a face; today's three where not given."""
     network: NetworkSection
     data: DataSection = DataSection()
     schedule: ScheduleSection
@@ -304,17 +391,102 @@ class Recipe(_Section):
     balance: BalanceSection = BalanceSection()
     smote: SmoteSection = SmoteSection()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _heads_of_all(cls, fields: Any) -> Any:
+        """The network has a head for every declared attribute where it names none."""
+        if not isinstance(fields, Mapping) or "attributes" not in fields or not isinstance(fields.get("network"), Mapping):
+            return fields
+        declared = [one for one in fields["attributes"] if isinstance(one, Mapping) and "name" in one]
+        return {**fields, "network": {"outputs": [one["name"] for one in declared]} | dict(fields["network"])}
+
+    @model_validator(mode="after")
+    def _names_are_declared(self) -> Self:
+        names = [attribute.name for attribute in self.attributes]
+        if len(set(names)) != len(names):
+            raise ValueError("attributes have different names")
+        labels = [attribute.name for attribute in self.attributes if attribute.kind == "labels"]
+        places = {
+            "network.outputs": (self.network.outputs, names),
+            "balance.class_weights": (self.balance.class_weights, self.network.outputs),
+            "balance.repeat": (self.balance.repeat, names),
+            "smote.heads": (self.smote.heads, [name for name in labels if name in self.network.outputs]),
+            "transfer.replaced": (self.transfer.replaced, names),
+            "loss.weights": (self.loss.weights, names),
+        }
+        for place, (named, allowed) in places.items():
+            if unknown := [name for name in named if name not in allowed]:
+                raise ValueError(f"{place} names {unknown[0]!r}; there is: {', '.join(allowed) or 'none'}")
+        if self.balance.groups is not None and "age" not in names:
+            raise ValueError("balance.groups needs the attribute age")
+        return self
+
+    @property
+    def learnt(self) -> tuple[Attribute, ...]:
+        """The attributes that the network has a head for, in the order of its outputs."""
+        return tuple(self.attribute(name) for name in self.network.outputs)
+
+    @property
+    def used(self) -> tuple[Attribute, ...]:
+        """The attributes whose labels a run reads, in the order of their declaration."""
+        named = {*self.network.outputs, *self.balance.repeat, *(("age",) if self.balance.groups is not None else ())}
+        return tuple(attribute for attribute in self.attributes if attribute.name in named)
+
+    def attribute(self, name: str) -> Attribute:
+        """The declared attribute of a name.
+
+        Args:
+            name: A name that the recipe declares.
+        """
+        return next(attribute for attribute in self.attributes if attribute.name == name)
+
+
+RECIPE: Final = "recipe.json"
+"""File of the recipe by which a run was trained, or a model of the store."""
+
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe, or the `recipe.json` of a run; raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what
-    is wrong."""
+    """Read a recipe, or the `recipe.json` of a run.
+
+    Args:
+        path: A TOML or JSON file.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        pydantic.ValidationError: A value is missing, or none that a recipe has.
+        tomllib.TOMLDecodeError: The file is no TOML.
+    """
     if path.suffix == ".json":
         return Recipe.model_validate_json(path.read_text())
     return Recipe.model_validate(tomllib.loads(path.read_text()))
 
 
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe as `load_recipe` reads it.
+
+    Args:
+        path: A JSON file.
+        recipe: The recipe.
+    """
+    write_text(path, recipe.model_dump_json(indent=2) + "\n")
+
+
 def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with other values, in tables shaped like its own; raises `pydantic.ValidationError` where one does not fit."""
+    """The recipe with other values.
+
+    Args:
+        recipe: The recipe.
+        values: Values in tables shaped like the recipe's own.
+
+    Returns:
+        Another recipe.
+
+    Raises:
+        pydantic.ValidationError: A value does not fit.
+    """
     return Recipe.model_validate(_merged(recipe.model_dump(mode="json"), values))
 
 

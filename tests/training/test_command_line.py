@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 from tests.conftest import encoded
 from tests.training import made
 from training.__main__ import ROOT, app
-from training.datasets.base import Split, load_prepared
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
 
 RECIPE = """
 name = "tiny"
@@ -156,7 +157,7 @@ def test_data_that_is_no_data(tmp_path: Path) -> None:
         ("name = ", "Invalid value"),
         (RECIPE.replace("epochs = 1", "epochs = 0"), "recipe: schedule.epochs: "),
         (RECIPE + "speed = 3", "recipe: schedule.speed: Extra inputs"),
-        (RECIPE.replace('["age"]', '["height"]'), "recipe: network.outputs.0: "),
+        (RECIPE.replace('["age"]', '["height"]'), "recipe: network.outputs names 'height'; there is: age, gender, race"),
         (RECIPE.replace('"tiny"', '"vgg"'), "no architecture 'vgg'"),
     ],
 )

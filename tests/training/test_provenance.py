@@ -11,8 +11,8 @@ import pytest
 
 from service.models.store import ModelStore, file_digest
 from tests.training import made
-from training.datasets.base import HINTS, TAUGHT
-from training.fit.distillation import teach
+from training.datasets.prepared import EMBEDDINGS, TEACHER
+from training.fit.distillation import write_teacher_predictions
 from training.fit.train import train
 from training.fit.weight_averaging import average
 from training.provenance import Teacher, of_run, record_run, teachers_of, told
@@ -40,7 +40,7 @@ def test_a_run_says_with_what_it_began(run: Path, recipe: Recipe) -> None:
 
 
 def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
-    teach([run], prepared)
+    write_teacher_predictions([run], prepared)
     taught = changed(recipe, {"name": "later", "loss": {"teacher_weight": 0.5}, "schedule": {"epochs": 1}})
     start = run / "best.weights.h5"
     train(taught, prepared, tmp_path / "later", "random", start)
@@ -57,17 +57,17 @@ def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Re
 
 
 def test_answers_of_which_nothing_is_recorded_are_named_by_their_hash(run: Path, prepared: Path) -> None:
-    teach([run], prepared)
-    assert teachers_of(prepared)[0].name != TAUGHT
-    np.savez(prepared / TAUGHT, gender=np.zeros((1, 1)))  # by somebody else
-    assert teachers_of(prepared) == (Teacher(name=TAUGHT, weights=file_digest(prepared / TAUGHT)),)
+    write_teacher_predictions([run], prepared)
+    assert teachers_of(prepared)[0].name != TEACHER
+    np.savez(prepared / TEACHER, gender=np.zeros((1, 1)))  # by somebody else
+    assert teachers_of(prepared) == (Teacher(name=TEACHER, weights=file_digest(prepared / TEACHER)),)
 
 
 def test_descriptors_are_named_as_teachers(prepared: Path) -> None:
     with np.load(prepared / "faces.npz") as table:
         descriptors = np.random.default_rng(0).normal(size=(len(table["age"]), 128))
-    np.save(prepared / HINTS, descriptors.astype(np.float16))
-    teach([], prepared, descriptors=True)
+    np.save(prepared / EMBEDDINGS, descriptors.astype(np.float16))
+    write_teacher_predictions([], prepared, embeddings=True)
     assert [one.name for one in teachers_of(prepared)] == ["small networks on dlib's descriptors"]
 
 

@@ -27,17 +27,20 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from training.datasets.base import MAX_AGE, RACES, UNKNOWN, Prepared, Split, count_prepared, load_prepared
+from training.datasets.base import MAX_AGE, RACES, UNKNOWN, Split
+from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
+from training.errors import Diverged
 from training.evaluation.metrics import Answers, figures
 from training.export.export import plain, write_saved_model
 from training.fit.augmentation import resized
 from training.fit.budget import published, squeezed
-from training.fit.train import history_of, train, wanted_by
+from training.fit.callbacks import history_of
+from training.fit.train import selection_of, train
 from training.models import age_head as ages
 from training.models.architectures import RANDOM
 from training.models.complexity import multiply_adds
 from training.models.heads import build, dtype_policy
-from training.recipe import AgeSection, NetworkSection, Recipe, changed, load_recipe
+from training.recipe import ATTRIBUTES, AgeSection, NetworkSection, Recipe, changed, load_recipe
 
 REPORT: Final = "compare.json"
 TIMINGS: Final = "timings.json"
@@ -236,7 +239,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
         fitted = _fitted(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
         try:
             start = train(fitted, prepared, run, init, start)
-        except ArithmeticError:
+        except Diverged:
             state = "diverged"
         runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))
         _forget()
@@ -262,7 +265,7 @@ def _fitted(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Pa
     path = run / "fitted.json"
     if path.exists():
         return load_recipe(path)
-    count = count_prepared(prepared, Split.TRAIN, recipe.data.train, wanted_by(recipe))
+    count = count_prepared(prepared, Split.TRAIN, recipe.data.train, selection_of(recipe))
     pictures = published(recipe, count) if budget.pictures is None else budget.pictures // shares
     if budget.minutes is not None:
         pictures = min(pictures, int(budget.minutes * 60 / shares / _seconds_a_picture(recipe, prepared, run.parents[1])))
@@ -329,14 +332,14 @@ def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split
     run = out / str(trained["runs"][-1]["run"])
     recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
     with dtype_policy("float32"):
-        network = build(recipe.network)
+        network = build(recipe.network, attributes=recipe.attributes)
         cost = {"weights": network.count_params(), "multiply_adds": multiply_adds(network)}
         if len(trained["runs"]) <= len(trained["follows"]) or not best.exists():
             return cost | {"figures": {}}
         network.load_weights(best)
-        served = plain(network, recipe.network)
+        served = plain(network, recipe.network, recipe.attributes)
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age)
+        write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age, recipe.attributes)
         serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
         data = load_prepared(prepared, split, sets or None)
         cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}
@@ -376,9 +379,9 @@ def _answers(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> 
     nothing = np.full(len(data), np.nan)
     said = {name: values.astype(np.float64) for name, values in outputs.items()}
     return Answers(
-        age=data.age.astype(np.float64),
-        gender=data.gender.astype(np.int64),
-        race=data.race.astype(np.int64),
+        age=data.labels["age"].astype(np.float64),
+        gender=data.labels["gender"].astype(np.int64),
+        race=data.labels["race"].astype(np.int64),
         found=np.ones(len(data), np.bool_),
         years=said.get("age", nothing),
         low=nothing,
@@ -416,7 +419,7 @@ def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, 
     counts: dict[str, dict[str, int]] = {}
     with np.load(prepared / "faces.npz") as table:
         sets, splits = table["set"], table["split"]
-        labels = {name: table[name] for name in ("age", "gender", "race")}
+        labels = {one.name: labels_of(table, one, prepared) for one in ATTRIBUTES}
     for name in np.unique(sets):
         counts[str(name)] = {one.value: int(((sets == name) & (splits == one.value)).sum()) for one in Split}
     learnt = (splits == Split.TRAIN.value) & np.isin(sets, given.override.get("data", {}).get("train", sets))
@@ -425,7 +428,7 @@ def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, 
     for name in measured or np.unique(sets[splits == split.value]):
         rows = (sets == name) & (splits == split.value)
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
-        data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], **faces)
+        data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces)
         blind[str(name)] = figures(_answers(data, {one: np.repeat(value, len(data), 0) for one, value in said.items()}), np.nan)
     return {
         "split": split.value,

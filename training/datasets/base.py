@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
+from service.models.manifest import GENDERS as CANONICAL_GENDERS
+from service.models.manifest import RACES as CANONICAL_RACES
 from training.datasets.sources import base_name, walk
 from training.errors import DataSetError
 
-GENDERS: Final = ("male", "female")
-"""UTKFace's gender labels by number, to which other sets' are brought; the networks' output is the second's probability."""
-RACES: Final = ("white", "black", "asian", "indian", "other")
-"""UTKFace's race labels by number, which is the order of the networks' output."""
+GENDERS: Final = CANONICAL_GENDERS
+"""UTKFace's gender labels by number, whose words other sets' are brought to."""
+RACES: Final = CANONICAL_RACES
+"""UTKFace's race labels by number, whose words other sets' are brought to."""
 MAX_AGE: Final = 100
 """Ages above are trained as this one, and scored as they are."""
 
-TAUGHT: Final = "taught.npz"
-"""File of a teacher's answers, beside the crops."""
-HINTS: Final = "hints.npy"
-"""File of face descriptors, beside the crops."""
 UNKNOWN: Final = -1
 """A label that a data set does not give: it costs nothing in training and counts nowhere in a report."""
 
@@ -56,17 +51,29 @@ class Label:
         return self.years("age")
 
     def years(self, attribute: str) -> float | None:
-        """The value of an expectation, or None where it is unknown."""
+        """The value of an expectation, or None where it is unknown.
+
+        Args:
+            attribute: Its name.
+        """
         value = self.values.get(attribute)
         return None if value is None else float(value)
 
     def word(self, attribute: str) -> str | None:
-        """The word of an attribute of labels, or None where it is unknown."""
+        """The word of an attribute of labels, or None where it is unknown.
+
+        Args:
+            attribute: Its name.
+        """
         value = self.values.get(attribute)
         return None if value is None else str(value)
 
     def code(self, attribute: str, labels: Sequence[str]) -> int:
         """Index of an attribute's word among `labels`, or `UNKNOWN`.
+
+        Args:
+            attribute: Its name.
+            labels: The words that are known, in order.
 
         Raises:
             DataSetError: The word is none of `labels`.
@@ -78,12 +85,22 @@ class Label:
 
 
 def known(**values: float | str | None) -> dict[str, float | str]:
-    """The values that are not None, by attribute: what `Label` takes."""
+    """The values that are not None, by attribute: what `Label` takes.
+
+    Args:
+        values: Years or words by attribute.
+    """
     return {name: value for name, value in values.items() if value is not None}
 
 
 def between(low: int, high: int, **words: str | None) -> Label:
-    """The label of somebody whose age lies between two years, bounds included; a word that is None is unknown."""
+    """The label of somebody whose age lies between two years.
+
+    Args:
+        low: The youngest that it may be.
+        high: The oldest that it may be.
+        words: Words by attribute; None where unknown.
+    """
     return Label(known(age=(low + high) // 2, **words), (low, high))
 
 
@@ -118,7 +135,11 @@ class DataSet:
                 yield name
 
     def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
-        """Name, label and bytes of the pictures of a split that have a label."""
+        """Name, label and bytes of the pictures of a split that have a label.
+
+        Args:
+            split: The split.
+        """
         for name, data in self.pictures():
             label = self.label_of(name)
             if label is not None and self.split_of(name) is split:
@@ -126,12 +147,20 @@ class DataSet:
 
 
 def split_of(name: str) -> Split:
-    """The split of a file, by the SHA-256 of its name: a fifth is test, a tenth of the rest validation."""
+    """The split of a file, by the SHA-256 of its name: a fifth is test, a tenth of the rest validation.
+
+    Args:
+        name: Name of the picture.
+    """
     return Split.TEST if _digest(name) % 5 == 0 else split_of_train(name)
 
 
 def split_of_train(name: str) -> Split:
-    """The split of a file that is not test by its authors' list: a tenth, by the SHA-256 of the name, is validation."""
+    """The split of a file that is not test by its authors' list: a tenth, by the SHA-256 of the name, is validation.
+
+    Args:
+        name: Name of the picture.
+    """
     return Split.VALIDATION if _digest(name) // 5 % 10 == 0 else Split.TRAIN
 
 
@@ -144,124 +173,19 @@ def pictures(
 ) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every picture in a folder or tar file, a folder's in order of path.
 
-    A picture is known by its name: one that comes again, as in archives that hold the set twice, is left out. Raises
-    `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither.
+    A picture is known by its name: one that comes again, as in archives that hold the set twice, is left out.
+
+    Args:
+        source: The folder or tar file.
+        name_of: Takes a file's path within the source to the picture's name.
+        endings: Ends of the paths of pictures.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        DataSetError: It is neither.
     """
     given: set[str] = set()
     for path, read in walk(source, endings):
         if (name := name_of(path)) not in given:
             given.add(name)
             yield name, read()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Crops and labels of the pictures of one split that hold a face.
-
-    `crops` is uint8 RGB [N, size, size, 3]; `age` float32 in years; `gender` and `race` float32 label numbers, -1 where
-    unknown; `names` the files they came from, `sets` the data sets. `taught` is what a teacher answers
-    (see `training.fit.distillation`), where one was asked: `age` [N, 101], `gender` [N, 1], `race` [N, 5], all probabilities.
-    `hint` is a face descriptor [N, D] of unit length (see `training.fit.face_embeddings`), zero where there is none. `ages`
-    [N, 2] are the bounds of the age, included, both the age itself where it is known to the year."""
-
-    crops: npt.NDArray[np.uint8]
-    names: npt.NDArray[np.str_]
-    sets: npt.NDArray[np.str_]
-    age: npt.NDArray[np.float32]
-    gender: npt.NDArray[np.float32]
-    race: npt.NDArray[np.float32]
-    taught: dict[str, npt.NDArray[np.float32]] | None = None
-    hint: npt.NDArray[np.float32] | None = None
-    ages: npt.NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which prepared pictures are learnt, and which of their ages.
-
-    `real_age` takes the age in years lived, where a set gives it. Faces whose box's longer side is below `face_px` pixels, or
-    whose crop is less sharp than `sharpness` (see `service.vision.quality`), are left out.
-    """
-
-    real_age: bool = False
-    face_px: float = 0.0
-    sharpness: float = 0.0
-
-
-def load_prepared(
-    folder: Path,
-    split: Split,
-    sets: Sequence[str] | None = None,
-    *,
-    taught: bool = False,
-    hints: bool = False,
-    part: tuple[int, int] = (0, 1),
-    most: int = 0,
-    wanted: Wanted = Wanted(),
-) -> Prepared:
-    """Read what `prepare` wrote of a split, of all data sets or of some, and on demand what `teach` and `hints` wrote beside.
-
-    A set that is named twice is there twice. Of a `part`, its number from 0 and the number of parts, no other picture is read;
-    where there are more than `most`, and that is not 0, so many that are spread evenly over all.
-
-    Raises `FileNotFoundError` where it wrote nothing, and `ValueError` where a set that is named has no picture there, or
-    where `prepare` did not measure what is `wanted`.
-    """
-    with np.load(folder / "faces.npz") as table:
-        chosen = _rows(table, folder, split, sets, wanted)[part[0] :: part[1]]
-        if 0 < most < len(chosen):
-            chosen = chosen[np.arange(most) * len(chosen) // most]
-        crops = np.load(folder / "crops.npy", mmap_mode="r")[chosen]
-        labels = [table[name][chosen].astype(np.float32) for name in ("age", "gender", "race")]
-        given = Prepared(crops, table["name"][chosen], table["set"][chosen], *labels)
-        if "ages" in table.files:
-            given = replace(given, ages=table["ages"][chosen].astype(np.float32))
-        if wanted.real_age:
-            given = _with_real_ages(given, table["real_age"][chosen].astype(np.float32))
-    if taught:
-        with np.load(folder / TAUGHT) as answers:
-            given = replace(given, taught={name: answers[name][chosen].astype(np.float32) for name in answers.files})
-    return replace(given, hint=np.load(folder / HINTS)[chosen].astype(np.float32)) if hints else given
-
-
-def count_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None, wanted: Wanted = Wanted()) -> int:
-    """How many pictures `load_prepared` would read; raises as it does."""
-    with np.load(folder / "faces.npz") as table:
-        return len(_rows(table, folder, split, sets, wanted))
-
-
-def _rows(
-    table: Mapping[str, npt.NDArray[Any]], folder: Path, split: Split, sets: Sequence[str] | None, wanted: Wanted
-) -> npt.NDArray[np.int64]:
-    """Rows of a split's good pictures, set by set where some are named."""
-    of_split = (table["split"] == split.value) & _good_enough(table, folder, wanted)
-    if sets is None:
-        return np.flatnonzero(of_split)
-    rows = [np.flatnonzero(of_split & (table["set"] == name)) for name in sets]
-    for name, found in zip(sets, rows, strict=True):
-        if not len(found):
-            raise ValueError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
-    return np.concatenate(rows)
-
-
-def _good_enough(table: Mapping[str, npt.NDArray[Any]], folder: Path, wanted: Wanted) -> npt.NDArray[np.bool_]:
-    """Whether each face is large and sharp enough [N]."""
-    good = np.ones(len(table["split"]), np.bool_)
-    if wanted.face_px > 0:
-        box = table["box"]
-        good &= (box[:, 2:] - box[:, :2]).max(axis=1) >= wanted.face_px
-    if wanted.sharpness > 0:
-        if "sharpness" not in table:
-            raise ValueError(f"{folder} does not say how sharp its pictures are; prepare again")
-        good &= table["sharpness"] >= wanted.sharpness
-    return good
-
-
-def _with_real_ages(given: Prepared, real: npt.NDArray[np.float32]) -> Prepared:
-    """Ages in years lived where they are known, and as they were elsewhere."""
-    known = real != UNKNOWN
-    ages = None if given.ages is None else np.where(known[:, np.newaxis], real[:, np.newaxis], given.ages)
-    return replace(given, age=np.where(known, real, given.age), ages=ages)

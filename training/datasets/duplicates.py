@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import imagehash
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, delayed
 from PIL import Image, ImageOps
 from rich.console import Console
@@ -19,6 +18,9 @@ from service.errors import FacetError
 from service.models.runtime import cpu_quota
 from service.vision.image import decode
 from training.datasets.base import DataSet, Split
+from training.datasets.sources import MAX_PIXELS
+
+Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 SIDE: Final = 16
 """Side of the hash in bits; it has `SIDE` squared of them. See `THRESHOLD`."""
@@ -58,26 +60,40 @@ class Twin:
     mirrored: bool
 
 
-def perceptual_hash(image: Image.Image) -> npt.NDArray[np.uint64]:
-    """The 256 bits of a picture's pHash, [4]: signs, about their median, of the lowest frequencies of its brightness."""
+def perceptual_hash(image: Image.Image) -> Hashes:
+    """The 256 bits of a picture's pHash, [4]: signs, about their median, of the lowest frequencies of its brightness.
+
+    Args:
+        image: The picture.
+    """
     return np.packbits(imagehash.phash(image, SIDE).hash.ravel()).view(np.uint64)
 
 
 def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> list[Twin]:
     """Every pair of a picture of `split`, of the first `limit` where given, and one of the splits before it, that is one photo
-    within `THRESHOLD`. Pictures that cannot be decoded have none."""
+    within `THRESHOLD`. Pictures that cannot be decoded have none.
+
+    Args:
+        data: The set.
+        split: The split whose pictures are asked about.
+        limit: Most of its pictures.
+    """
     known = [(name, picture) for earlier in EARLIER[split] for name, picture in _hashed(data, earlier, None, (False,))]
     asked = list(_hashed(data, split, limit, (False, True))) if known else []
     return list(_pairs(asked, known)) if asked else []
 
 
 def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
-    """How many pairs bear different labels: in anything, and by label; and by how many years their ages differ in the mean."""
+    """How many pairs bear different labels: in anything, and by attribute; and by how many years their ages differ in the mean.
+
+    Args:
+        twins: The pairs.
+        data: The set that they are of.
+    """
     pairs = [(data.label_of(twin.name), data.label_of(twin.other)) for twin in twins]
     labels = [(one, other) for one, other in pairs if one is not None and other is not None]
-    by_label = {
-        name: sum(one.values.get(name) != other.values.get(name) for one, other in labels) for name in ("age", "gender", "race")
-    }
+    names = dict.fromkeys(("age", "gender", "race", *sorted({name for pair in labels for one in pair for name in one.values})))
+    by_label = {name: sum(one.values.get(name) != other.values.get(name) for one, other in labels) for name in names}
     ages = [abs(one.age - other.age) for one, other in labels if one.age is not None and other.age is not None]
     return {
         "any": sum(one != other for one, other in labels),
@@ -86,14 +102,12 @@ def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
     }
 
 
-def _hashed(
-    data: DataSet, split: Split, limit: int | None, mirrored: tuple[bool, ...]
-) -> Iterator[tuple[str, npt.NDArray[np.uint64]]]:
+def _hashed(data: DataSet, split: Split, limit: int | None, mirrored: tuple[bool, ...]) -> Iterator[tuple[str, Hashes]]:
     """Name and hashes [len(mirrored), 4] of the pictures of a split that can be decoded."""
 
-    def work(name: str, content: bytes) -> tuple[str, npt.NDArray[np.uint64]] | None:
+    def work(name: str, content: bytes) -> tuple[str, Hashes] | None:
         try:
-            image = Image.fromarray(decode(content, max_pixels=64_000_000, side=SIDE * 4).pixels)
+            image = Image.fromarray(decode(content, max_pixels=MAX_PIXELS, side=SIDE * 4).pixels)
         except FacetError:
             return None
         return name, np.stack([perceptual_hash(ImageOps.mirror(image) if one else image) for one in mirrored])
@@ -106,9 +120,7 @@ def _hashed(
             yield item
 
 
-def _pairs(
-    asked: Sequence[tuple[str, npt.NDArray[np.uint64]]], known: Sequence[tuple[str, npt.NDArray[np.uint64]]]
-) -> Iterator[Twin]:
+def _pairs(asked: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashes]]) -> Iterator[Twin]:
     others = np.concatenate([hashes for _, hashes in known])
     ours = np.stack([hashes for _, hashes in asked])
     for start in range(0, len(ours), _ROWS):
@@ -119,8 +131,16 @@ def _pairs(
             yield Twin(asked[start + row][0], known[column][0], bits, bool(plain[row, column] > bits))
 
 
-def distances(ours: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:
-    """Bits [N, M] in which hashes [N, 4] and [M, 4] differ."""
+def distances(ours: Hashes, others: Hashes) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    """In how many bits hashes differ.
+
+    Args:
+        ours: Hashes [N, 4].
+        others: Hashes [M, 4].
+
+    Returns:
+        Bits [N, M].
+    """
     counted = np.zeros((len(ours), len(others)), np.uint16)
     for word in range(ours.shape[1]):
         counted += np.bitwise_count(ours[:, word, np.newaxis] ^ others[:, word])

@@ -1,9 +1,8 @@
-"""Data sets to what is in them: people per age, gender and race, and their crossings; counts, plots and a sheet of samples."""
+"""Data sets to what is in them: people per attribute, and their crossings; counts, plots and a sheet of samples."""
 
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,20 +11,25 @@ from typing import Final
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib import pyplot as plt
 from PIL import Image, ImageDraw, ImageOps
 
+from service.arrays import Pixels
 from service.errors import FacetError
 from service.vision.image import decode
+from training.artifacts import replacing, write_json
 from training.datasets.base import GENDERS, RACES, DataSet, Label, Split
-from training.datasets.prepare import MAX_PIXELS
 from training.datasets.readers import open_data_set
+from training.datasets.sources import MAX_PIXELS
+from training.errors import DataSetError
 
 mpl.use("Agg")
 
 NAMES: Final[Mapping[str, Sequence[str]]] = {"gender": GENDERS, "race": RACES}
-NOT_SAID: Final = "unknown"
+UNSAID: Final = "unknown"
+"""Stands in tables for what a label does not say."""
+MOST_WORDS: Final = 40
+"""Most words of an attribute that is counted and drawn; a column of notes or names has more."""
 CROSSINGS: Final = (("decade", "gender"), ("decade", "race"), ("race", "gender"))
 SAMPLES: Final = 48
 COLUMNS: Final = 8
@@ -48,21 +52,34 @@ class Contents:
 
 
 def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[str, object]:
-    """Write `counts.json`, `counts.csv`, `age.png`, `gender.png`, `race.png`, `crossings.png` and, unless `samples` is 0, the
-    sheet `samples.jpg` under `out`; returns the counts.
+    """Write `counts.json`, `counts.csv`, a plot for each attribute, such as `age.png`, `crossings.png` and, unless `samples`
+    is 0, the sheet `samples.jpg` under `out`.
 
     Pictures are read for the sheet alone. An age that is known as a range counts at its middle. The sheet shows people: it
-    belongs to whoever holds the data, and nowhere else. Raises `ValueError` where no picture has a label.
+    belongs to whoever holds the data, and nowhere else.
+
+    Args:
+        sources: Data sets, each a folder or tar file.
+        out: Folder to write to.
+        samples: Pictures on the sheet.
+
+    Returns:
+        What `counts.json` holds.
+
+    Raises:
+        DataSetError: No picture has a label, or a source is no data set.
+        FileNotFoundError: A source does not exist.
     """
     sets = [open_data_set(source) for source in sources]
     held = [contents(data_set) for data_set in sets]
     if not any(one.labels for one in held):
-        raise ValueError(f"no labelled picture in {', '.join(str(source) for source in sources)}")
+        raise DataSetError(f"no labelled picture in {', '.join(str(source) for source in sources)}")
     out.mkdir(parents=True, exist_ok=True)
-    document: dict[str, object] = {one.name: counted(one) for one in held}
-    (out / "counts.json").write_text(json.dumps(document, indent=2) + "\n")
-    _write_csv(held, out / "counts.csv")
-    for attribute in ("age", "gender", "race"):
+    attributes = attributes_of(held)
+    document: dict[str, object] = {one.name: counted(one, attributes) for one in held}
+    write_json(out / "counts.json", document)
+    _write_csv(held, attributes, out / "counts.csv")
+    for attribute in attributes:
         _bars({one.name: _tally(one.labels.values(), attribute) for one in held}, attribute, out / f"{attribute}.png")
     _crossings([label for one in held for label in one.labels.values()], out / "crossings.png")
     if samples:
@@ -70,8 +87,27 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[
     return document
 
 
+def attributes_of(held: Sequence[Contents]) -> tuple[str, ...]:
+    """The attributes that are counted: age, gender and race, and what else labels say in few words.
+
+    Args:
+        held: What the data sets hold.
+    """
+    words: dict[str, set[str]] = {}
+    for one in held:
+        for label in one.labels.values():
+            for name in label.values:
+                words.setdefault(name, set()).add(value(label, name))
+    first = ("age", "gender", "race")
+    return (*first, *sorted(name for name, found in words.items() if name not in first and len(found) <= MOST_WORDS))
+
+
 def contents(data_set: DataSet) -> Contents:
-    """Labels and splits of all pictures, by their names alone."""
+    """Labels and splits of all pictures, by their names alone.
+
+    Args:
+        data_set: The set.
+    """
     labels, splits, without = {}, {}, 0
     for name in data_set.names():
         label = data_set.label_of(name)
@@ -83,23 +119,33 @@ def contents(data_set: DataSet) -> Contents:
 
 
 def value(label: Label, attribute: str) -> str:
-    """What a label says of `age`, `decade`, `gender` or `race`, in words."""
+    """What a label says, in words.
+
+    Args:
+        label: The label.
+        attribute: Name of an attribute, or `decade`, that of the age.
+    """
     if attribute in ("age", "decade"):
         if label.age is None:
-            return NOT_SAID
+            return UNSAID
         years = int(label.age) if attribute == "age" else int(label.age) // 10 * 10
         return str(years) if attribute == "age" else f"{years}-{years + 9}"
-    return label.word(attribute) or NOT_SAID
+    return label.word(attribute) or UNSAID
 
 
-def counted(held: Contents) -> dict[str, object]:
-    """Pictures by split, age, gender, race and their crossings; a crossing's keys are `30-39 female`."""
+def counted(held: Contents, attributes: Sequence[str]) -> dict[str, object]:
+    """Pictures by split, attribute and crossings; a crossing's keys are `30-39 female`.
+
+    Args:
+        held: What a data set holds.
+        attributes: Names of the attributes that are counted.
+    """
     labels = list(held.labels.values())
     return {
         "pictures": len(labels),
         "unlabelled": held.unlabelled,
         "split": dict(Counter(split.value for split in held.splits.values())),
-        **{attribute: _tally(labels, attribute) for attribute in ("age", "gender", "race")},
+        **{attribute: _tally(labels, attribute) for attribute in attributes},
         **{f"{one} and {other}": _crossing(labels, one, other) for one, other in CROSSINGS},
     }
 
@@ -115,21 +161,24 @@ def _crossing(labels: Iterable[Label], one: str, other: str) -> dict[str, int]:
     return {f"{first} {second}": counts[first, second] for first, second in order}
 
 
-def _place(attribute: str, name: str) -> int:
-    """Where a value stands among the others; what is not said comes last."""
-    if name == NOT_SAID:
-        return 1000
-    return NAMES[attribute].index(name) if attribute in NAMES else int(name.split("-", maxsplit=1)[0])
+def _place(attribute: str, name: str) -> tuple[int, str]:
+    """Where a value stands among the others: known words in their order, others by the alphabet, unknown ones last."""
+    if name == UNSAID:
+        return 2000, ""
+    if attribute in ("age", "decade"):
+        return int(name.split("-", maxsplit=1)[0]), ""
+    known = NAMES.get(attribute, ())
+    return (known.index(name), "") if name in known else (1000, name)
 
 
-def _write_csv(held: Iterable[Contents], path: Path) -> None:
-    """A line of each set, split, age, gender and race that comes, with its count: what a spreadsheet makes tables of."""
-    with path.open("w", newline="") as file:
+def _write_csv(held: Iterable[Contents], attributes: Sequence[str], path: Path) -> None:
+    """A line of each set, split and crossing of attributes that comes, with its count: what a spreadsheet makes tables of."""
+    with replacing(path) as new, new.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("set", "split", "age", "gender", "race", "pictures"))
+        writer.writerow(("set", "split", *attributes, "pictures"))
         for one in held:
             rows = Counter(
-                (one.splits[name].value, *(value(label, attribute) for attribute in ("age", "gender", "race")))
+                (one.splits[name].value, *(value(label, attribute) for attribute in attributes))
                 for name, label in one.labels.items()
             )
             writer.writerows((one.name, *row, count) for row, count in sorted(rows.items()))
@@ -139,7 +188,7 @@ def _bars(tallies: Mapping[str, Mapping[str, int]], attribute: str, path: Path) 
     """Bars of every set, one on another."""
     names = sorted({name for tally in tallies.values() for name in tally}, key=lambda name: _place(attribute, name))
     if attribute == "age":
-        known = [int(name) for name in names if name != NOT_SAID]
+        known = [int(name) for name in names if name != UNSAID]
         names = [str(age) for age in range(min(known, default=0), max(known, default=0) + 1)]
     figure, axis = plt.subplots(figsize=(10 if attribute == "age" else 6, 4.5), layout="constrained")
     below = np.zeros(len(names))
@@ -178,7 +227,13 @@ def _crossings(labels: Sequence[Label], path: Path) -> None:
 
 
 def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Image.Image:
-    """Pictures drawn from all sets, with their labels below; one that cannot be read is left grey."""
+    """Pictures drawn from all sets, with their labels below; one that cannot be read is left grey.
+
+    Args:
+        sets: The data sets.
+        held: What each of them holds.
+        count: Pictures on the sheet.
+    """
     every = [(place, name) for place, one in enumerate(held) for name in one.labels]
     drawn = np.random.default_rng(_SEED).permutation(len(every))[:count]
     places = {every[index]: tile for tile, index in enumerate(drawn)}
@@ -197,11 +252,11 @@ def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Imag
 
 def _caption(label: Label) -> str:
     years = f"{label.ages[0]}-{label.ages[1]}" if label.ages else value(label, "age")
-    said = (years, value(label, "gender"), value(label, "race"))
-    return " ".join("?" if word == NOT_SAID else word for word in said)
+    words = (years, value(label, "gender"), value(label, "race"))
+    return " ".join("?" if word == UNSAID else word for word in words)
 
 
-def _thumbnail(data: bytes) -> npt.NDArray[np.uint8]:
+def _thumbnail(data: bytes) -> Pixels:
     """A square [TILE, TILE, 3] about the middle of a picture."""
     try:
         pixels = decode(data, max_pixels=MAX_PIXELS, side=4 * TILE).pixels

@@ -6,7 +6,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,15 +17,18 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from service.arrays import Floats, Pixels
 from service.errors import FacetError
 from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import measure
-from training.datasets.base import GENDERS, RACES, UNKNOWN, DataSet, Label, Split
+from training.artifacts import replacing, write_json
+from training.datasets.base import UNKNOWN, DataSet, Label, Split
+from training.datasets.prepared import CROPS, FACES, REPORT, coded
 from training.datasets.readers import open_data_set
-
-MAX_PIXELS = 64_000_000
+from training.datasets.sources import MAX_PIXELS
+from training.errors import DataSetError, PreparedError
 
 T = TypeVar("T")
 
@@ -41,8 +44,95 @@ class Found:
     face: Face
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the first pass over the pictures found, and why it left pictures out, by set, split and reason."""
+
+    found: list[Found] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_names: list[str] = field(default_factory=list)
+    extents: set[tuple[int, ...]] = field(default_factory=set)
+    """Heights and widths of the pictures of aligned sets."""
+
+
+def prepare(
+    sources: Sequence[Path],
+    out: Path,
+    detector: Detector,
+    *,
+    size: int,
+    side: int,
+    workers: int,
+    limit: int | None = None,
+    template: Floats | None = None,
+) -> dict[str, object]:
+    """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`.
+
+    A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
+    template, unless one is given. A second one cuts each face by it, and measures how sharp it is. Pictures without a label, a
+    face or a whole file are left out and counted by set, split and reason.
+
+    Args:
+        sources: Data sets, each a folder or tar file.
+        out: Folder to write to.
+        detector: What finds faces.
+        size: Side of the crops in pixels.
+        side: Longest side, in pixels, at which the detector looks, as in the service.
+        workers: Threads.
+        limit: Most pictures of each set.
+        template: Landmarks [5, 2] in fractions of the crop.
+
+    Returns:
+        What `prepare.json` holds.
+
+    Raises:
+        DataSetError: There is no face at all; or, without a template, no aligned set has a face in train, or its pictures are
+            not square and of one size; or a source is no data set.
+        FileNotFoundError: A source does not exist.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sets = [open_data_set(source) for source in sources]
+    with ThreadPoolExecutor(workers) as pool:
+        survey = _surveyed(pool, sets, detector, side, workers, limit)
+        listed = ", ".join(str(source) for source in sources)
+        if template is None:
+            template = _measured(listed, sets, survey)
+        elif not survey.found:
+            raise DataSetError(f"no labelled face: {listed}")
+        with replacing(out / CROPS) as new:
+            crops = np.lib.format.open_memmap(new, "w+", np.uint8, (len(survey.found), size, size, 3))
+            sharpness = _cut(pool, sets, survey.found, crops, template, side, workers, limit)
+            crops.flush()
+    labels = _coded(survey.found)
+    _write_faces(out / FACES, survey.found, labels, sharpness)
+    report: dict[str, object] = {
+        "sources": [source.name for source in sources],
+        "sets": {data_set.name: data_set.licence for data_set in sets},
+        "pictures": dict(survey.seen),
+        "faces": dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
+        "labels": {name: _counted(survey.found, name) for name in labels},
+        "dropped": dict(survey.dropped),
+        "dropped_names": survey.dropped_names,
+        "size": size,
+        "detection_side": side,
+        "template": template.tolist(),
+    }
+    write_json(out / REPORT, report)
+    return report
+
+
 def nearest_to_centre(faces: Iterable[Face], width: int, height: int) -> Face | None:
-    """The face that a picture is labelled for: the one whose box's centre lies nearest to the picture's."""
+    """The face that a picture is labelled for: the one whose box's centre lies nearest to the picture's.
+
+    Args:
+        faces: Faces in pixels of the picture.
+        width: The picture's, in pixels.
+        height: The picture's, in pixels.
+
+    Returns:
+        One of the faces, or None where there is none.
+    """
     return min(faces, key=lambda face: distance_to_centre(face.box, width, height), default=None)
 
 
@@ -61,140 +151,99 @@ def distance_to_centre(box: npt.NDArray[np.floating[Any]], width: int, height: i
 
 
 def examine(data: bytes, detector: Detector, side: int) -> tuple[DecodedImage, Face | None]:
-    """Decode a picture and find the face that its label is about, in pixels of the decoded picture."""
+    """Decode a picture and find the face that its label is about.
+
+    Args:
+        data: Bytes of the picture.
+        detector: What finds faces.
+        side: Longest side, in pixels, at which it looks.
+
+    Returns:
+        The decoded picture, and the face in pixels of it, or None.
+
+    Raises:
+        FacetError: The bytes are no picture that can be decoded.
+    """
     image = decode(data, max_pixels=MAX_PIXELS, side=side)
     height, width = image.pixels.shape[:2]
     faces = [face for face in locate(image.pixels, detector, side) if face.confidence >= MIN_CONFIDENCE]
     return image, nearest_to_centre(faces, width, height)
 
 
-def measure_template(landmarks: npt.NDArray[np.float32], extent: float) -> npt.NDArray[np.float32]:
-    """Mean landmarks [5, 2] of faces [N, 5, 2] in square pictures of `extent` pixels, in fractions of the picture."""
-    mean: npt.NDArray[np.float64] = landmarks.mean(axis=0, dtype=np.float64)
-    return (mean / extent).astype(np.float32)
+def measure_template(landmarks: Floats, extent: float) -> Floats:
+    """Mean landmarks of faces in square pictures of one size.
+
+    Args:
+        landmarks: In pixels [N, 5, 2].
+        extent: Side of the pictures in pixels.
+
+    Returns:
+        The mean [5, 2] in fractions of the picture.
+    """
+    return np.asarray(landmarks.mean(axis=0, dtype=np.float64) / extent, np.float32)
 
 
-def read_template(path: Path) -> npt.NDArray[np.float32]:
-    """The landmark template [5, 2] in a model's `model.json`, or in what `prepare` wrote. Raises `ValueError` where there is
-    none."""
-    document = json.loads(path.read_text())
-    template = document.get("template", (document.get("input") or {}).get("template"))
+def read_template(path: Path) -> Floats:
+    """The landmark template in a model's `model.json`, or in what `prepare` wrote.
+
+    Args:
+        path: The JSON file.
+
+    Returns:
+        Landmarks [5, 2] in fractions of the crop.
+
+    Raises:
+        PreparedError: There is none in the file.
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        document = json.loads(path.read_text())
+        template = document.get("template", (document.get("input") or {}).get("template"))
+    except (ValueError, AttributeError) as error:
+        raise PreparedError(f"{path} is no model.json or prepare.json") from error
     if template is None:
-        raise ValueError(f"{path} has no landmark template")
+        raise PreparedError(f"{path} has no landmark template")
     return np.array(template, np.float32)
 
 
-def prepare(
-    sources: Sequence[Path],
-    out: Path,
-    detector: Detector,
-    *,
-    size: int,
-    side: int,
-    workers: int,
-    limit: int | None = None,
-    template: npt.NDArray[np.float32] | None = None,
-) -> dict[str, object]:
-    """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`; returns the last one's content.
+def read_report(folder: Path) -> dict[str, object]:
+    """What `prepare.json` holds: the template, and the licence of every data set.
 
-    A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
-    template, unless one is given. A second one cuts each face by it at `size` pixels, and measures how sharp it is. `side` is
-    the detector's longest side, as in the service;
-    `limit` takes so many pictures of each set. Pictures without a label, a face or a whole file are left out and counted by
-    set, split and reason. Raises `ValueError` where there is no face at all, or where without a `template` no aligned set has
-    a face in train or its pictures are not square and of one size.
+    Args:
+        folder: Folder that `prepare` wrote.
+
+    Raises:
+        PreparedError: The file is not what `prepare` writes.
+        FileNotFoundError: There is no such file.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    sets = [open_data_set(source) for source in sources]
-    console = Console(stderr=True)
-    seen: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    unusable: list[str] = []
-    extents: set[tuple[int, ...]] = set()
-    found: list[Found] = []
-
-    with ThreadPoolExecutor(workers) as pool:
-        for data_set in sets:
-            look = partial(_look, data_set, detector, side, extents)
-            total = limit or sum(1 for _ in data_set.names())
-            walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
-            for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
-                place = f"{data_set.name} {data_set.split_of(name).value}"
-                seen[place] += 1
-                if isinstance(result, Found):
-                    found.append(result)
-                else:
-                    dropped[f"{place}: {result}"] += 1
-                    unusable.append(name)
-        if template is None:
-            template = _measured(sources, sets, found, extents)
-        elif not found:
-            raise ValueError(f"no labelled face: {_listed(sources)}")
-
-        rows = {(one.set, one.name): row for row, one in enumerate(found)}
-        crops = np.lib.format.open_memmap(out / "crops.npy", "w+", np.uint8, (len(found), size, size, 3))
-        sharpness = np.zeros(len(found), np.float32)
-
-        def cut(set_name: str, item: tuple[str, bytes]) -> None:
-            name, data = item
-            row = rows.get((set_name, name))
-            if row is not None:
-                image = decode(data, max_pixels=MAX_PIXELS, side=side)
-                crops[row] = align(image.pixels, found[row].face.landmarks, template, size)
-                sharpness[row] = measure(found[row].face, crops[row]).sharpness
-
-        for data_set in sets:
-            walk_again = _ahead(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
-            for _ in track(walk_again, f"{data_set.name}: cutting crops", total=limit, console=console):
-                continue
-    crops.flush()
-    np.savez(
-        out / "faces.npz",
-        name=np.array([one.name for one in found]),
-        set=np.array([one.set for one in found]),
-        split=np.array([one.split.value for one in found]),
-        age=np.array([_years(one.label.age) for one in found], np.int16),
-        gender=np.array([one.label.code("gender", GENDERS) for one in found], np.int8),
-        race=np.array([one.label.code("race", RACES) for one in found], np.int8),
-        ages=np.array([one.label.ages or (_years(one.label.age),) * 2 for one in found], np.int16),
-        real_age=np.array([_years(one.label.real_age) for one in found], np.int16),
-        sharpness=sharpness,
-        confidence=np.array([one.face.confidence for one in found], np.float32),
-        box=np.stack([one.face.box for one in found]),
-        landmarks=np.stack([one.face.landmarks for one in found]),
-    )
-    report: dict[str, object] = {
-        "sources": [source.name for source in sources],
-        "sets": {data_set.name: data_set.licence for data_set in sets},
-        "pictures": dict(seen),
-        "faces": dict(Counter(f"{one.set} {one.split.value}" for one in found)),
-        "dropped": dict(dropped),
-        "dropped_names": unusable,
-        "size": size,
-        "detection_side": side,
-        "template": template.tolist(),
-    }
-    (out / "prepare.json").write_text(json.dumps(report, indent=2))
-    return report
+    path = folder / REPORT
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise PreparedError(f"{path} is not what prepare writes: {error}") from error
+    if not isinstance(document, dict) or not {"template", "sets"} <= set(document):
+        raise PreparedError(f"{path} is not what prepare writes; prepare again")
+    return document
 
 
-def _years(age: float | None) -> float:
-    return UNKNOWN if age is None else age
-
-
-def _measured(
-    sources: Sequence[Path], sets: Sequence[DataSet], found: Sequence[Found], extents: set[tuple[int, ...]]
-) -> npt.NDArray[np.float32]:
-    """The template of the faces of the aligned sets' train, as it is written and served."""
-    aligned = {data_set.name for data_set in sets if data_set.aligned}
-    train = [one.face.landmarks for one in found if one.set in aligned and one.split is Split.TRAIN]
-    if not train:
-        raise ValueError(
-            f"no labelled face in the training split of an aligned set, such as UTKFace, and no template: {_listed(sources)}"
-        )
-    if len(extents) != 1 or (extent := extents.pop())[0] != extent[1]:
-        raise ValueError("the template needs square pictures of one size, as UTKFace's aligned set has")
-    return measure_template(np.stack(train), extent[0]).round(5)
+def _surveyed(
+    pool: ThreadPoolExecutor, sets: Sequence[DataSet], detector: Detector, side: int, workers: int, limit: int | None
+) -> Survey:
+    """The first pass: every labelled picture and its face."""
+    survey, console = Survey(), Console(stderr=True)
+    for data_set in sets:
+        look = partial(_look, data_set, detector, side, survey.extents)
+        total = limit or sum(1 for _ in data_set.names())
+        walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
+        for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
+            place = f"{data_set.name} {data_set.split_of(name).value}"
+            survey.seen[place] += 1
+            if isinstance(result, Found):
+                survey.found.append(result)
+            else:
+                survey.dropped[f"{place}: {result}"] += 1
+                survey.dropped_names.append(name)
+    return survey
 
 
 def _look(
@@ -216,8 +265,84 @@ def _look(
     return Found(name, data_set.name, data_set.split_of(name), label, face)
 
 
-def _listed(sources: Sequence[Path]) -> str:
-    return ", ".join(str(source) for source in sources)
+def _cut(
+    pool: ThreadPoolExecutor,
+    sets: Sequence[DataSet],
+    found: Sequence[Found],
+    crops: Pixels,
+    template: Floats,
+    side: int,
+    workers: int,
+    limit: int | None,
+) -> Floats:
+    """The second pass: every face is cut into `crops` [N, size, size, 3]; returns how sharp each is [N]."""
+    rows = {(one.set, one.name): row for row, one in enumerate(found)}
+    sharpness = np.zeros(len(found), np.float32)
+
+    def cut(set_name: str, item: tuple[str, bytes]) -> None:
+        name, data = item
+        row = rows.get((set_name, name))
+        if row is not None:
+            image = decode(data, max_pixels=MAX_PIXELS, side=side)
+            crops[row] = align(image.pixels, found[row].face.landmarks, template, crops.shape[1])
+            sharpness[row] = measure(found[row].face, crops[row]).sharpness
+
+    for data_set in sets:
+        walk = _ahead(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
+        for _ in track(walk, f"{data_set.name}: cutting crops", total=limit, console=Console(stderr=True)):
+            continue
+    return sharpness
+
+
+def _coded(found: Sequence[Found]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of every attribute of labels that some picture has, and of gender and race, by attribute."""
+    said = {name for one in found for name in one.label.values if name != "age"}
+    names = ("gender", "race", *sorted(said - {"gender", "race"}))
+    return {name: coded([one.label.word(name) for one in found], name) for name in names}
+
+
+def _counted(found: Sequence[Found], name: str) -> dict[str, int]:
+    """How many faces have each word of an attribute, in the words' order of the alphabet."""
+    counts = Counter(word for one in found if (word := one.label.word(name)) is not None)
+    return {word: counts[word] for word in sorted(counts)}
+
+
+def _write_faces(path: Path, found: Sequence[Found], labels: dict[str, dict[str, np.ndarray]], sharpness: Floats) -> None:
+    """Write what is known of every crop, in the crops' order; `training.datasets.prepared` reads it."""
+    columns = {key: values for arrays in labels.values() for key, values in arrays.items()}
+    with replacing(path) as new:
+        np.savez(
+            new,
+            name=np.array([one.name for one in found]),
+            set=np.array([one.set for one in found]),
+            split=np.array([one.split.value for one in found]),
+            age=np.array([_years(one.label.age) for one in found], np.float32),
+            ages=np.array([one.label.ages or (_years(one.label.age),) * 2 for one in found], np.float32),
+            real_age=np.array([_years(one.label.real_age) for one in found], np.float32),
+            sharpness=sharpness,
+            confidence=np.array([one.face.confidence for one in found], np.float32),
+            box=np.stack([one.face.box for one in found]),
+            landmarks=np.stack([one.face.landmarks for one in found]),
+            **columns,  # type: ignore[arg-type]
+        )
+
+
+def _years(age: float | None) -> float:
+    return UNKNOWN if age is None else age
+
+
+def _measured(listed: str, sets: Sequence[DataSet], survey: Survey) -> Floats:
+    """The template of the faces of the aligned sets' train, as it is written and served."""
+    aligned = {data_set.name for data_set in sets if data_set.aligned}
+    train = [one.face.landmarks for one in survey.found if one.set in aligned and one.split is Split.TRAIN]
+    if not train:
+        raise DataSetError(
+            f"no labelled face in the training split of an aligned set, such as UTKFace, and no template: {listed}"
+        )
+    extents = sorted(survey.extents)
+    if len(extents) != 1 or extents[0][0] != extents[0][1]:
+        raise DataSetError("the template needs square pictures of one size, as UTKFace's aligned set has")
+    return np.asarray(measure_template(np.stack(train), extents[0][0]).round(5), np.float32)
 
 
 def _ahead(

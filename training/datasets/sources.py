@@ -6,6 +6,12 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Final
+
+from training.errors import DataSetError
+
+MAX_PIXELS: Final = 64_000_000
+"""Pixels of the largest picture that is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +22,33 @@ class Listing:
     paths: tuple[str, ...]
 
     def holds(self, *names: str) -> bool:
-        """Whether there is a file of each of these names, wherever it lies."""
+        """Whether there is a file of each of these names, wherever it lies.
+
+        Args:
+            names: Names without folders.
+        """
         return set(names) <= {base_name(path) for path in self.paths}
 
     def texts(self, *names: str) -> dict[str, str]:
-        """Text, without a byte order mark, of the first file of each of these names that is there."""
-        return {name: data.decode("utf-8-sig") for name, data in self.contents(*names).items()}
+        """Text, without a byte order mark, of the first file of each of these names that is there.
+
+        Args:
+            names: Names without folders.
+
+        Raises:
+            DataSetError: A file is not UTF-8.
+        """
+        try:
+            return {name: data.decode("utf-8-sig") for name, data in self.contents(*names).items()}
+        except UnicodeDecodeError as error:
+            raise DataSetError(f"{self.source}: {' or '.join(names)} is no text in UTF-8: {error.reason}") from error
 
     def contents(self, *names: str) -> dict[str, bytes]:
-        """Bytes of the first file of each of these names that is there."""
+        """Bytes of the first file of each of these names that is there.
+
+        Args:
+            names: Names without folders.
+        """
         found: dict[str, bytes] = {}
         for path, read in walk(self.source, names):
             if (name := base_name(path)) in names and name not in found:
@@ -33,21 +57,35 @@ class Listing:
 
 
 def listing(source: Path) -> Listing:
-    """Paths of all files. Raises as `walk` does."""
+    """Paths of all files of a data set.
+
+    Args:
+        source: Its folder or tar file.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        DataSetError: It is neither a folder nor a tar file.
+    """
     return Listing(source, tuple(path for path, _ in walk(source)))
 
 
 def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Path of every file with one of the endings, and what reads it before the next one is asked for; a folder's in order.
 
-    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither a folder nor a tar file.
+    Args:
+        source: A folder or tar file.
+        endings: Ends of paths.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        DataSetError: It is neither a folder nor a tar file.
     """
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.name.endswith(endings) and path.is_file()):
             yield path.relative_to(source).as_posix(), path.read_bytes
         return
     if not tarfile.is_tarfile(source):
-        raise ValueError(f"{source} is neither a folder nor a tar file")
+        raise DataSetError(f"{source} is neither a folder nor a tar file")
     with tarfile.open(source) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() and member.name.endswith(endings) else None
@@ -56,10 +94,18 @@ def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, 
 
 
 def base_name(path: str) -> str:
-    """The part of a path behind its last slash."""
+    """The part of a path behind its last slash.
+
+    Args:
+        path: A path with slashes.
+    """
     return path.rpartition("/")[2]
 
 
 def last_parts(count: int) -> Callable[[str], str]:
-    """What cuts a path to so many of its last parts: enough to name a picture, and the same in a folder and its tar file."""
+    """What cuts a path to its last parts: enough to name a picture, and the same in a folder and its tar file.
+
+    Args:
+        count: How many parts.
+    """
     return lambda path: "/".join(path.split("/")[-count:])

@@ -10,7 +10,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
 
 from service.inference.attributes import deviation
 from service.models.manifest import Attribute, AttributeCalibration, Manifest, declared
@@ -23,12 +23,15 @@ from service.vision.image import decode
 from training.calibration.photo import fit
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
+from training.datasets.sources import MAX_PIXELS
+from training.errors import ExportError
 from training.evaluation.evaluate import Scored, ask, measured_settings
-from training.fit.losses import female_logit
 from training.models import age_head as ages
+from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy
+from training.models.pixels import scaled_tensor
 from training.provenance import of_run
-from training.recipe import AgeSection, NetworkSection, Recipe
+from training.recipe import ATTRIBUTES, RECIPE, AgeSection, Attribute, NetworkSection, Recipe, write_recipe
 
 MAX_BYTES: Final = 50_000_000
 RESEARCH: Final = "Trained on data for research alone."
@@ -80,9 +83,15 @@ def folded(model: keras.Model) -> keras.Model:
     return result
 
 
-def plain(model: keras.Model, section: NetworkSection) -> keras.Model:
-    """A trained network as it is served: its trunk folded, its heads without dropout."""
-    served = assemble(folded(model.get_layer(TRUNK)), section, dropout=0)
+def plain(model: keras.Model, section: NetworkSection, attributes: Sequence[Attribute] = ATTRIBUTES) -> keras.Model:
+    """A trained network as it is served: its trunk folded, its heads without dropout.
+
+    Args:
+        model: The trained network.
+        section: Its section of the recipe.
+        attributes: What the recipe declares.
+    """
+    served = assemble(folded(model.get_layer(TRUNK)), section, 0, attributes)
     for layer in served.layers:
         if layer.name != TRUNK:
             layer.set_weights(model.get_layer(layer.name).get_weights())
@@ -100,7 +109,7 @@ def _absorbed(convolution: Any, norm: Any) -> list[Any]:
     return [*before, kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
 
 
-def _served(model: keras.Model, size: int, form: AgeSection) -> Any:
+def _served(model: keras.Model, size: int, form: AgeSection, attributes: Sequence[Attribute]) -> Any:
     """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
 
     A tf.Module that holds the halves alone; the network is known to its function only, or its float32 variables would be
@@ -114,32 +123,50 @@ def _served(model: keras.Model, size: int, form: AgeSection) -> Any:
 
     def serve(faces: Any) -> dict[str, Any]:
         weights = [tf.cast(half, tf.float32) for half in module.halves]
-        pixels = tf.cast(faces, tf.float32) / 127.5 - 1.0
+        pixels = scaled_tensor(faces)
         logits, _ = model.stateless_call(weights[:learnt], weights[learnt:], pixels, training=False)
         outputs: dict[str, Any] = {}
         if "age" in logits:
             outputs["age"] = ages.years(logits["age"], form)
             if form.form != "regression":
                 outputs["age_distribution"] = ages.distribution(logits["age"], form)
-        if "gender" in logits:
-            outputs["gender"] = ops.sigmoid(female_logit(logits["gender"]))
-        if "race" in logits:
-            outputs["race"] = ops.softmax(logits["race"])
+        for attribute in attributes:
+            if attribute.kind == "labels" and attribute.name in logits:
+                outputs[attribute.name] = label_head.probabilities(logits[attribute.name], attribute)
         return outputs
 
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="faces")])
     return module
 
 
-def write_saved_model(model: keras.Model, size: int, folder: Path, form: AgeSection | None = None) -> list[str]:
-    """Write a SavedModel with float16 weights and return its outputs' names; `form` is that of the age. Raises `ValueError`
-    where it is too large."""
-    served = _served(model, size, form or AgeSection())
+def write_saved_model(
+    model: keras.Model,
+    size: int,
+    folder: Path,
+    form: AgeSection | None = None,
+    attributes: Sequence[Attribute] = ATTRIBUTES,
+) -> list[str]:
+    """Write a SavedModel with float16 weights.
+
+    Args:
+        model: A network as `plain` makes it.
+        size: Side of its crops in pixels.
+        folder: Folder to write to.
+        form: As what the age head says an age.
+        attributes: What the recipe declares.
+
+    Returns:
+        Names of its outputs, in the alphabet's order.
+
+    Raises:
+        ExportError: It is larger than `MAX_BYTES`.
+    """
+    served = _served(model, size, form or AgeSection(), attributes)
     signature = served.serve.get_concrete_function()
     tf.saved_model.save(served, str(folder), signatures=signature)
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if written > MAX_BYTES:
-        raise ValueError(f"the SavedModel has {written} bytes; the limit is {MAX_BYTES}")
+        raise ExportError(f"the SavedModel has {written} bytes; the limit is {MAX_BYTES}")
     return sorted(signature.structured_outputs)
 
 
@@ -167,18 +194,18 @@ def export(
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and versions never change once written")
     with dtype_policy("float32"):
-        network = build(recipe.network)
+        network = build(recipe.network, attributes=recipe.attributes)
         network.load_weights(weights)
-        served = plain(network, recipe.network)
+        served = plain(network, recipe.network, recipe.attributes)
     folder.mkdir(parents=True)
     try:
         size = recipe.network.size
-        outputs = write_saved_model(served, size, folder, recipe.network.age)
+        outputs = write_saved_model(served, size, folder, recipe.network.age, recipe.attributes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
         np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
-        (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n")
+        write_recipe(folder / RECIPE, recipe)
         fields: dict[str, Any] = {
             "name": recipe.name,
             "version": version,
@@ -188,7 +215,7 @@ def export(
             "licence": _licence(licences, recipe.origin),
             "trained_on": list(dict.fromkeys(recipe.data.train)),
             "description": _description(recipe.network.outputs),
-            "recipe": "recipe.json",
+            "recipe": RECIPE,
             "provenance": None if made is None else made.model_dump(mode="json"),
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
@@ -214,7 +241,7 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
     """
     crops = []
     for path in sorted(examples.glob("*.jpg")):
-        image = decode(path.read_bytes(), max_pixels=64_000_000, side=1280)
+        image = decode(path.read_bytes(), max_pixels=MAX_PIXELS, side=1280)
         faces = locate(image.pixels, detector, 1280)
         if len(faces) == 1:
             crops.append(align(image.pixels, faces[0].landmarks, template, size))

@@ -14,12 +14,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from training.datasets.base import Prepared
+from service.arrays import Ints
+from training.datasets.prepared import Prepared
+from training.errors import DataSetError, RecipeError
 from training.recipe import GroupsSection, PhaseSection, Recipe
-
-Ints = npt.NDArray[np.int64]
 
 _CELL: Final = 7919  # sets the cells' seeds apart from those of epochs
 
@@ -29,31 +28,42 @@ class Composition:
 
     A cell is one group of one pool. Its pictures are gone through in an order that is drawn anew each time all have come, so
     that within a cell no picture comes twice before each has come once, through whatever phases.
+
+    Args:
+        recipe: The recipe.
+        section: Its `balance.groups`.
+        data: The training pictures.
+
+    Raises:
+        RecipeError: Phases, batch size and pools do not go together.
+        DataSetError: No picture belongs to a group that a batch needs.
     """
 
-    def __init__(self, recipe: Recipe, data: Prepared) -> None:
-        section = recipe.balance.groups
-        if section is None:
-            raise ValueError("the recipe does not compose batches by group")
+    def __init__(self, recipe: Recipe, section: GroupsSection, data: Prepared) -> None:
         self.seed = recipe.schedule.seed
         self.starts = [phase.step for phase in section.phases]
         self.counts = [counts_of(section, phase) for phase in section.phases]
         _check(section, recipe, self.counts)
         self.orders: dict[tuple[int, ...], tuple[int, Ints]] = {}  # of each cell its last turn, which batches draw on for long
         groups = self.counts[0].shape[0]
-        group = np.where(data.age < section.lowest, -1, (data.age - section.lowest) // section.width).astype(np.int64)
+        age = data.labels["age"]
+        group = np.where(age < section.lowest, -1, (age - section.lowest) // section.width).astype(np.int64)
         self.cells = [
             [np.flatnonzero(np.isin(data.sets, pool) & (group == g)) for pool in section.pools] for g in range(groups)
         ]
         for (g, p), needed in np.ndenumerate(np.max(self.counts, axis=0)):
             if needed and not len(self.cells[g][p]):
                 low = section.lowest + g * section.width
-                raise ValueError(
+                raise DataSetError(
                     f"no training picture of {' or '.join(section.pools[p])} is {low} to {low + section.width - 1} years old"
                 )
 
     def rows(self, step: int) -> Ints:
-        """Rows [B] of the batch of a step, counted from the beginning of the run."""
+        """Rows [B] of a batch.
+
+        Args:
+            step: The batch's step, counted from the beginning of the run.
+        """
         phase = int(np.searchsorted(self.starts, step, side="right")) - 1
         before = sum(
             counts * (min(step, end) - start)
@@ -80,30 +90,35 @@ class Composition:
 def counts_of(section: GroupsSection, phase: PhaseSection) -> Ints:
     """Pictures of each group and pool [groups, pools] in a batch of a phase.
 
-    Raises `ValueError` where a part does not end with a group, or names not as many numbers as there are pools.
+    Args:
+        section: The groups and pools.
+        phase: One of its phases.
+
+    Raises:
+        RecipeError: A part does not end with a group, or names not as many numbers as there are pools.
     """
     rows: list[tuple[int, ...]] = []
     for part in phase.counts:
         ages = part.up_to + 1 - section.lowest - len(rows) * section.width
         if ages <= 0 or ages % section.width:
-            raise ValueError(f"no group of {section.width} ages from {section.lowest} on ends with {part.up_to}")
+            raise RecipeError(f"no group of {section.width} ages from {section.lowest} on ends with {part.up_to}")
         if len(part.each) != len(section.pools):
-            raise ValueError(f"up to {part.up_to}: {len(part.each)} numbers for {len(section.pools)} pools")
+            raise RecipeError(f"up to {part.up_to}: {len(part.each)} numbers for {len(section.pools)} pools")
         rows += [part.each] * (ages // section.width)
     return np.array(rows, np.int64)
 
 
 def _check(section: GroupsSection, recipe: Recipe, counts: list[Ints]) -> None:
-    """Raises `ValueError` where phases, batch size, pools or other wishes do not go together."""
+    """Raises `RecipeError` where phases, batch size, pools and other sections do not go together."""
     starts = [phase.step for phase in section.phases]
     if starts[0] != 0 or sorted(set(starts)) != starts:
-        raise ValueError(f"the phases begin at {starts}: not at 0 and then later and later")
+        raise RecipeError(f"the phases begin at {starts}: not at 0 and then later and later")
     if len({one.shape for one in counts}) != 1:
-        raise ValueError("all phases need the same groups")
+        raise RecipeError("all phases need the same groups")
     for start, one in zip(starts, counts, strict=True):
         if one.sum() != recipe.schedule.batch_size:
-            raise ValueError(f"from step {start} a batch has {one.sum()} pictures, and not {recipe.schedule.batch_size}")
+            raise RecipeError(f"from step {start} a batch has {one.sum()} pictures, and not {recipe.schedule.batch_size}")
     if missing := {name for pool in section.pools for name in pool} - set(recipe.data.train):
-        raise ValueError(f"data.train lacks {', '.join(sorted(missing))}")
+        raise RecipeError(f"data.train lacks {', '.join(sorted(missing))}")
     if recipe.balance.repeat or recipe.data.shares:
-        raise ValueError("batches are composed by group, or drawn by repeat and shares: not both")
+        raise RecipeError("batches are composed by group, or drawn by repeat and shares: not both")

@@ -1,9 +1,9 @@
-"""Pictures to face descriptors of a recognition network, which a trunk learns to give beside its heads.
+"""Pictures to face embeddings of a recognition network, which a trunk learns to give beside its heads.
 
 A network that was trained to tell millions of photos of people apart knows of a face what no set of some ten thousand labels
-teaches. Its descriptor of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
-no part of the model that is served. The descriptors are dlib's (King, "Dlib-ml", JMLR 2009; the model is in the public domain,
-CC0), 128 numbers, which its packages compute, the extra `face-embeddings`.
+teaches. Its embedding of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
+no part of the model that is served. The embeddings are dlib's (King, "Dlib-ml", JMLR 2009; the model is in the public domain,
+CC0), 128 numbers, which its packages compute: the extra `face-embeddings`.
 """
 
 from __future__ import annotations
@@ -16,83 +16,107 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
+from service.arrays import Bools, Floats
 from service.extras import install_command
 from service.vision.detection import SIDE_PX
 from service.vision.image import decode
-from training.datasets.base import HINTS, Split
-from training.datasets.prepare import MAX_PIXELS
+from training.artifacts import replacing
+from training.datasets.base import Split
+from training.datasets.prepared import EMBEDDINGS, FACES
 from training.datasets.readers import open_data_set
+from training.datasets.sources import MAX_PIXELS
+from training.errors import MissingPackage
 
 LENGTH: Final = 128
 CHUNK: Final = 32
 _CHIP, _PADDING = 150, 0.25  # what the network was trained on
 
-Item = tuple[bytes, npt.NDArray[np.float32]]
-Describe = Callable[[list[Item]], npt.NDArray[np.float32]]
+Item = tuple[bytes, Floats]
+"""Bytes of a picture, and its face's box [4] in pixels of it."""
+Embed = Callable[[list[Item]], Floats]
+"""Pictures to their embeddings [N, 128]."""
 
 _networks: list[Any] = []
 
 
-def write_hints(sources: Sequence[Path], prepared: Path, workers: int, describe: Describe | None = None) -> Path:
-    """Write `hints.npy` beside the crops: for each a descriptor [N, 128], float16; zero for those of test.
+def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embed: Embed | None = None) -> Path:
+    """Write `embeddings.npy` beside the crops: for each an embedding [N, 128], float16; zero for those of test.
 
     Each number is less its mean over train and divided by its deviation there, since what all faces have in common teaches
-    nothing; then each descriptor is brought to unit length.
+    nothing; then each embedding is brought to unit length.
 
-    `describe` takes pictures, each with its face's box in pixels of it, to descriptors; dlib's in `workers` processes where it
-    is not given. Raises `ValueError` where dlib or its models are not installed.
+    Args:
+        sources: The prepared data sets.
+        prepared: Folder that `prepare` wrote.
+        workers: Processes of dlib.
+        embed: What embeds; dlib's network where it is not given.
+
+    Returns:
+        The file.
+
+    Raises:
+        MissingPackage: dlib or its models are not installed.
+        FileNotFoundError: `prepare` wrote nothing.
     """
-    with np.load(prepared / "faces.npz") as table:
-        wanted = {
+    with np.load(prepared / FACES) as table:
+        rows = {
             (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
         }
         boxes, train = table["box"], table["split"] == Split.TRAIN.value
-    hints = np.zeros((len(boxes), LENGTH), np.float32)
+    embeddings = np.zeros((len(boxes), LENGTH), np.float32)
     items: list[tuple[int, Item]] = []
     for data_set in map(open_data_set, sources):
         for name, data in data_set.pictures():
-            row = wanted.get((data_set.name, name))
+            row = rows.get((data_set.name, name))
             if row is not None:
                 items.append((int(row), (data, boxes[row])))
     chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
     console = Console(stderr=True)
-    if describe is None:
+    if embed is None:
         _locate()
         pool = ProcessPoolExecutor(workers, get_context("spawn"))
-        answers = pool.map(_describe, ([item for _, item in chunk] for chunk in chunks))
+        answers = pool.map(_embed, ([item for _, item in chunk] for chunk in chunks))
     else:
-        pool, answers = None, map(describe, ([item for _, item in chunk] for chunk in chunks))
-    for chunk, values in track(zip(chunks, answers, strict=True), "describing faces", total=len(chunks), console=console):
-        hints[[row for row, _ in chunk]] = values
+        pool, answers = None, map(embed, ([item for _, item in chunk] for chunk in chunks))
+    for chunk, values in track(zip(chunks, answers, strict=True), "embedding faces", total=len(chunks), console=console):
+        embeddings[[row for row, _ in chunk]] = values
     if pool is not None:
         pool.shutdown()
-    np.save(prepared / HINTS, standardised(hints, train).astype(np.float16))
-    return prepared / HINTS
+    with replacing(prepared / EMBEDDINGS) as new:
+        np.save(new, standardised(embeddings, train).astype(np.float16))
+    return prepared / EMBEDDINGS
 
 
-def standardised(descriptors: npt.NDArray[np.float32], train: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Descriptors [N, D] with the mean and deviation of `train` taken out, of unit length; those that are zero stay so."""
-    known = (descriptors != 0).any(axis=1)
-    learnt = descriptors[known & train]
-    centred = (descriptors - learnt.mean(axis=0)) / np.maximum(learnt.std(axis=0), 1e-6)
+def standardised(embeddings: Floats, train: Bools) -> Floats:
+    """Embeddings with the mean and deviation of train taken out, of unit length; those that are zero stay so.
+
+    Args:
+        embeddings: [N, D].
+        train: Which of them are of train [N].
+
+    Returns:
+        The same [N, D], float32.
+    """
+    known = (embeddings != 0).any(axis=1)
+    learnt = embeddings[known & train]
+    centred = (embeddings - learnt.mean(axis=0)) / np.maximum(learnt.std(axis=0), 1e-6)
     length = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     return np.where(known[:, np.newaxis], centred / length, 0).astype(np.float32)
 
 
 def _locate() -> Path:
-    """Folder of dlib's models. Raises `ValueError` where they or dlib are not installed."""
+    """Folder of dlib's models. Raises `MissingPackage` where they or dlib are not installed."""
     found = importlib.util.find_spec("face_recognition_models")
     if found is None or found.origin is None or importlib.util.find_spec("dlib") is None:
-        raise ValueError(f"descriptors need dlib and its models: {install_command('face-embeddings')}")
+        raise MissingPackage(f"face embeddings need dlib and its models: {install_command('face-embeddings')}")
     return Path(found.origin).parent / "models"
 
 
-def _describe(items: list[Item]) -> npt.NDArray[np.float32]:
-    """dlib's descriptors [N, 128]; in a process of its own, which keeps the networks."""
+def _embed(items: list[Item]) -> Floats:
+    """dlib's embeddings [N, 128]; in a process of its own, which keeps the networks."""
     import dlib
 
     if not _networks:

@@ -1,4 +1,4 @@
-"""Losses and metrics of the three heads; a label below zero is unknown and costs nothing."""
+"""Losses and metrics of the heads; a label below zero is unknown and costs nothing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from typing import Any
 import keras
 from keras import ops
 
-from training.datasets.base import MAX_AGE, RACES
+from training.datasets.base import MAX_AGE
 from training.models import age_head as ages
+from training.models import label_head
 from training.models.age_head import soft_age
-from training.recipe import AgeSection, LossSection
+from training.models.heads import EMBEDDING
+from training.models.label_head import second_logit
+from training.recipe import ATTRIBUTES, AgeSection, Attribute, LossSection
 
-__all__ = ["AgeLoss", "GenderLoss", "HintLoss", "MeanOfKnown", "RaceLoss", "expected_age", "losses_and_metrics", "soft_age"]
+__all__ = [
+    "AgeLoss",
+    "BinaryCrossEntropy",
+    "CategoricalCrossEntropy",
+    "EmbeddingLoss",
+    "MeanOfKnown",
+    "expected_age",
+    "losses_and_metrics",
+    "soft_age",
+]
 
 
 def _label(y_true: Any) -> Any:
@@ -21,7 +33,7 @@ def _label(y_true: Any) -> Any:
     return y_true if len(y_true.shape) == 1 else y_true[:, 0]
 
 
-def _taught(target: Any, y_true: Any, weight: float) -> tuple[Any, Any]:
+def _mixed(target: Any, y_true: Any, weight: float) -> tuple[Any, Any]:
     """The target [N, K] of labels, mixed with the teacher's answer by `weight`, and how much each picture counts [N].
 
     An unknown label's target is the teacher's alone and counts `weight`; without a teacher it counts nothing.
@@ -54,11 +66,6 @@ def _classes_of_teacher(y_true: Any, form: AgeSection) -> Any:
     return ops.concatenate([y_true[:, :1], ops.matmul(y_true[:, 1:], ages.class_years(form))], axis=1)
 
 
-def female_logit(outputs: Any) -> Any:
-    """Logarithm of the odds of female [N] in what the gender head says: that itself [N, 1], or logits of both [N, 2]."""
-    return outputs[:, 0] if outputs.shape[-1] == 1 else outputs[:, 1] - outputs[:, 0]
-
-
 def expected_age(logits: Any) -> Any:
     """Expectation [N], in years, of the age distribution with these logits [N, 101]."""
     return ops.sum(ops.softmax(logits, axis=-1) * _years(), axis=-1)
@@ -82,59 +89,82 @@ class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
         section, form = self.section, self.form
         y_true = _within(y_true, form)
         age = ops.clip(_label(y_true), form.first, form.last)
-        years, counts = _taught(age[:, None], _years_of_teacher(y_true), section.teacher_weight)
+        years, counts = _mixed(age[:, None], _years_of_teacher(y_true), section.teacher_weight)
         error = ages.years(y_pred, form) - years[:, 0]
         loss = section.age_error_weight * (ops.abs(error) if section.age_error == "absolute" else ops.square(error))
         logits = ages.class_logits(y_pred, form)
         if logits is not None:
-            label, _ = _taught(ages.target(age, section, form), _classes_of_teacher(y_true, form), section.teacher_weight)
+            label, _ = _mixed(ages.target(age, section, form), _classes_of_teacher(y_true, form), section.teacher_weight)
             loss = loss + section.age_distribution_weight * ages.divergence(label, logits, section)
         return counts * loss
 
 
 @keras.saving.register_keras_serializable("facet")
-class GenderLoss(keras.losses.Loss):  # type: ignore[misc]
-    """Binary cross-entropy with label smoothing; of two units it is their categorical cross-entropy."""
+class BinaryCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
+    """Cross-entropy of two labels, with label smoothing; of two units it is their categorical cross-entropy."""
 
     def __init__(self, smoothing: float, teacher_weight: float = 0.0) -> None:
-        super().__init__(name="gender_loss")
+        super().__init__(name="binary_cross_entropy")
         self.smoothing, self.teacher_weight = smoothing, teacher_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Per-picture loss [N] of labels (1 is female), [N] or [N, 1 + 1] with a teacher's answers, and logits [N, 1] or
-        [N, 2]."""
+        """Loss of every picture.
+
+        Args:
+            y_true: Labels, 0 or 1 [N], or [N, 1 + 1] with a teacher's answers; unknown below 0.
+            y_pred: Logits [N, 1] of the second label, or [N, 2] of both.
+
+        Returns:
+            The loss [N] in nats.
+        """
         target = ops.clip(_label(y_true), 0, 1)[:, None] * (1 - self.smoothing) + self.smoothing / 2
-        target, counts = _taught(target, y_true, self.teacher_weight)
-        logit = female_logit(y_pred)
+        target, counts = _mixed(target, y_true, self.teacher_weight)
+        logit = second_logit(y_pred)
         return counts * (ops.softplus(logit) - target[:, 0] * logit)
 
 
 @keras.saving.register_keras_serializable("facet")
-class RaceLoss(keras.losses.Loss):  # type: ignore[misc]
-    """Categorical cross-entropy with label smoothing."""
+class CategoricalCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
+    """Cross-entropy of three labels or more, with label smoothing."""
 
     def __init__(self, smoothing: float, teacher_weight: float = 0.0) -> None:
-        super().__init__(name="race_loss")
+        super().__init__(name="categorical_cross_entropy")
         self.smoothing, self.teacher_weight = smoothing, teacher_weight
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Per-picture loss [N] of labels (indices into `RACES`), [N] or [N, 1 + 5] with a teacher's answers, and logits
-        [N, 5]."""
-        target = ops.one_hot(ops.cast(ops.maximum(_label(y_true), 0), "int32"), len(RACES))
-        target = target * (1 - self.smoothing) + self.smoothing / len(RACES)
-        target, counts = _taught(target, y_true, self.teacher_weight)
+        """Loss of every picture.
+
+        Args:
+            y_true: Indices of labels [N], or [N, 1 + K] with a teacher's answers; unknown below 0.
+            y_pred: Logits [N, K].
+
+        Returns:
+            The loss [N] in nats.
+        """
+        count = y_pred.shape[-1]
+        target = ops.one_hot(ops.cast(ops.maximum(_label(y_true), 0), "int32"), count)
+        target = target * (1 - self.smoothing) + self.smoothing / count
+        target, counts = _mixed(target, y_true, self.teacher_weight)
         return counts * -ops.sum(target * ops.log_softmax(y_pred, axis=-1), axis=-1)
 
 
 @keras.saving.register_keras_serializable("facet")
-class HintLoss(keras.losses.Loss):  # type: ignore[misc]
-    """Distance of two descriptors: 1 less their cosine."""
+class EmbeddingLoss(keras.losses.Loss):  # type: ignore[misc]
+    """Distance of two face embeddings: 1 less their cosine."""
 
     def __init__(self) -> None:
-        super().__init__(name="hint_loss")
+        super().__init__(name="embedding_loss")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Per-picture loss [N] of descriptors [N, D], of unit length or zero where unknown, and answers [N, D]."""
+        """Loss of every picture.
+
+        Args:
+            y_true: Embeddings [N, D], of unit length, or zero where unknown.
+            y_pred: Answers [N, D] of any length.
+
+        Returns:
+            The loss [N], from 0 to 2.
+        """
         known = ops.cast(ops.any(y_true != 0, axis=-1), "float32")
         return known * (1 - ops.sum(y_true * ops.normalize(y_pred, axis=-1), axis=-1))
 
@@ -166,35 +196,72 @@ def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
     return ops.cast(ops.equal(ops.cast(answer, "int32"), ops.cast(of_label, "int32")), "float32")
 
 
-def gender_right(y_true: Any, y_pred: Any) -> Any:
-    """1 where the more probable gender is the label's, else 0; [N]."""
-    return ops.cast(ops.equal(female_logit(y_pred) > 0, ops.reshape(y_true, (-1,)) > 0.5), "float32")
+def binary_right(y_true: Any, y_pred: Any) -> Any:
+    """Whether the more probable of two labels is the right one.
+
+    Args:
+        y_true: Labels [N], 0 or 1.
+        y_pred: Logits [N, 1] of the second label, or [N, 2] of both.
+
+    Returns:
+        1 where it is, else 0; [N].
+    """
+    return ops.cast(ops.equal(second_logit(y_pred) > 0, ops.reshape(y_true, (-1,)) > 0.5), "float32")
 
 
-def race_right(y_true: Any, y_pred: Any) -> Any:
-    """1 where the most probable race is the label's, else 0; [N]."""
+def categorical_right(y_true: Any, y_pred: Any) -> Any:
+    """Whether the most probable label is the right one.
+
+    Args:
+        y_true: Indices of labels [N].
+        y_pred: Logits [N, K].
+
+    Returns:
+        1 where it is, else 0; [N].
+    """
     answer = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
     return ops.cast(ops.equal(answer, ops.reshape(y_true, (-1,))), "float32")
 
 
 def losses_and_metrics(
-    section: LossSection, outputs: Sequence[str], form: AgeSection | None = None
+    section: LossSection,
+    outputs: Sequence[str],
+    form: AgeSection | None = None,
+    attributes: Sequence[Attribute] = ATTRIBUTES,
 ) -> tuple[dict[str, keras.losses.Loss], dict[str, float], dict[str, list[Any]]]:
-    """Loss, weight and metrics of each head, as `keras.Model.compile` takes them; the age's in its form."""
+    """What `keras.Model.compile` takes of each head.
+
+    Args:
+        section: Losses of the recipe.
+        outputs: Names of the heads: attributes, and `EMBEDDING`.
+        form: As what the age head says an age.
+        attributes: What the recipe declares.
+
+    Returns:
+        Loss, weight and metrics of each head, by name.
+    """
     form = form or AgeSection()
+    declared = {attribute.name: attribute for attribute in attributes}
+    losses: dict[str, keras.losses.Loss] = {}
+    weights: dict[str, float] = {}
+    metrics: dict[str, list[Any]] = {}
+    for name in outputs:
+        if name == EMBEDDING:
+            losses[name], weights[name], metrics[name] = EmbeddingLoss(), section.embedding_weight, []
+        else:
+            weights[name] = section.weight_of(name)
+            losses[name], metrics[name] = _of_attribute(declared[name], section, form)
+    return losses, weights, metrics
+
+
+def _of_attribute(attribute: Attribute, section: LossSection, form: AgeSection) -> tuple[keras.losses.Loss, list[Any]]:
+    """Loss and metrics of an attribute's head."""
+    if attribute.kind == "expectation":
+        metrics = [MeanOfKnown(absolute_error, "mae", form)]
+        if form.form != "regression" and form != AgeSection():
+            metrics.append(MeanOfKnown(age_class_right, "accuracy", form))
+        return AgeLoss(section, form), metrics
     shares = section.label_smoothing, section.teacher_weight
-    losses = {"age": AgeLoss(section, form), "gender": GenderLoss(*shares), "race": RaceLoss(*shares), "hint": HintLoss()}
-    weights = {"age": 1.0, "gender": section.gender_weight, "race": section.race_weight, "hint": section.hint_weight}
-    metrics: dict[str, list[Any]] = {
-        "age": [MeanOfKnown(absolute_error, "mae", form)],
-        "gender": [MeanOfKnown(gender_right, "accuracy")],
-        "race": [MeanOfKnown(race_right, "accuracy")],
-        "hint": [],
-    }
-    if form.form != "regression" and form != AgeSection():
-        metrics["age"].append(MeanOfKnown(age_class_right, "accuracy", form))
-    return (
-        {name: losses[name] for name in outputs},
-        {name: weights[name] for name in outputs},
-        {name: metrics[name] for name in outputs},
-    )
+    if label_head.width(attribute) == 1:
+        return BinaryCrossEntropy(*shares), [MeanOfKnown(binary_right, "accuracy")]
+    return CategoricalCrossEntropy(*shares), [MeanOfKnown(categorical_right, "accuracy")]

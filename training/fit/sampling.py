@@ -10,41 +10,52 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from training.datasets.base import GENDERS, RACES, Prepared
+from service.arrays import Doubles, Floats, Ints
+from training.datasets.prepared import Prepared
 from training.recipe import Recipe
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 DECADES: Final = 9
 """Classes of age: by decade, the last from 80 on."""
-CLASSES: Final = {"age": DECADES, "gender": len(GENDERS), "race": len(RACES)}
 
 
 def classes(data: Prepared, name: str) -> Ints:
-    """Class [N] of every picture by one label, -1 where it is unknown; an age's is its decade."""
-    values: npt.NDArray[np.float32] = getattr(data, name)
-    numbers = np.minimum(values // 10, DECADES - 1) if name == "age" else values
+    """Class [N] of every picture by one attribute, -1 where it is unknown; an age's is its decade.
+
+    Args:
+        data: The pictures.
+        name: Name of the attribute.
+    """
+    values = data.labels[name]
+    numbers = np.minimum(values // 10, DECADES - 1) if data.attribute(name).kind == "expectation" else values
     return np.where(values < 0, -1, numbers).astype(np.int64)
 
 
-def class_weights(data: Prepared, name: str) -> Floats:
+def class_weights(data: Prepared, name: str) -> Doubles:
     """Weight [K] of each class of a label: `pictures / (classes * pictures of the class)` over those whose label is known, so
     that all classes weigh alike together and a picture weighs 1 on average. 0 for a class that has none.
 
     King and Zeng, "Logistic regression in rare events data", Political Analysis 2001; K counts the classes that are there.
+
+    Args:
+        data: The pictures.
+        name: Name of the attribute.
     """
-    known = classes(data, name)
-    counts = np.bincount(known[known >= 0], minlength=CLASSES[name]).astype(np.float64)
+    known, attribute = classes(data, name), data.attribute(name)
+    most = DECADES if attribute.kind == "expectation" else len(attribute.labels)
+    counts = np.bincount(known[known >= 0], minlength=most).astype(np.float64)
     weights = np.zeros_like(counts)
     np.divide(counts.sum() / max(1, np.count_nonzero(counts)), counts, out=weights, where=counts > 0)
     return weights
 
 
-def picture_weights(data: Prepared, names: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weight [N] of every picture in the loss of each named head; 1 where its label is unknown."""
+def picture_weights(data: Prepared, names: Sequence[str]) -> dict[str, Floats]:
+    """Weight [N] of every picture in the loss of each named head; 1 where its label is unknown.
+
+    Args:
+        data: The pictures.
+        names: Names of attributes.
+    """
     weights = {}
     for name in names:
         known = classes(data, name)
@@ -52,11 +63,16 @@ def picture_weights(data: Prepared, names: Sequence[str]) -> dict[str, npt.NDArr
     return weights
 
 
-def chances(recipe: Recipe, data: Prepared) -> Floats | None:
-    """Chance [N] of every picture at each draw, which add up to 1; None where a recipe asks for every picture once an epoch."""
+def chances(recipe: Recipe, data: Prepared) -> Doubles | None:
+    """Chance [N] of every picture at each draw, which add up to 1; None where a recipe asks for every picture once an epoch.
+
+    Args:
+        recipe: The recipe.
+        data: The training pictures.
+    """
     if not recipe.balance.repeat and not recipe.data.shares:
         return None
-    drawn: Floats = np.ones(len(data))
+    drawn: Doubles = np.ones(len(data))
     if recipe.balance.repeat:
         drawn = np.power(_rarity(data, recipe.balance.repeat), recipe.balance.evenness)
     if recipe.data.shares:
@@ -64,14 +80,14 @@ def chances(recipe: Recipe, data: Prepared) -> Floats | None:
     return np.asarray(drawn / drawn.sum(), np.float64)
 
 
-def _rarity(data: Prepared, names: Sequence[str]) -> Floats:
+def _rarity(data: Prepared, names: Sequence[str]) -> Doubles:
     """One over the number of pictures with the same crossing of labels [N]; unknown is a label like any other."""
     crossing = np.stack([classes(data, name) for name in names], axis=1)
     _, kind, counts = np.unique(crossing, axis=0, return_inverse=True, return_counts=True)
     return np.asarray(1 / counts[kind.reshape(-1)], np.float64)
 
 
-def _shared(drawn: Floats, data: Prepared, shares: Mapping[str, float]) -> Floats:
+def _shared(drawn: Doubles, data: Prepared, shares: Mapping[str, float]) -> Doubles:
     """Chances [N] in proportion to `drawn` within each set, whose sums over the sets are the shares."""
     result = np.zeros_like(drawn)
     for name, share in shares.items():
@@ -80,11 +96,16 @@ def _shared(drawn: Floats, data: Prepared, shares: Mapping[str, float]) -> Float
     return result
 
 
-def draw(chance: Floats, count: int, random: np.random.Generator) -> Ints:
+def draw(chance: Doubles, count: int, random: np.random.Generator) -> Ints:
     """Rows [count] by their chances [N], shuffled: each comes `count * chance` times, rounded down or up, and so do all
     together that have the same chance.
 
     Systematic sampling (Madow, "On the theory of systematic sampling, II", Annals of Mathematical Statistics 1949).
+
+    Args:
+        chance: Chances [N], all above 0, that need not add up to 1.
+        count: How many rows are drawn.
+        random: Where the drawing comes from.
     """
     order = random.permutation(len(chance))
     order = order[np.argsort(chance[order], kind="stable")]

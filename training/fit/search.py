@@ -21,8 +21,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from training.artifacts import write_json
+from training.errors import Diverged, RecipeError, RunError
 from training.fit.train import train
-from training.recipe import Recipe
+from training.recipe import Recipe, write_recipe
 
 mpl.use("Agg")
 
@@ -75,17 +77,25 @@ Space = dict[str, Range | Choices]
 
 
 def load_space(path: Path, recipe: Recipe) -> Space:
-    """Read a space. Raises `ValueError` where it is empty or names a field that the recipe does not have, and
-    `pydantic.ValidationError` where a table is neither a range nor choices."""
+    """Read a space.
+
+    Args:
+        path: A TOML file.
+        recipe: The recipe whose fields it names.
+
+    Raises:
+        RecipeError: The space is empty, or names a field that the recipe does not have.
+        pydantic.ValidationError: A table is neither a range nor choices.
+    """
     space = _flattened(tomllib.loads(path.read_text()))
     for name in space:
         place: Any = recipe.model_dump()
         for key in name.split("."):
             if not isinstance(place, dict) or key not in place:
-                raise ValueError(f"{path}: a recipe has no {name}")
+                raise RecipeError(f"{path}: a recipe has no {name}")
             place = place[key]
     if not space:
-        raise ValueError(f"{path} names nothing to search")
+        raise RecipeError(f"{path} names nothing to search")
     return space
 
 
@@ -93,7 +103,7 @@ def _flattened(document: Mapping[str, Any], above: str = "") -> Space:
     space: Space = {}
     for key, value in document.items():
         if not isinstance(value, Mapping):
-            raise ValueError(f"{above}{key} is no table with low and high, or choices")
+            raise RecipeError(f"{above}{key} is no table with low and high, or choices")
         if "low" in value or "choices" in value:
             space[above + key] = TypeAdapter[Range | Choices](Range | Choices).validate_python(value)
         else:
@@ -123,7 +133,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.measure not in logs:
-            raise ValueError(f"an epoch has no {self.measure}; there is: {', '.join(sorted(logs))}")
+            raise RecipeError(f"an epoch has no {self.measure}; there is: {', '.join(sorted(logs))}")
         self.values.append(float(logs[self.measure]))
         self.trial.report(self.values[-1], epoch)
         if self.trial.should_prune():
@@ -145,8 +155,14 @@ def search(
 
     A trial's value is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small.
     Each trial is a run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`,
-    `best.json` (a recipe, for `train`) and plots. Returns what `search.json` holds. Raises `ValueError` where no trial came to
-    its end.
+    `best.json` (a recipe, for `train`) and plots.
+
+    Returns:
+        What `search.json` holds.
+
+    Raises:
+        RunError: No trial came to its end.
+        RecipeError: No epoch has the column `measure`.
     """
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -162,7 +178,7 @@ def search(
 
         _optimize(study, objective, trials)
         if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            raise ValueError(f"of {len(study.trials)} trials none came to its end")
+            raise RunError(f"of {len(study.trials)} trials none came to its end")
         return _write(study, recipe, measure, out)
     finally:
         kept.remove_session()
@@ -193,7 +209,7 @@ def _optimize(study: optuna.Study, objective: Callable[[optuna.Trial], float], t
     """A network that runs away is a trial that failed, and ends no search."""
     finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     if trials > finished:
-        study.optimize(objective, n_trials=trials - finished, catch=(ArithmeticError,))
+        study.optimize(objective, n_trials=trials - finished, catch=(Diverged,))
 
 
 def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> dict[str, Any]:
@@ -213,8 +229,8 @@ def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> dict
             for trial in study.trials
         ],
     }
-    (out / REPORT).write_text(json.dumps(document, indent=2) + "\n")
-    (out / BEST).write_text(with_values(recipe, best).model_dump_json(indent=2) + "\n")
+    write_json(out / REPORT, document)
+    write_recipe(out / BEST, with_values(recipe, best))
     _draw(study, measure, out)
     return document
 

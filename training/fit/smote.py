@@ -12,61 +12,86 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from imblearn.over_sampling import SMOTE
 
-from training.datasets.base import Prepared
+from service.arrays import Floats
+from training.datasets.prepared import Prepared
+from training.errors import DataSetError
 from training.fit.augmentation import resized
+from training.fit.callbacks import save_weights
 from training.fit.losses import losses_and_metrics
 from training.models.heads import TRUNK
+from training.models.pixels import scaled
 from training.recipe import Recipe
 
 BATCH: Final = 64
-
-Features = npt.NDArray[np.float32]
 
 
 def retrain_heads(network: keras.Model, recipe: Recipe, train: Prepared, validation: Prepared, path: Path) -> None:
     """Train the heads that a recipe's `smote` names anew, from fresh weights, and write the whole network's weights to `path`.
 
-    The epoch with the least validation loss of a head is kept. Raises `ValueError` where a class of train has one picture
-    alone, between which and others of it there is nothing.
+    The epoch with the least validation loss of a head is kept.
+
+    Args:
+        network: The finished network, whose heads are changed.
+        recipe: The recipe.
+        train: Training pictures.
+        validation: Validation pictures.
+        path: File of weights.
+
+    Raises:
+        DataSetError: A class of train has one picture alone, between which and others of it there is nothing.
     """
     trunk, size = network.get_layer(TRUNK), recipe.network.size
     known, unseen = features_of(trunk, train, size), features_of(trunk, validation, size)
     for name in recipe.smote.heads:
-        labels = (getattr(train, name), getattr(validation, name))
+        labels = (train.labels[name], validation.labels[name])
         balanced = oversampled(known, labels[0], recipe.smote.neighbours, recipe.schedule.seed)
         head = _head(network, name, known.shape[1])
         _fit(head, name, recipe, balanced, (unseen, labels[1]))
         for layer in head.layers:
             if layer.weights:
                 network.get_layer(layer.name).set_weights(layer.get_weights())
-    new = path.with_name(f"new.{path.name}")
-    network.save_weights(new)
-    new.replace(path)
+    save_weights(network, path)
 
 
-def features_of(trunk: keras.Model, data: Prepared, size: int) -> Features:
-    """What a trunk says of every crop [N, F]."""
+def features_of(trunk: keras.Model, data: Prepared, size: int) -> Floats:
+    """What a trunk says of every crop.
+
+    Args:
+        trunk: A model from pixels [N, S, S, 3] to features [N, F].
+        data: The pictures.
+        size: Side S.
+
+    Returns:
+        Features [N, F].
+    """
     parts = []
     for begin in range(0, len(data), BATCH):
-        pixels = np.stack([resized(crop, size) for crop in data.crops[begin : begin + BATCH]]).astype(np.float32) / 127.5 - 1
+        pixels = scaled(np.stack([resized(crop, size) for crop in data.crops[begin : begin + BATCH]]))
         parts.append(np.asarray(keras.ops.convert_to_numpy(trunk(pixels, training=False)), np.float32))
     return np.concatenate(parts)
 
 
-def oversampled(
-    features: Features, labels: npt.NDArray[np.float32], neighbours: int, seed: int
-) -> tuple[Features, npt.NDArray[np.float32]]:
-    """Features and labels of which every known class has as many as the largest, the real ones first; unknown labels are left
-    out. Of a class with fewer than `neighbours` others, all of them are its neighbours."""
+def oversampled(features: Floats, labels: Floats, neighbours: int, seed: int) -> tuple[Floats, Floats]:
+    """Floats and labels of which every known class has as many as the largest, the real ones first; unknown labels are left
+    out.
+
+    Args:
+        features: Features [N, F].
+        labels: Labels [N], -1 where unknown.
+        neighbours: Nearest features among which a new one is laid; of a class with fewer others, all of them.
+        seed: Of what is drawn.
+
+    Raises:
+        DataSetError: A class has one picture alone.
+    """
     known = labels >= 0
     _, counts = np.unique(labels[known], return_counts=True)
     if len(counts) < 2:
         return features[known], labels[known]
     if counts.min() < 2:
-        raise ValueError("SMOTE needs two training pictures of every class")
+        raise DataSetError("SMOTE needs two training pictures of every class")
     sampler = SMOTE(k_neighbors=min(neighbours, int(counts.min()) - 1), random_state=seed)
     more, answers = sampler.fit_resample(features[known], labels[known].astype(np.int64))
     return np.asarray(more, np.float32), np.asarray(answers, np.float32)
@@ -82,13 +107,11 @@ def _head(network: keras.Model, name: str, width: int) -> keras.Model:
 
 
 def _branch(network: keras.Model, name: str) -> list[Any]:
-    """Layers from the trunk to a head's output, in order. Raises `ValueError` where the way forks."""
+    """Layers from the trunk to a head's output, in order."""
     layers: list[Any] = []
     layer = network.get_layer(name)
     while layer.name != TRUNK:
         layers.insert(0, layer)
-        if isinstance(layer.input, list):
-            raise ValueError(f"the head {name} is no chain of layers")
         layer = layer.input._keras_history.operation
     return layers
 
@@ -97,10 +120,10 @@ def _fit(
     head: keras.Model,
     name: str,
     recipe: Recipe,
-    balanced: tuple[Features, npt.NDArray[np.float32]],
-    unseen: tuple[Features, npt.NDArray[np.float32]],
+    balanced: tuple[Floats, Floats],
+    unseen: tuple[Floats, Floats],
 ) -> None:
-    losses, _, metrics = losses_and_metrics(recipe.loss, (name,), recipe.network.age)
+    losses, _, metrics = losses_and_metrics(recipe.loss, (name,), recipe.network.age, recipe.attributes)
     head.compile(keras.optimizers.Adam(recipe.smote.learning_rate), losses, metrics=metrics)
     keeper = keras.callbacks.EarlyStopping("val_loss", patience=recipe.smote.epochs, restore_best_weights=True, mode="min")
     head.fit(

@@ -8,41 +8,56 @@ from typing import Any
 
 import keras
 
-from training.models.heads import HINT, TRUNK, build
-from training.recipe import NetworkSection, Recipe, TransferSection
+from training.errors import RecipeError, WeightsError
+from training.models.heads import EMBEDDING, TRUNK, build
+from training.recipe import RECIPE, Recipe, TransferSection, load_recipe
 
 Shape = tuple[int, ...]
 
 
-def go_on_from(network: keras.Model, section: NetworkSection, start: Path, replaced: Sequence[str] = ()) -> None:
+def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
     """Give the network the weights of another run's, as the recipe beside them says.
 
-    The output nodes of the heads in `replaced` begin anew, and so do a head and a descriptor that the other network lacks; a
-    descriptor that this one lacks is left. Raises `ValueError` where anything else differs.
+    The output nodes of the heads in `transfer.replaced` begin anew, and so do a head and a face embedding that the other
+    network lacks; an embedding that this one lacks is left.
+
+    Args:
+        network: The network of `recipe`, which is changed.
+        recipe: The recipe of the run that begins.
+        start: Weights file of a finished run, with its `recipe.json` beside it; the same recipe's where there is none.
+
+    Raises:
+        WeightsError: Anything else differs, or a head that is kept has other labels.
     """
-    path = start.parent / "recipe.json"
-    theirs = Recipe.model_validate_json(path.read_text()).network if path.exists() else section
-    other = build(theirs.model_copy(update={"size": section.size}))
+    path, replaced = start.parent / RECIPE, recipe.transfer.replaced
+    theirs = load_recipe(path) if path.exists() else recipe
+    known = {attribute.name: attribute for attribute in theirs.learnt}
+    for attribute in recipe.learnt:
+        if attribute.name not in replaced and known.get(attribute.name, attribute).labels != attribute.labels:
+            raise WeightsError(f"the labels of {attribute.name} are not those of {start}; transfer.replaced begins heads anew")
+    other = build(theirs.network.model_copy(update={"size": recipe.network.size}), attributes=theirs.attributes)
     other.load_weights(start)
     given = {layer.name: layer.get_weights() for layer in other.layers if layer.get_weights()}
     for layer in network.layers:
         weights = layer.get_weights()
-        if not weights or _anew(layer.name, _shapes(weights), given, replaced):
+        if not weights or _anew(layer.name, _shapes(weights), given, recipe.network.outputs, replaced):
             continue
         if layer.name not in given or _shapes(weights) != _shapes(given[layer.name]):
-            raise ValueError(
+            raise WeightsError(
                 f"the network differs from that of {start} in its {layer.name}; transfer.replaced begins heads anew"
             )
         layer.set_weights(given[layer.name])
 
 
-def _anew(name: str, shapes: list[Shape], given: Mapping[str, Sequence[Any]], replaced: Sequence[str]) -> bool:
+def _anew(
+    name: str, shapes: list[Shape], given: Mapping[str, Sequence[Any]], heads: Sequence[str], replaced: Sequence[str]
+) -> bool:
     """Whether a layer keeps the weights that it was made with."""
-    if name == HINT:
-        return shapes != _shapes(given.get(HINT, ()))
+    if name == EMBEDDING:
+        return shapes != _shapes(given.get(EMBEDDING, ()))
     if name == TRUNK:
         return False
-    head = name.partition("_")[0]
+    head = max((one for one in heads if name == one or name.startswith(f"{one}_")), key=len)
     return f"{head}_hidden" not in given or (head in replaced and not name.endswith("_hidden"))
 
 
@@ -53,13 +68,18 @@ def _shapes(weights: Sequence[Any]) -> list[Shape]:
 def freeze(network: keras.Model, section: TransferSection) -> None:
     """Take the first layers of the trunk, or all, out of what learns; batch normalisation among them keeps its statistics.
 
-    Raises `ValueError` where the trunk has fewer layers.
+    Args:
+        network: The network, which is changed.
+        section: How many layers.
+
+    Raises:
+        RecipeError: The trunk has fewer layers.
     """
     trunk = network.get_layer(TRUNK)
     if section.frozen_layers == "all":
         trunk.trainable = False
         return
     if section.frozen_layers > len(trunk.layers):
-        raise ValueError(f"{section.frozen_layers} layers cannot be frozen: {network.name} has {len(trunk.layers)}")
+        raise RecipeError(f"{section.frozen_layers} layers cannot be frozen: {network.name} has {len(trunk.layers)}")
     for layer in trunk.layers[: section.frozen_layers]:
         layer.trainable = False

@@ -11,37 +11,51 @@ from pathlib import Path
 
 import numpy as np
 
+from training.errors import RunError, UsageError
+from training.fit.callbacks import save_weights
 from training.models.heads import build
-from training.provenance import record_mean
-from training.recipe import Recipe
+from training.provenance import WEIGHTS, record_mean
+from training.recipe import RECIPE, load_recipe, write_recipe
 
 
 def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     """Write `out/best.weights.h5`, the weighted mean of the runs' best weights, and beside it the last run's recipe and what
     the mean came of.
 
-    `shares` are the runs' weights, and need not add up to 1. The runs may have been trained at different input sizes, where
-    their weights are of the same shapes; the mean has the last one's. Raises `ValueError` where the networks differ, and where
-    there are not as many shares as runs.
+    The runs may have been trained at different input sizes, where their weights are of the same shapes; the mean has the last
+    one's.
+
+    Args:
+        runs: Folders of finished runs.
+        shares: Each run's weight in the mean; they need not add up to 1.
+        out: Folder for the mean, a run itself.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        UsageError: There are not as many shares as runs, or all are 0.
+        RunError: The networks differ.
+        FileNotFoundError: A run is not there.
     """
     if len(runs) != len(shares) or not runs or sum(shares) <= 0:
-        raise ValueError("each run needs its share, and all shares together more than nothing")
-    recipes = [Recipe.model_validate_json((run / "recipe.json").read_text()) for run in runs]
+        raise UsageError("each run needs its share, and all shares together more than nothing")
+    recipes = [load_recipe(run / RECIPE) for run in runs]
     last = recipes[-1].network
     alike = {"dropout": last.dropout, "size": last.size}
-    if any(recipe.network.model_copy(update=alike) != last for recipe in recipes):
-        raise ValueError("the runs' networks differ, and their weights have no mean")
+    if any(recipe.network.model_copy(update=alike) != last or recipe.learnt != recipes[-1].learnt for recipe in recipes):
+        raise RunError("the runs' networks differ, and their weights have no mean")
     total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
     for run, recipe, share in zip(runs, recipes, shares, strict=True):
-        network = build(recipe.network)
-        network.load_weights(run / "best.weights.h5")
+        network = build(recipe.network, attributes=recipe.attributes)
+        network.load_weights(run / WEIGHTS)
         if total and [weight.shape for weight in network.get_weights()] != [weight.shape for weight in total]:
-            raise ValueError("the runs' input sizes give their weights other shapes, and they have no mean")
+            raise RunError("the runs' input sizes give their weights other shapes, and they have no mean")
         weights = [np.asarray(weight, np.float64) * (share / sum(shares)) for weight in network.get_weights()]
         total = [one + other for one, other in zip(total, weights, strict=True)] if total else weights
     network.set_weights([mean.astype(weight.dtype) for mean, weight in zip(total, network.get_weights(), strict=True)])
     out.mkdir(parents=True, exist_ok=True)
-    network.save_weights(out / "best.weights.h5")
-    (out / "recipe.json").write_text(recipes[-1].model_dump_json(indent=2) + "\n")
+    save_weights(network, out / WEIGHTS)
+    write_recipe(out / RECIPE, recipes[-1])
     record_mean(out, runs, shares, recipes[-1])
-    return out / "best.weights.h5"
+    return out / WEIGHTS

@@ -16,13 +16,17 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 
-from training.datasets.base import Split, load_prepared
+from service.arrays import Floats
+from training.artifacts import replacing
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
+from training.errors import WeightsError
 from training.fit.augmentation import resized
 from training.models.architectures import ARCHITECTURES, RANDOM
 from training.models.normalization import FusedBatchNormalization
+from training.models.pixels import MIDDLE, scaled
 
 MEANS: Final = (103.939, 116.779, 123.68)
 """Grey levels of blue, green and red that the network was given its pictures less of."""
@@ -30,15 +34,27 @@ BLOCKS: Final = 13
 FACES: Final = 512
 BATCH: Final = 64
 
-Arrays = dict[str, npt.NDArray[np.float32]]
+Arrays = dict[str, Floats]
 
 
-def adopt(graph: Path, prepared: Path, out: Path, size: int) -> Path:
-    """Write the weights of a MobileNet trunk to `out`, a `.weights.h5` file, and return it.
+def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
+    """Write the weights of a MobileNet trunk.
 
-    `graph` is the TensorFlow.js model's JSON, with its weights beside it. The folded normalisation is unfolded by the mean and
-    deviation of every channel over training faces of `size` pixels: what the network answers stays, and a step of training
-    finds each channel as it would in a network that had never been folded. Raises `ValueError` for another network's file.
+    The folded normalisation is unfolded by the mean and deviation of every channel over training faces: what the network
+    answers stays, and a step of training finds each channel as it would in a network that had never been folded.
+
+    Args:
+        graph: The TensorFlow.js model's JSON, with its weights beside it.
+        prepared: Folder that `prepare` wrote, for the training faces.
+        out: File of weights, `.weights.h5`.
+        size: Side of the faces in pixels.
+
+    Returns:
+        The file.
+
+    Raises:
+        WeightsError: The graph is another network's, or stores its weights in a way unknown here.
+        FileNotFoundError: A file is not there.
     """
     trunk = ARCHITECTURES["mobilenet"](size, RANDOM)
     arrays = read_arrays(graph)
@@ -49,24 +65,39 @@ def adopt(graph: Path, prepared: Path, out: Path, size: int) -> Path:
             trunk.get_layer(name).set_weights([kernel])
             _affine(trunk.get_layer(f"{name}_bn"), bias)
     except KeyError as error:
-        raise ValueError(f"{graph} is not the network that can be adopted: it lacks {error}") from error
-    crops = load_prepared(prepared, Split.TRAIN).crops
+        raise WeightsError(f"{graph} is not the network that can be converted: it lacks {error}") from error
+    crops = load_prepared(prepared, Split.TRAIN, attributes=()).crops
     chosen = np.random.default_rng(0).permutation(len(crops))[:FACES]
-    _unfold(trunk, np.stack([resized(crops[row], size) for row in chosen]).astype(np.float32) / 127.5 - 1)
-    trunk.save_weights(out)
+    _unfold(trunk, scaled(np.stack([resized(crops[row], size) for row in chosen])))
+    with replacing(out) as new:
+        trunk.save_weights(new)
     return out
 
 
 def read_arrays(graph: Path) -> Arrays:
-    """Weights of a TensorFlow.js model by name, float32. Raises `ValueError` where they are stored in a way unknown here."""
-    groups = json.loads(graph.read_text())["weightsManifest"]
+    """Weights of a TensorFlow.js model.
+
+    Args:
+        graph: The model's JSON, with its weights beside it.
+
+    Returns:
+        Arrays of float32 by name.
+
+    Raises:
+        WeightsError: The file is no such model, or its weights are stored in a way unknown here.
+        FileNotFoundError: A file is not there.
+    """
+    try:
+        groups = json.loads(graph.read_text())["weightsManifest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{graph} is no graph of TensorFlow.js with a list of its weights") from error
     arrays: Arrays = {}
     for group in groups:
         data, offset = b"".join((graph.parent / path).read_bytes() for path in group["paths"]), 0
         for entry in group["weights"]:
             stored = entry.get("quantization", entry)["dtype"]
             if stored not in ("float32", "float16", "int32"):
-                raise ValueError(f"{graph}: {entry['name']} is stored as {stored}")
+                raise WeightsError(f"{graph}: {entry['name']} is stored as {stored}")
             count = math.prod(entry["shape"])
             values = np.frombuffer(data, stored, count, offset)
             arrays[entry["name"]] = values.reshape(entry["shape"]).astype(np.float32)
@@ -74,25 +105,25 @@ def read_arrays(graph: Path) -> Arrays:
     return arrays
 
 
-def _folded(arrays: Arrays, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _folded(arrays: Arrays, name: str) -> tuple[Floats, Floats]:
     """Kernel and bias of a convolution whose normalisation is folded into it; the first for our pixels, RGB in [-1, 1]."""
     bias = arrays[f"{name}_bn/batchnorm_1/sub"]
     if name.startswith("conv_dw"):
         return arrays[f"{name}/depthwise_kernel"] * arrays[f"{name}_bn/batchnorm_1/mul"][:, np.newaxis], bias
     kernel = arrays[f"{name}/convolution/merged_input"]
     if name == "conv1":
-        offset = np.einsum("hwco,c->o", kernel, 127.5 - np.array(MEANS, np.float32))
-        return (kernel[:, :, ::-1] * 127.5).astype(np.float32), (bias + offset).astype(np.float32)
+        offset = np.einsum("hwco,c->o", kernel, MIDDLE - np.array(MEANS, np.float32))
+        return (kernel[:, :, ::-1] * MIDDLE).astype(np.float32), (bias + offset).astype(np.float32)
     return kernel, bias
 
 
-def _affine(normalization: Any, bias: npt.NDArray[np.float32]) -> None:
+def _affine(normalization: Any, bias: Floats) -> None:
     """Let a normalisation do no more than add a bias."""
     one = np.ones_like(bias)
     normalization.set_weights([one, bias, np.zeros_like(bias), one - np.float32(normalization.epsilon)])
 
 
-def _unfold(trunk: keras.Model, pixels: npt.NDArray[np.float32]) -> None:
+def _unfold(trunk: keras.Model, pixels: Floats) -> None:
     """Give every normalisation the statistics of what comes into it over `pixels`, and undo them by its scale and offset."""
     normalizations = [layer for layer in trunk.layers if isinstance(layer, FusedBatchNormalization)]
     inner = keras.Model(trunk.input, [layer.input for layer in normalizations])

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import keras
 from keras import layers
 
-from training.datasets.base import MAX_AGE, RACES
-from training.models import age_head as ages
+from training.errors import RecipeError, WeightsError
+from training.models import age_head, label_head
 from training.models.architectures import ARCHITECTURES, IMAGENET, RANDOM
-from training.recipe import NetworkSection
+from training.recipe import ATTRIBUTES, Attribute, NetworkSection
 
 TRUNK: Final = "trunk"
 """Name of the part below the heads."""
-HINT: Final = "hint"
-"""Name of the head that gives a descriptor while the network is trained."""
-
-UNITS: Final = {"age": MAX_AGE + 1, "gender": 1, "race": len(RACES)}
-"""What is known of each head's label at the most: a distribution over whole years, the odds of female, and the races; and the
-logits of each head where a recipe asks for nothing else."""
+EMBEDDING: Final = "embedding"
+"""Name of the head that gives a face embedding while the network is trained."""
 
 
 @contextlib.contextmanager
@@ -36,31 +32,59 @@ def dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def build(section: NetworkSection, init: str = RANDOM) -> keras.Model:
-    """The network of a recipe: pixels in [-1, 1], [N, S, S, 3], to a dictionary of logits.
+def build(section: NetworkSection, init: str = RANDOM, attributes: Sequence[Attribute] = ATTRIBUTES) -> keras.Model:
+    """The network of a recipe.
 
-    `init` is `imagenet` (fetched by Keras), `random`, or the path of a weights file of the trunk. Raises `ValueError` for an
-    unknown architecture or another network's weights, and `FileNotFoundError` for a weights file that is not there.
+    Args:
+        section: The network; its heads are its outputs.
+        init: Initial weights of the trunk: `imagenet` (fetched by Keras), `random`, or the path of a weights file of it.
+        attributes: What the recipe declares.
+
+    Returns:
+        A model from pixels in [-1, 1], [N, S, S, 3], to a dictionary of logits.
+
+    Raises:
+        RecipeError: No architecture has that name.
+        WeightsError: The weights are another network's.
+        FileNotFoundError: The weights file is not there.
     """
     if section.architecture not in ARCHITECTURES:
-        raise ValueError(f"no architecture {section.architecture!r}; there is: {', '.join(sorted(ARCHITECTURES))}")
+        raise RecipeError(f"no architecture {section.architecture!r}; there is: {', '.join(sorted(ARCHITECTURES))}")
     if init not in (IMAGENET, RANDOM) and not Path(init).is_file():
         raise FileNotFoundError(f"no initial weights at {init}")
     try:
         trunk = ARCHITECTURES[section.architecture](section.size, init)
         trunk.name = TRUNK
-    except (OSError, ValueError) as error:
-        raise ValueError(
+    except (RecipeError, WeightsError, OSError, ValueError) as error:
+        raise WeightsError(
             f"no {section.architecture} of {section.size} pixels with the weights {init}: {str(error).partition('. ')[0]}"
         ) from error
     for layer in trunk.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = min(layer.momentum, section.norm_momentum)
-    return assemble(trunk, section, section.dropout, hints=True)
+    return assemble(trunk, section, section.dropout, attributes, embedding=True)
 
 
-def assemble(trunk: keras.Model, section: NetworkSection, dropout: float, hints: bool = False) -> keras.Model:
-    """The heads of a recipe on a trunk; without dropout layers where `dropout` is 0, and without `hints`, as in serving."""
+def assemble(
+    trunk: keras.Model,
+    section: NetworkSection,
+    dropout: float,
+    attributes: Sequence[Attribute] = ATTRIBUTES,
+    embedding: bool = False,
+) -> keras.Model:
+    """The heads of a recipe on a trunk.
+
+    Args:
+        trunk: A model from pixels [N, S, S, 3] to features [N, F].
+        section: The network; its heads are its outputs.
+        dropout: Share of a branch's units that a step leaves out; there are no dropout layers where it is 0, as in serving.
+        attributes: What the recipe declares.
+        embedding: Whether the head of the face embedding, which is not served, is there where the section asks for one.
+
+    Returns:
+        A model from pixels to a dictionary of logits.
+    """
+    declared = {attribute.name: attribute for attribute in attributes}
     pixels = keras.Input((section.size, section.size, 3), name="pixels")
     features = trunk(pixels)
     outputs: dict[str, Any] = {}
@@ -68,15 +92,9 @@ def assemble(trunk: keras.Model, section: NetworkSection, dropout: float, hints:
         branch = layers.Dense(section.head_units, activation="relu", name=f"{name}_hidden")(features)
         if dropout > 0:
             branch = layers.Dropout(dropout, name=f"{name}_dropout")(branch)
-        outputs[name] = _answer(name, branch, section)
-    if hints and section.hint_units:
-        outputs[HINT] = layers.Dense(section.hint_units, dtype="float32", name=HINT)(features)
+        attribute = declared[name]
+        expectation = attribute.kind == "expectation"
+        outputs[name] = age_head.head(branch, section.age) if expectation else label_head.head(branch, attribute, section)
+    if embedding and section.embedding_units:
+        outputs[EMBEDDING] = layers.Dense(section.embedding_units, dtype="float32", name=EMBEDDING)(features)
     return keras.Model(pixels, outputs, name=section.architecture)
-
-
-def _answer(name: str, branch: Any, section: NetworkSection) -> Any:
-    """The output nodes of a head."""
-    if name == "age":
-        return ages.head(branch, section.age)
-    units = section.gender_units if name == "gender" else UNITS[name]
-    return layers.Dense(units, dtype="float32", name=name)(branch)

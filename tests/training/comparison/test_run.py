@@ -17,9 +17,10 @@ from tests.training import made
 from training.comparison import report as comparison
 from training.comparison import run as module
 from training.comparison.run import Budget, Comparison, Entry, chosen, compare, load_comparison, way
-from training.datasets.base import Split, load_prepared
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
 from training.fit.augmentation import resized
-from training.fit.train import State
+from training.fit.callbacks import State
 from training.models.heads import build
 from training.recipe import load_recipe
 
@@ -151,10 +152,10 @@ def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, An
     for name in ("UTKFace", "All-Age-Faces"):
         of, told = data.sets == name, row["figures"][name]
         assert told["count"] == of.sum()
-        assert told["age_mae"] == pytest.approx(np.abs(years - data.age)[of].mean(), abs=0.3)
+        assert told["age_mae"] == pytest.approx(np.abs(years - data.labels["age"])[of].mean(), abs=0.3)
         female = logits["gender"][of, 0] > 0
-        assert told["gender_accuracy"] == pytest.approx((female == data.gender[of]).mean(), abs=1 / of.sum() + 1e-9)
-        right = (logits["age"][of].argmax(axis=1) == data.age[of]).mean()
+        assert told["gender_accuracy"] == pytest.approx((female == data.labels["gender"][of]).mean(), abs=1 / of.sum() + 1e-9)
+        right = (logits["age"][of].argmax(axis=1) == data.labels["age"][of]).mean()
         assert told["age_class_accuracy"] == pytest.approx(right, abs=1 / of.sum() + 1e-9)
     assert "race_accuracy" in row["figures"]["UTKFace"]
     assert "race_accuracy" not in row["figures"]["All-Age-Faces"]
@@ -164,11 +165,11 @@ def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, An
 def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, Any]], prepared: Path) -> None:
     learnt, asked = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION, ["UTKFace"])
     blind = done[1]["blind"]["UTKFace"]
-    assert blind["age_mae"] == pytest.approx(np.abs(np.median(learnt.age) - asked.age).mean())
-    more = float(learnt.gender.mean() > 0.5)
-    assert blind["gender_accuracy"] == pytest.approx((asked.gender == more).mean())
-    most = np.bincount(learnt.race[learnt.race >= 0].astype(int)).argmax()
-    expected = f1_score(asked.race, np.full(len(asked), most), average="macro", zero_division=0.0)
+    assert blind["age_mae"] == pytest.approx(np.abs(np.median(learnt.labels["age"]) - asked.labels["age"]).mean())
+    more = float(learnt.labels["gender"].mean() > 0.5)
+    assert blind["gender_accuracy"] == pytest.approx((asked.labels["gender"] == more).mean())
+    most = np.bincount(learnt.labels["race"][learnt.labels["race"] >= 0].astype(int)).argmax()
+    expected = f1_score(asked.labels["race"], np.full(len(asked), most), average="macro", zero_division=0.0)
     assert blind["race_macro_f1"] == pytest.approx(expected)
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import Label, Split, load_prepared, pictures, split_of
+from training.datasets.base import Label, Split, pictures, split_of
+from training.datasets.prepared import load_prepared
 from training.datasets.readers import open_data_set
 from training.datasets.readers.utkface import parse as parse_utkface
+from training.errors import TrainingError
 
 
 def test_name_gives_age_gender_and_race() -> None:
@@ -84,7 +86,7 @@ def test_what_is_no_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         list(pictures(tmp_path / "nowhere"))
     (tmp_path / "photo.jpg").write_bytes(b"no tar")
-    with pytest.raises(ValueError, match=r"photo\.jpg is neither a folder nor a tar file"):
+    with pytest.raises(TrainingError, match=r"photo\.jpg is neither a folder nor a tar file"):
         list(pictures(tmp_path / "photo.jpg"))
 
 
@@ -95,8 +97,8 @@ def test_prepared_splits_are_read_back(tmp_path: Path) -> None:
     assert (len(train), len(validation), len(load_prepared(folder, Split.TEST))) == (5, 3, 0)
     np.testing.assert_array_equal(validation.crops, crops[5:])
     assert validation.names.tolist() == ["5.jpg", "6.jpg", "7.jpg"]
-    assert validation.race.tolist() == [0, 1, 2]
-    assert train.age.dtype == np.float32
+    assert validation.labels["race"].tolist() == [0, 1, 2]
+    assert train.labels["age"].dtype == np.float32
     with pytest.raises(FileNotFoundError):
         load_prepared(tmp_path, Split.TRAIN)
 
@@ -129,7 +131,7 @@ def test_a_tenth_of_all_age_faces_train_list_is_validation(tmp_path: Path) -> No
 def test_a_damaged_list_is_named(tmp_path: Path) -> None:
     folder = made.all_age_faces(tmp_path / "AAF", LABELS)
     (folder / "train.txt").write_text("00001A22.jpg female")
-    with pytest.raises(ValueError, match=r"a line of train\.txt is not a name and a gender: '00001A22\.jpg female'"):
+    with pytest.raises(TrainingError, match=r"a line of train\.txt is not a name and a gender: '00001A22\.jpg female'"):
         open_data_set(folder)
 
 
@@ -148,5 +150,5 @@ def test_sets_of_prepared_pictures_are_chosen(tmp_path: Path) -> None:
     twice = load_prepared(folder, Split.TRAIN, ["UTKFace", "UTKFace"])
     assert twice.names.tolist() == 2 * [f"{i}.jpg" for i in range(5)]
     np.testing.assert_array_equal(twice.crops[5:], twice.crops[:5])
-    with pytest.raises(ValueError, match="no train picture of All-Age-Faces"):
+    with pytest.raises(TrainingError, match="no train picture of All-Age-Faces"):
         load_prepared(folder, Split.TRAIN, ["UTKFace", "All-Age-Faces"])

@@ -15,8 +15,10 @@ from service.vision.detection import Face
 from tests.conftest import encoded
 from tests.fakes import TEMPLATE, SquareDetector, engine_factory
 from tests.training import made
-from training.datasets.base import Split, Wanted, load_prepared
+from training.datasets.base import Split
 from training.datasets.prepare import measure_template, nearest_to_centre, prepare, read_template
+from training.datasets.prepared import Selection, load_prepared
+from training.errors import TrainingError
 
 PLACES = ((20, 30), (28, 30), (24, 36))
 """Upper left corners of the squares of train, 40 pixels wide, in pictures of 96."""
@@ -123,9 +125,9 @@ def test_what_is_left_out_is_counted_by_split_and_reason(out: Path) -> None:
 
 def test_labels_are_those_of_the_names(out: Path) -> None:
     prepared = load_prepared(out, Split.TRAIN)
-    assert prepared.age.tolist() == [30, 30, 30]
-    assert prepared.gender.tolist() == [1, 1, 1]
-    assert prepared.race.tolist() == [2, 2, 2]
+    assert prepared.labels["age"].tolist() == [30, 30, 30]
+    assert prepared.labels["gender"].tolist() == [1, 1, 1]
+    assert prepared.labels["race"].tolist() == [2, 2, 2]
 
 
 def test_faces_that_the_service_would_not_answer_are_not_trained_on(source: Path, tmp_path: Path) -> None:
@@ -133,14 +135,14 @@ def test_faces_that_the_service_would_not_answer_are_not_trained_on(source: Path
         def detect(self, pixels: made.Pixels) -> list[Face]:
             return [Face(face.box, face.landmarks, 0.7) for face in super().detect(pixels)]
 
-    with pytest.raises(ValueError, match="no labelled face in the training split of an aligned set"):
+    with pytest.raises(TrainingError, match="no labelled face in the training split of an aligned set"):
         prepare([source], tmp_path / "out", Unsure(), size=48, side=1280, workers=1)
 
 
 def test_pictures_of_several_sizes_are_refused(tmp_path: Path) -> None:
     files = zip(made.names(Split.TRAIN, 2), (96, 120), strict=True)
     folder = made.folder_of(tmp_path / "set", [(name, encoded(made.square_picture(20, 30, side=side))) for name, side in files])
-    with pytest.raises(ValueError, match="square pictures of one size"):
+    with pytest.raises(TrainingError, match="square pictures of one size"):
         prepare([folder], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
 
 
@@ -162,11 +164,11 @@ def test_a_set_that_is_not_aligned_is_cut_by_the_template_of_one_that_is(source:
     assert report["template"] == json.loads((out / "prepare.json").read_text())["template"]
     assert list(report["sets"]) == ["UTKFace", "All-Age-Faces"]  # type: ignore[call-overload]
     train = load_prepared(tmp_path / "out", Split.TRAIN, ["All-Age-Faces"])
-    assert (train.names.tolist(), train.age.tolist()) == (["00001A22.jpg"], [22])
-    assert (train.gender.tolist(), train.race.tolist()) == ([1], [-1])
+    assert (train.names.tolist(), train.labels["age"].tolist()) == (["00001A22.jpg"], [22])
+    assert (train.labels["gender"].tolist(), train.labels["race"].tolist()) == ([1], [-1])
     assert train.crops[0][24, 24].tolist() == pytest.approx([200, 90, 30], abs=3)
     assert len(load_prepared(tmp_path / "out", Split.TRAIN)) == 4
-    with pytest.raises(ValueError, match="no labelled face in the training split of an aligned set"):
+    with pytest.raises(TrainingError, match="no labelled face in the training split of an aligned set"):
         prepare([other], tmp_path / "alone", SquareDetector(), size=48, side=1280, workers=1)
 
 
@@ -190,17 +192,21 @@ def test_a_template_stands_in_for_an_aligned_set(out: Path, tmp_path: Path) -> N
     data = load_prepared(tmp_path / "out", Split.TRAIN)
     expected = align(made.square_picture(20, 30), landmarks.astype(np.float32), template, 48)
     np.testing.assert_array_equal(data.crops[0], expected)
-    assert (data.age.tolist(), data.gender.tolist(), data.race.tolist()) == ([28, 40, -1], [0, -1, 0], [-1] * 3)
+    assert (data.labels["age"].tolist(), data.labels["gender"].tolist(), data.labels["race"].tolist()) == (
+        [28, 40, -1],
+        [0, -1, 0],
+        [-1] * 3,
+    )
     assert data.ages is not None
     assert data.ages.tolist() == [[25, 32], [40, 40], [-1, -1]]
     with np.load(tmp_path / "out/faces.npz") as table:
         sharpness = table["sharpness"]
     assert sharpness[0] == sharpness[2] > 0
     assert sharpness[1] != sharpness[0]
-    kept = load_prepared(tmp_path / "out", Split.TRAIN, wanted=Wanted(sharpness=float(max(sharpness))))
+    kept = load_prepared(tmp_path / "out", Split.TRAIN, selection=Selection(sharpness=float(max(sharpness))))
     assert len(kept) == int((sharpness == max(sharpness)).sum()) < 3
     empty = made.folder_of(tmp_path / "empty", [])
-    with pytest.raises(ValueError, match="no labelled face"):
+    with pytest.raises(TrainingError, match="no labelled face"):
         prepare([empty], tmp_path / "none", SquareDetector(), size=48, side=1280, workers=1, template=template)
 
 
@@ -209,5 +215,5 @@ def test_a_template_is_read_from_a_model_or_from_prepared_faces(root: Path, out:
     assert shipped.shape == read_template(out / "prepare.json").shape == (5, 2)
     assert 0 < shipped.min() < shipped.max() < 1
     (tmp_path / "model.json").write_text('{"input": null}')
-    with pytest.raises(ValueError, match="has no landmark template"):
+    with pytest.raises(TrainingError, match="has no landmark template"):
         read_template(tmp_path / "model.json")

@@ -17,6 +17,7 @@ from service.models.store import ModelStore
 from service.vision.detection import Face
 from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
+from training.errors import TrainingError
 from training.evaluation.evaluate import Scored
 from training.evaluation.metrics import Answers
 from training.export import export as module
@@ -284,7 +285,7 @@ def test_a_network_that_is_too_large_is_refused_and_leaves_nothing(
     tmp_path: Path, run: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 10_000)
-    with pytest.raises(ValueError, match=r"the SavedModel has \d+ bytes; the limit is 10000"):
+    with pytest.raises(TrainingError, match=r"the SavedModel has \d+ bytes; the limit is 10000"):
         written(tmp_path, run, recipe)
     assert not (tmp_path / "store/tiny/1").exists()
 

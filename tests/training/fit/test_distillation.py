@@ -12,9 +12,12 @@ import pytest
 from keras import ops
 
 from tests.training import made
-from training.datasets.base import Split, load_prepared
-from training.fit.distillation import from_features, teach
-from training.fit.train import Batches, train
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
+from training.errors import TrainingError
+from training.fit.batches import Batches
+from training.fit.distillation import from_features, write_teacher_predictions
+from training.fit.train import train
 from training.models.architectures import ARCHITECTURES
 from training.models.heads import build
 from training.recipe import Recipe
@@ -28,8 +31,8 @@ def prepared(tmp_path: Path) -> Path:
 
 
 def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path) -> None:
-    teach([run], prepared)
-    alone = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    write_teacher_predictions([run], prepared)
+    alone = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
     assert alone is not None
     assert {name: values.shape for name, values in alone.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
     network = build(Recipe.model_validate_json((run / "recipe.json").read_text()).network)
@@ -41,18 +44,18 @@ def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path
 
     table = dict(np.load(prepared / "faces.npz"))
     np.savez(prepared / "faces.npz", **table | {"split": np.where(np.arange(80) < 5, "test", table["split"])})
-    teach([run], prepared)
-    with np.load(prepared / "taught.npz") as asked:
+    write_teacher_predictions([run], prepared)
+    with np.load(prepared / "teacher.npz") as asked:
         assert not asked["race"][:5].any(), "of test nobody is asked"
         assert asked["race"][5:].any(axis=1).all()
 
     other = shutil.copytree(run, tmp_path / "other")
     network.get_layer("race").bias.assign([5, 0, 0, 0, 0])
     network.save_weights(other / "best.weights.h5")
-    teach([other], prepared)
-    second = load_prepared(prepared, Split.VALIDATION, taught=True).taught
-    teach([run, other], prepared)
-    mean = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    write_teacher_predictions([other], prepared)
+    second = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
+    write_teacher_predictions([run, other], prepared)
+    mean = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
     assert second is not None
     assert mean is not None
     assert np.abs(second["race"] - alone["race"]).max() > 0.01
@@ -71,7 +74,7 @@ def test_a_network_learns_the_teacher_against_the_labels(prepared: Path, tmp_pat
 
 
 def test_a_recipe_with_a_teacher_needs_one(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"taught\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"teacher\.npz"):
         train(made.recipe(loss={"teacher_weight": 0.5}), prepared, tmp_path / "run", "random")
 
 
@@ -80,8 +83,8 @@ def test_a_teacher_needs_all_heads(run: Path, prepared: Path, tmp_path: Path) ->
     described = json.loads((other / "recipe.json").read_text())
     described["network"]["outputs"] = ["age"]
     (other / "recipe.json").write_text(json.dumps(described))
-    with pytest.raises(ValueError, match="has the heads age alone"):
-        teach([other], prepared)
+    with pytest.raises(TrainingError, match="has the heads age alone"):
+        write_teacher_predictions([other], prepared)
 
 
 def finished(folder: Path, age: dict[str, Any]) -> Path:
@@ -94,8 +97,8 @@ def finished(folder: Path, age: dict[str, Any]) -> Path:
 
 
 def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path) -> None:
-    teach([finished(tmp_path / "both", {"form": "both", "bins": [0, 50]})], prepared)
-    taught = load_prepared(prepared, Split.VALIDATION, taught=True).taught
+    write_teacher_predictions([finished(tmp_path / "both", {"form": "both", "bins": [0, 50]})], prepared)
+    taught = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
     assert taught is not None
     assert {name: values.shape for name, values in taught.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
     np.testing.assert_allclose(taught["age"].sum(axis=1), 1, atol=1e-2)
@@ -103,8 +106,8 @@ def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path)
 
 
 def test_a_teacher_needs_a_distribution_of_ages(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="says an age in years alone"):
-        teach([finished(tmp_path / "years", {"form": "regression"})], prepared)
+    with pytest.raises(TrainingError, match="says an age in years alone"):
+        write_teacher_predictions([finished(tmp_path / "years", {"form": "regression"})], prepared)
 
 
 def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_path: Path) -> None:
@@ -126,12 +129,12 @@ def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_pat
     assert (answers["race"].argmax(axis=1) == truth)[10:25].all(), "wrong and missing labels are not repeated"
     np.testing.assert_allclose(answers["race"].sum(axis=1), 1, atol=1e-5)
     assert answers["race"][3].max() < 0.3
-    teach([], folder, descriptors=True)
-    taught = load_prepared(folder, Split.TRAIN, taught=True).taught
+    write_teacher_predictions([], folder, embeddings=True)
+    taught = load_prepared(folder, Split.TRAIN, teacher=True).teacher
     assert taught is not None
     assert set(taught) == {"gender", "race"}
-    with pytest.raises(ValueError, match="a run, descriptors or a face"):
-        teach([], folder)
+    with pytest.raises(TrainingError, match="a run, face embeddings or a face"):
+        write_teacher_predictions([], folder)
 
 
 def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +153,7 @@ def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.
         return lambda pixels, training: pixels[:, :, : size // 2].mean(axis=(1, 2))
 
     monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
-    teach([], folder, face=face)
-    taught = load_prepared(folder, Split.VALIDATION, taught=True).taught
+    write_teacher_predictions([], folder, recognition=face)
+    taught = load_prepared(folder, Split.VALIDATION, teacher=True).teacher
     assert taught is not None
     assert ((taught["gender"][:, 0] > 0.5) == gender[200:]).all()

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import Split, Wanted, load_prepared
-from training.fit.losses import RaceLoss
+from training.datasets.base import Split
+from training.datasets.prepared import Selection, load_prepared
+from training.errors import TrainingError
+from training.fit.batches import Batches
+from training.fit.losses import CategoricalCrossEntropy
 from training.fit.sampling import picture_weights
-from training.fit.train import Batches, train
+from training.fit.train import train
 from training.recipe import AugmentSection, Recipe
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -26,7 +29,9 @@ def prepared(tmp_path: Path) -> Path:
 
 
 def batches(prepared: Path, recipe: Recipe, **changes: Any) -> Batches:
-    data = replace(load_prepared(prepared, Split.TRAIN), **changes)
+    data = load_prepared(prepared, Split.TRAIN)
+    labels = {name: changes.pop(name) for name in ("age", "race") if name in changes}
+    data = replace(data, labels={**data.labels, **labels}, **changes)
     return Batches(data, recipe.network.outputs, made.SIDE, 8, AugmentSection(), seed=1, recipe=recipe)
 
 
@@ -59,10 +64,10 @@ def test_keras_weighs_the_loss_by_them(prepared: Path) -> None:
 
     given = batches(prepared, recipe, race=np.array([0] * 30 + [1] * 10, np.float32))
     network = build(recipe.network)
-    network.compile(loss={"race": RaceLoss(0.0)})
+    network.compile(loss={"race": CategoricalCrossEntropy(0.0)})
     pixels, labels, weights = given[0]
     reported = network.evaluate(pixels, labels, sample_weight=weights, verbose=0)
-    each = keras.ops.convert_to_numpy(RaceLoss(0.0).call(labels["race"], network(pixels)["race"]))
+    each = keras.ops.convert_to_numpy(CategoricalCrossEntropy(0.0).call(labels["race"], network(pixels)["race"]))
     assert reported == pytest.approx(float((each * weights["race"]).mean()), rel=1e-4)
     assert reported != pytest.approx(float(each.mean()), rel=1e-2)
 
@@ -118,12 +123,12 @@ def test_small_and_blurred_faces_are_left_out(prepared: Path) -> None:
         box = np.stack([np.zeros(48), np.zeros(48), sides, sides - 5], axis=1)
         sharpness = np.where(np.arange(48) < 10, 2.5, 3.0).astype(np.float32)
         np.savez(prepared / "faces.npz", **(dict(table) | {"box": box}))
-    assert len(load_prepared(prepared, Split.TRAIN, wanted=Wanted(face_px=32))) == 20
-    with pytest.raises(ValueError, match="prepare again"):
-        load_prepared(prepared, Split.TRAIN, wanted=Wanted(sharpness=2.9))
+    assert len(load_prepared(prepared, Split.TRAIN, selection=Selection(face_px=32))) == 20
+    with pytest.raises(TrainingError, match="prepare again"):
+        load_prepared(prepared, Split.TRAIN, selection=Selection(sharpness=2.9))
     with np.load(prepared / "faces.npz") as table:
         np.savez(prepared / "faces.npz", **(dict(table) | {"sharpness": sharpness}))
-    kept = load_prepared(prepared, Split.TRAIN, wanted=Wanted(face_px=32, sharpness=2.9))
+    kept = load_prepared(prepared, Split.TRAIN, selection=Selection(face_px=32, sharpness=2.9))
     assert kept.names.tolist() == [f"{i}.jpg" for i in range(11, 40, 2)]
 
 
@@ -131,9 +136,12 @@ def test_the_age_that_was_lived_is_learnt_where_it_is_asked_for(prepared: Path) 
     with np.load(prepared / "faces.npz") as table:
         real = np.where(np.arange(48) < 3, 77, -1)
         np.savez(prepared / "faces.npz", **(dict(table) | {"real_age": real}))
-    apparent, lived = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.TRAIN, wanted=Wanted(real_age=True))
-    assert lived.age[:3].tolist() == [77] * 3
-    np.testing.assert_array_equal(lived.age[3:], apparent.age[3:])
+    apparent, lived = (
+        load_prepared(prepared, Split.TRAIN),
+        load_prepared(prepared, Split.TRAIN, selection=Selection(real_age=True)),
+    )
+    assert lived.labels["age"][:3].tolist() == [77] * 3
+    np.testing.assert_array_equal(lived.labels["age"][3:], apparent.labels["age"][3:])
 
 
 def test_a_weight_is_one_on_average(prepared: Path) -> None:

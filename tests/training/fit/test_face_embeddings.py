@@ -13,12 +13,14 @@ from keras import ops
 from tests.conftest import encoded
 from tests.fakes import SquareDetector
 from tests.training import made
-from training.datasets.base import Split, load_prepared
+from training.datasets.base import Split
 from training.datasets.prepare import prepare
+from training.datasets.prepared import load_prepared
+from training.errors import TrainingError
 from training.fit import face_embeddings as module
-from training.fit.face_embeddings import LENGTH, Item, standardised, write_hints
+from training.fit.face_embeddings import LENGTH, Item, standardised, write_embeddings
 from training.fit.train import train
-from training.models.heads import HINT, build
+from training.models.heads import EMBEDDING, build
 
 pytestmark = pytest.mark.usefixtures("architecture")
 
@@ -37,8 +39,8 @@ def test_each_face_has_its_own_and_those_of_test_none(tmp_path: Path) -> None:
     files = [(made.names(split, 1)[0], encoded(made.square_picture(*place))) for split, place in places.items()]
     source = made.folder_of(tmp_path / "UTKFace", files)
     prepare([source], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
-    write_hints([source], tmp_path / "out", 1, corner)
-    (train, validation, test) = (load_prepared(tmp_path / "out", split, hints=True).hint for split in places)
+    write_embeddings([source], tmp_path / "out", 1, corner)
+    (train, validation, test) = (load_prepared(tmp_path / "out", split, embeddings=True).embedding for split in places)
     assert train is not None
     assert validation is not None
     assert test is not None
@@ -63,8 +65,8 @@ def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
     folder = made.prepared(tmp_path / "prepared", 3, 1)
     np.savez(folder / "faces.npz", **dict(np.load(folder / "faces.npz")), box=np.zeros((4, 4), np.float32))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"make extra EXTRA=face-embeddings"):
-        write_hints([made.folder_of(tmp_path / "UTKFace", [])], folder, 1)
+    with pytest.raises(TrainingError, match=r"make extra EXTRA=face-embeddings"):
+        write_embeddings([made.folder_of(tmp_path / "UTKFace", [])], folder, 1)
     assert module.LENGTH == 128
 
 
@@ -80,6 +82,6 @@ def test_a_network_learns_the_descriptor_and_is_gone_on_from_with_and_without(tm
     network = build(recipe.network)
     network.load_weights(second)
     crops = load_prepared(folder, Split.VALIDATION).crops[:, :32, :32].astype(np.float32) / 127.5 - 1
-    answers = ops.convert_to_numpy(ops.normalize(network(crops)[HINT], axis=-1))
+    answers = ops.convert_to_numpy(ops.normalize(network(crops)[EMBEDDING], axis=-1))
     assert answers[:, 2].mean() < -0.8
     assert train(plain, folder, tmp_path / "third", "random", second).exists()

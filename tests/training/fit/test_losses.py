@@ -8,7 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from training.fit.losses import AgeLoss, GenderLoss, MeanOfKnown, RaceLoss, expected_age, losses_and_metrics, soft_age
+from training.fit.losses import (
+    AgeLoss,
+    BinaryCrossEntropy,
+    CategoricalCrossEntropy,
+    MeanOfKnown,
+    expected_age,
+    losses_and_metrics,
+    soft_age,
+)
 from training.recipe import LossSection
 
 
@@ -49,8 +57,8 @@ def test_gender_loss() -> None:
     logits = np.array([[math.log(3)], [math.log(3)]], np.float32)
     female = -(0.9 * math.log(0.75) + 0.1 * math.log(0.25))
     male = -(0.1 * math.log(0.75) + 0.9 * math.log(0.25))
-    np.testing.assert_allclose(GenderLoss(0.2).call(column(1, 0), logits), [female, male], rtol=1e-5)
-    np.testing.assert_allclose(GenderLoss(0.0).call(column(1), logits[:1]), [-math.log(0.75)], rtol=1e-5)
+    np.testing.assert_allclose(BinaryCrossEntropy(0.2).call(column(1, 0), logits), [female, male], rtol=1e-5)
+    np.testing.assert_allclose(BinaryCrossEntropy(0.0).call(column(1), logits[:1]), [-math.log(0.75)], rtol=1e-5)
 
 
 def test_race_loss() -> None:
@@ -58,13 +66,14 @@ def test_race_loss() -> None:
     logits = np.log(np.array([[1, 4, 1, 1, 1]], np.float32))
     right = -(0.92 * math.log(1 / 2) + 0.08 * math.log(1 / 8))
     wrong = -(0.02 * math.log(1 / 2) + 0.98 * math.log(1 / 8))
-    np.testing.assert_allclose(RaceLoss(0.1).call(column(1), logits), [right], rtol=1e-5)
-    np.testing.assert_allclose(RaceLoss(0.1).call(column(4), logits), [wrong], rtol=1e-5)
-    np.testing.assert_allclose(RaceLoss(0.0).call(column(1), logits), [math.log(2)], rtol=1e-5)
+    np.testing.assert_allclose(CategoricalCrossEntropy(0.1).call(column(1), logits), [right], rtol=1e-5)
+    np.testing.assert_allclose(CategoricalCrossEntropy(0.1).call(column(4), logits), [wrong], rtol=1e-5)
+    np.testing.assert_allclose(CategoricalCrossEntropy(0.0).call(column(1), logits), [math.log(2)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("loss", "units", "known"), [(AgeLoss(LossSection()), 101, 40), (GenderLoss(0.05), 1, 1), (RaceLoss(0.05), 5, 3)]
+    ("loss", "units", "known"),
+    [(AgeLoss(LossSection()), 101, 40), (BinaryCrossEntropy(0.05), 1, 1), (CategoricalCrossEntropy(0.05), 5, 3)],
 )
 def test_an_unknown_label_costs_nothing_and_teaches_nothing(loss: keras.losses.Loss, units: int, known: float) -> None:
     import tensorflow as tf
@@ -85,14 +94,14 @@ def test_a_teacher_s_answer_is_mixed_into_the_label() -> None:
     logits = np.log(np.array([[1, 4, 1, 1, 1]], np.float32))
     labels = np.array([[1, *[0.2] * 5]], np.float32)
     expected = -(0.6 * math.log(1 / 2) + 0.4 * math.log(1 / 8))
-    np.testing.assert_allclose(RaceLoss(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
+    np.testing.assert_allclose(CategoricalCrossEntropy(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
     # Of an unknown label the teacher's answer is all there is, and counts half.
     labels[0, 0] = -1
     expected = -0.5 * (0.2 * math.log(1 / 2) + 0.8 * math.log(1 / 8))
-    np.testing.assert_allclose(RaceLoss(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
+    np.testing.assert_allclose(CategoricalCrossEntropy(0.0, 0.5).call(labels, logits), [expected], rtol=1e-5)
     # Gender: 0.75 of female and 0.25 of the teacher's 0.2 make 0.8; the logit is that of 3/4.
     expected = -(0.8 * math.log(0.75) + 0.2 * math.log(0.25))
-    given = GenderLoss(0.0, 0.25).call(np.array([[1, 0.2]], np.float32), np.array([[math.log(3)]], np.float32))
+    given = BinaryCrossEntropy(0.0, 0.25).call(np.array([[1, 0.2]], np.float32), np.array([[math.log(3)]], np.float32))
     np.testing.assert_allclose(given, [expected], rtol=1e-5)
 
 

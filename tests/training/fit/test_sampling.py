@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
 from tests.training import made
-from training.datasets.base import Prepared
+from training.datasets.prepared import Prepared
+from training.errors import DataSetError, RecipeError
 from training.fit.batch_composition import Composition, counts_of
 from training.fit.sampling import chances, class_weights, classes, draw, picture_weights
 from training.recipe import GroupsSection, Recipe, load_recipe
@@ -27,7 +29,11 @@ def data_of(
         np.zeros((count, 32, 32, 3), np.uint8),
         np.array([f"{i}.jpg" for i in range(count)]),
         np.array(sets or ["UTKFace"] * count),
-        *(np.array(values, np.float32) for values in (ages, genders or [0] * count, races or [0] * count)),
+        {
+            "age": np.array(ages, np.float32),
+            "gender": np.array(genders or [0] * count, np.float32),
+            "race": np.array(races or [0] * count, np.float32),
+        },
     )
 
 
@@ -92,12 +98,12 @@ def test_rare_crossings_are_drawn_as_often_as_others() -> None:
     chance = chances(wish, data)
     assert chance is not None
     rows = draw(chance, 1000, np.random.default_rng(1))
-    crossing, times = np.unique(np.stack([data.race[rows], data.gender[rows]]), axis=1, return_counts=True)
+    crossing, times = np.unique(np.stack([data.labels["race"][rows], data.labels["gender"][rows]]), axis=1, return_counts=True)
     assert crossing.T.tolist() == [[0, 0], [0, 1], [4, 0], [4, 1]]
     assert times.tolist() == pytest.approx([250] * 4, abs=2)
     half = chances(recipe(balance={"repeat": ["race"], "evenness": 0.5}), data)
     assert half is not None
-    assert half[data.race == 4].sum() == pytest.approx(20**0.5 / (20**0.5 + 80**0.5))
+    assert half[data.labels["race"] == 4].sum() == pytest.approx(20**0.5 / (20**0.5 + 80**0.5))
 
 
 def test_a_draw_is_shuffled_and_rounds_each_chance() -> None:
@@ -120,7 +126,7 @@ def test_a_draw_is_shuffled_and_rounds_each_chance() -> None:
     ],
 )
 def test_shares_that_make_no_sense(section: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValidationError, match=says):
         recipe(data=section)
 
 
@@ -158,8 +164,8 @@ def test_the_published_batches_add_up_to_128_half_from_each_pool(grouped: Recipe
 
 @pytest.mark.parametrize("step", [0, 1, 559_999, 560_000, 1_269_999])
 def test_every_batch_has_its_number_of_every_group(grouped: Recipe, people: Prepared, step: int) -> None:
-    rows = Composition(grouped, people).rows(step)
-    ages, asian = people.age[rows], people.sets[rows] != "UTKFace"
+    rows = Composition(grouped, groups_of(grouped), people).rows(step)
+    ages, asian = people.labels["age"][rows], people.sets[rows] != "UTKFace"
     assert (len(rows), asian.sum(), ages.min() >= 18, ages.max() <= 65) == (128, 64, True, True)
     for first in range(18, 66, 3):
         group = (first <= ages) & (ages <= first + 2)
@@ -172,16 +178,14 @@ def test_a_cell_gives_every_picture_before_one_comes_again(grouped: Recipe, peop
     """Nine pictures of UTKFace are 18 to 20; five a batch, and six behind the change."""
     section = groups_of(grouped)
     soon = section.model_copy(update={"phases": (section.phases[0], section.phases[1].model_copy(update={"step": 2}))})
-    composition = Composition(
-        grouped.model_copy(update={"balance": grouped.balance.model_copy(update={"groups": soon})}), people
-    )
-    cell = (people.sets == "UTKFace") & (people.age >= 18) & (people.age <= 20)
+    composition = Composition(grouped, soon, people)
+    cell = (people.sets == "UTKFace") & (people.labels["age"] >= 18) & (people.labels["age"] <= 20)
     drawn = [row for step in range(5) for row in composition.rows(step) if cell[row]]
     assert len(drawn) == 5 + 5 + 6 + 6 + 6
     turns = [drawn[begin : begin + 9] for begin in range(0, 27, 9)]
     assert all(set(turn) == set(np.flatnonzero(cell)) for turn in turns)
     assert turns[0] != turns[1]
-    again = Composition(grouped.model_copy(update={"balance": grouped.balance.model_copy(update={"groups": soon})}), people)
+    again = Composition(grouped, soon, people)
     np.testing.assert_array_equal(again.rows(3), composition.rows(3))  # from the number of the step alone
 
 
@@ -200,12 +204,17 @@ def test_groups_that_do_not_go_together(grouped: Recipe, people: Prepared, chang
     for name, section in change.items():
         for key, value in section.items():
             document[name][key] = document[name][key] | value if isinstance(value, dict) else value
-    with pytest.raises(ValueError, match=says):
-        Composition(Recipe.model_validate(document), people)
+
+    def composed() -> Composition:
+        wrong = Recipe.model_validate(document)
+        return Composition(wrong, groups_of(wrong), people)
+
+    with pytest.raises((RecipeError, ValidationError), match=says):
+        composed()
 
 
 def test_a_group_without_a_picture_is_named(grouped: Recipe, people: Prepared) -> None:
-    rows = np.flatnonzero(~((people.sets == "UTKFace") & (people.age >= 63)))
-    less = data_of(people.age[rows].astype(int).tolist(), sets=people.sets[rows].tolist())
-    with pytest.raises(ValueError, match="no training picture of UTKFace is 63 to 65 years old"):
-        Composition(grouped, less)
+    rows = np.flatnonzero(~((people.sets == "UTKFace") & (people.labels["age"] >= 63)))
+    less = data_of(people.labels["age"][rows].astype(int).tolist(), sets=people.sets[rows].tolist())
+    with pytest.raises(DataSetError, match="no training picture of UTKFace is 63 to 65 years old"):
+        Composition(grouped, groups_of(grouped), less)

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.training import made
-from training.fit import train as module
+from training.fit import callbacks as module
+from training.fit.callbacks import FiniteLoss, State
 from training.fit.optimizers import CarefulAdam, CarefulAdamW, CarefulSGD, optimizer
 from training.fit.schedules import WarmupCosine, rate, stopped
-from training.fit.train import FiniteLoss, State, train
+from training.fit.train import train
 from training.recipe import ScheduleSection
 
 LOSSES = [9, 8, 8.5, 8.1, 7, 7, 7.5, 6.9, 7, 7.1, 7.2, 7.3, 7.4, 6.8, 7]
@@ -160,7 +161,7 @@ def test_plateau_and_early_stopping_outlive_an_interruption(tmp_path: Path, monk
     def before_the_state(self: State, epoch: int, logs: Any = None) -> None:
         if epoch == 3:
             raise Interrupted
-        module._save(self.model, self.path)
+        module.save_weights(self.model, self.path)
 
     with monkeypatch.context() as patch:
         patch.setattr(State, "on_epoch_end", before_the_state)

@@ -13,6 +13,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tests.training import made
+from training.errors import TrainingError
+from training.errors import RecipeError
 from training.fit import search as module
 from training.fit.search import Choices, Range, load_space, search, with_values
 from training.recipe import load_recipe
@@ -61,9 +63,9 @@ def test_a_space_is_shaped_like_a_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ("", ValueError, "names nothing to search"),
-        ("[schedule.speed]\nlow = 1\nhigh = 2", ValueError, "a recipe has no schedule.speed"),
-        ("[schedule]\nepochs = 3", ValueError, "schedule.epochs is no table"),
+        ("", RecipeError, "names nothing to search"),
+        ("[schedule.speed]\nlow = 1\nhigh = 2", RecipeError, "a recipe has no schedule.speed"),
+        ("[schedule]\nepochs = 3", RecipeError, "schedule.epochs is no table"),
         ("[schedule.epochs]\nlow = 3\nhigh = 2", ValidationError, "low is below high"),
         ("[schedule.learning_rate]\nlow = 0\nhigh = 1\nlog = true", ValidationError, "with log, low is above 0"),
         ("[augment.flip]\nchoices = []", ValidationError, "at least 1"),
@@ -144,7 +146,7 @@ def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
     """Every first epoch is worse than this threshold, and no trial has a second."""
     pruner = optuna.pruners.ThresholdPruner(upper=0.01)
     space = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-4")
-    with pytest.raises(ValueError, match="of 1 trials none came to its end"):
+    with pytest.raises(TrainingError, match="of 1 trials none came to its end"):
         search(RECIPE, space, prepared, tmp_path / "out", 1, f"sqlite:///{tmp_path / 'search.db'}", pruner=pruner)
     study = stored(f"sqlite:///{tmp_path / 'search.db'}")
     assert [trial.state for trial in study.trials] == [TrialState.PRUNED]
@@ -153,5 +155,5 @@ def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
 
 def test_a_measure_that_is_not_there_is_named(prepared: Path, tmp_path: Path) -> None:
     space = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-4")
-    with pytest.raises(ValueError, match=r"an epoch has no val_age_mae; there is: .*val_loss"):
+    with pytest.raises(TrainingError, match=r"an epoch has no val_age_mae; there is: .*val_loss"):
         search(RECIPE, space, prepared, tmp_path / "out", 1, "sqlite://", measure="val_age_mae")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import Split, load_prepared
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
+from training.errors import TrainingError
 from training.fit.smote import features_of, oversampled, retrain_heads
 from training.fit.train import train
 from training.models.heads import TRUNK, build
@@ -36,7 +38,7 @@ def test_new_features_lie_between_those_of_their_class() -> None:
 
 
 def test_a_class_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="two training pictures of every class"):
+    with pytest.raises(TrainingError, match="two training pictures of every class"):
         oversampled(np.zeros((3, 2), np.float32), np.array([0, 0, 1], np.float32), 5, 1)
 
 
@@ -75,6 +77,6 @@ def test_a_recipe_ends_with_it(tmp_path: Path) -> None:
         data = load_prepared(folder, Split.VALIDATION)
         features = data.crops[:, :32, :32].astype(np.float32) / 127.5 - 1
         answers = np.asarray(network(features)["race"]).argmax(axis=1)
-        recalls.append((answers[data.race == 4] == 4).mean())
+        recalls.append((answers[data.labels["race"] == 4] == 4).mean())
         assert not (tmp_path / f"run{number}/state.weights.h5").exists()
     assert recalls[1] >= 0.75 > recalls[0]

@@ -11,7 +11,8 @@ import pytest
 from service.vision.quality import BLURRED
 from tests.training import made
 from tests.training.models.test_architectures import trunk
-from training.fit.train import history_of, train
+from training.fit.callbacks import history_of
+from training.fit.train import train
 from training.models.heads import ARCHITECTURES, assemble
 from training.recipe import Recipe, load_recipe
 

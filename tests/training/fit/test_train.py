@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import pytest
 from keras import ops
 
 from tests.training import made
-from training.datasets.base import Split, load_prepared
-from training.fit import train as module
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
+from training.errors import Diverged, TrainingError
 from training.fit.augmentation import resized
+from training.fit.batches import Batches
+from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss, State, save_weights
+from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import CarefulAdamW, optimizer
 from training.fit.schedules import WarmupCosine
-from training.fit.train import Batches, BestWeights, EpochSeeds, FiniteLoss, State, train
+from training.fit.train import train
 from training.models.heads import build
 from training.recipe import AugmentSection, Recipe
 
@@ -47,15 +52,14 @@ def test_plain_batches_are_the_pictures_in_order(prepared: Path) -> None:
     assert (pixels.shape, pixels.dtype) == ((2, 32, 32, 3), np.float32)
     np.testing.assert_allclose(pixels[0], resized(data.crops[8], 32) / 127.5 - 1, atol=1e-6)
     for name, values in labels.items():
-        np.testing.assert_array_equal(values, getattr(data, name)[8:])
+        np.testing.assert_array_equal(values, data.labels[name][8:])
 
 
 def test_an_epoch_takes_every_picture_at_most_once_in_another_order(prepared: Path) -> None:
     batches = Batches(load_prepared(prepared, Split.TRAIN), HEADS, made.SIDE, 8, AugmentSection(), seed=1)
     assert len(batches) == STEPS
     rows = np.arange(34)
-    for name in ("age", "gender", "race"):
-        object.__setattr__(batches.data, name, rows)
+    batches.data = replace(batches.data, labels={name: rows.astype(np.float32) for name in ("age", "gender", "race")})
     orders = []
     for epoch in (0, 1):
         batches.epoch = epoch
@@ -134,7 +138,7 @@ def test_only_kernels_decay() -> None:
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     FiniteLoss().on_train_batch_end(0, {"loss": 1.0})
     for loss in (math.nan, math.inf):
-        with pytest.raises(FloatingPointError, match="no longer finite"):
+        with pytest.raises(Diverged, match="no longer finite"):
             FiniteLoss().on_train_batch_end(1, {"loss": loss})
 
 
@@ -215,7 +219,7 @@ def test_best_weights_are_the_averaged_ones_of_the_best_epoch(whole: Watched, pr
         np.testing.assert_allclose(kept, averaged, atol=1e-6)
     assert max(np.abs(kept - raw).max() for kept, raw in zip(best, whole.raw[epoch], strict=True)) > 1e-3
     network = whole.best(RECIPE)
-    terms, weights, metrics = module.losses_and_metrics(RECIPE.loss, RECIPE.network.outputs)
+    terms, weights, metrics = losses_and_metrics(RECIPE.loss, RECIPE.network.outputs)
     network.compile(loss=terms, loss_weights=weights, metrics=metrics)
     given = network.evaluate(
         Batches(load_prepared(prepared, Split.VALIDATION), RECIPE.network.outputs, made.SIDE, 8), verbose=0, return_dict=True
@@ -275,7 +279,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(whole: Watched, prepare
     def before_the_state(self: State, epoch: int, logs: Any = None) -> None:
         if epoch == 2:
             raise Interrupted
-        module._save(self.model, self.path)
+        save_weights(self.model, self.path)
 
     out = Watched(tmp_path / "run")
     for place, method, stop in (
@@ -313,7 +317,7 @@ def test_taking_up_keeps_better_weights_of_before(tmp_path: Path) -> None:
 
 
 def test_a_folder_belongs_to_one_recipe(whole: Watched, prepared: Path) -> None:
-    with pytest.raises(ValueError, match="holds a run of another recipe"):
+    with pytest.raises(TrainingError, match="holds a run of another recipe"):
         train(made.recipe(schedule={"seed": 2}), prepared, whole.out, "random")
 
 

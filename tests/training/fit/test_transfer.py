@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from tests.training import made
-from training.datasets.base import Split, load_prepared
+from training.datasets.base import Split
+from training.datasets.prepared import load_prepared
+from training.errors import RunError, WeightsError
 from training.fit import train as module
+from training.fit.callbacks import history_of
 from training.fit.train import train
 from training.fit.transfer import go_on_from
 from training.models.heads import build
-from training.recipe import Recipe
+from training.recipe import Recipe, changed
 
 pytestmark = pytest.mark.usefixtures("architecture")
 
@@ -37,11 +40,11 @@ def same(one: keras.Model, other: keras.Model, layer: str) -> bool:
 
 def test_output_nodes_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     given, weights = saved(tmp_path / "exact", age={"first": 18, "last": 80}, dropout=0.0)
-    section = made.recipe(network={"age": {"bins": [0, 3, 10, 20, 30, 40, 50, 60, 70]}}).network
-    network = build(section)
-    with pytest.raises(ValueError, match=r"differs from that of .* in its age; transfer\.replaced begins heads anew"):
-        go_on_from(network, section, weights)
-    go_on_from(network, section, weights, ("age",))
+    recipe = made.recipe(network={"age": {"bins": [0, 3, 10, 20, 30, 40, 50, 60, 70]}})
+    network = build(recipe.network)
+    with pytest.raises(WeightsError, match=r"differs from that of .* in its age; transfer\.replaced begins heads anew"):
+        go_on_from(network, recipe, weights)
+    go_on_from(network, changed(recipe, {"transfer": {"replaced": ["age"]}}), weights)
     kept = ("trunk", "age_hidden", "gender_hidden", "gender", "race_hidden", "race")
     assert [name for name in kept if not same(network, given, name)] == []
     assert network.get_layer("age").get_weights()[0].shape == (16, 9)
@@ -49,9 +52,9 @@ def test_output_nodes_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_output_nodes_of_the_same_number_are_replaced_where_it_is_asked(tmp_path: Path) -> None:
     given, weights = saved(tmp_path / "run")
-    section = made.recipe().network
-    network = build(section)
-    go_on_from(network, section, weights, ("race",))
+    recipe = made.recipe(transfer={"replaced": ["race"]})
+    network = build(recipe.network)
+    go_on_from(network, recipe, weights)
     assert same(network, given, "age")
     assert same(network, given, "race_hidden")
     assert not same(network, given, "race")
@@ -59,10 +62,10 @@ def test_output_nodes_of_the_same_number_are_replaced_where_it_is_asked(tmp_path
 
 def test_a_head_is_added(tmp_path: Path) -> None:
     given, weights = saved(tmp_path / "gender", outputs=["gender"], gender_units=2)
-    section = made.recipe(network={"outputs": ["age", "gender"], "gender_units": 2, "age": {"form": "both"}}).network
-    network = build(section)
+    recipe = made.recipe(network={"outputs": ["age", "gender"], "gender_units": 2, "age": {"form": "both"}})
+    network = build(recipe.network)
     before = [weight.copy() for weight in network.get_layer("age_hidden").get_weights()]
-    go_on_from(network, section, weights)
+    go_on_from(network, recipe, weights)
     assert same(network, given, "trunk")
     assert same(network, given, "gender")
     for mine, first in zip(network.get_layer("age_hidden").get_weights(), before, strict=True):
@@ -75,9 +78,9 @@ def test_another_trunk_is_an_error(tmp_path: Path) -> None:
     recipe = made.recipe(network={"architecture": "base_cnn"})
     (folder / "recipe.json").write_text(recipe.model_dump_json())
     build(recipe.network).save_weights(folder / "best.weights.h5")
-    section = made.recipe().network
-    with pytest.raises(ValueError, match="in its trunk"):
-        go_on_from(build(section), section, folder / "best.weights.h5")
+    given = made.recipe()
+    with pytest.raises(WeightsError, match="in its trunk"):
+        go_on_from(build(given.network), given, folder / "best.weights.h5")
 
 
 def test_parts_share_no_picture_and_leave_none(tmp_path: Path) -> None:
@@ -98,9 +101,9 @@ def test_a_split_is_learnt_part_by_part(tmp_path: Path, monkeypatch: pytest.Monk
     starts = []
     go_on = module.go_on_from
 
-    def watched(network: Any, section: Any, start: Path, replaced: Any) -> None:
+    def watched(network: Any, recipe: Recipe, start: Path) -> None:
         starts.append(start)
-        go_on(network, section, start, replaced)
+        go_on(network, recipe, start)
         if len(starts) == 1:
             raise KeyboardInterrupt
 
@@ -112,7 +115,7 @@ def test_a_split_is_learnt_part_by_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert starts == [out / "part-1/best.weights.h5"] * 2
     assert (out / "part-1/best.weights.h5").stat().st_mtime_ns == first
     assert best.read_bytes() == (out / "part-2/best.weights.h5").read_bytes()
-    assert [(row["part"], row["epoch"]) for row in module.history_of(out / "history.csv")] == [("1", "0"), ("2", "0")]
+    assert [(row["part"], row["epoch"]) for row in history_of(out / "history.csv")] == [("1", "0"), ("2", "0")]
     assert Recipe.model_validate_json((out / "recipe.json").read_text()) == recipe
     networks = []
     for number in (1, 2):
@@ -122,5 +125,5 @@ def test_a_split_is_learnt_part_by_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(frozen[0], keras.layers.Conv2D)
     np.testing.assert_array_equal(frozen[0].get_weights()[0], learning[0].get_weights()[0])
     assert not same(*networks, "gender")
-    with pytest.raises(ValueError, match="holds a run of another recipe"):
+    with pytest.raises(RunError, match="holds a run of another recipe"):
         train(recipe.model_copy(update={"name": "other"}), prepared, out, "random")

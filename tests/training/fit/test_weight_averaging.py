@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 from tests.training import made
+from training.errors import TrainingError
 from training.fit.weight_averaging import average
 from training.models.architectures import ARCHITECTURES
 from training.models.heads import TRUNK, build
@@ -45,16 +46,16 @@ def test_mean_is_weighted(run: Path, other: Path, shares: tuple[float, float], f
 
 
 def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="each run needs its share"):
+    with pytest.raises(TrainingError, match="each run needs its share"):
         average([run, other], [1.0], tmp_path / "mean")
     recipe = (other / "recipe.json").read_text()
     (other / "recipe.json").write_text(recipe.replace('"head_units":16', '"head_units":8'))
-    with pytest.raises(ValueError, match="the runs' networks differ"):
+    with pytest.raises(TrainingError, match="the runs' networks differ"):
         average([run, other], [1.0, 1.0], tmp_path / "mean")
     larger = Recipe.model_validate_json(recipe.replace(f'"size":{made.SIDE}', f'"size":{2 * made.SIDE}'))
     (other / "recipe.json").write_text(larger.model_dump_json())
     build(larger.network).save_weights(other / "best.weights.h5")
-    with pytest.raises(ValueError, match="other shapes"):  # this network's weights depend on the size
+    with pytest.raises(TrainingError, match="other shapes"):  # this network's weights depend on the size
         average([run, other], [1.0, 1.0], tmp_path / "mean")
 
 

@@ -12,7 +12,8 @@ import pytest
 from keras import ops
 
 from tests.training import made
-from training.fit.weight_conversion import BLOCKS, MEANS, adopt, read_arrays
+from training.errors import TrainingError
+from training.fit.weight_conversion import BLOCKS, MEANS, convert_weights, read_arrays
 from training.models.architectures import ARCHITECTURES
 
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -65,7 +66,7 @@ def written(folder: Path, arrays: Arrays, half: str = "") -> Path:
 def test_what_it_answers_stays(tmp_path: Path) -> None:
     network, arrays = published()
     prepared = made.prepared(tmp_path / "prepared", 24, 1)
-    weights = adopt(written(tmp_path / "net", arrays), prepared, tmp_path / "face.weights.h5", SIDE)
+    weights = convert_weights(written(tmp_path / "net", arrays), prepared, tmp_path / "face.weights.h5", SIDE)
     trunk = ARCHITECTURES["mobilenet"](SIDE, str(weights))
     faces = np.random.default_rng(5).integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.float32)
     theirs = ops.convert_to_numpy(network(faces[..., ::-1] - np.array(MEANS, np.float32), training=False))
@@ -82,8 +83,10 @@ def test_halves_are_read_and_other_networks_refused(tmp_path: Path) -> None:
     values = {"first": np.array([[1.5, -2.0]], np.float32), "second": np.full(400, 0.25, np.float32)}
     read = read_arrays(written(tmp_path / "net", values, half="second"))
     assert {name: array.tolist() for name, array in read.items()} == {name: array.tolist() for name, array in values.items()}
-    with pytest.raises(ValueError, match="not the network that can be adopted"):
-        adopt(tmp_path / "net/model.json", made.prepared(tmp_path / "prepared", 2, 1), tmp_path / "out.weights.h5", SIDE)
+    with pytest.raises(TrainingError, match="not the network that can be converted"):
+        convert_weights(
+            tmp_path / "net/model.json", made.prepared(tmp_path / "prepared", 2, 1), tmp_path / "out.weights.h5", SIDE
+        )
 
 
 def test_a_way_to_store_that_is_unknown_is_refused(tmp_path: Path) -> None:
@@ -91,5 +94,5 @@ def test_a_way_to_store_that_is_unknown_is_refused(tmp_path: Path) -> None:
     entry = {"name": "a", "shape": [4], "dtype": "float32", "quantization": {"dtype": "uint8"}}
     (tmp_path / "a.bin").write_bytes(b"\0\0\0\0")
     path.write_text(json.dumps({"weightsManifest": [{"paths": ["a.bin"], "weights": [entry]}]}))
-    with pytest.raises(ValueError, match="stored as uint8"):
+    with pytest.raises(TrainingError, match="stored as uint8"):
         read_arrays(path)

@@ -17,7 +17,7 @@ from tests.fakes import TEMPLATE
 from tests.training import made
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
-from training.fit.losses import AgeLoss, GenderLoss, absolute_error, losses_and_metrics
+from training.fit.losses import AgeLoss, BinaryCrossEntropy, absolute_error, losses_and_metrics
 from training.models import age_head as ages
 from training.recipe import AgeSection, LossSection
 
@@ -217,7 +217,7 @@ def test_a_teacher_s_years_are_gathered_in_classes() -> None:
 def test_two_gender_units_are_categorical_cross_entropy() -> None:
     # Probabilities 1/4 of male and 3/4 of female.
     outputs = np.log(np.array([[1, 3], [1, 3]], np.float32))
-    given = GenderLoss(0.0).call(column(1, 0), outputs)
+    given = BinaryCrossEntropy(0.0).call(column(1, 0), outputs)
     np.testing.assert_allclose(given, [-math.log(0.75), -math.log(0.25)], rtol=1e-5)
     _, _, metrics = losses_and_metrics(LossSection(), ("gender",))
     metrics["gender"][0].update_state(column(1, 0), outputs)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from training.errors import TrainingError
 from training.fit.transfer import freeze
 from training.models import architectures
 from training.models.architectures import ARCHITECTURES, SIZES, discover
@@ -116,7 +117,7 @@ def test_features(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["own_cnn", "base_cnn", "d_cnn", "m_cnn", "separable_cnn", "inception_resnet_v1"])
 def test_what_was_never_trained_on_imagenet_says_so(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} has no ImageNet weights; use random or a weights file"):
+    with pytest.raises(TrainingError, match=f"{name} has no ImageNet weights; use random or a weights file"):
         ARCHITECTURES[name](SIZES[name], "imagenet")
 
 
@@ -209,7 +210,7 @@ def test_m_cnn_sees_four_inputs_of_64_pixels() -> None:
     np.testing.assert_array_equal(centre, crop[:, 32:96, 32:96])
     np.testing.assert_array_equal(eyes, crop[:, 19:83, 32:96])
     np.testing.assert_array_equal(mouth, crop[:, 64:, 32:96])
-    with pytest.raises(ValueError, match="97 pixels are odd"):
+    with pytest.raises(TrainingError, match="97 pixels are odd"):
         ARCHITECTURES["m_cnn"](97, "random")
 
 
@@ -294,5 +295,5 @@ def test_frozen_layers_of_the_trunk_do_not_learn(frozen: Any, learning: int) -> 
     freeze(network, TransferSection(frozen_layers=frozen))
     assert len(network.get_layer("trunk").trainable_variables) == learning
     assert len(network.trainable_variables) == learning + 4
-    with pytest.raises(ValueError, match=r"99 layers cannot be frozen: base_cnn has \d+"):
+    with pytest.raises(TrainingError, match=r"99 layers cannot be frozen: base_cnn has \d+"):
         freeze(network, TransferSection(frozen_layers=99))

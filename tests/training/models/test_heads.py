@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.training import made
+from training.errors import TrainingError
 from training.models.heads import ARCHITECTURES, assemble, build, dtype_policy
 from training.models.normalization import FusedBatchNormalization
 from training.recipe import NetworkSection
@@ -59,7 +60,7 @@ def test_initial_weights_are_those_of_the_file(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match=r"no architecture 'vgg'; there is: .*inceptionv3, m_cnn"):
+    with pytest.raises(TrainingError, match=r"no architecture 'vgg'; there is: .*inceptionv3, m_cnn"):
         build(section(architecture="vgg"))
     with pytest.raises(FileNotFoundError, match=r"no initial weights at nowhere\.h5"):
         build(section(architecture="inceptionv3"), "nowhere.h5")
@@ -72,10 +73,10 @@ def test_a_weights_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     made.tiny(2 * made.SIDE, "random").save_weights(other)
     assert build(section(), str(other)) is not None  # a trunk's weights fit any size
     keras.Sequential([keras.Input((3, 3, 3)), layers.Conv2D(5, 3)]).save_weights(other)
-    with pytest.raises(ValueError, match=r"no tiny of 32 pixels with the weights .*other\.weights\.h5: A total of"):
+    with pytest.raises(TrainingError, match=r"no tiny of 32 pixels with the weights .*other\.weights\.h5: A total of"):
         build(section(), str(other))
     other.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"other\.weights\.h5: Unable to"):
+    with pytest.raises(TrainingError, match=r"other\.weights\.h5: Unable to"):
         build(section(), str(other))
 
 
@@ -106,7 +107,7 @@ def test_mobilefacenet_is_as_published() -> None:
     assert depthwise[-1].kernel_size == (4, 4)
     assert sum(isinstance(layer, layers.Add) for layer in trunk.layers) == 4 + 6 + 2
     assert trunk.layers[-3].name.startswith("conv2d"), "the embedding is linear"
-    with pytest.raises(ValueError, match="no ImageNet weights"):
+    with pytest.raises(TrainingError, match="no ImageNet weights"):
         ARCHITECTURES["mobilefacenet"](62, "imagenet")
 
 

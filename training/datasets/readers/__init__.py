@@ -40,7 +40,12 @@ be known by, takes what is left."""
 def open_data_set(source: Path) -> DataSet:
     """The data set in a folder or tar file, known by its files; UTKFace where no other is.
 
-    Raises `FileNotFoundError` where `source` does not exist, and `ValueError` where it is neither or a list in it is damaged.
+    Args:
+        source: The folder or tar file.
+
+    Raises:
+        FileNotFoundError: `source` does not exist.
+        DataSetError: It is neither, or a list in it is damaged.
     """
     files = listing(source)
     return next(data_set for reader in READERS if (data_set := reader(files)) is not None)

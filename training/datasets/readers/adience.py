@@ -8,6 +8,7 @@ from typing import Final
 
 from training.datasets.base import DataSet, Label, Split, between, known, split_of_train
 from training.datasets.sources import Listing, last_parts
+from training.errors import DataSetError
 
 LICENCE: Final = (
     "Adience: research use, pictures under their photographers' Creative Commons licences; cite Eidinger et al., \"Age and "
@@ -25,7 +26,16 @@ def adience(files: Listing) -> DataSet | None:
     where there is none of those, `USER/coarse_tilt_aligned_face.ID.IMAGE`.
 
     A bucket such as `(25, 32)` is a range of ages, and a lone number an age; gender `u` is unknown. Its authors measure every
-    fold once; here the last one is test, and a tenth of the others validation. Raises `ValueError` where a fold is damaged.
+    fold once; here the last one is test, and a tenth of the others validation.
+
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+
+    Raises:
+        DataSetError: A fold is damaged.
     """
     if not files.holds(*_FOLDS):
         return None
@@ -37,7 +47,7 @@ def adience(files: Listing) -> DataSet | None:
                 name = f"{row['user_id']}/{prefix}{row['face_id']}.{row['original_image']}"
                 label = _label(row["age"], row["gender"])
             except (KeyError, ValueError) as error:
-                raise ValueError(f"{files.source}: a line of {fold} is not as its authors write it: {error}") from error
+                raise DataSetError(f"{files.source}: a line of {fold} is not as its authors write it: {error}") from error
             if label is not None:
                 labels[name] = label
             if fold == _TEST_FOLD:

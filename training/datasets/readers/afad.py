@@ -21,6 +21,12 @@ def afad(files: Listing) -> DataSet | None:
     """Known by `AGE/GENDER/ID-N.jpg`, where the folder 111 is male and 112 female; whole (AFAD-Full) or its Lite part.
 
     Its authors give no test list.
+
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
     """
     name_of = last_parts(3)
     if not any(_NAME.fullmatch(name_of(path)) for path in files.paths):

@@ -7,6 +7,7 @@ from typing import Final
 
 from training.datasets.base import DataSet, Label, Split, split_of_train
 from training.datasets.sources import Listing
+from training.errors import DataSetError
 
 LICENCE: Final = (
     'All-Age-Faces: research use; cite Cheng et al., "Exploiting effective facial patches for robust gender recognition", '
@@ -21,7 +22,14 @@ _GENDERS: Final = {"0": "female", "1": "male"}
 def all_age_faces(files: Listing) -> DataSet | None:
     """Known by `train.txt` and `val.txt`, whose lines are a name and 0 for female or 1 for male; `val.txt` is its test list.
 
-    Raises `ValueError` where a list is damaged.
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+
+    Raises:
+        DataSetError: A list is damaged.
     """
     if not files.holds(*_LISTS):
         return None
@@ -30,7 +38,7 @@ def all_age_faces(files: Listing) -> DataSet | None:
         for line in text.splitlines():
             match = re.fullmatch(r"(\d{5}A\d{2,3}\.jpg) ([01])", line.strip())
             if match is None:
-                raise ValueError(f"{files.source}: a line of {list_name} is not a name and a gender: {line[:40]!r}")
+                raise DataSetError(f"{files.source}: a line of {list_name} is not a name and a gender: {line[:40]!r}")
             genders[match[1]] = _GENDERS[match[2]]
             if list_name == "val.txt":
                 tests.add(match[1])

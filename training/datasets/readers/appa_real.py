@@ -7,6 +7,7 @@ from typing import Final
 
 from training.datasets.base import DataSet, Label, Split
 from training.datasets.sources import Listing
+from training.errors import DataSetError
 
 LICENCE: Final = (
     'APPA-REAL: research use; cite Agustsson et al., "Apparent and real age estimation in still images with deep residual '
@@ -25,8 +26,16 @@ def appa_real(files: Listing) -> DataSet | None:
     """Known by `gt_avg_train.csv`, `gt_avg_valid.csv` and `gt_avg_test.csv`, its authors' splits: of each picture the mean of
     the guesses, which is rounded and is the label's age, and the real age.
 
-    The pictures are the faces cut with a margin, `SPLIT/NAME_face.jpg`: the labelled one is in the middle. Raises `ValueError`
-    where a list is damaged.
+    The pictures are the faces cut with a margin, `SPLIT/NAME_face.jpg`: the labelled one is in the middle.
+
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+
+    Raises:
+        DataSetError: A list is damaged.
     """
     if not files.holds(*_LISTS):
         return None
@@ -36,7 +45,7 @@ def appa_real(files: Listing) -> DataSet | None:
             try:
                 name = row["file_name"] + _FACE
                 age, real = round(float(row["apparent_age_avg"])), round(float(row["real_age"]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise DataSetError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
             labels[name], splits[name] = Label({"age": age}, real_age=real), _LISTS[list_name]
     return DataSet("APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,))

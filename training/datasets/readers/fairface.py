@@ -8,6 +8,7 @@ from typing import Final
 
 from training.datasets.base import DataSet, Split, between, split_of_train
 from training.datasets.sources import Listing, last_parts
+from training.errors import DataSetError
 
 LICENCE: Final = (
     'FairFace: CC BY 4.0; cite Kärkkäinen and Joo, "FairFace: face attribute dataset for balanced race, gender, and age", '
@@ -35,7 +36,14 @@ def fairface(files: Listing) -> DataSet | None:
     """Known by `fairface_label_train.csv` and `fairface_label_val.csv`, with the columns file (`train/1.jpg`), age, gender
     and race. The second is what its authors measure on: test.
 
-    Raises `ValueError` where a table is damaged.
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+
+    Raises:
+        DataSetError: A table is damaged.
     """
     if not files.holds(*_TABLES):
         return None
@@ -46,7 +54,7 @@ def fairface(files: Listing) -> DataSet | None:
                 label = between(*_years(row["age"]), gender=_GENDERS[row["gender"]], race=RACE_OF[row["race"]])
                 labels[row["file"]] = label
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{files.source}: a line of {table} is not as its authors write it: {error}") from error
+                raise DataSetError(f"{files.source}: a line of {table} is not as its authors write it: {error}") from error
     return DataSet("FairFace", LICENCE, False, files.source, labels.get, _split_of, last_parts(2))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from training.datasets.base import DataSet, Label, split_of
 from training.datasets.sources import Listing
+from training.errors import DataSetError
 
 LICENCE: Final = (
     'LFW: research use, pictures from the news; cite Huang et al., "Labeled faces in the wild", University of Massachusetts '
@@ -18,13 +19,22 @@ _LISTS: Final = ("male_names.txt", "female_names.txt")
 def lfw(files: Listing) -> DataSet | None:
     """Known by `male_names.txt` and `female_names.txt`, a picture a line, beside `NAME/NAME_0001.jpg`.
 
-    The lists say gender alone, and there is no test list for that. Raises `ValueError` where a picture is in both.
+    The lists say gender alone, and there is no test list for that.
+
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+
+    Raises:
+        DataSetError: A picture is in both lists.
     """
     if not files.holds(*_LISTS):
         return None
     texts = files.texts(*_LISTS)
     men, women = ({line.strip().removesuffix(".jpg") for line in texts[name].splitlines() if line.strip()} for name in _LISTS)
     if men & women:
-        raise ValueError(f"{files.source}: {min(men & women)} is in both lists")
+        raise DataSetError(f"{files.source}: {min(men & women)} is in both lists")
     labels = {f"{name}.jpg": Label({"gender": word}) for word, names in (("male", men), ("female", women)) for name in names}
     return DataSet("LFW", LICENCE, False, files.source, labels.get, split_of)

@@ -14,12 +14,20 @@ _NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+ ?\.?jpg\.chip\.jpg")  # two da
 
 
 def utkface(files: Listing) -> DataSet:
-    """The aligned and cropped set: `age_gender_race_date.jpg.chip.jpg`, 200 by 200 pixels."""
+    """The aligned and cropped set: `age_gender_race_date.jpg.chip.jpg`, 200 by 200 pixels.
+
+    Args:
+        files: Files of the source, whatever they are.
+    """
     return DataSet("UTKFace", LICENCE, True, files.source, parse, split_of)
 
 
 def parse(name: str) -> Label | None:
-    """Label in a file's name, or None where a field is missing."""
+    """Label in a file's name, or None where a field is missing.
+
+    Args:
+        name: Name of the file.
+    """
     match = _NAME.fullmatch(name)
     if match is None:
         return None

@@ -12,6 +12,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
+from training.errors import RecipeError
 from training.models.architectures.registry import architecture, begun
 from training.models.normalization import FusedBatchNormalization
 
@@ -45,10 +46,10 @@ def m_cnn(size: int, init: str) -> keras.Model:
     """The trunk: float pixels in [-1, 1], [N, S, S, 3], S even, to features [N, 512].
 
     Its four inputs are half as wide as the crop, 64 pixels of 128: the whole crop, averaged over two by two pixels, and its
-    centre, eyes and mouth at full resolution. `init` is `random` or a weights file; raises `ValueError` for an odd S.
+    centre, eyes and mouth at full resolution. `init` is `random` or a weights file; raises `RecipeError` for an odd S.
     """
     if size % 2:
-        raise ValueError(f"m_cnn halves its picture, and {size} pixels are odd")
+        raise RecipeError(f"m_cnn halves its picture, and {size} pixels are odd")
     pixels = keras.Input((size, size, 3))
     views = [layers.AveragePooling2D(2, name="whole")(pixels)]
     for name, (y, x) in PARTS.items():

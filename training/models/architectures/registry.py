@@ -9,6 +9,8 @@ from typing import Final
 
 import keras
 
+from training.errors import WeightsError
+
 IMAGENET: Final = "imagenet"
 RANDOM: Final = "random"
 """Initial weights that are no file."""
@@ -46,10 +48,18 @@ def discover(package: str, path: Iterable[str]) -> None:
 
 
 def begun(trunk: keras.Model, name: str, init: str) -> keras.Model:
-    """A trunk with its initial weights, `random` or those of a file. Raises `ValueError` for `imagenet`, on which it was never
-    trained."""
+    """A trunk with its initial weights.
+
+    Args:
+        trunk: The trunk, which is changed.
+        name: Its architecture's name.
+        init: `random`, or a weights file.
+
+    Raises:
+        WeightsError: `init` is `imagenet`, on which it was never trained.
+    """
     if init == IMAGENET:
-        raise ValueError(f"{name} has no ImageNet weights; use random or a weights file")
+        raise WeightsError(f"{name} has no ImageNet weights; use random or a weights file")
     if init != RANDOM:
         trunk.load_weights(init)
     return trunk

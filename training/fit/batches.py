@@ -1,0 +1,106 @@
+"""Prepared pictures to the batches of an epoch: drawn, augmented, scaled and labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from service.arrays import Floats, Ints
+from training.datasets.prepared import Prepared
+from training.fit.augmentation import augmented, resized
+from training.fit.batch_composition import Composition
+from training.fit.sampling import chances, draw, picture_weights
+from training.models.heads import EMBEDDING
+from training.models.pixels import scaled
+from training.recipe import AugmentSection, Recipe
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Shuffled, augmented batches of a training set, or plain ones in order where `augment` is None.
+
+    Order and augmentation come from the seed, `epoch` and the batch's number alone, so that a run that is taken up again
+    sees what it would have seen. Of a shuffled set, a last batch that is not full is left out, unless it is the only one.
+    An age that is known as a range is drawn from it anew each time; a plain batch has its middle.
+
+    Args:
+        data: The pictures and their labels.
+        outputs: Names of the network's heads, whose labels a batch holds.
+        size: Side of the pixels in a batch.
+        batch_size: Pictures of a batch.
+        augment: What a picture goes through.
+        seed: Of order and augmentation.
+        recipe: May ask for other draws and weights (see `training.fit.sampling` and `training.fit.batch_composition`), and for
+            fewer steps.
+    """
+
+    def __init__(
+        self,
+        data: Prepared,
+        outputs: Sequence[str],
+        size: int,
+        batch_size: int,
+        augment: AugmentSection | None = None,
+        seed: int = 0,
+        recipe: Recipe | None = None,
+    ) -> None:
+        super().__init__()
+        self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
+        self.augment, self.seed, self.epoch = augment, seed, 0
+        self.chances = None if recipe is None else chances(recipe, data)
+        self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
+        groups = None if recipe is None else recipe.balance.groups
+        self.composition = None if recipe is None or groups is None else Composition(recipe, groups, data)
+        self.most = 0 if recipe is None else recipe.schedule.epoch_steps
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.data), self.batch_size)
+        batches = full if rest == 0 or (self.augment and full) else full + 1
+        return min(batches, self.most) if self.most else batches
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        if self.augment is None:
+            rows = np.arange(len(self.data))[chosen]
+            crops = [resized(self.data.crops[row], self.size) for row in rows]
+        else:
+            rows = self._drawn(index)
+            random = np.random.default_rng([self.seed, self.epoch, index])
+            crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
+        labels = {name: self._labels(name, rows) for name in self.outputs}
+        if self.augment is not None and "age" in labels:
+            self._draw_ages(labels["age"], rows, random)
+        pixels = scaled(np.stack(crops))
+        if not self.weights:
+            return pixels, labels
+        ones = np.ones(len(rows), np.float32)
+        return pixels, labels, {name: self.weights[name][rows] if name in self.weights else ones for name in self.outputs}
+
+    def _drawn(self, index: int) -> Ints:
+        """Rows of a shuffled batch."""
+        if self.composition is not None:
+            return self.composition.rows(self.epoch * len(self) + index)
+        random, count = np.random.default_rng([self.seed, self.epoch]), len(self.data)
+        order = random.permutation(count) if self.chances is None else draw(self.chances, count, random)
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _draw_ages(self, labels: Floats, rows: Ints, random: np.random.Generator) -> None:
+        """Put a whole year out of its range in the place of every age that is known as a range."""
+        if self.data.ages is None:
+            return
+        low, high = self.data.ages[rows].T.astype(np.int64)
+        wide = np.flatnonzero(high > low)
+        if len(wide):
+            years = random.integers(low[wide], high[wide] + 1)
+            labels[(wide, 0) if labels.ndim > 1 else wide] = years
+
+    def _labels(self, name: str, rows: Ints) -> Floats:
+        """Labels [B], or [B, 1 + K] with the teacher's answers behind them; of the face embedding, itself [B, D]."""
+        if name == EMBEDDING and self.data.embedding is not None:
+            return self.data.embedding[rows]
+        labels = self.data.labels[name][rows]
+        if self.data.teacher is None or name not in self.data.teacher:
+            return labels
+        return np.concatenate([labels[:, np.newaxis], self.data.teacher[name][rows]], axis=1)

@@ -1,0 +1,157 @@
+"""What happens while a network is fitted: seeds by epoch, the best weights, the history, and the state to go on from."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import keras
+import numpy as np
+from keras import ops
+
+from training.artifacts import replacing
+from training.errors import Diverged
+from training.fit.batches import Batches
+
+HISTORY: Final = "history.csv"
+"""File of a run's epochs."""
+
+
+class EpochSeeds(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets what is drawn in an epoch, batches and dropout's masks, by the epoch's number: no file holds the state of either."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
+        self.states = [(state, ops.convert_to_numpy(state)) for state in states]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+        for state, first in self.states:
+            state.assign(first + np.array([0, epoch * len(self.batches)], first.dtype))
+
+
+class FiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a run whose loss is not a number: weights or moving statistics are lost, and the last state is still good."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise Diverged("the loss is no longer finite; train again, more slowly, in another folder")
+
+
+class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights that gave the least validation loss, where it is below `least`.
+
+    Stands before `SwapEMAWeights`, which puts the averaged weights in when validation begins and takes them out when it ends.
+    """
+
+    def __init__(self, path: Path, least: float) -> None:
+        super().__init__()
+        self.path, self.least = path, least
+
+    def on_test_end(self, logs: Any = None) -> None:
+        if logs["loss"] < self.least:
+            self.least = logs["loss"]
+            save_weights(self.model, self.path)
+
+
+class Throughput(keras.callbacks.Callback):  # type: ignore[misc]
+    """Adds what an epoch's training, without its validation, cost to the logs: `pictures`, `pictures_per_second`, and
+    `cpu_seconds`, which all threads of the process spent on its steps.
+
+    The first step of a run also builds the graph, which has nothing to do with the pictures: it counts as the mean of the
+    epoch's others.
+    """
+
+    def __init__(self, pictures: int) -> None:
+        super().__init__()
+        self.pictures = pictures
+        self.built = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.began = time.perf_counter()
+        self.seconds = 0.0
+        self.marks = [time.process_time()]
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.marks.append(time.process_time())
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.seconds = time.perf_counter() - self.began
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["pictures"] = self.pictures
+        logs["pictures_per_second"] = self.pictures / (self.seconds or time.perf_counter() - self.began)
+        steps = np.diff(self.marks)
+        others = steps[1:] if not self.built and len(steps) > 1 else steps
+        logs["cpu_seconds"] = float(others.mean() * len(steps))
+        self.built = True
+
+
+class History(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes `history.csv`, a line an epoch, after the `rows` of the epochs before."""
+
+    def __init__(self, path: Path, rows: list[dict[str, str]]) -> None:
+        super().__init__()
+        self.path, self.rows = path, rows
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.rows.append({"epoch": str(epoch), **{name: str(float(logs[name])) for name in sorted(logs)}})
+        write_history(self.path, self.rows)
+
+
+class State(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes weights and optimizer after every epoch; behind all that writes, so that what it holds is wholly done."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        save_weights(self.model, self.path)
+
+
+def save_weights(network: keras.Model, path: Path) -> None:
+    """Write weights and, of a compiled network, its optimizer.
+
+    Args:
+        network: The network.
+        path: File, `.weights.h5`; at every moment whole.
+    """
+    with replacing(path) as new:
+        network.save_weights(new)
+
+
+def write_history(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Write epochs, from which is read what a run has left to do.
+
+    Args:
+        path: File, `history.csv`; at every moment whole.
+        rows: A row for each epoch, all with the same columns.
+    """
+    with replacing(path) as new, new.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def history_of(path: Path) -> list[dict[str, str]]:
+    """Read what `write_history` wrote.
+
+    Args:
+        path: File, `history.csv`.
+
+    Returns:
+        A row for each epoch; none where there is no such file.
+    """
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
