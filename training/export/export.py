@@ -13,7 +13,8 @@ import tensorflow as tf
 from keras import layers
 
 from service.inference.attributes import deviation
-from service.models.manifest import Attribute, AttributeCalibration, Manifest, declared
+from service.models.manifest import Attribute as ServedAttribute
+from service.models.manifest import AttributeCalibration, Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
@@ -181,14 +182,33 @@ def export(
     created: str,
     data: Sequence[Path] = (),
 ) -> Manifest:
-    """Write `store/NAME/VERSION`. The calibration is fitted on the validation splits of `data`, if any, through the service.
-    `prepared` is what `prepare` reported: the template, and the licence of every data set.
+    """Write `store/NAME/VERSION`.
 
-    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32. Raises
-    `FileExistsError` where the version is there already.
+    Golden inputs are the faces of the public-domain photos in `examples`; their answers are TensorFlow's in float32.
+
+    Args:
+        recipe: Recipe of the run.
+        weights: Weights file of the run.
+        prepared: What `prepare` reported: the template, and the licence of every data set.
+        examples: Folder of photos.
+        detector: What finds the faces in them.
+        store: The model store.
+        version: Version to write.
+        created: Date, such as 2026-09-01.
+        data: Data sets on whose validation splits the calibration is fitted, through the service; none where empty.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        FileExistsError: The version is there already.
+        ExportError: The SavedModel is too large, or a data set of the recipe is not among the prepared ones.
+        FileNotFoundError: The weights are not there.
     """
     folder = store / recipe.name / str(version)
     template = prepared["template"]
+    if missing := [name for name in recipe.data.train if name not in prepared["sets"]]:
+        raise ExportError(f"{missing[0]}, which the recipe learns from, is not among the prepared data sets")
     licences = [prepared["sets"][name] for name in dict.fromkeys(recipe.data.train)]
     made = of_run(weights.parent)
     if folder.exists():
@@ -219,7 +239,7 @@ def export(
             "provenance": None if made is None else made.model_dump(mode="json"),
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
-            "attributes": declared({"outputs": outputs})["attributes"],
+            "attributes": [_declared(attribute, outputs) for attribute in recipe.learnt],
             "tolerance": TOLERANCE,
         }
         manifest = write_manifest(folder, fields)
@@ -231,6 +251,13 @@ def export(
         shutil.rmtree(folder)
         raise
     return manifest
+
+
+def _declared(attribute: Attribute, outputs: Sequence[str]) -> dict[str, Any]:
+    """An attribute as the manifest declares it; an age has a distribution where the network gives one."""
+    named = [attribute.name, f"{attribute.name}_distribution"] if attribute.kind == "expectation" else [attribute.name]
+    given = [name for name in named if name in outputs]
+    return {"name": attribute.name, "kind": attribute.kind, "labels": attribute.labels, "outputs": given}
 
 
 def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -> Pixels:
@@ -266,7 +293,7 @@ def fit_calibration(parts: Sequence[Scored]) -> dict[str, AttributeCalibration]:
     return fit(spread=spread, **joined)
 
 
-def _calibrated(attributes: Sequence[Attribute], calibration: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:
+def _calibrated(attributes: Sequence[ServedAttribute], calibration: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:
     """Attributes with what was fitted for them."""
     return [
         one.model_copy(update={"calibration": calibration.get(one.name, one.calibration)}).model_dump(mode="json")

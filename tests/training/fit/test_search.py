@@ -13,8 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from tests.training import made
-from training.errors import TrainingError
-from training.errors import RecipeError
+from training.errors import RecipeError, TrainingError
 from training.fit import search as module
 from training.fit.search import Choices, Range, load_space, search, with_values
 from training.recipe import load_recipe
