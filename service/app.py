@@ -30,7 +30,7 @@ from service.inference.workers import Workers
 from service.models.runtime import Precision, cpu_quota, loader, resolve
 from service.models.store import ModelStore
 from service.settings import Settings
-from service.vision.detection.mtcnn import MtcnnDetector
+from service.vision.detection.registry import load_detector
 
 logger = logging.getLogger("facet")
 
@@ -48,10 +48,9 @@ def create_engine(settings: Settings) -> Engine:
     store = ModelStore(settings.model_store)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
-    detection = store.load("mtcnn", None, exact, kind="detector")
+    detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)
     model = store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
     attributes = allowed(model.manifest, settings.attributes)
-    detector = MtcnnDetector.of(detection.networks, settings.min_face_px)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
         batcher.warm(model.manifest.input.size)

@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """SHA-256 that the model's manifest must have; not checked where not set."""
+    detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
+    """Detector model that finds the faces, NAME or NAME/VERSION; the newest version where none is named."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,7 @@ def engine_factory(
     engine: type[Engine] = Engine,
     workers_of: type[Workers] = Workers,
     hang_s: float = HANG_S,
+    evaluation: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Callable[[Settings], Engine]:
     """A function that `create_app` takes in place of `create_engine`: real queues, batcher and pipeline round fakes."""
@@ -170,7 +171,7 @@ def engine_factory(
         batcher = Batcher(faces, settings.face_queue, metrics.BATCH_SIZE.observe)
         workers = workers_of(settings.workers or 2, settings.photo_queue)
         limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
-        model = Model(described, {"faces": faces}, "0" * 64)
+        model = Model(described, {"faces": faces}, "0" * 64, evaluation)
         return engine(
             pipeline=Pipeline(detector or SquareDetector(), described, batcher, workers, limits),
             batcher=batcher,

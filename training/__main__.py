@@ -21,8 +21,8 @@ from service.extras import install_command
 from service.models.runtime import Precision, Runtime, cpu_quota, loader
 from service.models.store import ModelStore
 from service.settings import Settings
-from service.vision.detection import SIDE_PX
-from service.vision.detection.mtcnn import MtcnnDetector
+from service.vision.detection import SIDE_PX, Detector
+from service.vision.detection.registry import load_detector
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
@@ -49,9 +49,9 @@ Run = Annotated[Path, typer.Option("--run", help="Folder of one training run: we
 Store = Annotated[Path, typer.Option("--store", help="Model store.")]
 
 
-def _detector(store: Path, threads: int) -> MtcnnDetector:
-    model = ModelStore(store).load("mtcnn", None, loader(Runtime.AUTO, Precision.F32, threads), kind="detector")
-    return MtcnnDetector.of(model.networks)
+def _detector(store: Path, threads: int) -> Detector:
+    load = loader(Runtime.AUTO, Precision.F32, threads)
+    return load_detector(ModelStore(store), Settings.model_fields["detector"].default, load)[0]
 
 
 @contextlib.contextmanager

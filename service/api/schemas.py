@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from service.inference.attributes import Attributes, Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
+from service.models.evaluation import Evaluation
+from service.models.manifest import Attribute, InputContract, TrackCalibration
 from service.models.store import Model
 from service.tracking.session import FaceTrack
 from service.vision.detection import LANDMARKS
@@ -96,6 +98,50 @@ class ModelName(_Schema):
     def of(cls, model: Model) -> ModelName:
         """Name and version of a loaded model."""
         return cls(name=model.manifest.name, version=model.manifest.version)
+
+
+class DetectorName(_Schema):
+    """The model that found the faces."""
+
+    name: str
+    version: int
+
+
+class Serving(_Schema):
+    """How this service serves the model."""
+
+    facet: str
+    runtime: str
+    precision: str
+    attributes: list[str]
+    min_confidence: Probability
+    detector: DetectorName
+
+
+class ModelCard(_Schema):
+    """What is served, on what it was trained, and how good it is for whom."""
+
+    name: str
+    version: int
+    kind: str
+    architecture: str
+    created: str
+    licence: str
+    trained_on: list[str]
+    description: str
+    recipe: str | None
+    provenance: dict[str, Any] | None
+    input: InputContract | None
+    attributes: list[Attribute]
+    track: TrackCalibration | None
+    evaluation: Evaluation | None
+    digest: str
+    serving: Serving
+    outputs: list[str] = Field(deprecated="`attributes` names the outputs of each.")
+    genders: list[str] = Field(deprecated="The labels of the attribute `gender`.")
+    races: list[str] = Field(deprecated="The labels of the attribute `race`.")
+    calibration: dict[str, Any] = Field(deprecated="`attributes` has the calibration of each.")
+    quality: dict[str, Any] = Field(deprecated="`evaluation`, or nothing.")
 
 
 class ImageSize(_Schema):

@@ -131,6 +131,7 @@ class Engine:
         return {
             **manifest,
             **_undeclared(self.model),
+            "evaluation": None if self.model.evaluation is None else dict(self.model.evaluation),
             "digest": self.model.digest,
             "serving": {
                 "facet": self.version,

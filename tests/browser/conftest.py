@@ -33,7 +33,7 @@ playwright.expect.set_options(timeout=PATIENCE_MS)
 FACES = """
 import os, time
 import service.cli
-from service.vision.detection.mtcnn import MtcnnDetector
+from service.vision.detection.mtcnn import create
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
@@ -46,7 +46,7 @@ class Slow(ColourNetwork):
 
 detection = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
 declared = attributes(race={"threshold": 0.99})
-service.cli.create_engine = engine_factory(Slow(), MtcnnDetector.of(detection.networks, 40), attributes=declared)
+service.cli.create_engine = engine_factory(Slow(), create(detection.networks, 40), attributes=declared)
 service.cli.main()
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""

@@ -102,11 +102,6 @@ class MtcnnDetector:
     scale_factor: float = SCALE_FACTOR
     thresholds: Thresholds = Thresholds()
 
-    @classmethod
-    def of(cls, networks: Mapping[str, Network], min_face: float = MIN_FACE_PX) -> MtcnnDetector:
-        """The cascade over a detector model's networks."""
-        return cls(networks["pnet"], networks["rnet"], networks["onet"], min_face)
-
     def detect(self, pixels: Pixels) -> list[Face]:
         """Faces in uint8 RGB [height, width, 3]; boxes may reach outside it. Safe to call from several threads.
 
@@ -237,6 +232,19 @@ class MtcnnDetector:
             return np.empty((0, 4), np.float32)
         boxes, scores = np.concatenate(found), np.concatenate(confidences)
         return _square(boxes[_suppress(boxes, scores, scores > 0, limits.overlap_proposal)])
+
+
+def create(networks: Mapping[str, Network], min_face_px: float) -> MtcnnDetector:
+    """The cascade over a detector model's networks.
+
+    Args:
+        networks: `pnet`, `rnet` and `onet`.
+        min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
+
+    Returns:
+        The detector.
+    """
+    return MtcnnDetector(networks["pnet"], networks["rnet"], networks["onet"], min_face_px)
 
 
 def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float, Pixels]]:

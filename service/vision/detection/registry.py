@@ -1,0 +1,72 @@
+"""Which file answers for a detector model: the one that its manifest's `architecture` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Protocol, cast
+
+from service.errors import ModelIncompatible
+from service.models.runtime import Loader, Network
+from service.models.store import Model, ModelStore
+from service.vision import detection
+from service.vision.detection import MIN_FACE_PX, Detector
+
+
+class Architecture(Protocol):
+    """What each file of this folder offers beside the registry."""
+
+    def create(self, networks: Mapping[str, Network], min_face_px: float) -> Detector:
+        """A detector over a model's networks, which looks for faces of `min_face_px` pixels and more."""
+        ...
+
+
+def architectures() -> list[str]:
+    """Names that a manifest may give.
+
+    Returns:
+        The files of this folder, but for the registry, in order.
+    """
+    return sorted(module.name for module in iter_modules(detection.__path__) if module.name != "registry")
+
+
+def create_detector(model: Model, min_face_px: float = MIN_FACE_PX) -> Detector:
+    """The detector of a loaded model.
+
+    Args:
+        model: A verified model of kind `detector`.
+        min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
+
+    Returns:
+        A detector that several threads may call.
+
+    Raises:
+        ModelIncompatible: No file here has the name of the model's architecture.
+    """
+    name, known = model.manifest.architecture, architectures()
+    if name not in known:
+        title = f"{model.manifest.name}/{model.manifest.version}"
+        raise ModelIncompatible(f"No detector has the architecture {name!r} of {title}; there is: {', '.join(known)}.")
+    architecture = cast("Architecture", import_module(f"{detection.__name__}.{name}"))
+    return architecture.create(model.networks, min_face_px)
+
+
+def load_detector(store: ModelStore, title: str, load: Loader, min_face_px: float = MIN_FACE_PX) -> tuple[Detector, Model]:
+    """Load a detector model from a store.
+
+    Args:
+        store: Where it lies.
+        title: `NAME` for its newest version, or `NAME/VERSION`.
+        load: What reads its networks; detection is exact in float32.
+        min_face_px: As `create_detector` takes it.
+
+    Returns:
+        The detector, and the model that it was made of.
+
+    Raises:
+        ModelError: The model is not there, damaged, incompatible, or wrong about its golden answers.
+    """
+    name, _, version = title.partition("/")
+    model = store.load(name, int(version) if version else None, load, kind="detector")
+    return create_detector(model, min_face_px), model

@@ -1,0 +1,98 @@
+"""A detector is a file, a manifest, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.app import create_engine
+from service.errors import ModelIncompatible, ModelNotFound
+from service.inference.pipeline import Options
+from service.models.manifest import Manifest
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import MANIFEST, ModelStore, write_manifest
+from service.settings import Settings
+from service.vision import detection
+from service.vision.detection.mtcnn import MtcnnDetector
+from service.vision.detection.registry import architectures, load_detector
+from tests.conftest import encoded
+
+LOAD = loader(Runtime.OPENVINO, Precision.F32, 1)
+
+BRIGHTEST = '''
+"""The brightest pixel's neighbourhood is the face."""
+
+import numpy as np
+
+from service.vision.detection import Face
+
+
+class Brightest:
+    def __init__(self, side):
+        self.side = side
+
+    def detect(self, pixels):
+        y, x = np.unravel_index(pixels.sum(axis=2).argmax(), pixels.shape[:2])
+        box = np.array([x, y, x + self.side, y + self.side], np.float32)
+        landmarks = np.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.35, 0.7], [0.65, 0.7]], np.float32)
+        return [Face(box, landmarks * self.side + box[:2], 0.99)]
+
+
+def create(networks, min_face_px):
+    assert set(networks) == {"pnet", "rnet", "onet"}
+    return Brightest(min_face_px)
+'''
+
+
+def store_with(folder: Path, root: Path, architecture: str) -> ModelStore:
+    """A store with one detector model, `other/1`, whose networks are MTCNN's."""
+    model = folder / "store" / "other" / "1"
+    shutil.copytree(root / "model_store/mtcnn/1", model)
+    fields = Manifest.model_validate_json((model / MANIFEST).read_text()).model_dump(exclude={"files"})
+    write_manifest(model, fields | {"name": "other", "architecture": architecture})
+    return ModelStore(folder / "store")
+
+
+@pytest.fixture
+def brightest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file more in the folder of detectors."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "brightest.py").write_text(BRIGHTEST)
+    monkeypatch.setattr(detection, "__path__", [*detection.__path__, str(tmp_path / "files")])
+
+
+def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
+    assert architectures() == ["mtcnn"]
+    found, model = load_detector(ModelStore(root / "model_store"), "mtcnn/1", LOAD, 32)
+    assert isinstance(found, MtcnnDetector)
+    assert found.min_face == 32
+    assert (model.manifest.name, model.manifest.version) == ("mtcnn", 1)
+
+
+def test_an_architecture_that_no_file_has_is_refused_with_those_that_are_there(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(ModelIncompatible, match=r"architecture 'brightest' of other/1; there is: mtcnn\."):
+        load_detector(store_with(tmp_path, root, "brightest"), "other", LOAD)
+
+
+def test_a_version_that_is_not_there_is_refused(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(ModelNotFound, match="other/2"):
+        load_detector(store_with(tmp_path, root, "mtcnn"), "other/2", LOAD)
+
+
+@pytest.mark.usefixtures("brightest")
+@pytest.mark.model
+async def test_a_detector_is_served_by_a_file_a_manifest_and_a_setting(tmp_path: Path, root: Path) -> None:
+    store = store_with(tmp_path, root, "brightest").root
+    shutil.copytree(root / "model_store/mobilenet", store / "mobilenet")
+    engine = create_engine(Settings(model_store=store, detector="other", min_face_px=40))
+    try:
+        picture = np.zeros((120, 160, 3), np.uint8)
+        picture[30:70, 50:90] = 200
+        analysis = await engine.analyse(encoded(picture), Options(("age",), 5, 0.5))
+    finally:
+        await engine.close()
+    assert [face.face.box.tolist() for face in analysis.faces] == [[50, 30, 90, 70]]
+    assert engine.card()["serving"]["detector"] == {"name": "other", "version": 1}
