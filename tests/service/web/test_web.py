@@ -18,7 +18,7 @@ from service.errors import FacetError
 from service.settings import Settings
 from service.vision import quality
 from tests.client import ROOT, Client, assert_problem, serving
-from tests.docs.test_docs import answered
+from tests.docs.tables import answered
 
 STATIC = ROOT / "service/web/static"
 NAMES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())

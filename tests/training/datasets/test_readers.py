@@ -195,6 +195,20 @@ def test_appa_real(tmp_path: Path) -> None:
         open_data_set(source)
 
 
+def test_appa_real_cut_to_faces(tmp_path: Path) -> None:
+    """Faces cut from APPA-REAL's training pictures, NNNNNN_AGE.jpg, without its lists; the real age is all that is known."""
+    ages = {"000000_4.jpg": 4, "000003_7.jpg": 7, "000016_0.jpg": 0, "003711_101.jpg": 101}
+    others = ("00001_5.jpg", "000001_5_face.jpg", "000001_.jpg", "000001_1000.jpg", "notes.txt")
+    source = written(tmp_path / "APPA", dict.fromkeys((*ages, *others), b"x"))
+    labels = {name: Label({"age": age}, real_age=age) for name, age in ages.items()}
+    data = assert_reads(source, "APPA-REAL", labels)
+    splits = [data.split_of(name) for name in ages]
+    assert splits == [Split.TRAIN, Split.VALIDATION, Split.TRAIN, Split.TRAIN]
+    many = [data.split_of(f"{i:06}_{i % 90}.jpg") for i in range(2000)]
+    assert set(many) == {Split.TRAIN, Split.VALIDATION}
+    assert many.count(Split.VALIDATION) / 2000 == pytest.approx(0.1, abs=0.02)
+
+
 def test_lfw(tmp_path: Path) -> None:
     """LFW (vis-www.cs.umass.edu/lfw): a folder a person; the lists of men and women that came with AFIF4."""
     source = written(

@@ -10,7 +10,7 @@ from training.datasets.base import DataSet
 from training.datasets.readers.adience import adience
 from training.datasets.readers.afad import afad
 from training.datasets.readers.all_age_faces import all_age_faces
-from training.datasets.readers.appa_real import appa_real
+from training.datasets.readers.appa_real import appa_real, appa_real_faces
 from training.datasets.readers.celeba import celeba
 from training.datasets.readers.fairface import fairface
 from training.datasets.readers.folder import labelled_folder
@@ -24,6 +24,7 @@ READERS: Final[tuple[Callable[[Listing], DataSet | None], ...]] = (
     labelled_folder,
     all_age_faces,
     appa_real,
+    appa_real_faces,
     celeba,
     fairface,
     imdb_wiki,

@@ -1,12 +1,14 @@
-"""APPA-REAL: the apparent age as people guessed it, and the real one."""
+"""APPA-REAL: the apparent age as people guessed it and the real one, or faces cut from it with the real one in their names."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import re
 from typing import Final
 
 from training.datasets.base import DataSet, Label, Split
-from training.datasets.sources import Listing
+from training.datasets.sources import Listing, base_name
 from training.errors import DataSetError
 
 LICENCE: Final = (
@@ -20,6 +22,7 @@ _LISTS: Final = {
     "gt_avg_test.csv": Split.TEST,
 }
 _FACE: Final = "_face.jpg"
+_NAME: Final = re.compile(r"\d{6}_(\d{1,3})\.jpg")
 
 
 def appa_real(files: Listing) -> DataSet | None:
@@ -49,3 +52,29 @@ def appa_real(files: Listing) -> DataSet | None:
                 raise DataSetError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
             labels[name], splits[name] = Label({"age": age}, real_age=real), _LISTS[list_name]
     return DataSet("APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,))
+
+
+def appa_real_faces(files: Listing) -> DataSet | None:
+    """Known by a picture `NUMBER_AGE.jpg`, whose number has six digits: faces cut from its authors' training pictures.
+
+    The name has the real age in years, and there is no apparent one: the label's age is the real one. A tenth, by the SHA-256
+    of the name, is validation; the rest is train, and nothing is test.
+
+    Args:
+        files: Files of the source.
+
+    Returns:
+        The set, or None where the files are another's.
+    """
+    if not any(_NAME.fullmatch(base_name(path)) for path in files.paths):
+        return None
+    return DataSet("APPA-REAL", LICENCE, False, files.source, _label_of, _split_of)
+
+
+def _label_of(name: str) -> Label | None:
+    match = _NAME.fullmatch(name)
+    return Label({"age": int(match[1])}, real_age=int(match[1])) if match else None
+
+
+def _split_of(name: str) -> Split:
+    return Split.VALIDATION if int(hashlib.sha256(name.encode()).hexdigest(), 16) % 10 == 0 else Split.TRAIN
