@@ -165,7 +165,7 @@ def keys(constant: str) -> set[str]:
 
 
 def test_every_problem_has_plain_words() -> None:
-    codes = {code for code, _ in answered(FacetError)} | {"not_found", "method_not_allowed", "http_error"}
+    codes = {error.code for error in answered(FacetError)} | {"not_found", "method_not_allowed", "http_error"}
     own = set(re.findall(r'code: "(\w+)"|\["(\w+)", "The stream', (STATIC / "facet.js").read_text()))
     assert codes <= keys("PROBLEMS")
     assert {code for pair in own for code in pair if code} <= keys("PROBLEMS")
