@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tarfile import TarError
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Final
 from zipfile import BadZipFile
 
@@ -56,14 +57,14 @@ def _detector(store: Path, threads: int) -> Detector:
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """An error that the user can mend is one line and the exit status 1."""
+    """An error that the user can mend is one line and the exit status 1; a bug keeps its traceback."""
     try:
         yield
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         _fail(": ".join(part for part in (error.title.lower(), place, first["msg"].removeprefix("Value error, ")) if part))
-    except (TrainingError, FacetError, OSError, TarError, BadZipFile, ValueError) as error:
+    except (TrainingError, FacetError, OSError, TOMLDecodeError, TarError, BadZipFile, ValueError) as error:
         _fail(str(error))
 
 

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import keras
 import pytest
+from typer import Exit
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
+from service.errors import ModelNotFound
 from tests.conftest import encoded
 from tests.training import made
-from training.__main__ import ROOT, app
+from training.__main__ import ROOT, _one_line, app
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
+from training.errors import RecipeError, TrainingError
 
 RECIPE = """
 name = "tiny"
@@ -189,3 +192,26 @@ def test_models_that_are_not_there(tmp_path: Path, root: Path) -> None:
 def test_settings_that_are_wrong_are_named_as_settings(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACET_WORKERS", "many")
     assert_one_line(training("evaluate", "--data", pictures), "settings: workers: ")
+
+
+@pytest.mark.parametrize("bug", [KeyError("row"), IndexError("row"), FloatingPointError("overflow"), TypeError("row")])
+def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
+    with pytest.raises(type(bug)), _one_line():
+        raise bug
+
+
+@pytest.mark.parametrize(
+    "error", [TrainingError("mend it"), RecipeError("mend it"), FileNotFoundError("mend it"), ModelNotFound("mend it")]
+)
+def test_what_a_user_can_mend_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exit) as left, _one_line():
+        raise error
+    assert (left.value.exit_code, capsys.readouterr().err) == (1, "training: mend it\n")
+
+
+def test_weights_of_another_network_are_one_line(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "run")
+    (other / "best.weights.h5").write_bytes(b"no weights")
+    result = training("export", "--run", other, "--prepared", other, "--version", 1)
+    assert result.exit_code == 1
+    assert "does not hold the weights of its recipe's network" in result.stderr

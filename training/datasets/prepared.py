@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ def load_prepared(
         DataSetError: A word of a data set is none of the attribute's labels, or a named set has no picture of the split.
         PreparedError: Something that is asked of the folder was not measured, or its teacher knows other labels.
     """
-    with np.load(folder / FACES) as table:
+    with open_faces(folder) as table:
         chosen = _rows(table, folder, split, sets, selection)[part[0] :: part[1]]
         if 0 < most < len(chosen):
             chosen = chosen[np.arange(most) * len(chosen) // most]
@@ -140,8 +141,28 @@ def count_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None
         DataSetError: A named set has no picture of the split.
         PreparedError: Something that is asked of the folder was not measured.
     """
-    with np.load(folder / FACES) as table:
+    with open_faces(folder) as table:
         return len(_rows(table, folder, split, sets, selection))
+
+
+def open_faces(folder: Path) -> np.lib.npyio.NpzFile:
+    """The arrays of `faces.npz`, by name, which the caller closes.
+
+    Args:
+        folder: Folder that `prepare` wrote.
+
+    Raises:
+        FileNotFoundError: `prepare` wrote nothing.
+        PreparedError: The file is not what `prepare` writes.
+    """
+    path = folder / FACES
+    try:
+        table = np.load(path)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise PreparedError(f"{path} is not what prepare writes; prepare again") from error
+    if not isinstance(table, np.lib.npyio.NpzFile):
+        raise PreparedError(f"{path} is not what prepare writes; prepare again")
+    return table
 
 
 def beside(folder: Path, name: str) -> Path:

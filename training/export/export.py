@@ -29,7 +29,7 @@ from training.errors import ExportError
 from training.evaluation.evaluate import Scored, ask, measured_settings
 from training.models import age_head as ages
 from training.models import label_head
-from training.models.heads import TRUNK, assemble, build, dtype_policy
+from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
 from training.models.pixels import scaled_tensor
 from training.provenance import of_run
 from training.recipe import ATTRIBUTES, RECIPE, AgeSection, Attribute, NetworkSection, Recipe, write_recipe
@@ -204,6 +204,7 @@ def export(
         FileExistsError: The version is there already.
         ExportError: The SavedModel is too large, or a data set of the recipe is not among the prepared ones.
         FileNotFoundError: The weights are not there.
+        WeightsError: They are another network's.
     """
     folder = store / recipe.name / str(version)
     template = prepared["template"]
@@ -215,7 +216,7 @@ def export(
         raise FileExistsError(f"{folder} exists, and versions never change once written")
     with dtype_policy("float32"):
         network = build(recipe.network, attributes=recipe.attributes)
-        network.load_weights(weights)
+        load_weights(network, weights)
         served = plain(network, recipe.network, recipe.attributes)
     folder.mkdir(parents=True)
     try:

@@ -24,12 +24,12 @@ from sklearn.preprocessing import StandardScaler
 from service.arrays import Floats, Ints, Pixels
 from training.artifacts import replacing
 from training.datasets.base import Split
-from training.datasets.prepared import CROPS, EMBEDDINGS, FACES, TEACHER, beside, labels_of
+from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, labels_of, open_faces
 from training.errors import RunError, UsageError
 from training.fit.augmentation import resized
 from training.models import age_head, label_head
 from training.models.architectures import ARCHITECTURES
-from training.models.heads import build, dtype_policy
+from training.models.heads import build, dtype_policy, load_weights
 from training.models.pixels import scaled
 from training.provenance import WEIGHTS, record_teachers
 from training.recipe import ATTRIBUTES, RECIPE, AgeSection, Attribute, Recipe, load_recipe
@@ -106,7 +106,7 @@ def _from_run(run: Path, prepared: Path) -> Answers:
         raise RunError(f"{run} says an age in years alone; a teacher needs its distribution")
     with dtype_policy(recipe.schedule.policy):
         network = build(recipe.network, attributes=recipe.attributes)
-        network.load_weights(run / WEIGHTS)
+        load_weights(network, run / WEIGHTS)
         answers: Answers = {}
         for rows, crops, count in _batches(prepared, f"{run.name}: answering"):
             for name, values in _answers(network, crops, recipe).items():
@@ -117,7 +117,7 @@ def _from_run(run: Path, prepared: Path) -> Answers:
 def _batches(prepared: Path, title: str) -> Iterator[tuple[Ints, Pixels, int]]:
     """Rows and crops of train and validation, `BATCH` at a time, and how many rows there are; of test nobody is asked."""
     crops = np.load(prepared / CROPS, mmap_mode="r")
-    with np.load(prepared / FACES) as table:
+    with open_faces(prepared) as table:
         asked = np.flatnonzero(table["split"] != Split.TEST.value)
     for begin in track(range(0, len(asked), BATCH), title):
         rows = asked[begin : begin + BATCH]
@@ -156,7 +156,7 @@ def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequen
     """
     joined = np.concatenate(features, axis=1)
     known, answers = np.all([(part != 0).any(axis=1) for part in features], axis=0), {}
-    with np.load(prepared / FACES) as table:
+    with open_faces(prepared) as table:
         train = table["split"] == Split.TRAIN.value
         labels = {one.name: labels_of(table, one, prepared).astype(np.int64) for one in attributes if one.kind == "labels"}
     for attribute in attributes:

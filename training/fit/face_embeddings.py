@@ -25,7 +25,7 @@ from service.vision.detection import SIDE_PX
 from service.vision.image import decode
 from training.artifacts import replacing
 from training.datasets.base import Split
-from training.datasets.prepared import EMBEDDINGS, FACES
+from training.datasets.prepared import EMBEDDINGS, open_faces
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import MissingPackage
@@ -61,7 +61,7 @@ def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embe
         MissingPackage: dlib or its models are not installed.
         FileNotFoundError: `prepare` wrote nothing.
     """
-    with np.load(prepared / FACES) as table:
+    with open_faces(prepared) as table:
         rows = {
             (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
         }

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from training.errors import RecipeError, WeightsError
-from training.models.heads import EMBEDDING, TRUNK, build
+from training.models.heads import EMBEDDING, TRUNK, build, load_weights
 from training.recipe import RECIPE, Recipe, TransferSection, load_recipe
 
 Shape = tuple[int, ...]
@@ -36,7 +36,7 @@ def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
         if attribute.name not in replaced and known.get(attribute.name, attribute).labels != attribute.labels:
             raise WeightsError(f"the labels of {attribute.name} are not those of {start}; transfer.replaced begins heads anew")
     other = build(theirs.network.model_copy(update={"size": recipe.network.size}), attributes=theirs.attributes)
-    other.load_weights(start)
+    load_weights(other, start)
     given = {layer.name: layer.get_weights() for layer in other.layers if layer.get_weights()}
     for layer in network.layers:
         weights = layer.get_weights()

@@ -13,7 +13,7 @@ import numpy as np
 
 from training.errors import RunError, UsageError
 from training.fit.callbacks import save_weights
-from training.models.heads import build
+from training.models.heads import build, load_weights
 from training.provenance import WEIGHTS, record_mean
 from training.recipe import RECIPE, load_recipe, write_recipe
 
@@ -48,7 +48,7 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
     for run, recipe, share in zip(runs, recipes, shares, strict=True):
         network = build(recipe.network, attributes=recipe.attributes)
-        network.load_weights(run / WEIGHTS)
+        load_weights(network, run / WEIGHTS)
         if total and [weight.shape for weight in network.get_weights()] != [weight.shape for weight in total]:
             raise RunError("the runs' input sizes give their weights other shapes, and they have no mean")
         weights = [np.asarray(weight, np.float64) * (share / sum(shares)) for weight in network.get_weights()]

@@ -65,6 +65,27 @@ def build(section: NetworkSection, init: str = RANDOM, attributes: Sequence[Attr
     return assemble(trunk, section, section.dropout, attributes, embedding=True)
 
 
+def load_weights(network: keras.Model, path: Path) -> None:
+    """Give a network the weights of a file.
+
+    Args:
+        network: The network, which is changed.
+        path: File of weights, `.weights.h5`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        WeightsError: The file is damaged, or holds another network's weights.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}")
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} does not hold the weights of its recipe's network: {str(error).partition('. ')[0]}"
+        ) from error
+
+
 def assemble(
     trunk: keras.Model,
     section: NetworkSection,

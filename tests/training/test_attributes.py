@@ -1,0 +1,183 @@
+"""Attributes that no line of code names: from a table beside pictures to what the service answers of a face."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from service.inference.attributes import describe
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from tests.training import made
+from training.__main__ import app
+from training.datasets.base import UNKNOWN, Split
+from training.datasets.prepared import load_prepared
+from training.errors import DataSetError, PreparedError
+from training.recipe import ATTRIBUTES, Attribute, Recipe, changed, load_recipe
+
+RACES = ("black", "east asian", "indian", "latino", "middle eastern", "southeast asian", "white")
+RECIPE = f"""
+name = "made"
+[[attributes]]
+name = "age"
+[[attributes]]
+name = "race"
+labels = {list(RACES)}
+[[attributes]]
+name = "glasses"
+labels = ["no", "yes"]
+[network]
+architecture = "tiny"
+size = {made.SIDE}
+head_units = 16
+[data]
+train = ["club"]
+validation = ["club"]
+[schedule]
+epochs = 2
+batch_size = 7
+learning_rate = 0.01
+[loss]
+weights = {{ glasses = 0.5 }}
+[balance]
+class_weights = ["glasses"]
+repeat = ["race"]
+[smote]
+heads = ["glasses"]
+epochs = 1
+"""
+ROWS = [
+    (f"{split}{number}.png", split, 20 + number, RACES[number % 7], ("no", "yes")[number % 2])
+    for split, count in (("train", 14), ("validation", 7))
+    for number in range(count)
+]
+
+
+@pytest.fixture(scope="module")
+def club(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of a face, and a table of ages, seven races and glasses."""
+    folder = tmp_path_factory.mktemp("data") / "club"
+    made.folder_of(folder, [(name, made.face_picture(number % 5)) for number, (name, *_) in enumerate(ROWS)])
+    lines = ["file,split,age,race,glasses", *(",".join(map(str, row)) for row in ROWS)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def run(*arguments: object) -> None:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture(scope="module")
+def prepared(club: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("prepared")
+    template = root / "model_store/mobilenet/2/model.json"
+    run("prepare", "--data", club, "--prepared", out, "--size", 40, "--template", template)
+    return out
+
+
+@pytest.mark.usefixtures("architecture")
+def test_from_a_table_to_an_answer(prepared: Path, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    shutil.copytree(root / "model_store/mtcnn", tmp_path / "store/mtcnn")
+    step = "--prepared", prepared, "--run", tmp_path / "run"
+    run("train", "--recipe", tmp_path / "recipe.toml", *step, "--init", "random")
+    run("export", *step, "--store", tmp_path / "store", "--version", 1)
+
+    model = ModelStore(tmp_path / "store").load("made", 1, loader(Runtime.AUTO, Precision.F32, 1))
+    declared = [(one.name, one.kind, one.labels, one.outputs) for one in model.manifest.attributes]
+    assert declared == [
+        ("age", "expectation", (), ("age", "age_distribution")),
+        ("race", "labels", RACES, ("race",)),
+        ("glasses", "labels", ("no", "yes"), ("glasses",)),
+    ]
+    crops = np.random.default_rng(0).integers(0, 256, (2, made.SIDE, made.SIDE, 3), np.uint8)
+    outputs = model.networks["faces"](crops)
+    assert (outputs["glasses"].shape, outputs["race"].shape) == ((2,), (2, 7))
+    answer: dict[str, Any] = dict(
+        describe({name: values[0] for name, values in outputs.items()}, model.manifest, {"age", "race", "glasses"})
+    )
+    assert answer["glasses"].probabilities["yes"] == pytest.approx(float(outputs["glasses"][0]), abs=1e-5)
+    assert tuple(answer["race"].probabilities) == RACES
+    assert 0 <= answer["age"].years <= 100
+
+
+def test_words_become_indices_of_the_recipe_s_labels(prepared: Path) -> None:
+    turned = Attribute(name="glasses", labels=("yes", "no"))
+    data = load_prepared(prepared, Split.TRAIN, attributes=(turned,))
+    glasses = {name: word for name, _, _, _, word in ROWS}
+    assert [turned.labels[int(code)] for code in data.labels["glasses"]] == [glasses[name] for name in data.names.tolist()]
+
+
+def test_a_word_that_the_recipe_lacks_is_named(prepared: Path) -> None:
+    with pytest.raises(DataSetError, match="the race 'east asian' is none of the recipe's labels: white, black, asian"):
+        load_prepared(prepared, Split.TRAIN)
+    with pytest.raises(PreparedError, match="says the attribute hat"):
+        load_prepared(prepared, Split.TRAIN, attributes=(Attribute(name="hat", labels=("no", "yes")),))
+
+
+def test_folders_that_were_prepared_before_words_were_written_still_load(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=5, validation=1)
+    assert not any("/" in name for name in np.load(folder / "faces.npz").files)
+    turned = Attribute(name="gender", labels=("female", "male"))
+    before, after = (load_prepared(folder, Split.TRAIN, attributes=(one,)).labels["gender"] for one in (ATTRIBUTES[1], turned))
+    assert before.tolist() == [0, 1, 0, 1, 0]
+    assert after.tolist() == [1, 0, 1, 0, 1]
+
+
+def test_what_a_table_leaves_empty_is_unknown(tmp_path: Path, root: Path) -> None:
+    source = made.folder_of(tmp_path / "half", [(f"{i}.png", made.face_picture()) for i in range(2)])
+    (source / "labels.csv").write_text("file,split,age,glasses\n0.png,train,,yes\n1.png,train,30,\n")
+    run("prepare", "--data", source, "--prepared", tmp_path / "out", "--template", root / "model_store/mobilenet/2/model.json")
+    glasses = Attribute(name="glasses", labels=("no", "yes"))
+    data = load_prepared(tmp_path / "out", Split.TRAIN, attributes=(ATTRIBUTES[0], glasses))
+    assert data.labels["age"].tolist() == [UNKNOWN, 30]
+    assert data.labels["glasses"].tolist() == [1, UNKNOWN]
+
+
+def test_a_recipe_that_declares_nothing_learns_age_gender_and_race() -> None:
+    recipe = made.recipe()
+    assert [one.name for one in recipe.learnt] == ["age", "gender", "race"]
+    assert recipe.attribute("gender").labels == ("male", "female")
+    assert recipe.attribute("race").labels == ("white", "black", "asian", "indian", "other")
+
+
+def test_recipes_of_before_read_alike() -> None:
+    old = made.recipe(network={"hint_units": 128}, loss={"hint_weight": 2.0})
+    assert (old.network.embedding_units, old.loss.embedding_weight) == (128, 2.0)
+    assert old == made.recipe(network={"embedding_units": 128}, loss={"embedding_weight": 2.0})
+    assert changed(old, {"network": {"hint_units": 64}}).network.embedding_units == 64
+
+
+def test_recipes_of_shipped_models_load(root: Path) -> None:
+    recipes = sorted((root / "model_store").glob("*/*/recipe.json"))
+    assert recipes
+    for path in recipes:
+        assert load_recipe(path).attributes == ATTRIBUTES
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"attributes": [{"name": "glasses"}]}, "needs two labels"),
+        ({"attributes": [{"name": "height", "kind": "expectation"}]}, "age, and nothing else, is an expectation"),
+        ({"attributes": [{"name": "trunk", "labels": ["a", "b"]}]}, "that of another layer"),
+        ({"attributes": [{"name": "age"}, {"name": "age"}]}, "different names"),
+        ({"balance": {"class_weights": ["hat"]}}, "balance.class_weights names 'hat'; there is: age, gender, race"),
+        ({"smote": {"heads": ["age"]}}, "smote.heads names 'age'; there is: gender, race"),
+        ({"transfer": {"replaced": ["hat"]}}, "transfer.replaced names 'hat'"),
+        ({"loss": {"weights": {"hat": 1.0}}}, "loss.weights names 'hat'"),
+        ({"loss": {"weights": {"race": 1.0}}}, "the weight of race has a field of its own"),
+    ],
+)
+def test_a_recipe_that_names_what_is_not_declared(document: dict[str, Any], says: str) -> None:
+    base = made.recipe().model_dump(exclude={"attributes"})
+    base["network"].pop("outputs")
+    with pytest.raises(ValidationError, match=says):
+        Recipe.model_validate(base | document)
