@@ -322,23 +322,26 @@ def evaluate(
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
     limit: Annotated[int | None, typer.Option(help="Ask for the first pictures only.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Write the figures into the model's manifest.")] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the figures beside the model, into its evaluation.json.")
+    ] = False,
 ) -> None:
     """Post every picture of a split to the service's own /predict; write report.json, plots and a page that shows them."""
     from training.evaluation.evaluate import evaluate as run
-    from training.evaluation.evaluate import measured_settings, record_quality
+    from training.evaluation.recording import record_report
+    from training.evaluation.service_client import measured_settings
 
     with _one_line():
         if record and limit is not None:
             raise UsageError("figures of a part of a split are not recorded; leave out --limit or --record")
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
         document = run(settings, open_data_set(data), split, out, limit, None if also is None else open_data_set(also))
-        parts = {str(document["data"]): document, **document.get("also", {})}
-        console.print_json(json.dumps({name: _brief(part["headline"]) for name, part in parts.items()}))
+        figures = {name: _brief(part.headline.model_dump()) for name, part in document.parts().items()}
+        console.print_json(json.dumps(figures))
         console.print(f"wrote {out / 'report.html'}")
         if record:
-            folder = record_quality(store, document)
-            console.print(f"wrote {folder / 'model.json'} and its card")
+            folder = record_report(store, document)
+            console.print(f"wrote {folder / 'evaluation.json'} and its card")
 
 
 @app.command()
@@ -353,9 +356,10 @@ def degrade(
     limit: Annotated[int | None, typer.Option(min=1, help="Ask for so many pictures, drawn from the whole split.")] = None,
 ) -> None:
     """Post validation pictures made worse in known ways; write what each condition costs and where warnings are due."""
-    from training.evaluation.evaluate import ask, measured_settings
-    from training.evaluation.html_report import REPORT, write_page
-    from training.evaluation.robustness import study
+    from training.evaluation.documents import REPORT
+    from training.evaluation.html_report import write_page
+    from training.evaluation.robustness.study import study
+    from training.evaluation.service_client import ask, measured_settings
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
@@ -379,7 +383,7 @@ def tracks(
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
     from training.calibration.tracks import TRACKS, record_track, study
-    from training.evaluation.evaluate import ask, measured_settings
+    from training.evaluation.service_client import ask, measured_settings
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)

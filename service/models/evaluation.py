@@ -59,6 +59,17 @@ class Figures(BaseModel):
             return None if scores is None or path[1] not in LabelScores.model_fields else float(getattr(scores, path[1]))
         return None if path else value
 
+    def has(self, key: str) -> bool:
+        """Whether a figure is among them, if only as None.
+
+        Args:
+            key: See `number`.
+
+        Returns:
+            False of one that the model or the labels do not have.
+        """
+        return self.number(key) is not None or ("." not in key and key in self.__pydantic_extra__)
+
     def scores(self) -> Mapping[str, Mapping[str, LabelScores]]:
         """Scores by attribute and label.
 

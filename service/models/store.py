@@ -15,13 +15,12 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
+from service.models.evaluation import EVALUATION
 from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network
 
 MANIFEST: Final = "model.json"
 GOLDEN: Final = "golden.npz"
-EVALUATION: Final = "evaluation.json"
-"""What was measured of the model; it may be written and grow after the model was made."""
 CARD: Final = "README.md"
 """For people, made of the manifest and the evaluation."""
 UNLISTED: Final = frozenset({MANIFEST, EVALUATION, CARD})

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from service.models.evaluation import Evaluation
 from service.models.manifest import Manifest
 from service.models.store import CARD, ModelStore
 from service.settings import Settings
-from training.evaluation.model_card import PUBLISHED, card, group_table, headline_table, models_table
+from training.evaluation.model_card import PUBLISHED, attributes_of, card, group_table, headline_table, models_table
 from training.provenance import Provenance
 
-Measured = tuple[Manifest, Mapping[str, Any]]
+Measured = tuple[Manifest, Evaluation]
 
 
 @pytest.fixture(scope="module")
-def shipped(root: Path) -> Mapping[str, Any]:
+def shipped(root: Path) -> Measured:
     """What was measured of the newest version of the model that is served by default."""
-    return [evaluation for one, evaluation in attribute_models(root) if one.name == Settings().model][-1]
+    return [one for one in attribute_models(root) if one[0].name == Settings().model][-1]
 
 
-def test_the_model_is_better_than_the_published_one(shipped: Mapping[str, Any]) -> None:
-    headline = shipped["headline"]
-    assert shipped["split"] == "test"
+def test_the_model_is_better_than_the_published_one(shipped: Measured) -> None:
+    _, evaluation = shipped
+    headline = evaluation.headline.model_dump()
+    assert evaluation.split == "test"
     assert headline["count"] == 4683  # every labelled picture of UTKFace's fixed test split
     assert headline["age_rmse"] < PUBLISHED["age_rmse"]
     for name in ("gender_accuracy", "race_accuracy", "race_macro_f1"):
@@ -35,10 +35,10 @@ def test_the_model_is_better_than_the_published_one(shipped: Mapping[str, Any]) 
 def test_every_model_is_as_sure_as_it_may_be(root: Path) -> None:
     """On test: probabilities within 0.02 of the truth; intervals that hold 78 to 82 % of all ages, 70 % of every large band."""
     for one, evaluation in attribute_models(root):
-        headline = evaluation["headline"]
+        headline = evaluation.headline.model_dump()
         assert max(headline["gender_ece"], headline["race_ece"]) <= 0.02, one.name
         assert 0.78 <= headline["interval_coverage"] <= 0.82, one.name
-        bands = [band for band in evaluation["groups"]["age"].values() if band["count"] > 100]
+        bands = [band.model_dump() for band in evaluation.groups["age"].values() if band.count > 100]
         assert len(bands) == 9
         assert min(band["interval_coverage"] for band in bands) >= 0.70, one.name
 
@@ -59,15 +59,16 @@ def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
         assert named(Provenance.model_validate(one.provenance)) <= recipes, one.name
 
 
-def test_the_page_of_measurements_says_what_the_model_says(root: Path, shipped: Mapping[str, Any]) -> None:
+def test_the_page_of_measurements_says_what_the_model_says(root: Path, shipped: Measured) -> None:
     page = (root / "docs/measurements.md").read_text()
-    assert headline_table(shipped) in page
-    assert group_table(shipped) in page
+    manifest, evaluation = shipped
+    assert headline_table(evaluation, attributes_of(manifest)) in page
+    assert group_table(evaluation, attributes_of(manifest)) in page
     assert models_table(attribute_models(root)) in page
 
 
-def test_the_readme_says_what_the_model_says(root: Path, shipped: Mapping[str, Any]) -> None:
-    headline = shipped["headline"]
+def test_the_readme_says_what_the_model_says(root: Path, shipped: Measured) -> None:
+    headline = shipped[1].headline.model_dump()
     said = " ".join((root / "README.md").read_text().split())
     assert f"mean absolute error {headline['age_mae']:.2f} years" in said
     assert f"holds the true age in {headline['interval_coverage']:.1%} of cases" in said
@@ -90,4 +91,4 @@ def attribute_models(root: Path) -> list[Measured]:
     """Every attribute model that is shipped, and what was measured of it."""
     store = ModelStore(root / "model_store")
     attribute_models = [one for one in store.manifests() if one.kind == "attributes"]
-    return [(one, store.evaluation(one.name, one.version) or {}) for one in attribute_models]
+    return [(one, Evaluation.model_validate(store.evaluation(one.name, one.version))) for one in attribute_models]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from service.inference.attributes import temperature_scaled
+from service.arrays import Doubles, Ints
+from service.inference.attributes import deviation, temperature_scaled
 from service.models.manifest import AgeInterval, AttributeCalibration, IntervalBand
 from training.datasets.base import UNKNOWN
-from training.evaluation.metrics import AGE_BANDS
+from training.errors import CalibrationError
+from training.evaluation.metrics.expectations import COVERAGE
+from training.evaluation.predictions import BANDS as AGE_BANDS
+from training.evaluation.predictions import ExpectationPredictions, Predictions
 
-Floats = npt.NDArray[np.float64]
-
-COVERAGE: Final = 0.8
 FLOOR: Final = 0.01
 """How much less than is promised may be held of the fitted faces of one band of true age. Chosen on validation alone, UTKFace's
 and All-Age-Faces', by `held_out` with the answers of mobilenet/1's weights: of UTKFace's faces that they were not fitted on the
@@ -32,11 +34,13 @@ ROUNDS: Final = 60
 
 CERTAIN: Final = {"gender": 0.97, "race": 0.93}
 """Accuracy that the labels which are not uncertain have on validation, together."""
+CERTAIN_BY_DEFAULT: Final = 0.95
+"""The same for any other attribute."""
 ROUNDING: Final = 5e-5
 """The service's answers have four digits: a probability of zero stands for anything below this."""
 
 
-def temperature(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
+def temperature(probabilities: Doubles, labels: npt.NDArray[np.int64]) -> float:
     """The temperature, 0.25 to 4, under which probabilities [N, K] give the labels [N] the least negative log-likelihood."""
 
     def loss(logarithm: float) -> float:
@@ -46,7 +50,7 @@ def temperature(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.25), np.log(4)), method="bounded").x))
 
 
-def threshold(probabilities: Floats, labels: npt.NDArray[np.int64], accuracy: float) -> float:
+def threshold(probabilities: Doubles, labels: npt.NDArray[np.int64], accuracy: float) -> float:
     """The least probability of the answer, to two digits, above which answers [N, K] are right in a share `accuracy`; 1
     where there is none."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
@@ -58,7 +62,7 @@ def threshold(probabilities: Floats, labels: npt.NDArray[np.int64], accuracy: fl
 
 
 def age_interval(
-    years: Floats, spread: Floats, age: Floats, unit: Literal["deviation", "years"], coverage: float = COVERAGE
+    years: Doubles, spread: Doubles, age: Doubles, unit: Literal["deviation", "years"], coverage: float = COVERAGE
 ) -> AgeInterval:
     """The shortest intervals, by band of predicted age, whose whole-year bounds hold a share `coverage` of the true ages and
     nowhere much less: of no band of true age less than `coverage - FLOOR`.
@@ -93,7 +97,7 @@ def age_interval(
 
 
 def held_out(
-    years: Floats, spread: Floats, age: Floats, unit: Literal["deviation", "years"], seed: int = 0
+    years: Doubles, spread: Doubles, age: Doubles, unit: Literal["deviation", "years"], seed: int = 0
 ) -> npt.NDArray[np.bool_]:
     """Whether the interval of each face [N] holds its age, if fitted on four fifths of the faces to which it does not belong:
     what may be expected of faces that nobody has seen."""
@@ -107,7 +111,7 @@ def held_out(
     return held
 
 
-def _ends(ratio: Floats, rewards: Floats, width: float) -> tuple[float, float]:
+def _ends(ratio: Doubles, rewards: Doubles, width: float) -> tuple[float, float]:
     """The ends, at or about zero, whose held rewards exceed `width` times the distance between them by the most."""
     candidates = np.unique(np.append(np.quantile(ratio, np.linspace(0, 1, 81)), 0.0))
     low, high = candidates[candidates <= 0], candidates[candidates >= 0]
@@ -116,7 +120,7 @@ def _ends(ratio: Floats, rewards: Floats, width: float) -> tuple[float, float]:
     return float(low[np.argmax(below + low * width)]), float(high[np.argmax(above - high * width)])
 
 
-def intervals(years: Floats, spread: Floats, interval: AgeInterval) -> tuple[Floats, Floats]:
+def intervals(years: Doubles, spread: Doubles, interval: AgeInterval) -> tuple[Doubles, Doubles]:
     """What `service.inference.attributes.bounds` answers, [N] and [N], for many faces at once; a test holds the two
     together."""
     band = np.digitize(years, [one.below for one in interval.bands[:-1]])
@@ -125,40 +129,90 @@ def intervals(years: Floats, spread: Floats, interval: AgeInterval) -> tuple[Flo
     return np.maximum(0, np.minimum(np.rint(low), np.floor(years))), np.maximum(np.rint(high), np.ceil(years))
 
 
-def fit(
-    years: Floats,
-    spread: Floats | None,
-    age: Floats,
-    female: Floats,
-    gender: npt.NDArray[np.int64],
-    races: Floats,
-    race: npt.NDArray[np.int64],
-) -> dict[str, AttributeCalibration]:
-    """Calibrations, by attribute, of a network from its uncalibrated answers, which are not a number where it lacks a head;
-    `spread` is the age distributions' standard deviation [N] in years, None where it gives none. A label that is -1 is not
-    known, and what is said of its face counts for nothing in that head's calibration. Raises `ValueError` without faces."""
-    if len(years) == 0:
-        raise ValueError("a calibration needs faces, and none was found")
+def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
+    """Calibrations of a network from its uncalibrated predictions.
+
+    A face that was not found, or whose label of an attribute is not known, counts for nothing there.
+
+    Args:
+        parts: Predictions of one data set each.
+
+    Returns:
+        Calibrations by attribute, of those that the model predicts and any data set knows.
+
+    Raises:
+        CalibrationError: No face was found.
+    """
+    seen = [one.where(one.found) for one in parts]
+    if not sum(map(len, seen)):
+        raise CalibrationError("a calibration needs faces, and none was found")
     fitted: dict[str, AttributeCalibration] = {}
-    for name, probabilities, labels in (
-        ("gender", np.stack([1 - female, female], axis=1), gender),
-        ("race", races, race),
-    ):
-        known = labels != UNKNOWN
-        if known.any() and not np.isnan(probabilities).any():
-            floored, labels = np.maximum(probabilities, ROUNDING)[known], labels[known]  # noqa: PLW2901
-            degrees = round(temperature(floored, labels), 4)
-            least = threshold(temperature_scaled(floored, degrees), labels, CERTAIN[name])
-            fitted[name] = AttributeCalibration(temperature=degrees, threshold=least)
-    known = age != UNKNOWN
-    if known.any() and not np.isnan(years).any():
-        unit: Literal["deviation", "years"] = "deviation" if spread is not None else "years"
-        units = np.ones_like(years) if spread is None else spread
-        fitted["age"] = AttributeCalibration(interval=age_interval(years[known], units[known], age[known], unit))
+    for spec in dict.fromkeys(spec for one in seen for spec in one.attributes):
+        if spec.kind == "labels":
+            labels = [one.labels[spec.name] for one in seen if spec.name in one.labels]
+            calibration = fit_labels(
+                np.concatenate([one.probabilities for one in labels]),
+                np.concatenate([one.label for one in labels]),
+                CERTAIN.get(spec.name, CERTAIN_BY_DEFAULT),
+            )
+        else:
+            given = [one.expectations[spec.name] for one in seen if spec.name in one.expectations]
+            calibration = fit_expectation(
+                np.concatenate([one.value for one in given]), _spreads(given), np.concatenate([one.label for one in given])
+            )
+        if calibration is not None:
+            fitted[spec.name] = calibration
     return fitted
 
 
-def _joined(years: Floats) -> list[float]:
+def fit_labels(probabilities: Doubles, labels: Ints, accuracy: float) -> AttributeCalibration | None:
+    """Temperature and threshold of labels.
+
+    Args:
+        probabilities: Uncalibrated ones [N, K]; not a number where the network has no such output.
+        labels: Numbers [N], -1 where a label is not known.
+        accuracy: What the labels that are not marked uncertain have together.
+
+    Returns:
+        The calibration, or None where nothing is predicted or known.
+    """
+    known = labels != UNKNOWN
+    if not known.any() or np.isnan(probabilities).any():
+        return None
+    floored = np.maximum(probabilities, ROUNDING)[known]
+    degrees = round(temperature(floored, labels[known]), 4)
+    least = threshold(temperature_scaled(floored, degrees), labels[known], accuracy)
+    return AttributeCalibration(temperature=degrees, threshold=least)
+
+
+def fit_expectation(years: Doubles, spread: Doubles | None, label: Doubles) -> AttributeCalibration | None:
+    """Interval of an expectation.
+
+    Args:
+        years: Predicted ones [N]; not a number where the network has no such output.
+        spread: Standard deviations of the distributions [N] in years; None where the network gives none.
+        label: True years [N], -1 where they are not known.
+
+    Returns:
+        The calibration, or None where nothing is predicted or known.
+    """
+    known = label != UNKNOWN
+    if not known.any() or np.isnan(years).any():
+        return None
+    units = np.ones_like(years) if spread is None else spread
+    unit: Literal["deviation", "years"] = "years" if spread is None else "deviation"
+    return AttributeCalibration(interval=age_interval(years[known], units[known], label[known], unit))
+
+
+def _spreads(given: Sequence[ExpectationPredictions]) -> Doubles | None:
+    """Standard deviations of the distributions [N], or None where there are none."""
+    distributions = [one.distribution for one in given if one.distribution is not None and not np.isnan(one.distribution).all()]
+    if not distributions:
+        return None
+    return np.array([deviation(row) for part in distributions for row in part.astype(np.float32)])
+
+
+def _joined(years: Doubles) -> list[float]:
     """Upper ends of bands, each with at least `LEAST` predictions."""
     edges: list[float] = []
     below = -np.inf

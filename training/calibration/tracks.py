@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize, minimize_scalar
 
+from service.arrays import Doubles, Ints, Pixels
 from service.inference.attributes import deviation
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.models.store import MANIFEST, write_manifest
@@ -21,14 +22,11 @@ from service.tracking.aggregation import doubts
 from service.vision.quality import Quality
 from training.calibration.photo import intervals
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
+from training.errors import CalibrationError
 from training.evaluation.degradations import Degradation, blurred, brightened, compressed, noisy, reduced, rotated, smeared
-from training.evaluation.evaluate import Scored
-from training.evaluation.metrics import expected_calibration_error
-from training.evaluation.robustness import Ask, drawn
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8]
+from training.evaluation.metrics.labels import expected_calibration_error
+from training.evaluation.robustness.study import sampled
+from training.evaluation.service_client import Ask, Scored
 
 FRAMES: Final = 12
 """Frames of one film."""
@@ -69,7 +67,7 @@ def filmed(picture: Pixels, index: int) -> Pixels:
     return compressed(noisy(reduced(frame, far), grain), quality)
 
 
-def _window(picture: Pixels, share: float, place: Floats) -> Pixels:
+def _window(picture: Pixels, share: float, place: Doubles) -> Pixels:
     """A part with `share` of the width and height; `place` [2], 0 to 1 each, says where in what is left."""
     height, width = picture.shape[:2]
     rows, columns = round(height * share), round(width * share)
@@ -100,14 +98,14 @@ class Films:
     `names` [K].
     """
 
-    age: Floats
+    age: Doubles
     gender: Ints
     race: Ints
-    years: Floats
-    spread: Floats
-    genders: Floats
-    races: Floats
-    doubts: Floats
+    years: Doubles
+    spread: Doubles
+    genders: Doubles
+    races: Doubles
+    doubts: Doubles
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -117,39 +115,39 @@ class Films:
         """The chosen films, by index or mask."""
         return replace(self, **{one.name: getattr(self, one.name)[chosen] for one in fields(self) if one.name != "names"})
 
-    def weights(self, track: TrackCalibration) -> Floats:
+    def weights(self, track: TrackCalibration) -> Doubles:
         """What `service.tracking.aggregation.weight` gives each frame [N, FRAMES]; a test holds the two together."""
         doublings = np.array([track.doublings.get(name, 0.0) for name in self.names])
         return np.asarray(2.0 ** -(self.doubts @ doublings))
 
 
 def films(scored: Scored, interval: AgeInterval) -> Films:
-    """The answers to the frames of a `FilmedSet`, by film. Raises `ValueError` where no film has a face in every frame."""
-    answers = scored.answers
-    rows = np.arange(len(answers)).reshape(-1, FRAMES)
-    rows = rows[answers.found[rows].all(axis=1)]
+    """The answers to the frames of a `FilmedSet`, by film. Raises `CalibrationError` where none has a face in every frame."""
+    predictions = scored.predictions
+    rows = np.arange(len(predictions)).reshape(-1, FRAMES)
+    rows = rows[predictions.found[rows].all(axis=1)]
     if not len(rows):
-        raise ValueError("no film has a face in every frame")
+        raise CalibrationError("no film has a face in every frame")
     first = rows[:, 0]
-    spread = np.ones(len(answers))
-    if interval.unit == "deviation":
-        spread = np.array([deviation(values.astype(np.float32)) for values in scored.distributions])
+    age, gender, race = predictions.expectations["age"], predictions.labels["gender"], predictions.labels["race"]
+    spread = np.ones(len(predictions))
+    if interval.unit == "deviation" and age.distribution is not None:
+        spread = np.array([deviation(values.astype(np.float32)) for values in age.distribution])
     names, amounts = _doubts(scored, rows)
-    female = answers.female[rows]
     return Films(
-        age=answers.age[first],
-        gender=answers.gender[first],
-        race=answers.race[first],
-        years=answers.years[rows],
+        age=age.label[first],
+        gender=gender.label[first],
+        race=race.label[first],
+        years=age.value[rows],
         spread=spread[rows],
-        genders=np.log(np.maximum(np.stack([1 - female, female], axis=-1), _LEAST)),
-        races=np.log(np.maximum(answers.races[rows], _LEAST)),
+        genders=np.log(np.maximum(gender.probabilities[rows], _LEAST)),
+        races=np.log(np.maximum(race.probabilities[rows], _LEAST)),
         doubts=amounts,
         names=names,
     )
 
 
-def _doubts(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Floats]:
+def _doubts(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Doubles]:
     """Names and amounts of the doubts about each frame of the films in `rows` [N, FRAMES]."""
 
     def of(row: int) -> dict[str, float]:
@@ -187,7 +185,7 @@ def doublings(given: Films) -> dict[str, float]:
     """
     squares = np.square(given.years - given.years.mean(axis=1, keepdims=True)) + 0.05  # the answers are rounded
 
-    def loss(exponents: Floats) -> float:
+    def loss(exponents: Doubles) -> float:
         amount = given.doubts @ exponents
         relative = squares * 2.0**-amount
         return float((np.log(2) * amount + np.log(relative.mean(axis=1, keepdims=True))).mean())
@@ -202,19 +200,19 @@ class Means:
     """Means over the first 1, 2, … frames of each film, [N, FRAMES]: `years`, `spread`, mean logarithms `genders` and
     `races`, and how many `frames` of equal weight they come to."""
 
-    years: Floats
-    spread: Floats
-    genders: Floats
-    races: Floats
-    frames: Floats
+    years: Doubles
+    spread: Doubles
+    genders: Doubles
+    races: Doubles
+    frames: Doubles
 
 
-def means(given: Films, weights: Floats) -> Means:
+def means(given: Films, weights: Doubles) -> Means:
     """What `service.tracking.aggregation.Average` makes of the first frames, for many films at once; a test holds the two
     together."""
     total = weights.cumsum(axis=1)
 
-    def mean(values: Floats) -> Floats:
+    def mean(values: Doubles) -> Doubles:
         shape = (*weights.shape, *[1] * (values.ndim - 2))
         return np.asarray((values * weights.reshape(shape)).cumsum(axis=1) / total.reshape(shape))
 
@@ -222,7 +220,7 @@ def means(given: Films, weights: Floats) -> Means:
     return Means(mean(given.years), mean(given.spread), mean(given.genders), mean(given.races), frames)
 
 
-def gain(logits: Floats, labels: Ints, frames: Floats) -> float:
+def gain(logits: Doubles, labels: Ints, frames: Doubles) -> float:
     """The gain, 0.5 to 2, under which mean logits [N, K] of so many frames [N] give the labels the least negative
     log-likelihood."""
     known = labels != UNKNOWN
@@ -234,14 +232,14 @@ def gain(logits: Floats, labels: Ints, frames: Floats) -> float:
     return float(minimize_scalar(loss, bounds=(0.5, 2.0), method="bounded").x)
 
 
-def gained(logits: Floats, factor: float, frames: Floats) -> Floats:
+def gained(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
     """Probabilities [N, K] from the mean logits of so many frames [N]."""
     scaled = logits * (1 + (factor - 1) * (1 - 1 / frames[:, np.newaxis]))
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def narrowed(weighted: Means, age: Floats, interval: AgeInterval) -> tuple[float, float]:
+def narrowed(weighted: Means, age: Doubles, interval: AgeInterval) -> tuple[float, float]:
     """Correlation and scale under which the intervals of tracks of all `LENGTHS` hold nearest the promised share."""
     tried = []
     for correlation in np.linspace(0, 1, 41):
@@ -252,13 +250,13 @@ def narrowed(weighted: Means, age: Floats, interval: AgeInterval) -> tuple[float
     return min(tried)[1:]
 
 
-def _held(weighted: Means, length: int, age: Floats, interval: AgeInterval, track: TrackCalibration) -> npt.NDArray[np.bool_]:
+def _held(weighted: Means, length: int, age: Doubles, interval: AgeInterval, track: TrackCalibration) -> npt.NDArray[np.bool_]:
     """Whether the interval of a track of so many frames holds the age, [N]."""
     low, high = _ends(weighted, length, interval, track)
     return np.asarray((low <= age) & (age <= high))
 
 
-def _ends(weighted: Means, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Floats, Floats]:
+def _ends(weighted: Means, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Doubles, Doubles]:
     column = length - 1
     # `service.tracking.aggregation.narrowing`, for many at once.
     narrow = track.scale * np.sqrt(track.correlation + (1 - track.correlation) / weighted.frames[:, column])
@@ -275,7 +273,7 @@ def measure(given: Films, interval: AgeInterval) -> dict[str, Any]:
     parts = [(np.flatnonzero(folds == fold), fit(given.where(folds != fold), interval)) for fold in range(FOLDS)]
     rows = []
     for length in LENGTHS:
-        columns: dict[str, list[Floats]] = {}
+        columns: dict[str, list[Doubles]] = {}
         order = []
         for chosen, track in parts:
             order.append(chosen)
@@ -291,7 +289,7 @@ def measure(given: Films, interval: AgeInterval) -> dict[str, Any]:
     }
 
 
-def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibration) -> dict[str, Floats]:
+def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibration) -> dict[str, Doubles]:
     """By film: the age error, what of the mean error of its single frames is saved, the error without weights, whether the
     interval holds the age and how wide it is, and what the labels say."""
     weighted = means(given, given.weights(track))
@@ -300,7 +298,7 @@ def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibra
     column = length - 1
     error = np.abs(weighted.years[:, column] - given.age)
     single = np.abs(given.years[:, :length] - given.age[:, np.newaxis]).mean(axis=1)
-    says: dict[str, Floats] = {
+    says: dict[str, Doubles] = {
         "age_error": error,
         "age_error_saved": single - error,
         "age_error_unweighted": np.abs(plain.years[:, column] - given.age),
@@ -315,7 +313,7 @@ def _track(given: Films, length: int, interval: AgeInterval, track: TrackCalibra
     return says
 
 
-def _row(length: int, columns: Mapping[str, Floats]) -> dict[str, Any]:
+def _row(length: int, columns: Mapping[str, Doubles]) -> dict[str, Any]:
     row: dict[str, Any] = {"frames": length}
     for name, values in columns.items():
         if not name.endswith("_confidence"):
@@ -326,14 +324,14 @@ def _row(length: int, columns: Mapping[str, Floats]) -> dict[str, Any]:
     return row
 
 
-def _bootstrapped(values: Floats) -> list[float]:
+def _bootstrapped(values: Doubles) -> list[float]:
     """95 % interval of the mean, over films drawn again."""
     random = np.random.default_rng(0)
     drawn_again = values[random.integers(0, len(values), (REPLICATES, len(values)))].mean(axis=1)
     return [float(bound) for bound in np.quantile(drawn_again, (0.025, 0.975))]
 
 
-def _correlation(error: Floats) -> float:
+def _correlation(error: Doubles) -> float:
     """Mean correlation of the errors of two frames of one film."""
     return float(np.asarray(np.corrcoef(error.T))[np.triu_indices(error.shape[1], 1)].mean())
 
@@ -341,20 +339,20 @@ def _correlation(error: Floats) -> float:
 def study(ask: Ask, data: DataSet, interval: AgeInterval | None, out: Path, limit: int | None = None) -> dict[str, Any]:
     """Ask for every frame of films of `limit` validation pictures, or of all; write `tracks.json` under `out`.
 
-    It holds what was fitted on all films, `calibration`, and what was measured. Raises `ValueError` where the model answers
-    no age with an interval, no gender or no race.
+    It holds what was fitted on all films, `calibration`, and what was measured. Raises `CalibrationError` where the model
+    predicts no age with an interval, no gender or no race.
     """
     if interval is None:
-        raise ValueError("the model has no age interval to narrow")
-    sample = drawn(data, Split.VALIDATION, limit)
+        raise CalibrationError("the model has no age interval to narrow")
+    sample = sampled(data, Split.VALIDATION, limit)
     filmed_set = FilmedSet(**{one.name: getattr(sample, one.name) for one in fields(sample)})
     scored = ask(filmed_set, Split.VALIDATION)
-    if set(scored.answers.said()) < {"age", "interval", "gender", "race"}:
-        raise ValueError("the model must answer age, gender and race")
+    if not {"age", "age interval", "gender", "race"} <= scored.predictions.judged():
+        raise CalibrationError("the model must answer age, gender and race")
     given = films(scored, interval)
     document = {
         "data": data.name,
-        **scored.served,
+        **({} if scored.served is None else scored.served.model_dump()),
         "pictures": len(set(scored.names)),
         "calibration": fit(given, interval).model_dump(),
         **measure(given, interval),

@@ -30,7 +30,8 @@ from service.models.runtime import Network, Precision, Runtime, cpu_quota, loade
 from training.datasets.base import MAX_AGE, RACES, UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
 from training.errors import Diverged
-from training.evaluation.metrics import Answers, figures
+from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
+from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
 from training.fit.augmentation import resized
 from training.fit.budget import published, squeezed
@@ -363,50 +364,54 @@ def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[
         crops = [resized(crop, section.size) for crop in data.crops[begin : begin + BATCH]]
         parts.append(serving(np.stack([*crops, *crops[:1] * (BATCH - len(crops))])))
     outputs = {name: np.concatenate([part[name] for part in parts])[: len(data)] for name in parts[0]}
-    answers, distribution = _answers(data, outputs), outputs.get("age_distribution")
+    answers, distribution = _predictions(data, outputs), outputs.get("age_distribution")
     result = {}
     for name in np.unique(data.sets):
         rows = data.sets == name
         seen = answers.where(rows)
-        result[str(name)] = figures(seen, float("nan")) | _within(seen, section.age)
+        result[str(name)] = figures(seen).model_dump() | _within(seen, section.age)
         if distribution is not None:
             result[str(name)] |= _classes(seen, distribution[rows], section.age)
     return result
 
 
-def _answers(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Answers:
+def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Predictions:
     """What a network says of crops, each of which shows a face; not a number where it has no such head, and no intervals."""
     nothing = np.full(len(data), np.nan)
-    said = {name: values.astype(np.float64) for name, values in outputs.items()}
-    return Answers(
-        age=data.labels["age"].astype(np.float64),
-        gender=data.labels["gender"].astype(np.int64),
-        race=data.labels["race"].astype(np.int64),
-        found=np.ones(len(data), np.bool_),
-        years=said.get("age", nothing),
-        low=nothing,
-        high=nothing,
-        female=said.get("gender", nothing),
-        races=said.get("race", np.full((len(data), len(RACES)), np.nan)),
-    )
+    expectations, labels = {}, {}
+    for one in data.attributes:
+        label, predicted = data.labels[one.name], outputs.get(one.name)
+        values = None if predicted is None else predicted.astype(np.float64)
+        if one.kind == "expectation":
+            value = nothing if values is None else values
+            expectations[one.name] = ExpectationPredictions(label.astype(np.float64), value, nothing, nothing)
+        else:
+            if values is None:
+                values = np.full((len(data), len(one.labels)), np.nan)
+            elif values.ndim == 1:
+                values = np.stack([1 - values, values], axis=1)
+            labels[one.name] = LabelPredictions(one.labels, label.astype(np.int64), values)
+    return Predictions(np.ones(len(data), np.bool_), expectations, labels)
 
 
-def _within(answers: Answers, form: AgeSection) -> dict[str, Any]:
+def _within(answers: Predictions, form: AgeSection) -> dict[str, Any]:
     """The age error over the ages that a network was taught, where it was not taught all."""
-    if "age" not in answers.said() or form.outside == "nearest":
+    if "age" not in answers.judged() or form.outside == "nearest":
         return {}
-    taught = answers.where((form.first <= answers.age) & (answers.age <= form.last))
-    return {"age_taught": [form.first, form.last], "age_taught_mae": figures(taught, float("nan")).get("age_mae")}
+    years = answers.expectations["age"].label
+    taught = answers.where((form.first <= years) & (years <= form.last))
+    return {"age_taught": [form.first, form.last], "age_taught_mae": figures(taught).number("age_mae")}
 
 
-def _classes(answers: Answers, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
+def _classes(answers: Predictions, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
     """How many classes of years a network has, and the share of pictures, of ages that it was taught, whose most probable
     class is the right one; `distribution` is over whole years [N, 101]."""
-    known = answers.age != UNKNOWN
+    age = answers.expectations["age"].label
+    known = age != UNKNOWN
     if form.outside == "unknown":
-        known &= (form.first <= answers.age) & (answers.age <= form.last)
+        known &= (form.first <= age) & (age <= form.last)
     held = ages.class_years(form)
-    right = held[np.minimum(answers.age[known], MAX_AGE).astype(np.int64)].argmax(axis=1)
+    right = held[np.minimum(age[known], MAX_AGE).astype(np.int64)].argmax(axis=1)
     answer = (distribution[known] @ (ages.spread(form).T > 0)).argmax(axis=1)
     return {"age_classes": held.shape[1], "age_class_accuracy": float((answer == right).mean())} if known.any() else {}
 
@@ -429,7 +434,8 @@ def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, 
         rows = (sets == name) & (splits == split.value)
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
         data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces)
-        blind[str(name)] = figures(_answers(data, {one: np.repeat(value, len(data), 0) for one, value in said.items()}), np.nan)
+        repeated = {one: np.repeat(value, len(data), 0) for one, value in said.items()}
+        blind[str(name)] = figures(_predictions(data, repeated)).model_dump()
     return {
         "split": split.value,
         "budget": budget.model_dump(),

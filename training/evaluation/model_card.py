@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
+from service.models.evaluation import Evaluation, Figures, Intervals, Part
 from service.models.manifest import Manifest
+from training.evaluation.metrics import Family, Metric, Table, metrics_of
+from training.evaluation.predictions import PLAIN, AttributeSpec
 from training.provenance import Provenance, told
 
 PUBLISHED_ON = "UTKFace"
@@ -30,107 +33,136 @@ LIMITS = (
     "measurements on degraded pictures; masks, make-up, heavy filters and costumes were not measured."
 )
 
-_ROWS = (
-    ("age_mae", "age: mean absolute error [years]", "{:.2f}"),
-    ("age_rmse", "age: root mean square error [years]", "{:.2f}"),
-    ("age_within_5", "age: within 5 years", "{:.1%}"),
-    ("interval_coverage", "age: true age inside the 80 % interval", "{:.1%}"),
-    ("gender_accuracy", "gender: accuracy", "{:.4f}"),
-    ("gender_auc", "gender: area under the ROC", "{:.4f}"),
-    ("gender_ece", "gender: expected calibration error", "{:.4f}"),
-    ("race_accuracy", "race: accuracy", "{:.4f}"),
-    ("race_macro_f1", "race: macro F1", "{:.4f}"),
-    ("race_ece", "race: expected calibration error", "{:.4f}"),
-    ("gender_certain_share", "gender: faces whose label is not marked uncertain", "{:.1%}"),
-    ("gender_certain_accuracy", "gender: accuracy of those", "{:.4f}"),
-    ("race_certain_share", "race: faces whose label is not marked uncertain", "{:.1%}"),
-    ("race_certain_accuracy", "race: accuracy of those", "{:.4f}"),
-    ("found", "pictures in which a face was found", "{:.2%}"),
-)
+_FAMILIES: Final = tuple(Family)
+"""Order of the rows."""
 
 
-def headline_table(quality: Mapping[str, Any]) -> str:
-    """Markdown table of the headline figures, with 95 % intervals where they were measured, beside those over found faces
-    only, without near-duplicates, of further data sets, and the published ones."""
-    columns: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-        "all pictures": (quality["headline"], quality.get("intervals", {}).get("headline", {})),
-        "found faces only": (quality["found_only"], {}),
+def headline_table(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
+    """The headline figures of every data set, as Markdown.
+
+    Args:
+        evaluation: What was measured.
+        attributes: Those of the model.
+
+    Returns:
+        A table: figures with 95 % intervals where they were measured, those over found faces only, without near-duplicates, of
+        further data sets, and the published ones.
+    """
+    columns: dict[str, tuple[Figures | None, Intervals]] = {
+        "all pictures": (evaluation.headline, evaluation.intervals.headline),
+        "found faces only": (evaluation.found_only, {}),
     }
-    if "without_duplicates" in quality:
-        columns["without near-duplicates"] = quality["without_duplicates"]["headline"], {}
-    for name, part in quality.get("also", {}).items():
-        columns[name] = part["headline"], part.get("intervals", {}).get("headline", {})
-    if quality["data"] == PUBLISHED_ON:
-        columns["published"] = PUBLISHED, {}
+    if evaluation.without_duplicates is not None:
+        columns["without near-duplicates"] = evaluation.without_duplicates.headline, {}
+    for name, part in evaluation.also.items():
+        columns[name] = part.headline, part.intervals.headline
+    if evaluation.data == PUBLISHED_ON:
+        columns["published"] = None, {}
     lines = [f"| figure | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
-    counts = [f"{figures['count']}" if "count" in figures else "" for figures, _ in columns.values()]
+    counts = ["" if figures is None else f"{figures.count}" for figures, _ in columns.values()]
     lines.append(f"| pictures | {' | '.join(counts)} |")
-    for key, title, form in _ROWS:
-        cells = [_with_interval(figures, bounds, key, form) for figures, bounds in columns.values()]
+    for metric in sorted(metrics_of(attributes, Table.CARD), key=lambda metric: _FAMILIES.index(metric.family)):
+        cells = [
+            _cell(metric, PUBLISHED.get(metric.key) if figures is None else figures.number(metric.place), bounds)
+            for figures, bounds in columns.values()
+        ]
         if any(cells):
-            lines.append(f"| {title} | {' | '.join(cells)} |")
+            lines.append(f"| {metric.heading} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _with_interval(figures: Mapping[str, Any], bounds: Mapping[str, Any], key: str, form: str) -> str:
-    said = _said(figures, key, form)
-    if not said or key not in bounds:
-        return said
-    return f"{said} ({form.format(bounds[key][0])} to {form.format(bounds[key][1])})"
+def _cell(metric: Metric, value: float | None, bounds: Intervals) -> str:
+    """A figure with its interval, where there is one."""
+    if value is None or metric.key not in bounds:
+        return "" if value is None else metric.shown(value)
+    low, high = bounds[metric.key]
+    return f"{metric.shown(value)} ({metric.shown(low)} to {metric.shown(high)})"
 
 
-def models_table(models: Sequence[tuple[Manifest, Mapping[str, Any]]]) -> str:
-    """Markdown table of several models' main figures on all pictures of the test split."""
-    lines = [
-        "| model | input | " + " | ".join(title for _, title, _ in _MODEL_CELLS) + " |",
-        "|---|---|" + "---|" * len(_MODEL_CELLS),
-    ]
-    for one, quality in models:
-        size = one.input.size if one.input else 0
-        cells = [_said(quality.get("headline", {}), key, form) for key, _, form in _MODEL_CELLS]
-        lines.append(f"| `{one.name}`, version {one.version} | {size} by {size} | {' | '.join(cells)} |")
+def models_table(models: Sequence[tuple[Manifest, Evaluation | None]]) -> str:
+    """Several models' main figures on all pictures of the test split, as Markdown.
+
+    Args:
+        models: Each with what was measured of it.
+
+    Returns:
+        A table, a row a model.
+    """
+    specs = {one.name: one for manifest, _ in models for one in attributes_of(manifest)}
+    metrics = metrics_of(specs.values(), Table.MODELS)
+    titles = [metric.heading if first else metric.column_heading for metric, first in _firsts(metrics)]
+    lines = [f"| model | input | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    for manifest, evaluation in models:
+        size = manifest.input.size if manifest.input else 0
+        cells = [_shown(metric, None if evaluation is None else evaluation.headline) for metric in metrics]
+        lines.append(f"| `{manifest.name}`, version {manifest.version} | {size} by {size} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-_MODEL_CELLS = (
-    ("age_mae", "age: mean absolute error [years]", "{:.2f}"),
-    ("age_rmse", "root mean square [years]", "{:.2f}"),
-    ("gender_accuracy", "gender: accuracy", "{:.4f}"),
-    ("gender_auc", "area under the ROC", "{:.4f}"),
-    ("race_accuracy", "race: accuracy", "{:.4f}"),
-    ("race_macro_f1", "macro F1", "{:.4f}"),
-)
+def group_table(part: Part, attributes: Sequence[AttributeSpec]) -> str:
+    """The figures of each label and each band of true years, as Markdown.
 
+    Args:
+        part: What was measured on one data set.
+        attributes: Those of the model.
 
-def group_table(quality: Mapping[str, Any]) -> str:
-    """Markdown table of the figures for each gender, race and band of true age."""
-    lines = [
-        "| group | pictures | age error [years] | interval coverage | gender accuracy | race accuracy |",
-        "|---|---|---|---|---|---|",
-    ]
-    for kind, members in quality["groups"].items():
+    Returns:
+        A table, a row a group.
+    """
+    metrics = metrics_of(attributes, Table.CARD_GROUPS)
+    titles = [metric.column_heading for metric in metrics]
+    lines = [f"| group | pictures | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    plain = {one.name for one in attributes if one.kind == "labels"}
+    for kind, members in part.groups.items():
         for name, figures in members.items():
-            title = f"age {name}" if kind == "age" else name
-            cells = [_said(figures, key, form) for key, form in _GROUP_CELLS]
-            lines.append(f"| {title} | {figures['count']} | {' | '.join(cells)} |")
+            title = _group_title(kind, name, kind in plain)
+            cells = [_shown(metric, figures, brief=True) for metric in metrics]
+            lines.append(f"| {title} | {figures.count} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-_GROUP_CELLS = (
-    ("age_mae", "{:.2f}"),
-    ("interval_coverage", "{:.1%}"),
-    ("gender_accuracy", "{:.3f}"),
-    ("race_accuracy", "{:.3f}"),
-)
+def _group_title(kind: str, name: str, labels: bool) -> str:
+    """A label alone where it speaks for itself, else with its attribute."""
+    return name if labels and kind in PLAIN else f"{kind} {name}"
 
 
-def _said(figures: Mapping[str, Any], key: str, form: str) -> str:
-    value = figures.get(key)
-    return "" if value is None else form.format(value)
+def _firsts(metrics: Iterable[Metric]) -> Iterator[tuple[Metric, bool]]:
+    """Each figure, and whether it is the first one of its attribute."""
+    seen: set[str | None] = set()
+    for metric in metrics:
+        yield metric, metric.attribute not in seen
+        seen.add(metric.attribute)
 
 
-def card(manifest: Manifest, quality: Mapping[str, Any]) -> str:
-    """The model card, Markdown."""
+def _shown(metric: Metric, figures: Figures | None, *, brief: bool = False) -> str:
+    """A figure, or nothing where it is missing."""
+    value = None if figures is None else figures.number(metric.place)
+    return "" if value is None else metric.shown(value, brief=brief)
+
+
+def attributes_of(manifest: Manifest) -> tuple[AttributeSpec, ...]:
+    """What a model is measured by.
+
+    Args:
+        manifest: The model's.
+
+    Returns:
+        Its attributes.
+    """
+    return tuple(AttributeSpec(name=one.name, kind=one.kind, labels=one.labels) for one in manifest.attributes)
+
+
+def card(manifest: Manifest, evaluation: Evaluation) -> str:
+    """The model card, as Markdown.
+
+    Args:
+        manifest: What the model is.
+        evaluation: What was measured of it.
+
+    Returns:
+        The text of its README.md.
+    """
+    attributes = attributes_of(manifest)
     return f"""# {manifest.name}, version {manifest.version}
 
 {manifest.description} Architecture: {manifest.architecture}; input: {_input(manifest)}; made on {manifest.created}.
@@ -146,13 +178,13 @@ def card(manifest: Manifest, quality: Mapping[str, Any]) -> str:
 
 ## Figures
 
-Data: {quality["data"]}, split: {quality["split"]}. Each picture was posted to the service's own `/predict`, one pass,
-arithmetic {quality.get("precision", "auto")}. Where no face is found, gender and race count as wrong, the age as the training
+Data: {evaluation.data}, split: {evaluation.split}. Each picture was posted to the service's own `/predict`, one pass,
+arithmetic {evaluation.precision}. Where no face is found, gender and race count as wrong, the age as the training
 mean, and the true age as outside the interval. In brackets: 95 % bootstrap intervals over pictures.
 
-{headline_table(quality)}
-{_remarks(quality)}
-{_groups(quality)}
+{headline_table(evaluation, attributes)}
+{_remarks(evaluation, attributes)}
+{_groups(evaluation, attributes)}
 
 ## What the labels mean
 
@@ -194,31 +226,27 @@ The last recipe is in `{manifest.recipe}`, and each by its name in Facet's `trai
 commands."""
 
 
-def _remarks(quality: Mapping[str, Any]) -> str:
+def _remarks(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     """What the published figures are, and the main ones in another arithmetic, each where it applies."""
     remarks = []
-    if quality["data"] == PUBLISHED_ON:
+    if evaluation.data == PUBLISHED_ON:
         remarks.append(
             "The published figures are those of another split of the same data, without a detector before the network."
         )
-    for name, figures in quality.get("precisions", {}).items():
-        said = [f"{title} {_said(figures, key, form)}" for key, title, form in _OTHER_CELLS if figures.get(key) is not None]
-        remarks.append(f"In {name}, on the same pictures: {', '.join(said)}.")
+    for name, figures in evaluation.precisions.items():
+        parts = []
+        for metric, first in _firsts(metrics_of(attributes, Table.CARD_PRECISIONS)):
+            unit = f" in {metric.unit}" if metric.unit and first else ""
+            if shown := _shown(metric, figures):
+                parts.append(f"{metric.column_title}{unit} {shown}")
+        remarks.append(f"In {name}, on the same pictures: {', '.join(parts)}.")
     return "".join(f"\n{_filled(one)}\n" for one in remarks)
 
 
-_OTHER_CELLS = (
-    ("age_mae", "age error in years", "{:.2f}"),
-    ("age_rmse", "root mean square", "{:.2f}"),
-    ("gender_accuracy", "gender accuracy", "{:.4f}"),
-    ("race_accuracy", "race accuracy", "{:.4f}"),
-)
-
-
-def _groups(quality: Mapping[str, Any]) -> str:
+def _groups(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     """The groups of the data, and of every other data set that was asked."""
-    tables = [group_table(quality)]
-    tables += [f"The same of {name}:\n\n{group_table(part)}" for name, part in quality.get("also", {}).items()]
+    tables = [group_table(evaluation, attributes)]
+    tables += [f"The same of {name}:\n\n{group_table(part, attributes)}" for name, part in evaluation.also.items()]
     return "\n\n".join(tables)
 
 

@@ -1,140 +1,161 @@
-"""Answers to pictures: ages, intervals, confusion matrices, ROC, reliability."""
+"""Predictions to pictures: errors by year, intervals, confusion matrices, receiver operating characteristics, reliability."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from training.datasets.base import GENDERS, RACES, UNKNOWN
-from training.evaluation.metrics import BINS, Answers, Floats, confusion, mae_by_age, roc_labels
+from service.arrays import Bools, Doubles
+from service.models.evaluation import Part
+from training.artifacts import replacing
+from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
+from training.evaluation.metrics import metrics_of
+from training.evaluation.metrics.labels import BINS, confidences
+from training.evaluation.predictions import ExpectationPredictions, Predictions, interval_of
 
 mpl.use("Agg")
 
+Draw = Callable[[Path], None]
 
-def draw_all(answers: Answers, document: Mapping[str, Any], out: Path) -> list[str]:
-    """Write plots under `out` of what the model says and a face was found for, and remove those of an earlier report that do
-    not apply; `document` has the groups' figures and intervals. Returns the names of the files."""
-    seen = answers.where(answers.found)
-    said = set(seen.said()) if len(seen) else set()
-    labels = said & {"gender", "race"}
-    plots: dict[str, tuple[bool, Callable[[Path], None]]] = {
-        "age_error.png": ("age" in said, partial(_age_error, answers)),
-        "age_scatter.png": ("age" in said, partial(_age_scatter, seen)),
-        "coverage.png": ("interval" in said, partial(_coverage, document)),
-        "confusion.png": (bool(labels), partial(_confusions, answers)),
-        "roc.png": (bool(labels), partial(_roc, seen)),
-        "reliability.png": (bool(labels), partial(_reliability, seen)),
-    }
-    for name, (applies, draw) in plots.items():
+
+def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | None = None) -> list[str]:
+    """Write the plots of what was predicted, and remove those of an earlier report that do not apply.
+
+    Args:
+        predictions: Of N pictures.
+        part: Their figures and intervals by group.
+        out: Folder to write to.
+        promised: Share of the true ages that the interval promises to hold; None where it promises nothing.
+
+    Returns:
+        Names of the files.
+    """
+    seen = predictions.where(predictions.found)
+    judged = seen.judged() if len(seen) else frozenset()
+    labels = [name for name in predictions.labels if name in judged]
+    plots: dict[str, tuple[bool, Draw]] = {}
+    for name in predictions.expectations:
+        plots[f"{name}_error.png"] = name in judged, partial(_draw_errors, predictions, name)
+        plots[f"{name}_scatter.png"] = name in judged, partial(_draw_scatter, seen.expectations[name], name)
+        coverage = "coverage.png" if name == "age" else f"{name}_coverage.png"
+        plots[coverage] = interval_of(name) in judged, partial(_draw_coverage, part, predictions, name, promised)
+    plots["confusion.png"] = bool(labels), partial(_draw_confusions, predictions)
+    plots["roc.png"] = bool(labels), partial(_draw_roc, predictions)
+    plots["reliability.png"] = bool(labels), partial(_draw_reliability, predictions, labels)
+    for file, (applies, draw) in plots.items():
         if applies:
-            draw(out / name)
+            draw(out / file)
         else:
-            (out / name).unlink(missing_ok=True)
-    return [name for name, (applies, _) in plots.items() if applies]
+            (out / file).unlink(missing_ok=True)
+    return [file for file, (applies, _) in plots.items() if applies]
 
 
-def _age_error(answers: Answers, path: Path) -> None:
-    errors = mae_by_age(answers)
-    ages = np.array(sorted(errors))
+def save(figure: Figure, path: Path, dpi: int = 120) -> None:
+    """Write a figure as PNG, and give back its memory.
+
+    Args:
+        figure: The figure.
+        path: File to write.
+        dpi: Pixels an inch.
+    """
+    with replacing(path) as new:
+        figure.savefig(new, dpi=dpi)
+    plt.close(figure)
+
+
+def _draw_errors(predictions: Predictions, name: str, path: Path) -> None:
+    errors = errors_by_year(predictions, name)
+    years = [int(year) for year in errors]
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
-    top.bar(ages, [errors[age][0] for age in ages], color="#1971c2")
-    top.set(ylabel="mean absolute error [years]", title="Age error by true age")
+    top.bar(years, [one.mae for one in errors.values()], color="#1971c2")
+    top.set(ylabel="mean absolute error [years]", title=f"Error by true {name}")
     top.grid(axis="y", alpha=0.3)
-    bottom.bar(ages, [errors[age][1] for age in ages], color="#868e96")
-    bottom.set(xlabel="true age [years]", ylabel="faces", yscale="log")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    bottom.bar(years, [one.count for one in errors.values()], color="#868e96")
+    bottom.set(xlabel=f"true {name} [years]", ylabel="faces", yscale="log")
+    save(figure, path)
 
 
-def _age_scatter(seen: Answers, path: Path) -> None:
-    seen = seen.where(seen.age != UNKNOWN)
+def _draw_scatter(seen: ExpectationPredictions, name: str, path: Path) -> None:
+    seen = seen.where(seen.known)
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-    edges = np.arange(0, max(100, seen.age.max(), seen.years.max()) + 2, 2)
-    *_, drawn = axis.hist2d(seen.age, seen.years, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
+    edges = np.arange(0, max(100, seen.label.max(), seen.value.max()) + 2, 2)
+    *_, drawn = axis.hist2d(seen.label, seen.value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
     axis.plot([0, edges[-1]], [0, edges[-1]], color="#e03131", linewidth=1)
-    axis.set(xlabel="true age [years]", ylabel="answered age [years]", title="Answered by true age", aspect="equal")
+    axis.set(xlabel=f"true {name} [years]", ylabel=f"predicted {name} [years]", title="Predicted by true", aspect="equal")
     figure.colorbar(drawn, label="faces")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
-def _coverage(document: Mapping[str, Any], path: Path) -> None:
-    groups, intervals = document["groups"]["age"], document["intervals"]["groups"]["age"]
-    shares = np.array([figures["interval_coverage"] for figures in groups.values()])
-    bounds = np.array([intervals[name]["interval_coverage"] for name in groups])
+def _draw_coverage(part: Part, predictions: Predictions, name: str, promised: float | None, path: Path) -> None:
+    groups, intervals = part.groups[name], part.intervals.groups[name]
+    (coverage,) = (
+        metric
+        for metric in metrics_of(predictions.attributes)
+        if metric.requires == interval_of(name) and metric.key.endswith("interval_coverage")
+    )
+    shares = np.array([figures.number(coverage.place) for figures in groups.values()], np.float64)
+    bounds = np.array([intervals[group][coverage.key] for group in groups])
     figure, axis = plt.subplots(figsize=(9, 4.5), layout="constrained")
     # A bootstrap's interval may lie beside its figure by a hair, and a bar has no negative length.
     bars = np.maximum(0, np.stack([shares - bounds[:, 0], bounds[:, 1] - shares]))
     axis.bar(range(len(groups)), shares, yerr=bars, capsize=4, color="#1971c2")
-    axis.set_xticks(range(len(groups)), [f"{name}\n{figures['count']}" for name, figures in groups.items()])
-    promised = document.get("promised_coverage")
+    axis.set_xticks(range(len(groups)), [f"{group}\n{figures.count}" for group, figures in groups.items()])
     if promised is not None:
         axis.axhline(promised, color="#e03131", linestyle="--", label=f"promised: {promised:.0%}")
         axis.legend(loc="lower right")
-    axis.set(xlabel="true age [years], and pictures", ylabel="share inside", title="True ages inside the interval", ylim=(0, 1))
+    axis.set(xlabel=f"true {name} [years], and pictures", ylabel="share inside", title="True values inside the interval")
+    axis.set_ylim(0, 1)
     axis.grid(axis="y", alpha=0.3)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
-def _confusions(answers: Answers, path: Path) -> None:
-    matrices = confusion(answers)
+def _draw_confusions(predictions: Predictions, path: Path) -> None:
+    matrices = confusion_matrices(predictions)
     figure, axes = plt.subplots(1, len(matrices), figsize=(5.5 * len(matrices), 5), layout="constrained", squeeze=False)
     for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
-        labels = GENDERS if name == "gender" else RACES
+        labels = predictions.labels[name].names
         share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        axis.set(title=name, xlabel="answer", ylabel="label")
+        axis.set(title=name, xlabel="prediction", ylabel="label")
         axis.set_xticks(range(len(labels)), labels)
         axis.set_yticks(range(len(labels)), labels)
         for (row, column), count in np.ndenumerate(matrix):
             dark = share[row, column] > 0.5
             text = f"{count}\n{share[row, column]:.1%}"
             axis.text(column, row, text, ha="center", va="center", color="white" if dark else "black", fontsize=9)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
-def _roc(seen: Answers, path: Path) -> None:
+def _draw_roc(predictions: Predictions, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
-    for name, truth, score in roc_labels(seen, seen.said()):
-        if 0 < truth.sum() < len(truth):
-            false, true, _ = roc_curve(truth, score)
-            axis.plot(false, true, label=f"{name} (AUC {roc_auc_score(truth, score):.4f})")
+    for title, truth, score in labels_against_rest(predictions):
+        false, true, _ = roc_curve(truth, score)
+        axis.plot(false, true, label=f"{title} (AUC {roc_auc_score(truth, score):.4f})")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, each label against the rest")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
-def _reliability(seen: Answers, path: Path) -> None:
-    curves = {}
-    if "gender" in seen.said():
-        known = seen.where(seen.gender != UNKNOWN)
-        curves["gender"] = np.maximum(known.female, 1 - known.female), (known.female > 0.5) == (known.gender == 1)
-    if "race" in seen.said():
-        known = seen.where(seen.race != UNKNOWN)
-        curves["race"] = known.races.max(axis=1), known.races.argmax(axis=1) == known.race
-    figure, axes = plt.subplots(1, len(curves), figsize=(5.5 * len(curves), 5), layout="constrained", squeeze=False)
-    for axis, (name, (confidence, right)) in zip(axes[0], curves.items(), strict=True):
+def _draw_reliability(predictions: Predictions, labels: list[str], path: Path) -> None:
+    figure, axes = plt.subplots(1, len(labels), figsize=(5.5 * len(labels), 5), layout="constrained", squeeze=False)
+    for axis, name in zip(axes[0], labels, strict=True):
+        confidence, right, _ = confidences(predictions, name)
         _calibration_curve(axis, confidence, right, name)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
-def _calibration_curve(axis: Axes, confidence: Floats, right: npt.NDArray[np.bool_], title: str) -> None:
+def _calibration_curve(axis: Axes, confidence: Doubles, right: Bools, title: str) -> None:
     parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), BINS) if len(part)]
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.plot([confidence[part].mean() for part in parts], [right[part].mean() for part in parts], marker="o")

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from service.inference.attributes import deviation
 from service.models.manifest import Attribute as ServedAttribute
 from service.models.manifest import AttributeCalibration, Manifest
 from service.models.runtime import Precision
@@ -26,7 +25,7 @@ from training.datasets.base import Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import ExportError
-from training.evaluation.evaluate import Scored, ask, measured_settings
+from training.evaluation.service_client import ask, measured_settings
 from training.models import age_head as ages
 from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
@@ -246,7 +245,7 @@ def export(
         manifest = write_manifest(folder, fields)
         if data:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
-            calibration = fit_calibration([ask(settings, open_data_set(one), Split.VALIDATION) for one in data])
+            calibration = fit([ask(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
             manifest = write_manifest(folder, fields | {"attributes": _calibrated(manifest.attributes, calibration)})
     except BaseException:
         shutil.rmtree(folder)
@@ -275,23 +274,6 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
             crops.append(align(image.pixels, faces[0].landmarks, template, size))
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     return np.stack([*crops, noise])
-
-
-def fit_calibration(parts: Sequence[Scored]) -> dict[str, AttributeCalibration]:
-    """Calibrations, by attribute, from the uncalibrated answers of splits, as far as the model answers.
-
-    Faces that were not found have none.
-
-    Intervals are in deviations of the age distribution, or in years where the model has none.
-    """
-    seen = [one.answers.where(one.answers.found) for one in parts]
-    distributions = np.concatenate([one.distributions[one.answers.found] for one in parts]).astype(np.float32)
-    spread = None if np.isnan(distributions).all() else np.array([deviation(row) for row in distributions])
-    joined = {
-        name: np.concatenate([getattr(one, name) for one in seen])
-        for name in ("years", "age", "female", "gender", "races", "race")
-    }
-    return fit(spread=spread, **joined)
 
 
 def _calibrated(attributes: Sequence[ServedAttribute], calibration: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.arrays import Doubles, Ints
 from service.inference.attributes import bounds
-from service.models.manifest import AgeInterval
+from service.models.manifest import AgeInterval, AttributeCalibration
 from training.calibration.photo import (
     BANDS,
     FLOOR,
     LEAST,
-    Floats,
     age_interval,
-    fit,
+    fit_expectation,
+    fit_labels,
     held_out,
     intervals,
     temperature,
     threshold,
 )
+from training.calibration.photo import fit as fit_predictions
+from training.errors import CalibrationError
+from training.evaluation.predictions import Predictions
 
-Made = tuple[Floats, Floats, Floats]
+Made = tuple[Doubles, Doubles, Doubles]
 
 
 def answers(count: int, seed: int) -> Made:
@@ -31,17 +35,29 @@ def answers(count: int, seed: int) -> Made:
     return years, spread, np.maximum(0, np.rint(random.normal(years, 1.6 * spread)))
 
 
+def fit(
+    years: Doubles, spread: Doubles | None, age: Doubles, female: Doubles, gender: Ints, races: Doubles, race: Ints
+) -> dict[str, AttributeCalibration]:
+    """Calibrations of age, gender and race."""
+    fitted = {
+        "age": fit_expectation(years, spread, age),
+        "gender": fit_labels(np.stack([1 - female, female], axis=1), gender, 0.97),
+        "race": fit_labels(races, race, 0.93),
+    }
+    return {name: one for name, one in fitted.items() if one is not None}
+
+
 def covered(interval: AgeInterval, made: Made) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     low, high = intervals(made[0], made[1], interval)
     return np.asarray((low <= made[2]) & (made[2] <= high))
 
 
-def probabilities(logits: Floats) -> Floats:
+def probabilities(logits: Doubles) -> Doubles:
     powers = np.exp(logits)
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def labels(logits: Floats, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def labels(logits: Doubles, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """A label for each row, drawn by the probabilities of these logits."""
     noise = np.random.default_rng(seed).gumbel(size=logits.shape)
     return np.argmax(logits + noise, axis=1)
@@ -169,9 +185,8 @@ def test_fit_puts_all_together_from_answers_of_four_digits() -> None:
 
 
 def test_no_faces_no_calibration() -> None:
-    nothing = np.zeros(0)
-    with pytest.raises(ValueError, match="needs faces"):
-        fit(nothing, nothing, nothing, nothing, nothing.astype(np.int64), np.zeros((0, 5)), nothing.astype(np.int64))
+    with pytest.raises(CalibrationError, match="needs faces"):
+        fit_predictions([Predictions(np.zeros(3, np.bool_))])
 
 
 def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:

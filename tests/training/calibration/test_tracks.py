@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,9 @@ from training.calibration.tracks import (
 )
 from training.datasets.base import DataSet, Split
 from training.datasets.readers import open_data_set
-from training.evaluation.evaluate import Scored, scored
-from training.evaluation.metrics import Answers
+from training.errors import CalibrationError
+from training.evaluation.documents import MeasuredModel, Served
+from training.evaluation.service_client import Scored, scored
 
 INTERVAL = AgeInterval(coverage=0.8, unit="deviation", bands=(IntervalBand(below=1e6, low=-1.2816, high=1.2816),))
 SHARED = 0.5
@@ -170,6 +170,13 @@ def answers_of(qualities: list[Quality], warnings: list[list[str]]) -> Scored:
     return scored(["film"] * len(faces), [label] * len(faces), faces)
 
 
+def distribution(one: Scored, row: int) -> Any:
+    """Of the age of one picture."""
+    given = one.predictions.expectations["age"].distribution
+    assert given is not None
+    return given[row]
+
+
 def open_label() -> Any:
     from training.datasets.base import Label as Truth
 
@@ -189,11 +196,11 @@ def test_the_answers_of_a_film_are_taken_apart() -> None:
 def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
     easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
     whole = answers_of([easy] * FRAMES, [[]] * FRAMES)
-    found = whole.answers.found.copy()
+    found = whole.predictions.found.copy()
     found[4] = False
-    broken = Answers(**{one.name: getattr(whole.answers, one.name) for one in fields(Answers)} | {"found": found})
-    with pytest.raises(ValueError, match="no film"):
-        films(Scored(whole.names, broken, whole.distributions, whole.qualities, whole.warnings), INTERVAL)
+    broken = replace(whole, predictions=replace(whole.predictions, found=found))
+    with pytest.raises(CalibrationError, match="no film"):
+        films(broken, INTERVAL)
 
 
 # What is fitted ---------------------------------------------------------------------------------------------------------
@@ -266,7 +273,7 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
         answers = [answers_of([Quality(80 - i, 10, 0.5, 0, 0.01 * i) for i in range(FRAMES)], [[]] * FRAMES) for _ in range(40)]
         faces = [
             {
-                "age": {"years": 40 + random.normal(0, 5), "low": 30, "high": 50, "distribution": list(one.distributions[row])},
+                "age": {"years": 40 + random.normal(0, 5), "low": 30, "high": 50, "distribution": list(distribution(one, row))},
                 "gender": {"probabilities": {"male": 0.3, "female": 0.7}},
                 "race": {"probabilities": dict.fromkeys(RACES, 0.2)},
                 "quality": {name: float(values[row]) for name, values in one.qualities.items()},
@@ -276,8 +283,8 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
             for row in range(FRAMES)
         ]
         names = [f"{index // FRAMES}" for index in range(len(faces))]
-        served: Mapping[str, Any] = {"model": {"name": "tiny", "version": 1}}
-        return scored(names, [open_label()] * len(faces), faces, dict(served))
+        served = Served(model=MeasuredModel(name="tiny", version=1), precision="f32", runtime="openvino")
+        return scored(names, [open_label()] * len(faces), faces, served=served)
 
     document = study(ask, open_data_set(pictures), INTERVAL, tmp_path / "out", 2)
     assert {split for _, split in asked} == {Split.VALIDATION}
@@ -290,7 +297,7 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
     def ask(data: DataSet, split: Split, *, change: Any = None) -> Scored:
         raise AssertionError("nothing is asked")
 
-    with pytest.raises(ValueError, match="no age interval"):
+    with pytest.raises(CalibrationError, match="no age interval"):
         study(ask, open_data_set(pictures), None, tmp_path)
 
 

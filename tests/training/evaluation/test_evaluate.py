@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,17 @@ from service.models.store import ModelStore
 from service.settings import Settings
 from tests.conftest import encoded
 from tests.training import made
+from tests.training.evaluation.made import predictions_of
 from training.datasets.base import Label, Split
 from training.datasets.duplicates import Twin
 from training.datasets.readers import open_data_set
-from training.evaluation import evaluate as module
-from training.evaluation.evaluate import Scored, ask, central, evaluate, mean_age_of_train, measured_settings, record_quality
-from training.evaluation.metrics import Answers
+from training.errors import DataSetError, TrainingError
+from training.evaluation.documents import Report
+from training.evaluation.evaluate import evaluate, means_of_train, report_json, report_part
 from training.evaluation.plots import draw_all
+from training.evaluation.recording import record_report
+from training.evaluation.service_client import Scored, ask, central_face, measured_settings
+from training.evaluation.service_client import scored as scored_of
 
 AGE_PLOTS = {"age_error.png", "age_scatter.png"}
 LABEL_PLOTS = {"confusion.png", "roc.png", "reliability.png"}
@@ -50,6 +56,7 @@ def report(out: Path) -> dict[str, Any]:
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
         *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
+        "attributes",
         *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
         *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
@@ -79,16 +86,19 @@ def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
 def test_headline_is_that_of_the_answers(report: dict[str, Any], settings: Settings, pictures: Path) -> None:
     scored = ask(settings, open_data_set(pictures), Split.TEST)
     ages = np.array([int(name.split("_")[0]) for name in scored.names])
-    errors = np.where(scored.answers.found, scored.answers.years, 30.0) - ages
+    errors = np.where(scored.predictions.found, scored.predictions.expectations["age"].value, 30.0) - ages
     assert report["headline"]["age_mae"] == pytest.approx(np.abs(errors).mean())
     assert report["headline"]["age_rmse"] == pytest.approx(math.sqrt(np.square(errors).mean()))
+    female_of = scored.predictions.labels["gender"].probabilities[:, 1]
     right = [
         found and (female > 0.5) == (name.split("_")[1] == "1")
-        for name, found, female in zip(scored.names, scored.answers.found, scored.answers.female, strict=True)
+        for name, found, female in zip(scored.names, scored.predictions.found, female_of, strict=True)
     ]
     assert report["headline"]["gender_accuracy"] == pytest.approx(np.mean(right))
-    assert scored.distributions[scored.answers.found].sum(axis=1) == pytest.approx(1, abs=1e-2)
-    assert np.isnan(scored.distributions[~scored.answers.found]).all()
+    distribution = scored.predictions.expectations["age"].distribution
+    assert distribution is not None
+    assert distribution[scored.predictions.found].sum(axis=1) == pytest.approx(1, abs=1e-2)
+    assert np.isnan(distribution[~scored.predictions.found]).all()
 
 
 def test_plots_show_something(out: Path) -> None:
@@ -106,20 +116,23 @@ def test_answers_are_put_under_their_names() -> None:
         "race": {"probabilities": {"white": 0.1, "black": 0.2, "asian": 0.3, "indian": 0.15, "other": 0.25}},
     }
     face |= {"quality": {"sharpness": 9.5}, "warnings": ["blurred"]}
-    given = module.scored(
+    given = scored_of(
         ["a", "b"],
         [Label({"age": 30, "gender": "female", "race": "asian"}), Label({"age": 8, "gender": "male", "race": "other"})],
         [face, None],
     )
-    answers = given.answers
-    assert (answers.age.tolist(), answers.gender.tolist(), answers.race.tolist()) == ([30, 8], [1, 0], [2, 4])
-    assert answers.found.tolist() == [True, False]
-    assert (answers.years[0], answers.low[0], answers.high[0], answers.female[0]) == (31.5, 26, 38, 0.9)
-    assert answers.races[0].tolist() == [0.1, 0.2, 0.3, 0.15, 0.25]
-    assert np.isnan(answers.races[1]).all()
-    assert np.isnan(given.distributions).all()
+    age, gender, race = (
+        given.predictions.expectations["age"],
+        *(given.predictions.labels[name] for name in ("gender", "race")),
+    )
+    assert (age.label.tolist(), gender.label.tolist(), race.label.tolist()) == ([30, 8], [1, 0], [2, 4])
+    assert given.predictions.found.tolist() == [True, False]
+    assert (age.value[0], age.low[0], age.high[0], gender.probabilities[0, 1]) == (31.5, 26, 38, 0.9)
+    assert race.probabilities[0].tolist() == [0.1, 0.2, 0.3, 0.15, 0.25]
+    assert np.isnan(race.probabilities[1]).all()
+    assert np.isnan(age.distribution).all()
     assert (given.names, given.warnings) == (["a", "b"], [["blurred"], []])
-    assert (answers.gender_uncertain.tolist(), answers.race_uncertain.tolist()) == ([True, False], [False, False])
+    assert (gender.uncertain.tolist(), race.uncertain.tolist()) == ([True, False], [False, False])
     assert given.qualities["sharpness"][0] == 9.5
     assert np.isnan(given.qualities["sharpness"][1])
 
@@ -130,8 +143,8 @@ def test_the_central_face_counts() -> None:
 
     image = {"width": 200, "height": 200}
     left, middle = face(0, 90), face(85, 40)
-    assert central({"image": image, "faces": [left, middle]}) is middle
-    assert central({"image": image, "faces": []}) is None
+    assert central_face({"image": image, "faces": [left, middle]}) is middle
+    assert central_face({"image": image, "faces": []}) is None
 
 
 def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
@@ -141,41 +154,60 @@ def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
 def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
     (name,) = made.names(Split.TEST, 1)
     folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
-    with pytest.raises(ValueError, match=f"the service refuses {name}: 415"):
+    with pytest.raises(TrainingError, match=f"the service refuses {name}: 415"):
         ask(settings, open_data_set(folder), Split.TEST)
 
 
 def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
     folder = made.folder_of(tmp_path / "set", [(made.names(Split.VALIDATION, 1)[0], encoded(made.square_picture(1, 1)))])
-    with pytest.raises(ValueError, match="no labelled picture of the test split"):
+    with pytest.raises(TrainingError, match="no labelled picture of the test split"):
         ask(settings, open_data_set(folder), Split.TEST)
-    with pytest.raises(ValueError, match="no labelled picture of the train split"):
-        mean_age_of_train(open_data_set(folder))
+    with pytest.raises(DataSetError, match="no labelled picture of the train split"):
+        means_of_train(open_data_set(folder))
 
 
 def test_mean_age_is_over_train_alone(pictures: Path) -> None:
-    assert mean_age_of_train(open_data_set(pictures)) == 30  # of 20 and 40; the broken name and the other splits do not count
+    assert means_of_train(open_data_set(pictures)) == {
+        "age": 30
+    }  # of 20 and 40; the broken name and the other splits do not count
 
 
-def test_figures_go_into_the_evaluation_and_the_model_still_loads(store: Path, report: dict[str, Any]) -> None:
+@pytest.fixture
+def own_store(store: Path, tmp_path: Path) -> Path:
+    """A store that the test may write to."""
+    return Path(shutil.copytree(store, tmp_path / "store"))
+
+
+def recorded(store: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((store / "tiny/1/evaluation.json").read_text())
+    return document
+
+
+def test_recording_a_figure_changes_no_digest(own_store: Path, report: dict[str, Any]) -> None:
+    before = {
+        path: path.read_bytes() for path in (own_store / "tiny/1").rglob("*") if path.is_file() and path.name != "README.md"
+    }
     part = {key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train")}
-    record_quality(store, report | {"also": {"All-Age-Faces": part | {"not_found": ["a.jpg"]}}})
-    evaluation = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).evaluation
-    assert evaluation is not None
-    assert {key: evaluation[key] for key in part} == part
-    assert evaluation["without_duplicates"] == report["without_duplicates"]
-    assert (evaluation["split"], evaluation["precision"]) == ("test", "f32")
-    assert evaluation["also"] == {"All-Age-Faces": part}  # and no file's name
+    also = {key: report[key] for key in (*part, "confusion", "roc")} | {"not_found": ["a.jpg"]}
+    record_report(own_store, Report.model_validate(report | {"also": {"All-Age-Faces": also}}))
+    assert {path: path.read_bytes() for path in before} == before
+    given = recorded(own_store)
+    assert {key: given[key] for key in part} == part
+    assert given["without_duplicates"] == report["without_duplicates"]
+    assert (given["split"], given["precision"]) == ("test", "f32")
+    assert given["also"] == {"All-Age-Faces": part}  # and no file's name
+    model = ModelStore(own_store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2))
+    assert model.digest == hashlib.sha256(before[own_store / "tiny/1/model.json"]).hexdigest()
 
 
-def test_another_arithmetic_adds_its_headline(store: Path, report: dict[str, Any]) -> None:
-    record_quality(store, report)
-    record_quality(store, report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}})
-    quality = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).evaluation
-    assert quality is not None
-    assert (quality["precision"], quality["headline"]) == ("f32", report["headline"])
-    assert quality["precisions"]["bf16"]["age_mae"] == 7.5
-    assert "In bf16, on the same pictures: age error in years 7.50," in (store / "tiny/1/README.md").read_text()
+def test_another_arithmetic_adds_its_headline(own_store: Path, report: dict[str, Any]) -> None:
+    record_report(own_store, Report.model_validate(report))
+    other = report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}}
+    record_report(own_store, Report.model_validate(other))
+    given = recorded(own_store)
+    assert (given["precision"], given["headline"]) == ("f32", report["headline"])
+    assert given["precisions"]["bf16"]["age_mae"] == 7.5
+    assert "In bf16, on the same pictures: age error in years 7.50," in (own_store / "tiny/1/README.md").read_text()
 
 
 def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +254,7 @@ def test_a_second_data_set_is_scored_beside_the_first(
 ) -> None:
     labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
     also = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
-    document = evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)
+    document = json.loads(report_json(evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)))
     assert document["headline"] == report["headline"]
     second = document["also"]["All-Age-Faces"]
     assert (second["headline"]["count"], second["mean_age_of_train"]) == (2, 22)
@@ -235,33 +267,34 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...
     random = np.random.default_rng(0)
     values = {name: np.full((20, 5) if name == "races" else 20, np.nan) for name in ("years", "low", "high", "female", "races")}
     values |= {name: random.uniform(0.1, 1, values[name].shape) for name in said}
-    answers = Answers(
+    predictions = predictions_of(
         age=random.integers(0, 90, 20).astype(np.float64),
         gender=np.arange(20) % 2,
         race=np.arange(20) % 5,
         found=np.full(20, bool(said)),
         **values,
     )
-    scored = Scored([str(i) for i in range(20)], answers, np.full((20, 101), np.nan), {}, [[]] * 20)
-    document = module.report(scored, 30.0, [Twin("3", "x", 0, False)])
-    json.dumps(document, allow_nan=False)
-    assert document["without_duplicates"]["count"] == 19
+    scored = Scored([str(i) for i in range(20)], predictions.with_fallbacks({"age": 30.0}), {}, [[]] * 20)
+    part = report_part(scored, [Twin("3", "x", 0, False)])
+    assert "NaN" not in part.model_dump_json()
+    assert part.without_duplicates is not None
+    assert part.without_duplicates.count == 19
     for name in PLOTS:
         (tmp_path / name).write_bytes(b"of an earlier report")
-    drawn = draw_all(answers, document, tmp_path)
+    drawn = draw_all(predictions, part, tmp_path)
     expected = {("years",): AGE_PLOTS, ("low", "high"): {"coverage.png"}, ("female",): LABEL_PLOTS, ("races",): LABEL_PLOTS}
     assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
     scored = ask(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
-    assert not scored.answers.found.any()
+    assert not scored.predictions.found.any()
 
 
 def test_a_set_without_races_has_no_figures_of_race(settings: Settings, tmp_path: Path) -> None:
     labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
     data = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
-    document = evaluate(settings, data, Split.TEST, tmp_path / "out")
+    document = json.loads(report_json(evaluate(settings, data, Split.TEST, tmp_path / "out")))
     assert document["headline"]["count"] == 2
     assert "gender_accuracy" in document["headline"]
     assert not [key for key in document["headline"] if key.startswith("race")]

@@ -15,11 +15,21 @@ import pytest
 
 from tests.conftest import encoded
 from tests.training import made
+from tests.training.evaluation.made import predictions_of
 from training.datasets.duplicates import Twin
-from training.evaluation.evaluate import Scored, report
-from training.evaluation.html_report import page, write_page
-from training.evaluation.metrics import Answers
+from training.errors import EvaluationError
+from training.evaluation import html_report
+from training.evaluation.documents import Report
+from training.evaluation.evaluate import report_part
+from training.evaluation.html_report import write_page
 from training.evaluation.plots import draw_all
+from training.evaluation.predictions import Predictions
+from training.evaluation.service_client import Scored
+
+
+def page(document: dict[str, Any], folder: Path) -> str:
+    return html_report.page(Report.model_validate(document), folder)
+
 
 HOSTILE = '<img src=x onerror="alert(1)">.jpg'
 
@@ -53,14 +63,16 @@ class Checked(HTMLParser):
                 texts[-1] += ("|" if self.open[-1] == "small" else "") + data
 
 
-def document_of(said: tuple[str, ...], found: bool = True, names: list[str] | None = None) -> tuple[dict[str, Any], Answers]:
+def document_of(
+    said: tuple[str, ...], found: bool = True, names: list[str] | None = None
+) -> tuple[dict[str, Any], Predictions]:
     """A report of chance on 40 pictures, of a model that says some of the attributes."""
     random = np.random.default_rng(0)
     values = {name: np.full((40, 5) if name == "races" else 40, np.nan) for name in ("years", "low", "high", "female", "races")}
     shares = {"female": random.uniform(0, 1, 40), "races": random.dirichlet(np.ones(5), 40)}
     ages = {"years": random.uniform(0, 90, 40), "low": np.full(40, 20.0), "high": np.full(40, 50.0)}
     values |= {name: value for name, value in (shares | ages).items() if name in said and found}
-    answers = Answers(
+    predictions = predictions_of(
         age=random.integers(0, 90, 40).astype(np.float64),
         gender=np.arange(40) % 2,
         race=np.arange(40) % 5,
@@ -68,8 +80,8 @@ def document_of(said: tuple[str, ...], found: bool = True, names: list[str] | No
         gender_uncertain=(np.arange(40) < 10) & found,
         **values,
     )
-    given = Scored(names or [f"{i}.jpg" for i in range(40)], answers, np.full((40, 101), np.nan), {}, [[]] * 40)
-    figured = report(given, 30.0, [Twin("3.jpg", HOSTILE, 12, True)])
+    given = Scored(names or [f"{i}.jpg" for i in range(40)], predictions.with_fallbacks({"age": 30.0}), {}, [[]] * 40)
+    figured = json.loads(report_part(given, [Twin("3.jpg", HOSTILE, 12, True)]).model_dump_json(exclude_unset=True))
     differing = {"any": 1, "age": 1, "gender": 0, "race": 0, "years": 17.25}
     found_twins = {"compared_with": ["train", "validation"], "bits": 256, "threshold": 40, "pictures": 1, "pairs": 1}
     found_twins |= {
@@ -79,7 +91,7 @@ def document_of(said: tuple[str, ...], found: bool = True, names: list[str] | No
     }
     served = {"model": {"name": "tiny", "version": 7}, "precision": "bf16", "runtime": "openvino", "promised_coverage": 0.8}
     head = {"data": "UTKFace", "split": "test", "created": "2026-01-02", **served}
-    return head | figured | {"duplicates": found_twins}, answers
+    return head | figured | {"duplicates": found_twins}, predictions
 
 
 EVERYTHING = ("years", "low", "high", "female", "races")
@@ -89,9 +101,12 @@ EVERYTHING = ("years", "low", "high", "female", "races")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """A report with all outputs and a second set, and the folder with its plots."""
     folder = tmp_path_factory.mktemp("report")
-    document, answers = document_of(EVERYTHING)
-    document["also"] = {"All-Age-Faces": document_of(("years", "female"))[0]}
-    document["plots"] = draw_all(answers, document, folder)
+    document, predictions = document_of(EVERYTHING)
+    head = ("data", "split", "created", "model", "precision", "runtime", "promised_coverage")
+    document["also"] = {
+        "All-Age-Faces": {key: value for key, value in document_of(("years", "female"))[0].items() if key not in head}
+    }
+    document["plots"] = draw_all(predictions, Report.model_validate(document), folder, 0.8)
     return document, folder
 
 
@@ -125,7 +140,7 @@ def test_every_section_and_figure_is_on_the_page(whole: tuple[dict[str, Any], Pa
         "age_rmse": "{:.2f}",
         "gender_auc": "{:.4f}",
         "gender_ece": "{:.4f}",
-        "race_accuracy": "{:.2%}",
+        "race_accuracy": "{:.4f}",
         "race_macro_f1": "{:.4f}",
     }
     for part in (document["headline"], document["found_only"], document["without_duplicates"]["headline"]):
@@ -134,11 +149,11 @@ def test_every_section_and_figure_is_on_the_page(whole: tuple[dict[str, Any], Pa
     for members in document["groups"].values():
         for figures in members.values():
             assert str(figures["count"]) in checked.cells
-            assert any(cell.startswith(f"{figures['gender_accuracy']:.1%}|") for cell in checked.cells)
+            assert any(cell.startswith(f"{figures['gender_accuracy']:.3f}|") for cell in checked.cells)
     share, accuracy = (document["found_only"][f"gender_certain_{name}"] for name in ("share", "accuracy"))
     assert share == 0.75
     assert any(cell.startswith("75.0%|") for cell in checked.cells)
-    assert any(cell.startswith(f"{accuracy:.1%}|") for cell in checked.cells)
+    assert any(cell.startswith(f"{accuracy:.4f}|") for cell in checked.cells)
     assert "17.25" in checked.cells
     ages = document["headline"]
     for text in (f"{ages['age_mse']:.1f}", *(f"{ages[key]:.1%}" for key in ("age_exact", "age_bins_5", "age_bins_9"))):
@@ -189,8 +204,8 @@ def test_names_of_files_are_escaped(tmp_path: Path) -> None:
 def test_a_model_of_fewer_outputs_and_a_split_without_faces(
     said: tuple[str, ...], found: bool, headings: list[str], tmp_path: Path
 ) -> None:
-    document, answers = document_of(said, found)
-    document["plots"] = draw_all(answers, document, tmp_path)
+    document, predictions = document_of(said, found)
+    document["plots"] = draw_all(predictions, Report.model_validate(document), tmp_path, 0.8)
     (tmp_path / "report.json").write_text(json.dumps(document, allow_nan=False))
     text = write_page(tmp_path).read_text()
     checked = Checked(text)
@@ -243,5 +258,5 @@ def test_another_models_measurement_is_left_out(whole: tuple[dict[str, Any], Pat
 def test_what_is_no_report_is_refused_by_name(content: str, whole: tuple[dict[str, Any], Path]) -> None:
     document, folder = whole
     (folder / "conditions.json").write_text(content)
-    with pytest.raises(ValueError, match=r"conditions\.json is no report that the page can show"):
+    with pytest.raises(EvaluationError, match=r"conditions\.json is no report that the page can show"):
         page(document, folder)

@@ -10,23 +10,66 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.evaluation.metrics import (
-    Answers,
-    by_group,
-    confusion,
-    expected_calibration_error,
-    figures,
-    intervals,
-    intervals_by_group,
-    mae_by_age,
-    roc,
-    weighted,
-)
+from service.models.evaluation import Figures
+from tests.training.evaluation.made import predictions_of
+from training.evaluation import scoring
+from training.evaluation.curves import confusion_matrices as confusion
+from training.evaluation.curves import errors_by_year, roc_curves
+from training.evaluation.metrics.labels import expected_calibration_error
+from training.evaluation.predictions import Predictions
+from training.evaluation.scoring import applicable, bootstrap_intervals
 
 NAN = math.nan
 
 
-def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", "interval", "gender", "race")) -> Answers:
+def aged(given: Predictions, mean_age: float) -> Predictions:
+    return given.with_fallbacks({"age": mean_age})
+
+
+def figures(given: Predictions, mean_age: float) -> dict[str, Any]:
+    """As a report writes them."""
+    return plain(scoring.figures(aged(given, mean_age)))
+
+
+def plain(given: Figures) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(given.model_dump_json())
+    return document
+
+
+def intervals(given: Predictions, mean_age: float) -> dict[str, tuple[float, float]]:
+    return bootstrap_intervals(aged(given, mean_age))
+
+
+def by_group(given: Predictions, mean_age: float) -> dict[str, dict[str, dict[str, Any]]]:
+    groups = scoring.by_group(aged(given, mean_age))
+    return {kind: {name: plain(one) for name, one in members.items()} for kind, members in groups.items()}
+
+
+def intervals_by_group(given: Predictions, mean_age: float) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
+    return scoring.bootstrap_intervals_by_group(aged(given, mean_age))
+
+
+def weighted(given: Predictions, mean_age: float, weights: Any) -> dict[str, Any]:
+    """Every bootstrapped figure [B] of weightings [B, N]."""
+    given = aged(given, mean_age)
+    return {one.key: one.compute(given, weights) for one in applicable(given) if one.bootstrapped}
+
+
+def mae_by_age(given: Predictions) -> dict[int, tuple[float, int]]:
+    return {int(year): (one.mae, one.count) for year, one in errors_by_year(given, "age").items()}
+
+
+def roc(given: Predictions) -> dict[str, dict[str, list[float]]]:
+    return {name: {key: list(points) for key, points in one} for name, one in roc_curves(given).items()}
+
+
+def marked(given: Predictions, **uncertain: Any) -> Predictions:
+    """With labels marked as uncertain, by attribute."""
+    labels = {name: replace(one, uncertain=uncertain.get(name, one.uncertain)) for name, one in given.labels.items()}
+    return replace(given, labels=labels)
+
+
+def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", "interval", "gender", "race")) -> Predictions:
     """Rows of age, gender, race and the answer: None, or years, low, high, probability of female, and race by number."""
 
     def races(answer: Any) -> list[float]:
@@ -35,7 +78,7 @@ def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", 
     def column(place: int, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([NAN if row[3] is None or name not in said else row[3][place] for row in rows], np.float64)
 
-    return Answers(
+    return predictions_of(
         age=np.array([row[0] for row in rows], np.float64),
         gender=np.array([row[1] for row in rows], np.int64),
         race=np.array([row[2] for row in rows], np.int64),
@@ -114,14 +157,14 @@ def test_a_label_that_is_not_known_counts_nowhere() -> None:
     assert given["race_macro_f1"] == 1.0
     assert confusion(HALF_KNOWN)["gender"].tolist() == [[1, 0], [0, 1]]
     assert mae_by_age(HALF_KNOWN) == {30: (3.0, 1), 40: (10.0, 1)}
-    ones = weighted(HALF_KNOWN, 32, np.ones((1, 4)), HALF_KNOWN.said())
+    ones = weighted(HALF_KNOWN, 32, np.ones((1, 4)))
     assert {name: values[0] for name, values in ones.items()} == pytest.approx({name: given[name] for name in ones})
 
 
 def test_a_set_that_lacks_a_label_has_no_figure_of_it() -> None:
     """CelebA and LFW say gender alone."""
     given = answers((-1, 1, -1, (33.0, 30, 36, 0.9, 0)), (-1, 0, -1, (36.0, 30, 40, 0.2, 1)))
-    assert given.said() == ("gender",)
+    assert given.judged() == {"gender"}
     assert not {name for name in figures(given, math.nan) if name.startswith(("age", "interval", "race"))}
     assert by_group(given, math.nan)["age"] == {}
     json.dumps([figures(given, math.nan), intervals(given, math.nan), by_group(given, math.nan)], allow_nan=False)
@@ -209,7 +252,7 @@ def test_figures_of_what_a_model_does_not_say_are_absent() -> None:
     assert "age_mae" not in figures(answers(*rows, said=("gender",)), mean_age=32)
 
 
-def many(count: int, seed: int = 0) -> Answers:
+def many(count: int, seed: int = 0) -> Predictions:
     """Answers of chance to so many pictures, a twentieth of them without a face, with ties among the probabilities."""
     random = np.random.default_rng(seed)
     found = random.uniform(size=count) > 0.05
@@ -218,8 +261,15 @@ def many(count: int, seed: int = 0) -> Answers:
     years = age + random.normal(0, 5, count)
     female = (random.normal(0.3 + 0.4 * gender, 0.3).clip(0, 1) * 20).round() / 20
     races = random.dirichlet(np.ones(5), count) + 0.4 * np.eye(5)[race]
-    return Answers(
-        *(age, gender, race, found, *(np.where(found, values, NAN) for values in (years, years - 6, years + 6, female))),
+    return predictions_of(
+        age=age,
+        gender=gender,
+        race=race,
+        found=found,
+        years=np.where(found, years, NAN),
+        low=np.where(found, years - 6, NAN),
+        high=np.where(found, years + 6, NAN),
+        female=np.where(found, female, NAN),
         races=np.where(found[:, np.newaxis], races, NAN),
         gender_uncertain=found & (random.uniform(size=count) < 0.1),
         race_uncertain=found & (random.uniform(size=count) < 0.3),
@@ -227,17 +277,15 @@ def many(count: int, seed: int = 0) -> Answers:
 
 
 def test_certain_labels_are_counted_over_found_faces() -> None:
-    given = figures(
-        replace(FOUR, gender_uncertain=np.array([0, 0, 1, 0], bool), race_uncertain=np.array([1, 0, 0, 0], bool)), mean_age=32
-    )
+    given = figures(marked(FOUR, gender=np.array([0, 0, 1, 0], bool), race=np.array([1, 0, 0, 0], bool)), mean_age=32)
     assert given["gender_certain_share"] == given["race_certain_share"] == pytest.approx(2 / 3)
     assert given["gender_certain_accuracy"] == 1  # the man who was taken for a woman is marked
     assert given["race_certain_accuracy"] == 0.5
     unmarked = figures(FOUR, mean_age=32)
     assert (unmarked["gender_certain_share"], unmarked["gender_certain_accuracy"]) == (1, pytest.approx(2 / 3))
-    none = figures(replace(FOUR, race_uncertain=np.ones(4, bool)), mean_age=32)
+    none = figures(marked(FOUR, race=np.ones(4, bool)), mean_age=32)
     assert (none["race_certain_share"], none["race_certain_accuracy"]) == (0, None)
-    assert FOUR.where(FOUR.found).race_uncertain.tolist() == [False] * 3
+    assert FOUR.where(FOUR.found).labels["race"].uncertain.tolist() == [False] * 3
 
 
 def test_a_weight_of_two_is_a_picture_that_comes_twice() -> None:
@@ -245,9 +293,9 @@ def test_a_weight_of_two_is_a_picture_that_comes_twice() -> None:
     given = many(60)
     weights = np.random.default_rng(1).integers(0, 3, (20, 60))
     weights[0] = 1
-    weights[1, given.race == 4] = 0
-    weights[2, given.gender == 1] = 0
-    values = weighted(given, 40.0, weights.astype(np.float64), given.said())
+    weights[1, given.labels["race"].label == 4] = 0
+    weights[2, given.labels["gender"].label == 1] = 0
+    values = weighted(given, 40.0, weights.astype(np.float64))
     for row, times in enumerate(weights):
         expected = figures(given.where(np.repeat(np.arange(60), times)), 40.0)
         for name, column in values.items():
@@ -260,7 +308,7 @@ def test_a_weight_of_two_is_a_picture_that_comes_twice() -> None:
 def test_intervals_are_those_of_the_normal_approximation(count: int) -> None:
     given = many(count)
     bounds, value = intervals(given, 40.0), figures(given, 40.0)
-    error = np.abs(np.where(given.found, given.years, 40.0) - given.age)
+    error = np.abs(np.where(given.found, given.expectations["age"].value, 40.0) - given.expectations["age"].label)
     deviations = {
         "age_mae": error.std() / math.sqrt(count),
         "gender_accuracy": math.sqrt(value["gender_accuracy"] * (1 - value["gender_accuracy"]) / count),
@@ -303,7 +351,7 @@ def test_intervals_are_the_same_every_time_and_stand_beside_every_group() -> Non
 def test_intervals_of_less() -> None:
     assert intervals(answers(), 32) == {}
     nothing = intervals(answers((30, 1, 0, None), (34, 0, 1, None)), mean_age=32)
-    assert nothing["gender_accuracy"] == [0, 0]
+    assert nothing["gender_accuracy"] == (0, 0)
     assert not {"gender_auc", "gender_certain_accuracy"} & set(nothing)
     json.dumps(nothing, allow_nan=False)
     rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,11 @@ import pytest
 from PIL import Image
 
 from tests.training import made
-from tests.training.test_command_line import training
 from training.datasets.base import DataSet, Label, Split
 from training.datasets.readers import open_data_set
-from training.evaluation import robustness as module
 from training.evaluation.degradations import DEGRADATIONS, Degradation
-from training.evaluation.evaluate import Scored
-from training.evaluation.evaluate import scored as scored_of
-from training.evaluation.robustness import (
+from training.evaluation.robustness import statistics
+from training.evaluation.robustness.statistics import (
     CONDITIONS,
     LEAST,
     Condition,
@@ -32,16 +30,18 @@ from training.evaluation.robustness import (
     binned,
     crossing,
     curve,
-    drawn,
     errors,
     finding,
     measured,
     natural,
     paired,
     rise,
-    robustness,
     threshold,
 )
+from training.evaluation.robustness.study import sampled, study
+from training.evaluation.robustness.tables import robustness
+from training.evaluation.service_client import Scored, ask, measured_settings
+from training.evaluation.service_client import scored as scored_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def rows_of(value: Floats, error: Floats, expected: Floats | float) -> Rows:
 
 
 def test_errors_are_years_and_wrong_labels_of_found_faces() -> None:
-    given = errors(answered([face(36), face(28, female=0.2), face(30, race=0), None]).answers)
+    given = errors(answered([face(36), face(28, female=0.2), face(30, race=0), None]).predictions)
     assert given["age"].tolist()[:3] == [6, 2, 0]
     assert given["gender"].tolist()[:3] == [0, 1, 0]
     assert given["race"].tolist()[:3] == [0, 0, 1]
@@ -90,9 +90,9 @@ def test_errors_are_years_and_wrong_labels_of_found_faces() -> None:
 
 def test_a_label_that_the_set_lacks_is_no_error() -> None:
     scored = scored_of(["a"], [Label({"age": 30, "gender": "female"})], [face(30)])
-    assert np.isnan(errors(scored.answers)["race"][0])
-    assert errors(scored.answers)["gender"][0] == 0
-    nameless = errors(scored_of(["a"], [Label({"race": "white"})], [face(30)]).answers)
+    assert np.isnan(errors(scored.predictions)["race"][0])
+    assert errors(scored.predictions)["gender"][0] == 0
+    nameless = errors(scored_of(["a"], [Label({"race": "white"})], [face(30)]).predictions)
     assert np.isnan([nameless["age"][0], nameless["gender"][0]]).all()
 
 
@@ -182,7 +182,7 @@ def test_levels_of_one_picture_are_drawn_together() -> None:
     """Four copies of each answer tell no more than one."""
     error = np.random.default_rng(1).exponential(6, 200)
     once = rows_of(np.ones(200), error, 5.0)
-    alone, four = rise(once, "age"), rise(module._joined([once] * 4), "age")
+    alone, four = rise(once, "age"), rise(statistics._joined([once] * 4), "age")
     assert alone is not None
     assert four is not None
     assert four.count == 800
@@ -190,7 +190,7 @@ def test_levels_of_one_picture_are_drawn_together() -> None:
 
 
 def test_all_bins_are_drawn_alike() -> None:
-    assert (module._times(8) == module._times(16)[:, :8]).all()
+    assert (statistics._times(8) == statistics._times(16)[:, :8]).all()
 
 
 def test_no_rise_of_nothing() -> None:
@@ -230,22 +230,22 @@ def stepped(count: int, noise: float, harm: float = 0.4) -> Rows:
 
 def test_a_threshold_is_where_the_rise_begins() -> None:
     parts = binned(stepped(3000, noise=1.0))
-    assert threshold(parts, "age", above=False) == pytest.approx(40, abs=5)
+    assert threshold(parts, "age", above=False, limit=0.2) == pytest.approx(40, abs=5)
     turned = [replace(part, value=100 - part.value) for part in parts[::-1]]
-    assert threshold(turned, "age", above=True) == pytest.approx(60, abs=5)
-    assert threshold(parts, "race", above=False) is None
+    assert threshold(turned, "age", above=True, limit=0.2) == pytest.approx(60, abs=5)
+    assert threshold(parts, "race", above=False, limit=0.2) is None
 
 
 def test_what_may_be_chance_sets_no_threshold() -> None:
     noisy = binned(stepped(300, noise=8.0, harm=0.0))
     sums = [(part.error["age"].sum(), part.expected["age"].sum()) for part in noisy]
     assert max(error / expected for error, expected in sums) > 1.2, "some bin has risen by chance"
-    assert threshold(noisy, "age", above=False) is None
-    assert threshold(binned(stepped(300, noise=1.0, harm=0.15)), "age", above=False) is None
+    assert threshold(noisy, "age", above=False, limit=0.2) is None
+    assert threshold(binned(stepped(300, noise=1.0, harm=0.15)), "age", above=False, limit=0.2) is None
 
 
 def test_more_pictures_make_a_threshold_surer_and_milder() -> None:
-    few, many = (threshold(binned(stepped(count, noise=6.0)), "age", above=False) for count in (400, 8000))
+    few, many = (threshold(binned(stepped(count, noise=6.0)), "age", above=False, limit=0.2) for count in (400, 8000))
     assert many == pytest.approx(40, abs=5)
     assert few is None or few < 40
 
@@ -279,7 +279,9 @@ def test_the_mildest_attribute_sets_the_threshold(above: bool, expected: float) 
 def test_robustness_counts_lost_faces_as_wrong(tmp_path: Path) -> None:
     clean = answered([face(32), face(30), face(33, female=0.1), face(31)])
     worse = answered([face(32), None, face(33, female=0.1), None])
-    document = robustness(clean, {DEGRADATIONS[0]: worse}, 40.0, tmp_path)
+    fallbacks = {"age": 40.0}
+    given = robustness(clean.with_fallbacks(fallbacks), {DEGRADATIONS[0]: worse.with_fallbacks(fallbacks)}, tmp_path)
+    document = given.model_dump()
     (table,) = document["tables"]
     first, second = (dict(zip(table["header"], row, strict=True)) for row in table["rows"])
     assert (first["Faces found"], first["Age MAE, years"], first["Gender accuracy"]) == ("100.0 %", "1.50", "75.0 %")
@@ -294,7 +296,7 @@ def test_a_part_is_drawn_from_the_whole_split(tmp_path: Path) -> None:
     data = open_data_set(made.folder_of(tmp_path / "set", [(name, b"") for name in sorted(names)]))
 
     def of(limit: int | None) -> list[str]:
-        return [name for name, _, _ in drawn(data, Split.VALIDATION, limit).labelled(Split.VALIDATION)]
+        return [name for name, _, _ in sampled(data, Split.VALIDATION, limit).labelled(Split.VALIDATION)]
 
     assert of(None) == sorted(names)
     some = of(6)
@@ -311,14 +313,11 @@ def test_every_condition_is_brought_about_or_found_and_every_warning_has_one() -
     ]
 
 
-def test_the_command_writes_what_the_report_shows(
-    store: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_study_writes_what_the_report_shows(store: Path, pictures: Path, tmp_path: Path) -> None:
     chosen = [one for one in DEGRADATIONS if (one.kind, one.level) in {("size", "1/4"), ("blur", "σ 4 px"), ("cut", "30 %")}]
-    monkeypatch.setattr(module, "DEGRADATIONS", tuple(chosen))
     out = tmp_path / "report"
-    result = training("degrade", "--data", pictures, "--out", out, "--model", "tiny", "--store", store, "--limit", 3)
-    assert result.exit_code == 0, result.stderr
+    settings = measured_settings(model_store=store, model="tiny", model_version=1)
+    study(partial(ask, settings), [open_data_set(pictures)], out, 3, chosen)
     documents = {name: json.loads((out / f"{name}.json").read_text()) for name in ("robustness", "conditions")}
     for document in documents.values():
         assert set(document) == {"title", "text", "tables", "plots", "data", "asked"}
@@ -345,15 +344,14 @@ def test_the_command_writes_what_the_report_shows(
     assert {"condition_small.png", "condition_turned.png"} <= set(documents["conditions"]["plots"])
 
 
-def test_the_test_split_is_never_asked_for(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "DEGRADATIONS", DEGRADATIONS[:2])
+def test_the_test_split_is_never_asked_for(pictures: Path, tmp_path: Path) -> None:
     asked = []
 
-    def ask(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
+    def asking(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
         asked.append((data.name, split, change))
         return answered([face(31), face(32)])
 
     data = open_data_set(pictures)
-    module.study(ask, [data, data], tmp_path)
+    study(asking, [data, data], tmp_path, degradations=DEGRADATIONS[:2])
     assert [split for _, split, _ in asked] == [Split.VALIDATION] * 4
     assert [change for _, _, change in asked] == [None, None, *DEGRADATIONS[:2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from service.models.store import ModelStore
 from service.vision.detection import Face
 from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
+from tests.training.evaluation.made import predictions_of
+from training.calibration.photo import fit
 from training.errors import TrainingError
-from training.evaluation.evaluate import Scored
-from training.evaluation.metrics import Answers
+from training.evaluation.predictions import Predictions
 from training.export import export as module
-from training.export.export import export, fit_calibration, folded, plain, write_saved_model
+from training.export.export import export, folded, plain, write_saved_model
 from training.models.heads import build
 from training.models.normalization import FusedBatchNormalization
 from training.recipe import Recipe
@@ -214,7 +216,7 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
     distribution = np.zeros((4, 101))
     distribution[:, [28, 32]] = 0.5  # a deviation of two years
     distribution[3] = nan
-    answers = Answers(
+    predictions = predictions_of(
         age=np.array([28.0, 30, 32, 99]),
         gender=np.array([0, 1, 1, 0]),
         race=np.array([0, 1, 2, 3]),
@@ -225,7 +227,8 @@ def test_calibration_is_over_the_faces_that_were_found() -> None:
         female=np.array([0.3, 0.6, 0.7, nan]),
         races=np.vstack([np.eye(5)[:3] * 0.75 + 0.05, np.full((1, 5), nan)]),
     )
-    calibration = fit_calibration([Scored(list("abcd"), answers, distribution, {}, [[]] * 4)])
+    age = replace(predictions.expectations["age"], distribution=distribution)
+    calibration = fit([replace(predictions, expectations={"age": age})])
     interval = calibration["age"].interval
     assert interval is not None
     (band,) = interval.bands
@@ -238,9 +241,9 @@ def test_calibration_joins_data_sets_and_each_head_asks_those_that_know_its_labe
     random = np.random.default_rng(0)
     races = random.dirichlet(np.full(5, 0.3), 400)
 
-    def scored(knows_race: bool, right: float) -> Scored:
+    def scored(knows_race: bool, right: float) -> Predictions:
         female = random.uniform(0.05, 0.95, 400)
-        answers = Answers(
+        return predictions_of(
             age=np.full(400, 30.0),
             gender=np.where(random.uniform(size=400) < right, female > 0.5, female <= 0.5).astype(np.int64),
             race=races.argmax(axis=1) if knows_race else np.full(400, -1),
@@ -249,10 +252,9 @@ def test_calibration_joins_data_sets_and_each_head_asks_those_that_know_its_labe
             female=female,
             races=races,
         )
-        return Scored(["one"] * 400, answers, np.full((400, 101), np.nan), {}, [[]] * 400)
 
     first, second = scored(True, 0.99), scored(False, 0.6)
-    alone, other, both = fit_calibration([first]), fit_calibration([second]), fit_calibration([first, second])
+    alone, other, both = fit([first]), fit([second]), fit([first, second])
     assert alone["gender"].temperature < both["gender"].temperature < other["gender"].temperature
     assert both["race"].temperature == alone["race"].temperature != 1
     assert "race" not in other

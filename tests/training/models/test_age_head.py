@@ -246,7 +246,8 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     import shutil
 
     from training.__main__ import _detector
-    from training.evaluation.evaluate import evaluate, measured_settings
+    from training.evaluation.evaluate import evaluate
+    from training.evaluation.service_client import measured_settings
     from training.export.export import export
     from training.models.heads import build
 
@@ -277,6 +278,6 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
 
     settings = measured_settings(model_store=own, model="tiny", model_version=1)
     report = evaluate(settings, open_data_set(pictures), Split.VALIDATION, tmp_path / "report")
-    assert math.isfinite(report["headline"]["age_mae"])
-    assert 0 <= report["headline"]["interval_coverage"] <= 1
+    assert math.isfinite(report.headline.number("age_mae") or math.nan)
+    assert 0 <= (report.headline.number("interval_coverage") or 0) <= 1
     assert json.loads((tmp_path / "report/report.json").read_text())["headline"]["count"] == 4

@@ -1,0 +1,89 @@
+"""Predictions to what is drawn and listed beside the figures: matrices, curves, and errors by year."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from service.arrays import Bools, Doubles, Ints
+from training.evaluation.documents import Curve, YearError
+from training.evaluation.predictions import PLAIN, Predictions
+
+
+def errors_by_year(predictions: Predictions, name: str) -> dict[str, YearError]:
+    """Mean absolute error of the found faces of every true year.
+
+    Args:
+        predictions: Of N pictures.
+        name: An expectation.
+
+    Returns:
+        Errors in years, and counts, by year.
+    """
+    one = predictions.expectations[name].where(predictions.found & predictions.known(name))
+    error = np.abs(one.value - one.label)
+    return {
+        str(int(year)): YearError(mae=float(error[one.label == year].mean()), count=int((one.label == year).sum()))
+        for year in np.unique(one.label)
+    }
+
+
+def confusion_matrices(predictions: Predictions) -> dict[str, Ints]:
+    """Counts of the found faces, of every attribute of labels that is judged.
+
+    Args:
+        predictions: Of N pictures.
+
+    Returns:
+        Matrices [K, K] by attribute: rows are known labels, columns predicted ones.
+    """
+    seen = predictions.where(predictions.found)
+    judged = seen.judged() if len(seen) else frozenset()
+    matrices = {}
+    for name, one in seen.labels.items():
+        if name in judged:
+            matrices[name] = np.zeros((len(one.names), len(one.names)), np.int64)
+            np.add.at(matrices[name], (one.label[one.known], one.predicted(seen.found)[one.known]), 1)
+    return matrices
+
+
+def roc_curves(predictions: Predictions) -> dict[str, Curve]:
+    """The receiver operating characteristic of each label against the rest, over the found faces.
+
+    Args:
+        predictions: Of N pictures.
+
+    Returns:
+        Points from 0 to 1, by label, of those labels that have both kinds of faces.
+    """
+    curves = {}
+    for title, truth, score in labels_against_rest(predictions):
+        false, true, _ = roc_curve(truth, score)
+        curves[title] = Curve(
+            false_positive_rate=tuple(round(float(one), 5) for one in false),
+            true_positive_rate=tuple(round(float(one), 5) for one in true),
+        )
+    return curves
+
+
+def labels_against_rest(predictions: Predictions) -> list[tuple[str, Bools, Doubles]]:
+    """Each label against the rest, over the found faces whose label is known; of two labels, the second.
+
+    Args:
+        predictions: Of N pictures.
+
+    Returns:
+        Title, truth [M] and probability [M] of each label that has both kinds of faces.
+    """
+    seen = predictions.where(predictions.found)
+    judged = seen.judged() if len(seen) else frozenset()
+    given: list[tuple[str, Bools, Doubles]] = []
+    for name, one in seen.labels.items():
+        if name in judged:
+            rows = one.where(one.known)
+            for number in range(len(rows.names))[1 if len(rows.names) == 2 else 0 :]:
+                truth = rows.label == number
+                title = rows.names[number] if name in PLAIN else f"{name}: {rows.names[number]}"
+                if 0 < truth.sum() < len(truth):
+                    given.append((title, truth, rows.probabilities[:, number]))
+    return given

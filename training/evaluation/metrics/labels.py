@@ -1,0 +1,331 @@
+"""Figures of an attribute that has labels, such as the gender."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, Literal
+
+import numpy as np
+
+from service.arrays import Bools, Doubles, Ints
+from training.evaluation.metrics.base import EVERYWHERE, Family, Metric, Table, mean, ratio
+from training.evaluation.metrics.registry import label_metric
+from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
+
+BINS: Final = 15
+"""Bins, of equal mass, of the expected calibration error."""
+
+Score = Literal["precision", "recall", "F1"]
+
+
+@label_metric
+def accuracy(attribute: AttributeSpec) -> Iterator[Metric]:
+    """The share of labels that are right.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        The figure.
+    """
+    name = attribute.name
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        return mean(one.right(predictions.found), one.known, weights)
+
+    yield Metric(
+        key=f"{name}_accuracy",
+        title="accuracy",
+        compute=compute,
+        attribute=name,
+        requires=name,
+        brief=".3f",
+        better="higher",
+        explanation="A face that is not found counts as wrong.",
+        tables=EVERYWHERE | {Table.CARD_GROUPS, Table.CARD_PRECISIONS, Table.MODELS, Table.PANELS, Table.ROBUSTNESS_PLOT},
+    )
+
+
+@label_metric
+def scores(attribute: AttributeSpec) -> Iterator[Metric]:
+    """Precision, recall and F1 of each of two labels.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        Three figures for each label; none of more than two labels, whose F1 is averaged.
+    """
+    if len(attribute.labels) != 2:
+        return
+    name = attribute.name
+    for number, label in enumerate(attribute.labels):
+        for score in ("precision", "recall", "F1"):
+            # Single F1 scores that are published are of the second label.
+            published = score == "F1" and number == 1
+            yield Metric(
+                key=f"{name}_f1" if published else f"{name}_{label}_{score.lower()}",
+                title=f"{score} of {label}",
+                short=score,
+                compute=_score(name, number, score),
+                attribute=name,
+                requires=name,
+                brief=".3f",
+                better="higher",
+                bootstrapped=False,
+                tables=frozenset({Table.COMPARISON}) if published else frozenset(),
+                path=f"{name}.{label}.{score.lower()}",
+            )
+
+
+@label_metric
+def area(attribute: AttributeSpec) -> Iterator[Metric]:
+    """The area under the receiver operating characteristic of two labels.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        The figure; none of more than two labels.
+    """
+    if len(attribute.labels) != 2:
+        return
+    name = attribute.name
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        seen = predictions.found & one.known
+        return area_under_curve(one.label[seen], one.probabilities[seen, 1], weights[:, seen])
+
+    yield Metric(
+        key=f"{name}_auc",
+        title="area under the ROC",
+        short="AUC",
+        column="area under the ROC",
+        compute=compute,
+        attribute=name,
+        requires=name,
+        brief=".3f",
+        better="higher",
+        explanation="Over found faces; the share of pairs, one of each label, whose probabilities are in order.",
+        tables=frozenset({Table.GROUPS, Table.CARD, Table.MODELS, Table.COMPARISON}),
+    )
+
+
+@label_metric
+def macro_f1(attribute: AttributeSpec) -> Iterator[Metric]:
+    """The mean F1 of three labels or more.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        The figure; none of two labels.
+    """
+    if len(attribute.labels) < 3:
+        return
+    name = attribute.name
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        return mean_f1(one.label[one.known], one.predicted(predictions.found)[one.known], weights[:, one.known])
+
+    yield Metric(
+        key=f"{name}_macro_f1",
+        title="macro F1",
+        column="macro F1",
+        compute=compute,
+        attribute=name,
+        requires=name,
+        brief=".3f",
+        better="higher",
+        explanation="Over the labels that there are; a face that is not found has none.",
+        tables=frozenset({Table.CARD, Table.MODELS, Table.COMPARISON}),
+    )
+
+
+@label_metric
+def calibration(attribute: AttributeSpec) -> Iterator[Metric]:
+    """The expected calibration error.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        The figure.
+    """
+    name = attribute.name
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        confidence, right, rows = confidences(predictions, name)
+        return expected_calibration_errors(confidence, right, weights[:, rows])
+
+    yield Metric(
+        key=f"{name}_ece",
+        title="expected calibration error",
+        compute=compute,
+        attribute=name,
+        requires=name,
+        better="lower",
+        explanation="Over found faces; see `expected_calibration_errors`.",
+        bootstrapped=False,
+        tables=frozenset({Table.CARD}),
+    )
+
+
+@label_metric
+def certainty(attribute: AttributeSpec) -> Iterator[Metric]:
+    """The share of the found faces whose label is not marked as uncertain, and the accuracy of those labels.
+
+    Args:
+        attribute: One of labels.
+
+    Yields:
+        The two figures.
+    """
+    name = attribute.name
+
+    def share(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        return mean(~one.uncertain, predictions.found & one.known, weights)
+
+    def accurate(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        return mean(one.right(predictions.found), predictions.found & one.known & ~one.uncertain, weights)
+
+    yield Metric(
+        key=f"{name}_certain_share",
+        title="faces whose label is not marked uncertain",
+        compute=share,
+        attribute=name,
+        requires=name,
+        format=".1%",
+        better="higher",
+        family=Family.CERTAINTY,
+        tables=frozenset({Table.CARD}),
+    )
+    yield Metric(
+        key=f"{name}_certain_accuracy",
+        title="accuracy of those",
+        compute=accurate,
+        attribute=name,
+        requires=name,
+        better="higher",
+        family=Family.CERTAINTY,
+        tables=frozenset({Table.CARD}),
+    )
+
+
+def confidences(predictions: Predictions, name: str) -> tuple[Doubles, Bools, Bools]:
+    """Confidence and correctness of the found faces whose label is known.
+
+    Args:
+        predictions: Of N pictures.
+        name: An attribute of labels.
+
+    Returns:
+        The probability of the predicted label [M], whether it is right [M], and the mask of these rows [N].
+    """
+    one: LabelPredictions = predictions.labels[name]
+    rows = predictions.found & one.known
+    probabilities = one.probabilities[rows]
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == one.label[rows], rows
+
+
+def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doubles, bins: int = BINS) -> Doubles:
+    """Mean distance between confidence and accuracy over bins of equal mass, weighted by their mass.
+
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015, with the adaptive bins of
+    Nguyen and O'Connor, EMNLP 2015. Bins hold a whole number of pictures where weights are such; a picture whose weight lies
+    in two bins counts in both with its parts.
+
+    Args:
+        confidence: Probabilities of the predicted labels [N].
+        right: Whether they are right [N].
+        weights: B weightings [B, N].
+        bins: How many.
+
+    Returns:
+        Errors [B] between 0 and 1; not a number where nothing has weight.
+    """
+    if not len(confidence):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(confidence, kind="stable")
+    gap = (confidence - right)[order]
+    errors = np.full(len(weights), np.nan)
+    for row, ordered in enumerate(weights[:, order]):
+        mass = np.concatenate([[0.0], ordered.cumsum()])
+        if mass[-1] > 0:
+            least, over = divmod(mass[-1], bins)
+            edges = np.arange(bins + 1) * least + np.minimum(np.arange(bins + 1), over)
+            sums = np.interp(edges, mass, np.concatenate([[0.0], (ordered * gap).cumsum()]))
+            errors[row] = np.abs(np.diff(sums)).sum() / mass[-1]
+    return errors
+
+
+def expected_calibration_error(confidence: Doubles, right: Bools, bins: int = BINS) -> float | None:
+    """`expected_calibration_errors` of pictures that all count once.
+
+    Args:
+        confidence: Probabilities of the predicted labels [N].
+        right: Whether they are right [N].
+        bins: How many.
+
+    Returns:
+        The error between 0 and 1, or None of nothing.
+    """
+    error = float(expected_calibration_errors(confidence, right, np.ones((1, len(confidence))), bins)[0])
+    return None if np.isnan(error) else error
+
+
+def area_under_curve(label: Ints, score: Doubles, weights: Doubles) -> Doubles:
+    """Area under the receiver operating characteristic.
+
+    Args:
+        label: 0 or 1 [N].
+        score: What should be higher for a 1 [N].
+        weights: B weightings [B, N].
+
+    Returns:
+        The shares [B] of pairs of a 1 and a 0 whose scores are in order, ties counting half; not a number without pairs.
+    """
+    if not len(score):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=np.nan) != 0)
+    ones, zeros = (np.add.reduceat(weights[:, order] * (label[order] == one), starts, axis=1) for one in (1, 0))
+    below = np.cumsum(zeros, axis=1) - zeros / 2
+    return ratio((ones * below).sum(axis=1), ones.sum(axis=1) * zeros.sum(axis=1))
+
+
+def mean_f1(label: Ints, predicted: Ints, weights: Doubles) -> Doubles:
+    """Mean F1 over the labels that have weight.
+
+    Args:
+        label: Numbers [N].
+        predicted: Numbers [N], or -1 for none.
+        weights: B weightings [B, N].
+
+    Returns:
+        Means [B] between 0 and 1; not a number where no label has weight.
+    """
+    labels = np.unique(label)
+    truth, given = (rows[:, np.newaxis] == labels for rows in (label, predicted))
+    there = weights @ truth.astype(np.float64)
+    f1 = ratio(2 * (weights @ (truth & given).astype(np.float64)), there + weights @ given.astype(np.float64))
+    return ratio(np.where(there > 0, f1, 0).sum(axis=1), (there > 0).sum(axis=1).astype(np.float64))
+
+
+def _score(name: str, number: int, score: Score) -> Callable[[Predictions, Doubles], Doubles]:
+    """Precision, recall or F1 of one label; 0 where a label was never predicted or never is."""
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        one = predictions.labels[name]
+        truth, given = (one.label == number), (one.predicted(predictions.found) == number) & one.known
+        hits, there, told = (weights @ rows.astype(np.float64) for rows in (truth & given, truth, given))
+        if score == "F1":
+            return np.nan_to_num(ratio(2 * hits, there + told))
+        return np.nan_to_num(ratio(hits, told if score == "precision" else there))
+
+    return compute

@@ -1,0 +1,99 @@
+"""What was measured of a model, and its card, written beside its manifest, which stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from service.models.evaluation import EVALUATION, Evaluation, Part, TrackEvaluation, evaluation_json, read_evaluation
+from service.models.store import CARD
+from training.artifacts import write_text
+from training.errors import EvaluationError
+from training.evaluation.documents import Report
+from training.evaluation.model_card import card
+from training.evaluation.service_client import read_manifest
+
+_PART: Final = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "without_duplicates")
+
+
+def record_report(store: Path, report: Report) -> Path:
+    """Write a report's figures into the `evaluation.json` of the model that it is about, and its card beside it.
+
+    Where figures of the same pictures in another arithmetic stand there, the headline alone is added, under its name in
+    `precisions`.
+
+    Args:
+        store: Model store.
+        report: The report.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        EvaluationError: The report does not say of which model it is, or the store holds no such model.
+    """
+    if report.model is None or report.precision is None:
+        raise EvaluationError("the report does not say which model it is about")
+    folder = store / report.model.name / str(report.model.version)
+    before = read_evaluation(folder)
+    same = before is not None and (before.data, before.split) == (report.data, report.split)
+    if before is not None and same and before.precision != report.precision:
+        precisions = before.precisions | {report.precision: report.headline}
+        evaluation = before.model_copy(update={"precisions": precisions})
+    else:
+        fields = {"data": report.data, "split": report.split, "precision": report.precision, **_part(report)}
+        if report.also:
+            fields["also"] = {name: Part(**_part(part)) for name, part in report.also.items()}
+        if before is not None and before.tracks is not None:
+            fields["tracks"] = before.tracks
+        if before is not None and same and before.precisions:
+            fields["precisions"] = before.precisions
+        evaluation = Evaluation.model_validate(fields)
+    write_evaluation(store, report.model.name, report.model.version, evaluation)
+    return folder
+
+
+def record_tracks(store: Path, name: str, version: int, tracks: TrackEvaluation) -> Path:
+    """Write what was measured of tracks into a model's `evaluation.json`, and its card beside it.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: Its version.
+        tracks: What was measured.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        EvaluationError: The store holds no such model, or nothing was measured of its photos.
+    """
+    folder = store / name / str(version)
+    before = read_evaluation(folder)
+    if before is None:
+        raise EvaluationError(f"{name}/{version} has no {EVALUATION}; run `evaluate --record` first")
+    write_evaluation(store, name, version, before.model_copy(update={"tracks": tracks}))
+    return folder
+
+
+def write_evaluation(store: Path, name: str, version: int, evaluation: Evaluation) -> None:
+    """Write a model's `evaluation.json` and its card.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: Its version.
+        evaluation: What was measured.
+
+    Raises:
+        EvaluationError: The store holds no such model.
+    """
+    manifest = read_manifest(store, name, version)
+    folder = store / name / str(version)
+    write_text(folder / EVALUATION, evaluation_json(evaluation))
+    write_text(folder / CARD, card(manifest, evaluation))
+
+
+def _part(part: Part) -> dict[str, object]:
+    """What is recorded of a data set's report: figures, and no file's name."""
+    return {name: getattr(part, name) for name in _PART if name in part.model_fields_set}

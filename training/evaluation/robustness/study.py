@@ -1,0 +1,75 @@
+"""Validation pictures, as they are and made worse, asked for, and what came of it written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from training.artifacts import write_text
+from training.datasets.base import DataSet, Split
+from training.evaluation.degradations import DEGRADATIONS, Degradation
+from training.evaluation.documents import Asked, Supplement
+from training.evaluation.evaluate import means_of_train
+from training.evaluation.robustness.tables import conditions, robustness
+from training.evaluation.service_client import Ask
+
+
+def sampled(data: DataSet, split: Split, limit: int | None) -> DataSet:
+    """The data set with some pictures of a split alone, spread over all of it: files lie in order of age.
+
+    Args:
+        data: The data set.
+        split: The part of it.
+        limit: How many; all where it is None.
+
+    Returns:
+        The smaller data set.
+    """
+    if limit is None:
+        return data
+    names = sorted((name for name, _, _ in data.labelled(split)), key=lambda name: sha256(name.encode()).digest())
+    chosen = frozenset(names[:limit])
+    return replace(data, label_of=lambda name: data.label_of(name) if name in chosen else None)
+
+
+def study(
+    ask: Ask,
+    sets: Sequence[DataSet],
+    out: Path,
+    limit: int | None = None,
+    degradations: Sequence[Degradation] = DEGRADATIONS,
+) -> dict[str, Supplement]:
+    """Ask for the validation split as it is and made worse; write `robustness.json`, `conditions.json` and their plots.
+
+    Args:
+        ask: Asks the service.
+        sets: The first is made worse; the others are asked as they are, for the conditions that cannot be made.
+        out: Folder to write to.
+        limit: Pictures of each set; all where it is None.
+        degradations: How pictures are made worse.
+
+    Returns:
+        The documents by name.
+
+    Raises:
+        DataSetError: A set has no picture to ask for.
+    """
+    means = means_of_train(sets[0])
+    samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
+    clean = [ask(one, Split.VALIDATION).with_fallbacks(means) for one in samples]
+    degraded = {one: ask(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
+    served = clean[0].served
+    asked = None
+    if served is not None:
+        names, count = tuple(one.name for one in sets), len(clean[0].names)
+        asked = Asked(**dict(served), data=names, split=Split.VALIDATION.value, pictures=count)
+    out.mkdir(parents=True, exist_ok=True)
+    documents = {
+        "robustness": robustness(clean[0], degraded, out, asked),
+        "conditions": conditions(clean, degraded, out, asked),
+    }
+    for name, document in documents.items():
+        write_text(out / f"{name}.json", document.model_dump_json(indent=2) + "\n")
+    return documents

@@ -1,0 +1,311 @@
+"""A model in the store to predictions: pictures posted to the service's own `POST /predict`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import httpx
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from service.app import create_app
+from service.arrays import Doubles
+from service.models.manifest import Attribute, Manifest
+from service.models.store import MANIFEST
+from service.settings import Settings
+from service.vision.quality import Quality
+from training.datasets.base import MAX_AGE, UNKNOWN, DataSet, Label, Split
+from training.datasets.prepare import distance_to_centre
+from training.errors import DataSetError, EvaluationError
+from training.evaluation.documents import DEFAULT_ATTRIBUTES, MeasuredModel, Served
+from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
+
+ROUTE: Final = "/predict"
+CONCURRENCY: Final = 4
+"""Pictures under way at a time: enough to keep the workers busy."""
+
+_MACHINE: Final = ("threads", "workers", "runtime")  # settings that say how predictions are computed here, not which they are
+
+Change = Callable[[bytes], bytes]
+"""Makes the bytes that are posted from those of a file."""
+Face = Mapping[str, Any]
+"""A face of the service's answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Predictions of N pictures, with their files' names.
+
+    Of a picture without a face, `qualities` [N], by name, are not a number, and `warnings` [N] empty. `served` says what gave
+    the predictions.
+    """
+
+    names: list[str]
+    predictions: Predictions
+    qualities: dict[str, Doubles]
+    warnings: list[list[str]]
+    served: Served | None = None
+
+    def with_fallbacks(self, years: Mapping[str, float]) -> Scored:
+        """The same, with what stands for an expectation where no face was found.
+
+        Args:
+            years: Years by attribute.
+
+        Returns:
+            The predictions.
+        """
+        return replace(self, predictions=self.predictions.with_fallbacks(years))
+
+
+class Ask(Protocol):
+    """What `ask` is once its settings are given."""
+
+    def __call__(self, data: DataSet, split: Split, *, change: Change | None = None) -> Scored:
+        """Predictions of a split, of changed pictures where there is a `change`."""
+        ...
+
+
+def measured_settings(**chosen: Any) -> Settings:
+    """Settings under which figures are comparable.
+
+    From the environment come only threads, workers and runtime. The deadline is long: a busy machine is no wrong prediction.
+
+    Args:
+        **chosen: Settings by name; the others are the defaults, whatever the environment says.
+
+    Returns:
+        The settings.
+    """
+    fixed = {
+        name: info.get_default(call_default_factory=True)
+        for name, info in Settings.model_fields.items()
+        if name not in _MACHINE
+    }
+    return Settings(**fixed | {"deadline_s": 600.0} | chosen)
+
+
+def ask(settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Change | None = None) -> Scored:
+    """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts.
+
+    Args:
+        settings: Those of the service.
+        data: The data set.
+        split: The part of it.
+        limit: The first pictures alone, so many.
+        change: Makes what is posted from a file's bytes, to ask what a degraded picture costs.
+
+    Returns:
+        The predictions.
+
+    Raises:
+        DataSetError: The split has no labelled picture.
+        EvaluationError: The service refuses a picture.
+    """
+    labelled = list(islice(data.labelled(split), limit))
+    if not labelled:
+        raise DataSetError(f"{data.source} has no labelled picture of the {split.value} split")
+    faces, card = asyncio.run(_post([(name, content) for name, _, content in labelled], settings, change))
+    manifest = read_manifest(settings.model_store, card["name"], card["version"])
+    return scored(
+        [name for name, _, _ in labelled], [label for _, label, _ in labelled], faces, manifest, _served(card, manifest)
+    )
+
+
+def read_manifest(store: Path, name: str, version: int) -> Manifest:
+    """The manifest of a model.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: Its version.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        EvaluationError: The store holds no such model.
+    """
+    path = store / name / str(version) / MANIFEST
+    if not path.is_file():
+        raise EvaluationError(f"the model store holds no {name}/{version}")
+    return Manifest.model_validate_json(path.read_bytes())
+
+
+def newest_manifest(store: Path, name: str, version: int | None) -> Manifest:
+    """The manifest of a model's version, or of its newest one.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: Its version; the newest where it is None.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        EvaluationError: The store holds no such model.
+    """
+    versions = [int(path.parent.name) for path in (store / name).glob(f"*/{MANIFEST}") if path.parent.name.isdigit()]
+    if version is None and not versions:
+        raise EvaluationError(f"the model store holds no {name}")
+    return read_manifest(store, name, max(versions) if version is None else version)
+
+
+async def _post(
+    pictures: Sequence[tuple[str, bytes]], settings: Settings, change: Change | None
+) -> tuple[list[Face | None], dict[str, Any]]:
+    """The central face of every picture, in order, and what `GET /model` says."""
+    app = create_app(settings)
+    turns = asyncio.Semaphore(CONCURRENCY)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
+            with Progress(console=Console(stderr=True)) as progress:
+                task = progress.add_task("asking the service", total=len(pictures))
+
+                async def one(name: str, content: bytes) -> Face | None:
+                    async with turns:
+                        posted = content if change is None else await asyncio.to_thread(change, content)
+                        answer = await client.post(ROUTE, content=posted, params={"distribution": "true"})
+                    progress.advance(task)
+                    if answer.is_error:
+                        raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}")
+                    return central_face(answer.json())
+
+                faces = await asyncio.gather(*(one(name, content) for name, content in pictures))
+            card = (await client.get("/model")).json()
+    return faces, card
+
+
+def _served(card: Mapping[str, Any], manifest: Manifest) -> Served:
+    age = manifest.attribute("age")
+    interval = None if age is None else age.calibration.interval
+    return Served(
+        model=MeasuredModel(name=manifest.name, version=manifest.version),
+        precision=card["serving"]["precision"],
+        runtime=card["serving"]["runtime"],
+        promised_coverage=None if interval is None else interval.coverage,
+    )
+
+
+def central_face(document: Mapping[str, Any]) -> Face | None:
+    """The face whose box's centre is nearest the picture's.
+
+    Args:
+        document: The service's answer to a picture.
+
+    Returns:
+        The face, or None where there is none.
+    """
+    image = document["image"]
+
+    def distance(face: Face) -> float:
+        box = face["box"]
+        corners = np.array([box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]])
+        return distance_to_centre(corners, image["width"], image["height"])
+
+    faces: list[Face] = document["faces"]
+    return min(faces, key=distance, default=None)
+
+
+def scored(
+    names: Sequence[str],
+    labels: Sequence[Label],
+    faces: Sequence[Face | None],
+    manifest: Manifest | None = None,
+    served: Served | None = None,
+) -> Scored:
+    """Labels and the service's answers as arrays.
+
+    Args:
+        names: Of the files [N].
+        labels: Of the pictures [N].
+        faces: The face of each picture's answer, or None [N].
+        manifest: Of the model, whose attributes are looked for; age, gender and race where it is None.
+        served: What gave the answers.
+
+    Returns:
+        The predictions of the model's attributes, and of those that the labels know beside them, by which there are groups.
+
+    Raises:
+        DataSetError: A label is none of the model's.
+    """
+    predictions = Predictions(found=np.array([face is not None for face in faces], np.bool_))
+    specs = DEFAULT_ATTRIBUTES if manifest is None else tuple(_spec(one) for one in manifest.attributes)
+    expectations, named = {}, {}
+    for one in _with_those_of_labels(specs, labels):
+        if one.kind == "expectation":
+            expectations[one.name] = _expectation(one.name, labels, faces)
+        else:
+            named[one.name] = _labels(one, labels, faces)
+    predictions = replace(predictions, expectations=expectations, labels=named)
+    qualities = {quality.name: _column(faces, "quality", quality.name) for quality in fields(Quality)}
+    return Scored(list(names), predictions, qualities, [list(face["warnings"]) if face else [] for face in faces], served)
+
+
+def _spec(attribute: Attribute) -> AttributeSpec:
+    return AttributeSpec(name=attribute.name, kind=attribute.kind, labels=attribute.labels)
+
+
+def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[Label]) -> list[AttributeSpec]:
+    """The model's attributes, and those that the labels alone know, whose words are Facet's own or those that there are."""
+    specs = {one.name: one for one in declared}
+    defaults = {one.name: one for one in DEFAULT_ATTRIBUTES}
+    words: dict[str, set[str]] = {}
+    for label in labels:
+        for name, value in label.values.items():
+            if name not in specs:
+                words.setdefault(name, set()).update([value] if isinstance(value, str) else [])
+    for name, known in words.items():
+        default = defaults.get(name)
+        if default is not None and known <= set(default.labels):
+            specs[name] = default
+        elif known:
+            specs[name] = AttributeSpec(name=name, kind="labels", labels=tuple(sorted(known)))
+        else:
+            specs[name] = AttributeSpec(name=name, kind="expectation")
+    return list(specs.values())
+
+
+def _expectation(name: str, labels: Sequence[Label], faces: Sequence[Face | None]) -> ExpectationPredictions:
+    years = [label.years(name) for label in labels]
+    nothing = [math.nan] * (MAX_AGE + 1)
+    return ExpectationPredictions(
+        label=np.array([UNKNOWN if one is None else one for one in years], np.float64),
+        value=_column(faces, name, "years"),
+        low=_column(faces, name, "low"),
+        high=_column(faces, name, "high"),
+        distribution=np.array([_at(face, name, "distribution") or nothing for face in faces], np.float64).reshape(
+            -1, MAX_AGE + 1
+        ),
+    )
+
+
+def _labels(spec: AttributeSpec, labels: Sequence[Label], faces: Sequence[Face | None]) -> LabelPredictions:
+    return LabelPredictions(
+        names=spec.labels,
+        label=np.array([label.code(spec.name, spec.labels) for label in labels], np.int64),
+        probabilities=np.stack([_column(faces, spec.name, "probabilities", label) for label in spec.labels], axis=1),
+        uncertain=_column(faces, spec.name, "uncertain") == 1,
+    )
+
+
+def _column(faces: Sequence[Face | None], *path: str) -> Doubles:
+    """A number of each face's answer [N]; not a number where it is missing."""
+    values = [_at(face, *path) for face in faces]
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _at(document: Any, *path: str) -> Any:
+    """What stands at the end of a path of keys, or None."""
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
