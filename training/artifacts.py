@@ -14,6 +14,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what was written takes its place at the end of the block, if that ends well.
 
     The name keeps the ending, by which libraries choose a format. An error inside the block leaves `path` as it was.
+
+    Args:
+        path: The file.
     """
     new = path.with_name(f"new.{path.name}")
     try:
@@ -25,11 +28,24 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8."""
+    """Write a text as UTF-8.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document of plain values as JSON; raises `ValueError` where a number is none that JSON knows."""
+    """Write a document of plain values as JSON.
+
+    Args:
+        path: The file.
+        document: The values.
+
+    Raises:
+        ValueError: A number is none that JSON knows, which is a mistake of the code.
+    """
     write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -50,13 +50,28 @@ class Provenance(BaseModel):
 
 
 def of_run(run: Path) -> Provenance | None:
-    """What is recorded of a run or a mean of runs; None where nothing is."""
+    """What is recorded of a run or a mean of runs; None where nothing is.
+
+    Args:
+        run: Folder of the run.
+    """
     path = run / PROVENANCE
     return Provenance.model_validate_json(path.read_text()) if path.exists() else None
 
 
 def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None) -> Provenance:
-    """Write `out/provenance.json` of a finished run, which began with `init` or went on from the weights file `start`."""
+    """Write `out/provenance.json` of a finished run, which began with `init` or went on from the weights file `start`.
+
+    Args:
+        out: Folder of the run.
+        recipe: Its recipe.
+        prepared: Folder that `prepare` wrote.
+        init: Initial weights of the trunk: `imagenet`, `random`, or a file.
+        start: Weights file that it went on from.
+
+    Returns:
+        What was written.
+    """
     made = Provenance(
         recipe=recipe.name,
         weights=file_digest(out / WEIGHTS),
@@ -70,7 +85,17 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
 
 
 def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe: Recipe) -> Provenance:
-    """Write `out/provenance.json` of the mean of runs' weights, in shares that need not add up to 1."""
+    """Write `out/provenance.json` of the mean of runs' weights, in shares that need not add up to 1.
+
+    Args:
+        out: Folder of the mean.
+        runs: Folders of the runs.
+        shares: Each run's weight in the mean.
+        recipe: The last run's recipe.
+
+    Returns:
+        What was written.
+    """
     parts = tuple((round(share / sum(shares), 4), _of_weights(run / WEIGHTS)) for run, share in zip(runs, shares, strict=True))
     return _write(out, Provenance(recipe=recipe.name, weights=file_digest(out / WEIGHTS), mean_of=parts))
 
@@ -96,7 +121,11 @@ def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, reco
 
 
 def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
-    """Who gave the answers beside the prepared crops; the file of answers itself where that is not recorded of it."""
+    """Who gave the answers beside the prepared crops; the file of answers itself where that is not recorded of it.
+
+    Args:
+        prepared: Folder that `prepare` wrote.
+    """
     answers, who = beside(prepared, TEACHER), beside(prepared, TEACHERS)
     digest = file_digest(answers)
     if who.exists():
@@ -106,8 +135,12 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
     return (Teacher(name=answers.name, weights=digest),)
 
 
-def told(made: Provenance) -> Iterator[str]:
-    """Lines of a Markdown list: what the weights came of, and below it what that came of, each once."""
+def lineage(made: Provenance) -> Iterator[str]:
+    """Lines of a Markdown list: what the weights came of, and below it what that came of, each once.
+
+    Args:
+        made: What is recorded of the weights.
+    """
     return _lines(made, "", 0, set())
 
 

@@ -15,7 +15,7 @@ from training.datasets.prepared import EMBEDDINGS, TEACHER
 from training.fit.distillation import write_teacher_predictions
 from training.fit.train import train
 from training.fit.weight_averaging import average
-from training.provenance import Teacher, of_run, record_run, teachers_of, told
+from training.provenance import Teacher, lineage, of_run, record_run, teachers_of
 from training.recipe import Recipe, changed
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -36,7 +36,7 @@ def test_a_run_says_with_what_it_began(run: Path, recipe: Recipe) -> None:
     assert known is not None
     assert (known.recipe, known.initial, known.follows, known.teachers) == (recipe.name, "random", None, ())
     assert known.weights == file_digest(run / "best.weights.h5")
-    assert list(told(known)) == [f"- `{recipe.name}`, learnt from {recipe.data.train[0]}, begun with random weights"]
+    assert list(lineage(known)) == [f"- `{recipe.name}`, learnt from {recipe.data.train[0]}, begun with random weights"]
 
 
 def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Re
     assert (later.recipe, later.initial) == ("later", "")
     assert later.weights == file_digest(tmp_path / "later/best.weights.h5")
     assert later.teachers == (Teacher(name=recipe.name, weights=file_digest(start)),)
-    first, second = told(later)
+    first, second = lineage(later)
     assert f"taught beside the labels by {recipe.name} (SHA-256" in first
     assert first.endswith("gone on from")
-    assert second == f"  {next(told(later.follows))}"
+    assert second == f"  {next(lineage(later.follows))}"
 
 
 def test_answers_of_which_nothing_is_recorded_are_named_by_their_hash(run: Path, prepared: Path) -> None:
@@ -77,7 +77,7 @@ def test_weights_that_were_changed_are_not_the_runs(run: Path, recipe: Recipe, t
     follows = record_run(later, recipe, later, "random", other / "best.weights.h5").follows
     assert follows is not None
     assert (follows.recipe, follows.weights) == ("", file_digest(other / "best.weights.h5"))
-    assert "of which nothing is recorded" in next(told(follows))
+    assert "of which nothing is recorded" in next(lineage(follows))
 
 
 def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -85,9 +85,9 @@ def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe
     mean = of_run(tmp_path / "mean")
     assert mean is not None
     assert [(share, part.recipe) for share, part in mean.mean_of] == [(0.75, recipe.name), (0.25, recipe.name)]
-    assert list(told(mean)) == [
+    assert list(lineage(mean)) == [
         "- the mean of the weights of",
-        f"  - 75% {next(told(mean.mean_of[0][1]))[2:]}",
+        f"  - 75% {next(lineage(mean.mean_of[0][1]))[2:]}",
         f"  - 25% the same `{recipe.name}`",
     ]
     (manifest,) = [one for one in ModelStore(store).manifests() if one.name == "tiny"]

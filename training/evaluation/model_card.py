@@ -10,7 +10,7 @@ from service.models.evaluation import Evaluation, Figures, Intervals, Part
 from service.models.manifest import Manifest
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import PLAIN, AttributeSpec
-from training.provenance import Provenance, told
+from training.provenance import Provenance, lineage
 
 PUBLISHED_ON = "UTKFace"
 PUBLISHED: Mapping[str, float] = {"age_rmse": 8.70, "gender_accuracy": 0.9239, "race_accuracy": 0.8307, "race_macro_f1": 0.7110}
@@ -217,7 +217,7 @@ def _made(manifest: Manifest) -> str:
     """Where the weights came from, and how to make them again."""
     if manifest.provenance is None:
         return f"The configuration is in `{manifest.recipe}`."
-    lines = "\n".join(told(Provenance.model_validate(manifest.provenance)))
+    lines = "\n".join(lineage(Provenance.model_validate(manifest.provenance)))
     return f"""The weights are
 
 {lines}

@@ -57,6 +57,9 @@ def folded(model: keras.Model) -> keras.Model:
     depthwise or separable, becomes that one's bias.
 
     `kernel * gamma / sqrt(variance + epsilon)` and `beta - mean * gamma / sqrt(variance + epsilon)`, in float64.
+
+    Args:
+        model: A trained trunk, which stays as it is.
     """
     pairs = {
         layer.name: layer.input._keras_history.operation
@@ -265,6 +268,12 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
 
     Portraits alone: in bf16 a network may move single faces of a group further than the tolerance, without being less right
     on the whole; `tests/service/models/runtime/test_parity.py` says by how much.
+
+    Args:
+        examples: Folder of photos.
+        detector: What finds the faces in them.
+        template: Landmarks [5, 2] in fractions of the crop.
+        size: Side of the crops in pixels.
     """
     crops = []
     for path in sorted(examples.glob("*.jpg")):

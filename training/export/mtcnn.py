@@ -39,7 +39,16 @@ class _Exported(tf.Module):  # type: ignore[misc]
 
 def export(folder: Path, photo: Pixels, created: str) -> Manifest:
     """Write `pnet`, `rnet` and `onet`, golden answers on parts of `photo` (uint8 RGB, at least 96 by 96), and the manifest
-    under `folder`, whose last two parts are the model's name and version."""
+    under `folder`, whose last two parts are the model's name and version.
+
+    Args:
+        folder: Folder of the version in the store.
+        photo: uint8 RGB [H, W, 3].
+        created: Date, such as 2026-09-01.
+
+    Returns:
+        The manifest.
+    """
     load = loader(Precision.F32, threads=1)
     golden: dict[str, np.ndarray[Any, Any]] = {}
     for name, (network_class, side) in NETWORKS.items():

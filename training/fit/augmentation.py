@@ -6,16 +6,22 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Doubles, Floats, Pixels
 from training.recipe import AugmentSection
 
-Pixels = npt.NDArray[np.uint8]
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
-    """A random variant, uint8 RGB [size, size, 3], of a crop of at least that size."""
+    """A random variant, uint8 RGB [size, size, 3], of a crop of at least that size.
+
+    Args:
+        crop: uint8 RGB [S, S, 3].
+        size: Side of the variant in pixels.
+        section: What it may go through.
+        random: Where the drawing comes from.
+    """
     picture = _warped(crop, size, section, random)
     if random.random() < section.blur:
         small = int(size * random.uniform(0.25, 1.0))
@@ -34,7 +40,12 @@ def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.rando
 
 
 def resized(crop: Pixels, size: int) -> Pixels:
-    """The crop at `size` pixels by area averaging: what validation sees."""
+    """The crop at `size` pixels by area averaging: what validation sees.
+
+    Args:
+        crop: uint8 RGB [S, S, 3].
+        size: Side in pixels.
+    """
     if crop.shape[0] == size:
         return crop
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
@@ -51,10 +62,16 @@ def _warped(crop: Pixels, size: int, section: AugmentSection, random: np.random.
     return resized(picture.astype(np.uint8, copy=False), size)
 
 
-def placement(side: int, size: int, section: AugmentSection, random: np.random.Generator) -> npt.NDArray[np.float64]:
+def placement(side: int, size: int, section: AugmentSection, random: np.random.Generator) -> Doubles:
     """A drawn transform [2, 3] from pixels of a crop of `side` pixels to those of its variant of `size`.
 
     The uniform ranges are drawn only where a recipe asks for them, so that one without sees the pictures that it always saw.
+
+    Args:
+        side: Side of the crop in pixels.
+        size: Side of the variant in pixels.
+        section: What it may go through.
+        random: Where the drawing comes from.
     """
     angle = math.radians(random.normal(0, section.rotation))
     if section.rotation_range > 0:
@@ -73,11 +90,9 @@ def placement(side: int, size: int, section: AugmentSection, random: np.random.G
     return np.concatenate([turn, shift[:, np.newaxis]], axis=1)
 
 
-def _recoloured(
-    picture: npt.NDArray[np.float32], section: AugmentSection, random: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _recoloured(picture: Floats, section: AugmentSection, random: np.random.Generator) -> Floats:
     """Brightness, contrast, saturation and tint, each by a factor about 1."""
-    grey: npt.NDArray[np.float32] = (picture @ _LUMA)[..., np.newaxis]
+    grey: Floats = (picture @ _LUMA)[..., np.newaxis]
     saturation = 0.0 if random.random() < section.grey else 1 + random.uniform(-1, 1) * section.saturation
     contrast = 1 + random.uniform(-1, 1) * section.contrast
     brightness = 1 + random.uniform(-1, 1) * section.brightness
@@ -90,7 +105,5 @@ def _recoloured(
 def _compressed(picture: Pixels, quality: int) -> Pixels:
     """The picture as JPEG brings it back; that red and blue are swapped on the way changes nothing that can be seen."""
     _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if decoded is None:
-        raise ValueError("OpenCV cannot read the JPEG that it wrote")
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return decoded.astype(np.uint8, copy=False)

@@ -26,7 +26,12 @@ SETTLING: Final = 10
 
 
 def published(recipe: Recipe, train: int) -> int:
-    """Pictures that a recipe sees by itself of a training split of `train`: whole batches, all epochs, all parts."""
+    """Pictures that a recipe sees by itself: whole batches, all epochs, all parts.
+
+    Args:
+        recipe: The recipe.
+        train: Pictures of the training split.
+    """
     schedule = recipe.schedule
     return schedule.epochs * schedule.parts * _whole(schedule, train, schedule.batch_size) * schedule.batch_size
 
@@ -37,6 +42,12 @@ def squeezed(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recip
     Epochs are fewer and shorter, and so is all that is counted in them; early stopping is off, since the budget ends the run.
     Phases of composed batches begin after the same share of `steps`, or of the recipe's own where that is 0. Batches are halved
     where few would be left, but not composed ones.
+
+    Args:
+        recipe: The recipe.
+        pictures: Most pictures that it may see.
+        train: Pictures of the training split.
+        steps: Steps that phases are counted in; the recipe's own where 0.
     """
     if pictures >= published(recipe, train):
         return recipe

@@ -67,7 +67,11 @@ def _classes_of_teacher(y_true: Any, form: AgeSection) -> Any:
 
 
 def expected_age(logits: Any) -> Any:
-    """Expectation [N], in years, of the age distribution with these logits [N, 101]."""
+    """Expectation [N], in years, of the age distribution with these logits [N, 101].
+
+    Args:
+        logits: Logits [N, 101].
+    """
     return ops.sum(ops.softmax(logits, axis=-1) * _years(), axis=-1)
 
 
@@ -85,7 +89,12 @@ class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
         self.section, self.form = section, form or AgeSection()
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's answers, and what the head says."""
+        """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's answers, and what the head says.
+
+        Args:
+            y_true: Ages in years [N], or [N, 1 + 101] with a teacher's answers; unknown below 0.
+            y_pred: What the age head says.
+        """
         section, form = self.section, self.form
         y_true = _within(y_true, form)
         age = ops.clip(_label(y_true), form.first, form.last)
@@ -184,12 +193,24 @@ class MeanOfKnown(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
 
 
 def absolute_error(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
-    """Absolute error [N] of the age in years."""
+    """Absolute error [N] of the age in years.
+
+    Args:
+        y_true: Ages [N] in years.
+        y_pred: What the age head says.
+        form: As what the age head says an age.
+    """
     return ops.abs(ages.years(y_pred, form) - ops.reshape(y_true, (-1,)))
 
 
 def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
-    """1 where the most probable class of years is that of the label, else 0; [N]."""
+    """1 where the most probable class of years is that of the label, else 0; [N].
+
+    Args:
+        y_true: Ages [N] in years.
+        y_pred: What the age head says.
+        form: As what the age head says an age.
+    """
     year = ops.cast(ops.round(ops.clip(ops.reshape(y_true, (-1,)), 0, MAX_AGE)), "int32")
     of_label = ops.take(ages.class_years(form).argmax(axis=1), year)
     answer = ops.argmax(ages.class_logits(y_pred, form), axis=-1)

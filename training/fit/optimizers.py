@@ -36,7 +36,12 @@ class CarefulSGD(_Careful, keras.optimizers.SGD):  # type: ignore[misc]
 
 
 def optimizer(section: ScheduleSection, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a recipe, with the cosine schedule, or the rate of the first epoch of any other."""
+    """The optimizer of a recipe, with the cosine schedule, or the rate of the first epoch of any other.
+
+    Args:
+        section: The schedule.
+        steps_per_epoch: Steps of an epoch.
+    """
     rate: Any = section.learning_rate
     if section.rate == "cosine":
         steps = section.epochs * steps_per_epoch

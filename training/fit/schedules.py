@@ -20,7 +20,13 @@ Rows = Sequence[dict[str, str]]
 
 def rate(section: ScheduleSection, epoch: int, losses: Sequence[float]) -> float:
     """Learning rate of an epoch, counted from 0, behind the validation losses of those before it; not of the cosine, which
-    changes with every step."""
+    changes with every step.
+
+    Args:
+        section: The schedule.
+        epoch: The epoch's number.
+        losses: Validation losses of the epochs before it.
+    """
     value = section.learning_rate
     if section.rate == "step":
         value = next((given for first, given in reversed(section.steps) if epoch >= first), value)
@@ -34,7 +40,12 @@ def rate(section: ScheduleSection, epoch: int, losses: Sequence[float]) -> float
 
 
 def plateaus(losses: Sequence[float], patience: int) -> int:
-    """How often so many losses came, one after the other, none of which was the least so far; each is counted once."""
+    """How often so many losses came, one after the other, none of which was the least so far; each is counted once.
+
+    Args:
+        losses: Validation losses, one an epoch.
+        patience: How many.
+    """
     least, waited, times = math.inf, 0, 0
     for loss in losses:
         if loss < least:
@@ -47,12 +58,21 @@ def plateaus(losses: Sequence[float], patience: int) -> int:
 
 
 def stopped(losses: Sequence[float], patience: int) -> bool:
-    """Whether a run ends behind these losses: `patience` epochs, where it is not 0, have brought no lower one."""
+    """Whether a run ends behind these losses: `patience` epochs, where it is not 0, have brought no lower one.
+
+    Args:
+        losses: Validation losses, one an epoch.
+        patience: Epochs without a lower one; 0 for any number.
+    """
     return patience > 0 and plateaus(losses, patience) > 0
 
 
 def losses_of(rows: Rows) -> list[float]:
-    """Validation losses of the epochs of a history."""
+    """Validation losses of the epochs of a history.
+
+    Args:
+        rows: Epochs of a history.
+    """
     return [float(row["val_loss"]) for row in rows]
 
 

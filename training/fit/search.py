@@ -54,7 +54,12 @@ class Range(BaseModel):
         return self
 
     def suggest(self, trial: optuna.Trial, name: str) -> int | float:
-        """This trial's number."""
+        """This trial's number.
+
+        Args:
+            trial: The trial.
+            name: Name of the field, with dots.
+        """
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
         return trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)
@@ -68,7 +73,12 @@ class Choices(BaseModel):
     choices: tuple[Any, ...] = Field(min_length=1)
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """This trial's value; it is stored as JSON, so that lists can be chosen from, too."""
+        """This trial's value; it is stored as JSON, so that lists can be chosen from, too.
+
+        Args:
+            trial: The trial.
+            name: Name of the field, with dots.
+        """
         return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in self.choices]))
 
 
@@ -112,8 +122,15 @@ def _flattened(document: Mapping[str, Any], above: str = "") -> Space:
 
 
 def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe with other values in places that are named with dots; raises `pydantic.ValidationError` where one does not
-    fit."""
+    """The recipe with other values.
+
+    Args:
+        recipe: The recipe.
+        values: Values by field, named with dots.
+
+    Raises:
+        pydantic.ValidationError: A value does not fit.
+    """
     document = recipe.model_dump(mode="json")
     for name, value in values.items():
         *sections, field = name.split(".")
@@ -163,6 +180,17 @@ def search(
     Raises:
         RunError: No trial came to its end.
         RecipeError: No epoch has the column `measure`.
+
+    Args:
+        recipe: The recipe that the trials change.
+        space: What they change of it.
+        prepared: Folder that `prepare` wrote.
+        out: Folder to write to.
+        trials: Trials in all.
+        storage: Optuna's storage, as a URL of SQLAlchemy.
+        init: Initial weights of the trunk: `imagenet`, `random`, or a file.
+        measure: Column of `history.csv`.
+        pruner: What ends trials that lag; by the median where not given.
     """
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

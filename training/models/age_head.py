@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from keras import initializers, layers, ops
 
+from service.arrays import Floats
 from training.datasets.base import MAX_AGE, UNKNOWN
 from training.recipe import AgeSection, LossSection
-
-Floats = npt.NDArray[np.float32]
 
 FIRST_GUESS: Final = 30.0
 """Years that a rectified unit says before it has learnt: one that began below zero would never learn."""
 
 
 def class_years(form: AgeSection) -> Floats:
-    """Which years each class holds: 1 or 0, [101, K]; years outside all classes belong to the nearest."""
+    """Which years each class holds: 1 or 0, [101, K]; years outside all classes belong to the nearest.
+
+    Args:
+        form: As what the age head says an age.
+    """
     starts = form.bins or tuple(range(form.first, form.last + 1))
     index = np.searchsorted(starts, np.clip(np.arange(MAX_AGE + 1), form.first, form.last), side="right") - 1
     held: Floats = np.eye(len(starts), dtype=np.float32)[index]
@@ -26,7 +28,11 @@ def class_years(form: AgeSection) -> Floats:
 
 
 def spread(form: AgeSection) -> Floats:
-    """Each class's distribution over whole years, [K, 101]: even over its own years, none of which lies outside the form's."""
+    """Each class's distribution over whole years, [K, 101]: even over its own years, none of which lies outside the form's.
+
+    Args:
+        form: As what the age head says an age.
+    """
     own: Floats = class_years(form).T.copy()
     own[:, : form.first] = own[:, form.last + 1 :] = 0
     own /= own.sum(axis=1, keepdims=True)
@@ -34,7 +40,12 @@ def spread(form: AgeSection) -> Floats:
 
 
 def head(branch: Any, form: AgeSection) -> Any:
-    """The output nodes behind a branch: logits [N, K], years [N, 1], or both side by side [N, K + 1]."""
+    """The output nodes behind a branch: logits [N, K], years [N, 1], or both side by side [N, K + 1].
+
+    Args:
+        branch: Hidden units [N, H].
+        form: As what the age head says an age.
+    """
     classes = class_years(form).shape[1]
     if form.form == "classes":
         return layers.Dense(classes, dtype="float32", name="age")(branch)
@@ -48,14 +59,24 @@ def head(branch: Any, form: AgeSection) -> Any:
 
 
 def class_logits(outputs: Any, form: AgeSection) -> Any:
-    """Logits [N, K] of the classes in what the head says; None where it says years alone."""
+    """Logits [N, K] of the classes in what the head says; None where it says years alone.
+
+    Args:
+        outputs: What the head says.
+        form: As what the age head says an age.
+    """
     if form.form == "regression":
         return None
     return outputs if form.form == "classes" else outputs[:, :-1]
 
 
 def distribution(outputs: Any, form: AgeSection) -> Any:
-    """Probability [N, 101] of every whole year, a class's spread evenly over its years; None where there are no classes."""
+    """Probability [N, 101] of every whole year, a class's spread evenly over its years; None where there are no classes.
+
+    Args:
+        outputs: What the head says.
+        form: As what the age head says an age.
+    """
     logits = class_logits(outputs, form)
     if logits is None:
         return None
@@ -64,14 +85,24 @@ def distribution(outputs: Any, form: AgeSection) -> Any:
 
 
 def years(outputs: Any, form: AgeSection) -> Any:
-    """Age [N] in years: what the rectified unit says, or the expectation of the distribution."""
+    """Age [N] in years: what the rectified unit says, or the expectation of the distribution.
+
+    Args:
+        outputs: What the head says.
+        form: As what the age head says an age.
+    """
     if form.form != "classes":
         return outputs[:, -1]
     return ops.sum(distribution(outputs, form) * ops.arange(MAX_AGE + 1, dtype="float32"), axis=-1)
 
 
 def known(label: Any, form: AgeSection) -> Any:
-    """Labels [N] in years, -1 where unknown, to which those outside are added where the form does not know them."""
+    """Labels [N] in years, -1 where unknown, to which those outside are added where the form does not know them.
+
+    Args:
+        label: Ages [N] in years.
+        form: As what the age head says an age.
+    """
     if form.outside == "nearest":
         return label
     return ops.where((label >= form.first) & (label <= form.last), label, float(UNKNOWN))
@@ -83,6 +114,16 @@ def soft_age(age: Any, sigma: float, slope: float, first: int = 0, last: int = M
 
     The label distribution of Geng et al., "Facial age estimation by learning from label distributions", PAMI 2013; a wider
     one for older faces, whose age shows less exactly.
+
+    Args:
+        age: Ages [N] in years.
+        sigma: Deviation at age 0, in years.
+        slope: Its growth with every year of age.
+        first: First year.
+        last: Last year.
+
+    Returns:
+        Probabilities [N, last - first + 1].
     """
     age = ops.clip(age, first, last)[:, None]
     return ops.softmax(-0.5 * ops.square((_whole_years(first, last) - age) / (sigma + slope * age)), axis=-1)
@@ -93,13 +134,28 @@ def gap_age(age: Any, gap: float, first: int = 0, last: int = MAX_AGE) -> Any:
     off on either side, convex, by e every `gap` years: in proportion to `exp(-|year - age| / gap)`.
 
     Published is that the label is convex, peaks there and has a gap; the exponential is Facet's reading.
+
+    Args:
+        age: Ages [N] in years.
+        gap: Years in which it falls off by e.
+        first: First year.
+        last: Last year.
+
+    Returns:
+        Probabilities [N, last - first + 1].
     """
     age = ops.clip(age, first, last)[:, None]
     return ops.softmax(-ops.abs(_whole_years(first, last) - age) / gap, axis=-1)
 
 
 def target(age: Any, section: LossSection, form: AgeSection) -> Any:
-    """Age label [N] in years as the distribution [N, K] over the form's classes that a recipe asks for."""
+    """Age label [N] in years as the distribution [N, K] over the form's classes that a recipe asks for.
+
+    Args:
+        age: Ages [N] in years.
+        section: Losses of the recipe.
+        form: As what the age head says an age.
+    """
     ends = form.first, form.last
     if section.age_label == "gaussian":
         label = soft_age(age, section.age_sigma, section.age_sigma_slope, *ends)
@@ -116,6 +172,11 @@ def divergence(label: Any, logits: Any, section: LossSection) -> Any:
 
     The focal loss is that of Lin et al., "Focal loss for dense object detection", ICCV 2017, `-(1 - p)^γ log p`, of each class
     by its share of the label.
+
+    Args:
+        label: Probabilities [N, K].
+        logits: Logits [N, K].
+        section: Losses of the recipe.
     """
     logarithm = ops.log_softmax(logits, axis=-1)
     if section.age_divergence == "focal":

@@ -11,7 +11,11 @@ from training.models.architectures import ARCHITECTURES, RANDOM, SIZES
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-adds of the convolutions and dense layers for one picture; what else there is costs next to nothing."""
+    """Multiply-adds of the convolutions and dense layers for one picture; what else there is costs next to nothing.
+
+    Args:
+        model: The network.
+    """
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -27,7 +31,12 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def row(name: str, trunk: keras.Model) -> str:
-    """A line of the table of architectures, in Markdown."""
+    """A line of the table of architectures, in Markdown.
+
+    Args:
+        name: Name of the architecture.
+        trunk: Its trunk.
+    """
     size, (_, features) = trunk.input.shape[1], trunk.output.shape
     return f"| `{name}` | {size} | {features} | {trunk.count_params():,} | {multiply_adds(trunk) / 1e6:,.1f} |"
 

@@ -23,7 +23,11 @@ EMBEDDING: Final = "embedding"
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Keras's dtype policy inside the block; whatever it was behind it."""
+    """Keras's dtype policy inside the block; whatever it was behind it.
+
+    Args:
+        name: A policy of Keras, such as `mixed_bfloat16`.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

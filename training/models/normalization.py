@@ -38,7 +38,11 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
 
 
 def fused(network: keras.Model) -> keras.Model:
-    """A copy of a network, weights and all, with its batch normalisation fused."""
+    """A copy of a network, weights and all, with its batch normalisation fused.
+
+    Args:
+        network: The network, which stays as it is.
+    """
     copy = keras.models.clone_model(network, clone_function=_fused)
     copy.set_weights(network.get_weights())
     return copy

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.fit.augmentation import Pixels, augmented, placement, resized
+from service.arrays import Pixels
+from training.fit.augmentation import augmented, placement, resized
 from training.recipe import AugmentSection, load_recipe
 
 NOTHING = AugmentSection(**dict.fromkeys(AugmentSection.model_fields, 0.0))

@@ -35,13 +35,22 @@ REDUCTION_B: Final[Sequence[Branch]] = (((256, 1), (384, 3)), ((256, 1), (256, 3
 
 @architecture(size=160)
 def inception_resnet_v1(size: int, init: str) -> keras.Model:
-    """The trunk: float pixels in [-1, 1], [N, S, S, 3], S at least 75, to features [N, 1792]; `init` is `random` or a weights
-    file."""
+    """The trunk: float pixels in [-1, 1], [N, S, S, 3], S at least 75, to features [N, 1792].
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
+    """
     return begun(assembled(size, REPEATS), "inception_resnet_v1", init)
 
 
 def assembled(size: int, repeats: tuple[int, int, int]) -> keras.Model:
-    """The trunk with so many blocks of each resolution, and random weights."""
+    """The trunk with random weights.
+
+    Args:
+        size: Side of the input in pixels.
+        repeats: Blocks of each resolution.
+    """
     x = pixels = keras.Input((size, size, 3))
     for channels, kernel, strides, padding in STEM:
         x = _convolved(x, channels, kernel, strides, padding)

@@ -29,14 +29,24 @@ face lie above its middle, the mouth below."""
 
 @architecture(size=64)
 def base_cnn(size: int, init: str) -> keras.Model:
-    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 256]; `init` is `random` or a weights file."""
+    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 256].
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
+    """
     pixels = keras.Input((size, size, 3))
     return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, BASE, 1))), "base_cnn", init)
 
 
 @architecture(size=160)
 def d_cnn(size: int, init: str) -> keras.Model:
-    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 256]; `init` is `random` or a weights file."""
+    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 256].
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
+    """
     pixels = keras.Input((size, size, 3))
     return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, DEEP, 2))), "d_cnn", init)
 
@@ -46,7 +56,14 @@ def m_cnn(size: int, init: str) -> keras.Model:
     """The trunk: float pixels in [-1, 1], [N, S, S, 3], S even, to features [N, 512].
 
     Its four inputs are half as wide as the crop, 64 pixels of 128: the whole crop, averaged over two by two pixels, and its
-    centre, eyes and mouth at full resolution. `init` is `random` or a weights file; raises `RecipeError` for an odd S.
+    centre, eyes and mouth at full resolution.
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
+
+    Raises:
+        RecipeError: `size` is odd.
     """
     if size % 2:
         raise RecipeError(f"m_cnn halves its picture, and {size} pixels are odd")

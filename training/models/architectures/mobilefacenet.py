@@ -20,8 +20,14 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
     """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 128].
 
     Ends in a linear depthwise convolution over all that is left of the picture, 4 by 4 at 62 pixels, which learns what each
-    place is worth where an average pool would weigh all alike. `init` is `random` or a weights file; raises `ValueError` for
-    `imagenet`, on which it was never trained.
+    place is worth where an average pool would weigh all alike.
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
+
+    Raises:
+        WeightsError: `init` is `imagenet`, on which it was never trained.
     """
     pixels = keras.Input((size, size, 3))
     x = _convolved(pixels, STEM, 3, strides=2)

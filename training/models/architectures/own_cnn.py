@@ -19,6 +19,10 @@ def own_cnn(size: int, init: str) -> keras.Model:
 
     What is published is its kinds of layers, Conv2D, MaxPooling2D, Dense and Dropout, the last two of which stand in the heads;
     their number and width are Facet's. `init` is `random` or a weights file.
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
     """
     pixels = keras.Input((size, size, 3))
     x = pixels

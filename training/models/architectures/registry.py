@@ -25,9 +25,13 @@ SIZES: Final[dict[str, int]] = {}
 
 
 def architecture(size: int) -> Callable[[Trunk], Trunk]:
-    """Make a trunk known by its function's name; `size` is the side of the input for which it was described.
+    """Make a trunk known by its function's name.
 
-    Raises `ValueError` where another function has the name.
+    Args:
+        size: Side of the input in pixels for which it was described.
+
+    Raises:
+        ValueError: Another function has the name, which is a mistake of the code.
     """
 
     def declared(trunk: Trunk) -> Trunk:
@@ -42,7 +46,12 @@ def architecture(size: int) -> Callable[[Trunk], Trunk]:
 
 
 def discover(package: str, path: Iterable[str]) -> None:
-    """Import every module of a package, so that each declares its trunks; `path` is the package's `__path__`."""
+    """Import every module of a package, so that each declares its trunks.
+
+    Args:
+        package: Name of the package.
+        path: Its `__path__`.
+    """
     for module in sorted(pkgutil.iter_modules(path), key=lambda one: one.name):
         importlib.import_module(f"{package}.{module.name}")
 

@@ -22,6 +22,10 @@ def separable_cnn(size: int, init: str) -> keras.Model:
     SeparableConv2D (Chollet, CVPR 2017) with SpatialDropout2D (Tompson et al., "Efficient object localization using
     convolutional networks", CVPR 2015) behind it. Published are the two kinds of layers and dropout of 0.2 to 0.35; number and
     width of the layers, and batch normalisation, are Facet's. `init` is `random` or a weights file.
+
+    Args:
+        size: Side of the input in pixels.
+        init: Initial weights: `random`, or a weights file of the trunk.
     """
     pixels = keras.Input((size, size, 3))
     x = layers.Conv2D(STEM, 3, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")(pixels)
