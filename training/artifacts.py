@@ -17,6 +17,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file.
+
+    Yields:
+        The path beside it.
     """
     new = path.with_name(f"new.{path.name}")
     try:

@@ -54,6 +54,9 @@ def of_run(run: Path) -> Provenance | None:
 
     Args:
         run: Folder of the run.
+
+    Returns:
+        The record, or None.
     """
     path = run / PROVENANCE
     return Provenance.model_validate_json(path.read_text()) if path.exists() else None
@@ -125,6 +128,9 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
 
     Args:
         prepared: Folder that `prepare` wrote.
+
+    Returns:
+        The teachers.
     """
     answers, who = beside(prepared, TEACHER), beside(prepared, TEACHERS)
     digest = file_digest(answers)
@@ -140,6 +146,9 @@ def lineage(made: Provenance) -> Iterator[str]:
 
     Args:
         made: What is recorded of the weights.
+
+    Returns:
+        An iterator over the lines.
     """
     return _lines(made, "", 0, set())
 

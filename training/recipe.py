@@ -329,6 +329,9 @@ class LossSection(_Section):
 
         Args:
             attribute: Name of the attribute.
+
+        Returns:
+            The weight, 0 or more.
         """
         own = {"age": 1.0, "gender": self.gender_weight, "race": self.race_weight}
         return own.get(attribute, self.weights.get(attribute, 1.0))
@@ -437,6 +440,9 @@ class Recipe(_Section):
 
         Args:
             name: A name that the recipe declares.
+
+        Returns:
+            The attribute.
         """
         return next(attribute for attribute in self.attributes if attribute.name == name)
 

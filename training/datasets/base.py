@@ -55,6 +55,9 @@ class Label:
 
         Args:
             attribute: Its name.
+
+        Returns:
+            Years, or None.
         """
         value = self.values.get(attribute)
         return None if value is None else float(value)
@@ -64,6 +67,9 @@ class Label:
 
         Args:
             attribute: Its name.
+
+        Returns:
+            The word, or None.
         """
         value = self.values.get(attribute)
         return None if value is None else str(value)
@@ -74,6 +80,9 @@ class Label:
         Args:
             attribute: Its name.
             labels: The words that are known, in order.
+
+        Returns:
+            The index, or -1.
 
         Raises:
             DataSetError: The word is none of `labels`.
@@ -89,6 +98,9 @@ def known(**values: float | str | None) -> dict[str, float | str]:
 
     Args:
         values: Years or words by attribute.
+
+    Returns:
+        Those that are known.
     """
     return {name: value for name, value in values.items() if value is not None}
 
@@ -100,6 +112,9 @@ def between(low: int, high: int, **words: str | None) -> Label:
         low: The youngest that it may be.
         high: The oldest that it may be.
         words: Words by attribute; None where unknown.
+
+    Returns:
+        The label, whose age is the middle.
     """
     return Label(known(age=(low + high) // 2, **words), (low, high))
 
@@ -123,11 +138,19 @@ class DataSet:
     endings: tuple[str, ...] = (".jpg",)
 
     def pictures(self) -> Iterator[tuple[str, bytes]]:
-        """Name and bytes of every picture; see `pictures`."""
+        """Name and bytes of every picture; see `pictures`.
+
+        Returns:
+            An iterator over both.
+        """
         return pictures(self.source, self.name_of, self.endings)
 
     def names(self) -> Iterator[str]:
-        """Name of every picture, unread."""
+        """Name of every picture, unread.
+
+        Yields:
+            A name, each once.
+        """
         given: set[str] = set()
         for path, _ in walk(self.source, self.endings):
             if (name := self.name_of(path)) not in given:
@@ -139,6 +162,9 @@ class DataSet:
 
         Args:
             split: The split.
+
+        Yields:
+            Name, label and bytes of a picture.
         """
         for name, data in self.pictures():
             label = self.label_of(name)
@@ -151,6 +177,9 @@ def split_of(name: str) -> Split:
 
     Args:
         name: Name of the picture.
+
+    Returns:
+        The split, always the same one.
     """
     return Split.TEST if _digest(name) % 5 == 0 else split_of_train(name)
 
@@ -160,6 +189,9 @@ def split_of_train(name: str) -> Split:
 
     Args:
         name: Name of the picture.
+
+    Returns:
+        Train or validation.
     """
     return Split.VALIDATION if _digest(name) // 5 % 10 == 0 else Split.TRAIN
 
@@ -179,6 +211,9 @@ def pictures(
         source: The folder or tar file.
         name_of: Takes a file's path within the source to the picture's name.
         endings: Ends of the paths of pictures.
+
+    Yields:
+        Name and bytes of a picture.
 
     Raises:
         FileNotFoundError: `source` does not exist.

@@ -65,6 +65,9 @@ def perceptual_hash(image: Image.Image) -> Hashes:
 
     Args:
         image: The picture.
+
+    Returns:
+        The hash as four words of 64 bits.
     """
     return np.packbits(imagehash.phash(image, SIDE).hash.ravel()).view(np.uint64)
 
@@ -77,6 +80,9 @@ def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> li
         data: The set.
         split: The split whose pictures are asked about.
         limit: Most of its pictures.
+
+    Returns:
+        The pairs, by pictures of `split`.
     """
     known = [(name, picture) for earlier in EARLIER[split] for name, picture in _hashed(data, earlier, None, (False,))]
     asked = list(_hashed(data, split, limit, (False, True))) if known else []
@@ -89,6 +95,9 @@ def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
     Args:
         twins: The pairs.
         data: The set that they are of.
+
+    Returns:
+        Counts under `any` and each attribute's name, and the mean under `years`, or None.
     """
     pairs = [(data.label_of(twin.name), data.label_of(twin.other)) for twin in twins]
     labels = [(one, other) for one, other in pairs if one is not None and other is not None]

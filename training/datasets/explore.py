@@ -92,6 +92,9 @@ def attributes_of(held: Sequence[Contents]) -> tuple[str, ...]:
 
     Args:
         held: What the data sets hold.
+
+    Returns:
+        Their names.
     """
     words: dict[str, set[str]] = {}
     for one in held:
@@ -107,6 +110,9 @@ def contents(data_set: DataSet) -> Contents:
 
     Args:
         data_set: The set.
+
+    Returns:
+        What the set holds.
     """
     labels, splits, without = {}, {}, 0
     for name in data_set.names():
@@ -124,6 +130,9 @@ def value(label: Label, attribute: str) -> str:
     Args:
         label: The label.
         attribute: Name of an attribute, or `decade`, that of the age.
+
+    Returns:
+        A word, `34`, `30-39`, or `UNSAID`.
     """
     if attribute in ("age", "decade"):
         if label.age is None:
@@ -139,6 +148,9 @@ def counted(held: Contents, attributes: Sequence[str]) -> dict[str, object]:
     Args:
         held: What a data set holds.
         attributes: Names of the attributes that are counted.
+
+    Returns:
+        Counts by what is counted.
     """
     labels = list(held.labels.values())
     return {
@@ -233,6 +245,9 @@ def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Imag
         sets: The data sets.
         held: What each of them holds.
         count: Pictures on the sheet.
+
+    Returns:
+        The sheet.
     """
     every = [(place, name) for place, one in enumerate(held) for name in one.labels]
     drawn = np.random.default_rng(_SEED).permutation(len(every))[:count]

@@ -212,6 +212,9 @@ def read_report(folder: Path) -> dict[str, object]:
     Args:
         folder: Folder that `prepare` wrote.
 
+    Returns:
+        The document.
+
     Raises:
         PreparedError: The file is not what `prepare` writes.
         FileNotFoundError: There is no such file.

@@ -59,6 +59,9 @@ class Prepared:
 
         Args:
             name: One of `labels`.
+
+        Returns:
+            The attribute.
         """
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
@@ -136,6 +139,9 @@ def count_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None
         sets: Names of data sets; all where not given.
         selection: Which pictures are learnt.
 
+    Returns:
+        A number of pictures.
+
     Raises:
         FileNotFoundError: `prepare` wrote nothing.
         DataSetError: A named set has no picture of the split.
@@ -150,6 +156,9 @@ def open_faces(folder: Path) -> np.lib.npyio.NpzFile:
 
     Args:
         folder: Folder that `prepare` wrote.
+
+    Returns:
+        The open archive.
 
     Raises:
         FileNotFoundError: `prepare` wrote nothing.
@@ -171,6 +180,9 @@ def beside(folder: Path, name: str) -> Path:
     Args:
         folder: Folder that `prepare` wrote.
         name: `TEACHER`, `TEACHERS` or `EMBEDDINGS`.
+
+    Returns:
+        The path, whether or not there is a file.
     """
     old = folder / _OLD_NAMES[name]
     return old if old.exists() and not (folder / name).exists() else folder / name
@@ -217,6 +229,9 @@ def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folde
         attribute: The attribute.
         folder: Where they lie, for messages.
         rows: Which pictures; all where not given.
+
+    Returns:
+        float32 [N].
 
     Raises:
         DataSetError: A word of these pictures is none of the attribute's labels.

@@ -26,6 +26,9 @@ class Listing:
 
         Args:
             names: Names without folders.
+
+        Returns:
+            Whether all are there.
         """
         return set(names) <= {base_name(path) for path in self.paths}
 
@@ -34,6 +37,9 @@ class Listing:
 
         Args:
             names: Names without folders.
+
+        Returns:
+            Texts by name.
 
         Raises:
             DataSetError: A file is not UTF-8.
@@ -48,6 +54,9 @@ class Listing:
 
         Args:
             names: Names without folders.
+
+        Returns:
+            Bytes by name.
         """
         found: dict[str, bytes] = {}
         for path, read in walk(self.source, names):
@@ -62,6 +71,9 @@ def listing(source: Path) -> Listing:
     Args:
         source: Its folder or tar file.
 
+    Returns:
+        The source with its paths.
+
     Raises:
         FileNotFoundError: `source` does not exist.
         DataSetError: It is neither a folder nor a tar file.
@@ -75,6 +87,9 @@ def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, 
     Args:
         source: A folder or tar file.
         endings: Ends of paths.
+
+    Yields:
+        A path, relative to the source, and a function that reads its file.
 
     Raises:
         FileNotFoundError: `source` does not exist.
@@ -98,6 +113,9 @@ def base_name(path: str) -> str:
 
     Args:
         path: A path with slashes.
+
+    Returns:
+        A name without folders.
     """
     return path.rpartition("/")[2]
 
@@ -107,5 +125,8 @@ def last_parts(count: int) -> Callable[[str], str]:
 
     Args:
         count: How many parts.
+
+    Returns:
+        A function from a path to its end.
     """
     return lambda path: "/".join(path.split("/")[-count:])

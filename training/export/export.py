@@ -60,6 +60,9 @@ def folded(model: keras.Model) -> keras.Model:
 
     Args:
         model: A trained trunk, which stays as it is.
+
+    Returns:
+        Another trunk.
     """
     pairs = {
         layer.name: layer.input._keras_history.operation
@@ -93,6 +96,9 @@ def plain(model: keras.Model, section: NetworkSection, attributes: Sequence[Attr
         model: The trained network.
         section: Its section of the recipe.
         attributes: What the recipe declares.
+
+    Returns:
+        Another network, from pixels in [-1, 1] to logits.
     """
     served = assemble(folded(model.get_layer(TRUNK)), section, 0, attributes)
     for layer in served.layers:
@@ -274,6 +280,9 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
         detector: What finds the faces in them.
         template: Landmarks [5, 2] in fractions of the crop.
         size: Side of the crops in pixels.
+
+    Returns:
+        uint8 RGB [N, size, size, 3].
     """
     crops = []
     for path in sorted(examples.glob("*.jpg")):

@@ -21,6 +21,9 @@ def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.rando
         size: Side of the variant in pixels.
         section: What it may go through.
         random: Where the drawing comes from.
+
+    Returns:
+        uint8 RGB [size, size, 3].
     """
     picture = _warped(crop, size, section, random)
     if random.random() < section.blur:
@@ -45,6 +48,9 @@ def resized(crop: Pixels, size: int) -> Pixels:
     Args:
         crop: uint8 RGB [S, S, 3].
         size: Side in pixels.
+
+    Returns:
+        uint8 RGB [size, size, 3]; the crop itself where it has that size.
     """
     if crop.shape[0] == size:
         return crop
@@ -72,6 +78,9 @@ def placement(side: int, size: int, section: AugmentSection, random: np.random.G
         size: Side of the variant in pixels.
         section: What it may go through.
         random: Where the drawing comes from.
+
+    Returns:
+        The transform [2, 3], as OpenCV's `warpAffine` takes it.
     """
     angle = math.radians(random.normal(0, section.rotation))
     if section.rotation_range > 0:

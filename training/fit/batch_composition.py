@@ -63,6 +63,9 @@ class Composition:
 
         Args:
             step: The batch's step, counted from the beginning of the run.
+
+        Returns:
+            Rows of the training pictures [B].
         """
         phase = int(np.searchsorted(self.starts, step, side="right")) - 1
         before = sum(
@@ -93,6 +96,9 @@ def counts_of(section: GroupsSection, phase: PhaseSection) -> Ints:
     Args:
         section: The groups and pools.
         phase: One of its phases.
+
+    Returns:
+        Numbers of pictures [groups, pools].
 
     Raises:
         RecipeError: A part does not end with a group, or names not as many numbers as there are pools.

@@ -31,6 +31,9 @@ def published(recipe: Recipe, train: int) -> int:
     Args:
         recipe: The recipe.
         train: Pictures of the training split.
+
+    Returns:
+        A number of pictures, repetitions counted.
     """
     schedule = recipe.schedule
     return schedule.epochs * schedule.parts * _whole(schedule, train, schedule.batch_size) * schedule.batch_size
@@ -48,6 +51,9 @@ def squeezed(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recip
         pictures: Most pictures that it may see.
         train: Pictures of the training split.
         steps: Steps that phases are counted in; the recipe's own where 0.
+
+    Returns:
+        Another recipe, or the same one.
     """
     if pictures >= published(recipe, train):
         return recipe

@@ -71,6 +71,9 @@ def expected_age(logits: Any) -> Any:
 
     Args:
         logits: Logits [N, 101].
+
+    Returns:
+        Years [N].
     """
     return ops.sum(ops.softmax(logits, axis=-1) * _years(), axis=-1)
 
@@ -94,6 +97,9 @@ class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
         Args:
             y_true: Ages in years [N], or [N, 1 + 101] with a teacher's answers; unknown below 0.
             y_pred: What the age head says.
+
+        Returns:
+            The loss [N].
         """
         section, form = self.section, self.form
         y_true = _within(y_true, form)
@@ -199,6 +205,9 @@ def absolute_error(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
         y_true: Ages [N] in years.
         y_pred: What the age head says.
         form: As what the age head says an age.
+
+    Returns:
+        Years [N].
     """
     return ops.abs(ages.years(y_pred, form) - ops.reshape(y_true, (-1,)))
 
@@ -210,6 +219,9 @@ def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
         y_true: Ages [N] in years.
         y_pred: What the age head says.
         form: As what the age head says an age.
+
+    Returns:
+        float32 [N].
     """
     year = ops.cast(ops.round(ops.clip(ops.reshape(y_true, (-1,)), 0, MAX_AGE)), "int32")
     of_label = ops.take(ages.class_years(form).argmax(axis=1), year)

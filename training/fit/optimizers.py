@@ -41,6 +41,9 @@ def optimizer(section: ScheduleSection, steps_per_epoch: int) -> keras.optimizer
     Args:
         section: The schedule.
         steps_per_epoch: Steps of an epoch.
+
+    Returns:
+        The optimizer, before it has seen variables.
     """
     rate: Any = section.learning_rate
     if section.rate == "cosine":

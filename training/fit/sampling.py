@@ -25,6 +25,9 @@ def classes(data: Prepared, name: str) -> Ints:
     Args:
         data: The pictures.
         name: Name of the attribute.
+
+    Returns:
+        int64 [N].
     """
     values = data.labels[name]
     numbers = np.minimum(values // 10, DECADES - 1) if data.attribute(name).kind == "expectation" else values
@@ -40,6 +43,9 @@ def class_weights(data: Prepared, name: str) -> Doubles:
     Args:
         data: The pictures.
         name: Name of the attribute.
+
+    Returns:
+        Weights [K].
     """
     known, attribute = classes(data, name), data.attribute(name)
     most = DECADES if attribute.kind == "expectation" else len(attribute.labels)
@@ -55,6 +61,9 @@ def picture_weights(data: Prepared, names: Sequence[str]) -> dict[str, Floats]:
     Args:
         data: The pictures.
         names: Names of attributes.
+
+    Returns:
+        Weights [N] by attribute.
     """
     weights = {}
     for name in names:
@@ -69,6 +78,9 @@ def chances(recipe: Recipe, data: Prepared) -> Doubles | None:
     Args:
         recipe: The recipe.
         data: The training pictures.
+
+    Returns:
+        Chances [N], or None.
     """
     if not recipe.balance.repeat and not recipe.data.shares:
         return None
@@ -106,6 +118,9 @@ def draw(chance: Doubles, count: int, random: np.random.Generator) -> Ints:
         chance: Chances [N], all above 0, that need not add up to 1.
         count: How many rows are drawn.
         random: Where the drawing comes from.
+
+    Returns:
+        Rows [count].
     """
     order = random.permutation(len(chance))
     order = order[np.argsort(chance[order], kind="stable")]

@@ -26,6 +26,9 @@ def rate(section: ScheduleSection, epoch: int, losses: Sequence[float]) -> float
         section: The schedule.
         epoch: The epoch's number.
         losses: Validation losses of the epochs before it.
+
+    Returns:
+        The learning rate.
     """
     value = section.learning_rate
     if section.rate == "step":
@@ -45,6 +48,9 @@ def plateaus(losses: Sequence[float], patience: int) -> int:
     Args:
         losses: Validation losses, one an epoch.
         patience: How many.
+
+    Returns:
+        How often.
     """
     least, waited, times = math.inf, 0, 0
     for loss in losses:
@@ -63,6 +69,9 @@ def stopped(losses: Sequence[float], patience: int) -> bool:
     Args:
         losses: Validation losses, one an epoch.
         patience: Epochs without a lower one; 0 for any number.
+
+    Returns:
+        Whether it does.
     """
     return patience > 0 and plateaus(losses, patience) > 0
 
@@ -72,6 +81,9 @@ def losses_of(rows: Rows) -> list[float]:
 
     Args:
         rows: Epochs of a history.
+
+    Returns:
+        A loss for each epoch.
     """
     return [float(row["val_loss"]) for row in rows]
 

@@ -59,6 +59,9 @@ class Range(BaseModel):
         Args:
             trial: The trial.
             name: Name of the field, with dots.
+
+        Returns:
+            The drawn number.
         """
         if isinstance(self.low, int) and isinstance(self.high, int) and isinstance(self.step, int | None):
             return trial.suggest_int(name, self.low, self.high, log=self.log, step=self.step or 1)
@@ -78,6 +81,9 @@ class Choices(BaseModel):
         Args:
             trial: The trial.
             name: Name of the field, with dots.
+
+        Returns:
+            The drawn choice.
         """
         return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in self.choices]))
 
@@ -92,6 +98,9 @@ def load_space(path: Path, recipe: Recipe) -> Space:
     Args:
         path: A TOML file.
         recipe: The recipe whose fields it names.
+
+    Returns:
+        Ranges and choices by field, named with dots.
 
     Raises:
         RecipeError: The space is empty, or names a field that the recipe does not have.
@@ -127,6 +136,9 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     Args:
         recipe: The recipe.
         values: Values by field, named with dots.
+
+    Returns:
+        Another recipe.
 
     Raises:
         pydantic.ValidationError: A value does not fit.

@@ -83,6 +83,9 @@ def oversampled(features: Floats, labels: Floats, neighbours: int, seed: int) ->
         neighbours: Nearest features among which a new one is laid; of a class with fewer others, all of them.
         seed: Of what is drawn.
 
+    Returns:
+        Features [M, F] and labels [M].
+
     Raises:
         DataSetError: A class has one picture alone.
     """

@@ -145,6 +145,9 @@ def selection_of(recipe: Recipe) -> Selection:
 
     Args:
         recipe: The recipe.
+
+    Returns:
+        The selection.
     """
     return Selection(recipe.data.age == "real", recipe.data.min_face_px, recipe.data.min_sharpness)
 

@@ -20,6 +20,9 @@ def class_years(form: AgeSection) -> Floats:
 
     Args:
         form: As what the age head says an age.
+
+    Returns:
+        float32 [101, K].
     """
     starts = form.bins or tuple(range(form.first, form.last + 1))
     index = np.searchsorted(starts, np.clip(np.arange(MAX_AGE + 1), form.first, form.last), side="right") - 1
@@ -32,6 +35,9 @@ def spread(form: AgeSection) -> Floats:
 
     Args:
         form: As what the age head says an age.
+
+    Returns:
+        float32 [K, 101], whose rows add up to 1.
     """
     own: Floats = class_years(form).T.copy()
     own[:, : form.first] = own[:, form.last + 1 :] = 0
@@ -45,6 +51,9 @@ def head(branch: Any, form: AgeSection) -> Any:
     Args:
         branch: Hidden units [N, H].
         form: As what the age head says an age.
+
+    Returns:
+        A tensor, float32.
     """
     classes = class_years(form).shape[1]
     if form.form == "classes":
@@ -64,6 +73,9 @@ def class_logits(outputs: Any, form: AgeSection) -> Any:
     Args:
         outputs: What the head says.
         form: As what the age head says an age.
+
+    Returns:
+        Logits [N, K], or None.
     """
     if form.form == "regression":
         return None
@@ -76,6 +88,9 @@ def distribution(outputs: Any, form: AgeSection) -> Any:
     Args:
         outputs: What the head says.
         form: As what the age head says an age.
+
+    Returns:
+        Probabilities [N, 101], or None.
     """
     logits = class_logits(outputs, form)
     if logits is None:
@@ -90,6 +105,9 @@ def years(outputs: Any, form: AgeSection) -> Any:
     Args:
         outputs: What the head says.
         form: As what the age head says an age.
+
+    Returns:
+        Years [N].
     """
     if form.form != "classes":
         return outputs[:, -1]
@@ -102,6 +120,9 @@ def known(label: Any, form: AgeSection) -> Any:
     Args:
         label: Ages [N] in years.
         form: As what the age head says an age.
+
+    Returns:
+        Ages [N] in years, -1 where unknown.
     """
     if form.outside == "nearest":
         return label
@@ -155,6 +176,9 @@ def target(age: Any, section: LossSection, form: AgeSection) -> Any:
         age: Ages [N] in years.
         section: Losses of the recipe.
         form: As what the age head says an age.
+
+    Returns:
+        Probabilities [N, K].
     """
     ends = form.first, form.last
     if section.age_label == "gaussian":
@@ -177,6 +201,9 @@ def divergence(label: Any, logits: Any, section: LossSection) -> Any:
         label: Probabilities [N, K].
         logits: Logits [N, K].
         section: Losses of the recipe.
+
+    Returns:
+        The loss [N].
     """
     logarithm = ops.log_softmax(logits, axis=-1)
     if section.age_divergence == "focal":

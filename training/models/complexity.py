@@ -15,6 +15,9 @@ def multiply_adds(model: keras.Model) -> int:
 
     Args:
         model: The network.
+
+    Returns:
+        Their number.
     """
     total = 0
     for layer in model.layers:
@@ -36,12 +39,19 @@ def row(name: str, trunk: keras.Model) -> str:
     Args:
         name: Name of the architecture.
         trunk: Its trunk.
+
+    Returns:
+        The line.
     """
     size, (_, features) = trunk.input.shape[1], trunk.output.shape
     return f"| `{name}` | {size} | {features} | {trunk.count_params():,} | {multiply_adds(trunk) / 1e6:,.1f} |"
 
 
 def table() -> list[str]:
-    """The table of all architectures, each at the size for which it was described, without heads."""
+    """The table of all architectures, each at the size for which it was described, without heads.
+
+    Returns:
+        Its lines.
+    """
     header = ["| architecture | input [pixels] | features | weights | multiply-adds [millions] |", "|---|---|---|---|---|"]
     return header + [row(name, ARCHITECTURES[name](size, RANDOM)) for name, size in sorted(SIZES.items())]

@@ -27,6 +27,9 @@ def dtype_policy(name: str) -> Iterator[None]:
 
     Args:
         name: A policy of Keras, such as `mixed_bfloat16`.
+
+    Yields:
+        Nothing.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)

@@ -16,6 +16,9 @@ def units(attribute: Attribute, section: NetworkSection) -> int:
     Args:
         attribute: An attribute of labels.
         section: The network.
+
+    Returns:
+        Their number.
     """
     if len(attribute.labels) > 2:
         return len(attribute.labels)
@@ -27,6 +30,9 @@ def width(attribute: Attribute) -> int:
 
     Args:
         attribute: An attribute of labels.
+
+    Returns:
+        How many numbers.
     """
     return 1 if len(attribute.labels) == 2 else len(attribute.labels)
 

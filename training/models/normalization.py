@@ -42,6 +42,9 @@ def fused(network: keras.Model) -> keras.Model:
 
     Args:
         network: The network, which stays as it is.
+
+    Returns:
+        The copy.
     """
     copy = keras.models.clone_model(network, clone_function=_fused)
     copy.set_weights(network.get_weights())

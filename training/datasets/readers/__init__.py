@@ -44,6 +44,9 @@ def open_data_set(source: Path) -> DataSet:
     Args:
         source: The folder or tar file.
 
+    Returns:
+        The set.
+
     Raises:
         FileNotFoundError: `source` does not exist.
         DataSetError: It is neither, or a list in it is damaged.

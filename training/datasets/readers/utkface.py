@@ -18,6 +18,9 @@ def utkface(files: Listing) -> DataSet:
 
     Args:
         files: Files of the source, whatever they are.
+
+    Returns:
+        The set.
     """
     return DataSet("UTKFace", LICENCE, True, files.source, parse, split_of)
 
@@ -27,6 +30,9 @@ def parse(name: str) -> Label | None:
 
     Args:
         name: Name of the file.
+
+    Returns:
+        The label, or None.
     """
     match = _NAME.fullmatch(name)
     if match is None:

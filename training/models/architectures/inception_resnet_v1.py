@@ -40,6 +40,9 @@ def inception_resnet_v1(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     return begun(assembled(size, REPEATS), "inception_resnet_v1", init)
 
@@ -50,6 +53,9 @@ def assembled(size: int, repeats: tuple[int, int, int]) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         repeats: Blocks of each resolution.
+
+    Returns:
+        The trunk.
     """
     x = pixels = keras.Input((size, size, 3))
     for channels, kernel, strides, padding in STEM:

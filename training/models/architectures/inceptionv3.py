@@ -15,6 +15,9 @@ def inceptionv3(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `imagenet`, `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     weights = {"random": None}.get(init, init)
     return fused(keras.applications.InceptionV3(include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"))

@@ -34,6 +34,9 @@ def base_cnn(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     pixels = keras.Input((size, size, 3))
     return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, BASE, 1))), "base_cnn", init)
@@ -46,6 +49,9 @@ def d_cnn(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     pixels = keras.Input((size, size, 3))
     return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, DEEP, 2))), "d_cnn", init)
@@ -61,6 +67,9 @@ def m_cnn(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
 
     Raises:
         RecipeError: `size` is odd.

@@ -26,6 +26,9 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
 
+    Returns:
+        The trunk.
+
     Raises:
         WeightsError: `init` is `imagenet`, on which it was never trained.
     """

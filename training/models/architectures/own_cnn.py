@@ -23,6 +23,9 @@ def own_cnn(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     pixels = keras.Input((size, size, 3))
     x = pixels

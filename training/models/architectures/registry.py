@@ -30,6 +30,9 @@ def architecture(size: int) -> Callable[[Trunk], Trunk]:
     Args:
         size: Side of the input in pixels for which it was described.
 
+    Returns:
+        A decorator that gives the function back as it is.
+
     Raises:
         ValueError: Another function has the name, which is a mistake of the code.
     """
@@ -63,6 +66,9 @@ def begun(trunk: keras.Model, name: str, init: str) -> keras.Model:
         trunk: The trunk, which is changed.
         name: Its architecture's name.
         init: `random`, or a weights file.
+
+    Returns:
+        The trunk.
 
     Raises:
         WeightsError: `init` is `imagenet`, on which it was never trained.

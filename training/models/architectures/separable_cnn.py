@@ -26,6 +26,9 @@ def separable_cnn(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     pixels = keras.Input((size, size, 3))
     x = layers.Conv2D(STEM, 3, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")(pixels)

@@ -17,6 +17,9 @@ def xception(size: int, init: str) -> keras.Model:
     Args:
         size: Side of the input in pixels.
         init: Initial weights: `imagenet`, `random`, or a weights file of the trunk.
+
+    Returns:
+        The trunk.
     """
     weights = init if init == "imagenet" else None
     trunk = fused(keras.applications.Xception(include_top=False, weights=weights, input_shape=(size, size, 3), pooling="avg"))
