@@ -28,6 +28,10 @@ SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
 BATCH_STEP: Final = 16
 """Batches of R-Net and O-Net are multiples of this."""
+MAX_BATCH: Final = 128
+"""Most patches of one batch: more are no faster, and O-Net takes 0.3 MB for each, which its runtime keeps."""
+_OVERLAP_PAIRS: Final = 2**20
+"""Pairs of boxes that are compared at once: they and what is computed from them take some 20 MB."""
 _HEADROOM: Final = 4
 SMALL_PX: Final = 64.0
 SMALL_DOUBT: Final = np.float32(2)
@@ -155,20 +159,21 @@ class MtcnnDetector:
         boxes = self._propose(pixels)
         if len(boxes) == 0:
             return []
-        refined = _in_steps(self.rnet, _patches(pixels, boxes, 24))
+        picture = _HalvedPicture(pixels)
+        refined = _in_batches(self.rnet, picture, boxes, 24)
         scores, boxes = refined["probability"], _regress(boxes, refined["offsets"])
         keep = _suppress(boxes, scores, scores > limits.refinement, limits.overlap_refinement)
         if len(keep) == 0:
             return []
         boxes = _square(boxes[keep])
-        final = _in_steps(self.onet, _patches(pixels, boxes, 48))
+        final = _in_batches(self.onet, picture, boxes, 48)
         scores, points, boxes = final["probability"], _landmarks(boxes, final["landmarks"]), _regress(boxes, final["offsets"])
         keep = _suppress(boxes, scores, scores > limits.output, limits.overlap_output, smaller=True)
         if len(keep) == 0:
             return []
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
         if limits.confirmation is not None:
-            scores, points, boxes = self._confirm(pixels, boxes)
+            scores, points, boxes = self._confirm(picture, boxes)
         floor = limits.confirmation or 0.0
         return [
             Face(box, landmarks, float(score))
@@ -176,7 +181,7 @@ class MtcnnDetector:
             if score >= floor
         ]
 
-    def _confirm(self, pixels: Pixels, boxes: Floats) -> tuple[Floats, Floats, Floats]:
+    def _confirm(self, picture: _HalvedPicture, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
 
         O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not. What still
@@ -188,10 +193,8 @@ class MtcnnDetector:
         centres = centre[:, np.newaxis] + _VIEWS[:, :2] * side[:, np.newaxis]
         halves = np.broadcast_to(_VIEWS[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
         views = np.concatenate([centres - halves, centres + halves], axis=2).reshape(-1, 4)
-        patches = _patches(pixels, views, 48)
         turned = np.tile(_TURNED, len(boxes))
-        patches[turned] = patches[turned, :, ::-1]
-        answer = _in_steps(self.onet, patches)
+        answer = _in_batches(self.onet, picture, views, 48, mirrored=turned)
         points = answer["landmarks"].reshape(-1, 2, 5)
         mirrored = points[turned][:, :, _MIRRORED]
         mirrored[:, 0] = 1 - mirrored[:, 0]
@@ -314,49 +317,75 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
+class _HalvedPicture:
+    """A picture and its copies of a half, a quarter and so on of the size, each made when it is first asked for."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._copies = [pixels]
+
+    def patches(self, boxes: Floats, side: int) -> Pixels:
+        """Square boxes [N, 4] of the picture as [N, side, side, 3]; grey outside it.
+
+        A box of more than twice `side` is sampled from a copy of the picture halved as often as fits: the networks are surer
+        of a face that does not alias.
+        """
+        pixels = self._copies[0]
+        patches = np.empty((len(boxes), side, side, 3), np.uint8)
+        halvings = np.floor(np.log2(np.maximum((boxes[:, 2] - boxes[:, 0]) / side, 1))).astype(np.int64)
+        for level in np.unique(halvings):
+            source = self._halved(int(level))
+            members = np.flatnonzero(halvings == level)
+            ratio = np.array([source.shape[1] / pixels.shape[1], source.shape[0] / pixels.shape[0]] * 2, np.float32)
+            patches[members] = _sampled(source, boxes[members] * ratio, side)
+        return patches
+
+    def _halved(self, times: int) -> Pixels:
+        """The copy that was halved so often, or as often as leaves it a pixel of each side."""
+        while len(self._copies) <= times:
+            source = self._copies[-1]
+            small = min(source.shape[:2]) < 2
+            self._copies.append(source if small else _resize(source, source.shape[1] // 2, source.shape[0] // 2))
+        return self._copies[times]
+
+
+def _in_batches(
+    network: Network, picture: _HalvedPicture, boxes: Floats, side: int, mirrored: npt.NDArray[np.bool_] | None = None
+) -> dict[str, Floats]:
+    """Outputs for any number of boxes [N, 4] of a picture, of which those that are `mirrored` are seen in a mirror.
+
+    No more than `MAX_BATCH` patches are held at a time, so that a crowd takes the memory of one batch.
+    """
+    answers = []
+    for start in range(0, len(boxes), MAX_BATCH):
+        group = slice(start, start + MAX_BATCH)
+        patches = picture.patches(boxes[group], side)
+        if mirrored is not None:
+            turned = mirrored[group]
+            patches[turned] = patches[turned, :, ::-1]
+        answers.append(_in_steps(network, patches))
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+
 def _in_steps(network: Network, patches: Pixels) -> dict[str, Floats]:
-    """Outputs for any number of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that
-    it meets, and keeps what it prepared."""
+    """Outputs for a batch of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that it
+    meets, and keeps what it prepared."""
     count = len(patches)
     padding = np.zeros((-count % BATCH_STEP, *patches.shape[1:]), np.uint8)
     return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}
 
 
-def _patches(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
-    """Square boxes [N, 4] of the picture as [N, side, side, 3]; grey outside it.
-
-    A box of more than twice `side` is sampled from a copy of the picture halved as often as fits: the networks are surer
-    of a face that does not alias.
-    """
-    patches = np.empty((len(boxes), side, side, 3), np.uint8)
-    halvings = np.floor(np.log2(np.maximum((boxes[:, 2] - boxes[:, 0]) / side, 1))).astype(np.int64)
-    source = pixels
-    for level in range(int(halvings.max()) + 1):
-        if level > 0 and min(source.shape[:2]) >= 2:
-            source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
-        members = np.flatnonzero(halvings == level)
-        if len(members):
-            ratio = np.array([source.shape[1] / pixels.shape[1], source.shape[0] / pixels.shape[0]] * 2, np.float32)
-            patches[members] = _sampled(source, boxes[members] * ratio, side)
-    return patches
-
-
 def _sampled(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
-    """Bilinear samples [N, side, side, 3] of boxes [N, 4], corner to corner, in one call."""
+    """Bilinear samples [N, side, side, 3] of at most `MAX_BATCH` boxes [N, 4], corner to corner, in one call."""
     height, width = pixels.shape[:2]
     steps = np.linspace(0, 1, side, dtype=np.float32)
     # The package samples on the grid of tf.image.crop_and_resize, whose unit is the side less one.
     xs = (boxes[:, 0:1] + steps * (boxes[:, 2:3] - boxes[:, 0:1])) * np.float32((width - 1) / width)
     ys = (boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])) * np.float32((height - 1) / height)
     shape = (len(boxes), side, side)
-    map_x = np.broadcast_to(xs[:, np.newaxis, :], shape).reshape(-1, side)
-    map_y = np.broadcast_to(ys[:, :, np.newaxis], shape).reshape(-1, side)
-    parts = []
-    for start in range(0, len(map_x), 32_000):  # OpenCV counts rows in 16 bits
-        part = slice(start, start + 32_000)
-        grid = np.ascontiguousarray(map_x[part]), np.ascontiguousarray(map_y[part])
-        parts.append(cv2.remap(pixels, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY))
-    return np.concatenate(parts).reshape(*shape, 3).astype(np.uint8, copy=False)
+    map_x = np.ascontiguousarray(np.broadcast_to(xs[:, np.newaxis, :], shape)).reshape(-1, side)
+    map_y = np.ascontiguousarray(np.broadcast_to(ys[:, :, np.newaxis], shape)).reshape(-1, side)
+    sampled = cv2.remap(pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY)
+    return sampled.reshape(*shape, 3).astype(np.uint8, copy=False)
 
 
 def _regress(boxes: Floats, offsets: Floats) -> Floats:
@@ -391,8 +420,9 @@ def _suppress(
     chosen = boxes[order]
     area = (chosen[:, 2] - chosen[:, 0]) * (chosen[:, 3] - chosen[:, 1])
     covered = np.zeros(len(order), dtype=bool)
-    for start in range(0, len(order), 512):  # in bands, so that the matrix never grows with the square of a hostile picture
-        band = slice(start, start + 512)
+    rows = max(16, _OVERLAP_PAIRS // max(1, len(order)))  # in bands: the matrix must not grow with the square of the boxes
+    for start in range(0, len(order), rows):
+        band = slice(start, start + rows)
         one, rest = chosen[band, np.newaxis], chosen[np.newaxis, start:]
         width = np.minimum(one[..., 2], rest[..., 2]) - np.maximum(one[..., 0], rest[..., 0])
         height = np.minimum(one[..., 3], rest[..., 3]) - np.maximum(one[..., 1], rest[..., 1])

@@ -18,6 +18,7 @@ import pytest
 from service.models.runtime import Network
 from service.vision.detection import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX, Face, locate
 from service.vision.detection.mtcnn import (
+    MAX_BATCH,
     PACKAGE_THRESHOLDS,
     SCALE_FACTOR,
     MtcnnDetector,
@@ -476,3 +477,22 @@ def test_a_large_picture_of_noise_costs_bounded_time_and_memory(root: Path) -> N
     kibibytes, seconds = (float(word) for word in done.stdout.split())
     assert kibibytes < 350 * 1024, "measured: 230 MiB"
     assert seconds < 4 * 3, "measured: 0.5 s of CPU time a picture"
+
+
+def test_a_crowd_goes_in_batches_of_a_bounded_size(mtcnn_networks: Mapping[str, Network], photos: dict[str, Pixels]) -> None:
+    """However many faces there are, no batch is larger, and each is still confirmed by all its views."""
+    sizes: list[int] = []
+
+    def counted(network: Network) -> Any:
+        def call(batch: Pixels) -> Outputs:
+            sizes.append(len(batch))
+            return network(batch)
+
+        return call
+
+    networks = {name: counted(network) if name != "pnet" else network for name, network in mtcnn_networks.items()}
+    head = cv2.resize(photos["astronaut"][14:206, 130:322], (48, 48), interpolation=cv2.INTER_AREA)
+    faces = MtcnnDetector(**networks).detect(np.tile(head, (16, 16, 1)))
+    assert len(faces) > 150
+    assert max(sizes) <= MAX_BATCH
+    assert sum(sizes) > 6 * len(faces)
