@@ -36,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_site_is_whole(site: Path) -> None:
-    for page in ("index.html", "architecture/index.html", "reference/settings/index.html", "extending/data-set/index.html"):
+    for page in ("index.html", "architecture/index.html", "reference/settings/index.html", "extending/attribute/index.html"):
         assert (site / page).is_file()
     assert (
         'id="service.inference.pipeline.Pipeline.analyse"'

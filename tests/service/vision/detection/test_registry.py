@@ -65,7 +65,8 @@ def brightest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
-    assert architectures() == ["mtcnn"]
+    assert "mtcnn" in architectures()
+    assert "registry" not in architectures()
     found, model = load_detector(ModelStore(root / "model_store"), "mtcnn/1", LOAD, 32)
     assert isinstance(found, MtcnnDetector)
     assert found.min_face == 32
@@ -73,7 +74,7 @@ def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
 
 
 def test_an_architecture_that_no_file_has_is_refused_with_those_that_are_there(tmp_path: Path, root: Path) -> None:
-    with pytest.raises(ModelIncompatible, match=r"architecture 'brightest' of other/1; there is: mtcnn\."):
+    with pytest.raises(ModelIncompatible, match=r"architecture 'brightest' of other/1; there is: .*mtcnn"):
         load_detector(store_with(tmp_path, root, "brightest"), "other", LOAD)
 
 
