@@ -196,8 +196,9 @@ def compare(
     ] = None,
 ) -> None:
     """Train recipes under one budget and measure them on one split; the same command goes on where it was interrupted."""
+    from training.comparison.documents import Budget
     from training.comparison.report import publish, write
-    from training.comparison.run import Budget, chosen, load_comparison
+    from training.comparison.run import chosen, load_comparison
     from training.comparison.run import compare as run
 
     with _one_line():

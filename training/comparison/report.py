@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from training.datasets.base import GENDERS
+from service.arrays import Doubles
+from service.models.evaluation import Figures
+from training.artifacts import write_text
+from training.comparison.documents import ComparisonReport, RecipeResult, comparison_json
+from training.errors import EvaluationError
+from training.evaluation.metrics import Metric, Table, metrics_of
+from training.evaluation.plots import save
+from training.evaluation.predictions import Predictions
 
 mpl.use("Agg")
 
@@ -25,89 +32,156 @@ PAGE: Final = "compare.md"
 BARS: Final = "bars.png"
 COST: Final = "cost.png"
 
-BLIND: Final = "an answer without looking"
+CONSTANT_BASELINE: Final = "an answer without looking"
 _NOTHING: Final = "–"
 
 _MARKED: Final = re.compile(
     r"(?P<begin>^<!-- compare: (?P<name>[^\n]+) -->$).*?(?P<end>^<!-- /compare -->$)", flags=re.MULTILINE | re.DOTALL
 )
 
-_FIGURES: Final = (
-    ("age_mae", "age: MAE [years]", "{:.2f}"),
-    ("age_rmse", "RMSE [years]", "{:.2f}"),
-    ("age_within_5", "within 5 years", "{:.1%}"),
-    ("age_exact", "the very year", "{:.1%}"),
-    ("age_bins_5", "5 classes", "{:.1%}"),
-    ("age_bins_9", "9 classes", "{:.1%}"),
-    ("age_class_accuracy", "its own classes", "{:.1%}"),
-    ("gender_accuracy", "gender: accuracy", "{:.3f}"),
-    ("gender_f1", "F1", "{:.3f}"),
-    ("gender_auc", "AUC", "{:.3f}"),
-    ("race_accuracy", "race: accuracy", "{:.3f}"),
-    ("race_macro_f1", "macro F1", "{:.3f}"),
-)
-_PANELS: Final = (
-    ("age_mae", "age: mean absolute error [years]", "{:.1f}"),
-    ("gender_accuracy", "gender: accuracy", "{:.2f}"),
-    ("race_accuracy", "race: accuracy", "{:.2f}"),
+
+def _unknown(_: Predictions, weights: Doubles) -> Doubles:
+    return np.full(len(weights), np.nan)
+
+
+OWN_CLASSES: Final = Metric(
+    key="age_class_accuracy",
+    title="its own classes",
+    compute=_unknown,
+    attribute="age",
+    format=".1%",
+    better="higher",
+    explanation="How often the most probable class of years, of those that the network has, is the right one. The comparison "
+    "computes it, for it takes the network's own classes.",
+    tables=frozenset({Table.COMPARISON}),
 )
 _COLOURS: Final = ("#1971c2", "#e8590c", "#2f9e44", "#9c36b5", "#c2255c", "#0c8599", "#f08c00", "#495057")
 
 
-def write(document: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write table, page and plots of what `training.comparison.run` measured; returns their paths."""
+def metrics(report: ComparisonReport) -> list[Metric]:
+    """The figures of the tables.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        Those of its attributes; of the age also the accuracy over a network's own classes.
+    """
+    shown = list(metrics_of(report.attributes, Table.COMPARISON))
+    ages = [place for place, metric in enumerate(shown) if metric.attribute == "age"]
+    if ages:
+        shown.insert(ages[-1] + 1, OWN_CLASSES)
+    return shown
+
+
+def write(report: ComparisonReport, out: Path) -> list[Path]:
+    """Write table, page and plots of what `training.comparison.run` measured.
+
+    Args:
+        report: The comparison.
+        out: Folder to write to.
+
+    Returns:
+        The files' paths.
+    """
     paths = [out / name for name in (TABLE, PAGE, BARS, COST)]
     with paths[0].open("w", newline="") as file:
-        rows = list(flat(document))
+        rows = list(flat(report))
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    paths[1].write_text(page(document))
-    _draw_bars(document, paths[2])
-    _draw_cost(document, paths[3])
+    write_text(paths[1], page(report))
+    _draw_bars(report, paths[2])
+    _draw_cost(report, paths[3])
     return paths
 
 
-def publish(document: Mapping[str, Any], page: Path) -> list[Path]:
-    """Fill in a page of documentation (`filled`), and write the figures and plots beside it, under names that begin as its own
-    does; returns the paths. Raises `ValueError` as `filled` does, and then has written nothing."""
-    text = filled(page.read_text(), document)
+def publish(report: ComparisonReport, page: Path) -> list[Path]:
+    """Fill in a page of documentation (`filled`), and write the figures and plots beside it, under names that begin as its own.
+
+    Args:
+        report: The comparison.
+        page: Markdown file.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        EvaluationError: See `filled`; nothing has been written then.
+    """
+    text = filled(page.read_text(), report)
     figures, bars, cost = (page.with_name(f"{page.stem}{end}") for end in (".json", f"-{BARS}", f"-{COST}"))
-    page.write_text(text)
-    figures.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    _draw_bars(document, bars)
-    _draw_cost(document, cost)
+    write_text(page, text)
+    write_text(figures, comparison_json(report))
+    _draw_bars(report, bars)
+    _draw_cost(report, cost)
     return [page, figures, bars, cost]
 
 
-def flat(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row of a recipe and data set, with the figures as they were measured; empty where there is none."""
-    for name in _sets(document):
-        for row in document["recipes"]:
-            told = {key: row.get(key, "") for key in ("name", "system", "architecture", "size", "init", "state", "batch")}
-            told |= {key: row.get(key, "") for key in ("pictures", "cpu_seconds", "weights", "multiply_adds", "latency_ms")}
-            figures = _of(row["figures"].get(name, {}))
-            shown = {key: "" if figures.get(key) is None else figures[key] for key, _, _ in _FIGURES}
-            yield {"set": name, "split": document["split"], **told, **shown}
+def flat(report: ComparisonReport) -> Iterator[dict[str, Any]]:
+    """A row of a recipe and data set, with the figures as they were measured; empty where there is none.
+
+    Args:
+        report: The comparison.
+
+    Yields:
+        Values by column.
+    """
+    for name in report.sets:
+        for row in report.recipes:
+            given = {
+                "name": row.name,
+                "system": row.system,
+                "architecture": row.architecture,
+                "size": row.size,
+                "init": row.init,
+                "state": row.state,
+                "batch": row.batch,
+                "pictures": row.pictures,
+                "cpu_seconds": row.cpu_seconds,
+                "weights": row.weights,
+                "multiply_adds": row.multiply_adds,
+                "latency_ms": "" if row.latency_ms is None else row.latency_ms,
+            }
+            values = {metric.key: _number(row, name, metric) for metric in metrics(report)}
+            shown = {key: "" if value is None else value for key, value in values.items()}
+            yield {"set": name, "split": report.split, **given, **shown}
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """All of it, as Markdown."""
-    parts = ["# Comparison", conditions(document)]
-    for name in _sets(document):
-        parts += [f"## {name}", figures_table(document, name)]
-    parts += ["## What each cost", cost_table(document), "## What was published", published_table(document)]
+def page(report: ComparisonReport) -> str:
+    """All of it, as Markdown.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        The page.
+    """
+    parts = ["# Comparison", common_conditions(report)]
+    for name in report.sets:
+        parts += [f"## {name}", figures_table(report, name)]
+    parts += ["## What each cost", cost_table(report), "## What was published", published_table(report)]
     return "\n\n".join([*parts, f"![Figures of each recipe]({BARS})", f"![Figures by cost]({COST})"]) + "\n"
 
 
-def filled(text: str, document: Mapping[str, Any]) -> str:
-    """A Markdown page with this comparison's tables and conditions in the place of those between its marks, which are lines of
-    `<!-- compare: NAME -->` and `<!-- /compare -->` with NAME `conditions`, a data set, `cost` or `published`.
+def filled(text: str, report: ComparisonReport) -> str:
+    """A Markdown page with this comparison's tables and conditions in the place of those between its marks.
 
-    Raises `ValueError` for a name that the comparison does not know, and for a page without marks.
+    Marks are lines of `<!-- compare: NAME -->` and `<!-- /compare -->` with NAME `conditions`, a data set,
+    `cost` or `published`.
+
+    Args:
+        text: The page.
+        report: The comparison.
+
+    Returns:
+        The page anew.
+
+    Raises:
+        EvaluationError: The comparison does not know a name, or the page has no marks.
     """
-    parts = {"conditions": conditions, "cost": cost_table, "published": published_table}
-    known = parts | {name: partial(figures_table, name=name) for name in _sets(document)}
+    parts = {"conditions": common_conditions, "cost": cost_table, "published": published_table}
+    known = parts | {name: partial(figures_table, name=name) for name in report.sets}
     seen = 0
 
     def part(match: re.Match[str]) -> str:
@@ -115,115 +189,148 @@ def filled(text: str, document: Mapping[str, Any]) -> str:
         seen += 1
         name = match["name"]
         if name not in known:
-            raise ValueError(f"{name} is none of {', '.join(known)}")
-        told = known[name](document)
-        return f"{match['begin']}\n\n{told if told.startswith('|') else textwrap.fill(told, 128)}\n\n{match['end']}"
+            raise EvaluationError(f"{name} is none of {', '.join(known)}")
+        new = known[name](report)
+        return f"{match['begin']}\n\n{new if new.startswith('|') else textwrap.fill(new, 128)}\n\n{match['end']}"
 
     text = _MARKED.sub(part, text)
     if not seen:
-        raise ValueError("the page has no marks")
+        raise EvaluationError("the page has no marks")
     return text
 
 
-def conditions(document: Mapping[str, Any]) -> str:
-    """What was alike for all, in two sentences."""
-    minutes, pictures = document["budget"]["minutes"], document["budget"]["pictures"]
+def common_conditions(report: ComparisonReport) -> str:
+    """What was alike for all.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        Two sentences.
+    """
+    minutes, pictures = report.budget.minutes, report.budget.pictures
     parts = [
         *([] if minutes is None else [f"{minutes:g} CPU minutes of training"]),
         *([] if pictures is None else [f"{pictures:,} pictures"]),
     ]
-    counts = " and ".join(f"{document['data'][name][document['split']]:,} of {name}" for name in _sets(document))
+    counts = " and ".join(f"{report.data[name][report.split]:,} of {name}" for name in report.sets)
     return (
-        f"Each recipe had {' or '.join(parts)}, on {document['cpus']} CPUs. Measured on the faces that were found in the "
-        f"{document['split']} split: {counts}."
+        f"Each recipe had {' or '.join(parts)}, on {report.cpus} CPUs. Measured on the faces that were found in the "
+        f"{report.split} split: {counts}."
     )
 
 
-def figures_table(document: Mapping[str, Any], name: str) -> str:
-    """Markdown table of the figures on one data set; those that no recipe has on it are left out."""
-    rows = [(row["name"] + _mark(row), _of(row["figures"].get(name, {}))) for row in document["recipes"]]
-    rows.append((BLIND, _of(document["blind"].get(name, {}))))
-    told = [one for one in _FIGURES if any(figures.get(one[0]) is not None for _, figures in rows[:-1])]
-    lines = [_line(["recipe", *(title for _, title, _ in told)]), "|---|" + "---|" * len(told)]
-    for title, figures in rows:
-        cells = [_told(figures, key, form) for key, _, form in told]
-        lines.append(_line([title if title == BLIND else f"`{title}`", *cells]))
+def figures_table(report: ComparisonReport, name: str) -> str:
+    """The figures on one data set, as Markdown; those that no recipe has on it are left out.
+
+    Args:
+        report: The comparison.
+        name: The data set's.
+
+    Returns:
+        A table, a row a recipe.
+    """
+    shown = [metric for metric in metrics(report) if any(_number(row, name, metric) is not None for row in report.recipes)]
+    titles = []
+    for place, metric in enumerate(shown):
+        first = place == 0 or shown[place - 1].attribute != metric.attribute
+        titles.append(f"{metric.attribute}: {metric.short_heading}" if first and metric.attribute else metric.short_heading)
+    lines = [_line(["recipe", *titles]), "|---|" + "---|" * len(shown)]
+    lines += [
+        _line([f"`{row.name}{_mark(row)}`", *(_shown(_number(row, name, metric), metric) for metric in shown)])
+        for row in report.recipes
+    ]
+    baseline = report.constant_baseline.get(name)
+    lines.append(_line([CONSTANT_BASELINE, *(_shown(_value(baseline, metric), metric) for metric in shown)]))
     return "\n".join(lines)
 
 
-def cost_table(document: Mapping[str, Any]) -> str:
-    """Markdown table of what each network is and what it took."""
+def cost_table(report: ComparisonReport) -> str:
+    """What each network is and what it took, as Markdown.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        A table, a row a recipe.
+    """
     titles = ("recipe", "input [pixels]", "weights", "multiply-adds [millions]", "one face [ms]", "begins with", "batch")
     lines = [_line([*titles, "pictures seen", "passes over train", "CPU seconds"]), "|---|" + "---|" * (len(titles) + 2)]
-    learnt = _learnt(document)
-    for row in document["recipes"]:
-        cells = [f"`{row['name']}`", str(row["size"]), f"{row['weights']:,}", f"{row['multiply_adds'] / 1e6:,.1f}"]
-        cells += [_told(row, "latency_ms", "{:.1f}"), _begun(row), str(row["batch"]), f"{row['pictures']:,}"]
-        lines.append(_line([*cells, f"{row['pictures'] / learnt:.2f}", f"{row['cpu_seconds']:.0f}"]))
+    learnt = _learnt(report)
+    for row in report.recipes:
+        cells = [f"`{row.name}`", str(row.size), f"{row.weights:,}", f"{row.multiply_adds / 1e6:,.1f}"]
+        cells += [_NOTHING if row.latency_ms is None else f"{row.latency_ms:.1f}", _begun(row), str(row.batch)]
+        lines.append(_line([*cells, f"{row.pictures:,}", f"{row.pictures / learnt:.2f}", f"{row.cpu_seconds:.0f}"]))
     return "\n".join(lines)
 
 
-def published_table(document: Mapping[str, Any]) -> str:
-    """Markdown table of what was published of each recipe, beside the same figures here, and what differs."""
+def published_table(report: ComparisonReport) -> str:
+    """What was published of each recipe, and what differs, as Markdown.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        A table, a row a recipe.
+    """
     lines = [
         _line(["recipe", "system", "published", "here, but for budget and data, otherwise than published"]),
         "|---|---|---|---|",
     ]
-    lines += [_line([f"`{row['name']}`", row["system"], row["published"], _differs(row)]) for row in document["recipes"]]
+    lines += [_line([f"`{row.name}`", row.system, row.published, differences(row)]) for row in report.recipes]
     return "\n".join(lines)
 
 
-def _differs(row: Mapping[str, Any]) -> str:
-    said = [row["differs"]] if row["differs"] else []
-    if row["thawed"] and not any("whole" in one for one in said):
-        said.append("nothing is frozen, since its weights are random")
-    if row["figures"] and all("age_taught" in of for of in row["figures"].values()):
-        taught = next(iter(row["figures"].values()))["age_taught"]
-        errors = [
-            f"{of['age_taught_mae']:.2f} on {name}" for name, of in row["figures"].items() if of["age_taught_mae"] is not None
-        ]
-        said.append(f"knows the ages {taught[0]} to {taught[1]} alone, and of these errs by {' and '.join(errors)}")
-    if row["state"] == "diverged":
-        said.append(
-            "diverged; its figures are those of its best epoch before" if row["figures"] else "diverged in its first epoch"
+def differences(row: RecipeResult) -> str:
+    """What is not as published.
+
+    Args:
+        row: A recipe.
+
+    Returns:
+        Clauses.
+    """
+    clauses = [row.differs] if row.differs else []
+    if row.thawed and not any("whole" in one for one in clauses):
+        clauses.append("nothing is frozen, since its weights are random")
+    bounds = [of.age_taught for of in row.figures.values()]
+    if bounds and all(one is not None for one in bounds) and bounds[0] is not None:
+        errors = [f"{of.age_taught_mae:.2f} on {name}" for name, of in row.figures.items() if of.age_taught_mae is not None]
+        first, last = bounds[0]
+        clauses.append(f"knows the ages {first} to {last} alone, and of these errs by {' and '.join(errors)}")
+    if row.state == "diverged":
+        clauses.append(
+            "diverged; its figures are those of its best epoch before" if row.figures else "diverged in its first epoch"
         )
-    return "; ".join(said)
+    return "; ".join(clauses)
 
 
-def _begun(row: Mapping[str, Any]) -> str:
-    if row["follows"]:
-        return f"{', '.join(f'`{name}`' for name in row['follows'])}, from {_source(row)}"
-    return _source(row)
+def _begun(row: RecipeResult) -> str:
+    source = {"random": "random weights", "imagenet": "ImageNet's weights"}.get(row.init, "given weights")
+    return f"{', '.join(f'`{name}`' for name in row.follows)}, from {source}" if row.follows else source
 
 
-def _source(row: Mapping[str, Any]) -> str:
-    return (
-        "random weights" if row["init"] == "random" else "ImageNet's weights" if row["init"] == "imagenet" else "given weights"
-    )
-
-
-def _of(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with the F1 of the second gender, which is the one that single F1 scores of UTKFace are of."""
-    return {**figures, "gender_f1": figures["gender"][GENDERS[1]]["f1"]} if "gender" in figures else dict(figures)
-
-
-def _sets(document: Mapping[str, Any]) -> list[str]:
-    return sorted(document["blind"], reverse=True)
-
-
-def _learnt(document: Mapping[str, Any]) -> int:
+def _learnt(report: ComparisonReport) -> int:
     """Pictures of the training split that all learn."""
-    chosen = document["override"].get("data", {}).get("train", list(document["data"]))
-    return sum(document["data"][name]["train"] for name in chosen)
+    chosen = report.override.get("data", {}).get("train", list(report.data))
+    return sum(report.data[name]["train"] for name in chosen)
 
 
-def _mark(row: Mapping[str, Any]) -> str:
-    return " (diverged)" if row["state"] == "diverged" else ""
+def _mark(row: RecipeResult) -> str:
+    return " (diverged)" if row.state == "diverged" else ""
 
 
-def _told(figures: Mapping[str, Any], key: str, form: str) -> str:
-    value = figures.get(key)
-    return _NOTHING if value is None else form.format(value)
+def _number(row: RecipeResult, name: str, metric: Metric) -> float | None:
+    """A recipe's figure on a data set."""
+    return _value(row.figures.get(name), metric)
+
+
+def _value(figures: Figures | None, metric: Metric) -> float | None:
+    return None if figures is None else figures.number(metric.place)
+
+
+def _shown(value: float | None, metric: Metric) -> str:
+    return _NOTHING if value is None else metric.shown(value, brief=True)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -233,50 +340,55 @@ def _line(cells: Sequence[str]) -> str:
 # Plots -----------------------------------------------------------------------------------------------------------------
 
 
-def _coloured(document: Mapping[str, Any]) -> dict[str, str]:
+def _coloured(report: ComparisonReport) -> dict[str, str]:
     """A colour for each system."""
-    systems = dict.fromkeys(row["system"] for row in document["recipes"])
+    systems = dict.fromkeys(row.system for row in report.recipes)
     return {system: _COLOURS[number % len(_COLOURS)] for number, system in enumerate(systems)}
 
 
-def _draw_bars(document: Mapping[str, Any], path: Path) -> None:
+def _draw_bars(report: ComparisonReport, path: Path) -> None:
     """A bar for every recipe and figure, in the table's order; a line where an answer is that does not look."""
-    name, colours, rows = _sets(document)[0], _coloured(document), document["recipes"]
+    name, colours, rows = report.sets[0], _coloured(report), report.recipes
+    panels = metrics_of(report.attributes, Table.PANELS)
     height = 1.6 + 0.3 * len(rows)
-    figure, axes = plt.subplots(1, len(_PANELS), figsize=(12, height), sharey=True, layout="constrained")
-    for axis, (key, title, form) in zip(axes, _PANELS, strict=True):
+    figure, axes = plt.subplots(1, len(panels), figsize=(12, height), sharey=True, layout="constrained")
+    for axis, metric in zip(axes, panels, strict=True):
         for place, row in enumerate(rows):
-            value = row["figures"].get(name, {}).get(key)
+            value = _number(row, name, metric)
             if value is not None:
-                axis.barh(place, value, color=colours[row["system"]])
-            axis.text(value or 0, place, f" {_NOTHING if value is None else form.format(value)}", va="center", fontsize=9)
-        blind = document["blind"][name].get(key)
-        if blind is not None:
-            axis.axvline(blind, color="#868e96", linestyle="--", linewidth=1)
-        axis.set(title=title)
+                axis.barh(place, value, color=colours[row.system])
+            axis.text(value or 0, place, f" {_shown(value, metric)}", va="center", fontsize=9)
+        baseline = _value(report.constant_baseline[name], metric)
+        if baseline is not None:
+            axis.axvline(baseline, color="#868e96", linestyle="--", linewidth=1)
+        axis.set(title=metric.heading)
         axis.margins(x=0.15)
-    axes[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes[0].set_yticks(range(len(rows)), [row.name for row in rows])
     axes[0].invert_yaxis()
-    figure.suptitle(f"{name}, {document['split']} split; dashed: {BLIND}", fontsize=10)
+    figure.suptitle(f"{name}, {report.split} split; dashed: {CONSTANT_BASELINE}", fontsize=10)
     systems = [Patch(color=colour, label=system) for system, colour in colours.items() if system]
     if systems:
         figure.legend(handles=systems, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
-    _save(figure, path)
+    save(figure, path, dpi=100)
 
 
-def _draw_cost(document: Mapping[str, Any], path: Path) -> None:
-    """Age error and gender accuracy by multiply-adds and by latency; recipes go by their numbers, which the legend tells."""
-    name, colours = _sets(document)[0], _coloured(document)
-    numbered = list(enumerate(document["recipes"], 1))
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), sharex="col", sharey="row", layout="constrained")
+def _draw_cost(report: ComparisonReport, path: Path) -> None:
+    """Age error and gender accuracy by multiply-adds and by latency; recipes go by their numbers, which stand in the legend."""
+    name, colours = report.sets[0], _coloured(report)
+    numbered = list(enumerate(report.recipes, 1))
+    panels = metrics_of(report.attributes, Table.PANELS)[:2]
+    figure, axes = plt.subplots(
+        len(panels), 2, figsize=(11, 1 + 3.25 * len(panels)), sharex="col", sharey="row", layout="constrained", squeeze=False
+    )
     costs = (("multiply_adds", "multiply-adds of one face [millions]", 1e6), ("latency_ms", "one face [ms]", 1.0))
-    for line, (key, title, _) in zip(axes, _PANELS, strict=False):
+    for line, metric in zip(axes, panels, strict=True):
         for axis, (cost, label, unit) in zip(line, costs, strict=True):
             for number, row in numbered:
-                value = row["figures"].get(name, {}).get(key)
-                if value is not None:
-                    axis.plot(row[cost] / unit, value, "o", markersize=15, color=colours[row["system"]], alpha=0.8)
-                    axis.text(row[cost] / unit, value, str(number), color="white", ha="center", va="center", fontsize=8)
+                value = _number(row, name, metric)
+                spent = getattr(row, cost)
+                if value is not None and spent is not None:
+                    axis.plot(spent / unit, value, "o", markersize=15, color=colours[row.system], alpha=0.8)
+                    axis.text(spent / unit, value, str(number), color="white", ha="center", va="center", fontsize=8)
             axis.set(xscale="log", xlabel=label)
             axis.label_outer()
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -284,13 +396,8 @@ def _draw_cost(document: Mapping[str, Any], path: Path) -> None:
             axis.xaxis.set_minor_formatter(NullFormatter())
             axis.margins(0.12)
             axis.grid(alpha=0.3)
-        line[0].set(ylabel=title)
-    told = [Patch(color=colours[row["system"]], label=f"{number}  {row['name']}") for number, row in numbered]
-    figure.legend(handles=told, loc="outside right upper", fontsize=9, frameon=False)
-    figure.suptitle(f"{name}, {document['split']} split", fontsize=10)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+        line[0].set(ylabel=metric.heading)
+    legend = [Patch(color=colours[row.system], label=f"{number}  {row.name}") for number, row in numbered]
+    figure.legend(handles=legend, loc="outside right upper", fontsize=9, frameon=False)
+    figure.suptitle(f"{name}, {report.split} split", fontsize=10)
+    save(figure, path, dpi=100)

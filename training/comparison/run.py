@@ -27,9 +27,11 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from training.datasets.base import MAX_AGE, RACES, UNKNOWN, Split
+from training.artifacts import write_json
+from training.comparison.documents import Budget, ComparisonReport
+from training.datasets.base import MAX_AGE, UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
-from training.errors import Diverged
+from training.errors import Diverged, RecipeError
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
@@ -41,7 +43,7 @@ from training.models import age_head as ages
 from training.models.architectures import RANDOM
 from training.models.complexity import multiply_adds
 from training.models.heads import build, dtype_policy
-from training.recipe import ATTRIBUTES, AgeSection, NetworkSection, Recipe, changed, load_recipe
+from training.recipe import AgeSection, Attribute, NetworkSection, Recipe, changed, load_recipe
 
 REPORT: Final = "compare.json"
 TIMINGS: Final = "timings.json"
@@ -86,15 +88,6 @@ class Comparison(_Section):
     """Values that take the place of every recipe's, such as data sets at hand instead of those that are not."""
 
 
-class Budget(_Section):
-    """What each recipe has: CPU time, a number of pictures, or whichever of both ends first."""
-
-    minutes: float | None = Field(default=None, gt=0)
-    """CPU minutes of training."""
-    pictures: int | None = Field(default=None, ge=1)
-    """Pictures seen, repeated ones included."""
-
-
 def load_comparison(path: Path) -> Comparison:
     """Read a comparison (TOML); raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what is wrong."""
     given = Comparison.model_validate(tomllib.loads(path.read_text()))
@@ -105,14 +98,14 @@ def load_comparison(path: Path) -> Comparison:
 def chosen(given: Comparison, paths: Sequence[Path]) -> Comparison:
     """A comparison of these recipes, files or folders of them, alone; what it says of them and of all stays.
 
-    Raises `FileNotFoundError` for a path that is not there and `ValueError` for a folder without recipes.
+    Raises `FileNotFoundError` for a path that is not there and `RecipeError` for a folder without recipes.
     """
     known = {one.recipe: one for one in given.recipes}
     files: dict[Path, None] = {}
     for path in paths:
         found = sorted(path.glob("*.toml")) if path.is_dir() else [path]
         if not found:
-            raise ValueError(f"{path} has no recipe")
+            raise RecipeError(f"{path} has no recipe")
         files |= dict.fromkeys(file.resolve(strict=True) for file in found)
     return given.model_copy(update={"recipes": tuple(known.get(file, Entry(recipe=file)) for file in files)})
 
@@ -126,7 +119,7 @@ def compare(
     weights: Mapping[str, str] | None = None,
     sets: Sequence[str] = (),
     apart: bool = False,
-) -> dict[str, Any]:
+) -> ComparisonReport:
     """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
 
     `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
@@ -134,15 +127,16 @@ def compare(
     folder under `out`: one that is done is not trained again, and one that was interrupted goes on. If they are `apart`, each
     is trained, and measured, by a process that ends with it: TensorFlow keeps gigabytes of what large networks needed.
 
-    Raises `ValueError` where `out` holds a comparison of another budget, or a recipe of the same name that was another, and
+    Raises `RecipeError` where `out` holds a comparison of another budget, or a recipe of the same name that was another, and
     where two have one name.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out / "budget.json", "budget", budget.model_dump())
-    document = _described(given, budget, prepared, split, sets)
+    attributes = {one.name: one for entry in given.recipes for one in way(entry, given)[-1].attributes}
+    document = _described(given, budget, prepared, split, sets, tuple(attributes.values()))
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
-        raise ValueError(f"a name stands for one recipe: {', '.join(names)}")
+        raise RecipeError(f"a name stands for one recipe: {', '.join(names)}")
     for name, entry in zip(names, given.recipes, strict=True):
         folder, recipes = out / name, way(entry, given)
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
@@ -153,11 +147,11 @@ def compare(
         measuring = partial(_measure, folder, trained, prepared, split, sets)
         answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
         measured = _remembered(answered, _in_its_own_process(measuring) if apart else measuring)
-        said = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
-        document["recipes"].append(said | trained | measured)
-        _write(out / REPORT, document)
+        described = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
+        document["recipes"].append(described | trained | measured)
+        write_json(out / REPORT, document)
         _forget()
-    return document
+    return ComparisonReport.model_validate(document)
 
 
 def _in_its_own_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -179,22 +173,15 @@ def _forget() -> None:
 def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
     """Write what a folder is for, unless it is for something else."""
     if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
-        raise ValueError(f"{path.parent} was made by another {kind}; choose another folder")
+        raise RecipeError(f"{path.parent} was made by another {kind}; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, asked)
-
-
-def _write(path: Path, document: Mapping[str, Any]) -> None:
-    """Write JSON so that `path` is at every moment whole."""
-    new = path.with_name(f"new.{path.name}")
-    new.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    new.replace(path)
+    write_json(path, asked)
 
 
 def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
-        _write(path, make())
+        write_json(path, make())
     document: dict[str, Any] = json.loads(path.read_text())
     return document
 
@@ -205,7 +192,7 @@ def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any
 def way(entry: Entry, given: Comparison) -> list[Recipe]:
     """The recipes that lead to an entry's, which is the last, as the comparison changes them.
 
-    What it says of a recipe alone counts wherever that recipe is on the way. Raises `ValueError` where a recipe follows one
+    What it says of a recipe alone counts wherever that recipe is on the way. Raises `RecipeError` where a recipe follows one
     that is neither beside it nor among Facet's, or itself.
     """
     known = {one.recipe: one for one in given.recipes}
@@ -215,7 +202,7 @@ def way(entry: Entry, given: Comparison) -> list[Recipe]:
         alone = known.get(path, entry if path == entry.recipe else Entry(recipe=path)).override
         recipe = changed(changed(load_recipe(path), given.override), alone)
         if recipe.name in {one.name for one in recipes}:
-            raise ValueError(f"{recipe.name} follows itself")
+            raise RecipeError(f"{recipe.name} follows itself")
         recipes.insert(0, recipe)
         path = _followed(recipe.follows, path) if recipe.follows else None
     return recipes
@@ -225,7 +212,7 @@ def _followed(name: str, follower: Path) -> Path:
     for path in (follower.with_name(f"{name}.toml"), *sorted(RECIPES.rglob(f"{name}.toml"))):
         if path.is_file():
             return path.resolve()
-    raise ValueError(f"{follower} follows {name}, of which there is no recipe")
+    raise RecipeError(f"{follower} follows {name}, of which there is no recipe")
 
 
 def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out: Path, steps: int) -> dict[str, Any]:
@@ -292,7 +279,7 @@ def _seconds_a_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
         shutil.rmtree(scratch)
         _forget()
         timings[key] = spent["cpu_seconds"] / spent["pictures"]
-        _write(path, timings)
+        write_json(path, timings)
     return timings[key]
 
 
@@ -342,7 +329,7 @@ def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age, recipe.attributes)
         serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
-        data = load_prepared(prepared, split, sets or None)
+        data = load_prepared(prepared, split, sets or None, attributes=recipe.attributes)
         cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}
         return cost | {"figures": _figures(serving, recipe.network, data)}
 
@@ -419,39 +406,47 @@ def _classes(answers: Predictions, distribution: npt.NDArray[np.float32], form: 
 # What is said of all ---------------------------------------------------------------------------------------------------
 
 
-def _described(given: Comparison, budget: Budget, prepared: Path, split: Split, measured: Sequence[str]) -> dict[str, Any]:
-    """What all rows share, and how good an answer is that does not look."""
+def _described(
+    given: Comparison,
+    budget: Budget,
+    prepared: Path,
+    split: Split,
+    measured: Sequence[str],
+    attributes: tuple[Attribute, ...],
+) -> dict[str, Any]:
+    """What all rows share, and how good a constant prediction is."""
     counts: dict[str, dict[str, int]] = {}
     with np.load(prepared / "faces.npz") as table:
         sets, splits = table["set"], table["split"]
-        labels = {one.name: labels_of(table, one, prepared) for one in ATTRIBUTES}
+        labels = {one.name: labels_of(table, one, prepared) for one in attributes}
     for name in np.unique(sets):
         counts[str(name)] = {one.value: int(((sets == name) & (splits == one.value)).sum()) for one in Split}
     learnt = (splits == Split.TRAIN.value) & np.isin(sets, given.override.get("data", {}).get("train", sets))
-    said = _blind({name: values[learnt] for name, values in labels.items()})
-    blind = {}
+    constant = {one.name: _constant(labels[one.name][learnt], one) for one in attributes}
+    baseline = {}
     for name in measured or np.unique(sets[splits == split.value]):
         rows = (sets == name) & (splits == split.value)
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
-        data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces)
-        repeated = {one: np.repeat(value, len(data), 0) for one, value in said.items()}
-        blind[str(name)] = figures(_predictions(data, repeated)).model_dump()
+        data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces, attributes)
+        repeated = {one: np.repeat(value, len(data), 0) for one, value in constant.items()}
+        baseline[str(name)] = figures(_predictions(data, repeated)).model_dump()
     return {
         "split": split.value,
         "budget": budget.model_dump(),
         "cpus": cpu_quota(),
         "data": counts,
         "override": given.override,
-        "blind": blind,
+        "blind": baseline,
         "recipes": [],
     }
 
 
-def _blind(labels: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
-    """One answer to every picture, from the labels of train alone: their median age, the share of women, that of each race."""
-    age, gender, race = (labels[name][labels[name] != UNKNOWN].astype(np.int64) for name in ("age", "gender", "race"))
-    return {
-        "age": np.array([np.median(age) if len(age) else np.nan], np.float32),
-        "gender": np.array([gender.mean() if len(gender) else np.nan], np.float32),
-        "race": (np.bincount(race, minlength=len(RACES))[np.newaxis] / max(1, len(race))).astype(np.float32),
-    }
+def _constant(labels: npt.NDArray[Any], attribute: Attribute) -> npt.NDArray[np.float32]:
+    """One prediction for every picture, from the labels of train: their median, or the share of each of them."""
+    known = labels[labels != UNKNOWN].astype(np.int64)
+    if attribute.kind == "expectation":
+        return np.array([np.median(known) if len(known) else np.nan], np.float32)
+    if len(attribute.labels) == 2:
+        return np.array([known.mean() if len(known) else np.nan], np.float32)
+    counts = np.bincount(known, minlength=len(attribute.labels))[np.newaxis]
+    return (counts / max(1, len(known))).astype(np.float32)

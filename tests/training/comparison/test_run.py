@@ -16,9 +16,11 @@ from sklearn.metrics import f1_score
 from tests.training import made
 from training.comparison import report as comparison
 from training.comparison import run as module
-from training.comparison.run import Budget, Comparison, Entry, chosen, compare, load_comparison, way
+from training.comparison.documents import Budget, ComparisonReport, RecipeResult, comparison_json
+from training.comparison.run import Comparison, Entry, chosen, load_comparison, way
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
+from training.errors import TrainingError
 from training.fit.augmentation import resized
 from training.fit.callbacks import State
 from training.models.heads import build
@@ -48,6 +50,16 @@ clip_norm = 0
 """
 FROZEN = '[transfer]\nfrozen_layers = "all"'
 BUDGET = Budget(pictures=384)
+
+
+def compare(*arguments: Any, **options: Any) -> dict[str, Any]:
+    """The document of a comparison."""
+    document: dict[str, Any] = json.loads(comparison_json(module.compare(*arguments, **options)))
+    return document
+
+
+def typed(document: dict[str, Any]) -> ComparisonReport:
+    return ComparisonReport.model_validate(document)
 
 
 def tiny(
@@ -97,7 +109,7 @@ def done(
 ) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("compared")
     document = compare(given, BUDGET, prepared, out)
-    comparison.write(document, out)
+    comparison.write(typed(document), out)
     return out, document
 
 
@@ -183,10 +195,10 @@ def test_what_is_done_is_not_done_again(
 
     monkeypatch.setattr(module, "train", never)
     assert compare(given, BUDGET, prepared, out) == document
-    with pytest.raises(ValueError, match="made by another budget"):
+    with pytest.raises(TrainingError, match="made by another budget"):
         compare(given, Budget(pictures=385), prepared, out)
     other = given.model_copy(update={"override": given.override | {"schedule": {"seed": 9}}})
-    with pytest.raises(ValueError, match="frozen was made by another recipe; choose another folder"):
+    with pytest.raises(TrainingError, match="frozen was made by another recipe; choose another folder"):
         compare(other, BUDGET, prepared, out)
 
 
@@ -278,7 +290,7 @@ def test_recipes_are_chosen_by_file_or_folder(recipes: Path) -> None:
     with pytest.raises(FileNotFoundError):
         chosen(given, [recipes / "nowhere.toml"])
     (recipes / "empty").mkdir(exist_ok=True)
-    with pytest.raises(ValueError, match="empty has no recipe"):
+    with pytest.raises(TrainingError, match="empty has no recipe"):
         chosen(given, [recipes / "empty"])
 
 
@@ -295,13 +307,13 @@ def test_overrides_of_all_and_of_one(recipes: Path) -> None:
 )
 def test_a_way_that_leads_nowhere(follows: str, says: str, tmp_path: Path) -> None:
     given = compared(tiny(tmp_path, "round", follows=follows))
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(TrainingError, match=says):
         way(given.recipes[0], given)
 
 
 def test_two_recipes_of_one_name_are_refused(recipes: Path, prepared: Path, tmp_path: Path) -> None:
     again = tiny(tmp_path, "first")
-    with pytest.raises(ValueError, match="a name stands for one recipe"):
+    with pytest.raises(TrainingError, match="a name stands for one recipe"):
         compare(compared(recipes / "first.toml", again), BUDGET, prepared, tmp_path / "out")
 
 
@@ -310,22 +322,22 @@ def test_two_recipes_of_one_name_are_refused(recipes: Path, prepared: Path, tmp_
 
 def test_tables_hold_every_recipe_losers_too(done: tuple[Path, dict[str, Any]]) -> None:
     out, document = done
-    figures = comparison.figures_table(document, "UTKFace").splitlines()
+    figures = comparison.figures_table(typed(document), "UTKFace").splitlines()
     assert [line.split(" | ")[0] for line in figures[2:]] == [
         "| `frozen`",
         "| `second`",
         "| `wild (diverged)`",
-        f"| {comparison.BLIND}",
+        f"| {comparison.CONSTANT_BASELINE}",
     ]
     mae = document["recipes"][1]["figures"]["UTKFace"]["age_mae"]
     titles, second = ([cell.strip() for cell in line.strip("|").split("|")] for line in (figures[0], figures[3]))
     assert second[titles.index("age: MAE [years]")] == f"{mae:.2f}"
     assert second[titles.index("race: accuracy")] == "–"
-    assert "race: accuracy" not in comparison.figures_table(document, "All-Age-Faces")
-    assert "`first`, from random weights" in comparison.cost_table(document)
-    assert "diverged" in comparison.published_table(document)
-    assert "nothing is frozen, since its weights are random" in comparison.published_table(document)
-    for part in (comparison.cost_table(document), comparison.figures_table(document, "All-Age-Faces")):
+    assert "race: accuracy" not in comparison.figures_table(typed(document), "All-Age-Faces")
+    assert "`first`, from random weights" in comparison.cost_table(typed(document))
+    assert "diverged" in comparison.published_table(typed(document))
+    assert "nothing is frozen, since its weights are random" in comparison.published_table(typed(document))
+    for part in (comparison.cost_table(typed(document)), comparison.figures_table(typed(document), "All-Age-Faces")):
         assert part in (out / "compare.md").read_text()
 
 
@@ -370,15 +382,17 @@ What it says.
 def test_a_page_is_filled_in_between_its_marks(done: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     document = done[1]
     (tmp_path / "ours.md").write_text(PAGE)
-    paths = comparison.publish(document, tmp_path / "ours.md")
+    paths = comparison.publish(typed(document), tmp_path / "ours.md")
     assert sorted(path.name for path in paths) == ["ours-bars.png", "ours-cost.png", "ours.json", "ours.md"]
     page = (tmp_path / "ours.md").read_text()
-    assert comparison.figures_table(document, "UTKFace") in page
-    assert comparison.cost_table(document) in page
+    assert comparison.figures_table(typed(document), "UTKFace") in page
+    assert comparison.cost_table(typed(document)) in page
     assert "an old table" not in page
-    assert " ".join(page.split()).startswith(f"# Ours <!-- compare: conditions --> {comparison.conditions(document)}")
+    assert " ".join(page.split()).startswith(
+        f"# Ours <!-- compare: conditions --> {comparison.common_conditions(typed(document))}"
+    )
     assert "\n<!-- /compare -->\n\nWhat it says.\n\n<!-- compare: cost -->\n\n| recipe |" in page
-    assert comparison.filled(page, document) == page
+    assert comparison.filled(page, typed(document)) == page
     assert json.loads((tmp_path / "ours.json").read_text()) == document
 
 
@@ -387,25 +401,16 @@ def test_a_page_is_filled_in_between_its_marks(done: tuple[Path, dict[str, Any]]
 )
 def test_a_page_that_cannot_be_filled_in_stays(done: tuple[Path, dict[str, Any]], tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "ours.md").write_text(text)
-    with pytest.raises(ValueError, match=says):
-        comparison.publish(done[1], tmp_path / "ours.md")
+    with pytest.raises(TrainingError, match=says):
+        comparison.publish(typed(done[1]), tmp_path / "ours.md")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("ours.md", text)]
 
 
 def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
-    figures = {"UTKFace": {"age_mae": 9.0, "age_taught": [18, 65], "age_taught_mae": 7.125}}
-    row = {
-        "name": "one",
-        "system": "",
-        "published": "",
-        "differs": "",
-        "thawed": False,
-        "state": "finished",
-        "figures": figures,
-    }
-    assert "knows the ages 18 to 65 alone, and of these errs by 7.12 on UTKFace" in comparison.published_table(
-        {"recipes": [row]}
-    )
+    document = json.loads((ROOT / "docs/comparison.json").read_text())
+    figures = {"UTKFace": {"count": 10, "age_mae": 9.0, "age_taught": [18, 65], "age_taught_mae": 7.125}}
+    row = RecipeResult.model_validate(document["recipes"][0] | {"figures": figures})
+    assert "knows the ages 18 to 65 alone, and of these errs by 7.12 on UTKFace" in comparison.differences(row)
 
 
 # The documented comparison ---------------------------------------------------------------------------------------------
@@ -414,7 +419,7 @@ def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
 def test_the_page_has_the_figures_as_they_were_measured() -> None:
     document = json.loads((ROOT / "docs/comparison.json").read_text())
     page = (ROOT / "docs/comparison.md").read_text()
-    assert comparison.filled(page, document) == page
+    assert comparison.filled(page, typed(document)) == page
     for name in ("conditions", "UTKFace", "All-Age-Faces", "cost", "published"):
         assert f"<!-- compare: {name} -->" in page
     assert (document["split"], document["data"]["UTKFace"]["test"]) == ("test", 4660)

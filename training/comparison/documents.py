@@ -1,0 +1,115 @@
+"""The document of a comparison, `compare.json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from service.models.evaluation import Figures
+from service.models.manifest import Section
+from training.evaluation.documents import DEFAULT_ATTRIBUTES
+from training.evaluation.predictions import AttributeSpec
+
+
+class RecipeFigures(Figures):
+    """Figures of one recipe on one data set."""
+
+    age_taught: tuple[int, int] | None = None
+    """First and last age that the network learnt, where it did not learn all."""
+    age_taught_mae: float | None = None
+    """Mean absolute error over those, in years."""
+    age_classes: int | None = None
+    """Classes of years that the network has."""
+
+
+class Run(Section):
+    """One training run on the way to a recipe."""
+
+    run: str
+    recipe: str
+    batch: int
+    epochs: int
+    pictures: int
+    cpu_seconds: float
+
+
+class RecipeResult(Section):
+    """What a recipe is, took and gave."""
+
+    name: str
+    system: str
+    """Published system that it is of."""
+    published: str
+    """Figures that were published, and of which data."""
+    differs: str
+    """What else than data and budget is not as published."""
+    architecture: str
+    size: int
+    """Side of the input in pixels."""
+    outputs: tuple[str, ...]
+    init: str
+    """Initial weights."""
+    thawed: bool
+    """Whether nothing is frozen although the recipe says so, since its weights are random."""
+    state: str
+    """`finished` or `diverged`."""
+    follows: tuple[str, ...]
+    """Recipes that led to it."""
+    batch: int
+    runs: tuple[Run, ...]
+    pictures: int
+    """Pictures seen."""
+    cpu_seconds: float
+    weights: int
+    multiply_adds: int
+    """Of one face."""
+    precision: str | None = None
+    latency_ms: float | None = None
+    """Of one face."""
+    figures: dict[str, RecipeFigures]
+    """By data set; none of a recipe that diverged in its first epoch."""
+
+
+class Budget(Section):
+    """What each recipe has: CPU time, a number of pictures, or whichever of both ends first."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    """CPU minutes of training."""
+    pictures: int | None = Field(default=None, ge=1)
+    """Pictures seen, repeated ones included."""
+
+
+class ComparisonReport(Section):
+    """Recipes side by side, and what was alike for all."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    split: str
+    budget: Budget
+    cpus: int
+    data: dict[str, dict[str, int]]
+    """Pictures by data set and split."""
+    override: dict[str, Any]
+    """What took the place of values of every recipe, in tables shaped like its own."""
+    constant_baseline: dict[str, RecipeFigures] = Field(alias="blind")
+    """Figures, by data set, of a constant prediction that is made of the labels of train alone."""
+    recipes: tuple[RecipeResult, ...]
+    attributes: tuple[AttributeSpec, ...] = DEFAULT_ATTRIBUTES
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the data sets that were measured, UTKFace before All-Age-Faces."""
+        return sorted(self.constant_baseline, reverse=True)
+
+
+def comparison_json(report: ComparisonReport) -> str:
+    """The text of `compare.json`.
+
+    Args:
+        report: The comparison.
+
+    Returns:
+        JSON, with a newline at its end.
+    """
+    return report.model_dump_json(indent=2, exclude_unset=True, by_alias=True) + "\n"
