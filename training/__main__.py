@@ -380,7 +380,7 @@ def tracks(
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
     limit: Annotated[int | None, typer.Option(min=1, help="Film so many pictures, drawn from the whole split.")] = 300,
-    record: Annotated[bool, typer.Option("--record", help="Write what was fitted into the model's manifest.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Write a new version of the model, calibrated so.")] = False,
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
     from training.calibration.tracks import TRACKS, record_track, study
@@ -397,7 +397,8 @@ def tracks(
         console.print_json(json.dumps(document))
         console.print(f"wrote {out / TRACKS}")
         if record:
-            console.print(f"wrote {record_track(store, document)}")
+            made = record_track(store, document)
+            console.print(f"wrote {model}/{made.name}, a new version: a calibration is part of a model, which never changes")
 
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -16,17 +16,20 @@ from scipy.optimize import minimize, minimize_scalar
 
 from service.arrays import Doubles, Ints, Pixels
 from service.inference.attributes import deviation
-from service.models.manifest import AgeInterval, Manifest, TrackCalibration
-from service.models.store import MANIFEST, write_manifest
+from service.models.evaluation import TrackEvaluation, read_evaluation
+from service.models.manifest import AgeInterval, TrackCalibration
+from service.models.store import UNLISTED, write_manifest
 from service.tracking.aggregation import doubts
 from service.vision.quality import Quality
+from training.artifacts import write_json
 from training.calibration.photo import intervals
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.errors import CalibrationError
 from training.evaluation.degradations import Degradation, blurred, brightened, compressed, noisy, reduced, rotated, smeared
 from training.evaluation.metrics.labels import expected_calibration_error
+from training.evaluation.recording import write_evaluation
 from training.evaluation.robustness.study import sampled
-from training.evaluation.service_client import Ask, Scored
+from training.evaluation.service_client import Ask, Scored, read_manifest
 
 FRAMES: Final = 12
 """Frames of one film."""
@@ -358,13 +361,41 @@ def study(ask: Ask, data: DataSet, interval: AgeInterval | None, out: Path, limi
         **measure(given, interval),
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / TRACKS).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    write_json(out / TRACKS, document)
     return document
 
 
 def record_track(store: Path, document: Mapping[str, Any]) -> Path:
-    """Write what was fitted into the manifest of the model that a document is about; returns the manifest's path."""
-    folder: Path = store / document["model"]["name"] / str(document["model"]["version"])
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    write_manifest(folder, manifest.model_dump(mode="json") | {"track": document["calibration"]})
-    return folder / MANIFEST
+    """Write a new version of the model that a document is about, of the same weights, with the calibration that was fitted.
+
+    A version never changes. What was measured of photos holds for the new one too, for it answers them alike: it is copied,
+    with what was measured of tracks beside it.
+
+    Args:
+        store: Model store.
+        document: What `study` returned.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        EvaluationError: The store holds no such model.
+    """
+    name, version = document["model"]["name"], document["model"]["version"]
+    manifest = read_manifest(store, name, version)
+    folder = store / name / str(version)
+    newest = max(int(path.name) for path in (store / name).iterdir() if path.name.isdigit())
+    made: Path = store / name / str(newest + 1)
+    try:
+        shutil.copytree(folder, made, ignore=lambda place, names: UNLISTED & set(names) if Path(place) == folder else set())
+        fields = {"version": newest + 1, "track": document["calibration"]}
+        write_manifest(made, manifest.model_dump(mode="json") | fields)
+        evaluation = read_evaluation(folder)
+        if evaluation is not None:
+            measured = {name: document[name] for name in TrackEvaluation.model_fields}
+            tracks = TrackEvaluation.model_validate(measured)
+            write_evaluation(store, name, newest + 1, evaluation.model_copy(update={"tracks": tracks}))
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from service.models.evaluation import EVALUATION, Evaluation, Part, TrackEvaluation, evaluation_json, read_evaluation
+from service.models.evaluation import EVALUATION, Evaluation, Part, evaluation_json, read_evaluation
 from service.models.store import CARD
 from training.artifacts import write_text
 from training.errors import EvaluationError
@@ -50,29 +50,6 @@ def record_report(store: Path, report: Report) -> Path:
             fields["precisions"] = before.precisions
         evaluation = Evaluation.model_validate(fields)
     write_evaluation(store, report.model.name, report.model.version, evaluation)
-    return folder
-
-
-def record_tracks(store: Path, name: str, version: int, tracks: TrackEvaluation) -> Path:
-    """Write what was measured of tracks into a model's `evaluation.json`, and its card beside it.
-
-    Args:
-        store: Model store.
-        name: The model's.
-        version: Its version.
-        tracks: What was measured.
-
-    Returns:
-        The model's folder.
-
-    Raises:
-        EvaluationError: The store holds no such model, or nothing was measured of its photos.
-    """
-    folder = store / name / str(version)
-    before = read_evaluation(folder)
-    if before is None:
-        raise EvaluationError(f"{name}/{version} has no {EVALUATION}; run `evaluate --record` first")
-    write_evaluation(store, name, version, before.model_copy(update={"tracks": tracks}))
     return folder
 
 

@@ -14,7 +14,7 @@ import pytest
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.models.manifest import AgeInterval, IntervalBand, TrackCalibration
 from service.models.runtime import Precision, Runtime, loader
-from service.models.store import MANIFEST, ModelStore
+from service.models.store import ModelStore
 from service.tracking.aggregation import Average, weight
 from service.vision.quality import Quality
 from tests.fakes import attributes, manifest
@@ -301,11 +301,30 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
         study(ask, open_data_set(pictures), None, tmp_path)
 
 
-def test_what_was_fitted_goes_into_the_manifest_and_the_model_is_served_by_it(tiny_store: Path, tmp_path: Path) -> None:
+def test_a_calibration_is_a_new_version_and_the_old_one_stays(tiny_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
+    before = {path: path.read_bytes() for path in (store / "tiny/1").rglob("*") if path.is_file()}
     fitted = TrackCalibration(correlation=0.3, scale=1.2, gains={"gender": 1.1, "race": 1.05}, doublings={"small": 0.4})
-    path = record_track(store, {"model": {"name": "tiny", "version": 1}, "calibration": fitted.model_dump()})
-    assert path == store / "tiny" / "1" / MANIFEST
+    made = record_track(store, {"model": {"name": "tiny", "version": 1}, "calibration": fitted.model_dump()})
+    assert made == store / "tiny/2"
+    assert {path: path.read_bytes() for path in before} == before
     load = loader(Runtime.AUTO, Precision.F32, 1)
-    assert ModelStore(store).load("tiny", 1, load).manifest.track == fitted
+    old, new = (ModelStore(store).load("tiny", version, load) for version in (1, 2))
+    assert new.manifest == old.manifest.model_copy(update={"version": 2, "track": fitted})
+
+
+def test_what_was_measured_goes_along_to_the_new_version(store: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    figures = {"count": 4, "age_mae": 5.0}
+    part = {"headline": figures, "found_only": figures, "groups": {}, "mean_age_of_train": 30.0}
+    part |= {"intervals": {"headline": {}, "found_only": {}, "groups": {}}}
+    photos = {"data": "UTKFace", "split": "test", "precision": "f32", **part}
+    (own / "tiny/1/evaluation.json").write_text(json.dumps(photos))
+    tracks = measure(made_films(60), INTERVAL) | {"data": "UTKFace", "precision": "f32", "pictures": 60}
+    served = {"model": {"name": "tiny", "version": 1}, "calibration": TrackCalibration().model_dump()}
+    folder = record_track(own, tracks | served)
+    recorded = json.loads((folder / "evaluation.json").read_text())
+    assert recorded == photos | {"tracks": tracks}
+    assert json.loads((own / "tiny/1/evaluation.json").read_text()) == photos
+    assert (folder / "README.md").read_text().startswith("# tiny, version 2")
