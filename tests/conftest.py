@@ -31,21 +31,29 @@ SLOW = (
     "service/vision/detection/test_mtcnn.py",
     "test_distribution.py",
     "test_imports.py",
-    "training/calibration/test_tracks.py",
+    "service/api/test_failures.py::test_many_bad_requests_leave_nothing_behind",
+    "service/inference/test_pipeline.py::test_a_photo_gets_the_same_answer_alone_and_under_load",
+    "service/tracking/test_session.py::test_runs_grow_rare_but_never_end",
+    "service/tracking/test_tracker.py::test_a_crowd_changes_hardly_an_id",
+    "training/calibration/test_photo.py::test_what_is_held_out_tells_what_others_may_expect",
+    "training/calibration/test_tracks.py::test_the_weighted_mean_of_many_frames_errs_less",
+    "training/calibration/test_tracks.py::test_tracks_of_every_length_hold_eighty_per_cent_of_unseen_films",
+    "training/models/test_heads.py::test_inceptionv3_is_keras_applications_own_with_fused_normalisation",
     "training/comparison/test_run.py",
     "training/fit/test_search.py",
     "training/fit/test_systems.py",
     "training/fit/test_weight_conversion.py",
     "training/models/test_architectures.py",
+    "training/models/test_learning.py",
     "training/test_command_line.py",
 )
-"""Folders and files that start processes, or build large networks."""
+"""Folders, files and tests that start processes, build large networks, or draw very many samples."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, and what needs a browser."""
     for item in items:
-        place = item.path.relative_to(ROOT / "tests").as_posix()
+        place = item.nodeid.removeprefix("tests/")
         if place.startswith("browser/"):
             item.add_marker("browser")
         if place.startswith(SLOW) or DEAR & set(getattr(item, "fixturenames", ())):

@@ -30,7 +30,7 @@ ALONE: Final = ("tests/training",)
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 NONE_COLLECTED: Final = 5
 # Large blocks go back to the system at once; by default glibc learns to keep those of up to 32 MiB.
-MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
+MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**17), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
 
 
 def groups(tests: Path) -> list[list[str]]:

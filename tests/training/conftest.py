@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,15 @@ import pytest
 from tests.fakes import TEMPLATE
 from tests.training import made
 from training.datasets.base import Split
+
+
+@pytest.fixture(autouse=True, scope="module")
+def file_released() -> Iterator[None]:
+    """Behind each file its networks go, where Keras was imported."""
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
