@@ -27,6 +27,15 @@ MEMORY_MIB: Final = 2048
 FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "training/fit", "service/models")
 """What takes longest begins first, so that no process is left alone at the end."""
 ALONE: Final = ("tests/training",)
+MOST_MIB: Final = {
+    "tests/browser": 1100,
+    "tests/service/models/runtime": 1400,
+    "tests/training/models/test_architectures.py": 1400,
+    "tests/training/models/test_learning.py": 1400,
+}
+"""What the large ones hold at their most. One begins when it fits beside what runs."""
+ANY_MIB: Final = 600
+"""What any other may hold."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 NONE_COLLECTED: Final = 5
 # Large blocks go back to the system at once; by default glibc learns to keep those of up to 32 MiB.
@@ -69,11 +78,12 @@ def held() -> float:
 
 
 class Watch:
-    """The most memory that was held while it ran, and what ran then."""
+    """Lets processes begin that fit into memory together; knows the most that was held, and what ran then."""
 
     def __init__(self) -> None:
         self.peak, self.during = 0.0, list[str]()
-        self.running: set[str] = set()
+        self._running: dict[str, int] = {}
+        self._changed = threading.Condition()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -85,11 +95,24 @@ class Watch:
         self._end.set()
         self._thread.join()
 
+    def begin(self, title: str) -> None:
+        """Wait until what this needs is free, and take it."""
+        need = MOST_MIB.get(title, ANY_MIB)
+        with self._changed:
+            self._changed.wait_for(lambda: sum(self._running.values(), need) <= MEMORY_MIB)
+            self._running[title] = need
+
+    def finish(self, title: str) -> None:
+        """Give back what this took."""
+        with self._changed:
+            del self._running[title]
+            self._changed.notify_all()
+
     def _look(self) -> None:
         while not self._end.wait(0.5):
             now = held()
             if now > self.peak:
-                self.peak, self.during = now, sorted(self.running)
+                self.peak, self.during = now, sorted(self._running)
 
 
 def counted(output: str) -> Counter[str] | None:
@@ -111,9 +134,9 @@ def closing_line(counts: Counter[str], seconds: float) -> str:
 
 def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     """Run pytest on these files, write what it has to say, and return its counts."""
-    title = names[0] if len(names) == 1 else str(Path(names[0]).parent)
+    title = names[0] if names[0].startswith(ALONE) else str(Path(names[0]).parent)
+    watch.begin(title)
     began = time.monotonic()
-    watch.running.add(title)
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, *names]
         environment = MALLOC | os.environ
@@ -122,7 +145,7 @@ def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
         ).returncode
         log.seek(0)
         output = log.read()
-    watch.running.discard(title)
+    watch.finish(title)
     counts = counted(output)
     if counts is None:
         counts = Counter({"error": 1})
