@@ -28,13 +28,15 @@ FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "
 """What takes longest begins first, so that no process is left alone at the end."""
 ALONE: Final = ("tests/training",)
 MOST_MIB: Final = {
-    "tests/browser": 1100,
-    "tests/service/models/runtime": 1400,
-    "tests/training/models/test_architectures.py": 1400,
-    "tests/training/models/test_learning.py": 1400,
+    "tests/browser": 1350,
+    "tests/service/models/runtime": 1900,
+    "tests/training/models/test_architectures.py": 1450,
+    "tests/training/models/test_learning.py": 1750,
 }
-"""What the large ones hold at their most. One begins when it fits beside what runs."""
-ANY_MIB: Final = 600
+"""What the large ones hold at their most, measured one by one. One begins when it fits beside what runs."""
+TRAINING_MIB: Final = 1150
+"""What any other file of training holds: TensorFlow is most of it."""
+ANY_MIB: Final = 550
 """What any other may hold."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 NONE_COLLECTED: Final = 5
@@ -77,6 +79,16 @@ def held() -> float:
     return sum(shares.values())
 
 
+def title_of(names: list[str]) -> str:
+    """What the process of these files is called: the one file of training, or the folder."""
+    return names[0] if names[0].startswith(ALONE) else str(Path(names[0]).parent)
+
+
+def needed(title: str) -> int:
+    """MiB that a process may come to hold."""
+    return MOST_MIB.get(title, TRAINING_MIB if title.startswith(ALONE) else ANY_MIB)
+
+
 class Watch:
     """Lets processes begin that fit into memory together; knows the most that was held, and what ran then."""
 
@@ -95,12 +107,18 @@ class Watch:
         self._end.set()
         self._thread.join()
 
-    def begin(self, title: str) -> None:
-        """Wait until what this needs is free, and take it."""
-        need = MOST_MIB.get(title, ANY_MIB)
+    def take(self, waiting: list[list[str]]) -> list[str] | None:
+        """Wait until some of the waiting files fit beside what runs, and take the first of them; None where none is left."""
         with self._changed:
-            self._changed.wait_for(lambda: sum(self._running.values(), need) <= MEMORY_MIB)
-            self._running[title] = need
+            while waiting:
+                for names in waiting:
+                    need = needed(title_of(names))
+                    if sum(self._running.values(), need) <= MEMORY_MIB:
+                        waiting.remove(names)
+                        self._running[title_of(names)] = need
+                        return names
+                self._changed.wait()
+            return None
 
     def finish(self, title: str) -> None:
         """Give back what this took."""
@@ -134,8 +152,7 @@ def closing_line(counts: Counter[str], seconds: float) -> str:
 
 def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     """Run pytest on these files, write what it has to say, and return its counts."""
-    title = names[0] if names[0].startswith(ALONE) else str(Path(names[0]).parent)
-    watch.begin(title)
+    title = title_of(names)
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, *names]
@@ -164,10 +181,17 @@ def main(arguments: list[str]) -> int:
     """Run everything; return the exit status."""
     if any((ROOT / word.partition("::")[0]).exists() for word in arguments):
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
-    began, total = time.monotonic(), Counter[str]()
+    began, total, waiting = time.monotonic(), Counter[str](), groups(ROOT / "tests")
+
+    def work(watch: Watch) -> Counter[str]:
+        counts = Counter[str]()
+        while (names := watch.take(waiting)) is not None:
+            counts += run(names, arguments, watch)
+        return counts
+
     with Watch() as watch, ThreadPoolExecutor(AT_ONCE) as pool:
-        for counts in pool.map(lambda names: run(names, arguments, watch), groups(ROOT / "tests")):
-            total += counts
+        for part in [pool.submit(work, watch) for _ in range(AT_ONCE)]:
+            total += part.result()
     sys.stdout.write(f"At most {watch.peak:.0f} MiB were held at a time, during {', '.join(watch.during)}.\n")
     if watch.peak > MEMORY_MIB:
         sys.stdout.write(f"That is more than the {MEMORY_MIB} MiB that the tests may take.\n")
