@@ -38,6 +38,8 @@ TRAINING_MIB: Final = 1150
 """What any other file of training holds: TensorFlow is most of it."""
 ANY_MIB: Final = 550
 """What any other may hold."""
+APART: Final = frozenset({"tests/browser", "tests/deploy"})
+"""Only one of these runs at a time: Chromium drops its requests when the networks of containers come and go."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 NONE_COLLECTED: Final = 5
 # Large blocks go back to the system at once; by default glibc learns to keep those of up to 32 MiB.
@@ -112,13 +114,17 @@ class Watch:
         with self._changed:
             while waiting:
                 for names in waiting:
-                    need = needed(title_of(names))
-                    if sum(self._running.values(), need) <= MEMORY_MIB:
+                    if self._fits(title_of(names)):
                         waiting.remove(names)
-                        self._running[title_of(names)] = need
+                        self._running[title_of(names)] = needed(title_of(names))
                         return names
                 self._changed.wait()
             return None
+
+    def _fits(self, title: str) -> bool:
+        """Whether a process may begin beside what runs."""
+        apart = title in APART and bool(APART & set(self._running))
+        return not apart and sum(self._running.values(), needed(title)) <= MEMORY_MIB
 
     def finish(self, title: str) -> None:
         """Give back what this took."""
