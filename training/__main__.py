@@ -64,7 +64,7 @@ def _one_line() -> Iterator[None]:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         _fail(": ".join(part for part in (error.title.lower(), place, first["msg"].removeprefix("Value error, ")) if part))
-    except (TrainingError, FacetError, OSError, TOMLDecodeError, TarError, BadZipFile, ValueError) as error:
+    except (TrainingError, FacetError, OSError, TOMLDecodeError, UnicodeDecodeError, TarError, BadZipFile) as error:
         _fail(str(error))
 
 

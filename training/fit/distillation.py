@@ -25,7 +25,7 @@ from service.arrays import Floats, Ints, Pixels
 from training.artifacts import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, labels_of, open_faces
-from training.errors import RunError, UsageError
+from training.errors import RunError, UsageError, WeightsError
 from training.fit.augmentation import resized
 from training.models import age_head, label_head
 from training.models.architectures import ARCHITECTURES
@@ -63,7 +63,8 @@ def write_teacher_predictions(
     Raises:
         UsageError: Nobody is asked.
         RunError: A run lacks a head or says no distribution of ages, or the runs learn different attributes.
-        FileNotFoundError: A run, the crops or the embeddings are not there.
+        WeightsError: The file of weights is not the face recognition network's.
+        FileNotFoundError: A run, the crops, the embeddings or the weights are not there.
     """
     features = [np.load(beside(prepared, EMBEDDINGS)).astype(np.float32)] if embeddings else []
     if recognition is not None:
@@ -126,7 +127,13 @@ def _batches(prepared: Path, title: str) -> Iterator[tuple[Ints, Pixels, int]]:
 
 def _recognition_features(weights: Path, prepared: Path) -> Floats:
     """Features [N, F] of every crop by a MobileNet trunk."""
-    trunk, features = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights)), np.zeros((0, 0), np.float32)
+    if not weights.is_file():
+        raise FileNotFoundError(f"no weights at {weights}")
+    try:
+        trunk = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{weights} does not hold the weights of a MobileNet trunk") from error
+    features = np.zeros((0, 0), np.float32)
     for rows, crops, count in _batches(prepared, "describing faces"):
         values = ops.convert_to_numpy(trunk(scaled(np.stack([_enlarged(crop) for crop in crops])), training=False))
         if not len(features):
