@@ -61,24 +61,30 @@ def groups(tests: Path) -> list[list[str]]:
     return sorted(chosen, key=turn)
 
 
-def held() -> float:
-    """MiB that this process and all that descend from it hold; 0 where the system has no /proc."""
-    parents, shares = {}, {}
+def parents() -> dict[int, int]:
+    """The parent of each process by its number; nothing where the system has no /proc."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has ended
             continue
-    ours = {os.getpid()}
-    while more := {child for child, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    for process in ours:
+    return found
+
+
+def held(root: int, parent_of: dict[int, int]) -> float:
+    """MiB that a process and all that descend from it hold; pages that several processes share count in part."""
+    family = {root}
+    while more := {child for child, parent in parent_of.items() if parent in family} - family:
+        family |= more
+    shares = []
+    for process in family:
         try:
             found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
         except OSError:
             continue
-        shares[process] = int(found[1]) / 1024 if found else 0.0
-    return sum(shares.values())
+        shares.append(int(found[1]) / 1024 if found else 0.0)
+    return sum(shares)
 
 
 def title_of(names: list[str]) -> str:
@@ -96,6 +102,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.peak, self.during = 0.0, list[str]()
+        self.peaks: Counter[str] = Counter()
+        self.processes: dict[str, int] = {}
         self._running: dict[str, int] = {}
         self._changed = threading.Condition()
         self._end = threading.Event()
@@ -129,12 +137,16 @@ class Watch:
     def finish(self, title: str) -> None:
         """Give back what this took."""
         with self._changed:
+            self.processes.pop(title, None)
             del self._running[title]
             self._changed.notify_all()
 
     def _look(self) -> None:
         while not self._end.wait(0.5):
-            now = held()
+            parent_of = parents()
+            for title, process in tuple(self.processes.items()):
+                self.peaks[title] = max(self.peaks[title], round(held(process, parent_of)))
+            now = held(os.getpid(), parent_of)
             if now > self.peak:
                 self.peak, self.during = now, sorted(self._running)
 
@@ -163,16 +175,17 @@ def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, *names]
         environment = MALLOC | os.environ
-        status = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False
-        ).returncode
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT) as process:
+            watch.processes[title] = process.pid
+            status = process.wait()
         log.seek(0)
         output = log.read()
     watch.finish(title)
     counts = counted(output)
     if counts is None:
         counts = Counter({"error": 1})
-    lines = [f"{title}: {output.rstrip().rpartition(chr(10))[2]} ({time.monotonic() - began:.0f} s with its start)"]
+    cost = f"{time.monotonic() - began:.0f} s with its start, at most {watch.peaks[title]} MiB of {needed(title)}"
+    lines = [f"{title}: {output.rstrip().rpartition(chr(10))[2]} ({cost})"]
     if status not in (0, NONE_COLLECTED):
         counts["error"] += not (counts["failed"] or counts["error"])
         lines = [f"{'=' * 30} {title} {'=' * 30}", output.rstrip()]
