@@ -15,7 +15,7 @@ from service.inference.batching import Batcher, Crop
 from service.inference.workers import PixelBudget, Workers
 from service.metrics import observe, timed
 from service.models.manifest import InputContract, Manifest
-from service.vision.align import align
+from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.image import DecodedImage, decode, noise, probe
 from service.vision.quality import Quality, measure, warnings
@@ -41,18 +41,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Detections:
-    """What is found in a photo of `width` by `height` upright pixels: faces in them, left to right, and crops.
+class DetectedFace:
+    """One face in pixels of the upright photo, its aligned crop, and what is measured of both."""
 
-    `scale` is what the crops were cut from: pixels of the decoded photo per pixel of the photo.
-    """
+    face: Face
+    crop: Crop
+    quality: Quality
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The faces of a photo of `width` by `height` upright pixels, left to right; `timings` in milliseconds by stage."""
 
     width: int
     height: int
-    scale: float
-    faces: list[Face]
-    crops: list[Crop]
-    qualities: list[Quality]
+    faces: list[DetectedFace]
     timings: dict[str, float]
 
 
@@ -98,17 +102,12 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 seen = await self._workers.run(self._decode_and_detect, deadline, data, options, began)
                 with timed("predict", seen.timings):
-                    outputs = await self._batcher.submit(seen.crops, deadline)
+                    outputs = await self._batcher.submit([found.crop for found in seen.faces], deadline)
         except TimeoutError as error:
             raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
         analysed = [
-            AnalysedFace(
-                face,
-                describe(output, self.manifest, options.attributes),
-                quality,
-                warnings(quality, face, seen.width, seen.height, seen.scale),
-            )
-            for face, output, quality in zip(seen.faces, outputs, seen.qualities, strict=True)
+            AnalysedFace(found.face, describe(output, self.manifest, options.attributes), found.quality, found.warnings)
+            for found, output in zip(seen.faces, outputs, strict=True)
         ]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
         return Analysis(seen.width, seen.height, analysed, seen.timings)
@@ -158,10 +157,16 @@ class Pipeline:
             found = locate(image.pixels, self._detector, self._limits.side)
             faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
         with timed("crop", timings):
-            crops = [align(image.pixels, face.landmarks, self._template, self._input.size) for face in faces]
-            whole = [face.scaled(1 / image.scale).clipped(image.width, image.height) for face in faces]
-            qualities = [measure(face, crop) for face, crop in zip(whole, crops, strict=True)]
-        return Detections(image.width, image.height, image.scale, whole, crops, qualities, timings)
+            cut = [self._cut(image, face) for face in faces]
+        return Detections(image.width, image.height, cut, timings)
+
+    def _cut(self, image: DecodedImage, face: Face) -> DetectedFace:
+        """Align one face of the decoded picture, and measure it."""
+        crop = align(image.pixels, face.landmarks, self._template, self._input.size)
+        whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
+        quality = measure(whole, crop)
+        share = outside(whole.landmarks, self._template, image.width, image.height)
+        return DetectedFace(whole, crop, quality, warnings(quality, share, image.scale))
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

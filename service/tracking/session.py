@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.inference.attributes import Attributes
-from service.inference.pipeline import Detections, Options, Pipeline
+from service.inference.pipeline import DetectedFace, Detections, Options, Pipeline
 from service.metrics import timed
 from service.tracking.aggregation import DEFAULT, Average, weight
 from service.tracking.tracker import Track, Tracker
 from service.vision.detection import Face
 from service.vision.image import DecodedImage
-from service.vision.quality import Quality, warnings
+from service.vision.quality import Quality
 
 DOUBTFUL: Final = 0.15
 """How much less confident than a new face one may be that continues a track."""
@@ -112,43 +112,38 @@ class TrackingSession:
         """
         began = time.perf_counter()
         seen = await self._pipeline.detect(photo, self._looked_for, deadline)
-        tracks = self._tracker.update(seen.faces, now, seen.width, seen.height)
+        tracks = self._tracker.update([one.face for one in seen.faces], now, seen.width, seen.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
-        found = [(index, track) for index, track in enumerate(tracks) if track is not None]
-        cautions = {
-            index: warnings(seen.qualities[index], seen.faces[index], seen.width, seen.height, seen.scale) for index, _ in found
-        }
-        runs = await self._ask(seen, found, cautions, now, deadline)
-        faces = [self._followed(track, seen, index, cautions[index], now) for index, track in found]
+        found = [(one, track) for one, track in zip(seen.faces, tracks, strict=True) if track is not None]
+        runs = await self._ask(seen, found, now, deadline)
+        faces = [self._followed(track, one, now) for one, track in found]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
         return FrameResult(seen.width, seen.height, faces, runs, seen.timings)
 
-    async def _ask(
-        self, seen: Detections, found: list[tuple[int, Track]], cautions: dict[int, list[str]], now: float, deadline: float
-    ) -> int:
+    async def _ask(self, seen: Detections, found: list[tuple[DetectedFace, Track]], now: float, deadline: float) -> int:
         """Let the network look at the faces that are worth it; returns how many they were."""
         chosen = []
-        for index, track in found:
+        for one, track in found:
             known = self._known.setdefault(track.id, _TrackState(Average(self._manifest)))
-            counts = weight(seen.qualities[index], cautions[index], self._manifest.track or DEFAULT)
+            counts = weight(one.quality, one.warnings, self._manifest.track or DEFAULT)
             if known.worth(counts, track, now):
-                chosen.append((index, known, counts))
+                chosen.append((one, known, counts))
         if chosen:
-            crops = [seen.crops[index] for index, _, _ in chosen]
+            crops = [one.crop for one, _, _ in chosen]
             with timed("predict", seen.timings):
                 answers = await self._pipeline.attributes(crops, self._options.attributes, deadline)
             for (_, known, counts), answer in zip(chosen, answers, strict=True):
                 known.add(answer, counts, now)
         return len(chosen)
 
-    def _followed(self, track: Track, seen: Detections, index: int, cautions: list[str], now: float) -> FaceTrack:
+    def _followed(self, track: Track, one: DetectedFace, now: float) -> FaceTrack:
         known = self._known[track.id]
         return FaceTrack(
             id=track.id,
-            face=seen.faces[index],
+            face=one.face,
             attributes=known.average.attributes(),
-            quality=seen.qualities[index],
-            warnings=cautions,
+            quality=one.quality,
+            warnings=one.warnings,
             frames=track.frames,
             answers=known.answers,
             age_s=now - track.born,

@@ -54,6 +54,29 @@ def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pix
     return crop.astype(np.uint8, copy=False)
 
 
+def outside(landmarks: Points, template: Points, width: int, height: int) -> float:
+    """Share of an aligned crop that lies outside its photo, where the photo's edge is repeated.
+
+    Args:
+        landmarks: float32 [5, 2], in pixels of the photo.
+        template: float32 [5, 2], in fractions of the crop.
+        width: of the photo in pixels.
+        height: of the photo in pixels.
+
+    Returns:
+        Between 0 and 1.
+
+    Raises:
+        ValueError: All landmarks coincide.
+    """
+    matrix = similarity(landmarks, template)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
+    seen = ((corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T).astype(np.float32)
+    photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    area = 1 / abs(np.linalg.det(matrix[:, :2]))
+    return float(np.clip(1 - cv2.intersectConvexConvex(seen, photo)[0] / area, 0, 1))
+
+
 def _warped(pixels: Pixels, matrix: npt.NDArray[np.float64], size: int) -> Pixels:
     crop = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop.astype(np.uint8, copy=False)

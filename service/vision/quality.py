@@ -47,9 +47,6 @@ CUT_OFF: Final = 0.2
 races 35 % more; below, 1 %, 5 % and 5 %. Chosen, not found: the share is not in the answer, so that it has no curve. A box
 that only touches the edge costs nothing: nearly all of UTKFace's do."""
 
-CROP_PER_SPREAD: Final = 4.05
-"""Side of a crop over the root mean square distance of the landmarks from their middle: that of the crop's template."""
-
 
 @dataclass(frozen=True, slots=True)
 class Quality:
@@ -105,29 +102,21 @@ def _sharpness(grey: npt.NDArray[np.float32]) -> float:
     return 100 * min(straight, diagonal) / contrast
 
 
-def outside(face: Face, width: int, height: int) -> float:
-    """Share, 0 to 1, of a face's aligned crop that lies outside its photo of `width` by `height` pixels: repeated edge."""
-    left, right = face.landmarks[:2].astype(np.float64)
-    middle = face.landmarks.mean(axis=0, dtype=np.float64)
-    side = CROP_PER_SPREAD * math.sqrt(np.square(face.landmarks - middle).sum(axis=1).mean())
-    if side < 1:
-        return 0.0
-    crop = cv2.boxPoints(((middle[0], middle[1]), (side, side), _slope(right - left)))
-    photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    return 1 - cv2.intersectConvexConvex(crop, photo)[0] / side**2
-
-
 def _slope(across: npt.NDArray[np.float64]) -> float:
     """Degrees by which a vector points downwards."""
     return math.degrees(math.atan2(across[1], across[0]))
 
 
-def warnings(quality: Quality, face: Face, width: int, height: int, scale: float = 1.0) -> list[str]:
-    """Names of the conditions under which an answer deserves less trust: `small`, `blurred`, `dark`, `bright`, `rolled`,
-    `turned`, `cut_off`.
+def warnings(quality: Quality, outside: float, scale: float = 1.0) -> list[str]:
+    """Conditions under which an answer deserves less trust.
 
-    `width` and `height` are the photo's, in whose pixels the face is given; `scale` is what its crop was cut from: pixels of
-    the decoded photo per pixel of the photo.
+    Args:
+        quality: what is measured of the face, in pixels of the photo.
+        outside: share of the face's crop that lies outside the photo, 0 to 1.
+        scale: pixels of the picture that the crop is cut from, per pixel of the photo.
+
+    Returns:
+        Those present of `small`, `blurred`, `dark`, `bright`, `rolled`, `turned`, `cut_off`, in this order.
     """
     found = {
         "small": quality.size_px * scale < SMALL_PX,
@@ -136,6 +125,6 @@ def warnings(quality: Quality, face: Face, width: int, height: int, scale: float
         "bright": quality.brightness > BRIGHT,
         "rolled": abs(quality.roll) > ROLL_DEGREES,
         "turned": abs(quality.yaw) > YAW,
-        "cut_off": outside(face, width, height) > CUT_OFF,
+        "cut_off": outside > CUT_OFF,
     }
     return [name for name, present in found.items() if present]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from service.models.runtime import Network
-from service.vision.align import align
+from service.vision.align import align, outside
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face, locate
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.image import decode
@@ -28,14 +28,14 @@ from service.vision.quality import (
     YAW,
     Quality,
     measure,
-    outside,
     warnings,
 )
 
 Pixels = npt.NDArray[np.uint8]
 
 EYES_AND_MOUTH = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
-TEMPLATE = ((0.294, 0.286), (0.688, 0.286), (0.489, 0.517), (0.314, 0.691), (0.667, 0.691))
+CROP = np.array([[0.294, 0.286], [0.688, 0.286], [0.489, 0.517], [0.314, 0.691], [0.667, 0.691]], np.float32)
+"""A template: where the landmarks lie in a crop."""
 GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05)
 
 
@@ -47,9 +47,9 @@ def crop(seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(60, 200, (64, 64, 3), dtype=np.uint8)
 
 
-def framed(x: float, y: float) -> npt.NDArray[np.float64]:
+def framed(x: float, y: float) -> npt.NDArray[np.float32]:
     """Landmarks of a face whose crop is 100 pixels square round x, y."""
-    return (np.array(TEMPLATE) - np.mean(TEMPLATE, axis=0)) * 100 + np.array([x, y])
+    return np.asarray((CROP - 0.5) * 100 + np.array([x, y]), np.float32)
 
 
 def turned(degrees: float) -> npt.NDArray[np.float64]:
@@ -118,7 +118,7 @@ def test_landmarks_in_one_point_can_be_measured() -> None:
 
 
 def test_a_good_face_has_no_warning() -> None:
-    assert warnings(GOOD, face(), 500, 400) == []
+    assert warnings(GOOD, 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -142,13 +142,13 @@ def test_a_good_face_has_no_warning() -> None:
     ],
 )
 def test_each_condition_has_its_warning_beyond_its_threshold(changes: dict[str, float], expected: list[str]) -> None:
-    assert warnings(replace(GOOD, **changes), face(), 500, 400) == expected
+    assert warnings(replace(GOOD, **changes), 0.0) == expected
 
 
 def test_the_pixels_that_the_crop_was_cut_from_count() -> None:
     """Of a photo decoded at a quarter, a face has a quarter of its pixels."""
-    assert warnings(replace(GOOD, size_px=3 * SMALL_PX), face(), 500, 400, scale=0.25) == ["small"]
-    assert warnings(replace(GOOD, size_px=5 * SMALL_PX), face(), 500, 400, scale=0.25) == []
+    assert warnings(replace(GOOD, size_px=3 * SMALL_PX), 0.0, scale=0.25) == ["small"]
+    assert warnings(replace(GOOD, size_px=5 * SMALL_PX), 0.0, scale=0.25) == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_pixels_that_the_crop_was_cut_from_count() -> None:
     ],
 )
 def test_how_much_of_the_crop_lies_outside(across: float, down: float, share: float) -> None:
-    assert outside(face(framed(across, down)), 500, 400) == pytest.approx(share, abs=0.02)
+    assert outside(framed(across, down), CROP, 500, 400) == pytest.approx(share, abs=1e-5)
 
 
 def test_the_corner_of_a_rolled_crop_may_reach_outside() -> None:
@@ -172,21 +172,30 @@ def test_the_corner_of_a_rolled_crop_may_reach_outside() -> None:
     angle = math.radians(45)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     rolled = (upright - [55, 150]) @ turn.T + np.array([55, 150])
-    assert outside(face(upright), 500, 400) == pytest.approx(0, abs=0.01)
-    assert outside(face(rolled), 500, 400) == pytest.approx((50 * math.sqrt(2) - 55) ** 2 / 100**2, abs=0.01)
+    assert outside(upright, CROP, 500, 400) == pytest.approx(0, abs=1e-5)
+    assert outside(rolled, CROP, 500, 400) == pytest.approx((50 * math.sqrt(2) - 55) ** 2 / 100**2, abs=1e-5)
 
 
 def test_a_face_is_cut_off_where_much_of_its_crop_is_outside() -> None:
-    for share, expected in ((CUT_OFF - 0.03, []), (CUT_OFF + 0.03, ["cut_off"])):
-        assert warnings(GOOD, face(framed(50 - 100 * share, 150)), 500, 400) == expected
+    for share, expected in ((CUT_OFF - 0.01, []), (CUT_OFF + 0.01, ["cut_off"])):
+        assert warnings(GOOD, outside(framed(50 - 100 * share, 150), CROP, 500, 400)) == expected
 
 
-def test_a_box_that_touches_the_edge_is_not_cut_off_yet() -> None:
-    assert warnings(GOOD, face(framed(50, 150), box=(0, 90, 100, 210)), 500, 400) == []
+def test_a_crop_that_touches_the_edge_is_not_cut_off_yet() -> None:
+    assert warnings(GOOD, outside(framed(50, 150), CROP, 500, 400)) == []
 
 
-def test_landmarks_in_one_point_are_not_cut_off() -> None:
-    assert outside(face(np.full((5, 2), 50)), 100, 100) == 0
+def test_a_tighter_template_cuts_a_smaller_crop() -> None:
+    """The share is that of the template that cuts, whichever it is: a model of another has other crops."""
+    tight = (CROP - 0.5) * np.float32(1.25) + np.float32(0.5)
+    points = np.asarray((CROP - 0.5) * 100 + np.array([20, 150]), np.float32)
+    assert outside(points, CROP, 500, 400) == pytest.approx(0.3, abs=1e-5)
+    assert outside(points, tight, 500, 400) == pytest.approx(20 / 80, abs=1e-5)
+
+
+def test_landmarks_in_one_point_have_no_crop() -> None:
+    with pytest.raises(ValueError, match="coincide"):
+        outside(np.full((5, 2), 50, np.float32), CROP, 100, 100)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "biden", "group", "obama"])
@@ -198,11 +207,9 @@ def test_sharp_faces_are_not_blurred_at_any_size_and_blurred_ones_are(
 
     def given(pixels: Pixels) -> list[tuple[float, list[str]]]:
         height, width = pixels.shape[:2]
-        found = [
-            (one, align(pixels, one.landmarks, np.array(TEMPLATE, np.float32), 128)) for one in locate(pixels, detector, 1280)
-        ]
+        found = [(one, align(pixels, one.landmarks, CROP, 128)) for one in locate(pixels, detector, 1280)]
         return [
-            (float(one.box[3] - one.box[1]), warnings(measure(one, crop), one, width, height))
+            (float(one.box[3] - one.box[1]), warnings(measure(one, crop), outside(one.landmarks, CROP, width, height)))
             for one, crop in found
             if one.confidence >= MIN_CONFIDENCE
         ]
