@@ -19,10 +19,8 @@ from training.evaluation.predictions import BANDS as AGE_BANDS
 from training.evaluation.predictions import ExpectationPredictions, Predictions
 
 FLOOR: Final = 0.01
-"""How much less than is promised may be held of the fitted faces of one band of true age. Chosen on validation alone, UTKFace's
-and All-Age-Faces', by `held_out` with the answers of mobilenet/1's weights: of UTKFace's faces that they were not fitted on the
-intervals held 82.0 % with a floor of 0, 81.3 % with 0.01 and 80.6 % with 0.02; of its worst band of more than 60 faces 77, 73
-and 71 %."""
+"""How much less than is promised may be held of the fitted faces of one band of true age; docs/measurements.md has the figures
+behind it."""
 FOLDS: Final = 5
 BANDS: Final = (4.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get quantiles of their own."""
@@ -41,7 +39,15 @@ ROUNDING: Final = 5e-5
 
 
 def temperature(probabilities: Doubles, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature, 0.25 to 4, under which probabilities [N, K] give the labels [N] the least negative log-likelihood."""
+    """The temperature, 0.25 to 4, under which probabilities give the labels the least negative log-likelihood.
+
+    Args:
+        probabilities: Uncalibrated ones [N, K], each above 0.
+        labels: Known labels' numbers [N], 0 to K - 1.
+
+    Returns:
+        The temperature; above 1 it flattens the probabilities.
+    """
 
     def loss(logarithm: float) -> float:
         likelihood = temperature_scaled(probabilities, float(np.exp(logarithm)))[np.arange(len(labels)), labels]
@@ -51,8 +57,16 @@ def temperature(probabilities: Doubles, labels: npt.NDArray[np.int64]) -> float:
 
 
 def threshold(probabilities: Doubles, labels: npt.NDArray[np.int64], accuracy: float) -> float:
-    """The least probability of the answer, to two digits, above which answers [N, K] are right in a share `accuracy`; 1
-    where there is none."""
+    """The least probability, to two digits, above which the most probable labels reach an accuracy together.
+
+    Args:
+        probabilities: Calibrated ones [N, K].
+        labels: Known labels' numbers [N], 0 to K - 1.
+        accuracy: Share, 0 to 1, that has to be right.
+
+    Returns:
+        The threshold, 0 to 1; 1 where no threshold reaches the accuracy.
+    """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     for candidate in np.arange(0, 1, 0.01):
         chosen = confidence >= candidate
@@ -71,6 +85,16 @@ def age_interval(
     prediction (Lei et al., JASA 2018), and still miss those whom the network takes for older or younger than they are. Here
     every held face earns its band of true age a reward, in years of width; each end of an interval lies where reward less
     width is largest, and the rewards grow until what is asked for holds (the dual of the constrained problem).
+
+    Args:
+        years: Predicted ages [N] in years.
+        spread: Standard deviations of the distributions [N] in years, above 0; ones where there are none.
+        age: True ages [N] in years.
+        unit: In what the interval's ends are counted: deviations, or years.
+        coverage: Share of the true ages, 0 to 1, that the intervals hold.
+
+    Returns:
+        The interval's ends by band.
     """
     edges = _joined(years)
     predicted = np.digitize(years, edges[:-1])
@@ -99,8 +123,20 @@ def age_interval(
 def held_out(
     years: Doubles, spread: Doubles, age: Doubles, unit: Literal["deviation", "years"], seed: int = 0
 ) -> npt.NDArray[np.bool_]:
-    """Whether the interval of each face [N] holds its age, if fitted on four fifths of the faces to which it does not belong:
-    what may be expected of faces that nobody has seen."""
+    """Whether the interval of each face holds its age, if fitted on four fifths of the faces, to which it does not belong.
+
+    The mean estimates the coverage of faces that the fit has not seen.
+
+    Args:
+        years: Predicted ages [N] in years.
+        spread: Standard deviations of the distributions [N] in years, above 0; ones where there are none.
+        age: True ages [N] in years.
+        unit: In what the interval's ends are counted: deviations, or years.
+        seed: Of the division into `FOLDS` parts.
+
+    Returns:
+        A mask [N].
+    """
     fold = np.random.default_rng(seed).permutation(len(years)) % FOLDS
     held = np.zeros(len(years), np.bool_)
     for part in range(FOLDS):
@@ -121,8 +157,16 @@ def _ends(ratio: Doubles, rewards: Doubles, width: float) -> tuple[float, float]
 
 
 def intervals(years: Doubles, spread: Doubles, interval: AgeInterval) -> tuple[Doubles, Doubles]:
-    """What `service.inference.attributes.bounds` answers, [N] and [N], for many faces at once; a test holds the two
-    together."""
+    """What `service.inference.attributes.bounds` answers, for many faces at once; a test holds the two together.
+
+    Args:
+        years: Predicted ages [N] in years.
+        spread: Unit of the interval's ends [N] in years.
+        interval: Ends by band of predicted age.
+
+    Returns:
+        Lowest and highest ages [N] in whole years.
+    """
     band = np.digitize(years, [one.below for one in interval.bands[:-1]])
     low = years + np.array([one.low for one in interval.bands])[band] * spread
     high = years + np.array([one.high for one in interval.bands])[band] * spread

@@ -40,8 +40,7 @@ FOLDS: Final = 5
 REPLICATES: Final = 1000
 """Resamplings of the pictures behind every 95 % interval."""
 CHOSEN: Final = {"small": 1.0}
-"""Doublings that are not fitted, because a film's camera keeps its distance: `conditions` finds an age error 18 % larger below
-32 pixels, most of which is the frame's own."""
+"""Doublings that are not fitted, because a film's camera keeps its distance; docs/measurements.md has the figure."""
 TRACKS: Final = "tracks.json"
 
 _LEAST: Final = 1e-6  # as `service.tracking.aggregation` takes the logarithm of a probability of zero

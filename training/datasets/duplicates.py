@@ -25,18 +25,10 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 SIDE: Final = 16
 """Side of the hash in bits; it has `SIDE` squared of them. See `THRESHOLD`."""
 THRESHOLD: Final = 40
-"""Bits, of 256, in which two hashes of one photo differ at most; measured on pairs of UTKFace's train and validation.
+"""Most bits, of 256, in which two hashes of one photo differ; no pair of different people was found within them.
 
-Faces that were cut and aligned alike resemble each other far more than photos at large, so that the usual 64 bits are too few.
-Between validation and train, 139 pairs lie within 40 of 256 bits: a 64-bit hash misses 21 of them at 2 bits, and at 6 bits,
-where it still misses 5, it names 313 other pairs as well.
-
-With 256 bits two clusters stand apart. 728 pairs lie within 40 bits, 22 of them mirrored; 19 in 20 of the others lie within 24.
-From 26 to 46 there are nine or fewer at each distance, at 50 twenty, at 56 a hundred. All pairs from 24 to 40 were looked at,
-here, with the test split and in All-Age-Faces: each shows one photo, re-encoded, recoloured, watermarked, turned by some
-degrees or cut a little differently. Different people first come at 42 bits and are 7 of the 25 pairs from 42 to 46; beyond, the
-few photos that come twice are lost among strangers. What is found is therefore sure, and nearly all there is. No photo of one
-data set is in the other.
+Aligned faces resemble each other far more than photos at large, so that the usual 64 bits are too few. docs/measurements.md has
+the counts of pairs by distance.
 """
 
 _BITS: Final = SIDE * SIDE

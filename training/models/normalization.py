@@ -12,9 +12,9 @@ from keras import layers
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
     """Keras's batch normalisation by TensorFlow's one fused operation, in and out of training.
 
-    Keras composes it of elementary operations, which on a CPU costs a fifth of InceptionV3's training step, and in bfloat16
-    it rounds the batch's mean and variance to 8 bits, and training was seen to diverge. The fused operation keeps both in
-    float32 at any precision of its input. Channels last only; other backends keep Keras's own.
+    Keras composes it of elementary operations, which is slower on a CPU. In bfloat16 it rounds the batch's mean and variance
+    to 8 bits, and training can diverge. The fused operation keeps both in float32 at any precision of its input. Channels last
+    only; other backends keep Keras's own.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
