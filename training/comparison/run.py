@@ -89,16 +89,37 @@ class Comparison(_Section):
 
 
 def load_comparison(path: Path) -> Comparison:
-    """Read a comparison (TOML); raises `pydantic.ValidationError` or `tomllib.TOMLDecodeError` with what is wrong."""
+    """Read a comparison.
+
+    Args:
+        path: Its TOML file.
+
+    Returns:
+        The comparison, with absolute paths of recipes.
+
+    Raises:
+        pydantic.ValidationError: A value does not fit.
+        tomllib.TOMLDecodeError: The file is not TOML.
+        FileNotFoundError: There is no such file.
+    """
     given = Comparison.model_validate(tomllib.loads(path.read_text()))
     entries = tuple(one.model_copy(update={"recipe": (path.parent / one.recipe).resolve()}) for one in given.recipes)
     return given.model_copy(update={"recipes": entries})
 
 
 def chosen(given: Comparison, paths: Sequence[Path]) -> Comparison:
-    """A comparison of these recipes, files or folders of them, alone; what it says of them and of all stays.
+    """The comparison of some recipes alone; what it says of them and of all stays.
 
-    Raises `FileNotFoundError` for a path that is not there and `RecipeError` for a folder without recipes.
+    Args:
+        given: The comparison.
+        paths: Recipe files, or folders of them.
+
+    Returns:
+        Another comparison, with an entry for each recipe.
+
+    Raises:
+        RecipeError: A folder has no recipe.
+        FileNotFoundError: A path is not there.
     """
     known = {one.recipe: one for one in given.recipes}
     files: dict[Path, None] = {}
@@ -120,15 +141,26 @@ def compare(
     sets: Sequence[str] = (),
     apart: bool = False,
 ) -> ComparisonReport:
-    """Train and measure every recipe, and write `compare.json` under `out` after each; returns what it holds.
+    """Train and measure every recipe, and write `compare.json` after each.
 
-    `weights` are the initial weights of architectures, as `train` takes them: an architecture that has none begins at random,
-    and then nothing of it is frozen. Measured is on `sets`, or on all that are prepared where none is named. A recipe is a
-    folder under `out`: one that is done is not trained again, and one that was interrupted goes on. If they are `apart`, each
-    is trained, and measured, by a process that ends with it: TensorFlow keeps gigabytes of what large networks needed.
+    A recipe has a folder under `out`: one that is done is not trained again, and one that was interrupted goes on.
 
-    Raises `RecipeError` where `out` holds a comparison of another budget, or a recipe of the same name that was another, and
-    where two have one name.
+    Args:
+        given: The recipes, and what is alike for all.
+        budget: CPU time or pictures that each recipe has.
+        prepared: Folder that `prepare` wrote.
+        out: Folder to write to.
+        split: The split that is measured.
+        weights: Initial weights by architecture, as `train` takes them. Any other architecture begins at random, and then
+            nothing of it is frozen.
+        sets: Data sets that are measured; all prepared ones where there is none.
+        apart: Whether a process of its own trains and measures each recipe: TensorFlow keeps the memory of large networks.
+
+    Returns:
+        What `compare.json` holds.
+
+    Raises:
+        RecipeError: `out` holds another budget's comparison or another recipe of the same name, or two recipes share a name.
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out / "budget.json", "budget", budget.model_dump())
@@ -190,10 +222,19 @@ def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any
 
 
 def way(entry: Entry, given: Comparison) -> list[Recipe]:
-    """The recipes that lead to an entry's, which is the last, as the comparison changes them.
+    """The recipes that lead to an entry's, as the comparison changes them.
 
-    What it says of a recipe alone counts wherever that recipe is on the way. Raises `RecipeError` where a recipe follows one
-    that is neither beside it nor among Facet's, or itself.
+    What it says of a recipe alone counts wherever that recipe is on the way.
+
+    Args:
+        entry: The entry.
+        given: The comparison.
+
+    Returns:
+        Recipes in the order of training; the entry's is the last.
+
+    Raises:
+        RecipeError: A recipe follows itself, or one that is neither beside it nor among Facet's.
     """
     known = {one.recipe: one for one in given.recipes}
     recipes: list[Recipe] = []

@@ -34,7 +34,17 @@ class Degradation:
     apply: Callable[[Pixels], Pixels]
 
     def __call__(self, data: bytes) -> bytes:
-        """An image file's bytes to those of a degraded PNG, which adds no loss of its own."""
+        """Degrade an image file.
+
+        Args:
+            data: Its bytes.
+
+        Returns:
+            Bytes of a PNG, which adds no loss of its own.
+
+        Raises:
+            service.errors.FacetError: The file cannot be decoded.
+        """
         picture = self.apply(decode(data, max_pixels=64_000_000, side=64_000_000).pixels)
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
@@ -42,7 +52,15 @@ class Degradation:
 
 
 def rotated(picture: Pixels, degrees: float) -> Pixels:
-    """Turned clockwise about its centre, as seen on the screen; what comes into view repeats the edge."""
+    """Turned clockwise about its centre, as seen on the screen; what comes into view repeats the edge.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        degrees: Angle in degrees; negative turns counterclockwise.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1.0)
     turned = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
@@ -50,43 +68,98 @@ def rotated(picture: Pixels, degrees: float) -> Pixels:
 
 
 def lying(picture: Pixels, quarters: int) -> Pixels:
-    """Turned by quarters, counterclockwise, as a picture whose turn was forgotten."""
+    """Turned by quarters, counterclockwise, as a picture whose orientation was lost.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        quarters: How many, 0 to 3.
+
+    Returns:
+        uint8 RGB, [W, H, 3] after an odd number of quarters.
+    """
     return np.ascontiguousarray(np.rot90(picture, quarters))
 
 
 def reduced(picture: Pixels, factor: float) -> Pixels:
-    """A picture of so many times fewer pixels in each direction, area-averaged."""
+    """With fewer pixels in each direction, area-averaged.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        factor: By how much less, 1 or more.
+
+    Returns:
+        uint8 RGB [H / factor, W / factor, 3], sides rounded, at least 1.
+    """
     height, width = picture.shape[:2]
     size = max(1, round(width / factor)), max(1, round(height / factor))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def blurred(picture: Pixels, sigma: float) -> Pixels:
-    """Out of focus: a Gaussian of `sigma` pixels."""
+    """Out of focus: a Gaussian blur.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        sigma: Standard deviation in pixels, above 0.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
 def smeared(picture: Pixels, length: int) -> Pixels:
-    """Moved while it was taken: the mean over `length` pixels, an odd number, from left to right."""
+    """Moved while it was taken: the mean of neighbours from left to right.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        length: Neighbours in pixels, an odd number.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     kernel = np.full((1, length), 1 / length, np.float32)
     return cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
 def compressed(picture: Pixels, quality: int) -> Pixels:
-    """As a JPEG of a `quality` between 1 and 100 brings it back, its colour at half the resolution."""
+    """As a JPEG brings it back, its colour at half the resolution.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        quality: JPEG quality, 1 to 100.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(buffer))
 
 
 def noisy(picture: Pixels, sigma: float) -> Pixels:
-    """With Gaussian noise of `sigma` grey levels in every channel of its own; the same picture gets the same noise."""
+    """With Gaussian noise, independent in every channel; the same picture gets the same noise.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        sigma: Standard deviation in grey levels of 255.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     random = np.random.default_rng(zlib.crc32(picture.tobytes()))
     return _levels(picture + random.normal(0, sigma, picture.shape))
 
 
 def grey(picture: Pixels) -> Pixels:
-    """Without colour: its luma in all three channels."""
+    """Without colour: its luma in all three channels.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     return cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
 
 
@@ -94,18 +167,45 @@ def brightened(picture: Pixels, factor: float) -> Pixels:
     """The stored values, which are gamma-encoded, times a factor, and cut off at white.
 
     Half the value is about a fifth of the light: 0.5 is a good two stops under, 1.5 one and a quarter over.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        factor: Of every value, 0 or more.
+
+    Returns:
+        uint8 RGB [H, W, 3].
     """
     return _levels(picture * np.float64(factor))
 
 
 def flattened(picture: Pixels, factor: float) -> Pixels:
-    """The distances from the picture's mean level, times a factor below one: less contrast."""
+    """With less contrast: the distances from the picture's mean level times a factor.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        factor: From 0, one grey, to 1, the picture itself.
+
+    Returns:
+        uint8 RGB [H, W, 3].
+    """
     mean = picture.mean()
     return _levels((picture - mean) * factor + mean)
 
 
 def cut(picture: Pixels, share: float, side: str) -> Pixels:
-    """Without a share of its width or height at one of `SIDES`."""
+    """Without a share of its width or height at one side.
+
+    Args:
+        picture: uint8 RGB [H, W, 3].
+        share: Of the width or height, 0 to below 1.
+        side: One of `SIDES`.
+
+    Returns:
+        uint8 RGB, smaller.
+
+    Raises:
+        KeyError: `side` is none of `SIDES`, which is a mistake of the code.
+    """
     height, width = picture.shape[:2]
     x, y = round(width * share), round(height * share)
     parts = {"left": picture[:, x:], "top": picture[y:], "right": picture[:, : width - x], "bottom": picture[: height - y]}

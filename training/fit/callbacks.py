@@ -29,10 +29,21 @@ class EpochSeeds(keras.callbacks.Callback):  # type: ignore[misc]
         self.batches = batches
 
     def on_train_begin(self, logs: Any = None) -> None:
+        """Keep the states of the seeds as they are before the first epoch.
+
+        Args:
+            logs: Not used.
+        """
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         self.states = [(state, ops.convert_to_numpy(state)) for state in states]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set order, augmentation and dropout masks of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Not used.
+        """
         self.batches.epoch = epoch
         for state, first in self.states:
             state.assign(first + np.array([0, epoch * len(self.batches)], first.dtype))
@@ -42,6 +53,15 @@ class FiniteLoss(keras.callbacks.Callback):  # type: ignore[misc]
     """Ends a run whose loss is not a number: weights or moving statistics are lost, and the last state is still good."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Check the loss of a step.
+
+        Args:
+            batch: Number of the step in its epoch, from 0.
+            logs: The epoch's figures so far, with `loss`.
+
+        Raises:
+            Diverged: The loss is infinite or not a number.
+        """
         if not math.isfinite(logs["loss"]):
             raise Diverged("the loss is no longer finite; train again, more slowly, in another folder")
 
@@ -57,6 +77,11 @@ class BestWeights(keras.callbacks.Callback):  # type: ignore[misc]
         self.path, self.least = path, least
 
     def on_test_end(self, logs: Any = None) -> None:
+        """Write the weights where the validation loss is the least so far.
+
+        Args:
+            logs: Validation figures, with `loss`.
+        """
         if logs["loss"] < self.least:
             self.least = logs["loss"]
             save_weights(self.model, self.path)
@@ -76,17 +101,40 @@ class Throughput(keras.callbacks.Callback):  # type: ignore[misc]
         self.built = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clocks.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Not used.
+        """
         self.began = time.perf_counter()
         self.seconds = 0.0
         self.marks = [time.process_time()]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Note the CPU time after a step.
+
+        Args:
+            batch: Number of the step in its epoch, from 0.
+            logs: Not used.
+        """
         self.marks.append(time.process_time())
 
     def on_test_begin(self, logs: Any = None) -> None:
+        """Stop the clock before validation.
+
+        Args:
+            logs: Not used.
+        """
         self.seconds = time.perf_counter() - self.began
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add the epoch's cost to its figures.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: The epoch's figures by name, which are changed.
+        """
         logs["pictures"] = self.pictures
         logs["pictures_per_second"] = self.pictures / (self.seconds or time.perf_counter() - self.began)
         steps = np.diff(self.marks)
@@ -103,6 +151,12 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]
         self.path, self.rows = path, rows
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write the epoch's figures behind those before it.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: The epoch's figures by name.
+        """
         self.rows.append({"epoch": str(epoch), **{name: str(float(logs[name])) for name in sorted(logs)}})
         write_history(self.path, self.rows)
 
@@ -115,6 +169,12 @@ class State(keras.callbacks.Callback):  # type: ignore[misc]
         self.path = path
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write weights and optimizer.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Not used.
+        """
         save_weights(self.model, self.path)
 
 

@@ -193,6 +193,13 @@ class MeanOfKnown(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
         self.form = form
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch in.
+
+        Args:
+            y_true: Labels [N], or [N, 1 + K] beside a teacher's predictions; below 0 where unknown.
+            y_pred: What the head gives [N, ...].
+            sample_weight: Weights of the pictures [N]; all alike where it is None.
+        """
         y_true = _label(y_true) if self.form is None else ages.known(_label(y_true), self.form)
         known = ops.cast(y_true >= 0, "float32")
         super().update_state(y_true, y_pred, known if sample_weight is None else known * sample_weight)

@@ -96,12 +96,25 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         self.peak, self.warmup, self.steps = peak, warmup, steps
 
     def __call__(self, step: Any) -> Any:
+        """The rate of a step.
+
+        Args:
+            step: Number of the step, from 0.
+
+        Returns:
+            The learning rate, a scalar tensor from 0 to `peak`.
+        """
         step = ops.cast(step, "float32")
         progress = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0, 1)
         falling = 0.5 * self.peak * (1 + ops.cos(math.pi * progress))
         return ops.where(step < self.warmup, self.peak * (step + 1) / max(1, self.warmup), falling)
 
     def get_config(self) -> dict[str, Any]:
+        """What Keras writes of the schedule, to make it again.
+
+        Returns:
+            The arguments of the constructor by name.
+        """
         return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
 
 
@@ -113,9 +126,21 @@ class EpochRate(keras.callbacks.Callback):  # type: ignore[misc]
         self.section, self.rows = section, rows
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the learning rate of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Not used.
+        """
         self.model.optimizer.learning_rate = rate(self.section, epoch, losses_of(self.rows[:epoch]))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add the learning rate to the epoch's figures.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: The epoch's figures by name, which are changed.
+        """
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
@@ -127,5 +152,11 @@ class EarlyStop(keras.callbacks.Callback):  # type: ignore[misc]
         self.patience, self.rows = patience, rows
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """End the run where the validation loss has not fallen for `patience` epochs.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: Not used.
+        """
         if stopped(losses_of(self.rows), self.patience):
             self.model.stop_training = True

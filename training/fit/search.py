@@ -161,6 +161,16 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.trial, self.measure, self.values = trial, measure, list[float]()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Report an epoch's figure to its trial.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            logs: The epoch's figures by name.
+
+        Raises:
+            RecipeError: The epoch has no such figure.
+            optuna.TrialPruned: The trial lags behind the others.
+        """
         if self.measure not in logs:
             raise RecipeError(f"an epoch has no {self.measure}; there is: {', '.join(sorted(logs))}")
         self.values.append(float(logs[self.measure]))

@@ -18,6 +18,16 @@ class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise a batch; in training the moving statistics follow it.
+
+        Args:
+            inputs: Features [N, H, W, C], of any floating type.
+            training: Whether the batch's own statistics are used and learnt.
+            mask: Not used; Keras passes it to other backends' own normalisation.
+
+        Returns:
+            Features of the same shape and type.
+        """
         if keras.backend.backend() != "tensorflow":
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf

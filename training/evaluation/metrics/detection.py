@@ -12,7 +12,11 @@ from training.evaluation.predictions import Predictions
 
 @detection_metric
 def found() -> Metric:
-    """The share of pictures in which a face was found."""
+    """The share of pictures in which a face was found.
+
+    Returns:
+        A metric from 0 to 1; higher is better.
+    """
 
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         return mean(predictions.found, np.ones(len(predictions), np.bool_), weights)

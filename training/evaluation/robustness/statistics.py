@@ -76,7 +76,14 @@ class Rows:
     warned: Bools
 
     def where(self, chosen: Bools) -> Rows:
-        """The chosen rows."""
+        """The chosen rows.
+
+        Args:
+            chosen: A mask [M].
+
+        Returns:
+            Their values.
+        """
         error = {name: values[chosen] for name, values in self.error.items()}
         expected = {name: values[chosen] for name, values in self.expected.items()}
         return Rows(self.value[chosen], self.picture[chosen], error, expected, self.warned[chosen])
@@ -139,25 +146,50 @@ def limits(predictions: Predictions) -> dict[str, float]:
 
 
 def measured(scored: Scored, condition: Condition) -> Doubles:
-    """What was measured of each face for a condition, without its sign; NaN where none was found."""
+    """What was measured of each face for a condition, without its sign.
+
+    Args:
+        scored: Predictions of N pictures.
+        condition: The condition.
+
+    Returns:
+        Values [N] in the condition's unit; not a number where no face was found.
+    """
     if condition.quality in scored.qualities:
         return np.abs(scored.qualities[condition.quality])
     return np.where(scored.predictions.found, _warned(scored, condition), np.nan)
 
 
 def paired(condition: Condition, clean: Scored, degraded: Sequence[Scored]) -> Rows:
-    """Answers to pictures as they are and degraded; what is expected of each is the error of the same picture as it is.
+    """Predictions of pictures as they are and degraded; what is expected of each is the error of the same picture as it is.
 
-    A picture stands in for itself, so that who is in a bin does not confound; and pictures as they are belong to the curve, so
-    that a value which harmless pictures have too, such as a fair skin's brightness, says as little as it does in service.
-    Pictures whose face was not found in both are left out.
+    A picture stands in for itself, so that who is in a bin does not confound. Pictures as they are belong to the curve: a value
+    that harmless pictures have too, such as a fair skin's brightness, weighs as little as it does in service. Pictures whose
+    face was not found in both are left out.
+
+    Args:
+        condition: The condition.
+        clean: Predictions of N pictures as they are.
+        degraded: Predictions of the same N pictures, by level.
+
+    Returns:
+        A row for each found face of each level.
     """
     return _joined([_rows(condition, one, errors(clean.predictions), clean.predictions.found) for one in (clean, *degraded)])
 
 
 def natural(condition: Condition, clean: Sequence[Scored]) -> Rows:
-    """Answers to pictures as they are; what is expected of each is the mean error of its data set's faces of its band of age,
-    of its race where the race is asked for."""
+    """Predictions of pictures as they are; what is expected of each is the mean error of faces like it.
+
+    Like it are its data set's faces of its band of years; for an attribute of three labels or more, those of its label.
+
+    Args:
+        condition: The condition.
+        clean: Predictions of pictures as they are, by data set.
+
+    Returns:
+        A row for each found face.
+    """
     parts = [_rows(condition, one, _of_the_like(one.predictions), one.predictions.found) for one in clean]
     offsets = np.cumsum([0, *(len(one.names) for one in clean)])
     return _joined([replace(part, picture=part.picture + offset) for part, offset in zip(parts, offsets, strict=False)])
@@ -213,7 +245,15 @@ def _of_the_like(predictions: Predictions) -> dict[str, Doubles]:
 
 
 def rise(rows: Rows, name: str) -> Rise | None:
-    """By how much the error of an attribute exceeds its expectation; None where nothing is known or no error is expected."""
+    """By how much the error of an attribute exceeds its expectation.
+
+    Args:
+        rows: The rows.
+        name: The attribute's name.
+
+    Returns:
+        The relative rise with its 95 % interval; None where nothing is known or no error is expected.
+    """
     rows = rows.where(np.isfinite(rows.error[name]) & np.isfinite(rows.expected[name]))
     error, expected = rows.error[name], rows.expected[name]
     if not expected.sum() > 0:
@@ -250,7 +290,12 @@ def _times(pictures: int) -> Doubles:
 def binned(rows: Rows, tail: bool = False) -> list[Rows]:
     """The rows in bins of the measured value, in its order; equal values stay together.
 
-    The bins are of equal mass; with `tail`, narrower towards the highest values, which few pictures have of themselves.
+    Args:
+        rows: The rows.
+        tail: Whether bins are narrower towards the highest values, which few pictures have; else they are of equal mass.
+
+    Returns:
+        The rows of each bin; none where there are no rows.
     """
     if not len(rows):
         return []
@@ -262,17 +307,31 @@ def binned(rows: Rows, tail: bool = False) -> list[Rows]:
 
 
 def curve(parts: Sequence[Rows]) -> list[Bin]:
-    """Median of the measured value, and rise of every attribute's error, of each bin."""
+    """Median of the measured value, and rise of every attribute's error, of each bin.
+
+    Args:
+        parts: Rows of each bin.
+
+    Returns:
+        A bin for each part.
+    """
     return [Bin(float(np.median(part.value)), _rises(part)) for part in parts]
 
 
 def crossing(values: Doubles, error: Doubles, expected: Doubles, limit: float) -> float:
-    """The measured value from which on the error exceeds its expectation by `limit`, relatively; not a number where it never
-    does.
+    """The measured value from which on the error exceeds its expectation by a limit, relatively.
 
-    `values` [B] run from harmless to harmful; `error` and `expected` [B] are sums. The rise is first made monotone, by isotonic
-    regression weighted by the expectation (Barlow et al., "Statistical inference under order restrictions", 1972), so that
-    noise in one bin sets no threshold; between the bins it is a straight line.
+    The rise is first made monotone, by isotonic regression weighted by the expectation (Barlow et al., "Statistical inference
+    under order restrictions", 1972), so that noise in one bin sets no threshold. Between the bins it is a straight line.
+
+    Args:
+        values: Measured values [B], from harmless to harmful.
+        error: Sums of the error [B].
+        expected: Sums of its expectation [B].
+        limit: Relative rise, such as 0.2.
+
+    Returns:
+        The value; not a number where the rise never reaches the limit.
     """
     expected = np.maximum(expected, _NO_ERROR)
     risen = isotonic_regression(error / expected - 1, weights=expected).x
@@ -287,9 +346,18 @@ def crossing(values: Doubles, error: Doubles, expected: Doubles, limit: float) -
 
 
 def threshold(parts: Sequence[Rows], name: str, above: bool, limit: float) -> float | None:
-    """The measured value from which on an attribute's error has surely risen by a limit, or None where it never has.
+    """The measured value from which on an attribute's error has surely risen by a limit.
 
     Surely: in 95 % of the resamplings the curve has crossed the limit by there. A warning that is in doubt is not given.
+
+    Args:
+        parts: Rows of each bin, in order of the measured value.
+        name: The attribute's name.
+        above: Whether larger values are the harmful ones.
+        limit: Relative rise, such as 0.2.
+
+    Returns:
+        The value without its sign, or None where the error never surely rises so far.
     """
     parts = [part for part in parts if rise(part, name) is not None]
     if not parts:
@@ -332,7 +400,16 @@ class Finding:
 
 
 def finding(condition: Condition, clean: Sequence[Scored], degraded: Mapping[Degradation, Scored]) -> Finding:
-    """Measure a condition; the first of `clean` are the pictures that were degraded."""
+    """Measure a condition.
+
+    Args:
+        condition: The condition.
+        clean: Predictions of pictures as they are, by data set; the first set's pictures were degraded.
+        degraded: Predictions of the degraded pictures, by degradation.
+
+    Returns:
+        What was found.
+    """
     first = clean[0]
     levels = [scored for one, scored in degraded.items() if one.kind in condition.kinds]
     as_they_are = natural(condition, clean)
