@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
 
-from service import errors, metrics
+from service import errors
 from service.settings import Settings
 from tests.client import ROOT
+from tests.collectors import described
 from tests.deploy.docker import run
 from tests.deploy.monitoring import MONITORING, alerts, dashboard, queries
 
@@ -101,13 +101,12 @@ def test_the_alerts_fire_when_they_should_and_not_otherwise(promtool: str) -> No
 def exposed() -> dict[str, set[str]]:
     """Labels of every series that the service exposes by its own collectors, `le` of buckets included."""
     found = {}
-    for collector in vars(metrics).values():
-        if isinstance(collector, Counter | Gauge | Histogram):
-            name, labels = collector._name, set(collector._labelnames)
-            if isinstance(collector, Histogram):
-                found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
-            else:
-                found[name + ("_total" if isinstance(collector, Counter) else "")] = labels
+    for one in described():
+        labels = set(one.labels)
+        if one.kind == "histogram":
+            found |= {f"{one.name}_bucket": labels | {"le"}, f"{one.name}_sum": labels, f"{one.name}_count": labels}
+        else:
+            found[one.name] = labels
     return found
 
 

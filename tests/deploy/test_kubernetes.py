@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.routing import APIRoute
-from prometheus_client import Gauge
 
-from service import metrics, web
+from service import web
 from service.api import stream
 from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
+from tests.collectors import Described, described
 from tests.deploy.files import KUBERNETES, OVERLAYS, Document, checker, container, manifest, of, ran, rendered
 from tests.deploy.monitoring import MONITORING, dashboard
 
@@ -185,8 +185,8 @@ def test_the_pinned_model_is_the_one_in_the_store() -> None:
 # What clusters learn from others --------------------------------------------------------------------------------------
 
 
-def gauge(name: str) -> Gauge:
-    (found,) = (one for one in vars(metrics).values() if isinstance(one, Gauge) and one._name == name)
+def gauge(name: str) -> Described:
+    (found,) = (one for one in described() if (one.name, one.kind) == (name, "gauge"))
     return found
 
 
@@ -196,7 +196,7 @@ def test_the_autoscaler_asks_for_a_metric_that_the_adapter_makes_of_one_that_the
     cpu, queue = of(production, "HorizontalPodAutoscaler")["spec"]["metrics"]
     assert cpu["resource"]["name"] == "cpu"
     asked = queue["pods"]["metric"]
-    (label,) = gauge("facet_queue_depth")._labelnames
+    (label,) = gauge("facet_queue_depth").labels
     assert list(asked["selector"]["matchLabels"]) == [label]
     assert asked["selector"]["matchLabels"][label] in re.findall(r'watch_queue\("(\w+)"', (ROOT / "service/app.py").read_text())
     (rule,) = manifest("prometheus-adapter/values.yaml")["rules"]["custom"]

@@ -6,21 +6,16 @@ import re
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
 
-from service import metrics
 from service.settings import Settings
 from tests.client import ROOT
+from tests.collectors import described
 from tests.deploy.files import manifest
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 PAGES = ["operations.md", "kubernetes.md", "aws.md"]
 
-METRICS = {
-    one._name + ("_total" if isinstance(one, Counter) else "")
-    for one in vars(metrics).values()
-    if isinstance(one, Counter | Gauge | Histogram)
-}
+METRICS = {one.name for one in described()}
 
 
 def section(title: str) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import typer
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from typer.main import get_command
 
-from service import cli, errors, metrics
+from service import cli, errors
 from service.api import problems
 from service.errors import FacetError
 from service.settings import Settings
+from tests.collectors import described
 from training import __main__ as training
 from training.recipe import Recipe
 
@@ -69,11 +69,9 @@ def settings() -> str:
 def every_metric() -> str:
     """Every collector of Prometheus with its labels and its meaning."""
     rows = []
-    for collector in vars(metrics).values():
-        if isinstance(collector, Counter | Gauge | Histogram):
-            name = collector._name + ("_total" if isinstance(collector, Counter) else "")
-            labels = f"{{{', '.join(collector._labelnames)}}}" if collector._labelnames else ""
-            rows.append([f"`{name}{labels}`", type(collector).__name__.lower(), collector._documentation])
+    for one in described():
+        labels = f"{{{', '.join(one.labels)}}}" if one.labels else ""
+        rows.append([f"`{one.name}{labels}`", one.kind, one.meaning])
     return table(["metric", "kind", "meaning"], rows)
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from service import errors, metrics
+from service import errors
 from service.settings import Settings
 from tests.client import serving
 from tests.docs import tables
@@ -34,7 +34,6 @@ def test_nothing_that_the_code_has_is_left_out() -> None:
     codes = {row[0].strip("`") for row in rows("reference/problems.md", "[a-z0-9_]+")}
     assert {kind.code for kind in tables.answered()} | set(tables.OF_HTTP) == codes
     assert errors.ModelNotFound.code not in codes
-    assert metrics.READY._documentation in tables.every_metric()
 
 
 def test_the_defaults_are_what_the_service_takes(monkeypatch: pytest.MonkeyPatch) -> None:

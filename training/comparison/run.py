@@ -265,7 +265,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
     runs: list[dict[str, Any]] = []
     for number, recipe in enumerate(recipes, 1):
         run = out / f"{number}-{recipe.name}"
-        fitted = _fitted(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
+        fitted = fitted_recipe(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
         try:
             start = train(fitted, prepared, run, init, start)
         except Diverged:
@@ -289,22 +289,31 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
     }
 
 
-def _fitted(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
-    """A recipe that ends within one of so many equal shares of the budget; the same one, once it was found."""
+def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
+    """A recipe that ends within one of so many equal shares of a budget.
+
+    Args:
+        recipe: the published one.
+        budget: pictures, minutes, or both; for all shares.
+        shares: how many recipes divide the budget.
+        prepared: folder of prepared faces.
+        run: folder of the run; `fitted.json` in it keeps the answer, which is the same from then on.
+        steps: steps between two validations; 0 leaves the recipe's own.
+    """
     path = run / "fitted.json"
     if path.exists():
         return load_recipe(path)
     count = count_prepared(prepared, Split.TRAIN, recipe.data.train, selection_of(recipe))
     pictures = published(recipe, count) if budget.pictures is None else budget.pictures // shares
     if budget.minutes is not None:
-        pictures = min(pictures, int(budget.minutes * 60 / shares / _seconds_a_picture(recipe, prepared, run.parents[1])))
+        pictures = min(pictures, int(budget.minutes * 60 / shares / seconds_per_picture(recipe, prepared, run.parents[1])))
     fitted = squeezed(recipe, max(1, pictures), count, steps)
     run.mkdir(parents=True, exist_ok=True)
     path.write_text(fitted.model_dump_json(indent=2) + "\n")
     return fitted
 
 
-def _seconds_a_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
+def seconds_per_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
     """CPU seconds of a picture in training, by a run of a few steps.
 
     Recipes that differ in heads, losses or schedule alone cost the same: `timings.json` under `out` remembers it.

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import __version__, errors, metrics
 from service.api.problems import STATUS, status_of
 from tests.client import ROOT, Client, serving, until
+from tests.collectors import described
 from tests.conftest import encoded
 from tests.fakes import GatedNetwork, engine_factory, squares
 
@@ -116,9 +117,8 @@ async def test_metrics_are_in_prometheus_format(client: Client) -> None:
     response = await client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(response.text)}
-    for collector in vars(metrics).values():
-        if hasattr(collector, "_documentation"):
-            assert families[collector._name].documentation == collector._documentation
+    for one in described():
+        assert families[one.name.removesuffix("_total")].documentation == one.meaning
 
 
 COUNTS: Samples = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -72,8 +73,9 @@ async def test_crops_are_those_that_the_service_cuts(source: Path, out: Path) ->
         prepared = load_prepared(out, split)
         assert len(prepared) > 0
         for name, crop in zip(prepared.names, prepared.crops, strict=True):
-            seen = engine.pipeline._decode_and_detect((source / str(name)).read_bytes(), options, 0.0)
-            assert any(np.array_equal(crop, own) for own in seen.crops), name
+            deadline = asyncio.get_running_loop().time() + 60
+            seen = await engine.pipeline.detect((source / str(name)).read_bytes(), options, deadline)
+            assert any(np.array_equal(crop, own.crop) for own in seen.faces), name
     await engine.close()
 
 

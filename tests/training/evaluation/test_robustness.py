@@ -182,7 +182,7 @@ def test_levels_of_one_picture_are_drawn_together() -> None:
     """Four copies of each answer tell no more than one."""
     error = np.random.default_rng(1).exponential(6, 200)
     once = rows_of(np.ones(200), error, 5.0)
-    alone, four = rise(once, "age"), rise(statistics._joined([once] * 4), "age")
+    alone, four = rise(once, "age"), rise(statistics.joined([once] * 4), "age")
     assert alone is not None
     assert four is not None
     assert four.count == 800
@@ -190,7 +190,7 @@ def test_levels_of_one_picture_are_drawn_together() -> None:
 
 
 def test_all_bins_are_drawn_alike() -> None:
-    assert (statistics._times(8) == statistics._times(16)[:, :8]).all()
+    assert (statistics.draw_counts(8) == statistics.draw_counts(16)[:, :8]).all()
 
 
 def test_no_rise_of_nothing() -> None:

@@ -119,8 +119,9 @@ def test_what_a_recipe_says_nothing_of_is_as_it_was() -> None:
     section = schedule()
     given = optimizer(section, 10)
     assert type(given) is CarefulAdamW
-    assert isinstance(given._learning_rate, WarmupCosine)
-    assert given._learning_rate.get_config() == {"peak": 0.8, "warmup": 5, "steps": 400}
+    rate = given.get_config()["learning_rate"]
+    assert rate["class_name"] == WarmupCosine.__name__
+    assert rate["config"] == {"peak": 0.8, "warmup": 5, "steps": 400}
     assert (given.global_clipnorm, given.weight_decay, given.use_ema) == (1.0, 0.01, True)
     assert optimizer(schedule(clip_norm=0), 10).global_clipnorm is None
 

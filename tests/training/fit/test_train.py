@@ -130,8 +130,11 @@ def test_only_kernels_decay() -> None:
     network = build(made.recipe().network)
     adamw = optimizer(made.recipe().schedule, 1)
     adamw.build(network.trainable_variables)
-    decaying = {variable.name for variable in network.trainable_variables if adamw._use_weight_decay(variable)}
-    assert decaying == {"kernel"}
+    for variable in network.trainable_variables:
+        variable.assign(np.ones(variable.shape, np.float32))
+    adamw.apply([np.zeros(variable.shape, np.float32) for variable in network.trainable_variables])
+    assert {variable.name for variable in network.trainable_variables if (variable.numpy() < 1).all()} == {"kernel"}
+    assert all((variable.numpy() == 1).all() for variable in network.trainable_variables if variable.name != "kernel")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:

@@ -175,7 +175,7 @@ def paired(condition: Condition, clean: Scored, degraded: Sequence[Scored]) -> R
     Returns:
         A row for each found face of each level.
     """
-    return _joined([_rows(condition, one, errors(clean.predictions), clean.predictions.found) for one in (clean, *degraded)])
+    return joined([_rows(condition, one, errors(clean.predictions), clean.predictions.found) for one in (clean, *degraded)])
 
 
 def natural(condition: Condition, clean: Sequence[Scored]) -> Rows:
@@ -192,7 +192,7 @@ def natural(condition: Condition, clean: Sequence[Scored]) -> Rows:
     """
     parts = [_rows(condition, one, _of_the_like(one.predictions), one.predictions.found) for one in clean]
     offsets = np.cumsum([0, *(len(one.names) for one in clean)])
-    return _joined([replace(part, picture=part.picture + offset) for part, offset in zip(parts, offsets, strict=False)])
+    return joined([replace(part, picture=part.picture + offset) for part, offset in zip(parts, offsets, strict=False)])
 
 
 def _rows(condition: Condition, scored: Scored, expected: Mapping[str, Doubles], comparable: Bools) -> Rows:
@@ -206,7 +206,9 @@ def _rows(condition: Condition, scored: Scored, expected: Mapping[str, Doubles],
     return every.where(comparable & scored.predictions.found)
 
 
-def _joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[Rows]) -> Rows:
+    """The rows of several parts, one after the other; pictures of the same number are the same picture."""
+
     def column(of: Callable[[Rows], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.concatenate([of(part) for part in parts])
 
@@ -268,7 +270,7 @@ def rise(rows: Rows, name: str) -> Rise | None:
 def _resampled(rows: Rows, name: str) -> tuple[Doubles, Doubles]:
     """Sums of the error and of its expectation [`REPLICATES`] over pictures drawn anew, each with all its rows."""
     known = np.isfinite(rows.error[name]) & np.isfinite(rows.expected[name])
-    times = _times(1 << int(rows.picture.max(initial=0)).bit_length())
+    times = draw_counts(1 << int(rows.picture.max(initial=0)).bit_length())
     error, expected = (
         times @ np.bincount(rows.picture[known], values[known], minlength=times.shape[1])
         for values in (rows.error[name], rows.expected[name])
@@ -277,7 +279,7 @@ def _resampled(rows: Rows, name: str) -> tuple[Doubles, Doubles]:
 
 
 @lru_cache(maxsize=4)
-def _times(pictures: int) -> Doubles:
+def draw_counts(pictures: int) -> Doubles:
     """How often each picture is drawn [`REPLICATES`, pictures]; the first pictures alike however many there are, so that all
     bins of a curve are drawn alike.
 
