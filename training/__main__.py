@@ -391,9 +391,7 @@ def tracks(
         manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
         if not manifests:
             raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
-        age = manifests[-1].attribute("age")
-        interval = None if age is None else age.calibration.interval
-        document = study(partial(ask, settings), open_data_set(data), interval, out, limit)
+        document = study(partial(ask, settings), open_data_set(data), manifests[-1].attributes, out, limit)
         console.print_json(json.dumps(document))
         console.print(f"wrote {out / TRACKS}")
         if record:

@@ -146,8 +146,8 @@ class TrackEvaluation(Section):
     """Those with a face in every frame."""
     frames: int = Field(ge=1)
     """Frames of a film."""
-    correlation_of_errors: float
-    """Mean correlation of the age errors of two frames of a film."""
+    correlation_of_errors: float | None
+    """Mean correlation of the errors of two frames of a film; None of a model without expectations."""
     tracks: tuple[TrackFigures, ...]
     """By the length of a track."""
 

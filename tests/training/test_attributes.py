@@ -83,7 +83,7 @@ def prepared(club: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.usefixtures("architecture")
-def test_from_a_table_to_an_answer(prepared: Path, root: Path, tmp_path: Path) -> None:
+def test_from_a_table_to_an_answer(club: Path, prepared: Path, root: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     shutil.copytree(root / "model_store/mtcnn", tmp_path / "store/mtcnn")
     step = "--prepared", prepared, "--run", tmp_path / "run"
@@ -106,6 +106,13 @@ def test_from_a_table_to_an_answer(prepared: Path, root: Path, tmp_path: Path) -
     assert answer["glasses"].probabilities["yes"] == pytest.approx(float(outputs["glasses"][0]), abs=1e-5)
     assert tuple(answer["race"].probabilities) == RACES
     assert 0 <= answer["age"].years <= 100
+
+    run("export", *step, "--store", tmp_path / "store", "--version", 2, "--data", club)
+    films = "--data", club, "--model", "made", "--store", tmp_path / "store", "--precision", "f32", "--out", tmp_path / "report"
+    run("tracks", *films, "--record")
+    track = ModelStore(tmp_path / "store").load("made", 3, loader(Runtime.AUTO, Precision.F32, 1)).manifest.track
+    assert track is not None
+    assert set(track.gains) == {"race", "glasses"}
 
 
 def test_words_become_indices_of_the_recipe_s_labels(prepared: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,18 @@ import numpy as np
 import pytest
 
 from service.inference.attributes import Expectation, LabelProbabilities
-from service.models.manifest import AgeInterval, IntervalBand, TrackCalibration
+from service.models.manifest import AgeInterval, Attribute, AttributeCalibration, IntervalBand, TrackCalibration
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
 from service.tracking.aggregation import Average, weight
 from service.vision.quality import Quality
 from tests.fakes import attributes, manifest
 from tests.training import made
+from training.calibration.films import FRAMES, FilmedExpectation, FilmedLabels, FilmedSet, Films, filmed, films
 from training.calibration.tracks import (
-    FRAMES,
     LENGTHS,
     TRACKS,
-    FilmedSet,
-    Films,
     doublings,
-    filmed,
-    films,
     fit,
     gain,
     gained,
@@ -47,32 +44,47 @@ SHARED = 0.5
 """Correlation of the made-up errors of two frames of one film."""
 DOUBLINGS = {"small": 1.0, "turned": 2.0}
 RACES = ("white", "black", "asian", "indian", "other")
+DECLARED = manifest(attributes=attributes(age={"interval": INTERVAL})).attributes
+WITHOUT_INTERVAL = manifest(attributes=attributes(age={})).attributes
+CLUB = (
+    Attribute(
+        name="member_years", kind="expectation", outputs=("member",), calibration=AttributeCalibration(interval=INTERVAL)
+    ),
+    Attribute(name="glasses", kind="labels", labels=("no", "yes"), outputs=("glasses",)),
+    Attribute(
+        name="race",
+        kind="labels",
+        labels=("black", "east asian", "indian", "latino", "middle eastern", "southeast asian", "white"),
+        outputs=("race",),
+    ),
+)
+"""Attributes of a model that does not know age and gender, and whose races are others."""
 
 
-def made_films(count: int, seed: int = 0, noise: float = 6.0) -> Films:
-    """Films whose errors are as wide as their distributions say, in the first of the frames that are easy."""
+def made_films(count: int, seed: int = 0, noise: float = 6.0, declared: Sequence[Attribute] = DECLARED) -> Films:
+    """Films whose errors are as wide as their distributions, in the first of the frames that are easy."""
     random = np.random.default_rng(seed)
-    age = np.rint(random.uniform(20, 70, count))
+    years = np.rint(random.uniform(20, 70, count))
     amounts = np.stack([random.exponential(0.7, (count, FRAMES)), random.exponential(0.3, (count, FRAMES))], axis=-1)
     worse = 2.0 ** (amounts @ np.array(list(DOUBLINGS.values())))
     common = random.normal(size=(count, 1))
     errors = noise * (SHARED**0.5 * common + (1 - SHARED) ** 0.5 * random.normal(size=(count, FRAMES)) * np.sqrt(worse))
-    gender, race = random.integers(0, 2, count), random.integers(0, 5, count)
 
-    def logits(labels: np.ndarray[Any, np.dtype[np.int64]], kinds: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def labels(kinds: int) -> FilmedLabels:
+        truth = random.integers(0, kinds, count)
         values = random.normal(0, 1.0, (count, 1, kinds)) + random.normal(0, 1.0, (count, FRAMES, kinds))
-        values[np.arange(count), :, labels] += 2.0
+        values[np.arange(count), :, truth] += 2.0
         powers = np.exp(values)
-        return np.asarray(np.log(powers / powers.sum(axis=-1, keepdims=True)))
+        return FilmedLabels(truth, np.log(powers / powers.sum(axis=-1, keepdims=True)))
 
+    spread = np.full((count, FRAMES), noise)
     return Films(
-        age=age,
-        gender=gender,
-        race=race,
-        years=age[:, np.newaxis] + errors,
-        spread=np.full((count, FRAMES), noise),
-        genders=logits(gender, 2),
-        races=logits(race, 5),
+        expectations={
+            one.name: FilmedExpectation(years, years[:, np.newaxis] + errors, spread, INTERVAL)
+            for one in declared
+            if one.kind == "expectation"
+        },
+        labels={one.name: labels(len(one.labels)) for one in declared if one.kind == "labels"},
         doubts=amounts,
         names=tuple(DOUBLINGS),
     )
@@ -99,7 +111,7 @@ def test_frames_of_one_film_are_of_one_camera() -> None:
 
 def test_a_filmed_set_gives_every_frame_of_every_picture(pictures: Path) -> None:
     data = open_data_set(pictures)
-    given = list(FilmedSet(**{one.name: getattr(data, one.name) for one in fields(data)}).labelled(Split.VALIDATION))
+    given = list(FilmedSet.of(data).labelled(Split.VALIDATION))
     names = [name for name, _, _ in data.labelled(Split.VALIDATION)]
     assert [name for name, _, _ in given] == [name for name in names for _ in range(FRAMES)]
     assert all(content.startswith(b"\x89PNG") for _, _, content in given)
@@ -110,6 +122,7 @@ def test_a_filmed_set_gives_every_frame_of_every_picture(pictures: Path) -> None
 
 def test_many_means_are_those_that_the_service_answers() -> None:
     given = made_films(20)
+    age, gender, race = given.expectations["age"], given.labels["gender"], given.labels["race"]
     track = TrackCalibration(correlation=0.4, scale=1.1, gains={"gender": 1.3, "race": 1.2}, doublings=DOUBLINGS)
     weights = given.weights(track)
     several = means(given, weights)
@@ -118,28 +131,25 @@ def test_many_means_are_those_that_the_service_answers() -> None:
         for index in range(FRAMES):
             # A distribution of the film's deviation, about the middle of the scale so that its ends are not cut.
             years = np.arange(101)
-            shape = np.exp(-0.5 * np.square((years - 50) / given.spread[film, index])).astype(np.float32)
+            shape = np.exp(-0.5 * np.square((years - 50) / age.spread[film, index])).astype(np.float32)
             shape /= shape.sum()
             average.add(
                 {
-                    "age": Expectation(float(given.years[film, index]), 0, 0, 0.8, shape),
+                    "age": Expectation(float(age.value[film, index]), 0, 0, 0.8, shape),
                     "gender": LabelProbabilities(
-                        "male", dict(zip(("male", "female"), np.exp(given.genders[film, index]), strict=True))
+                        "male", dict(zip(("male", "female"), np.exp(gender.logarithms[film, index]), strict=True))
                     ),
-                    "race": LabelProbabilities("white", dict(zip(RACES, np.exp(given.races[film, index]), strict=True))),
+                    "race": LabelProbabilities("white", dict(zip(RACES, np.exp(race.logarithms[film, index]), strict=True))),
                 },
                 float(weights[film, index]),
             )
             answer = average.attributes()
-            assert answer["age"].years == pytest.approx(several.years[film, index])
+            assert answer["age"].years == pytest.approx(several.values["age"][film, index])
             assert average.frames == pytest.approx(several.frames[film, index])
             frames = several.frames[film : film + 1, index]
-            for label, logits, factor in (
-                (answer["gender"], several.genders, track.gains["gender"]),
-                (answer["race"], several.races, track.gains["race"]),
-            ):
-                expected = gained(logits[film : film + 1, index], factor, frames)[0]
-                assert list(label.probabilities.values()) == pytest.approx(expected, abs=1e-6)
+            for name, factor in track.gains.items():
+                expected = gained(several.logarithms[name][film : film + 1, index], factor, frames)[0]
+                assert list(answer[name].probabilities.values()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_weights_are_those_that_the_service_gives() -> None:
@@ -149,7 +159,7 @@ def test_the_weights_are_those_that_the_service_gives() -> None:
     ]
     warnings = [["small"], ["cut_off"]]
     track = TrackCalibration(doublings={"small": 0.7, "blurred": 0.4, "bright": 1.2, "rolled": 0.3, "cut_off": 0.5})
-    given = films(answers_of([rows[index % 2] for index in range(FRAMES)], [warnings[i % 2] for i in range(FRAMES)]), INTERVAL)
+    given = films(answers_of([rows[index % 2] for index in range(FRAMES)], [warnings[i % 2] for i in range(FRAMES)]), DECLARED)
     expected = [weight(rows[index % 2], warnings[index % 2], track) for index in range(FRAMES)]
     assert given.weights(track)[0] == pytest.approx(expected)
 
@@ -185,12 +195,13 @@ def open_label() -> Any:
 
 def test_the_answers_of_a_film_are_taken_apart() -> None:
     easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
-    given = films(answers_of([easy] * FRAMES, [[]] * FRAMES), INTERVAL)
+    given = films(answers_of([easy] * FRAMES, [[]] * FRAMES), DECLARED)
     assert len(given) == 1
-    assert (given.age[0], given.gender[0], given.race[0]) == (40, 1, 2)
-    assert given.years.tolist() == [[40.0] * FRAMES]
-    assert given.spread[0] == pytest.approx(5, rel=1e-3)
-    assert np.exp(given.genders[0, 0]) == pytest.approx([0.3, 0.7])
+    age, gender, race = given.expectations["age"], given.labels["gender"], given.labels["race"]
+    assert (age.label[0], gender.label[0], race.label[0]) == (40, 1, 2)
+    assert age.value.tolist() == [[40.0] * FRAMES]
+    assert age.spread[0] == pytest.approx(5, rel=1e-3)
+    assert np.exp(gender.logarithms[0, 0]) == pytest.approx([0.3, 0.7])
 
 
 def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
@@ -200,7 +211,18 @@ def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
     found[4] = False
     broken = replace(whole, predictions=replace(whole.predictions, found=found))
     with pytest.raises(CalibrationError, match="no film"):
-        films(broken, INTERVAL)
+        films(broken, DECLARED)
+
+
+def test_films_whose_labels_lack_an_attribute_are_left_out() -> None:
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    answers = answers_of([easy] * FRAMES, [[]] * FRAMES)
+    race = answers.predictions.labels["race"]
+    labels = {**answers.predictions.labels, "race": replace(race, label=np.full(FRAMES, -1))}
+    unknown = replace(answers, predictions=replace(answers.predictions, labels=labels))
+    with pytest.raises(CalibrationError, match="labels of age, gender, race"):
+        films(unknown, DECLARED)
+    assert list(films(unknown, DECLARED[:2]).labels) == ["gender"]
 
 
 # What is fitted ---------------------------------------------------------------------------------------------------------
@@ -213,12 +235,8 @@ def test_the_doublings_are_recovered() -> None:
 
 def test_a_doubt_that_changes_nothing_doubles_nothing() -> None:
     given = made_films(2000)
-    idle = np.random.default_rng(5).exponential(1, given.years.shape)[..., np.newaxis]
-    doubled = Films(
-        *(getattr(given, one.name) for one in fields(given)[:-2]),
-        doubts=np.concatenate([given.doubts, idle], axis=-1),
-        names=(*given.names, "idle"),
-    )
+    idle = np.random.default_rng(5).exponential(1, given.doubts.shape[:2])[..., np.newaxis]
+    doubled = replace(given, doubts=np.concatenate([given.doubts, idle], axis=-1), names=(*given.names, "idle"))
     assert doublings(doubled)["idle"] < 0.05
 
 
@@ -230,18 +248,10 @@ def test_a_gain_is_recovered(true: float) -> None:
     assert gain(logits, labels, np.full(len(logits), 1e6)) == pytest.approx(true, rel=0.05)
 
 
-def test_unknown_labels_do_not_count_in_a_gain() -> None:
-    random = np.random.default_rng(0)
-    logits = random.normal(0, 2, (4000, 5))
-    labels = np.argmax(logits + random.gumbel(size=logits.shape), axis=1)
-    labels[:2000] = -1
-    assert gain(logits, labels, np.full(len(logits), 1e6)) == pytest.approx(1.0, rel=0.1)
-
-
 def test_tracks_of_every_length_hold_eighty_per_cent_of_unseen_films() -> None:
-    fitted = fit(made_films(1500), INTERVAL)
+    fitted = fit(made_films(1500))
     assert 0.2 < fitted.correlation < 0.8
-    rows = measure(made_films(3000, seed=1), INTERVAL)["tracks"]
+    rows = measure(made_films(3000, seed=1))["tracks"]
     for row in rows:
         assert row["held"]["value"] == pytest.approx(0.8, abs=0.025), row["frames"]
     widths = [row["width"]["value"] for row in rows]
@@ -249,7 +259,7 @@ def test_tracks_of_every_length_hold_eighty_per_cent_of_unseen_films() -> None:
 
 
 def test_the_weighted_mean_of_many_frames_errs_less() -> None:
-    document = measure(made_films(800), INTERVAL)
+    document = measure(made_films(800))
     first, last = document["tracks"][0], document["tracks"][-1]
     assert [row["frames"] for row in document["tracks"]] == list(LENGTHS)
     assert last["age_error"]["value"] < 0.85 * first["age_error"]["value"]
@@ -258,6 +268,32 @@ def test_the_weighted_mean_of_many_frames_errs_less() -> None:
     low, high = last["age_error"]["interval"]
     assert low < last["age_error"]["value"] < high
     assert 0 < document["correlation_of_errors"] < SHARED
+
+
+def test_another_model_is_fitted_and_measured_by_what_it_declares() -> None:
+    given = made_films(400, declared=CLUB)
+    fitted = fit(given)
+    assert set(fitted.gains) == {"glasses", "race"}
+    assert 0.2 < fitted.correlation < 0.8
+    rows = measure(given)["tracks"]
+    first, last = rows[0], rows[-1]
+    assert last["member_years_held"]["value"] == pytest.approx(0.8, abs=0.06)
+    assert last["member_years_error"]["value"] < last["member_years_error_unweighted"]["value"]
+    for name in ("glasses", "race"):
+        assert last[f"{name}_right"]["value"] > first[f"{name}_right"]["value"]
+        assert 0 <= last[f"{name}_ece"] < 0.1
+    assert not [key for key in last if "gender" in key or key.startswith("age")]
+
+
+def test_a_model_of_labels_alone_gets_gains_and_the_defaults() -> None:
+    given = made_films(60, declared=CLUB[1:])
+    fitted, default = fit(given), TrackCalibration()
+    assert set(fitted.gains) == {"glasses", "race"}
+    assert (fitted.correlation, fitted.scale) == (default.correlation, default.scale)
+    assert fitted.doublings == {"small": default.doublings["small"], "turned": default.doublings["turned"]}
+    document = measure(given)
+    assert document["correlation_of_errors"] is None
+    assert set(document["tracks"][0]) == {"frames", "glasses_right", "glasses_ece", "race_right", "race_ece"}
 
 
 # The study --------------------------------------------------------------------------------------------------------------
@@ -286,7 +322,7 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
         served = Served(model=MeasuredModel(name="tiny", version=1), precision="f32", runtime="openvino")
         return scored(names, [open_label()] * len(faces), faces, served=served)
 
-    document = study(ask, open_data_set(pictures), INTERVAL, tmp_path / "out", 2)
+    document = study(ask, open_data_set(pictures), DECLARED, tmp_path / "out", 2)
     assert {split for _, split in asked} == {Split.VALIDATION}
     assert json.loads((tmp_path / "out" / TRACKS).read_text()) == document
     assert TrackCalibration.model_validate(document["calibration"]).correlation <= 1
@@ -298,7 +334,7 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
         raise AssertionError("nothing is asked")
 
     with pytest.raises(CalibrationError, match="no age interval"):
-        study(ask, open_data_set(pictures), None, tmp_path)
+        study(ask, open_data_set(pictures), WITHOUT_INTERVAL, tmp_path)
 
 
 def test_a_calibration_is_a_new_version_and_the_old_one_stays(tiny_store: Path, tmp_path: Path) -> None:
@@ -321,7 +357,7 @@ def test_what_was_measured_goes_along_to_the_new_version(store: Path, tmp_path: 
     part |= {"intervals": {"headline": {}, "found_only": {}, "groups": {}}}
     photos = {"data": "UTKFace", "split": "test", "precision": "f32", **part}
     (own / "tiny/1/evaluation.json").write_text(json.dumps(photos))
-    tracks = measure(made_films(60), INTERVAL) | {"data": "UTKFace", "precision": "f32", "pictures": 60}
+    tracks = measure(made_films(60)) | {"data": "UTKFace", "precision": "f32", "pictures": 60}
     served = {"model": {"name": "tiny", "version": 1}, "calibration": TrackCalibration().model_dump()}
     folder = record_track(own, tracks | served)
     recorded = json.loads((folder / "evaluation.json").read_text())
