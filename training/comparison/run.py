@@ -290,15 +290,18 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
 
 
 def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
-    """A recipe that ends within one of so many equal shares of a budget.
+    """A recipe that ends within one of so many equal shares of the budget; the same one, once it was found.
 
     Args:
-        recipe: the published one.
-        budget: pictures, minutes, or both; for all shares.
-        shares: how many recipes divide the budget.
-        prepared: folder of prepared faces.
-        run: folder of the run; `fitted.json` in it keeps the answer, which is the same from then on.
-        steps: steps between two validations; 0 leaves the recipe's own.
+        recipe: The published one.
+        budget: Pictures, minutes, or both; for all shares.
+        shares: How many recipes divide the budget.
+        prepared: Folder that `prepare` wrote.
+        run: Folder of the run; `fitted.json` in it keeps the recipe.
+        steps: Steps that the published run's phases are counted in; the recipe's own where 0.
+
+    Returns:
+        The recipe that is trained.
     """
     path = run / "fitted.json"
     if path.exists():
@@ -316,7 +319,15 @@ def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, r
 def seconds_per_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
     """CPU seconds of a picture in training, by a run of a few steps.
 
-    Recipes that differ in heads, losses or schedule alone cost the same: `timings.json` under `out` remembers it.
+    Recipes that differ in heads, losses or schedule alone cost the same: `timings.json` remembers them.
+
+    Args:
+        recipe: The recipe.
+        prepared: Folder that `prepare` wrote.
+        out: Folder of `timings.json`.
+
+    Returns:
+        Seconds, above 0.
     """
     like = recipe.network.architecture, recipe.network.size, recipe.schedule.policy, recipe.transfer.frozen_layers
     key = " ".join(map(str, (*like, sorted(recipe.augment.model_dump().items()))))

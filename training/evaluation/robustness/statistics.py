@@ -207,7 +207,14 @@ def _rows(condition: Condition, scored: Scored, expected: Mapping[str, Doubles],
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """The rows of several parts, one after the other; pictures of the same number are the same picture."""
+    """Rows of several parts as one.
+
+    Args:
+        parts: The parts; an attribute that one of them lacks is not a number there.
+
+    Returns:
+        The rows, in the parts' order; a picture's number means the same in all parts.
+    """
 
     def column(of: Callable[[Rows], npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.concatenate([of(part) for part in parts])
@@ -280,11 +287,17 @@ def _resampled(rows: Rows, name: str) -> tuple[Doubles, Doubles]:
 
 @lru_cache(maxsize=4)
 def draw_counts(pictures: int) -> Doubles:
-    """How often each picture is drawn [`REPLICATES`, pictures]; the first pictures alike however many there are, so that all
-    bins of a curve are drawn alike.
+    """How often each picture is drawn in each resampling.
 
-    The Poisson bootstrap (Hanley and MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies", Computer
-    Methods and Programs in Biomedicine 2006).
+    The first pictures are drawn alike however many there are, so that all bins of a curve are drawn alike. It is the Poisson
+    bootstrap (Hanley and MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies", Computer Methods and
+    Programs in Biomedicine 2006).
+
+    Args:
+        pictures: How many there are.
+
+    Returns:
+        Counts [`REPLICATES`, pictures].
     """
     return np.ascontiguousarray(np.random.default_rng(0).poisson(1, (pictures, REPLICATES)).T.astype(np.float64))
 
