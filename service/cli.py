@@ -24,6 +24,7 @@ from rich.table import Table
 from service import __version__
 from service.app import create_app, create_engine
 from service.errors import FacetError, ModelNotFound
+from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
@@ -127,12 +128,15 @@ def predict(
         Path | None, typer.Option(metavar="OUT", help="Write the photo with boxes and labels: a file, or a folder for several.")
     ] = None,
     min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
+    at_least: Annotated[
+        str | None, typer.Option(metavar="AGES", help="Ages, such as 18,21: say how probable it is to be at least so old.")
+    ] = None,
 ) -> None:
-    """Say who is on photos, without a server."""
+    """Estimate age, gender and race on photos, without a server."""
     with _one_line():
+        ages = parse_ages(at_least)
         engine = create_engine(Settings())
-        least = engine.min_confidence if min_confidence is None else min_confidence
-        options = Options(engine.attributes, engine.max_faces, least)
+        options = engine.options(None, None, min_confidence, at_least=ages)
         failed = asyncio.run(_predict_all(engine, options, photos, json, draw))
     if failed:
         raise typer.Exit(1)
@@ -185,7 +189,8 @@ def _cell(value: Expectation | LabelProbabilities | None) -> str:
     if value is None:
         return ""
     if isinstance(value, Expectation):
-        return f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+        years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+        return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
     return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
 
 

@@ -16,6 +16,7 @@ from service.api.problems import count, documented, problem_of, request_id, stat
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
+from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
@@ -111,10 +112,18 @@ class QueryParameters:
         min_confidence: Annotated[float | None, Query(ge=0.5, le=1, description="Least confidence of a face.")] = None,
         landmarks: Annotated[bool, Query(description="Answer the five landmarks of every face.")] = False,
         distribution: Annotated[bool, Query(description="Answer the probability of every age from 0 to 100.")] = False,
+        at_least: Annotated[
+            str | None,
+            Query(
+                description="Comma-separated ages, 1 to 99, at most 8: answer the probability of being at least so old.",
+                max_length=100,
+                examples=["18,21,25"],
+            ),
+        ] = None,
     ) -> None:
         self.landmarks, self.distribution = landmarks, distribution
         names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
-        self.options = engine.options(names, max_faces, min_confidence)
+        self.options = engine.options(names, max_faces, min_confidence, at_least=parse_ages(at_least))
 
 
 QueryDependency = Annotated[QueryParameters, Depends()]

@@ -43,13 +43,14 @@ class Landmarks(_Schema):
 
 class AgeAnswer(_Schema):
     """Apparent age: expectation and interval in years. The true age lies in `low` to `high`, bounds included, in a share
-    `coverage` of cases."""
+    `coverage` of cases. `at_least` has the calibrated probability of being so old, by the ages that were asked for."""
 
     years: float
     low: int | None = None
     high: int | None = None
     coverage: Probability | None = None
     distribution: list[float] | None = None
+    at_least: dict[str, Probability] | None = None
 
 
 class LabelAnswer(_Schema):
@@ -238,6 +239,7 @@ class StreamStart(BaseModel):
     max_faces: Annotated[int, Field(ge=1)] | None = None
     min_confidence: Annotated[float, Field(ge=0.5, le=1)] | None = None
     landmarks: bool = False
+    at_least: Annotated[list[int], Field(max_length=100)] | None = None
 
 
 class StreamReady(_Schema):
@@ -344,7 +346,10 @@ def _attributes(attributes: Attributes, distribution: bool) -> dict[str, Any]:
 
 def _age(age: Expectation, distribution: bool) -> AgeAnswer:
     values = [round(float(value), 5) for value in age.distribution] if distribution and age.distribution is not None else None
-    return AgeAnswer(years=round(age.years, 1), low=age.low, high=age.high, coverage=age.coverage, distribution=values)
+    chances = None if age.at_least is None else {str(least): round(value, 4) for least, value in age.at_least.items()}
+    return AgeAnswer(
+        years=round(age.years, 1), low=age.low, high=age.high, coverage=age.coverage, distribution=values, at_least=chances
+    )
 
 
 def _label(label: LabelProbabilities) -> LabelAnswer:

@@ -18,6 +18,7 @@ from service.api.keys import Keys, sent_key
 from service.api.problems import count, problem_of
 from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
 from service.errors import FacetError
+from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.inference.pipeline import Options
 from service.metrics import STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
@@ -106,7 +107,9 @@ class Streams:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             said = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
             self._keys.take(said)
-        options = engine.options(start.attributes, start.max_faces, start.min_confidence, self._limits.frame_pixels)
+        options = engine.options(
+            start.attributes, start.max_faces, start.min_confidence, self._limits.frame_pixels, parse_ages(start.at_least)
+        )
         with self._place():
             return await Session(websocket, engine, options, start.landmarks, self._limits, identity).run(self._leaving)
 

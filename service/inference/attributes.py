@@ -11,22 +11,28 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Doubles, Floats
-from service.models.manifest import AgeInterval, Attribute, Manifest
+from service.inference.at_least import at_least
+from service.models.manifest import AgeInterval, AtLeastCalibration, Attribute, Manifest
 
 CONTRACT: Final = ("age", "gender", "race")
 """Attributes that every service may be asked for: where the model does not say one, it is absent from the answer."""
+
+AS_IT_IS: Final = AtLeastCalibration()
+"""Stands for a calibration that a model does not bring."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """An expected value in years; whole-year bounds that hold the true one in a share `coverage` of cases, where the model was
-    calibrated for it; the distribution [K] over whole years from 0, where the model has one."""
+    calibrated for it; the distribution [K] over whole years from 0, where the model has one; and, by the ages that were asked
+    for, the calibrated probability of being at least so old."""
 
     years: float
     low: int | None = None
     high: int | None = None
     coverage: float | None = None
     distribution: Floats | None = None
+    at_least: Mapping[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +58,24 @@ Attributes: TypeAlias = Mapping[str, Expectation | LabelProbabilities]
 """What is known of one face, by attribute; what was not asked for, or what the model does not say, is absent."""
 
 
-def describe(outputs: Mapping[str, Floats], manifest: Manifest, wanted: Collection[str]) -> Attributes:
+def describe(
+    outputs: Mapping[str, Floats], manifest: Manifest, wanted: Collection[str], ages: Sequence[int] = ()
+) -> Attributes:
     """Attributes of one face, in the manifest's order.
 
     Args:
         outputs: The network's outputs for the face, by name, without the batch's axis.
         manifest: What the model says, and its calibration.
         wanted: Names of the attributes to describe; a name that the model does not say is passed over.
+        ages: From 1 to 99, for which an expectation's `at_least` is answered where the model has its distribution.
 
     Returns:
         The attributes that are wanted and that the outputs hold.
     """
     return {
-        attribute.name: _expectation(outputs, attribute) if attribute.kind == "expectation" else _labels(outputs, attribute)
+        attribute.name: _expectation(outputs, attribute, ages)
+        if attribute.kind == "expectation"
+        else _labels(outputs, attribute)
         for attribute in manifest.attributes
         if attribute.name in wanted and attribute.outputs[0] in outputs
     }
@@ -126,15 +137,18 @@ def temperature_scaled(probabilities: npt.ArrayLike, temperature: float) -> Doub
     return softmax(np.log(np.clip(np.asarray(probabilities, np.float64), 1e-9, 1)) / temperature)
 
 
-def _expectation(outputs: Mapping[str, Floats], attribute: Attribute) -> Expectation:
+def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequence[int]) -> Expectation:
     years = float(outputs[attribute.outputs[0]])
     distribution = outputs.get(attribute.outputs[1]) if len(attribute.outputs) > 1 else None
+    chances = None
+    if ages and distribution is not None:
+        chances = at_least(distribution, ages, attribute.calibration.at_least or AS_IT_IS)
     interval = attribute.calibration.interval
     if interval is None or (interval.unit == "deviation" and distribution is None):
-        return Expectation(years, distribution=distribution)
+        return Expectation(years, distribution=distribution, at_least=chances)
     spread = deviation(distribution) if interval.unit == "deviation" and distribution is not None else 1.0
     low, high = bounds(years, spread, interval)
-    return Expectation(years, low, high, interval.coverage, distribution)
+    return Expectation(years, low, high, interval.coverage, distribution, chances)
 
 
 def _labels(outputs: Mapping[str, Floats], attribute: Attribute) -> LabelProbabilities:

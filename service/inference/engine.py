@@ -92,6 +92,7 @@ class Engine:
         max_faces: int | None,
         min_confidence: float | None,
         max_pixels: int | None = None,
+        at_least: tuple[int, ...] = (),
     ) -> Options:
         """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
         known = askable(self.model.manifest)
@@ -100,11 +101,15 @@ class Engine:
                 raise InvalidParameter(f"attributes: choose from {', '.join(known)}.")
             if name not in self.attributes:
                 raise InvalidParameter(f"attributes: {name} is switched off here.")
+        wanted = self.attributes if attributes is None else tuple(attributes)
+        if at_least and not any(len(self.model.manifest.outputs_of(name)) > 1 for name in wanted):
+            raise InvalidParameter("at_least: needs the attribute age, of a model that has a distribution over ages.")
         return Options(
-            attributes=self.attributes if attributes is None else tuple(attributes),
+            attributes=wanted,
             max_faces=min(max_faces or self.max_faces, self.max_faces),
             min_confidence=self.min_confidence if min_confidence is None else min_confidence,
             max_pixels=max_pixels,
+            at_least=at_least,
         )
 
     def uptime(self) -> float:

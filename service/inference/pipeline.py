@@ -23,13 +23,14 @@ from service.vision.quality import Quality, measure, warnings
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one request wants: attributes by name, the most faces, the least confidence of a face, and the most pixels of its
-    photo where that is less than of any."""
+    """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
+    photo where that is less than of any, and the ages for which `at_least` is answered."""
 
     attributes: Sequence[str]
     max_faces: int
     min_confidence: float
     max_pixels: int | None = None
+    at_least: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,9 @@ class Pipeline:
         except TimeoutError as error:
             raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
         analysed = [
-            AnalysedFace(found.face, describe(output, self.manifest, options.attributes), found.quality, found.warnings)
+            AnalysedFace(
+                found.face, describe(output, self.manifest, options.attributes, options.at_least), found.quality, found.warnings
+            )
             for found, output in zip(seen.faces, outputs, strict=True)
         ]
         seen.timings["total"] = (time.perf_counter() - began) * 1000
@@ -120,14 +123,14 @@ class Pipeline:
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
-    async def attributes(self, crops: Sequence[Crop], wanted: Sequence[str], deadline: float) -> list[Attributes]:
+    async def attributes(self, crops: Sequence[Crop], options: Options, deadline: float) -> list[Attributes]:
         """What the network says of each crop, in the same batches as everybody's; raises as `analyse` does."""
         try:
             async with asyncio.timeout_at(deadline):
                 outputs = await self._batcher.submit(crops, deadline)
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the network had answered.") from error
-        return [describe(output, self.manifest, wanted) for output in outputs]
+        return [describe(output, self.manifest, options.attributes, options.at_least) for output in outputs]
 
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""

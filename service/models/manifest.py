@@ -46,6 +46,21 @@ class AgeInterval(Section):
     bands: tuple[IntervalBand, ...] = Field(min_length=1)
 
 
+class AtLeastCalibration(Section):
+    """How the tail of an age distribution becomes the probability that the age is at least n: the logarithm of the tail's odds
+    times `slope`, plus the offset at n, which is interpolated between `ages`. As it stands here it changes nothing."""
+
+    slope: float = Field(default=1.0, gt=0)
+    ages: tuple[int, ...] = Field(default=(18,), min_length=1)
+    offsets: tuple[float, ...] = Field(default=(0.0,), min_length=1)
+
+    @model_validator(mode="after")
+    def _an_offset_for_each_age(self) -> Self:
+        if len(self.ages) != len(self.offsets) or sorted(set(self.ages)) != list(self.ages):
+            raise ValueError("the ages of `at_least` rise, and each has an offset")
+        return self
+
+
 class AttributeCalibration(Section):
     """Fitted on validation, for one attribute; what its kind does not know stays as it is here."""
 
@@ -55,6 +70,8 @@ class AttributeCalibration(Section):
     """Probability below which a label is uncertain."""
     interval: AgeInterval | None = None
     """How an expectation becomes an interval."""
+    at_least: AtLeastCalibration | None = None
+    """How an expectation's distribution becomes probabilities of being so old; None leaves the distribution's own."""
 
 
 class Attribute(Section):
@@ -169,6 +186,18 @@ class Manifest(Section):
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's outputs."""
         return tuple(output for attribute in self.attributes for output in attribute.outputs)
+
+    def outputs_of(self, name: str) -> tuple[str, ...]:
+        """The network's outputs for an attribute.
+
+        Args:
+            name: Of the attribute.
+
+        Returns:
+            Names of outputs; none where the model does not say the attribute.
+        """
+        found = self.attribute(name)
+        return () if found is None else found.outputs
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute of a name, or None where the model does not say it."""

@@ -47,6 +47,11 @@ def narrowing(frames: float, calibration: TrackCalibration) -> float:
     return calibration.scale * math.sqrt(shared + (1 - shared) / max(1.0, frames))
 
 
+def _log_odds(probabilities: Doubles) -> Doubles:
+    clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
+
 class Average:
     """What is known of one track's face: grows by a frame at a time, and never keeps one."""
 
@@ -61,6 +66,7 @@ class Average:
         self._weights = self._squares = 0.0
         self._expectations: dict[str, Doubles] = {}
         self._logarithms: dict[str, Doubles] = {}
+        self._chances: dict[str, Doubles] = {}
         self._latest: Attributes = {}
 
     @property
@@ -83,6 +89,9 @@ class Average:
                 spread = 1.0 if value.distribution is None else deviation(value.distribution)
                 years = weight * np.array([value.years, spread])
                 self._expectations[name] = self._expectations.get(name, np.zeros(2)) + years
+                if value.at_least is not None:
+                    odds = _log_odds(np.array(list(value.at_least.values())))
+                    self._chances[name] = self._chances.get(name, 0.0) + weight * odds
             else:
                 logarithms = np.log(np.maximum(list(value.probabilities.values()), _LEAST))
                 self._logarithms[name] = self._logarithms.get(name, 0.0) + weight * logarithms
@@ -97,11 +106,19 @@ class Average:
     def _mean_expectation(self, name: str, latest: Expectation) -> Expectation:
         years, spread = (float(value) for value in self._expectations[name] / self._weights)
         interval: AgeInterval | None = self._intervals.get(name)
+        chances = self._mean_chances(name, latest)
         if interval is None or latest.low is None:
-            return Expectation(years)
+            return Expectation(years, at_least=chances)
         unit = spread if interval.unit == "deviation" else 1.0
         low, high = bounds(years, unit * narrowing(self.frames, self._track), interval)
-        return Expectation(years, low, high, interval.coverage)
+        return Expectation(years, low, high, interval.coverage, at_least=chances)
+
+    def _mean_chances(self, name: str, latest: Expectation) -> dict[int, float] | None:
+        """By age, the probability whose log odds are the mean of the frames'."""
+        if latest.at_least is None:
+            return None
+        means = 1 / (1 + np.exp(-self._chances[name] / self._weights))
+        return dict(zip(latest.at_least, map(float, means), strict=True))
 
     def _mean_labels(self, name: str, latest: LabelProbabilities) -> LabelProbabilities:
         """The normalised geometric mean; its logits times the gain, once there are many frames."""

@@ -131,7 +131,7 @@ class TrackingSession:
         if chosen:
             crops = [one.crop for one, _, _ in chosen]
             with timed("predict", seen.timings):
-                answers = await self._pipeline.attributes(crops, self._options.attributes, deadline)
+                answers = await self._pipeline.attributes(crops, self._options, deadline)
             for (_, known, counts), answer in zip(chosen, answers, strict=True):
                 known.add(answer, counts, now)
         return len(chosen)

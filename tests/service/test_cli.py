@@ -89,6 +89,16 @@ def test_json_is_the_answer_of_the_service_a_photo_a_line(facet: Facet, examples
     assert list(face["race"]["probabilities"]) == ["white", "black", "asian", "indian", "other"]
 
 
+def test_the_probability_of_being_so_old_is_told(facet: Facet, examples: Path) -> None:
+    (face,) = json.loads(facet("predict", "--json", "--at-least", "21,18", examples / "astronaut.jpg").stdout)["faces"]
+    assert list(face["age"]["at_least"]) == ["18", "21"]
+    table = facet("predict", "--at-least", "18", examples / "astronaut.jpg")
+    assert re.search(r"≥18: *\d+%", table.stdout.replace("\n", " "))
+    refused = facet("predict", "--at-least", "0", examples / "astronaut.jpg")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr == "facet: at_least: give whole ages from 1 to 99, separated by commas.\n"
+
+
 def test_a_picture_is_drawn(facet: Facet, examples: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     assert facet("predict", examples / "astronaut.jpg", "--draw", out).exit_code == 0

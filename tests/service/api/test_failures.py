@@ -326,6 +326,12 @@ async def test_under_16_pixels_is_422(client: Client, shape: tuple[int, int], st
         "landmarks=",
         f"distribution={CANARY}",
         "distribution=2",
+        "at_least=0",
+        "at_least=100",
+        "at_least=18.5",
+        "at_least=1,2,3,4,5,6,7,8,9",
+        f"at_least={CANARY}",
+        "at_least=18&attributes=gender",
     ],
 )
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])

@@ -217,6 +217,29 @@ async def test_what_a_model_does_not_say_is_absent() -> None:
         assert face["age"] == {"years": expected_years(RED)}  # the interval is made of the distribution, which it lacks
 
 
+async def test_the_probability_of_being_so_old_is_answered_on_request(client: Client) -> None:
+    (face,) = await faces(client, PHOTO, "at_least=21,18,99,1&distribution=true")
+    chances = face["age"]["at_least"]
+    assert list(chances) == ["1", "18", "21", "99"]
+    for age, chance in chances.items():
+        tail = sum(face["age"]["distribution"][int(age) :])
+        assert chance == pytest.approx(min(max(tail, 1e-4), 1 - 1e-4), abs=0.002)
+    assert 1 > chances["18"] >= chances["21"] > chances["99"] > 0
+    (face,) = await faces(client, PHOTO)
+    assert "at_least" not in face["age"]
+    (face,) = await faces(client, PHOTO, "at_least=18&attributes=age")
+    assert face["age"]["at_least"] == {"18": chances["18"]}
+    batch = (await client.post("/predict/batch?at_least=18", files={"file": PHOTO})).json()
+    assert batch["results"][0]["result"]["faces"][0]["age"]["at_least"] == {"18": chances["18"]}
+
+
+async def test_a_model_without_a_distribution_is_not_asked_how_probable_an_age_is() -> None:
+    age = {"name": "age", "kind": "expectation", "outputs": ["age"]}
+    async with serving(engine_factory(ColourNetwork(("age",)), attributes=[age])) as client:
+        refused = await client.post("/predict?at_least=18", content=PHOTO)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_parameter")
+
+
 async def test_landmarks_and_distribution_are_answered_on_request(client: Client) -> None:
     (face,) = await faces(client, PHOTO, "landmarks=true&distribution=yes")
     assert face["landmarks"]["left_eye"] == [32, 32]

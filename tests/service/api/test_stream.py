@@ -115,6 +115,17 @@ def test_a_frame_is_answered_with_its_faces() -> None:
     assert all(0 < face["age_of_track_ms"] < 10_000 for face in second["faces"])
 
 
+def test_the_probability_of_being_so_old_is_that_of_the_track() -> None:
+    with service() as client, stream(client, at_least=[21, 18]) as socket:
+        first = ask(socket, 1)["faces"][0]["age"]["at_least"]
+        second = ask(socket, 2)["faces"][0]["age"]["at_least"]
+    assert list(first) == list(second) == ["18", "21"]
+    assert 1 > second["18"] >= second["21"] > 0.9
+    with service() as client, client.websocket_connect("/stream") as socket:
+        socket.send_json(START | {"at_least": [0]})
+        assert_ends(socket, 422, "invalid_parameter", close_code(errors.InvalidParameter("")))
+
+
 def test_wishes_are_granted() -> None:
     with service() as client, stream(client, attributes=["age"], max_faces=1, landmarks=True) as socket:
         (face,) = ask(socket, 1, encoded(squares((200, 100, 50), (10, 250, 50), side=40)))["faces"]

@@ -51,6 +51,18 @@ def mean(*frames: tuple[Attributes, float], described: Manifest = MANIFEST) -> A
     return average.attributes()
 
 
+def test_the_probability_of_an_age_is_the_mean_of_the_frames_log_odds() -> None:
+    def frame(*chances: float) -> Attributes:
+        return one(age=Expectation(20.0, 15, 25, 0.8, gaussian(20), dict(zip((18, 21), chances, strict=True))))
+
+    chances = mean((frame(0.8, 0.5), 1.0), (frame(0.5, 0.2), 1.0))["age"].at_least
+    assert chances == pytest.approx({18: 2 / 3, 21: 1 / 3})
+    weighted = mean((frame(0.8, 0.5), 3.0), (frame(0.5, 0.2), 1.0))["age"].at_least
+    assert weighted[18] == pytest.approx(1 / (1 + 4**-0.75))
+    assert mean((frame(1.0, 0.0), 1.0))["age"].at_least[18] < 1
+    assert mean((one(), 1.0))["age"].at_least is None
+
+
 # Weights ----------------------------------------------------------------------------------------------------------------
 
 
