@@ -78,13 +78,18 @@ def test_a_photo_comes_as_bytes_as_a_path_or_as_a_file(client: Client, tmp_path:
 
 
 def test_wishes_reach_the_service(client: Client) -> None:
-    answer = client.predict(PAIR, attributes=["age"], max_faces=1, min_confidence=0.6, landmarks=True, distribution=True)
+    answer = client.predict(
+        PAIR, attributes=["age"], max_faces=1, min_confidence=0.6, landmarks=True, distribution=True, at_least=[18, 99]
+    )
     (face,) = answer.faces
     assert face.gender is None
     assert face.landmarks is not None
     assert face.age is not None
     assert face.age.distribution is not None
     assert len(face.age.distribution) == 101
+    assert face.age.at_least is not None
+    assert face.age.at_least[18] > 0.99
+    assert face.age.at_least[99] < 0.01
     assert client.predict(PAIR, min_confidence=1.0).faces == []
 
 

@@ -33,8 +33,9 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
   });
 
   test("hears every wish", async () => {
-    const { faces } = await facet.predict(PHOTO, { attributes: ["age"], maxFaces: 1, minConfidence: 0.9, landmarks: true, distribution: true });
+    const { faces } = await facet.predict(PHOTO, { attributes: ["age"], maxFaces: 1, minConfidence: 0.9, landmarks: true, distribution: true, atLeast: [18, 99] });
     assert.equal(faces[0].age.distribution.length, 101);
+    assert.deepEqual(Object.keys(faces[0].age.at_least), ["18", "99"]);
     assert.equal(faces[0].landmarks.nose.length, 2);
     assert.equal(faces[0].gender, undefined);
     assert.equal((await facet.predict(PHOTO, { minConfidence: 1 })).faces.length, 0);
@@ -182,9 +183,9 @@ describe("a stream", () => {
   };
 
   test("begins with its start and is greeted", async () => {
-    const [stream, socket] = await open({ attributes: ["age"], maxFaces: 2, landmarks: true });
+    const [stream, socket] = await open({ attributes: ["age"], maxFaces: 2, landmarks: true, atLeast: [18] });
     assert.equal(socket.url, "wss://example.org/at/stream");
-    assert.deepEqual(JSON.parse(socket.sent[0]), { type: "start", key: "k", attributes: ["age"], max_faces: 2, landmarks: true });
+    assert.deepEqual(JSON.parse(socket.sent[0]), { type: "start", key: "k", attributes: ["age"], max_faces: 2, landmarks: true, at_least: [18] });
     socket.hear({ type: "ready", max_fps: 10 });
     assert.equal((await stream.ready).max_fps, 10);
     stream.close();

@@ -30,6 +30,8 @@ export interface AgeAnswer {
   coverage?: number;
   /** Probability of every age from 0 to 100. */
   distribution?: number[];
+  /** Probability of being at least so old, by the ages that were asked for. */
+  at_least?: Record<string, number>;
 }
 
 /** Probabilities are 0 to 1 and calibrated. */
@@ -139,6 +141,8 @@ export interface PredictOptions extends CallOptions {
   landmarks?: boolean;
   /** Answer the probability of every age. */
   distribution?: boolean;
+  /** Ages from 1 to 99, at most 8: answer the probability of being at least so old. */
+  atLeast?: number[];
 }
 
 export interface StreamOptions {
@@ -146,6 +150,7 @@ export interface StreamOptions {
   maxFaces?: number;
   minConfidence?: number;
   landmarks?: boolean;
+  atLeast?: number[];
   signal?: AbortSignal;
   /** Longest wait for the greeting, and for each frame. */
   timeoutMs?: number;

@@ -55,6 +55,7 @@ export class Facet {
     if (options.minConfidence != null) url.searchParams.set("min_confidence", String(options.minConfidence));
     if (options.landmarks) url.searchParams.set("landmarks", "true");
     if (options.distribution) url.searchParams.set("distribution", "true");
+    if (options.atLeast?.length) url.searchParams.set("at_least", options.atLeast.join(","));
     return url;
   }
 
@@ -142,7 +143,7 @@ export class FacetStream {
   #end;
 
   /** @param {WebSocket} socket Not yet open. */
-  constructor(socket, { key, attributes, maxFaces, minConfidence, landmarks, timeoutMs, signal }) {
+  constructor(socket, { key, attributes, maxFaces, minConfidence, landmarks, atLeast, timeoutMs, signal }) {
     this.#socket = socket;
     this.#timeoutMs = timeoutMs;
     socket.binaryType = "arraybuffer";
@@ -155,6 +156,7 @@ export class FacetStream {
     if (maxFaces != null) start.max_faces = maxFaces;
     if (minConfidence != null) start.min_confidence = minConfidence;
     if (landmarks != null) start.landmarks = landmarks;
+    if (atLeast?.length) start.at_least = atLeast;
     socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
     socket.addEventListener("message", ({ data }) => this.#hear(data));
     socket.addEventListener("close", ({ code, reason }) => this.#over(code, reason));

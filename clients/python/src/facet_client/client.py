@@ -85,9 +85,10 @@ class Client(_Base):
         min_confidence: float | None = None,
         landmarks: bool = False,
         distribution: bool = False,
+        at_least: Sequence[int] | None = None,
     ) -> Prediction:
-        """Every face of a photo."""
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        """Every face of a photo; with `at_least`, ages from 1 to 99, also how probable it is that each is so old."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW), Prediction)
 
     def predict_batch(
@@ -99,9 +100,10 @@ class Client(_Base):
         min_confidence: float | None = None,
         landmarks: bool = False,
         distribution: bool = False,
+        at_least: Sequence[int] | None = None,
     ) -> Batch:
         """A result or a problem for each of several photos, in order."""
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     def health(self) -> Health:
@@ -155,9 +157,10 @@ class AsyncClient(_Base):
         min_confidence: float | None = None,
         landmarks: bool = False,
         distribution: bool = False,
+        at_least: Sequence[int] | None = None,
     ) -> Prediction:
-        """Every face of a photo."""
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        """Every face of a photo; with `at_least`, ages from 1 to 99, also how probable it is that each is so old."""
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         answer = await self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW)
         return self._answer(answer, Prediction)
 
@@ -170,9 +173,10 @@ class AsyncClient(_Base):
         min_confidence: float | None = None,
         landmarks: bool = False,
         distribution: bool = False,
+        at_least: Sequence[int] | None = None,
     ) -> Batch:
         """A result or a problem for each of several photos, in order."""
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(await self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     async def health(self) -> Health:
@@ -190,10 +194,17 @@ class AsyncClient(_Base):
         max_faces: int | None = None,
         min_confidence: float | None = None,
         landmarks: bool = False,
+        at_least: Sequence[int] | None = None,
     ) -> AbstractAsyncContextManager[Stream]:
         """A live stream, as a context; needs the extra `stream`. Raises `ConnectionFailed` or `StreamClosed`."""
         start: dict[str, Any] = {"type": "start", "landmarks": landmarks}
-        wishes = {"key": self._key, "attributes": attributes, "max_faces": max_faces, "min_confidence": min_confidence}
+        wishes = {
+            "key": self._key,
+            "attributes": attributes,
+            "max_faces": max_faces,
+            "min_confidence": min_confidence,
+            "at_least": at_least,
+        }
         start |= {name: value for name, value in wishes.items() if value is not None}
         return opened(self._url, start, self._timeout)
 
@@ -240,6 +251,7 @@ def _query(
     min_confidence: float | None,
     landmarks: bool,
     distribution: bool,
+    at_least: Sequence[int] | None,
 ) -> dict[str, str]:
     wishes = {
         "attributes": None if attributes is None else ",".join(attributes),
@@ -247,6 +259,7 @@ def _query(
         "min_confidence": None if min_confidence is None else str(min_confidence),
         "landmarks": "true" if landmarks else None,
         "distribution": "true" if distribution else None,
+        "at_least": None if at_least is None else ",".join(map(str, at_least)),
     }
     return {name: value for name, value in wishes.items() if value is not None}
 

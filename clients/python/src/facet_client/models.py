@@ -33,13 +33,15 @@ class Landmarks(_Model):
 
 
 class Age(_Model):
-    """Apparent age in years. The true one lies in `low` to `high`, bounds included, in a share `coverage` of cases."""
+    """Apparent age in years. The true one lies in `low` to `high`, bounds included, in a share `coverage` of cases. `at_least`
+    has the probability of being so old, by the ages that were asked for."""
 
     years: float
     low: int | None = None
     high: int | None = None
     coverage: float | None = None
     distribution: list[float] | None = None
+    at_least: dict[int, float] | None = None
 
 
 class Label(_Model):
