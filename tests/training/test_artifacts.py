@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from training.artifacts import replacing, write_json, write_text
+from training.artifacts import replacing, write_json, write_rows, write_text
+from training.plotting import save
 
 
 def test_a_file_that_is_half_written_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -42,3 +49,63 @@ def test_json_is_readable_and_knows_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"mae": float("nan")})
     assert json.loads(path.read_text()) == {"mae": 4.25}
+
+
+def test_a_table_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    write_rows(path, [{"epoch": "0", "loss": "1.5"}])
+    with pytest.raises(ValueError, match="accuracy"):
+        write_rows(path, [{"epoch": "0", "loss": "1.5"}, {"epoch": "1", "accuracy": "0.5"}])
+    assert path.read_text().splitlines() == ["epoch,loss", "0,1.5"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class FullDisk(Figure):
+    """A figure of which half can be written."""
+
+    def savefig(self, fname: Any, **_: Any) -> None:
+        Path(fname).write_bytes(b"\x89PNG half of")
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+
+def test_a_plot_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "roc.png"
+    save(plt.figure(), path)
+    old = path.read_bytes()
+    assert old.startswith(b"\x89PNG")
+    with pytest.raises(OSError, match="no space"):
+        save(plt.figure(FigureClass=FullDisk), path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+    assert not plt.get_fignums()
+
+
+WRITERS = frozenset(
+    ["copyfile", "open_memmap", "save", "save_weights", "savefig", "savez", "savez_compressed", "write_bytes", "write_text"]
+)
+"""Methods that write a file."""
+
+
+def written(source: str) -> Iterator[str]:
+    """Calls that write a file by its own name, and neither in memory nor as what takes the file's place."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            modes = {part.value for part in node.args if isinstance(part, ast.Constant)}
+            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            if (node.func.attr in WRITERS or (node.func.attr == "open" and "w" in modes)) and not names & {"new", "buffer"}:
+                yield ast.unparse(node)
+
+
+def test_a_write_past_artifacts_is_seen() -> None:
+    assert list(written("with replacing(path) as new:\n    np.savez(new, a=a)\n    figure.savefig(new)")) == []
+    assert list(written("path.write_text(text)\npath.open('w')\nnp.save(out / 'a.npy', a)")) == [
+        "path.write_text(text)",
+        "path.open('w')",
+        "np.save(out / 'a.npy', a)",
+    ]
+
+
+def test_every_file_of_training_is_written_whole(root: Path) -> None:
+    calls = [call for path in (root / "training").rglob("*.py") for call in written(path.read_text())]
+    # A SavedModel is a folder of many files; that of an export that fails is removed.
+    assert [call for call in calls if not call.startswith("tf.saved_model.save(")] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
@@ -18,14 +16,12 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from service.arrays import Doubles
 from service.models.evaluation import Figures
-from training.artifacts import write_text
+from training.artifacts import write_rows, write_text
 from training.comparison.documents import ComparisonReport, RecipeResult, comparison_json
 from training.errors import EvaluationError
 from training.evaluation.metrics import Metric, Table, metrics_of
-from training.evaluation.plots import save
 from training.evaluation.predictions import Predictions
-
-mpl.use("Agg")
+from training.plotting import save
 
 TABLE: Final = "compare.csv"
 PAGE: Final = "compare.md"
@@ -85,11 +81,7 @@ def write(report: ComparisonReport, out: Path) -> list[Path]:
         The files' paths.
     """
     paths = [out / name for name in (TABLE, PAGE, BARS, COST)]
-    with paths[0].open("w", newline="") as file:
-        rows = list(flat(report))
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(paths[0], list(flat(report)))
     write_text(paths[1], page(report))
     _draw_bars(report, paths[2])
     _draw_cost(report, paths[3])

@@ -43,7 +43,7 @@ from training.models import age_head as ages
 from training.models.architectures import RANDOM
 from training.models.complexity import multiply_adds
 from training.models.heads import build, dtype_policy
-from training.recipe import AgeSection, Attribute, NetworkSection, Recipe, changed, load_recipe
+from training.recipe import AgeSection, Attribute, NetworkSection, Recipe, changed, load_recipe, write_recipe
 
 REPORT: Final = "compare.json"
 TIMINGS: Final = "timings.json"
@@ -312,7 +312,7 @@ def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, r
         pictures = min(pictures, int(budget.minutes * 60 / shares / seconds_per_picture(recipe, prepared, run.parents[1])))
     fitted = squeezed(recipe, max(1, pictures), count, steps)
     run.mkdir(parents=True, exist_ok=True)
-    path.write_text(fitted.model_dump_json(indent=2) + "\n")
+    write_recipe(path, fitted)
     return fitted
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from PIL import Image, ImageDraw, ImageOps
@@ -22,8 +21,7 @@ from training.datasets.base import GENDERS, RACES, DataSet, Label, Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
-
-mpl.use("Agg")
+from training.plotting import save
 
 NAMES: Final[Mapping[str, Sequence[str]]] = {"gender": GENDERS, "race": RACES}
 UNSAID: Final = "unknown"
@@ -83,7 +81,8 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[
         _bars({one.name: _tally(one.labels.values(), attribute) for one in held}, attribute, out / f"{attribute}.png")
     _crossings([label for one in held for label in one.labels.values()], out / "crossings.png")
     if samples:
-        sheet(sets, held, samples).save(out / "samples.jpg", quality=90)
+        with replacing(out / "samples.jpg") as new:
+            sheet(sets, held, samples).save(new, quality=90)
     return document
 
 
@@ -215,8 +214,7 @@ def _bars(tallies: Mapping[str, Mapping[str, int]], attribute: str, path: Path) 
     axis.set(xlabel=f"{attribute}{unit}", ylabel="pictures", title=f"People per {attribute}")
     axis.grid(axis="y", alpha=0.3)
     axis.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 def _crossings(labels: Sequence[Label], path: Path) -> None:
@@ -234,8 +232,7 @@ def _crossings(labels: Sequence[Label], path: Path) -> None:
         for (row, column), count in np.ndenumerate(table):
             dark = np.log1p(count) > 0.6 * np.log1p(table.max())
             axis.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Image.Image:

@@ -6,23 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from service.arrays import Bools, Doubles
 from service.models.evaluation import Part
-from training.artifacts import replacing
 from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
 from training.evaluation.metrics import metrics_of
 from training.evaluation.metrics.labels import BINS, confidences
 from training.evaluation.predictions import ExpectationPredictions, Predictions, interval_of
-
-mpl.use("Agg")
+from training.plotting import save
 
 Draw = Callable[[Path], None]
 
@@ -57,19 +53,6 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
         else:
             (out / file).unlink(missing_ok=True)
     return [file for file, (applies, _) in plots.items() if applies]
-
-
-def save(figure: Figure, path: Path, dpi: int = 120) -> None:
-    """Write a figure as PNG, and give back its memory.
-
-    Args:
-        figure: The figure.
-        path: File to write.
-        dpi: Pixels an inch.
-    """
-    with replacing(path) as new:
-        figure.savefig(new, dpi=dpi)
-    plt.close(figure)
 
 
 def _draw_errors(predictions: Predictions, name: str, path: Path) -> None:

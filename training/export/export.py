@@ -20,6 +20,7 @@ from service.models.store import GOLDEN, write_manifest
 from service.vision.align import Pixels, align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
+from training.artifacts import replacing
 from training.calibration.photo import fit
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
@@ -233,7 +234,8 @@ def export(
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
-        np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
+        with replacing(folder / GOLDEN) as new:
+            np.savez_compressed(new, **golden)  # type: ignore[arg-type]
         write_recipe(folder / RECIPE, recipe)
         fields: dict[str, Any] = {
             "name": recipe.name,

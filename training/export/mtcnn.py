@@ -17,6 +17,7 @@ from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
 from service.vision.align import Pixels
+from training.artifacts import replacing
 
 NETWORKS: Final = {"pnet": (PNet, None), "rnet": (RNet, 24), "onet": (ONet, 48)}
 """Class and side of the input in pixels; P-Net takes any."""
@@ -61,7 +62,8 @@ def export(folder: Path, photo: Pixels, created: str) -> Manifest:
         parts = [photo[i : i + step, i : i + step] for i in range(0, min(photo.shape[:2]) - step, step)][:4]
         golden[f"{name}/input"] = np.stack(parts)
         golden |= {f"{name}/{key}": value for key, value in load(folder / name)(golden[f"{name}/input"]).items()}
-    np.savez_compressed(folder / GOLDEN, **golden)  # type: ignore[arg-type]
+    with replacing(folder / GOLDEN) as new:
+        np.savez_compressed(new, **golden)  # type: ignore[arg-type]
     return write_manifest(
         folder,
         {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.artifacts import replacing
+from training.artifacts import replacing, write_rows
 from training.errors import Diverged
 from training.fit.batches import Batches
 
@@ -158,7 +157,7 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]
             logs: The epoch's figures by name.
         """
         self.rows.append({"epoch": str(epoch), **{name: str(float(logs[name])) for name in sorted(logs)}})
-        write_history(self.path, self.rows)
+        write_rows(self.path, self.rows)
 
 
 class State(keras.callbacks.Callback):  # type: ignore[misc]
@@ -189,21 +188,8 @@ def save_weights(network: keras.Model, path: Path) -> None:
         network.save_weights(new)
 
 
-def write_history(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Write epochs, from which is read what a run has left to do.
-
-    Args:
-        path: File, `history.csv`; at every moment whole.
-        rows: A row for each epoch, all with the same columns.
-    """
-    with replacing(path) as new, new.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def history_of(path: Path) -> list[dict[str, str]]:
-    """Read what `write_history` wrote.
+    """Read the epochs of a run, by which it goes on.
 
     Args:
         path: File, `history.csv`.

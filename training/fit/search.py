@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import keras
-import matplotlib as mpl
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
@@ -24,9 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from training.artifacts import write_json
 from training.errors import Diverged, RecipeError, RunError
 from training.fit.train import train
+from training.plotting import save
 from training.recipe import Recipe, write_recipe
-
-mpl.use("Agg")
 
 REPORT: Final = "search.json"
 BEST: Final = "best.json"
@@ -307,5 +305,4 @@ def _draw(study: optuna.Study, measure: str, out: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls its plots experimental, and lays them out in an old way
             draw()
-            plt.savefig(out / f"{name}.png", dpi=120, bbox_inches="tight")
-        plt.close("all")
+            save(plt.gcf(), out / f"{name}.png", tight=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from training.artifacts import replacing, write_rows
 from training.datasets.base import Split
 from training.datasets.prepared import Prepared, Selection, load_prepared
 from training.errors import RunError
@@ -24,7 +25,6 @@ from training.fit.callbacks import (
     State,
     Throughput,
     history_of,
-    write_history,
 )
 from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import optimizer
@@ -79,10 +79,11 @@ def train(
         start = _run(recipe, prepared, run, init, start, watchers, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / HISTORY)]
-    write_history(out / HISTORY, rows)
+    write_rows(out / HISTORY, rows)
     best = out / WEIGHTS
     for name in (best.name, PROVENANCE):
-        shutil.copyfile(runs[-1] / name, out / name)
+        with replacing(out / name) as new:
+            shutil.copyfile(runs[-1] / name, new)
     return best
 
 

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
 from training.evaluation.degradations import Degradation
-from training.evaluation.plots import save
 from training.evaluation.predictions import AttributeSpec
 from training.evaluation.robustness.statistics import Condition, Finding
-
-mpl.use("Agg")
+from training.plotting import save
 
 ROBUSTNESS_PLOT: Final = "robustness.png"
 
