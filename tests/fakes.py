@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from service.inference.batching import Batcher
 from service.inference.engine import HANG_S, Engine, allowed
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
+from service.models.evaluation import Evaluation
 from service.models.manifest import Manifest
 from service.models.store import Model
 from service.settings import Settings
@@ -160,7 +161,7 @@ def engine_factory(
     engine: type[Engine] = Engine,
     workers_of: type[Workers] = Workers,
     hang_s: float = HANG_S,
-    evaluation: Mapping[str, Any] | None = None,
+    evaluation: Evaluation | None = None,
     **changes: Any,
 ) -> Callable[[Settings], Engine]:
     """A function that `create_app` takes in place of `create_engine`: real queues, batcher and pipeline round fakes."""

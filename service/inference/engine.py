@@ -136,7 +136,7 @@ class Engine:
         return {
             **manifest,
             **_undeclared(self.model),
-            "evaluation": None if self.model.evaluation is None else dict(self.model.evaluation),
+            "evaluation": _measured(self.model),
             "digest": self.model.digest,
             "serving": {
                 "facet": self.version,
@@ -174,5 +174,10 @@ def _undeclared(model: Model) -> dict[str, Any]:
         "genders": list(GENDERS if gender is None else gender.labels),
         "races": list(RACES if race is None else race.labels),
         "calibration": calibration,
-        "quality": model.evaluation or {},
+        "quality": _measured(model) or {},
     }
+
+
+def _measured(model: Model) -> dict[str, Any] | None:
+    """What was measured, as it stands in `evaluation.json`."""
+    return None if model.evaluation is None else model.evaluation.model_dump(mode="json", exclude_unset=True)

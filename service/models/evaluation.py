@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.models.manifest import Section
 
@@ -152,8 +152,8 @@ class TrackEvaluation(Section):
     """By the length of a track."""
 
 
-class Evaluation(Part):
-    """Everything that was measured of a model."""
+class Sample(Section):
+    """On what figures were measured, and in which arithmetic."""
 
     data: str
     """The data set."""
@@ -161,11 +161,22 @@ class Evaluation(Part):
     """The part of it, `test` of a model that is published."""
     precision: str
     """Arithmetic of the network."""
+
+
+class Evaluation(Part, Sample):
+    """Everything that was measured of a model."""
+
     also: dict[str, Part] = Field(default={})
     """Figures of further data sets, by name."""
     precisions: dict[str, Figures] = Field(default={})
     """Headline figures of the same pictures in another arithmetic, by its name."""
     tracks: TrackEvaluation | None = None
+
+
+class _OldManifest(BaseModel):
+    """A manifest of before measurements had a file of their own; nothing else of it is read."""
+
+    quality: Evaluation | None = None
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:
@@ -183,6 +194,24 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     """
     path = folder / EVALUATION
     return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def evaluation_of_manifest(path: Path) -> Evaluation | None:
+    """What a manifest of before `evaluation.json` holds of measurements.
+
+    Args:
+        path: The manifest's file.
+
+    Returns:
+        The document; None where there is none, or one of another structure.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    try:
+        return _OldManifest.model_validate_json(path.read_bytes()).quality
+    except ValidationError:
+        return None
 
 
 def evaluation_json(evaluation: Evaluation) -> str:

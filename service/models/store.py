@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
-from service.models.evaluation import EVALUATION
+from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest, read_evaluation
 from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network
 
@@ -35,7 +35,7 @@ class Model:
     manifest: Manifest
     networks: Mapping[str, Network]
     digest: str
-    evaluation: Mapping[str, Any] | None = None
+    evaluation: Evaluation | None = None
 
 
 class ModelStore:
@@ -61,7 +61,7 @@ class ModelStore:
                     continue
                 yield manifest
 
-    def evaluation(self, name: str, version: int) -> Mapping[str, Any] | None:
+    def evaluation(self, name: str, version: int) -> Evaluation | None:
         """What was measured of a model.
 
         Args:
@@ -70,23 +70,16 @@ class ModelStore:
 
         Returns:
             The document of `evaluation.json`; of a model that was made before there was one, the measurements that stand in
-            its manifest; None where there are none.
+            its manifest; None where there are none, or where those of a manifest have an older structure.
 
         Raises:
-            ModelDamaged: The document is not JSON, or no object.
+            ModelDamaged: `evaluation.json` cannot be read, or is no such document.
         """
-        folder, title = self.root / name / str(version), f"{name}/{version}"
-        path = folder / EVALUATION
+        folder = self.root / name / str(version)
         try:
-            if path.is_file():
-                document = json.loads(path.read_bytes())
-            else:
-                document = json.loads((folder / MANIFEST).read_bytes()).get("quality") or None
-        except (OSError, ValueError) as error:
-            raise ModelDamaged(f"{EVALUATION} of {title} is not JSON.") from error
-        if document is not None and not isinstance(document, dict):
-            raise ModelDamaged(f"{EVALUATION} of {title} is not an object.")
-        return document
+            return read_evaluation(folder) or evaluation_of_manifest(folder / MANIFEST)
+        except (OSError, ValidationError) as error:
+            raise ModelDamaged(f"{EVALUATION} of {name}/{version} cannot be read as an evaluation.") from error
 
     def load(
         self,

@@ -91,4 +91,4 @@ def attribute_models(root: Path) -> list[Measured]:
     """Every attribute model that is shipped, and what was measured of it."""
     store = ModelStore(root / "model_store")
     attribute_models = [one for one in store.manifests() if one.kind == "attributes"]
-    return [(one, Evaluation.model_validate(store.evaluation(one.name, one.version))) for one in attribute_models]
+    return [(one, store.evaluation(one.name, one.version)) for one in attribute_models]

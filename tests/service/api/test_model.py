@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from service.api.schemas import ModelCard
+from service.models.evaluation import EVALUATION
 from service.models.store import ModelStore
 from tests.client import serving
 from tests.fakes import engine_factory
@@ -20,6 +22,8 @@ async def test_the_card_of_every_shipped_model_fits_its_schema(root: Path, name:
     manifest = next(one for one in store.manifests() if (one.name, one.version) == (name, version))
     async with serving(engine_factory(evaluation=store.evaluation(name, version), **manifest.model_dump())) as client:
         card = (await client.get("/model")).json()
+    recorded = json.loads((root / "model_store" / name / str(version) / EVALUATION).read_text())
+    assert list(card["evaluation"].items()) == list(recorded.items())
     document = ModelCard.model_validate(card).model_dump(mode="json", exclude_unset=True)
     assert document.keys() == card.keys()
     assert document["attributes"] == card["attributes"]

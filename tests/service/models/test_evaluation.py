@@ -1,11 +1,14 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from service.errors import ModelDamaged
 from service.models.evaluation import EVALUATION, Evaluation, Figures, evaluation_json, read_evaluation
+from service.models.store import ModelStore
 
 FIGURES: dict[str, Any] = {
     "count": 3,
@@ -52,6 +55,27 @@ def test_a_document_is_written_as_it_was_read(tmp_path: Path) -> None:
 
 def test_what_was_not_recorded_is_none(tmp_path: Path) -> None:
     assert read_evaluation(tmp_path) is None
+
+
+def test_what_a_manifest_of_before_holds_is_read(tiny_store: Path, tmp_path: Path) -> None:
+    store = ModelStore(Path(shutil.copytree(tiny_store, tmp_path / "store")))
+    path = store.root / "tiny/1/model.json"
+    manifest = json.loads(path.read_text())
+    assert store.evaluation("tiny", 1) is None
+
+    path.write_text(json.dumps(manifest | {"quality": DOCUMENT}))
+    assert store.evaluation("tiny", 1) == Evaluation.model_validate(DOCUMENT)
+
+    path.write_text(json.dumps(manifest | {"quality": {"age_mae": 4.5}}))
+    assert store.evaluation("tiny", 1) is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"data": "UTKFace"}'])
+def test_a_damaged_evaluation_is_refused(tiny_store: Path, tmp_path: Path, content: str) -> None:
+    store = ModelStore(Path(shutil.copytree(tiny_store, tmp_path / "store")))
+    (store.root / "tiny/1" / EVALUATION).write_text(content)
+    with pytest.raises(ModelDamaged, match="tiny/1"):
+        store.evaluation("tiny", 1)
 
 
 def test_a_figure_is_found_by_its_key() -> None:
