@@ -8,6 +8,7 @@ from typing import Final
 
 from service.models.evaluation import Evaluation, Figures, Intervals, Part
 from service.models.manifest import Manifest
+from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import PLAIN, AttributeSpec
 from training.provenance import Provenance, lineage
@@ -27,11 +28,23 @@ _SHOWS = {
 }
 """What can be said of the pictures of a set that Facet's own models learnt."""
 LEFT_OUT = "What a set does not say of a picture is left out of training, never guessed."
-LIMITS = (
-    "The tables say for whom it errs more, and for whom its intervals hold less than they promise: read the row of the group "
-    "before the headline. Small children's gender is often wrong. The answer's `warnings` name what raised the error in "
-    "measurements on degraded pictures; masks, make-up, heavy filters and costumes were not measured."
+WARNINGS = (
+    "The answer's `warnings` name what raised the error in measurements on degraded pictures; masks, make-up, heavy filters "
+    "and costumes were not measured."
 )
+UNCERTAIN = (
+    "A label marked `uncertain` is one whose probability lies below what validation asks of labels that can be relied on."
+)
+
+_IDENTITIES: Final[Mapping[str, str]] = {"gender": "genders", "race": "races"}
+"""Attributes as which people identify themselves, and the plural of their labels."""
+_LEFT: Final[Mapping[str, str]] = {"race": " (Latino, Middle Eastern and whoever else)"}
+"""Whom the label `other` stands for, where an attribute's labels are Facet's own."""
+_ERRS: Final[Mapping[str, str]] = {"gender": "Small children's gender is often wrong."}
+"""What is known to go wrong with an attribute."""
+_APPARENT: Final[Mapping[str, str]] = {"UTKFace": "UTKFace's was estimated by a program and checked by people"}
+"""How the ages of a set came about that Facet's own models learnt."""
+_NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 _FAMILIES: Final = tuple(Family)
 """Order of the rows."""
@@ -178,9 +191,7 @@ def card(manifest: Manifest, evaluation: Evaluation) -> str:
 
 ## Figures
 
-Data: {evaluation.data}, split: {evaluation.split}. Each picture was posted to the service's own `/predict`, one pass,
-arithmetic {evaluation.precision}. Where no face is found, gender and race count as wrong, the age as the training
-mean, and the true age as outside the interval. In brackets: 95 % bootstrap intervals over pictures.
+{_filled(*_conditions(evaluation, attributes))}
 
 {headline_table(evaluation, attributes)}
 {_remarks(evaluation, attributes)}
@@ -188,10 +199,7 @@ mean, and the true age as outside the interval. In brackets: 95 % bootstrap inte
 
 ## What the labels mean
 
-The age is apparent: it is how old a face looks, and UTKFace's was estimated by a program and checked by people. The two genders
-and five races are the data sets' labels, given by onlookers; they say nothing of how a person identifies, many people fit none,
-and `other` (Latino, Middle Eastern and whoever else) is a label of what is left. A label marked `uncertain` is one whose
-probability lies below what validation asks of labels that can be relied on.
+{_filled(*_meanings(manifest, attributes))}
 
 ## Intended use, and what it is not for
 
@@ -200,8 +208,83 @@ age gate without a human), not for identification, and not where the law forbids
 
 ## Limits
 
-{_filled(*_of_each(_SHOWS, manifest), LIMITS)}
+{_filled(*_of_each(_SHOWS, manifest), *_limits(attributes))}
 """
+
+
+def _conditions(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> list[str]:
+    """How the figures were measured, and what a picture without a face counts as."""
+    labels, years = ([_spaced(one) for one in _names(attributes, kind)] for kind in ("labels", "expectation"))
+    clauses = [f"{_listed(labels)} {'count' if len(labels) > 1 else 'counts'} as wrong"] if labels else []
+    if years:
+        counted = "" if labels else " counts"
+        clauses += [f"the {_listed(years)}{counted} as the training mean", f"the true {_listed(years)} as outside the interval"]
+    return [
+        f"Data: {evaluation.data}, split: {evaluation.split}.",
+        f"Each picture was posted to the service's own `/predict`, one pass, arithmetic {evaluation.precision}.",
+        f"Where no face is found, {_listed(clauses, ', and ')}.",
+        "In brackets: 95 % bootstrap intervals over pictures.",
+    ]
+
+
+def _meanings(manifest: Manifest, attributes: Sequence[AttributeSpec]) -> list[str]:
+    """What the values of each attribute stand for."""
+    sentences = []
+    for name in _names(attributes, "expectation"):
+        if name == "age":
+            made = "".join(f", and {one}" for one in _of_each(_APPARENT, manifest))
+            sentences.append(f"The age is apparent: it is how old a face looks{made}.")
+        else:
+            sentences.append(f"The {_spaced(name)} is in years, as the data sets give it.")
+    labels = [one for one in attributes if one.kind == "labels"]
+    identities = [one for one in labels if one.name in _IDENTITIES]
+    if identities:
+        kinds = [f"{_counted(len(one.labels))} {_IDENTITIES[one.name]}" for one in identities]
+        rest = ["many people fit none"]
+        for one in identities:
+            if "other" in one.labels:
+                whom = _LEFT.get(one.name, "") if one in DEFAULT_ATTRIBUTES else ""
+                rest.append(f"`other`{whom} is a label of what is left")
+        sentences.append(
+            f"The {_listed(kinds)} are the data sets' labels, given by onlookers; they say nothing of how a person identifies, "
+            f"{_listed(rest, ', and ')}."
+        )
+    sentences += [
+        f"The labels of {_spaced(one.name)}, {_listed(one.labels)}, are the data sets', given by onlookers."
+        for one in labels
+        if one not in identities
+    ]
+    return [*sentences, *([UNCERTAIN] if labels else [])]
+
+
+def _limits(attributes: Sequence[AttributeSpec]) -> list[str]:
+    """For whom the model errs, and what of it is known."""
+    held = ", and for whom its intervals hold less than they promise" if _names(attributes, "expectation") else ""
+    return [
+        f"The tables say for whom it errs more{held}: read the row of the group before the headline.",
+        *(_ERRS[one.name] for one in attributes if one.name in _ERRS),
+        WARNINGS,
+    ]
+
+
+def _names(attributes: Sequence[AttributeSpec], kind: str) -> list[str]:
+    """Names of the attributes of a kind."""
+    return [one.name for one in attributes if one.kind == kind]
+
+
+def _spaced(name: str) -> str:
+    """An attribute's name in words."""
+    return name.replace("_", " ")
+
+
+def _counted(count: int) -> str:
+    """A number in words, where it is small."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+def _listed(words: Sequence[str], last: str = " and ") -> str:
+    """Words behind each other: `a, b and c`."""
+    return last.join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def _of_each(sentences: Mapping[str, str], manifest: Manifest) -> list[str]:

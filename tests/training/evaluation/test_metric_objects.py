@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,27 @@ def test_attributes_that_no_line_of_code_names_are_scored_reported_and_carded(
         assert text in written
     assert "| glasses yes |" in written
     assert "| southeast asian |" in written
+
+
+def test_the_prose_of_a_card_goes_by_the_attributes(predictions: Predictions, scored: Scored) -> None:
+    _, evaluation = documents(scored)
+    prose = " ".join(card(manifest(predictions), evaluation).split())
+    counts = "race and glasses count as wrong, the age as the training mean, and the true age as outside the interval."
+    assert f"Where no face is found, {counts}" in prose
+    assert "The age is apparent: it is how old a face looks. The seven races are the data sets' labels" in prose
+    assert "many people fit none. The labels of glasses, no and yes, are the data sets', given by onlookers." in prose
+    assert "gender" not in prose
+
+
+def test_the_prose_of_a_card_without_expectations_or_without_labels(predictions: Predictions, scored: Scored) -> None:
+    _, evaluation = documents(scored)
+    labels, years = (manifest(replace(predictions, **{kind: {}})) for kind in ("expectations", "labels"))
+    prose = " ".join(card(labels, evaluation).split())
+    assert "Where no face is found, race and glasses count as wrong. In brackets" in prose
+    assert "for whom it errs more: read" in prose
+    prose = " ".join(card(years, evaluation).split())
+    assert "the age counts as the training mean, and the true age as outside the interval." in prose
+    assert "it is how old a face looks. ## Intended use" in prose
 
 
 def test_every_figure_has_a_key_and_a_place_of_its_own(predictions: Predictions) -> None:

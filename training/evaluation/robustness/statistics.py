@@ -36,9 +36,9 @@ _NO_ERROR: Final = 1e-9  # stands for no expected error where one is divided by 
 class Condition:
     """A `warning` of the service, the measured `quality` behind it and its `threshold` there.
 
-    `kinds` are the degradations that bring it about; where there is none, faces are compared with others of their age and
-    race. It is worse below the threshold, or, where `above` is set, above it; a sign is left out of account. Where the answer
-    does not say what was measured, the warning itself, 1 or 0, stands for it, and there is no threshold to find.
+    `kinds` are the degradations that bring it about; where there is none, faces are compared with others like them (see
+    `natural`). It is worse below the threshold, or, where `above` is set, above it; a sign is left out of account. Where the
+    answer does not say what was measured, the warning itself, 1 or 0, stands for it, and there is no threshold to find.
     """
 
     warning: str

@@ -13,6 +13,7 @@ from service.models.evaluation import Figures
 from training.evaluation.degradations import Degradation
 from training.evaluation.documents import Asked, Supplement, TextTable
 from training.evaluation.metrics import Metric, Table, metrics_of
+from training.evaluation.predictions import Predictions
 from training.evaluation.robustness.plots import ROBUSTNESS_PLOT, condition_plot, draw_condition, draw_robustness
 from training.evaluation.robustness.statistics import (
     CONDITIONS,
@@ -151,8 +152,8 @@ def conditions(
     text = (
         "Each curve shows the errors of answers to pictures as they are and made worse, by the value measured of the face in "
         "bins of equal mass, beside the errors of the same pictures as they are, so that it makes no difference who is in a "
-        "bin. A turned head cannot be made: such faces are compared with all faces of their data set and band of age, of their "
-        "race for the error of race. Bands and brackets are 95 % intervals of a bootstrap over pictures, with the count of "
+        f"bin. A turned head cannot be made: such faces are compared with all faces of their {_strata(predictions)}. Bands "
+        "and brackets are 95 % intervals of a bootstrap over pictures, with the count of "
         f"answers; a dash stands for less than {LEAST}. A warning is due from "
         "the mildest value on at which the curve of one attribute, made monotone, has surely (in 95 % of the resamplings) "
         f"risen by its limit: {stated}."
@@ -205,6 +206,13 @@ def conditions(
         data=[{"warning": one.condition.warning, **_plain(one)} for one in findings],
         asked=asked,
     )
+
+
+def _strata(predictions: Predictions) -> str:
+    """What faces have in common that are compared with each other, as `statistics.natural` chooses them."""
+    band = [f"data set and band of {name}" for name in list(predictions.expectations)[:1]] or ["data set"]
+    labels = [name for name, one in predictions.labels.items() if len(one.names) > 2]
+    return ", ".join([*band, *(f"of their {name} for the error of {name}" for name in labels)])
 
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> TextTable:
