@@ -1,0 +1,82 @@
+"""Distributions over ages and true ages to the calibration of the probability of being at least so old."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from scipy.optimize import minimize
+
+from service.arrays import Doubles
+from service.inference.at_least import LOWEST, calibrated, log_odds
+from service.models.manifest import AtLeastCalibration
+
+AGES: Final = (13, 18, 21, 25, 40, 60)
+"""Ages with an offset of their own; the others' are interpolated."""
+PRIOR: Final = 10.0
+"""What it costs, in nats, to move an offset or the slope's logarithm by one: few faces move nothing."""
+BINS: Final = 15
+"""Of the expected calibration error."""
+
+
+def fit_at_least(distributions: Doubles, ages: Doubles) -> AtLeastCalibration:
+    """Slope and offsets under which the true ages are likeliest, over all of `AGES` together.
+
+    Args:
+        distributions: Probabilities [N, K] of the whole years 0 to K - 1.
+        ages: True ages [N] in years.
+
+    Returns:
+        The calibration, of four digits.
+    """
+    columns = [age - LOWEST for age in AGES]
+    logits = log_odds(distributions)[:, columns]
+    reached = ages[:, np.newaxis] >= np.array(AGES)
+
+    def cost(moved: Doubles) -> float:
+        scaled = np.exp(moved[0]) * logits + moved[1:]
+        surprise = np.logaddexp(0, np.where(reached, -scaled, scaled)).sum()
+        return float(surprise + PRIOR * np.square(moved).sum())
+
+    best = minimize(cost, np.zeros(1 + len(AGES)), method="L-BFGS-B", bounds=[(-2, 2)] * (1 + len(AGES))).x
+    offsets = tuple(round(float(offset), 4) for offset in best[1:])
+    return AtLeastCalibration(slope=round(float(np.exp(best[0])), 4), ages=AGES, offsets=offsets)
+
+
+def at_least_error(probabilities: Doubles, reached: Doubles) -> float:
+    """Expected calibration error of the probability of having reached an age.
+
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015: the mean distance, weighted by
+    the faces, between probability and share in `BINS` bins of equal width.
+
+    Args:
+        probabilities: Predicted ones [N].
+        reached: 1 where the true age is at least that, else 0 [N].
+
+    Returns:
+        Between 0 and 1.
+    """
+    bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
+    sums = (np.bincount(bins, values, minlength=BINS) for values in (probabilities, reached))
+    predicted, true = sums
+    return float(np.abs(predicted - true).sum() / max(1, len(probabilities)))
+
+
+def held_out_probabilities(distributions: Doubles, ages: Doubles, folds: int = 5, seed: int = 0) -> Doubles:
+    """Probabilities of having reached each age from 1 to 99, each face's by a fit on the folds that it is not in.
+
+    Args:
+        distributions: Probabilities [N, K] of the whole years 0 to K - 1.
+        ages: True ages [N] in years.
+        folds: Parts that the faces are divided into.
+        seed: Of the division.
+
+    Returns:
+        Probabilities [N, 99].
+    """
+    fold = np.random.default_rng(seed).permutation(len(ages)) % folds
+    given = np.zeros((len(ages), 99))
+    for part in range(folds):
+        fitted = fit_at_least(distributions[fold != part], ages[fold != part])
+        given[fold == part] = calibrated(log_odds(distributions[fold == part]), fitted)
+    return given
