@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from service.arrays import Doubles, Ints
 from service.inference.attributes import deviation, temperature_scaled
 from service.models.manifest import AgeInterval, AttributeCalibration, IntervalBand
+from training.calibration.at_least import fit_at_least
 from training.datasets.base import UNKNOWN
 from training.errors import CalibrationError
 from training.evaluation.metrics.expectations import COVERAGE
@@ -204,9 +205,22 @@ def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
             calibration = fit_expectation(
                 np.concatenate([one.value for one in given]), _spreads(given), np.concatenate([one.label for one in given])
             )
+            calibration = _with_at_least(calibration, given)
         if calibration is not None:
             fitted[spec.name] = calibration
     return fitted
+
+
+def _with_at_least(
+    calibration: AttributeCalibration | None, given: Sequence[ExpectationPredictions]
+) -> AttributeCalibration | None:
+    """The calibration of an expectation, with that of the probability of being so old where there are distributions."""
+    distributions = _distributions(given)
+    if calibration is None or distributions is None:
+        return calibration
+    years = np.concatenate([one.label for one in given])
+    known = years != UNKNOWN
+    return calibration.model_copy(update={"at_least": fit_at_least(distributions[known], years[known])})
 
 
 def fit_labels(probabilities: Doubles, labels: Ints, accuracy: float) -> AttributeCalibration | None:
@@ -250,10 +264,14 @@ def fit_expectation(years: Doubles, spread: Doubles | None, label: Doubles) -> A
 
 def _spreads(given: Sequence[ExpectationPredictions]) -> Doubles | None:
     """Standard deviations of the distributions [N], or None where there are none."""
-    distributions = [one.distribution for one in given if one.distribution is not None and not np.isnan(one.distribution).all()]
-    if not distributions:
-        return None
-    return np.array([deviation(row) for part in distributions for row in part.astype(np.float32)])
+    distributions = _distributions(given)
+    return None if distributions is None else np.array([deviation(row) for row in distributions.astype(np.float32)])
+
+
+def _distributions(given: Sequence[ExpectationPredictions]) -> Doubles | None:
+    """Distributions [N, K] over whole years, or None where there are none."""
+    known = [one.distribution for one in given if one.distribution is not None and not np.isnan(one.distribution).all()]
+    return np.concatenate(known) if known else None
 
 
 def _joined(years: Doubles) -> list[float]:
