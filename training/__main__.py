@@ -168,7 +168,7 @@ def search(
 @app.command()
 def compare(
     comparison: Annotated[
-        Path, typer.Option(help="What is compared (TOML): recipes, and what takes the place of what they say.")
+        Path, typer.Option(help="What is compared (TOML): recipes, and what takes the place of their values.")
     ] = ROOT / "training/comparisons/five-systems.toml",
     recipe: Annotated[
         list[Path] | None, typer.Option(help="Compare these alone: a recipe, or a folder of them; again for more.")
@@ -207,7 +207,7 @@ def compare(
             given = chosen(given, recipe)
         budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
         inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
-        document = run(given, budget, prepared, out, split, inits, measure or [], apart=True)
+        document = run(given, budget, prepared, out, split, inits, measure or [], own_process=True)
         for path in [*write(document, out), *([] if page is None else publish(document, page))]:
             console.print(f"wrote {path}")
 

@@ -1,10 +1,10 @@
-"""The document of a comparison, `compare.json`."""
+"""The document of a comparison, `compare.json`; documents with the keys of earlier versions are read as well."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, Field
 
 from service.models.evaluation import Figures
 from service.models.manifest import Section
@@ -15,16 +15,16 @@ from training.evaluation.predictions import AttributeSpec
 class RecipeFigures(Figures):
     """Figures of one recipe on one data set."""
 
-    age_taught: tuple[int, int] | None = None
-    """First and last age that the network learnt, where it did not learn all."""
-    age_taught_mae: float | None = None
+    age_range: tuple[int, int] | None = Field(default=None, validation_alias=AliasChoices("age_range", "age_taught"))
+    """First and last age that the network was trained on, where it was not trained on all."""
+    age_range_mae: float | None = Field(default=None, validation_alias=AliasChoices("age_range_mae", "age_taught_mae"))
     """Mean absolute error over those, in years."""
     age_classes: int | None = None
     """Classes of years that the network has."""
 
 
 class Run(Section):
-    """One training run on the way to a recipe."""
+    """One training run of a recipe's chain."""
 
     run: str
     recipe: str
@@ -50,8 +50,8 @@ class RecipeResult(Section):
     outputs: tuple[str, ...]
     init: str
     """Initial weights."""
-    thawed: bool
-    """Whether nothing is frozen although the recipe says so, since its weights are random."""
+    unfrozen: bool = Field(validation_alias=AliasChoices("unfrozen", "thawed"))
+    """Whether nothing is frozen although the recipe freezes layers, since its weights are random."""
     state: str
     """`finished` or `diverged`."""
     follows: tuple[str, ...]
@@ -83,8 +83,6 @@ class Budget(Section):
 class ComparisonReport(Section):
     """Recipes side by side, and what was alike for all."""
 
-    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
-
     split: str
     budget: Budget
     cpus: int
@@ -92,7 +90,7 @@ class ComparisonReport(Section):
     """Pictures by data set and split."""
     override: dict[str, Any]
     """What took the place of values of every recipe, in tables shaped like its own."""
-    constant_baseline: dict[str, RecipeFigures] = Field(alias="blind")
+    constant_baseline: dict[str, RecipeFigures] = Field(validation_alias=AliasChoices("constant_baseline", "blind"))
     """Figures, by data set, of a constant prediction that is made of the labels of train alone."""
     recipes: tuple[RecipeResult, ...]
     attributes: tuple[AttributeSpec, ...] = DEFAULT_ATTRIBUTES
@@ -112,4 +110,4 @@ def comparison_json(report: ComparisonReport) -> str:
     Returns:
         JSON, with a newline at its end.
     """
-    return report.model_dump_json(indent=2, exclude_unset=True, by_alias=True) + "\n"
+    return report.model_dump_json(indent=2, exclude_unset=True) + "\n"

@@ -283,11 +283,11 @@ def differences(row: RecipeResult) -> str:
         Clauses.
     """
     clauses = [row.differs] if row.differs else []
-    if row.thawed and not any("whole" in one for one in clauses):
+    if row.unfrozen and not any("whole" in one for one in clauses):
         clauses.append("nothing is frozen, since its weights are random")
-    bounds = [of.age_taught for of in row.figures.values()]
+    bounds = [of.age_range for of in row.figures.values()]
     if bounds and all(one is not None for one in bounds) and bounds[0] is not None:
-        errors = [f"{of.age_taught_mae:.2f} on {name}" for name, of in row.figures.items() if of.age_taught_mae is not None]
+        errors = [f"{of.age_range_mae:.2f} on {name}" for name, of in row.figures.items() if of.age_range_mae is not None]
         first, last = bounds[0]
         clauses.append(f"knows the ages {first} to {last} alone, and of these errs by {' and '.join(errors)}")
     if row.state == "diverged":

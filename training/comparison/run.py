@@ -3,7 +3,7 @@
 The budget is CPU time: what all threads of the process spend on training steps, without the building of graphs, validation and
 measurement. Unlike wall-clock time it hardly depends on what else the machine does. A few steps of every recipe are timed, and
 its schedule is squeezed into as many pictures as fit (`training.fit.budget`). A recipe that follows another shares the budget
-with it: each step of the way has an equal part. What is measured is the network as it is served, exported and run by the
+with it: each step of the chain has an equal part. What is measured is the network as it is served, exported and run by the
 service's runtime, on prepared crops: pictures in which no face was found are not among them."""
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ TIMED_STEPS: Final = 6
 TIMED_BATCH: Final = 32
 """Pictures of a timed step, where the recipe's batches are larger: a picture costs about the same in both."""
 BATCH: Final = 32
-"""Crops that the measured network answers at a time, as in the service."""
+"""Crops that the measured network is given at a time, as in the service."""
 LATENCY_RUNS: Final = 100
 """Runs of one crop, the quickest of which is the latency: what else the machine does only ever adds to it."""
 
@@ -74,7 +74,7 @@ class Entry(_Section):
     differs: str = ""
     """What else than data and budget is not as published."""
     steps: int = Field(default=0, ge=0)
-    """Steps of the published run, where phases of composed batches are told in them."""
+    """Steps of the published run, where phases of composed batches are counted in them."""
     override: dict[str, Any] = {}
     """Values that take the place of the recipe's, in tables shaped like its own."""
 
@@ -108,7 +108,7 @@ def load_comparison(path: Path) -> Comparison:
 
 
 def chosen(given: Comparison, paths: Sequence[Path]) -> Comparison:
-    """The comparison of some recipes alone; what it says of them and of all stays.
+    """The comparison of some recipes alone; their values and those for all stay.
 
     Args:
         given: The comparison.
@@ -139,7 +139,7 @@ def compare(
     split: Split = Split.VALIDATION,
     weights: Mapping[str, str] | None = None,
     sets: Sequence[str] = (),
-    apart: bool = False,
+    own_process: bool = False,
 ) -> ComparisonReport:
     """Train and measure every recipe, and write `compare.json` after each.
 
@@ -154,7 +154,7 @@ def compare(
         weights: Initial weights by architecture, as `train` takes them. Any other architecture begins at random, and then
             nothing of it is frozen.
         sets: Data sets that are measured; all prepared ones where there is none.
-        apart: Whether a process of its own trains and measures each recipe: TensorFlow keeps the memory of large networks.
+        own_process: Whether each recipe has a process of its own: TensorFlow keeps the memory of large networks.
 
     Returns:
         What `compare.json` holds.
@@ -163,46 +163,46 @@ def compare(
         RecipeError: `out` holds another budget's comparison or another recipe of the same name, or two recipes share a name.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out / "budget.json", "budget", budget.model_dump())
-    attributes = {one.name: one for entry in given.recipes for one in way(entry, given)[-1].attributes}
+    _reserve(out / "budget.json", "budget", budget.model_dump())
+    attributes = {one.name: one for entry in given.recipes for one in recipe_chain(entry, given)[-1].attributes}
     document = _described(given, budget, prepared, split, sets, tuple(attributes.values()))
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise RecipeError(f"a name stands for one recipe: {', '.join(names)}")
     for name, entry in zip(names, given.recipes, strict=True):
-        folder, recipes = out / name, way(entry, given)
+        folder, recipes = out / name, recipe_chain(entry, given)
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
         asked = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
-        _claim(folder / "recipes.json", "recipe", asked)
+        _reserve(folder / "recipes.json", "recipe", asked)
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
-        trained = _remembered(folder / "trained.json", _in_its_own_process(training) if apart else training)
+        trained = _cached(folder / "trained.json", _in_process(training) if own_process else training)
         measuring = partial(_measure, folder, trained, prepared, split, sets)
-        answered = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
-        measured = _remembered(answered, _in_its_own_process(measuring) if apart else measuring)
+        result = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
+        measured = _cached(result, _in_process(measuring) if own_process else measuring)
         described = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
         document["recipes"].append(described | trained | measured)
         write_json(out / REPORT, document)
-        _forget()
+        _release_memory()
     return ComparisonReport.model_validate(document)
 
 
-def _in_its_own_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+def _in_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
     """The same, by a process that ends with it."""
 
-    def apart() -> dict[str, Any]:
+    def run() -> dict[str, Any]:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             return pool.submit(make).result()
 
-    return apart
+    return run
 
 
-def _forget() -> None:
+def _release_memory() -> None:
     """Give back the memory of a network and its pictures, which hold each other."""
     keras.backend.clear_session()
     gc.collect()
 
 
-def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
+def _reserve(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
     """Write what a folder is for, unless it is for something else."""
     if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
         raise RecipeError(f"{path.parent} was made by another {kind}; choose another folder")
@@ -210,7 +210,7 @@ def _claim(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
     write_json(path, asked)
 
 
-def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
         write_json(path, make())
@@ -221,10 +221,10 @@ def _remembered(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any
 # Training --------------------------------------------------------------------------------------------------------------
 
 
-def way(entry: Entry, given: Comparison) -> list[Recipe]:
+def recipe_chain(entry: Entry, given: Comparison) -> list[Recipe]:
     """The recipes that lead to an entry's, as the comparison changes them.
 
-    What it says of a recipe alone counts wherever that recipe is on the way.
+    The values that it changes of one recipe alone count wherever that recipe is in the chain.
 
     Args:
         entry: The entry.
@@ -257,9 +257,9 @@ def _followed(name: str, follower: Path) -> Path:
 
 
 def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out: Path, steps: int) -> dict[str, Any]:
-    """Train each recipe of a way with an equal part of the budget; `steps` are those of the last one's published run."""
-    thawed = init == RANDOM and recipes[0].transfer.frozen_layers != 0
-    if thawed:
+    """Train each recipe of a chain with an equal part of the budget; `steps` are those of the last one's published run."""
+    unfrozen = init == RANDOM and recipes[0].transfer.frozen_layers != 0
+    if unfrozen:
         recipes = [changed(recipes[0], {"transfer": {"frozen_layers": 0}}), *recipes[1:]]
     last, start, state = recipes[-1], None, "finished"
     runs: list[dict[str, Any]] = []
@@ -271,7 +271,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
         except Diverged:
             state = "diverged"
         runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))
-        _forget()
+        _release_memory()
         if state == "diverged":
             break
     section = last.network
@@ -280,7 +280,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
         "size": section.size,
         "outputs": list(section.outputs),
         "init": Path(init).name,
-        "thawed": thawed,
+        "unfrozen": unfrozen,
         "state": state,
         "follows": [recipe.name for recipe in recipes[:-1]],
         "batch": runs[-1]["batch"],
@@ -338,7 +338,7 @@ def seconds_per_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
         train(_few_steps(recipe), prepared, scratch, RANDOM)
         spent = _spent(scratch)
         shutil.rmtree(scratch)
-        _forget()
+        _release_memory()
         timings[key] = spent["cpu_seconds"] / spent["pictures"]
         write_json(path, timings)
     return timings[key]
@@ -377,7 +377,7 @@ def _spent(run: Path) -> dict[str, Any]:
 
 # Measuring -------------------------------------------------------------------------------------------------------------
 def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split, sets: Sequence[str]) -> dict[str, Any]:
-    """Cost and figures of the last network of a way; of one that was not reached or diverged in its first epoch, cost alone."""
+    """Cost and figures of a chain's last network; cost alone where it was not reached or diverged in its first epoch."""
     run = out / str(trained["runs"][-1]["run"])
     recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
     with dtype_policy("float32"):
@@ -406,17 +406,17 @@ def _latency(serving: Network, size: int) -> float:
 
 
 def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[str, Any]:
-    """Figures of every data set among the crops, which are answered once each."""
+    """Figures of every data set among the crops, each of which is predicted once."""
     parts = []
     for begin in range(0, len(data), BATCH):
         crops = [resized(crop, section.size) for crop in data.crops[begin : begin + BATCH]]
         parts.append(serving(np.stack([*crops, *crops[:1] * (BATCH - len(crops))])))
     outputs = {name: np.concatenate([part[name] for part in parts])[: len(data)] for name in parts[0]}
-    answers, distribution = _predictions(data, outputs), outputs.get("age_distribution")
+    predictions, distribution = _predictions(data, outputs), outputs.get("age_distribution")
     result = {}
     for name in np.unique(data.sets):
         rows = data.sets == name
-        seen = answers.where(rows)
+        seen = predictions.where(rows)
         result[str(name)] = figures(seen).model_dump() | _within(seen, section.age)
         if distribution is not None:
             result[str(name)] |= _classes(seen, distribution[rows], section.age)
@@ -424,7 +424,7 @@ def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[
 
 
 def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Predictions:
-    """What a network says of crops, each of which shows a face; not a number where it has no such head, and no intervals."""
+    """A network's outputs for crops, each of which shows a face; not a number where it has no such head, and no intervals."""
     nothing = np.full(len(data), np.nan)
     expectations, labels = {}, {}
     for one in data.attributes:
@@ -442,19 +442,19 @@ def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]])
     return Predictions(np.ones(len(data), np.bool_), expectations, labels)
 
 
-def _within(answers: Predictions, form: AgeSection) -> dict[str, Any]:
-    """The age error over the ages that a network was taught, where it was not taught all."""
-    if "age" not in answers.judged() or form.outside == "nearest":
+def _within(predictions: Predictions, form: AgeSection) -> dict[str, Any]:
+    """The age error over the ages that a network was trained on, where it was not trained on all."""
+    if "age" not in predictions.judged() or form.outside == "nearest":
         return {}
-    years = answers.expectations["age"].label
-    taught = answers.where((form.first <= years) & (years <= form.last))
-    return {"age_taught": [form.first, form.last], "age_taught_mae": figures(taught).number("age_mae")}
+    years = predictions.expectations["age"].label
+    inside = predictions.where((form.first <= years) & (years <= form.last))
+    return {"age_range": [form.first, form.last], "age_range_mae": figures(inside).number("age_mae")}
 
 
-def _classes(answers: Predictions, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
-    """How many classes of years a network has, and the share of pictures, of ages that it was taught, whose most probable
+def _classes(predictions: Predictions, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
+    """How many classes of years a network has, and the share of pictures, of ages in its range, whose most probable
     class is the right one; `distribution` is over whole years [N, 101]."""
-    age = answers.expectations["age"].label
+    age = predictions.expectations["age"].label
     known = age != UNKNOWN
     if form.outside == "unknown":
         known &= (form.first <= age) & (age <= form.last)
@@ -464,7 +464,7 @@ def _classes(answers: Predictions, distribution: npt.NDArray[np.float32], form: 
     return {"age_classes": held.shape[1], "age_class_accuracy": float((answer == right).mean())} if known.any() else {}
 
 
-# What is said of all ---------------------------------------------------------------------------------------------------
+# What all recipes share -----------------------------------------------------------------------------------------------
 
 
 def _described(
@@ -497,7 +497,7 @@ def _described(
         "cpus": cpu_quota(),
         "data": counts,
         "override": given.override,
-        "blind": baseline,
+        "constant_baseline": baseline,
         "recipes": [],
     }
 

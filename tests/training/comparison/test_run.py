@@ -17,7 +17,7 @@ from tests.training import made
 from training.comparison import report as comparison
 from training.comparison import run as module
 from training.comparison.documents import Budget, ComparisonReport, RecipeResult, comparison_json
-from training.comparison.run import Comparison, Entry, chosen, load_comparison, way
+from training.comparison.run import Comparison, Entry, chosen, load_comparison, recipe_chain
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import TrainingError
@@ -124,7 +124,7 @@ def test_every_recipe_stands_in_the_report_with_its_budget(done: tuple[Path, dic
     frozen, second, wild = document["recipes"]
     assert (frozen["state"], second["state"], wild["state"]) == ("finished", "finished", "diverged")
     assert (frozen["pictures"], second["pictures"]) == (384, 384)
-    assert [run["pictures"] for run in second["runs"]] == [192, 192]  # an equal part for each step of the way
+    assert [run["pictures"] for run in second["runs"]] == [192, 192]  # an equal part for each step of the chain
     assert (second["follows"], [run["recipe"] for run in second["runs"]]) == (["first"], ["first", "second"])
     assert all(row["cpu_seconds"] > 0 and row["latency_ms"] > 0 for row in (frozen, second))
     assert frozen["weights"] == build(load_recipe(given.recipes[0].recipe).network).count_params()
@@ -132,7 +132,7 @@ def test_every_recipe_stands_in_the_report_with_its_budget(done: tuple[Path, dic
 
 def test_nothing_is_frozen_at_random_weights(done: tuple[Path, dict[str, Any]]) -> None:
     out, document = done
-    assert [row["thawed"] for row in document["recipes"]] == [True, False, False]
+    assert [row["unfrozen"] for row in document["recipes"]] == [True, False, False]
     assert load_recipe(out / "frozen/1-frozen/fitted.json").transfer.frozen_layers == 0
 
 
@@ -143,7 +143,7 @@ def test_given_weights_stay_frozen(recipes: Path, prepared: Path, tmp_path: Path
     (row,) = compare(compared(recipes / "frozen.toml"), Budget(pictures=64), prepared, tmp_path / "out", weights=weights)[
         "recipes"
     ]
-    assert (row["init"], row["thawed"]) == ("trunk.weights.h5", False)
+    assert (row["init"], row["unfrozen"]) == ("trunk.weights.h5", False)
     network = build(load_recipe(tmp_path / "out/frozen/1-frozen/fitted.json").network)
     network.load_weights(tmp_path / "out/frozen/1-frozen/best.weights.h5")
     for mine, theirs in zip(network.get_layer("trunk").weights, trunk.weights, strict=True):
@@ -162,13 +162,13 @@ def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, An
     shares = np.exp(logits["age"] - logits["age"].max(axis=1, keepdims=True))
     years = (shares / shares.sum(axis=1, keepdims=True)) @ np.arange(101)
     for name in ("UTKFace", "All-Age-Faces"):
-        of, told = data.sets == name, row["figures"][name]
-        assert told["count"] == of.sum()
-        assert told["age_mae"] == pytest.approx(np.abs(years - data.labels["age"])[of].mean(), abs=0.3)
+        of, found = data.sets == name, row["figures"][name]
+        assert found["count"] == of.sum()
+        assert found["age_mae"] == pytest.approx(np.abs(years - data.labels["age"])[of].mean(), abs=0.3)
         female = logits["gender"][of, 0] > 0
-        assert told["gender_accuracy"] == pytest.approx((female == data.labels["gender"][of]).mean(), abs=1 / of.sum() + 1e-9)
+        assert found["gender_accuracy"] == pytest.approx((female == data.labels["gender"][of]).mean(), abs=1 / of.sum() + 1e-9)
         right = (logits["age"][of].argmax(axis=1) == data.labels["age"][of]).mean()
-        assert told["age_class_accuracy"] == pytest.approx(right, abs=1 / of.sum() + 1e-9)
+        assert found["age_class_accuracy"] == pytest.approx(right, abs=1 / of.sum() + 1e-9)
     assert "race_accuracy" in row["figures"]["UTKFace"]
     assert "race_accuracy" not in row["figures"]["All-Age-Faces"]
     assert set(document["recipes"][1]["figures"]["UTKFace"]) & {"race_accuracy", "age_mae"} == {"age_mae"}
@@ -176,13 +176,13 @@ def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, An
 
 def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, Any]], prepared: Path) -> None:
     learnt, asked = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION, ["UTKFace"])
-    blind = done[1]["blind"]["UTKFace"]
-    assert blind["age_mae"] == pytest.approx(np.abs(np.median(learnt.labels["age"]) - asked.labels["age"]).mean())
+    baseline = done[1]["constant_baseline"]["UTKFace"]
+    assert baseline["age_mae"] == pytest.approx(np.abs(np.median(learnt.labels["age"]) - asked.labels["age"]).mean())
     more = float(learnt.labels["gender"].mean() > 0.5)
-    assert blind["gender_accuracy"] == pytest.approx((asked.labels["gender"] == more).mean())
+    assert baseline["gender_accuracy"] == pytest.approx((asked.labels["gender"] == more).mean())
     most = np.bincount(learnt.labels["race"][learnt.labels["race"] >= 0].astype(int)).argmax()
     expected = f1_score(asked.labels["race"], np.full(len(asked), most), average="macro", zero_division=0.0)
-    assert blind["race_macro_f1"] == pytest.approx(expected)
+    assert baseline["race_macro_f1"] == pytest.approx(expected)
 
 
 def test_what_is_done_is_not_done_again(done: tuple[Path, dict[str, Any]], given: Comparison, prepared: Path) -> None:
@@ -203,7 +203,7 @@ def test_recipes_apart_have_processes_of_their_own(prepared: Path, tmp_path: Pat
     tiny(tmp_path, "small", outputs='["gender"]')
     path = tmp_path / "small.toml"
     path.write_text(path.read_text().replace('"tiny"', '"base_cnn"'))
-    (row,) = compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out", apart=True)["recipes"]
+    (row,) = compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out", own_process=True)["recipes"]
     assert (row["state"], row["pictures"]) == ("finished", 64)
     assert 0 <= row["figures"]["UTKFace"]["gender_accuracy"] <= 1
     assert compare(compared(path.resolve()), Budget(pictures=64), prepared, tmp_path / "out")["recipes"] == [row]
@@ -263,13 +263,13 @@ def test_the_five_systems_are_compared_whole() -> None:
     assert {one.recipe for one in given.recipes} == set((ROOT / "training/recipes/systems").resolve().glob("*.toml"))
     for entry in given.recipes:
         assert entry.published
-        for recipe in way(entry, given):
+        for recipe in recipe_chain(entry, given):
             sets = {*recipe.data.train, *recipe.data.validation}
             sets |= {name for pool in recipe.balance.groups.pools for name in pool} if recipe.balance.groups else set()
             assert sets == {"UTKFace", "All-Age-Faces"}
             assert recipe.schedule.policy == "mixed_bfloat16"
     asian = next(one for one in given.recipes if one.recipe.stem == "mobilefacenet-asian")
-    assert [recipe.name for recipe in way(asian, given)] == ["mobilefacenet-celeba", "mobilefacenet-asian"]
+    assert [recipe.name for recipe in recipe_chain(asian, given)] == ["mobilefacenet-celeba", "mobilefacenet-asian"]
 
 
 def test_recipes_are_chosen_by_file_or_folder(recipes: Path) -> None:
@@ -290,17 +290,17 @@ def test_overrides_of_all_and_of_one(recipes: Path) -> None:
     first = Entry(recipe=(recipes / "first.toml").resolve(), override={"schedule": {"seed": 5}})
     second = Entry(recipe=(recipes / "second.toml").resolve())
     given = Comparison(recipes=(second, first), override={"schedule": {"seed": 3, "batch_size": 4}})
-    seeds = [(recipe.name, recipe.schedule.seed, recipe.schedule.batch_size) for recipe in way(second, given)]
+    seeds = [(recipe.name, recipe.schedule.seed, recipe.schedule.batch_size) for recipe in recipe_chain(second, given)]
     assert seeds == [("first", 5, 4), ("second", 3, 4)]
 
 
 @pytest.mark.parametrize(
-    ("follows", "says"), [("round", "round follows itself"), ("nobody", "follows nobody, of which there is no")]
+    ("follows", "message"), [("round", "round follows itself"), ("nobody", "follows nobody, of which there is no")]
 )
-def test_a_way_that_leads_nowhere(follows: str, says: str, tmp_path: Path) -> None:
+def test_a_way_that_leads_nowhere(follows: str, message: str, tmp_path: Path) -> None:
     given = compared(tiny(tmp_path, "round", follows=follows))
-    with pytest.raises(TrainingError, match=says):
-        way(given.recipes[0], given)
+    with pytest.raises(TrainingError, match=message):
+        recipe_chain(given.recipes[0], given)
 
 
 def test_two_recipes_of_one_name_are_refused(recipes: Path, prepared: Path, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ PAGE = """# Ours
 | an old table |
 <!-- /compare -->
 
-What it says.
+What it message.
 
 <!-- compare: cost -->
 <!-- /compare -->
@@ -383,24 +383,27 @@ def test_a_page_is_filled_in_between_its_marks(done: tuple[Path, dict[str, Any]]
     assert " ".join(page.split()).startswith(
         f"# Ours <!-- compare: conditions --> {comparison.common_conditions(typed(document))}"
     )
-    assert "\n<!-- /compare -->\n\nWhat it says.\n\n<!-- compare: cost -->\n\n| recipe |" in page
+    assert "\n<!-- /compare -->\n\nWhat it message.\n\n<!-- compare: cost -->\n\n| recipe |" in page
     assert comparison.filled(page, typed(document)) == page
     assert json.loads((tmp_path / "ours.json").read_text()) == document
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("# Nothing\n", "no marks"), (PAGE.replace("UTKFace -->", "LFW -->"), "LFW is none of conditions, cost")]
+    ("text", "message"),
+    [("# Nothing\n", "no marks"), (PAGE.replace("UTKFace -->", "LFW -->"), "LFW is none of conditions, cost")],
 )
-def test_a_page_that_cannot_be_filled_in_stays(done: tuple[Path, dict[str, Any]], tmp_path: Path, text: str, says: str) -> None:
+def test_a_page_that_cannot_be_filled_in_stays(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path, text: str, message: str
+) -> None:
     (tmp_path / "ours.md").write_text(text)
-    with pytest.raises(TrainingError, match=says):
+    with pytest.raises(TrainingError, match=message):
         comparison.publish(typed(done[1]), tmp_path / "ours.md")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("ours.md", text)]
 
 
 def test_recipes_that_were_not_taught_all_ages_say_so() -> None:
     document = json.loads((ROOT / "docs/comparison.json").read_text())
-    figures = {"UTKFace": {"count": 10, "age_mae": 9.0, "age_taught": [18, 65], "age_taught_mae": 7.125}}
+    figures = {"UTKFace": {"count": 10, "age_mae": 9.0, "age_range": [18, 65], "age_range_mae": 7.125}}
     row = RecipeResult.model_validate(document["recipes"][0] | {"figures": figures})
     assert "knows the ages 18 to 65 alone, and of these errs by 7.12 on UTKFace" in comparison.differences(row)
 
@@ -417,12 +420,26 @@ def test_the_page_has_the_figures_as_they_were_measured() -> None:
     assert (document["split"], document["data"]["UTKFace"]["test"]) == ("test", 4660)
 
 
+def test_documents_with_the_keys_of_before_are_read() -> None:
+    text = (ROOT / "docs/comparison.json").read_text()
+    old = text
+    for before, now in (
+        ("blind", "constant_baseline"),
+        ("thawed", "unfrozen"),
+        ("age_taught", "age_range"),
+        ("age_taught_mae", "age_range_mae"),
+    ):
+        assert f'"{now}": ' in old
+        old = old.replace(f'"{now}": ', f'"{before}": ')
+    assert typed(json.loads(old)) == typed(json.loads(text))
+
+
 def test_the_documented_comparison_is_of_every_recipe_that_is_there() -> None:
     document, given = json.loads((ROOT / "docs/comparison.json").read_text()), load_comparison(FIVE)
     assert [row["name"] for row in document["recipes"]] == [one.recipe.stem for one in given.recipes]
     for row, one in zip(document["recipes"], given.recipes, strict=True):
         assert (row["system"], row["published"], row["differs"]) == (one.system, one.published, one.differs)
-        recipe = way(one, given)[-1]
+        recipe = recipe_chain(one, given)[-1]
         assert (row["architecture"], row["size"]) == (recipe.network.architecture, recipe.network.size)
         assert set(row["outputs"]) == set(recipe.network.outputs)
     assert document["override"] == given.override

@@ -95,7 +95,7 @@ def comparison(predictions: Predictions) -> ComparisonReport:
         "name": "one",
         "init": "random",
         "state": "finished",
-        "thawed": False,
+        "unfrozen": False,
         "outputs": (),
         "follows": (),
         "runs": (),
