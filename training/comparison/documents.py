@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pydantic import AliasChoices, Field
+from pydantic import Field, model_validator
 
 from service.models.evaluation import Figures
 from service.models.manifest import Section
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.predictions import AttributeSpec
 
+_OLD_KEYS: Final = {
+    "age_taught": "age_range",
+    "age_taught_mae": "age_range_mae",
+    "blind": "constant_baseline",
+    "thawed": "unfrozen",
+}
+
+
+def _renamed(fields: Any) -> Any:
+    """Fields of a document, with today's keys in the place of those of earlier versions."""
+    return {_OLD_KEYS.get(key, key): value for key, value in fields.items()} if isinstance(fields, Mapping) else fields
+
 
 class RecipeFigures(Figures):
     """Figures of one recipe on one data set."""
 
-    age_range: tuple[int, int] | None = Field(default=None, validation_alias=AliasChoices("age_range", "age_taught"))
+    _read_old_keys = model_validator(mode="before")(_renamed)
+
+    age_range: tuple[int, int] | None = None
     """First and last age that the network was trained on, where it was not trained on all."""
-    age_range_mae: float | None = Field(default=None, validation_alias=AliasChoices("age_range_mae", "age_taught_mae"))
+    age_range_mae: float | None = None
     """Mean absolute error over those, in years."""
     age_classes: int | None = None
     """Classes of years that the network has."""
@@ -37,6 +52,8 @@ class Run(Section):
 class RecipeResult(Section):
     """What a recipe is, took and gave."""
 
+    _read_old_keys = model_validator(mode="before")(_renamed)
+
     name: str
     system: str
     """Published system that it is of."""
@@ -50,7 +67,7 @@ class RecipeResult(Section):
     outputs: tuple[str, ...]
     init: str
     """Initial weights."""
-    unfrozen: bool = Field(validation_alias=AliasChoices("unfrozen", "thawed"))
+    unfrozen: bool
     """Whether nothing is frozen although the recipe freezes layers, since its weights are random."""
     state: str
     """`finished` or `diverged`."""
@@ -83,6 +100,8 @@ class Budget(Section):
 class ComparisonReport(Section):
     """Recipes side by side, and what was alike for all."""
 
+    _read_old_keys = model_validator(mode="before")(_renamed)
+
     split: str
     budget: Budget
     cpus: int
@@ -90,7 +109,7 @@ class ComparisonReport(Section):
     """Pictures by data set and split."""
     override: dict[str, Any]
     """What took the place of values of every recipe, in tables shaped like its own."""
-    constant_baseline: dict[str, RecipeFigures] = Field(validation_alias=AliasChoices("constant_baseline", "blind"))
+    constant_baseline: dict[str, RecipeFigures]
     """Figures, by data set, of a constant prediction that is made of the labels of train alone."""
     recipes: tuple[RecipeResult, ...]
     attributes: tuple[AttributeSpec, ...] = DEFAULT_ATTRIBUTES
