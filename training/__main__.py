@@ -122,6 +122,23 @@ def train(
 
 
 @app.command()
+def reopen(
+    prepared: Prepared = Path("runs/prepared"),
+    run: Run = Path("runs/reopened"),
+    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/2",
+    store: Store = STORE,
+) -> None:
+    """Write a model of the store as a run that `train --start` goes on from: a served model, learnt further."""
+    from training.export.reopen import reopen as write
+
+    with _one_line():
+        name, _, version = model.partition("/")
+        if not version.isdecimal():
+            _fail(f"{model} is no NAME/VERSION")
+        console.print(f"weights: {write(store, name, int(version), prepared, run)}")
+
+
+@app.command()
 def explore(
     data: Annotated[list[Path], typer.Option("--data", help="A data set: its folder, or a tar file of it; again for more.")],
     out: Annotated[Path, typer.Option(help="Folder for counts, plots and the sheet of samples.")] = Path("runs/explored"),

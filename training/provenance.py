@@ -87,6 +87,20 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
     return _write(out, made)
 
 
+def record_reopened(out: Path, model: str, before: Provenance | None) -> Provenance:
+    """Write `out/provenance.json` of a served model's weights, which were rounded and folded, as those of a run.
+
+    Args:
+        out: Folder of the weights.
+        model: NAME/VERSION.
+        before: What its manifest records.
+
+    Returns:
+        What was written.
+    """
+    return _write(out, Provenance(recipe=f"{model} as it is served", weights=file_digest(out / WEIGHTS), follows=before))
+
+
 def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe: Recipe) -> Provenance:
     """Write `out/provenance.json` of the mean of runs' weights, in shares that need not add up to 1.
 

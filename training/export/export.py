@@ -53,6 +53,25 @@ class _Nothing(layers.Layer):  # type: ignore[misc]
         return inputs
 
 
+def folding_pairs(model: keras.Model) -> dict[str, str]:
+    """The normalisations that can become the bias of a convolution: those that alone follow one, plain, depthwise or separable.
+
+    Args:
+        model: A trunk.
+
+    Returns:
+        The convolutions' names by the normalisations'.
+    """
+    return {
+        layer.name: layer.input._keras_history.operation.name
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+        and isinstance(layer.input._keras_history.operation, CONVOLUTIONS)
+        and len(layer.input._keras_history.operation._outbound_nodes) == 1
+        and layer.input._keras_history.operation.activation is keras.activations.linear
+    }
+
+
 def folded(model: keras.Model) -> keras.Model:
     """The same function without dropout and batch normalisation: each normalisation that alone follows a convolution, plain,
     depthwise or separable, becomes that one's bias.
@@ -65,15 +84,8 @@ def folded(model: keras.Model) -> keras.Model:
     Returns:
         Another trunk.
     """
-    pairs = {
-        layer.name: layer.input._keras_history.operation
-        for layer in model.layers
-        if isinstance(layer, layers.BatchNormalization)
-        and isinstance(layer.input._keras_history.operation, CONVOLUTIONS)
-        and len(layer.input._keras_history.operation._outbound_nodes) == 1
-        and layer.input._keras_history.operation.activation is keras.activations.linear
-    }
-    norms = {convolution.name: model.get_layer(name) for name, convolution in pairs.items()}
+    pairs = folding_pairs(model)
+    norms = {convolution: model.get_layer(norm) for norm, convolution in pairs.items()}
 
     def rebuilt(layer: Any) -> Any:
         if layer.name in pairs or isinstance(layer, layers.Dropout):

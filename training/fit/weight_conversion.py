@@ -63,12 +63,10 @@ def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
         for name in names:
             kernel, bias = _folded(arrays, name)
             trunk.get_layer(name).set_weights([kernel])
-            _affine(trunk.get_layer(f"{name}_bn"), bias)
+            neutral(trunk.get_layer(f"{name}_bn"), bias)
     except KeyError as error:
         raise WeightsError(f"{graph} is not the network that can be converted: it lacks {error}") from error
-    crops = load_prepared(prepared, Split.TRAIN, attributes=()).crops
-    chosen = np.random.default_rng(0).permutation(len(crops))[:FACES]
-    _unfold(trunk, scaled(np.stack([resized(crops[row], size) for row in chosen])))
+    unfold(trunk, training_pixels(prepared, size))
     with replacing(out) as new:
         trunk.save_weights(new)
     return out
@@ -117,17 +115,44 @@ def _folded(arrays: Arrays, name: str) -> tuple[Floats, Floats]:
     return kernel, bias
 
 
-def _affine(normalization: Any, bias: Floats) -> None:
-    """Let a normalisation do no more than add a bias."""
+def training_pixels(prepared: Path, size: int) -> Floats:
+    """Some faces of the training split, always the same.
+
+    Args:
+        prepared: Folder that `prepare` wrote.
+        size: Side of the faces in pixels.
+
+    Returns:
+        Pixels [`FACES`, size, size, 3] in [-1, 1]; fewer where there are not as many.
+    """
+    crops = load_prepared(prepared, Split.TRAIN, attributes=()).crops
+    chosen = np.random.default_rng(0).permutation(len(crops))[:FACES]
+    return scaled(np.stack([resized(crops[row], size) for row in chosen]))
+
+
+def neutral(normalization: Any, bias: Floats) -> None:
+    """Let a normalisation do no more than add a bias.
+
+    Args:
+        normalization: The layer.
+        bias: What it adds, by channel.
+    """
     one = np.ones_like(bias)
-    normalization.set_weights([one, bias, np.zeros_like(bias), one - np.float32(normalization.epsilon)])
+    scale = [one] if normalization.scale else []
+    normalization.set_weights([*scale, bias, np.zeros_like(bias), one - np.float32(normalization.epsilon)])
 
 
-def _unfold(trunk: keras.Model, pixels: Floats) -> None:
-    """Give every normalisation the statistics of what comes into it over `pixels`, and undo them by its scale and offset."""
+def unfold(trunk: keras.Model, pixels: Floats) -> None:
+    """Give every normalisation the statistics of what comes into it over `pixels`, and undo them by its scale and offset.
+
+    Args:
+        trunk: A network whose normalisations are as `neutral` leaves them; it answers the same afterwards. One without a
+            scale is given the means alone.
+        pixels: Faces [N, S, S, 3] in [-1, 1].
+    """
     normalizations = [layer for layer in trunk.layers if isinstance(layer, FusedBatchNormalization)]
     inner = keras.Model(trunk.input, [layer.input for layer in normalizations])
-    sums = [np.zeros((2, layer.gamma.shape[0])) for layer in normalizations]
+    sums = [np.zeros((2, layer.beta.shape[0])) for layer in normalizations]
     count = 0
     for begin in range(0, len(pixels), BATCH):
         batch = pixels[begin : begin + BATCH]
@@ -138,5 +163,8 @@ def _unfold(trunk: keras.Model, pixels: Floats) -> None:
     for layer, total in zip(normalizations, sums, strict=True):
         mean, square = total / count
         variance = np.maximum(square - mean**2, 0)
-        _, bias, _, _ = layer.get_weights()
-        layer.set_weights([np.sqrt(variance + layer.epsilon), bias + mean, mean, variance])
+        *_, bias, _, kept = layer.get_weights()
+        if layer.scale:
+            layer.set_weights([np.sqrt(variance + layer.epsilon), bias + mean, mean, variance])
+        else:  # what has no scale divides by nothing; its channels had the variance 1 when it was folded
+            layer.set_weights([bias + mean, mean, kept])
