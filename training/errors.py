@@ -20,7 +20,7 @@ from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Base of all; the message is one sentence that says what to mend."""
+    """Base of all; the message is one sentence, by which it can be mended."""
 
 
 class DataSetError(TrainingError):

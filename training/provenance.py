@@ -1,4 +1,4 @@
-"""What a run records of where its weights came from; export copies it into the manifest, and the card tells it."""
+"""What a run records of where its weights came from; export copies it into the manifest, and the card shows it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Provenance(BaseModel):
     """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
     to 1. `weights` is the SHA-256 of the file that came of it.
 
-    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, of which `origin` says where it came
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, whose source `origin` names
     from), or went on from another's, `follows`.
     """
 

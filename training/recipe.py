@@ -71,11 +71,11 @@ ATTRIBUTES: Final = tuple(Attribute(name=name) for name in _KNOWN)
 
 
 class AgeSection(_Section):
-    """As what the age head says an age."""
+    """The age head's output form."""
 
     form: Literal["classes", "regression", "both"] = "classes"
     """Probabilities of classes of years, whose expectation is the age; the years by one rectified unit; or both, where the unit
-    says the age and the classes its distribution."""
+    gives the age and the classes its distribution."""
     first: int = Field(default=0, ge=0, le=99)
     """First year that a class holds."""
     last: int = Field(default=100, ge=1, le=100)
@@ -112,7 +112,7 @@ class NetworkSection(_Section):
     outputs: tuple[str, ...] = Field(default=("age", "gender", "race"), min_length=1)
     """Attributes that the network has a head for; all that the recipe declares where not given."""
     age: AgeSection = AgeSection()
-    """As what the age head says an age."""
+    """The age head's output form."""
     gender_units: Literal[1, 2] = 1
     """Units of the gender head: one, the odds of female, or two, male and female, of categorical cross-entropy."""
     norm_momentum: float = Field(default=1.0, ge=0, le=1)
@@ -222,7 +222,7 @@ class ScheduleSection(_Section):
     learning_rate: float = Field(gt=0)
     """Peak of the schedule, where it begins or where the warm-up ends."""
     rate: Literal["cosine", "constant", "step", "halving", "inverse", "plateau"] = "cosine"
-    """How the rate goes on: linear warm-up, then a cosine to zero; always the same; as `steps` say; by `rate_factor` every
+    """How the rate goes on: linear warm-up, then a cosine to zero; always the same; by `steps`; by `rate_factor` every
     `rate_epochs`; `learning_rate / (1 + rate_decay * epoch)`; or by `rate_factor` after `rate_epochs` epochs without a lower
     validation loss."""
     warmup_epochs: float = Field(default=0.5, ge=0)
@@ -382,7 +382,7 @@ class Recipe(_Section):
     follows: str = ""
     """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
     origin: str = ""
-    """Where the initial weights come from, and under which licence; the manifest says it."""
+    """Where the initial weights come from, and under which licence; it is copied into the manifest."""
     attributes: tuple[Attribute, ...] = Field(default=ATTRIBUTES, min_length=1)
     """What can be learnt of a face; today's three where not given."""
     network: NetworkSection

@@ -125,7 +125,7 @@ def test_words_become_indices_of_the_recipe_s_labels(prepared: Path) -> None:
 def test_a_word_that_the_recipe_lacks_is_named(prepared: Path) -> None:
     with pytest.raises(DataSetError, match="the race 'east asian' is none of the recipe's labels: white, black, asian"):
         load_prepared(prepared, Split.TRAIN)
-    with pytest.raises(PreparedError, match="says the attribute hat"):
+    with pytest.raises(PreparedError, match="has labels of hat"):
         load_prepared(prepared, Split.TRAIN, attributes=(Attribute(name="hat", labels=("no", "yes")),))
 
 

@@ -1,1 +1,1 @@
-"""What validation pictures say of raw outputs: temperatures, thresholds, intervals, and constants of tracks."""
+"""Raw outputs of validation pictures to a calibration: temperatures, thresholds, intervals, and constants of tracks."""

@@ -17,7 +17,16 @@ from service.tracking.aggregation import doubts
 from service.vision.quality import Quality
 from training.datasets.base import DataSet, Label, Split
 from training.errors import CalibrationError
-from training.evaluation.degradations import Degradation, blurred, brightened, compressed, noisy, reduced, rotated, smeared
+from training.evaluation.degradations import (
+    Degradation,
+    blurred,
+    brightened,
+    compressed,
+    motion_blurred,
+    noisy,
+    reduced,
+    rotated,
+)
 from training.evaluation.predictions import ExpectationPredictions
 from training.evaluation.service_client import Scored
 
@@ -50,7 +59,7 @@ def filmed(picture: Pixels, index: int) -> Pixels:
     frame = brightened(frame, light * moment.uniform(0.85, 1.15))
     frame = blurred(frame, max(0.3, abs(moment.normal(0, 0.8))))
     if moment.random() < 0.2:
-        frame = smeared(frame, int(moment.choice((3, 5, 7, 9))))
+        frame = motion_blurred(frame, int(moment.choice((3, 5, 7, 9))))
     return compressed(noisy(reduced(frame, far), grain), quality)
 
 

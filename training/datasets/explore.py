@@ -25,7 +25,7 @@ from training.plotting import save
 
 NAMES: Final[Mapping[str, Sequence[str]]] = {"gender": GENDERS, "race": RACES}
 UNSAID: Final = "unknown"
-"""Stands in tables for what a label does not say."""
+"""Stands in tables for an attribute that a label does not have."""
 MOST_WORDS: Final = 40
 """Most words of an attribute that is counted and drawn; a column of notes or names has more."""
 CROSSINGS: Final = (("decade", "gender"), ("decade", "race"), ("race", "gender"))
@@ -87,7 +87,7 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[
 
 
 def attributes_of(held: Sequence[Contents]) -> tuple[str, ...]:
-    """The attributes that are counted: age, gender and race, and what else labels say in few words.
+    """The attributes that are counted: age, gender and race, and what else labels hold in few words.
 
     Args:
         held: What the data sets hold.
@@ -124,7 +124,7 @@ def contents(data_set: DataSet) -> Contents:
 
 
 def value(label: Label, attribute: str) -> str:
-    """What a label says, in words.
+    """The value of an attribute of a label, in words.
 
     Args:
         label: The label.

@@ -299,8 +299,8 @@ def _cut(
 
 def _coded(found: Sequence[Found]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays of every attribute of labels that some picture has, and of gender and race, by attribute."""
-    said = {name for one in found for name in one.label.values if name != "age"}
-    names = ("gender", "race", *sorted(said - {"gender", "race"}))
+    given = {name for one in found for name in one.label.values if name != "age"}
+    names = ("gender", "race", *sorted(given - {"gender", "race"}))
     return {name: coded([one.label.word(name) for one in found], name) for name in names}
 
 

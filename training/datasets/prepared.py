@@ -1,4 +1,4 @@
-"""What `prepare` wrote, read back: crops, labels and what teachers and recognition networks say of them."""
+"""What `prepare` wrote, read back: crops, labels and what teachers and recognition networks predict of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORT: Final = "prepare.json"
 TEACHER: Final = "teacher.npz"
 """File of a teacher's answers, beside the crops."""
 TEACHERS: Final = "teachers.json"
-"""File that says who gave them."""
+"""File of where they came from."""
 EMBEDDINGS: Final = "embeddings.npy"
 """File of face embeddings, beside the crops."""
 
@@ -196,7 +196,7 @@ def vocabulary(table: Mapping[str, npt.NDArray[Any]], name: str) -> tuple[str, .
         name: Name of the attribute.
 
     Returns:
-        The words, or None where no data set says the attribute.
+        The words, or None where no data set has labels of the attribute.
     """
     if f"labels/{name}" in table:
         return tuple(str(word) for word in table[f"labels/{name}"])
@@ -235,14 +235,14 @@ def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folde
 
     Raises:
         DataSetError: A word of these pictures is none of the attribute's labels.
-        PreparedError: No prepared data set says the attribute.
+        PreparedError: No prepared data set has labels of the attribute.
     """
     chosen = slice(None) if rows is None else rows
     if attribute.kind == "expectation":
         return np.asarray(_column(table, folder, attribute.name)[chosen], np.float32)
     words = vocabulary(table, attribute.name)
     if words is None:
-        raise PreparedError(f"no data set in {folder} says the attribute {attribute.name}")
+        raise PreparedError(f"no data set in {folder} has labels of {attribute.name}")
     codes = table[f"codes/{attribute.name}" if f"codes/{attribute.name}" in table else attribute.name][chosen]
     for code in np.unique(codes[codes >= 0]):
         if words[code] not in attribute.labels:
@@ -292,7 +292,7 @@ def _good_enough(table: Mapping[str, npt.NDArray[Any]], folder: Path, selection:
 
 def _column(table: Mapping[str, npt.NDArray[Any]], folder: Path, name: str) -> npt.NDArray[Any]:
     if name not in table:
-        raise PreparedError(f"{folder} does not say the {name.replace('_', ' ')} of its faces; prepare again")
+        raise PreparedError(f"{folder} does not hold the {name.replace('_', ' ')} of its faces; prepare again")
     return table[name]
 
 

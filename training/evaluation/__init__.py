@@ -1,1 +1,1 @@
-"""A model measured through the service's own answers, and the pages that say how good it is."""
+"""A model measured through the service's own answers, and the pages that report how good it is."""

@@ -67,7 +67,7 @@ def rotated(picture: Pixels, degrees: float) -> Pixels:
     return turned.astype(np.uint8, copy=False)
 
 
-def lying(picture: Pixels, quarters: int) -> Pixels:
+def rotated_by_quarters(picture: Pixels, quarters: int) -> Pixels:
     """Turned by quarters, counterclockwise, as a picture whose orientation was lost.
 
     Args:
@@ -108,7 +108,7 @@ def blurred(picture: Pixels, sigma: float) -> Pixels:
     return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
 
 
-def smeared(picture: Pixels, length: int) -> Pixels:
+def motion_blurred(picture: Pixels, length: int) -> Pixels:
     """Moved while it was taken: the mean of neighbours from left to right.
 
     Args:
@@ -178,7 +178,7 @@ def brightened(picture: Pixels, factor: float) -> Pixels:
     return _levels(picture * np.float64(factor))
 
 
-def flattened(picture: Pixels, factor: float) -> Pixels:
+def low_contrast(picture: Pixels, factor: float) -> Pixels:
     """With less contrast: the distances from the picture's mean level times a factor.
 
     Args:
@@ -221,7 +221,7 @@ def _turned_either_way(picture: Pixels, degrees: float) -> Pixels:
 
 
 def _on_either_side(picture: Pixels) -> Pixels:
-    return lying(picture, 1 if zlib.crc32(picture.tobytes()) % 2 else 3)
+    return rotated_by_quarters(picture, 1 if zlib.crc32(picture.tobytes()) % 2 else 3)
 
 
 def _cut_somewhere(picture: Pixels, share: float) -> Pixels:
@@ -231,16 +231,16 @@ def _cut_somewhere(picture: Pixels, share: float) -> Pixels:
 DEGRADATIONS: Final = (
     *(Degradation("rotation", f"±{n}°", partial(_turned_either_way, degrees=n)) for n in (10, 20, 30, 45, 60)),
     Degradation("on its side", "±90°", _on_either_side),
-    Degradation("on its head", "180°", partial(lying, quarters=2)),
+    Degradation("on its head", "180°", partial(rotated_by_quarters, quarters=2)),
     *(Degradation("JPEG", f"quality {n}", partial(compressed, quality=n)) for n in (80, 50, 30, 15)),
     *(Degradation("size", f"1/{n}", partial(reduced, factor=n)) for n in (2, 4, 6, 8)),
     *(Degradation("blur", f"σ {n} px", partial(blurred, sigma=n)) for n in (1, 2, 3, 4, 6)),
-    *(Degradation("motion", f"{n} px", partial(smeared, length=n)) for n in (7, 15)),
+    *(Degradation("motion", f"{n} px", partial(motion_blurred, length=n)) for n in (7, 15)),
     *(Degradation("noise", f"σ {n}", partial(noisy, sigma=n)) for n in (10, 20, 40)),
     Degradation("grey", "no colour", grey),
     *(Degradation("dark", f"×{n}", partial(brightened, factor=n)) for n in (0.5, 0.25, 0.18, 0.12)),
     *(Degradation("bright", f"×{n}", partial(brightened, factor=n)) for n in (1.5, 2, 2.5)),
-    *(Degradation("contrast", f"×{n}", partial(flattened, factor=n)) for n in (0.5, 0.25)),
+    *(Degradation("contrast", f"×{n}", partial(low_contrast, factor=n)) for n in (0.5, 0.25)),
     *(Degradation("cut", f"{n} %", partial(_cut_somewhere, share=n / 100)) for n in (10, 20, 30)),
 )
 """The levels that are measured. Half of the pictures are turned each way, and a quarter cut at each side, by their checksum."""

@@ -44,7 +44,7 @@ def evaluate(
     """Score a split, and write `report.json`, the plots and the page `report.html`.
 
     Args:
-        settings: Those of the service, which say which model is asked.
+        settings: Those of the service, the model among them.
         data: The data set.
         split: The part of it.
         out: Folder to write to.
@@ -92,7 +92,7 @@ def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: 
     Args:
         given: Its predictions.
         twins: Pairs of a picture and its near-duplicate; where there are any, figures without them as well.
-        duplicates: What is said of them.
+        duplicates: Near-duplicates of the pictures.
 
     Returns:
         The figures.

@@ -20,7 +20,7 @@ from training.evaluation.predictions import AttributeSpec
 PAGE: Final = "report.html"
 SUPPLEMENTS: Final = ("conditions.json", "robustness.json")
 """Measurements that the page shows where they lie beside its report (`documents.Supplement`). One of another model is left out,
-and the page says so."""
+and the page notes it."""
 
 Cell = str | tuple[str, str]
 """Text, or text and what is written small below it."""

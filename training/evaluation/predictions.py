@@ -98,7 +98,7 @@ class LabelPredictions:
     """Predictions of one of K labels.
 
     `names` [K] are the labels'. `label` [N] is a label's number, -1 where it is not known. `probabilities` [N, K] are not a
-    number where no face was found or the model does not predict them. `uncertain` [N] says whether the service marks the
+    number where no face was found or the model does not predict them. `uncertain` [N] is whether the service marks the
     predicted label so; nowhere by default.
     """
 
@@ -155,7 +155,7 @@ class LabelPredictions:
 class Predictions:
     """Predictions of every attribute that the model declares or the labels know, by its name.
 
-    `found` [N] says whether there was a face.
+    `found` [N] is whether there was a face.
     """
 
     found: Bools

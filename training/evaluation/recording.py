@@ -30,10 +30,10 @@ def record_report(store: Path, report: Report) -> Path:
         The model's folder.
 
     Raises:
-        EvaluationError: The report does not say of which model it is, or the store holds no such model.
+        EvaluationError: The report names no model, or the store holds no such model.
     """
     if report.model is None or report.precision is None:
-        raise EvaluationError("the report does not say which model it is about")
+        raise EvaluationError("the report names no model")
     folder = store / report.model.name / str(report.model.version)
     before = read_evaluation(folder)
     same = before is not None and (before.data, before.split) == (report.data, report.split)

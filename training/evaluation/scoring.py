@@ -29,7 +29,7 @@ def figures(predictions: Predictions, judged: Collection[str] | None = None) -> 
 
     Args:
         predictions: Of N pictures.
-        judged: What counts, as `Predictions.judged` names it; what the predictions say of themselves where it is None. A group
+        judged: What counts, as `Predictions.judged` names it; all that can be judged where it is None. A group
             is given that of the whole.
 
     Returns:
@@ -72,7 +72,7 @@ def bootstrap_intervals(predictions: Predictions, judged: Collection[str] | None
 
     The percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13): as many pictures as
     there are, drawn with replacement, `REPLICATES` times with a fixed seed. A share of none or of all is given an interval of
-    no width; the count beside it says how little that means.
+    no width; the count beside it shows how little that means.
 
     Args:
         predictions: Of N pictures.

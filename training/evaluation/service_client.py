@@ -31,7 +31,7 @@ ROUTE: Final = "/predict"
 CONCURRENCY: Final = 4
 """Pictures under way at a time: enough to keep the workers busy."""
 
-_MACHINE: Final = ("threads", "workers", "runtime")  # settings that say how predictions are computed here, not which they are
+_MACHINE: Final = ("threads", "workers", "runtime")  # settings of how predictions are computed here, which do not change them
 
 Change = Callable[[bytes], bytes]
 """Makes the bytes that are posted from those of a file."""
@@ -43,8 +43,8 @@ Face = Mapping[str, Any]
 class Scored:
     """Predictions of N pictures, with their files' names.
 
-    Of a picture without a face, `qualities` [N], by name, are not a number, and `warnings` [N] empty. `served` says what gave
-    the predictions.
+    Of a picture without a face, `qualities` [N], by name, are not a number, and `warnings` [N] empty. `served` describes the
+    model that gave the predictions.
     """
 
     names: list[str]
@@ -79,7 +79,7 @@ def measured_settings(**chosen: Any) -> Settings:
     From the environment come only threads, workers and runtime. The deadline is long: a busy machine is no wrong prediction.
 
     Args:
-        **chosen: Settings by name; the others are the defaults, whatever the environment says.
+        **chosen: Settings by name; the others are the defaults, whatever the environment holds.
 
     Returns:
         The settings.
@@ -162,7 +162,7 @@ def newest_manifest(store: Path, name: str, version: int | None) -> Manifest:
 async def _post(
     pictures: Sequence[tuple[str, bytes]], settings: Settings, change: Change | None
 ) -> tuple[list[Face | None], dict[str, Any]]:
-    """The central face of every picture, in order, and what `GET /model` says."""
+    """The central face of every picture, in order, and the answer of `GET /model`."""
     app = create_app(settings)
     turns = asyncio.Semaphore(CONCURRENCY)
     async with app.router.lifespan_context(app):

@@ -174,7 +174,7 @@ def write_saved_model(
         model: A network as `plain` makes it.
         size: Side of its crops in pixels.
         folder: Folder to write to.
-        form: As what the age head says an age.
+        form: Output form of the age head.
         attributes: What the recipe declares.
 
     Returns:
@@ -287,7 +287,7 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
     """Crops [N, size, size, 3] of the portraits in a folder, photos of one face, and one of noise, which no face resembles.
 
     Portraits alone: in bf16 a network may move single faces of a group further than the tolerance, without being less right
-    on the whole; `tests/service/models/runtime/test_parity.py` says by how much.
+    on the whole; `tests/service/models/runtime/test_parity.py` measures by how much.
 
     Args:
         examples: Folder of photos.
@@ -317,12 +317,12 @@ def _calibrated(attributes: Sequence[ServedAttribute], calibration: Mapping[str,
 
 
 def _licence(licences: Sequence[str], origin: str) -> str:
-    """What is said of a model's use: that of its data, and of its initial weights where they came from somewhere."""
+    """The licence text of a model: that of its data, and of its initial weights where they came from somewhere."""
     research = [RESEARCH] if any("research" in one for one in licences) else []
     return " ".join([*research, *licences, origin]).strip()
 
 
 def _description(outputs: Sequence[str]) -> str:
     *first, last = outputs
-    said = f"{', '.join(first)} and {last}" if first else last
-    return f"Apparent {said} of an aligned face."
+    names = f"{', '.join(first)} and {last}" if first else last
+    return f"Apparent {names} of an aligned face."

@@ -3,10 +3,10 @@
 The published schedule of the age and gender MobileFaceNet: 48 ages, 18 to 65, in 16 groups of three; batches of 128, half from
 an Asian set and half from UTKFace; "6/5 a group up to age 41 and 2/3 above", and after step 560,000 of 1,270,000 "8/6 up to 29,
 6/6 up to 41, 1/2 above". Read here as: before the slash the pictures of one group from the Asian pool, behind it those from
-UTKFace. It is the reading under which everything that is said adds up. First phase, 8 groups up to 41 and 8 above:
+UTKFace. It is the reading under which all published numbers add up. First phase, 8 groups up to 41 and 8 above:
 8 * 6 + 8 * 2 = 64 and 8 * 5 + 8 * 3 = 64. Second, 4 groups up to 29, 4 up to 41, 8 above: 4 * 8 + 4 * 6 + 8 * 1 = 64 and
 4 * 6 + 4 * 6 + 8 * 2 = 64. Both are batches of 128, half and half. Which number is which pool's does not follow from the sums;
-the order of the words says it, and that the Asian sets are the ones with few old people. `GroupsSection` holds it as data.
+it follows from the order of the words, and from the Asian sets having few old people. `GroupsSection` holds it as data.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Trained networks to a teacher: their mean answer for every crop that is no test, from which another network learns.
+"""Trained networks to a teacher: their mean probabilities for each crop but those of test, for another network to learn.
 
 A network that learns another's probabilities beside the labels (Hinton et al., "Distilling the knowledge in a neural network",
 2015) learns how sure one may be of a picture, and labels that are wrong weigh less; where a data set has no label, it learns
-the teacher's answer alone.
+the teacher's probabilities alone.
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ BATCH: Final = 64
 FOLDS: Final = 5
 FACE_SIZE: Final = 224
 
-Answers = dict[str, Floats]
+Probabilities = dict[str, Floats]
 
 
 def write_teacher_predictions(
     runs: Sequence[Path], prepared: Path, embeddings: bool = False, recognition: Path | None = None
 ) -> Path:
-    """Write `teacher.npz` beside the crops: the mean of the runs' best networks' answers, each for a crop and its mirror image,
-    and of small networks on features. `teachers.json` says who was asked.
+    """Write `teacher.npz` beside the crops, and `teachers.json`, which lists the teachers.
+
+    It holds the mean of the runs' best networks' probabilities, each for a crop and its mirror image, and of those of small
+    networks on features.
 
     Arrays of float16 in the crops' order, by attribute, all probabilities: `age` [N, 101], of the runs alone, [N, 1] of the
     second of two labels, [N, K] of K others; zero, or of no worth, for the crops of test. `labels/NAME` are the labels in
@@ -61,8 +63,8 @@ def write_teacher_predictions(
         The file.
 
     Raises:
-        UsageError: Nobody is asked.
-        RunError: A run lacks a head or says no distribution of ages, or the runs learn different attributes.
+        UsageError: No teacher is given.
+        RunError: A run lacks a head or has no distribution of ages, or the runs learn different attributes.
         WeightsError: The file of weights is not the face recognition network's.
         FileNotFoundError: A run, the crops, the embeddings or the weights are not there.
     """
@@ -78,8 +80,8 @@ def write_teacher_predictions(
     arrays: dict[str, Any] = {}
     for attribute in attributes:
         name = attribute.name
-        if answers := [member[name] for member in members if name in member]:
-            arrays[name] = np.mean(answers, axis=0).astype(np.float16)
+        if probabilities := [member[name] for member in members if name in member]:
+            arrays[name] = np.mean(probabilities, axis=0).astype(np.float16)
             if attribute.labels:
                 arrays[f"labels/{name}"] = np.array(attribute.labels, np.str_)
     path = prepared / TEACHER
@@ -98,30 +100,30 @@ def _attributes_of(runs: Sequence[Path]) -> tuple[Attribute, ...]:
     return declared[0] if declared else ATTRIBUTES
 
 
-def _from_run(run: Path, prepared: Path) -> Answers:
-    """A run's answers to every crop."""
+def _from_run(run: Path, prepared: Path) -> Probabilities:
+    """A run's probabilities for every crop."""
     recipe = load_recipe(run / RECIPE)
     if set(recipe.learnt) != set(recipe.attributes):
         raise RunError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all attributes")
     if "age" in recipe.network.outputs and recipe.network.age.form == "regression":
-        raise RunError(f"{run} says an age in years alone; a teacher needs its distribution")
+        raise RunError(f"{run} predicts an age in years alone; a teacher needs its distribution")
     with dtype_policy(recipe.schedule.policy):
         network = build(recipe.network, attributes=recipe.attributes)
         load_weights(network, run / WEIGHTS)
-        answers: Answers = {}
-        for rows, crops, count in _batches(prepared, f"{run.name}: answering"):
-            for name, values in _answers(network, crops, recipe).items():
-                answers.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
-    return answers
+        probabilities: Probabilities = {}
+        for rows, crops, count in _batches(prepared, f"{run.name}: predicting"):
+            for name, values in _mean_probabilities(network, crops, recipe).items():
+                probabilities.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
+    return probabilities
 
 
 def _batches(prepared: Path, title: str) -> Iterator[tuple[Ints, Pixels, int]]:
-    """Rows and crops of train and validation, `BATCH` at a time, and how many rows there are; of test nobody is asked."""
+    """Rows and crops of train and validation, `BATCH` at a time, and how many rows there are; those of test are left out."""
     crops = np.load(prepared / CROPS, mmap_mode="r")
     with open_faces(prepared) as table:
-        asked = np.flatnonzero(table["split"] != Split.TEST.value)
-    for begin in track(range(0, len(asked), BATCH), title):
-        rows = asked[begin : begin + BATCH]
+        chosen = np.flatnonzero(table["split"] != Split.TEST.value)
+    for begin in track(range(0, len(chosen), BATCH), title):
+        rows = chosen[begin : begin + BATCH]
         yield rows, crops[rows], len(crops)
 
 
@@ -134,7 +136,7 @@ def _recognition_features(weights: Path, prepared: Path) -> Floats:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{weights} does not hold the weights of a MobileNet trunk") from error
     features = np.zeros((0, 0), np.float32)
-    for rows, crops, count in _batches(prepared, "describing faces"):
+    for rows, crops, count in _batches(prepared, "computing features"):
         values = ops.convert_to_numpy(trunk(scaled(np.stack([_enlarged(crop) for crop in crops])), training=False))
         if not len(features):
             features = np.zeros((count, values.shape[1]), np.float32)
@@ -147,22 +149,22 @@ def _enlarged(crop: Pixels) -> Pixels:
     return cv2.resize(crop, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
-def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequence[Attribute] = ATTRIBUTES) -> Answers:
+def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequence[Attribute] = ATTRIBUTES) -> Probabilities:
     """Probabilities of labels by a small network on features of the prepared crops, which has seen four fifths of train.
 
-    Of a training picture the answer is that of the network that has not seen it, so that a wrong label is not repeated; of
-    any other the mean of all five. What lacks a feature, all its numbers being zero, is given each label's share of train.
+    A training picture's are those of the network that has not seen it, so that a wrong label is not repeated; any other's are
+    the mean of all five. What lacks a feature, all its numbers being zero, is given each label's share of train.
 
     Args:
         features: Features [N, F] of every crop.
         prepared: Folder that `prepare` wrote.
-        attributes: Those of labels are answered.
+        attributes: Those of labels are predicted.
 
     Returns:
         By attribute the probability of the second of two labels [N, 1], or of each of K [N, K].
     """
     joined = np.concatenate(features, axis=1)
-    known, answers = np.all([(part != 0).any(axis=1) for part in features], axis=0), {}
+    known, probabilities = np.all([(part != 0).any(axis=1) for part in features], axis=0), {}
     with open_faces(prepared) as table:
         train = table["split"] == Split.TRAIN.value
         labels = {one.name: labels_of(table, one, prepared).astype(np.int64) for one in attributes if one.kind == "labels"}
@@ -170,8 +172,8 @@ def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequen
         if attribute.kind == "labels":
             label = labels[attribute.name]
             shares = _out_of_fold(joined, known, label, train & known & (label >= 0), len(attribute.labels))
-            answers[attribute.name] = (shares[:, 1:] if label_head.width(attribute) == 1 else shares).astype(np.float32)
-    return answers
+            probabilities[attribute.name] = (shares[:, 1:] if label_head.width(attribute) == 1 else shares).astype(np.float32)
+    return probabilities
 
 
 def _out_of_fold(features: Floats, known: Any, label: Ints, learnt: Any, classes: int) -> Any:
@@ -192,7 +194,7 @@ def _out_of_fold(features: Floats, known: Any, label: Ints, learnt: Any, classes
     return own
 
 
-def _answers(network: keras.Model, crops: Pixels, recipe: Recipe) -> Answers:
+def _mean_probabilities(network: keras.Model, crops: Pixels, recipe: Recipe) -> Probabilities:
     """Probabilities of each head, [B, K], the mean of those for the crops and for their mirror images."""
     pixels = scaled(np.stack([resized(crop, recipe.network.size) for crop in crops]))
     both = [network(pixels, training=False), network(pixels[:, :, ::-1], training=False)]

@@ -1,7 +1,7 @@
 """Pictures to face embeddings of a recognition network, which a trunk learns to give beside its heads.
 
-A network that was trained to tell millions of photos of people apart knows of a face what no set of some ten thousand labels
-teaches. Its embedding of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
+A network that was trained to distinguish the people of millions of photos has learnt features that ten thousand labels do not
+teach. Its embedding of a picture is a second target (FitNets, Romero et al., ICLR 2015) while the network is trained; it is
 no part of the model that is served. The embeddings are dlib's (King, "Dlib-ml", JMLR 2009; the model is in the public domain,
 CC0), 128 numbers, which its packages compute: the extra `face-embeddings`.
 """

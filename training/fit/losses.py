@@ -29,12 +29,12 @@ __all__ = [
 
 
 def _label(y_true: Any) -> Any:
-    """The data set's label [N], the first column of what a loss is given; a teacher's answer follows it, where there is one."""
+    """The data set's label [N]: the first column of what a loss is given, before a teacher's probabilities."""
     return y_true if len(y_true.shape) == 1 else y_true[:, 0]
 
 
 def _mixed(target: Any, y_true: Any, weight: float) -> tuple[Any, Any]:
-    """The target [N, K] of labels, mixed with the teacher's answer by `weight`, and how much each picture counts [N].
+    """The target [N, K] of labels, mixed with the teacher's probabilities by `weight`, and how much each picture counts [N].
 
     An unknown label's target is the teacher's alone and counts `weight`; without a teacher it counts nothing.
     """
@@ -84,7 +84,7 @@ def _years() -> Any:
 
 @keras.saving.register_keras_serializable("facet")
 class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
-    """Divergence from the label of the classes plus error of the age in years, as far as the head says them; by default
+    """Divergence from the label of the classes plus error of the age in years, as far as the head gives them; by default
     cross-entropy with a soft label and absolute error of the expectation (Gao et al., DLDL-v2, IJCAI 2018)."""
 
     def __init__(self, section: LossSection, form: AgeSection | None = None) -> None:
@@ -92,11 +92,11 @@ class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
         self.section, self.form = section, form or AgeSection()
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's answers, and what the head says.
+        """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's probabilities, and the head's output.
 
         Args:
             y_true: Ages in years [N], or [N, 1 + 101] with a teacher's answers; unknown below 0.
-            y_pred: What the age head says.
+            y_pred: The age head's output.
 
         Returns:
             The loss [N].
@@ -210,8 +210,8 @@ def absolute_error(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
 
     Args:
         y_true: Ages [N] in years.
-        y_pred: What the age head says.
-        form: As what the age head says an age.
+        y_pred: The age head's output.
+        form: Output form of the age head.
 
     Returns:
         Years [N].
@@ -224,8 +224,8 @@ def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
 
     Args:
         y_true: Ages [N] in years.
-        y_pred: What the age head says.
-        form: As what the age head says an age.
+        y_pred: The age head's output.
+        form: Output form of the age head.
 
     Returns:
         float32 [N].
@@ -274,7 +274,7 @@ def losses_and_metrics(
     Args:
         section: Losses of the recipe.
         outputs: Names of the heads: attributes, and `EMBEDDING`.
-        form: As what the age head says an age.
+        form: Output form of the age head.
         attributes: What the recipe declares.
 
     Returns:

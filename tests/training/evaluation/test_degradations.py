@@ -73,11 +73,11 @@ def test_a_blurred_point_spreads_by_sigma(sigma: float) -> None:
 def test_smearing_is_from_left_to_right_alone() -> None:
     picture = plain(0, side=101)
     picture[40:60, 50] = 210
-    smeared = degrade.smeared(picture, 7)
-    assert (smeared[45:55, 47:54] == 30).all()
-    assert (smeared[:, :47] == 0).all()
-    assert (smeared[:, 54:] == 0).all()
-    assert (smeared[:40] == 0).all()
+    motion_blurred = degrade.motion_blurred(picture, 7)
+    assert (motion_blurred[45:55, 47:54] == 30).all()
+    assert (motion_blurred[:, :47] == 0).all()
+    assert (motion_blurred[:, 54:] == 0).all()
+    assert (motion_blurred[:40] == 0).all()
 
 
 def test_compression_is_that_of_a_jpeg_file() -> None:
@@ -118,7 +118,7 @@ def test_brightness_multiplies_the_stored_values_and_cuts_at_white() -> None:
 
 def test_contrast_keeps_the_mean() -> None:
     picture = noise()
-    flat = degrade.flattened(picture, 0.25)
+    flat = degrade.low_contrast(picture, 0.25)
     assert flat.mean() == pytest.approx(picture.mean(), abs=0.5)
     assert flat.std() == pytest.approx(picture.std() / 4, rel=0.02)
 
@@ -136,7 +136,10 @@ def test_pictures_are_turned_both_ways_and_cut_at_every_side() -> None:
     ways = {bool((named("rotation", "±20°").apply(one) == degrade.rotated(one, 20)).all()) for one in pictures}
     assert ways == {True, False}
     sides = {
-        tuple(bool((named("on its side", "±90°").apply(one) == degrade.lying(one, quarters)).all()) for quarters in (1, 3))
+        tuple(
+            bool((named("on its side", "±90°").apply(one) == degrade.rotated_by_quarters(one, quarters)).all())
+            for quarters in (1, 3)
+        )
         for one in pictures
     }
     assert sides == {(True, False), (False, True)}

@@ -103,9 +103,9 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
 ) -> None:
     space, storage, out = space_of(tmp_path, SPACE), f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "out"
     epochs = 0
-    watch = module.Watch.on_epoch_end
+    watch = module.Pruning.on_epoch_end
 
-    def stop(self: module.Watch, epoch: int, logs: Any = None) -> None:
+    def stop(self: module.Pruning, epoch: int, logs: Any = None) -> None:
         nonlocal epochs
         epochs += 1
         watch(self, epoch, logs)
@@ -113,7 +113,7 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
             raise Interrupted
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Watch, "on_epoch_end", stop)
+        patch.setattr(module.Pruning, "on_epoch_end", stop)
         with pytest.raises(Interrupted):
             search(RECIPE, space, prepared, out, 3, storage)
     given = search(RECIPE, space, prepared, out, 3, storage)

@@ -23,7 +23,7 @@ def labelled_folder(files: Listing) -> DataSet | None:
 
     The table has the column `file`, the path beside the table, and any of `split` (`train`, `validation`, `test`) and `age`
     (`34`, or `25-32`). Every other column is an attribute of that name, and its cells are words. A cell may be empty. A
-    picture whose split is not said is split by the SHA-256 of its name.
+    picture without a split is split by the SHA-256 of its name.
 
     Args:
         files: Files of the source.
@@ -73,7 +73,7 @@ def _name(row: Mapping[Any, Any], present: set[str], taken: Mapping[str, object]
 
 
 def _label(row: Mapping[Any, Any]) -> Label | None:
-    """None where the row says nothing."""
+    """None where the row is empty."""
     if None in row:  # where csv puts the cells that no column is for
         raise DataSetError("there are more cells than columns")
     columns = [column for column in row if column.strip() and column not in _OTHER_COLUMNS]

@@ -19,7 +19,7 @@ _LISTS: Final = ("male_names.txt", "female_names.txt")
 def lfw(files: Listing) -> DataSet | None:
     """Known by `male_names.txt` and `female_names.txt`, a picture a line, beside `NAME/NAME_0001.jpg`.
 
-    The lists say gender alone, and there is no test list for that.
+    The lists give gender alone, and there is no test list for that.
 
     Args:
         files: Files of the source.

@@ -323,9 +323,9 @@ def _score(name: str, number: int, score: Score) -> Callable[[Predictions, Doubl
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         one = predictions.labels[name]
         truth, given = (one.label == number), (one.predicted(predictions.found) == number) & one.known
-        hits, there, told = (weights @ rows.astype(np.float64) for rows in (truth & given, truth, given))
+        hits, actual, predicted = (weights @ rows.astype(np.float64) for rows in (truth & given, truth, given))
         if score == "F1":
-            return np.nan_to_num(ratio(2 * hits, there + told))
-        return np.nan_to_num(ratio(hits, told if score == "precision" else there))
+            return np.nan_to_num(ratio(2 * hits, actual + predicted))
+        return np.nan_to_num(ratio(hits, predicted if score == "precision" else actual))
 
     return compute

@@ -38,7 +38,7 @@ class Condition:
 
     `kinds` are the degradations that bring it about; where there is none, faces are compared with others like them (see
     `natural`). It is worse below the threshold, or, where `above` is set, above it; a sign is left out of account. Where the
-    answer does not say what was measured, the warning itself, 1 or 0, stands for it, and there is no threshold to find.
+    answer does not hold what was measured, the warning itself, 1 or 0, stands for it, and there is no threshold to find.
     """
 
     warning: str
@@ -66,7 +66,7 @@ class Rows:
 
     `value` [M] is what was measured of the face; `picture` [M] which picture it is of; `error` and `expected`, by attribute,
     [M] each, are the distance in years, or whether the label is wrong, and its expectation; NaN where a label or an answer is
-    unknown. `warned` [M] tells whether the service gave the condition's warning.
+    unknown. `warned` [M] is whether the service gave the condition's warning.
     """
 
     value: Doubles
@@ -190,7 +190,7 @@ def natural(condition: Condition, clean: Sequence[Scored]) -> Rows:
     Returns:
         A row for each found face.
     """
-    parts = [_rows(condition, one, _of_the_like(one.predictions), one.predictions.found) for one in clean]
+    parts = [_rows(condition, one, _stratum_errors(one.predictions), one.predictions.found) for one in clean]
     offsets = np.cumsum([0, *(len(one.names) for one in clean)])
     return joined([replace(part, picture=part.picture + offset) for part, offset in zip(parts, offsets, strict=False)])
 
@@ -237,7 +237,7 @@ def _warned(scored: Scored, condition: Condition) -> Bools:
     return np.array([condition.warning in given for given in scored.warnings], np.bool_)
 
 
-def _of_the_like(predictions: Predictions) -> dict[str, Doubles]:
+def _stratum_errors(predictions: Predictions) -> dict[str, Doubles]:
     """The mean error [N] of the faces of one band of years, and for an attribute of three labels or more, of one label."""
     years = next(iter(predictions.expectations.values()), None)
     one_band = np.zeros(len(predictions), np.int64)
@@ -451,7 +451,7 @@ def finding(condition: Condition, clean: Sequence[Scored], degraded: Mapping[Deg
 
 
 def share_attribute(predictions: Predictions) -> str | None:
-    """The attribute by whose labels the share of warned faces is told: that of the most labels.
+    """The attribute by whose labels the share of warned faces is reported: that of the most labels.
 
     Args:
         predictions: Of the attributes.

@@ -1,4 +1,4 @@
-"""What the measurements of worse pictures say, in tables and prose."""
+"""Measurements of degraded pictures as tables and prose."""
 
 from __future__ import annotations
 

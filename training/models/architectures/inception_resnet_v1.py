@@ -76,7 +76,7 @@ def assembled(size: int, repeats: tuple[int, int, int]) -> keras.Model:
 
 
 def _residual(x: Any, branches: Sequence[Branch], scale: float) -> Any:
-    """The input and `scale` of what its branches say of it, which keeps deep stacks from diverging."""
+    """The input plus its branches' output times `scale`, which keeps deep stacks from diverging."""
     joined = layers.Concatenate()([_branch(x, branch) for branch in branches])
     linear = layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_normal")(joined)
     return layers.Add()([x, linear if scale == 1 else layers.Rescaling(scale)(linear)])
