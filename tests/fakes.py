@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.evaluation import Evaluation
 from service.models.manifest import Manifest
-from service.models.store import Model
+from service.models.store import Model, ModelStore
 from service.settings import Settings
 from service.vision.detection import Face
 
@@ -152,6 +153,14 @@ def manifest(**changes: Any) -> Manifest:
         "files": {},
     }
     return Manifest.model_validate(fields | changes)
+
+
+def shipped(root: Path, name: str) -> Callable[[Settings], Engine]:
+    """An engine described and measured as the newest version of a shipped model is; its network is a fake."""
+    store = ModelStore(root / "model_store")
+    version = store.versions(name)[-1]
+    described = next(one for one in store.manifests() if (one.name, one.version) == (name, version))
+    return engine_factory(evaluation=store.evaluation(name, version), **described.model_dump())
 
 
 def engine_factory(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.problems import count, documented, problem_of, request_id, status_of
-from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
+from service.api.schemas import BatchAnswer, BatchItem, Health, ModelCard, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
 from service.inference.at_least import parse_ages
@@ -252,6 +252,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
 @router.get(
     "/model",
     summary="What is served, on what it was trained, how good it is for whom",
+    response_model=ModelCard,
     responses=documented(errors.Unauthenticated),
     tags=["operate"],
 )

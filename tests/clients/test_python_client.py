@@ -27,17 +27,20 @@ from facet_client import (
     Client,
     ConnectionFailed,
     FacetClientError,
+    ModelCard,
     ProblemError,
     StreamClosed,
     StreamFrame,
     StreamProblem,
     UnavailableError,
+    card,
     models,
 )
+from facet_client.base import Answer
 from service.api import schemas as schemas_of_the_service
 from tests.client import serving, until
 from tests.conftest import encoded
-from tests.fakes import squares
+from tests.fakes import shipped, squares
 from tests.service.server.test_serve import Service, fake, started
 
 PHOTO = encoded(squares((200, 100, 50)))
@@ -103,7 +106,43 @@ def test_a_batch_has_a_result_or_a_problem_for_each(client: Client) -> None:
 
 def test_health_and_the_card(client: Client) -> None:
     assert client.health().status == "ok"
-    assert client.model()["name"] == "fake"
+    served = client.model()
+    assert (served.name, served.version) == ("fake", 3)
+    race = served.attribute("race")
+    assert race is not None
+    assert race.labels == ("white", "black", "asian", "indian", "other")
+    assert served.attribute("glasses") is None
+    assert served.serving.attributes == ["age", "gender", "race"]
+    assert served.evaluation is None
+
+
+async def test_the_card_of_a_shipped_model_says_how_good_it_is(root: Path) -> None:
+    async with serving(shipped(root, "mobilenet")) as client:
+        document = (await client.get("/model")).json()
+    card = ModelCard.model_validate_json(json.dumps(document | {"newer": 1}))
+    assert card.evaluation is not None
+    headline = document["evaluation"]["headline"]
+    assert card.evaluation.headline.numbers["age_mae"] == headline["age_mae"]
+    assert card.evaluation.headline.scores["gender"]["female"].f1 == headline["gender"]["female"]["f1"]
+    with pytest.warns(DeprecationWarning, match="`evaluation`"):
+        assert card.quality == document["quality"]
+
+
+def test_figures_of_tracks_are_means_with_intervals_and_numbers() -> None:
+    mean = {"value": 3.1, "interval": [3.0, 3.2]}
+    track = card.TrackFigures.model_validate({"frames": 4, "age_mae": mean, "race_ece": 0.02, "newer": "text"})
+    assert track.measured == {"age_mae": card.Measured(value=3.1, interval=(3.0, 3.2))}
+    assert track.numbers == {"race_ece": 0.02}
+
+
+def test_what_a_newer_service_says_of_a_face_is_no_failure() -> None:
+    label = {"label": "no", "confidence": 0.9, "uncertain": False, "probabilities": {"no": 0.9, "yes": 0.1}}
+    quality = {"size_px": 1, "sharpness": 1, "brightness": 1, "roll": 0, "yaw": 0}
+    box = {"x": 0, "y": 0, "width": 1, "height": 1}
+    face = models.Face.model_validate(
+        {"box": box, "confidence": 1, "race": label, "quality": quality, "warnings": [], "glasses": label, "embedding": [0.5]}
+    )
+    assert face.attributes == {"race": face.race, "glasses": face.race}
 
 
 async def test_the_async_client_says_the_same(service: Service, client: Client) -> None:
@@ -182,7 +221,12 @@ class Scripted:
 
 
 HEALTH = {"status": "unavailable", "model": {"name": "fake", "version": 3}, "version": "1", "uptime_s": 1.0}
-CARD = {"name": "fake"}
+NOTHING: dict[str, Any] = dict.fromkeys(("recipe", "provenance", "input", "track", "evaluation"))
+TEXTS = dict.fromkeys(("name", "kind", "architecture", "created", "licence", "description", "digest"), "fake")
+DETECTOR = {"name": "squares", "version": 1}
+SERVING = {"facet": "1", "runtime": "fake", "precision": "f32", "attributes": [], "min_confidence": 0.9, "detector": DETECTOR}
+LISTS: dict[str, Any] = {name: [] for name in ("trained_on", "attributes", "outputs", "genders", "races")}
+CARD = NOTHING | TEXTS | LISTS | {"version": 3, "serving": SERVING, "calibration": {}, "quality": {}}
 
 
 def busy(after: str = "1") -> httpx.Response:
@@ -193,14 +237,14 @@ def busy(after: str = "1") -> httpx.Response:
 def test_a_busy_service_is_asked_again_when_it_says() -> None:
     script = Scripted(busy("1"), httpx.Response(200, json=CARD))
     with Client(transport=httpx.MockTransport(script)) as client:
-        assert client.model() == CARD
+        assert client.model() == ModelCard.model_validate(CARD)
     assert script.times[1] - script.times[0] >= 1
 
 
 async def test_the_async_client_too() -> None:
     script = Scripted(busy("1"), httpx.Response(502), httpx.ConnectError("gone"), httpx.Response(200, json=CARD))
     async with AsyncClient(transport=httpx.MockTransport(script)) as client:
-        assert await client.model() == CARD
+        assert await client.model() == ModelCard.model_validate(CARD)
     assert len(script.times) == 4
     assert script.times[1] - script.times[0] >= 1
 
@@ -358,6 +402,7 @@ async def test_the_real_service_follows_a_real_face(tmp_path: Path, examples: Pa
 # The contract -----------------------------------------------------------------------------------------------------------
 
 NAMES: dict[str, type[BaseModel]] = {
+    **{name: model for name, model in vars(card).items() if isinstance(model, type) and Answer in model.__mro__[1:]},
     "AgeAnswer": models.Age,
     "BatchAnswer": models.Batch,
     "BatchItem": models.BatchItem,
@@ -378,7 +423,10 @@ NAMES: dict[str, type[BaseModel]] = {
 }
 SENT = {"StreamStart"}
 """What the client sends: `AsyncClient.stream` has an argument for each of its fields."""
-ASIDE = {"title", "description", "default", "example", "examples", "minimum", "maximum", "format"}
+ASIDE = {
+    *("title", "description", "default", "deprecated", "example", "examples", "format", "pattern"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
+}
 
 
 def shape(schema: Any) -> Any:
@@ -387,11 +435,16 @@ def shape(schema: Any) -> Any:
         return [shape(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {key: shape(value) for key, value in schema.items() if key not in ASIDE or isinstance(value, dict)}
+    kept = {key: shape(value) for key, value in schema.items() if key not in ASIDE}
     if isinstance(kept.get("$ref"), str):
         name = kept["$ref"].rsplit("/", 1)[-1]
         kept["$ref"] = NAMES[name].__name__ if name in NAMES else name
     return kept
+
+
+def fields(schema: Any) -> dict[str, Any]:
+    """The shape of each field of a schema."""
+    return {name: shape(form) for name, form in schema["properties"].items()}
 
 
 async def test_the_models_are_those_of_the_contract() -> None:
@@ -399,13 +452,14 @@ async def test_the_models_are_those_of_the_contract() -> None:
     async with serving() as client:
         schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
     assert set(schemas) == set(NAMES) | SENT
-    public = [model for name, model in vars(models).items() if isinstance(model, type) and not name.startswith("_")]
-    assert {model for model in public if issubclass(model, BaseModel)} - {BaseModel} == set(NAMES.values())
+    public = {model for part in (models, card) for model in vars(part).values() if isinstance(model, type)}
+    assert {model for model in public if issubclass(model, BaseModel)} - {BaseModel, Answer} == set(NAMES.values())
+    sections = schemas_of_the_service.ModelCard.model_json_schema()["$defs"]
     for name, model in NAMES.items():
-        theirs, mine = shape(schemas[name]), shape(model.model_json_schema(mode="serialization"))
-        assert mine["properties"] == theirs["properties"], name
-        service_model: type[BaseModel] = getattr(schemas_of_the_service, name)
-        assert model.model_json_schema()["required"] == service_model.model_json_schema()["required"], name
+        mine = model.model_json_schema(mode="serialization")
+        assert fields(mine) == fields(schemas[name]), name
+        theirs = sections.get(name) or getattr(schemas_of_the_service, name).model_json_schema()
+        assert set(model.model_json_schema().get("required", [])) == set(theirs.get("required", [])), name
 
 
 async def test_every_wish_of_the_contract_has_its_argument() -> None:

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, describe, test } from "node:test";
 
-import { Facet, FacetError } from "../facet.js";
+import { Facet, FacetError, attributesOf } from "../facet.js";
 
 const PHOTO = Buffer.from(process.env.FACET_PHOTO ?? "", "base64");
 
@@ -48,7 +48,9 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
   });
 
   test("says what it serves and how it is", async () => {
-    assert.equal((await facet.model()).name, "fake");
+    const { name, attributes } = await facet.model();
+    assert.equal(name, "fake");
+    assert.deepEqual(attributes[1].labels, ["male", "female"]);
     assert.equal((await facet.health()).status, "ok");
   });
 
@@ -64,6 +66,13 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     keyed.key = "right";
     assert.equal((await keyed.predict(PHOTO)).faces.length, 1);
   });
+});
+
+test("everything that was answered of a face is found by the attribute's name", () => {
+  const age = { years: 34.2 };
+  const glasses = { label: "no", confidence: 0.9, uncertain: false, probabilities: { no: 0.9, yes: 0.1 } };
+  const face = { box: { x: 1, y: 1, width: 9, height: 9 }, confidence: 1, age, quality: { size_px: 9 }, warnings: [], glasses, embedding: [0.5] };
+  assert.deepEqual(Object.entries(attributesOf(face)), [["age", age], ["glasses", glasses]]);
 });
 
 describe("patience", () => {

@@ -1,6 +1,7 @@
 /** Types of facet.js: the JSON contract of the service, and the client. */
 
-export type AttributeName = "age" | "gender" | "race";
+/** Those of the contract, and what a model says beside them, under the name that its card declares. */
+export type AttributeName = "age" | "gender" | "race" | (string & {});
 
 /** Pixels of the upright photo. */
 export interface Box {
@@ -60,6 +61,8 @@ export interface FaceAnswer {
   race?: LabelAnswer;
   quality: QualityAnswer;
   warnings: string[];
+  /** What a model says beside them, by its name; `attributesOf` finds it. */
+  [attribute: string]: unknown;
 }
 
 export interface ModelName {
@@ -111,13 +114,184 @@ export interface Health {
   detail?: string;
 }
 
-/** The manifest of the model and how it is served; it only gains fields. */
+/** What the network is fed: square crops of `size` pixels, cut by `template`, five points in fractions of the crop. */
+export interface InputContract {
+  size: number;
+  template: Point[];
+  color: "RGB";
+}
+
+/** Quantiles of the error for predictions below `below`, in the interval's unit. */
+export interface IntervalBand {
+  below: number;
+  low: number;
+  high: number;
+}
+
+/** How a predicted age becomes an interval that holds the true one in a share `coverage` of cases. */
+export interface AgeInterval {
+  coverage: number;
+  unit: "deviation" | "years";
+  bands: IntervalBand[];
+}
+
+/** How the tail of an age distribution becomes the probability of being at least so old. */
+export interface AtLeastCalibration {
+  slope: number;
+  ages: number[];
+  offsets: number[];
+}
+
+/** What was fitted for one attribute: labels have a temperature and a threshold, expectations the rest. */
+export interface AttributeCalibration {
+  temperature: number;
+  threshold: number;
+  interval?: AgeInterval | null;
+  at_least?: AtLeastCalibration | null;
+}
+
+/** One thing that the model says of a face: an expectation in years, or the probabilities of `labels`. */
+export interface Attribute {
+  name: AttributeName;
+  kind: "expectation" | "labels";
+  labels: string[];
+  /** The network's outputs; of an expectation with a distribution, two. */
+  outputs: string[];
+  calibration: AttributeCalibration;
+}
+
+/** How the answers to many frames of one face become one. */
+export interface TrackCalibration {
+  correlation: number;
+  scale: number;
+  gains: Record<string, number>;
+  doublings: Record<string, number>;
+}
+
+/** How well one label is predicted, as shares. */
+export interface LabelScores {
+  precision: number;
+  recall: number;
+  f1: number;
+}
+
+/**
+ * Figures of `count` pictures, such as `age_mae` in years or `gender_accuracy` as a share; under the name of an attribute, the
+ * scores of each of its labels. Which there are goes by the attributes of the model; null is what could not be counted.
+ */
+export interface Figures {
+  count: number;
+  [key: string]: number | Record<string, LabelScores> | null;
+}
+
+/** Lower and upper bound of a figure's 95 % interval. */
+export type Interval = [number, number];
+
+/** Intervals by the key of their figure. */
+export type Intervals = Record<string, Interval>;
+
+/** Figures by attribute and by label or band of years. */
+export type Groups = Record<string, Record<string, Figures>>;
+
+export interface PartIntervals {
+  headline: Intervals;
+  found_only: Intervals;
+  groups: Record<string, Record<string, Intervals>>;
+}
+
+/** Figures of the pictures that have no near-duplicate among those that the model was made with. */
+export interface WithoutDuplicates {
+  count: number;
+  headline: Figures;
+  intervals: Intervals;
+}
+
+/** Figures of one data set: of all pictures, of those in which a face was found, and of groups. */
+export interface Part {
+  headline: Figures;
+  found_only: Figures;
+  groups: Groups;
+  intervals: PartIntervals;
+  mean_age_of_train?: number | null;
+  without_duplicates?: WithoutDuplicates | null;
+}
+
+/** A mean over films, and its 95 % interval. */
+export interface Measured {
+  value: number;
+  interval: Interval;
+}
+
+/** Figures of tracks of so many frames, by key. */
+export interface TrackFigures {
+  frames: number;
+  [key: string]: number | Measured | null;
+}
+
+/** What a mean over the frames of a track brings. */
+export interface TrackEvaluation {
+  data: string;
+  precision: string;
+  pictures: number;
+  films: number;
+  frames: number;
+  correlation_of_errors?: number | null;
+  tracks: TrackFigures[];
+}
+
+/** Everything that was measured of the model: on `data`, and, under `also`, on further data sets by name. */
+export interface Evaluation extends Part {
+  data: string;
+  split: string;
+  precision: string;
+  also?: Record<string, Part>;
+  precisions?: Record<string, Figures>;
+  tracks?: TrackEvaluation | null;
+}
+
+export interface DetectorName {
+  name: string;
+  version: number;
+}
+
+/** How the service serves the model; `attributes` are those that its operator allows. */
+export interface Serving {
+  facet: string;
+  runtime: string;
+  precision: string;
+  attributes: AttributeName[];
+  min_confidence: number;
+  detector: DetectorName;
+}
+
+/** What is served, on what it was trained, and how good it is for whom; it only gains fields. */
 export interface ModelCard {
   name: string;
   version: number;
+  kind: string;
+  architecture: string;
+  created: string;
+  licence: string;
+  trained_on: string[];
+  description: string;
+  recipe?: string | null;
+  provenance?: Record<string, unknown> | null;
+  input?: InputContract | null;
+  attributes: Attribute[];
+  track?: TrackCalibration | null;
+  evaluation?: Evaluation | null;
   digest: string;
-  serving: { attributes: AttributeName[]; [field: string]: unknown };
-  [field: string]: unknown;
+  serving: Serving;
+  /** @deprecated `attributes` names the outputs of each. */
+  outputs: string[];
+  /** @deprecated The labels of the attribute `gender`. */
+  genders: string[];
+  /** @deprecated The labels of the attribute `race`. */
+  races: string[];
+  /** @deprecated `attributes` has the calibration of each. */
+  calibration: Record<string, unknown>;
+  /** @deprecated `evaluation`, or nothing. */
+  quality: Record<string, unknown>;
 }
 
 /** A Blob or File, an ArrayBuffer, or a typed array, such as Node's Buffer. */
@@ -201,6 +375,9 @@ export interface FacetOptions {
   fetch?: typeof fetch;
   WebSocket?: typeof WebSocket;
 }
+
+/** Everything that was answered of a face, by the name of the attribute: age, gender, race, and what the model says beside them. */
+export function attributesOf(face: FaceAnswer): Record<string, AgeAnswer | LabelAnswer>;
 
 /** `code` is the service's own, or the client's: `network_error`, `timeout`, `bad_answer`, `closed`. */
 export class FacetError extends Error {

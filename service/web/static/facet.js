@@ -25,6 +25,12 @@ export class FacetError extends Error {
   }
 }
 
+/** Everything that was answered of a face, by the name of the attribute: age, gender, race, and what the model says beside them. */
+export function attributesOf(face) {
+  const answers = (value) => typeof value?.years === "number" || (typeof value?.label === "string" && typeof value.probabilities === "object");
+  return Object.fromEntries(Object.entries(face).filter(([, value]) => answers(value)));
+}
+
 /** One service. Every method takes `signal` (an AbortSignal) and `timeoutMs` of its own. */
 export class Facet {
   #base;

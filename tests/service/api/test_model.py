@@ -10,17 +10,15 @@ import pytest
 from service.api.schemas import ModelCard
 from service.models.evaluation import EVALUATION
 from service.models.store import ModelStore
-from tests.client import serving
-from tests.fakes import engine_factory
+from tests.client import Client, serving
+from tests.fakes import shipped
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
 async def test_the_card_of_every_shipped_model_fits_its_schema(root: Path, name: str) -> None:
     """Nothing of it is lost by its schema, and what stood there before attributes were declared still does."""
-    store = ModelStore(root / "model_store")
-    version = store.versions(name)[-1]
-    manifest = next(one for one in store.manifests() if (one.name, one.version) == (name, version))
-    async with serving(engine_factory(evaluation=store.evaluation(name, version), **manifest.model_dump())) as client:
+    version = ModelStore(root / "model_store").versions(name)[-1]
+    async with serving(shipped(root, name)) as client:
         card = (await client.get("/model")).json()
     recorded = json.loads((root / "model_store" / name / str(version) / EVALUATION).read_text())
     assert list(card["evaluation"].items()) == list(recorded.items())
@@ -30,3 +28,12 @@ async def test_the_card_of_every_shipped_model_fits_its_schema(root: Path, name:
     assert document["evaluation"]["headline"] == card["quality"]["headline"]
     assert [one["name"] for one in card["attributes"]] == ["age", "gender", "race"]
     assert card["outputs"] == ["age", "age_distribution", "gender", "race"]
+
+
+async def test_the_document_of_the_api_has_its_schema(client: Client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    answer = document["paths"]["/model"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert answer == {"$ref": "#/components/schemas/ModelCard"}
+    card = document["components"]["schemas"]["ModelCard"]["properties"]
+    assert {"attributes", "evaluation", "digest", "serving"} <= set(card)
+    assert card["quality"]["deprecated"] is True

@@ -1,5 +1,6 @@
 """A typed client of Facet, sync and async."""
 
+from facet_client.card import Attribute, Evaluation, Figures, LabelScores, ModelCard, Part, Serving
 from facet_client.client import AsyncClient, Client, Photo
 from facet_client.errors import ConnectionFailed, FacetClientError, ProblemError, StreamClosed, UnavailableError
 from facet_client.models import (
@@ -28,23 +29,30 @@ __version__ = "0.1.0"
 __all__ = [
     "Age",
     "AsyncClient",
+    "Attribute",
     "Batch",
     "BatchItem",
     "Box",
     "Client",
     "ConnectionFailed",
+    "Evaluation",
     "Face",
     "FacetClientError",
+    "Figures",
     "Health",
     "ImageSize",
     "Label",
+    "LabelScores",
     "Landmarks",
+    "ModelCard",
     "ModelName",
+    "Part",
     "Photo",
     "Prediction",
     "Problem",
     "ProblemError",
     "Quality",
+    "Serving",
     "Stream",
     "StreamClosed",
     "StreamFrame",

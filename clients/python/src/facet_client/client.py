@@ -12,6 +12,7 @@ import httpx
 from httpx_retries import Retry, RetryTransport
 from pydantic import BaseModel, ValidationError
 
+from facet_client.card import ModelCard
 from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
 from facet_client.models import Batch, Health, Prediction, Problem
 from facet_client.stream import Stream, opened
@@ -110,9 +111,9 @@ class Client(_Base):
         """The service's state, also where it is not well; asked once."""
         return self._answer(self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
-    def model(self) -> dict[str, Any]:
+    def model(self) -> ModelCard:
         """The model's card: what is served, on what it was trained, how good it is for whom."""
-        return _card(self._send("GET", "/model"))
+        return self._answer(self._send("GET", "/model"), ModelCard)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -183,9 +184,9 @@ class AsyncClient(_Base):
         """The service's state, also where it is not well; asked once."""
         return self._answer(await self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
-    async def model(self) -> dict[str, Any]:
+    async def model(self) -> ModelCard:
         """The model's card: what is served, on what it was trained, how good it is for whom."""
-        return _card(await self._send("GET", "/model"))
+        return self._answer(await self._send("GET", "/model"), ModelCard)
 
     def stream(
         self,
@@ -262,13 +263,6 @@ def _query(
         "at_least": None if at_least is None else ",".join(map(str, at_least)),
     }
     return {name: value for name, value in wishes.items() if value is not None}
-
-
-def _card(response: httpx.Response) -> dict[str, Any]:
-    if not response.is_success:
-        raise _problem(response)
-    card: dict[str, Any] = response.json()
-    return card
 
 
 def _problem(response: httpx.Response) -> ProblemError:

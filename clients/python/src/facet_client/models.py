@@ -1,19 +1,18 @@
-"""The service's answers as types; a field that a newer service adds is left out of account."""
+"""The answers to photos, frames and probes as types."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field, JsonValue
+
+from facet_client.base import Answer
 
 Point = tuple[float, float]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Box(_Model):
+class Box(Answer):
     """Face box in pixels of the upright photo."""
 
     x: int
@@ -22,7 +21,7 @@ class Box(_Model):
     height: int
 
 
-class Landmarks(_Model):
+class Landmarks(Answer):
     """Points (x, y) in pixels of the upright photo; left and right are the viewer's."""
 
     left_eye: Point
@@ -32,7 +31,7 @@ class Landmarks(_Model):
     mouth_right: Point
 
 
-class Age(_Model):
+class Age(Answer):
     """Apparent age in years. The true one lies in `low` to `high`, bounds included, in a share `coverage` of cases. `at_least`
     has the probability of being so old, by the ages that were asked for."""
 
@@ -44,7 +43,7 @@ class Age(_Model):
     at_least: dict[int, float] | None = None
 
 
-class Label(_Model):
+class Label(Answer):
     """The most probable label, the probability of each, and whether the label is too improbable to rely on."""
 
     label: str
@@ -53,7 +52,7 @@ class Label(_Model):
     probabilities: dict[str, float]
 
 
-class Quality(_Model):
+class Quality(Answer):
     """What was measured of a face."""
 
     size_px: float
@@ -63,8 +62,20 @@ class Quality(_Model):
     yaw: float
 
 
-class Face(_Model):
-    """One face. What was not asked for, or what the model does not say, is None."""
+NAMED: Final = ("age", "gender", "race")
+"""Attributes that have a field of their own."""
+
+Further = Annotated[Age | Label | JsonValue, Field(union_mode="left_to_right")]
+
+
+class Face(Answer):
+    """One face. What was not asked for, or what the model does not say, is None.
+
+    What a model says beside age, gender and race is found in `attributes`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Further] = Field(init=False)
 
     box: Box
     confidence: float
@@ -75,22 +86,28 @@ class Face(_Model):
     quality: Quality
     warnings: list[str]
 
+    @property
+    def attributes(self) -> Mapping[str, Age | Label]:
+        """Everything that was answered of the face, by the name of the attribute."""
+        values = {name: getattr(self, name) for name in NAMED} | self.__pydantic_extra__
+        return {name: value for name, value in values.items() if isinstance(value, Age | Label)}
 
-class ModelName(_Model):
+
+class ModelName(Answer):
     """The model that answered."""
 
     name: str
     version: int
 
 
-class ImageSize(_Model):
+class ImageSize(Answer):
     """The upright photo in pixels."""
 
     width: int
     height: int
 
 
-class Prediction(_Model):
+class Prediction(Answer):
     """Every face of one photo, left to right."""
 
     request_id: str
@@ -100,7 +117,7 @@ class Prediction(_Model):
     timing_ms: dict[str, float]
 
 
-class Problem(_Model):
+class Problem(Answer):
     """A failure, by RFC 9457. `code` is stable; `request_id` finds the request in the service's log."""
 
     type: str
@@ -111,7 +128,7 @@ class Problem(_Model):
     request_id: str
 
 
-class BatchItem(_Model):
+class BatchItem(Answer):
     """One photo of a batch: its place in the request, and its result or its problem."""
 
     index: int
@@ -120,14 +137,14 @@ class BatchItem(_Model):
     problem: Problem | None = None
 
 
-class Batch(_Model):
+class Batch(Answer):
     """A result or a problem for every photo, in the order they were sent."""
 
     request_id: str
     results: list[BatchItem]
 
 
-class Health(_Model):
+class Health(Answer):
     """State of the service; `uptime_s` in seconds."""
 
     status: Literal["ok", "unavailable"]
@@ -137,7 +154,7 @@ class Health(_Model):
     detail: str | None = None
 
 
-class StreamReady(_Model):
+class StreamReady(Answer):
     """What a stream's frames may be, and how long it may last."""
 
     type: Literal["ready"] = "ready"
@@ -158,7 +175,7 @@ class TrackedFace(Face):
     age_of_track_ms: int
 
 
-class StreamFrame(_Model):
+class StreamFrame(Answer):
     """The answer to the frame with this number; `dropped` frames before it got none, and the next is due `next_in_ms` on."""
 
     type: Literal["frame"] = "frame"
@@ -170,7 +187,7 @@ class StreamFrame(_Model):
     timing_ms: dict[str, float]
 
 
-class StreamProblem(_Model):
+class StreamProblem(Answer):
     """A failure: of the frame with this number, after which the stream goes on, or, without one, of the stream."""
 
     type: Literal["problem"] = "problem"
