@@ -79,7 +79,7 @@ def calibrated(logits: Doubles, calibration: AtLeastCalibration) -> Doubles:
     """
     offsets = np.interp(AGES, calibration.ages, calibration.offsets)
     scaled = np.minimum.accumulate(calibration.slope * logits + offsets, axis=-1)
-    return np.asarray(1 / (1 + np.exp(-scaled)))
+    return np.clip(1 / (1 + np.exp(-scaled)), _LEAST, 1 - _LEAST)
 
 
 def at_least(distribution: Floats, ages: Iterable[int], calibration: AtLeastCalibration) -> dict[int, float]:
