@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, metrics, web
+from service.api import openapi as openapi_document
 from service.api import problems, routes, stream
 from service.api.keys import Keys
 from service.api.middleware.api_keys import ApiKeys
@@ -21,7 +22,6 @@ from service.api.middleware.body_limits import BodyLimits
 from service.api.middleware.connection_close import ConnectionClose
 from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.request_log import RequestLog
-from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.api.stream import StreamLimits, Streams
 from service.inference.batching import Batcher
 from service.inference.engine import Engine, allowed
@@ -133,7 +133,7 @@ def create_app(
     if settings.page:
         app.include_router(web.create_router())
     problems.install(app)
-    _document_problems(app)
+    _document(app)
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
     app.add_middleware(
@@ -172,19 +172,12 @@ def _stream_limits(settings: Settings) -> StreamLimits:
     )
 
 
-def _document_problems(app: FastAPI) -> None:
-    """Put the problem's schema into the OpenAPI document, where the routes' responses point, and those of a stream's messages,
-    of which OpenAPI knows no routes; drop FastAPI's own error."""
+def _document(app: FastAPI) -> None:
+    """Complete the OpenAPI document by the model that is served, once one is."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        for message in (Problem, StreamStart, StreamReady, StreamFrame, StreamProblem):
-            schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= schema.pop("$defs", {}) | {message.__name__: schema}
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        return document
+        engine: Engine | None = getattr(app.state, "engine", None)
+        return openapi_document.complete(generate(), None if engine is None else engine.model.manifest)
 
     app.openapi = openapi  # type: ignore[method-assign]

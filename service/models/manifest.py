@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-AttributeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$")]
+RESERVED: Final = frozenset(
+    {"age_of_track_ms", "answers", "box", "confidence", "first_s", "frames", "id", "landmarks", "last_s", "quality", "size_px"}
+    | {"track", "warnings"}
+)
+"""Names that stand for something else in the answer to a face, or in a table of tracks."""
+
+
+def _unreserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"an attribute cannot be named {name!r}: answers have something else of that name")
+    return name
+
+
+AttributeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_unreserved)]
 
 
 class Section(BaseModel):

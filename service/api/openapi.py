@@ -1,0 +1,63 @@
+"""The OpenAPI document: what FastAPI makes of the routes, completed by problems, streams and the attributes of the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Final
+
+from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
+from service.inference.engine import askable
+from service.models.manifest import GENDERS, RACES, Attribute, Manifest
+
+ADDED: Final = (Problem, StreamStart, StreamReady, StreamFrame, StreamProblem)
+"""Documents that no route of FastAPI names: responses point to the problem's schema, and OpenAPI knows no streams."""
+FACES: Final = ("FaceAnswer", "TrackedFace")
+"""Schemas of a face, of a photo and of a stream."""
+KNOWN: Final = {"gender": GENDERS, "race": RACES}
+"""Labels that the contract names; others are named by the document."""
+
+
+def complete(generated: dict[str, Any], manifest: Manifest | None) -> dict[str, Any]:
+    """The document of the service.
+
+    Args:
+        generated: What FastAPI makes of the routes; it is left as it is.
+        manifest: That of the model that is served, whose attributes are properties of a face; None before one is loaded.
+
+    Returns:
+        The document, without FastAPI's own error.
+    """
+    document = copy.deepcopy(generated)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for message in ADDED:
+        schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {}) | {message.__name__: schema}
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    if manifest is not None:
+        for name in FACES:
+            schemas[name]["properties"] |= _properties(manifest.attributes, schemas[name]["properties"])
+        for parameter in _parameters(document, "attributes"):
+            words = f"Comma-separated: {', '.join(askable(manifest))}. What is not named is not answered."
+            parameter["description"] = parameter["schema"]["description"] = words
+    return document
+
+
+def _properties(attributes: Sequence[Attribute], known: dict[str, Any]) -> dict[str, Any]:
+    """Properties of a face for what a model says beside the contract, or with other labels."""
+    found: dict[str, dict[str, Any]] = {}
+    for attribute in attributes:
+        if attribute.name in known and attribute.labels == KNOWN.get(attribute.name, ()):
+            continue
+        answer = "AgeAnswer" if attribute.kind == "expectation" else "LabelAnswer"
+        found[attribute.name] = {"anyOf": [{"$ref": f"#/components/schemas/{answer}"}, {"type": "null"}]}
+        if attribute.labels:
+            found[attribute.name]["description"] = f"Labels: {', '.join(attribute.labels)}."
+    return found
+
+
+def _parameters(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The query parameters of a name, of every route."""
+    routes = [route for path in document["paths"].values() for route in path.values()]
+    return [one for route in routes for one in route.get("parameters", []) if one["name"] == name]

@@ -1,0 +1,52 @@
+"""The OpenAPI document goes by the attributes of the model that is served."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.api.schemas import TrackedFace
+from service.inference.attributes import CONTRACT
+from service.models.manifest import RESERVED, Attribute
+from service.video.annotate import TrackRow
+from tests.client import serving
+from tests.fakes import attributes, engine_factory, shipped
+
+GLASSES = {"name": "glasses", "kind": "labels", "labels": ["no", "yes"], "outputs": ["glasses"]}
+WEIGHT = {"name": "weight", "kind": "expectation", "outputs": ["weight"]}
+
+
+async def document(engine: Any = None) -> Any:
+    async with serving(engine) as client:
+        return (await client.get("/openapi.json")).json()
+
+
+async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
+    declared = [*attributes(("a", "b", "c", "d", "e")), GLASSES, WEIGHT]
+    made, plain = await document(engine_factory(attributes=declared)), await document()
+    for name in ("FaceAnswer", "TrackedFace"):
+        theirs, ours = made["components"]["schemas"][name], plain["components"]["schemas"][name]
+        label = {"anyOf": [{"$ref": "#/components/schemas/LabelAnswer"}, {"type": "null"}]}
+        age = {"anyOf": [{"$ref": "#/components/schemas/AgeAnswer"}, {"type": "null"}]}
+        changed = {"race": label | {"description": "Labels: a, b, c, d, e."}}
+        added = {"glasses": label | {"description": "Labels: no, yes."}, "weight": age}
+        assert theirs == ours | {"properties": ours["properties"] | changed | added}
+    for path in ("/predict", "/predict/batch"):
+        (query,) = [one for one in made["paths"][path]["post"]["parameters"] if one["name"] == "attributes"]
+        assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is not answered."
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
+async def test_the_documents_of_shipped_models_are_the_same(root: Path, name: str) -> None:
+    assert await document(shipped(root, name)) == await document()
+
+
+def test_no_attribute_takes_the_name_of_something_else() -> None:
+    columns = {field.name for field in fields(TrackRow)} - {"attributes"}
+    assert set(TrackedFace.model_fields) - set(CONTRACT) | columns == RESERVED
+    with pytest.raises(ValidationError, match="cannot be named 'quality'"):
+        Attribute.model_validate(GLASSES | {"name": "quality"})
