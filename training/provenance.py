@@ -18,10 +18,14 @@ PROVENANCE: Final = "provenance.json"
 WEIGHTS: Final = "best.weights.h5"
 WITHOUT_FILE: Final = ("random", "imagenet")
 
+_OLD_KEYS: Final = ("answers", "taught")  # under which earlier versions wrote the digest of a teacher's file
+
 
 class Teacher(BaseModel):
-    """Whose answers a run learnt beside the labels: a run's name or what else it was, and the SHA-256 of its weights, where it
-    has a file of them."""
+    """Whose probabilities a run learnt beside the labels.
+
+    `name` is a run's or a description; `weights` the SHA-256 of its weights, where they have a file.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,8 +37,8 @@ class Provenance(BaseModel):
     """How weights came about: by a run, of which `recipe` is the recipe's name, or as the mean of others' in shares that add up
     to 1. `weights` is the SHA-256 of the file that came of it.
 
-    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, whose source `origin` names
-    from), or went on from another's, `follows`.
+    A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, whose source is `origin`), or went on
+    from another's, `follows`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -118,27 +122,27 @@ def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe
 
 
 def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, recognition: Path | None) -> None:
-    """Write `teachers.json`, who gave the answers of `teacher.npz`, with the SHA-256 of these.
+    """Write `teachers.json`, the teachers behind `teacher.npz`, with its SHA-256.
 
     Args:
         prepared: Folder that `prepare` wrote.
-        runs: Folders of the runs that were asked.
-        embeddings: Whether networks on face embeddings were asked.
-        recognition: Weights of a face recognition network on whose features networks were asked.
+        runs: Folders of the runs that are teachers.
+        embeddings: Whether networks on face embeddings are.
+        recognition: Weights of a face recognition network on whose features networks are.
     """
     teachers = [Teacher(name=_of_weights(run / WEIGHTS).recipe or run.name, weights=file_digest(run / WEIGHTS)) for run in runs]
     if embeddings:
-        teachers.append(Teacher(name="small networks on dlib's descriptors"))
+        teachers.append(Teacher(name="small networks on dlib's embeddings"))
     if recognition is not None:
         teachers.append(
             Teacher(name="small networks on a face recognition network's features", weights=file_digest(recognition))
         )
-    document = {"answers": file_digest(prepared / TEACHER), "teachers": [one.model_dump() for one in teachers]}
+    document = {"predictions": file_digest(prepared / TEACHER), "teachers": [one.model_dump() for one in teachers]}
     write_json(prepared / TEACHERS, document)
 
 
 def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
-    """Who gave the answers beside the prepared crops; the file of answers itself where that is not recorded of it.
+    """The teachers behind `teacher.npz`; the file itself where nothing is recorded of it.
 
     Args:
         prepared: Folder that `prepare` wrote.
@@ -146,13 +150,13 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
     Returns:
         The teachers.
     """
-    answers, who = beside(prepared, TEACHER), beside(prepared, TEACHERS)
-    digest = file_digest(answers)
-    if who.exists():
-        document = json.loads(who.read_text())
-        if document.get("answers", document.get("taught")) == digest:
+    predictions, teachers = beside(prepared, TEACHER), beside(prepared, TEACHERS)
+    digest = file_digest(predictions)
+    if teachers.exists():
+        document = json.loads(teachers.read_text())
+        if digest in (document.get(key) for key in ("predictions", *_OLD_KEYS)):
             return tuple(Teacher.model_validate(one) for one in document["teachers"])
-    return (Teacher(name=answers.name, weights=digest),)
+    return (Teacher(name=predictions.name, weights=digest),)
 
 
 def lineage(made: Provenance) -> Iterator[str]:

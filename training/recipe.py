@@ -304,8 +304,8 @@ class LossSection(_Section):
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     """Weight of the cross-entropy of each further attribute, by name; 1 where not given."""
     teacher_weight: float = Field(default=0.0, ge=0, le=1)
-    """Share of the label that is a teacher's answer (see `training.fit.distillation`) instead of the data set's. A label that
-    the data set does not give is the teacher's alone, and counts this much."""
+    """Share of the teacher's probabilities in the label (see `training.fit.distillation`). A label that the data set does not
+    give is the teacher's alone, and counts this much."""
     embedding_weight: float = Field(default=1.0, ge=0)
     """Weight of the face embedding's distance, 1 less the cosine; of no matter without `network.embedding_units`. Also read as
     `hint_weight`."""

@@ -170,7 +170,7 @@ def test_recipes_of_shipped_models_load(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    ("document", "message"),
     [
         ({"attributes": [{"name": "glasses"}]}, "needs two labels"),
         ({"attributes": [{"name": "height", "kind": "expectation"}]}, "age, and nothing else, is an expectation"),
@@ -183,8 +183,8 @@ def test_recipes_of_shipped_models_load(root: Path) -> None:
         ({"loss": {"weights": {"race": 1.0}}}, "the weight of race has a field of its own"),
     ],
 )
-def test_a_recipe_that_names_what_is_not_declared(document: dict[str, Any], says: str) -> None:
+def test_a_recipe_that_names_what_is_not_declared(document: dict[str, Any], message: str) -> None:
     base = made.recipe().model_dump(exclude={"attributes"})
     base["network"].pop("outputs")
-    with pytest.raises(ValidationError, match=says):
+    with pytest.raises(ValidationError, match=message):
         Recipe.model_validate(base | document)

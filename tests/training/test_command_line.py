@@ -87,7 +87,7 @@ def test_module_explains_itself(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "message"),
     [
         (
             "prepare",
@@ -102,11 +102,11 @@ def test_module_explains_itself(root: Path) -> None:
         ("mtcnn", ("--photo", "--store", "mtcnn package")),
     ],
 )
-def test_every_command_explains_itself(command: str, says: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_explains_itself(command: str, message: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     result = training(command, "--help")
     assert result.exit_code == 0
-    for part in says:
+    for part in message:
         assert part in plain(result.stdout)
 
 
@@ -155,7 +155,7 @@ def test_data_that_is_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "says"),
+    ("recipe", "message"),
     [
         ("name = ", "Invalid value"),
         (RECIPE.replace("epochs = 1", "epochs = 0"), "recipe: schedule.epochs: "),
@@ -164,11 +164,11 @@ def test_data_that_is_no_data(tmp_path: Path) -> None:
         (RECIPE.replace('"tiny"', '"vgg"'), "no architecture 'vgg'"),
     ],
 )
-def test_recipe_that_is_wrong(recipe: str, says: str, tmp_path: Path) -> None:
+def test_recipe_that_is_wrong(recipe: str, message: str, tmp_path: Path) -> None:
     made.prepared(tmp_path / "prepared", train=4, validation=2)
     (tmp_path / "recipe.toml").write_text(recipe)
     step = "train", "--recipe", tmp_path / "recipe.toml", "--prepared", tmp_path / "prepared", "--run", tmp_path / "run"
-    assert_one_line(training(*step), says)
+    assert_one_line(training(*step), message)
 
 
 def test_training_without_what_it_needs(tmp_path: Path) -> None:

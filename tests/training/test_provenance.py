@@ -39,11 +39,11 @@ def test_a_run_says_with_what_it_began(run: Path, recipe: Recipe) -> None:
     assert list(lineage(known)) == [f"- `{recipe.name}`, learnt from {recipe.data.train[0]}, begun with random weights"]
 
 
-def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
+def test_a_run_records_what_it_went_on_from_and_its_teachers(run: Path, recipe: Recipe, prepared: Path, tmp_path: Path) -> None:
     write_teacher_predictions([run], prepared)
-    taught = changed(recipe, {"name": "later", "loss": {"teacher_weight": 0.5}, "schedule": {"epochs": 1}})
+    distilled = changed(recipe, {"name": "later", "loss": {"teacher_weight": 0.5}, "schedule": {"epochs": 1}})
     start = run / "best.weights.h5"
-    train(taught, prepared, tmp_path / "later", "random", start)
+    train(distilled, prepared, tmp_path / "later", "random", start)
     later = of_run(tmp_path / "later")
     assert later is not None
     assert later.follows == of_run(run)
@@ -56,19 +56,31 @@ def test_a_run_says_what_it_went_on_from_and_who_taught_it(run: Path, recipe: Re
     assert second == f"  {next(lineage(later.follows))}"
 
 
-def test_answers_of_which_nothing_is_recorded_are_named_by_their_hash(run: Path, prepared: Path) -> None:
+def test_a_teacher_of_which_nothing_is_recorded_is_named_by_its_hash(run: Path, prepared: Path) -> None:
     write_teacher_predictions([run], prepared)
     assert teachers_of(prepared)[0].name != TEACHER
     np.savez(prepared / TEACHER, gender=np.zeros((1, 1)))  # by somebody else
     assert teachers_of(prepared) == (Teacher(name=TEACHER, weights=file_digest(prepared / TEACHER)),)
 
 
-def test_descriptors_are_named_as_teachers(prepared: Path) -> None:
+@pytest.mark.parametrize(("name", "key"), [("teachers.json", "answers"), ("taught.json", "taught")])
+def test_teachers_that_earlier_versions_recorded_are_read(
+    run: Path, recipe: Recipe, prepared: Path, name: str, key: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(prepared, tmp_path / "copy"))
+    write_teacher_predictions([run], folder)
+    document = json.loads((folder / "teachers.json").read_text())
+    (folder / "teachers.json").unlink()
+    (folder / name).write_text(json.dumps({key: document["predictions"], "teachers": document["teachers"]}))
+    assert [one.name for one in teachers_of(folder)] == [recipe.name]
+
+
+def test_networks_on_embeddings_are_named_as_teachers(prepared: Path) -> None:
     with np.load(prepared / "faces.npz") as table:
-        descriptors = np.random.default_rng(0).normal(size=(len(table["age"]), 128))
-    np.save(prepared / EMBEDDINGS, descriptors.astype(np.float16))
+        embeddings = np.random.default_rng(0).normal(size=(len(table["age"]), 128))
+    np.save(prepared / EMBEDDINGS, embeddings.astype(np.float16))
     write_teacher_predictions([], prepared, embeddings=True)
-    assert [one.name for one in teachers_of(prepared)] == ["small networks on dlib's descriptors"]
+    assert [one.name for one in teachers_of(prepared)] == ["small networks on dlib's embeddings"]
 
 
 def test_weights_that_were_changed_are_not_the_runs(run: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -80,7 +92,7 @@ def test_weights_that_were_changed_are_not_the_runs(run: Path, recipe: Recipe, t
     assert "of which nothing is recorded" in next(lineage(follows))
 
 
-def test_a_mean_says_of_what_and_the_manifest_too(run: Path, store: Path, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_mean_records_its_runs_and_so_does_the_manifest(run: Path, store: Path, recipe: Recipe, tmp_path: Path) -> None:
     average([run, run], [3, 1], tmp_path / "mean")
     mean = of_run(tmp_path / "mean")
     assert mean is not None

@@ -28,7 +28,7 @@ PAGE: Final = "compare.md"
 BARS: Final = "bars.png"
 COST: Final = "cost.png"
 
-CONSTANT_BASELINE: Final = "an answer without looking"
+CONSTANT_BASELINE: Final = "constant prediction"
 _NOTHING: Final = "–"
 
 _MARKED: Final = re.compile(
@@ -339,7 +339,7 @@ def _coloured(report: ComparisonReport) -> dict[str, str]:
 
 
 def _draw_bars(report: ComparisonReport, path: Path) -> None:
-    """A bar for every recipe and figure, in the table's order; a line where an answer is that does not look."""
+    """A bar for every recipe and figure, in the table's order; a line at the constant prediction's figure."""
     name, colours, rows = report.sets[0], _coloured(report), report.recipes
     panels = metrics_of(report.attributes, Table.PANELS)
     height = 1.6 + 0.3 * len(rows)

@@ -172,8 +172,8 @@ def compare(
     for name, entry in zip(names, given.recipes, strict=True):
         folder, recipes = out / name, recipe_chain(entry, given)
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
-        asked = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
-        _reserve(folder / "recipes.json", "recipe", asked)
+        content = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
+        _reserve(folder / "recipes.json", "recipe", content)
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
         trained = _cached(folder / "trained.json", _in_process(training) if own_process else training)
         measuring = partial(_measure, folder, trained, prepared, split, sets)
@@ -202,12 +202,12 @@ def _release_memory() -> None:
     gc.collect()
 
 
-def _reserve(path: Path, kind: str, asked: Mapping[str, Any]) -> None:
+def _reserve(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     """Write what a folder is for, unless it is for something else."""
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(asked)):
+    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(content)):
         raise RecipeError(f"{path.parent} was made by another {kind}; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asked)
+    write_json(path, content)
 
 
 def _cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -460,8 +460,8 @@ def _classes(predictions: Predictions, distribution: npt.NDArray[np.float32], fo
         known &= (form.first <= age) & (age <= form.last)
     held = ages.class_years(form)
     right = held[np.minimum(age[known], MAX_AGE).astype(np.int64)].argmax(axis=1)
-    answer = (distribution[known] @ (ages.spread(form).T > 0)).argmax(axis=1)
-    return {"age_classes": held.shape[1], "age_class_accuracy": float((answer == right).mean())} if known.any() else {}
+    predicted = (distribution[known] @ (ages.spread(form).T > 0)).argmax(axis=1)
+    return {"age_classes": held.shape[1], "age_class_accuracy": float((predicted == right).mean())} if known.any() else {}
 
 
 # What all recipes share -----------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ EARLIER: Final[dict[Split, tuple[Split, ...]]] = {
     Split.VALIDATION: (Split.TRAIN,),
     Split.TEST: (Split.TRAIN, Split.VALIDATION),
 }
-"""Splits that a model has learnt from, or was chosen by, before it answers one."""
+"""Splits that a model has learnt from, or was chosen by, before it is measured on one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,15 @@ def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> li
 
     Args:
         data: The set.
-        split: The split whose pictures are asked about.
+        split: The split whose pictures are compared.
         limit: Most of its pictures.
 
     Returns:
         The pairs, by pictures of `split`.
     """
     known = [(name, picture) for earlier in EARLIER[split] for name, picture in _hashed(data, earlier, None, (False,))]
-    asked = list(_hashed(data, split, limit, (False, True))) if known else []
-    return list(_pairs(asked, known)) if asked else []
+    later = list(_hashed(data, split, limit, (False, True))) if known else []
+    return list(_pairs(later, known)) if later else []
 
 
 def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
@@ -121,15 +121,15 @@ def _hashed(data: DataSet, split: Split, limit: int | None, mirrored: tuple[bool
             yield item
 
 
-def _pairs(asked: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashes]]) -> Iterator[Twin]:
+def _pairs(later: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashes]]) -> Iterator[Twin]:
     others = np.concatenate([hashes for _, hashes in known])
-    ours = np.stack([hashes for _, hashes in asked])
+    ours = np.stack([hashes for _, hashes in later])
     for start in range(0, len(ours), _ROWS):
         plain, mirror = (distances(ours[start : start + _ROWS, side], others) for side in (0, 1))
         nearest = np.minimum(plain, mirror)
         for row, column in np.argwhere(nearest <= THRESHOLD):
             bits = int(nearest[row, column])
-            yield Twin(asked[start + row][0], known[column][0], bits, bool(plain[row, column] > bits))
+            yield Twin(later[start + row][0], known[column][0], bits, bool(plain[row, column] > bits))
 
 
 def distances(ours: Hashes, others: Hashes) -> np.ndarray[Any, np.dtype[np.uint16]]:

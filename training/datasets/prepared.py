@@ -21,7 +21,7 @@ CROPS: Final = "crops.npy"
 FACES: Final = "faces.npz"
 REPORT: Final = "prepare.json"
 TEACHER: Final = "teacher.npz"
-"""File of a teacher's answers, beside the crops."""
+"""File of a teacher's probabilities, beside the crops."""
 TEACHERS: Final = "teachers.json"
 """File of where they came from."""
 EMBEDDINGS: Final = "embeddings.npy"
@@ -36,8 +36,8 @@ class Prepared:
     """Crops and labels of the pictures of one split that hold a face.
 
     `crops` is uint8 RGB [N, size, size, 3]; `names` are the files they came from, `sets` the data sets. `labels` is float32
-    [N] by attribute: years of an expectation, else an index into the attribute's labels; -1 where unknown. `teacher` is what
-    a teacher answers (see `training.fit.distillation`), all probabilities: `age` [N, 101], [N, 1] of the second of two labels,
+    [N] by attribute: years of an expectation, else an index into the attribute's labels; -1 where unknown. `teacher` are
+    a teacher's probabilities (see `training.fit.distillation`): `age` [N, 101], [N, 1] of the second of two labels,
     [N, K] of K others. `embedding` [N, D] is of unit length (see `training.fit.face_embeddings`), zero where there is none.
     `ages` [N, 2] are the bounds of the age, included, both the age itself where it is known to the year.
     """
@@ -254,15 +254,15 @@ def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folde
 
 
 def _teacher(folder: Path, attributes: Sequence[Attribute], chosen: Ints) -> dict[str, Floats]:
-    """A teacher's answers of the attributes that it knows."""
+    """A teacher's probabilities of the attributes that it knows."""
     path = beside(folder, TEACHER)
-    with np.load(path) as answers:
-        known = [one for one in attributes if one.name in answers]
+    with np.load(path) as table:
+        known = [one for one in attributes if one.name in table]
         for one in known:
-            theirs = tuple(answers[f"labels/{one.name}"].tolist()) if f"labels/{one.name}" in answers else None
+            theirs = tuple(table[f"labels/{one.name}"].tolist()) if f"labels/{one.name}" in table else None
             if (theirs or _CANONICAL.get(one.name, ())) != one.labels:
                 raise PreparedError(f"the labels of {one.name} in {path} are not the recipe's; distil again")
-        return {one.name: answers[one.name][chosen].astype(np.float32) for one in known}
+        return {one.name: table[one.name][chosen].astype(np.float32) for one in known}
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Pictures made worse in known ways and amounts: what the model's answers to them cost is measured in `conditions`.
+"""Pictures made worse in known ways and amounts; `training.evaluation.robustness` measures what they cost the predictions.
 
 All functions take and return uint8 RGB [height, width, 3]. Amounts in pixels are those of pictures of 200 by 200. Nothing
 here stands for a turned head, a beard or a hand before the face: those cannot be made of a picture honestly.

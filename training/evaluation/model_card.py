@@ -327,7 +327,7 @@ def _remarks(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str
 
 
 def _groups(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
-    """The groups of the data, and of every other data set that was asked."""
+    """The groups of the data, and of every other data set that was measured."""
     tables = [group_table(evaluation, attributes)]
     tables += [f"The same of {name}:\n\n{group_table(part, attributes)}" for name, part in evaluation.also.items()]
     return "\n\n".join(tables)

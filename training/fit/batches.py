@@ -97,7 +97,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             labels[(wide, 0) if labels.ndim > 1 else wide] = years
 
     def _labels(self, name: str, rows: Ints) -> Floats:
-        """Labels [B], or [B, 1 + K] with the teacher's answers behind them; of the face embedding, itself [B, D]."""
+        """Labels [B], or [B, 1 + K] with the teacher's probabilities behind them; of the face embedding, itself [B, D]."""
         if name == EMBEDDING and self.data.embedding is not None:
             return self.data.embedding[rows]
         labels = self.data.labels[name][rows]

@@ -78,10 +78,10 @@ def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embe
     if embed is None:
         _locate()
         pool = ProcessPoolExecutor(workers, get_context("spawn"))
-        answers = pool.map(_embed, ([item for _, item in chunk] for chunk in chunks))
+        results = pool.map(_embed, ([item for _, item in chunk] for chunk in chunks))
     else:
-        pool, answers = None, map(embed, ([item for _, item in chunk] for chunk in chunks))
-    for chunk, values in track(zip(chunks, answers, strict=True), "embedding faces", total=len(chunks), console=console):
+        pool, results = None, map(embed, ([item for _, item in chunk] for chunk in chunks))
+    for chunk, values in track(zip(chunks, results, strict=True), "embedding faces", total=len(chunks), console=console):
         embeddings[[row for row, _ in chunk]] = values
     if pool is not None:
         pool.shutdown()

@@ -53,7 +53,7 @@ def _years_of_teacher(y_true: Any) -> Any:
 
 
 def _within(y_true: Any, form: AgeSection) -> Any:
-    """Labels, with a teacher's answers where there are some, among which those that the form does not know are unknown."""
+    """Labels, before a teacher's probabilities where there are some; those that the form does not know are unknown."""
     if len(y_true.shape) == 1:
         return ages.known(y_true, form)
     return ops.concatenate([ages.known(y_true[:, :1], form), y_true[:, 1:]], axis=1)
@@ -95,7 +95,7 @@ class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
         """Per-picture loss [N] of labels in years, [N] or [N, 1 + 101] with a teacher's probabilities, and the head's output.
 
         Args:
-            y_true: Ages in years [N], or [N, 1 + 101] with a teacher's answers; unknown below 0.
+            y_true: Ages in years [N], or [N, 1 + 101] with a teacher's probabilities; unknown below 0.
             y_pred: The age head's output.
 
         Returns:
@@ -126,7 +126,7 @@ class BinaryCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
         """Loss of every picture.
 
         Args:
-            y_true: Labels, 0 or 1 [N], or [N, 1 + 1] with a teacher's answers; unknown below 0.
+            y_true: Labels, 0 or 1 [N], or [N, 1 + 1] with a teacher's probabilities; unknown below 0.
             y_pred: Logits [N, 1] of the second label, or [N, 2] of both.
 
         Returns:
@@ -150,7 +150,7 @@ class CategoricalCrossEntropy(keras.losses.Loss):  # type: ignore[misc]
         """Loss of every picture.
 
         Args:
-            y_true: Indices of labels [N], or [N, 1 + K] with a teacher's answers; unknown below 0.
+            y_true: Indices of labels [N], or [N, 1 + K] with a teacher's probabilities; unknown below 0.
             y_pred: Logits [N, K].
 
         Returns:
@@ -175,7 +175,7 @@ class EmbeddingLoss(keras.losses.Loss):  # type: ignore[misc]
 
         Args:
             y_true: Embeddings [N, D], of unit length, or zero where unknown.
-            y_pred: Answers [N, D] of any length.
+            y_pred: Outputs [N, D] of any length.
 
         Returns:
             The loss [N], from 0 to 2.
@@ -232,8 +232,8 @@ def age_class_right(y_true: Any, y_pred: Any, form: AgeSection) -> Any:
     """
     year = ops.cast(ops.round(ops.clip(ops.reshape(y_true, (-1,)), 0, MAX_AGE)), "int32")
     of_label = ops.take(ages.class_years(form).argmax(axis=1), year)
-    answer = ops.argmax(ages.class_logits(y_pred, form), axis=-1)
-    return ops.cast(ops.equal(ops.cast(answer, "int32"), ops.cast(of_label, "int32")), "float32")
+    predicted = ops.argmax(ages.class_logits(y_pred, form), axis=-1)
+    return ops.cast(ops.equal(ops.cast(predicted, "int32"), ops.cast(of_label, "int32")), "float32")
 
 
 def binary_right(y_true: Any, y_pred: Any) -> Any:
@@ -259,8 +259,8 @@ def categorical_right(y_true: Any, y_pred: Any) -> Any:
     Returns:
         1 where it is, else 0; [N].
     """
-    answer = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
-    return ops.cast(ops.equal(answer, ops.reshape(y_true, (-1,))), "float32")
+    predicted = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
+    return ops.cast(ops.equal(predicted, ops.reshape(y_true, (-1,))), "float32")
 
 
 def losses_and_metrics(

@@ -96,8 +96,8 @@ def oversampled(features: Floats, labels: Floats, neighbours: int, seed: int) ->
     if counts.min() < 2:
         raise DataSetError("SMOTE needs two training pictures of every class")
     sampler = SMOTE(k_neighbors=min(neighbours, int(counts.min()) - 1), random_state=seed)
-    more, answers = sampler.fit_resample(features[known], labels[known].astype(np.int64))
-    return np.asarray(more, np.float32), np.asarray(answers, np.float32)
+    more, classes = sampler.fit_resample(features[known], labels[known].astype(np.int64))
+    return np.asarray(more, np.float32), np.asarray(classes, np.float32)
 
 
 def _head(network: keras.Model, name: str, width: int) -> keras.Model:

@@ -1,7 +1,7 @@
 """Several runs' weights to their mean: one network, about as good as all of them together.
 
-Runs that went on from common weights lie in one basin, where the mean of their weights answers much as the mean of their
-answers (Wortsman et al., "Model soups", ICML 2022), at the cost of one.
+Runs that went on from common weights lie in one basin, where the mean of their weights predicts much as the mean of their
+predictions (Wortsman et al., "Model soups", ICML 2022), at the cost of one.
 """
 
 from __future__ import annotations

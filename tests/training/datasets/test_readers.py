@@ -336,7 +336,7 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "message"),
     [
         ("gone.jpg,34,,,", "there is no file 'gone.jpg'"),
         ("../one.jpg,34,,,", "there is no file '../one.jpg'"),
@@ -348,11 +348,11 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
         ("five.jpg,3,,,later", "'later' is none of train, validation, test"),
     ],
 )
-def test_a_wrong_line_of_ones_own_table_is_named(line: str, says: str, tmp_path: Path) -> None:
+def test_a_wrong_line_of_ones_own_table_is_named(line: str, message: str, tmp_path: Path) -> None:
     source = written(tmp_path / "club", {"labels.csv": TABLE + line + "\n", **PICTURES})
     with pytest.raises(TrainingError, match=r"line 6 of labels\.csv: ") as raised:
         open_data_set(source)
-    assert says in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_every_reader_refuses_the_files_of_all_others(tmp_path: Path) -> None:

@@ -262,16 +262,16 @@ def test_a_second_data_set_is_scored_beside_the_first(
     assert "All-Age-Faces" in (tmp_path / "out/report.html").read_text()
 
 
-@pytest.mark.parametrize("said", [("years",), ("low", "high"), ("female",), ("races",), ()])
-def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("outputs", [("years",), ("low", "high"), ("female",), ("races",), ()])
+def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(outputs: tuple[str, ...], tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     values = {name: np.full((20, 5) if name == "races" else 20, np.nan) for name in ("years", "low", "high", "female", "races")}
-    values |= {name: random.uniform(0.1, 1, values[name].shape) for name in said}
+    values |= {name: random.uniform(0.1, 1, values[name].shape) for name in outputs}
     predictions = predictions_of(
         age=random.integers(0, 90, 20).astype(np.float64),
         gender=np.arange(20) % 2,
         race=np.arange(20) % 5,
-        found=np.full(20, bool(said)),
+        found=np.full(20, bool(outputs)),
         **values,
     )
     scored = Scored([str(i) for i in range(20)], predictions.with_fallbacks({"age": 30.0}), {}, [[]] * 20)
@@ -283,7 +283,7 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(said: tuple[str, ...
         (tmp_path / name).write_bytes(b"of an earlier report")
     drawn = draw_all(predictions, part, tmp_path)
     expected = {("years",): AGE_PLOTS, ("low", "high"): {"coverage.png"}, ("female",): LABEL_PLOTS, ("races",): LABEL_PLOTS}
-    assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(said, set())
+    assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(outputs, set())
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:

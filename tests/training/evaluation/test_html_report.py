@@ -64,14 +64,14 @@ class Checked(HTMLParser):
 
 
 def document_of(
-    said: tuple[str, ...], found: bool = True, names: list[str] | None = None
+    outputs: tuple[str, ...], found: bool = True, names: list[str] | None = None
 ) -> tuple[dict[str, Any], Predictions]:
     """A report of chance on 40 pictures, of a model that says some of the attributes."""
     random = np.random.default_rng(0)
     values = {name: np.full((40, 5) if name == "races" else 40, np.nan) for name in ("years", "low", "high", "female", "races")}
     shares = {"female": random.uniform(0, 1, 40), "races": random.dirichlet(np.ones(5), 40)}
     ages = {"years": random.uniform(0, 90, 40), "low": np.full(40, 20.0), "high": np.full(40, 50.0)}
-    values |= {name: value for name, value in (shares | ages).items() if name in said and found}
+    values |= {name: value for name, value in (shares | ages).items() if name in outputs and found}
     predictions = predictions_of(
         age=random.integers(0, 90, 40).astype(np.float64),
         gender=np.arange(40) % 2,
@@ -189,7 +189,7 @@ def test_names_of_files_are_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "found", "headings"),
+    ("outputs", "found", "headings"),
     [
         (("years",), True, ["Headline", "Groups", "Calibration", "Ages and labels", "Near-duplicates", "Worst errors"]),
         (("female",), True, ["Headline", "Groups", "Uncertain labels", "Calibration", "Ages and labels"]),
@@ -202,16 +202,16 @@ def test_names_of_files_are_escaped(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_of_fewer_outputs_and_a_split_without_faces(
-    said: tuple[str, ...], found: bool, headings: list[str], tmp_path: Path
+    outputs: tuple[str, ...], found: bool, headings: list[str], tmp_path: Path
 ) -> None:
-    document, predictions = document_of(said, found)
+    document, predictions = document_of(outputs, found)
     document["plots"] = draw_all(predictions, Report.model_validate(document), tmp_path, 0.8)
     (tmp_path / "report.json").write_text(json.dumps(document, allow_nan=False))
     text = write_page(tmp_path).read_text()
     checked = Checked(text)
     assert checked.headings[: len(headings)] == headings
     assert not [cell for cell in checked.cells if "nan" in cell or "None" in cell]
-    if said == ("years",):
+    if outputs == ("years",):
         assert "race: accuracy" not in text
         assert "gender: accuracy" not in text
 

@@ -69,14 +69,16 @@ def marked(given: Predictions, **uncertain: Any) -> Predictions:
     return replace(given, labels=labels)
 
 
-def answers(*rows: tuple[float, int, int, Any], said: tuple[str, ...] = ("age", "interval", "gender", "race")) -> Predictions:
+def answers(
+    *rows: tuple[float, int, int, Any], outputs: tuple[str, ...] = ("age", "interval", "gender", "race")
+) -> Predictions:
     """Rows of age, gender, race and the answer: None, or years, low, high, probability of female, and race by number."""
 
     def races(answer: Any) -> list[float]:
-        return [NAN] * 5 if answer is None or "race" not in said else (np.eye(5) * 0.75 + 0.05)[answer[4]].tolist()
+        return [NAN] * 5 if answer is None or "race" not in outputs else (np.eye(5) * 0.75 + 0.05)[answer[4]].tolist()
 
     def column(place: int, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.array([NAN if row[3] is None or name not in said else row[3][place] for row in rows], np.float64)
+        return np.array([NAN if row[3] is None or name not in outputs else row[3][place] for row in rows], np.float64)
 
     return predictions_of(
         age=np.array([row[0] for row in rows], np.float64),
@@ -242,14 +244,14 @@ def test_nothing_found_is_all_wrong_and_has_no_nan() -> None:
 
 def test_figures_of_what_a_model_does_not_say_are_absent() -> None:
     rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
-    only_age = answers(*rows, said=("age",))
+    only_age = answers(*rows, outputs=("age",))
     given = figures(only_age, mean_age=32)
     assert given["age_mae"] == pytest.approx((3 + 12) / 2)
     assert not [name for name in given if name.startswith(("gender", "race", "interval"))]
     groups = by_group(only_age, mean_age=32)
     assert set(groups["race"]["other"]) == set(given)
     assert confusion(only_age) == {}
-    assert "age_mae" not in figures(answers(*rows, said=("gender",)), mean_age=32)
+    assert "age_mae" not in figures(answers(*rows, outputs=("gender",)), mean_age=32)
 
 
 def many(count: int, seed: int = 0) -> Predictions:
@@ -355,4 +357,4 @@ def test_intervals_of_less() -> None:
     assert not {"gender_auc", "gender_certain_accuracy"} & set(nothing)
     json.dumps(nothing, allow_nan=False)
     rows = (30, 1, 0, (33.0, 30, 36, 0.9, 0)), (20, 0, 4, None)
-    assert set(intervals(answers(*rows, said=("age",)), mean_age=32)) == {"found", "age_mae", "age_rmse", "age_within_5"}
+    assert set(intervals(answers(*rows, outputs=("age",)), mean_age=32)) == {"found", "age_mae", "age_rmse", "age_within_5"}

@@ -1,4 +1,4 @@
-"""A teacher's answers: the runs' own, of a crop and its mirror image, and a network that learns them."""
+"""A teacher's probabilities: the runs' own, of a crop and its mirror image, and a network that learns them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prepared(tmp_path: Path) -> Path:
     return made.prepared(tmp_path / "prepared", train=70, validation=10)
 
 
-def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path) -> None:
+def test_the_probabilities_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path) -> None:
     write_teacher_predictions([run], prepared)
     alone = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
     assert alone is not None
@@ -63,8 +63,8 @@ def test_answers_are_those_of_the_runs(run: Path, prepared: Path, tmp_path: Path
 
 
 def test_a_network_learns_the_teacher_against_the_labels(prepared: Path, tmp_path: Path) -> None:
-    taught = {"age": np.full((80, 101), 1 / 101), "gender": np.ones((80, 1)), "race": np.tile(np.eye(5)[3], (80, 1))}
-    np.savez(prepared / "taught.npz", **taught)  # type: ignore[arg-type]
+    teacher = {"age": np.full((80, 101), 1 / 101), "gender": np.ones((80, 1)), "race": np.tile(np.eye(5)[3], (80, 1))}
+    np.savez(prepared / "taught.npz", **teacher)  # type: ignore[arg-type]
     recipe = made.recipe(loss={"teacher_weight": 1.0}, schedule={"epochs": 6})
     best = train(recipe, prepared, tmp_path / "run", "random")
     network = build(recipe.network)
@@ -98,11 +98,11 @@ def finished(folder: Path, age: dict[str, Any]) -> Path:
 
 def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path) -> None:
     write_teacher_predictions([finished(tmp_path / "both", {"form": "both", "bins": [0, 50]})], prepared)
-    taught = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
-    assert taught is not None
-    assert {name: values.shape for name, values in taught.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
-    np.testing.assert_allclose(taught["age"].sum(axis=1), 1, atol=1e-2)
-    np.testing.assert_allclose(taught["age"][:, 0], taught["age"][:, 49], rtol=1e-2)
+    teacher = load_prepared(prepared, Split.VALIDATION, teacher=True).teacher
+    assert teacher is not None
+    assert {name: values.shape for name, values in teacher.items()} == {"age": (10, 101), "gender": (10, 1), "race": (10, 5)}
+    np.testing.assert_allclose(teacher["age"].sum(axis=1), 1, atol=1e-2)
+    np.testing.assert_allclose(teacher["age"][:, 0], teacher["age"][:, 49], rtol=1e-2)
 
 
 def test_a_teacher_needs_a_distribution_of_ages(prepared: Path, tmp_path: Path) -> None:
@@ -114,25 +114,25 @@ def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_pat
     """Descriptors that give the label away, but for ten pictures of train, whose labels are wrong."""
     folder = made.prepared(tmp_path / "prepared", train=400, validation=50)
     table = dict(np.load(folder / "faces.npz"))
-    hints = np.random.default_rng(0).normal(0, 0.3, (450, 8)).astype(np.float32)
-    hints[np.arange(450), table["race"]] += 2
-    hints[3] = 0
+    embeddings = np.random.default_rng(0).normal(0, 0.3, (450, 8)).astype(np.float32)
+    embeddings[np.arange(450), table["race"]] += 2
+    embeddings[3] = 0
     truth = table["race"].copy()
     table["race"][10:20] = (truth[10:20] + 1) % 5
     table["race"][20:25] = -1
     np.savez(folder / "faces.npz", **table)
-    np.save(folder / "hints.npy", hints)
-    answers = from_features([hints], folder)
-    assert (answers["gender"].shape, answers["race"].shape) == ((450, 1), (450, 5))
-    told = np.arange(450) != 3
-    assert (answers["race"].argmax(axis=1) == truth)[told].mean() > 0.97
-    assert (answers["race"].argmax(axis=1) == truth)[10:25].all(), "wrong and missing labels are not repeated"
-    np.testing.assert_allclose(answers["race"].sum(axis=1), 1, atol=1e-5)
-    assert answers["race"][3].max() < 0.3
+    np.save(folder / "hints.npy", embeddings)
+    probabilities = from_features([embeddings], folder)
+    assert (probabilities["gender"].shape, probabilities["race"].shape) == ((450, 1), (450, 5))
+    known = np.arange(450) != 3
+    assert (probabilities["race"].argmax(axis=1) == truth)[known].mean() > 0.97
+    assert (probabilities["race"].argmax(axis=1) == truth)[10:25].all(), "wrong and missing labels are not repeated"
+    np.testing.assert_allclose(probabilities["race"].sum(axis=1), 1, atol=1e-5)
+    assert probabilities["race"][3].max() < 0.3
     write_teacher_predictions([], folder, embeddings=True)
-    taught = load_prepared(folder, Split.TRAIN, teacher=True).teacher
-    assert taught is not None
-    assert set(taught) == {"gender", "race"}
+    teacher = load_prepared(folder, Split.TRAIN, teacher=True).teacher
+    assert teacher is not None
+    assert set(teacher) == {"gender", "race"}
     with pytest.raises(TrainingError, match="a run, face embeddings or a face"):
         write_teacher_predictions([], folder)
 
@@ -154,6 +154,6 @@ def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
     write_teacher_predictions([], folder, recognition=face)
-    taught = load_prepared(folder, Split.VALIDATION, teacher=True).teacher
-    assert taught is not None
-    assert ((taught["gender"][:, 0] > 0.5) == gender[200:]).all()
+    teacher = load_prepared(folder, Split.VALIDATION, teacher=True).teacher
+    assert teacher is not None
+    assert ((teacher["gender"][:, 0] > 0.5) == gender[200:]).all()

@@ -1,4 +1,4 @@
-"""What batches make of a recipe's wishes: weights beside labels, drawn ages, shares, groups, and faces that are left out."""
+"""What batches make of a recipe's settings: weights beside labels, drawn ages, shares, groups, and faces that are left out."""
 
 from __future__ import annotations
 

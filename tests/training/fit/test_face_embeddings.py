@@ -72,9 +72,9 @@ def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytes
 
 def test_a_network_learns_the_descriptor_and_is_gone_on_from_with_and_without(tmp_path: Path) -> None:
     folder = made.prepared(tmp_path / "prepared", 64, 16)
-    hints = np.zeros((80, 6), np.float32)
-    hints[:, 2] = -1
-    np.save(folder / "hints.npy", hints)
+    embeddings = np.zeros((80, 6), np.float32)
+    embeddings[:, 2] = -1
+    np.save(folder / "hints.npy", embeddings)
     recipe = made.recipe(network={"hint_units": 6}, loss={"hint_weight": 5.0}, schedule={"epochs": 4})
     plain = made.recipe(schedule={"epochs": 1})
     first = train(plain, folder, tmp_path / "first", "random")

@@ -117,7 +117,7 @@ def test_a_draw_is_shuffled_and_rounds_each_chance() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "says"),
+    ("section", "message"),
     [
         ({"train": ["UTKFace", "AFAD"], "shares": [1.0]}, "one number for each set"),
         ({"train": ["UTKFace", "UTKFace"], "shares": [0.5, 0.5]}, "each set once"),
@@ -125,8 +125,8 @@ def test_a_draw_is_shuffled_and_rounds_each_chance() -> None:
         ({"train": ["UTKFace", "AFAD"], "shares": [0.0, 1.0]}, "above 0"),
     ],
 )
-def test_shares_that_make_no_sense(section: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+def test_shares_that_make_no_sense(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         recipe(data=section)
 
 
@@ -190,7 +190,7 @@ def test_a_cell_gives_every_picture_before_one_comes_again(grouped: Recipe, peop
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"schedule": {"batch_size": 64}}, "from step 0 a batch has 128 pictures, and not 64"),
         ({"data": {"train": ["UTKFace"]}}, "data.train lacks AFAD, MegaAge-Asian"),
@@ -199,7 +199,7 @@ def test_a_cell_gives_every_picture_before_one_comes_again(grouped: Recipe, peop
         ({"balance": {"groups": {"lowest": 0, "phases": []}}}, "at least 1"),
     ],
 )
-def test_groups_that_do_not_go_together(grouped: Recipe, people: Prepared, change: dict[str, Any], says: str) -> None:
+def test_groups_that_do_not_go_together(grouped: Recipe, people: Prepared, change: dict[str, Any], message: str) -> None:
     document = grouped.model_dump()
     for name, section in change.items():
         for key, value in section.items():
@@ -209,7 +209,7 @@ def test_groups_that_do_not_go_together(grouped: Recipe, people: Prepared, chang
         wrong = Recipe.model_validate(document)
         return Composition(wrong, groups_of(wrong), people)
 
-    with pytest.raises((RecipeError, ValidationError), match=says):
+    with pytest.raises((RecipeError, ValidationError), match=message):
         composed()
 
 

@@ -152,11 +152,11 @@ def test_plateau_and_early_stopping_outlive_an_interruption(tmp_path: Path, monk
     made_up = [1.0, 0.9, 0.95, 0.8, 0.85, 0.86, 0.1, 0.1, 0.1]
     write = module.History.on_epoch_end
 
-    def told(self: Any, epoch: int, logs: Any = None) -> None:
+    def record(self: Any, epoch: int, logs: Any = None) -> None:
         logs["val_loss"] = made_up[epoch]
         write(self, epoch, logs)
 
-    monkeypatch.setattr(module.History, "on_epoch_end", told)
+    monkeypatch.setattr(module.History, "on_epoch_end", record)
     train(recipe, prepared, tmp_path / "whole", "random")
 
     def before_the_state(self: State, epoch: int, logs: Any = None) -> None:

@@ -60,7 +60,7 @@ def test_a_space_is_shaped_like_a_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "says"),
+    ("text", "error", "message"),
     [
         ("", RecipeError, "names nothing to search"),
         ("[schedule.speed]\nlow = 1\nhigh = 2", RecipeError, "a recipe has no schedule.speed"),
@@ -70,8 +70,8 @@ def test_a_space_is_shaped_like_a_recipe(tmp_path: Path) -> None:
         ("[augment.flip]\nchoices = []", ValidationError, "at least 1"),
     ],
 )
-def test_a_space_that_is_wrong(text: str, error: type[Exception], says: str, tmp_path: Path) -> None:
-    with pytest.raises(error, match=says):
+def test_a_space_that_is_wrong(text: str, error: type[Exception], message: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=message):
         space_of(tmp_path, text)
 
 

@@ -34,7 +34,7 @@ READERS: Final[tuple[Callable[[Listing], DataSet | None], ...]] = (
     afad,
     utkface,
 )
-"""Readers in the order in which they are asked; each gives None of files that are not its set's. UTKFace, which has no list to
+"""Readers in the order in which they are tried; each gives None of files that are not its set's. UTKFace, which has no list to
 be known by, takes what is left."""
 
 

@@ -62,11 +62,11 @@ CONDITIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Answers, M in all, to compare with what is expected of them.
+    """Predictions, M in all, to compare with what is expected of them.
 
     `value` [M] is what was measured of the face; `picture` [M] which picture it is of; `error` and `expected`, by attribute,
-    [M] each, are the distance in years, or whether the label is wrong, and its expectation; NaN where a label or an answer is
-    unknown. `warned` [M] is whether the service gave the condition's warning.
+    [M] each, are the distance in years, or whether the label is wrong, and its expectation; NaN where one of
+    both is unknown. `warned` [M] is whether the service gave the condition's warning.
     """
 
     value: Doubles
@@ -94,7 +94,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """Mean error and mean expectation of `count` answers, the relative `rise` from this to that, and its 95 % interval."""
+    """Mean error and mean expectation of `count` predictions, the relative `rise` from this to that, and its 95 % interval."""
 
     count: int
     error: float
@@ -106,7 +106,7 @@ class Rise:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Part of a curve: answers whose measured value, `value` in the median, lies together, and their rise by attribute."""
+    """Part of a curve: predictions whose measured value, `value` in the median, lies together, and their rise by attribute."""
 
     value: float
     rises: dict[str, Rise]
@@ -392,9 +392,9 @@ class Finding:
     """What was found of a condition.
 
     `bins` is the curve; `due` where each attribute alone would have a warning begin, None for nowhere. `warned` and `unwarned`
-    are the rises of the answers with and without the service's warning. Of the pictures as they are, the warning is given to
-    `share`, to `shares` of each label, and `clean` is the rise of these against others like them. `found` is, for the pictures
-    as they are and for each level, the median of what was measured and the share of faces found.
+    are the rises of the predictions with and without the service's warning. Of the pictures as they are, the warning is given
+    to `share`, to `shares` of each label, and `clean` is the rise of these against others like them. `found` is, for the
+    pictures as they are and for each level, the median of what was measured and the share of faces found.
     """
 
     condition: Condition

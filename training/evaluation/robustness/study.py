@@ -1,4 +1,4 @@
-"""Validation pictures, as they are and made worse, asked for, and what came of it written."""
+"""Validation pictures, as they are and degraded, to `robustness.json` and `conditions.json`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def study(
 
     Args:
         ask: Asks the service.
-        sets: The first is made worse; the others are asked as they are, for the conditions that cannot be made.
+        sets: The first is made worse; the others are measured as they are, for the conditions that cannot be made.
         out: Folder to write to.
         limit: Pictures of each set; all where it is None.
         degradations: How pictures are made worse.
