@@ -37,8 +37,8 @@ class ColourNetwork:
 
     precision = "f32"
 
-    def __init__(self, outputs: tuple[str, ...] = ("age", "age_distribution", "gender", "race")) -> None:
-        self.outputs = outputs
+    def __init__(self, outputs: tuple[str, ...] = ("age", "age_distribution", "gender", "race"), races: int = 5) -> None:
+        self.outputs, self.races = outputs, races
         self.batches: list[int] = []
 
     def __call__(self, batch: Pixels) -> Outputs:
@@ -47,12 +47,13 @@ class ColourNetwork:
         age = mean[:, 0] / 255 * 100
         years = np.arange(101, dtype=np.float32)
         spread = np.exp(-0.5 * np.square((years - age[:, None]) / 4))
-        race = np.exp(-0.5 * np.square(np.arange(5) - mean[:, 2:] / 255 * 4))
+        race = np.exp(-0.5 * np.square(np.arange(self.races) - mean[:, 2:] / 255 * (self.races - 1)))
         answers = {
             "age": age,
             "age_distribution": spread / spread.sum(axis=1, keepdims=True),
             "gender": mean[:, 1] / 255,
             "race": race / race.sum(axis=1, keepdims=True),
+            "glasses": mean[:, 2] / 255,
         }
         return {name: answers[name].astype(np.float32) for name in self.outputs}
 
@@ -123,6 +124,8 @@ def squares(*colours: tuple[int, int, int], side: int = 40, height: int = 80) ->
     return picture
 
 
+GLASSES = {"name": "glasses", "kind": "labels", "labels": ["no", "yes"], "outputs": ["glasses"]}
+"""An attribute that no line of the service, the page or a client names."""
 RACES = ("white", "black", "asian", "indian", "other")
 INTERVAL = {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000.0, "low": -1.3, "high": 1.3}]}
 

@@ -37,7 +37,7 @@ from service.vision.detection.mtcnn import create
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
-from tests.fakes import ColourNetwork, attributes, engine_factory
+from tests.fakes import GLASSES, ColourNetwork, attributes, engine_factory
 
 class Slow(ColourNetwork):
     def __call__(self, batch):
@@ -45,15 +45,22 @@ class Slow(ColourNetwork):
         return super().__call__(batch)
 
 detection = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
-declared = attributes(race={"threshold": 0.99})
-service.cli.create_engine = engine_factory(Slow(), create(detection.networks, 40), attributes=declared)
+declared = {
+    "three": attributes(race={"threshold": 0.99}),
+    "further": [attributes()[0], *attributes(tuple("ABCDEFG"), race={"threshold": 0.99})[2:], GLASSES],
+}[os.environ["DECLARED"]]
+outputs = tuple(output for one in declared for output in one["outputs"])
+network = Slow(outputs, races=len(next(one for one in declared if one["name"] == "race")["labels"]))
+service.cli.create_engine = engine_factory(network, create(detection.networks, 40), attributes=declared)
 service.cli.main()
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""
 
 
-def faces(log: Path, slow: float = 0, **environment: str) -> Any:
-    return started(log, sys.executable, "-c", FACES, SLOW=str(slow), FACET_DRAIN_DELAY_S="0", **environment)
+def faces(log: Path, slow: float = 0, declared: str = "three", **environment: str) -> Any:
+    """A service; `declared` chooses age, gender and race, or, as `further`, age, seven races and glasses."""
+    own = {"SLOW": str(slow), "DECLARED": declared, "FACET_DRAIN_DELAY_S": "0"}
+    return started(log, sys.executable, "-c", FACES, **own, **environment)
 
 
 @pytest.fixture(scope="package")

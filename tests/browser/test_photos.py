@@ -429,7 +429,7 @@ def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) ->
 def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
     served = [one for one in ModelStore(ROOT / "model_store").manifests() if one.name == Settings().model][-1]
     folder = ROOT / "model_store" / served.name / str(served.version)
-    card = served.model_dump(mode="json") | {"quality": json.loads((folder / EVALUATION).read_text())}
+    card = served.model_dump(mode="json") | {"evaluation": json.loads((folder / EVALUATION).read_text())}
     serving = {"attributes": ["age", "gender", "race"], "facet": "9.9", "runtime": "openvino", "precision": "bf16"}
     answer = {**card, "digest": "0", "serving": {**serving, "detector": {"name": "mtcnn", "version": 1}}}
     page.route("**/model", lambda route: route.fulfill(json=answer))
@@ -438,8 +438,8 @@ def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
     view = page.locator("#model")
     expect(view).to_contain_text(f"{served.name}, version {served.version}")
     expect(view).to_contain_text("UTKFace")
-    expect(view).to_contain_text(f"{card['quality']['headline']['age_mae']:.1f} years")
-    rows = sum(len(group) for group in card["quality"]["groups"].values())
+    expect(view).to_contain_text(f"{card['evaluation']['headline']['age_mae']:.1f} years")
+    rows = sum(len(group) for group in card["evaluation"]["groups"].values())
     expect(view.locator("tbody tr")).to_have_count(rows)
 
 

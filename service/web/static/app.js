@@ -8,7 +8,7 @@ import { showModel } from "./model.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
 import { answered, curl, unanswered } from "./result.js";
-import { count } from "./words.js";
+import { count, listed, named } from "./words.js";
 
 const KEY = "facet-key";
 const MOST = 100; // photos of one visit
@@ -52,7 +52,7 @@ async function draw() {
   const picture = await pictureOf(photo);
   if (photo.id !== selected) return;
   const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
-  const parts = photo.status === "done" ? answered(photo, picture, { shown: photos.shown, command, turn: () => turn(photo) }) : unanswered(photo, picture, { again: () => again(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo) }) : unanswered(photo, picture, { again: () => again(photo) });
   $("result").replaceChildren(...parts.filter(Boolean));
 }
 
@@ -213,22 +213,23 @@ document.addEventListener("keydown", (event) => {
 
 // What is shown -----------------------------------------------------------------------------------------------------------
 
-for (const box of document.querySelectorAll("#options input")) {
+/** A switch for every attribute of the model; what the operator does not allow cannot be switched on. */
+function offer({ attributes, serving }) {
+  const allowed = new Set(serving.attributes);
+  photos.offered = attributes.filter(({ name }) => allowed.has(name));
+  const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
+  $("show").replaceChildren($("show").firstElementChild, ...switches);
+  $("answered").textContent = listed(photos.offered.map(({ name }) => name));
+}
+
+function toggle(name, allowed) {
+  const box = el("input", { type: "checkbox", name, checked: allowed && !photos.hidden.has(name), disabled: !allowed });
   box.addEventListener("change", () => {
-    photos.shown[box.name] = box.checked;
+    photos.hidden[box.checked ? "delete" : "add"](name);
     photos.againWhere((photo) => photos.lacking(photo));
     draw();
   });
-}
-
-function allow(attributes) {
-  photos.allowed = attributes;
-  for (const box of document.querySelectorAll("#options input")) {
-    const off = !attributes.includes(box.name);
-    box.disabled = off;
-    if (off) box.checked = photos.shown[box.name] = false;
-    box.closest("label").title = off ? "Switched off by the operator" : "";
-  }
+  return el("label", { class: "toggle", title: allowed ? null : "Switched off by the operator" }, box, el("span", {}, named(name)));
 }
 
 // The model and the connection --------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ async function loadModel() {
   showModel(card, null);
   try {
     card = await facet.model({ timeoutMs: 10_000 });
-    allow(card.serving.attributes);
+    offer(card);
     $("served").textContent = `Facet ${card.serving.facet} · ${card.name}/${card.version}`;
     showModel(card, null);
     connection.found();

@@ -1,8 +1,8 @@
-/** One face in words and drawings: crop, age, gender, race, quality and warnings. */
+/** One face in words and drawings: crop, attributes, quality and warnings. */
 
 import { ageChart, bars } from "./chart.js";
 import { el, icon, place } from "./dom.js";
-import { capital, cases, measures, percent, summary, warning } from "./words.js";
+import { capital, cases, measures, named, percent, visible, warning, words } from "./words.js";
 
 /** Boxes and the numbers on cards; white letters are readable on each. */
 export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
@@ -11,11 +11,11 @@ export const colour = (index) => COLOURS[index % COLOURS.length];
 
 const CROP = 176;
 
-/** A card that opens and closes; closed, it is one line. `shown` says which attributes the viewer wants to see; `source` is
+/** A card that opens and closes; closed, it is one line. `hidden` has the attributes that the viewer does not want to see; `source` is
  * what the crop is cut from, or null; `toggled(open)` is called when it is opened or closed. */
-export function card(face, { title, index, shown, source, scale, open, toggled }) {
+export function card(face, { title, index, hidden, source, scale, open, toggled }) {
   const id = `face-${index}`;
-  const said = summary(face, shown) || "found";
+  const said = words(face, hidden).join(", ") || "found";
   const body = el(
     "details",
     { open, ontoggle: () => toggled(body.open) },
@@ -32,9 +32,7 @@ export function card(face, { title, index, shown, source, scale, open, toggled }
       ),
       icon("down"),
     ),
-    shown.age && face.age && age(face.age),
-    shown.gender && face.gender && label("Gender", face.gender),
-    shown.race && face.race && label("Race", face.race),
+    attributes(face, hidden),
     quality(face),
   );
   return place(el("article", { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` }, body), { "--face": colour(index) });
@@ -52,18 +50,23 @@ export function crop(source, box, scale) {
   return canvas;
 }
 
-export function age(answer) {
+/** A section for every answer that the viewer has not hidden. */
+export function attributes(face, hidden) {
+  return visible(face, hidden).map(([name, answer]) => ("years" in answer ? expectation(name, answer) : label(named(name), answer)));
+}
+
+function expectation(name, answer) {
   const interval = answer.low == null ? null : el("p", { class: "between" }, `${answer.low} to ${answer.high}`, el("span", {}, ` ${cases(answer.coverage)}`));
   return el(
     "section",
     { class: "attribute age" },
-    el("h4", {}, "Apparent age"),
+    el("h4", {}, name === "age" ? "Apparent age" : named(name)),
     el("div", { class: "age-line" }, el("p", { class: "years" }, String(Math.round(answer.years))), interval),
-    ageChart(answer),
+    ageChart(answer, named(name)),
   );
 }
 
-export function label(name, answer) {
+function label(name, answer) {
   const badge = answer.uncertain ? el("span", { class: "badge" }, "uncertain") : null;
   const said = answer.uncertain ? `perhaps ${answer.label}` : capital(answer.label);
   return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "said" }, said, badge), bars(answer));

@@ -11,13 +11,13 @@ const OLDEST = 100;
 const x = (years) => 6 + (Math.min(OLDEST, Math.max(0, years)) / OLDEST) * (WIDTH - 12);
 
 /** The distribution of an age, its interval and its expectation; without a distribution, the interval alone. */
-export function ageChart(age) {
+export function ageChart(age, name) {
   const between = age.low == null ? "" : `, between ${age.low} and ${age.high} ${cases(age.coverage)}`;
   const chart = svg("svg", {
     class: "age-chart",
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     role: "img",
-    "aria-label": `Age about ${Math.round(age.years)} years${between}`,
+    "aria-label": `${name} about ${Math.round(age.years)} years${between}`,
   });
   for (const years of [0, 20, 40, 60, 80, 100]) {
     chart.append(svg("line", { class: "tick", x1: x(years), x2: x(years), y1: BASE, y2: BASE + 4 }));
@@ -61,7 +61,7 @@ function slice(distribution, from, to) {
   return svg("path", { class: "curve-interval", d: `M${x(points[0]).toFixed(1)} ${BASE}${top}L${x(points.at(-1)).toFixed(1)} ${BASE}Z` });
 }
 
-/** Every label of a gender or race with its probability, the most probable first. */
+/** Every label of an attribute with its probability, the most probable first. */
 export function bars(answer) {
   const sorted = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a);
   return el(

@@ -1,10 +1,10 @@
 /** The live view: camera to canvas to JPEG to the service's stream, one frame under way at a time, and the answers drawn. */
 
 import * as camera from "./camera.js";
-import { age, colour, crop, label } from "./card.js";
+import { attributes, colour, crop } from "./card.js";
 import { $, el, icon, place } from "./dom.js";
 import { position } from "./picture.js";
-import { count, failure, summary, warning } from "./words.js";
+import { count, failure, visible, warning, words } from "./words.js";
 
 const SIDE = 640; // pixels; a face that fills a tenth of it is found
 const QUALITY = 0.8;
@@ -84,7 +84,7 @@ export class Live {
     const canvas = el("canvas");
     let stream;
     try {
-      stream = this.#facet.stream({ attributes: this.#photos.wanted, signal: run.signal, timeoutMs: 15_000 });
+      stream = this.#facet.stream({ ...this.#photos.asked, signal: run.signal, timeoutMs: 15_000 });
       const { max_fps: fastest = 30 } = await stream.ready;
       this.message.replaceChildren();
       this.stage.classList.remove("idle");
@@ -130,7 +130,7 @@ export class Live {
       if (!track.box.isConnected) this.overlay.append(track.box);
       track.box.classList.toggle("under", top / image.height < 0.12);
       track.box.classList.toggle("leftwards", x / image.width > 0.55);
-      track.tag.textContent = summary(face, this.#photos.shown).split(", ").slice(0, 2).join(", ");
+      track.tag.textContent = words(face, this.#photos.hidden).slice(0, 2).join(", ");
       this.#describe(track, face, canvas, canvas.width / image.width);
     }
     const seen = faces.length ? count(faces.length, "face") : "No face in view";
@@ -168,8 +168,8 @@ export class Live {
       track.still = crop(canvas, face.box, scale);
       track.stillAt = now;
     }
-    const { shown } = this.#photos;
-    const known = face.age || face.gender || face.race;
+    const { hidden } = this.#photos;
+    const known = visible(face, new Set()).length > 0;
     track.holder.replaceChildren(
       el(
         "header",
@@ -178,9 +178,7 @@ export class Live {
         el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, String(face.id)), `Face ${face.id}`), el("p", { class: "fine" }, known ? `from ${count(face.answers ?? face.frames, "frame")}` : "looking …")),
       ),
       ...[
-        shown.age && face.age && age(face.age),
-        shown.gender && face.gender && label("Gender", face.gender),
-        shown.race && face.race && label("Race", face.race),
+        ...attributes(face, hidden),
         face.warnings?.length && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name)))),
       ].filter(Boolean),
     );

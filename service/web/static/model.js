@@ -2,7 +2,7 @@
 
 import { $, el, place } from "./dom.js";
 import { NEEDS_HTTPS, lent } from "./camera.js";
-import { capital, failure, percent } from "./words.js";
+import { capital, failure, named, percent } from "./words.js";
 
 /** Fill the view with the card, or with why there is none. */
 export function showModel(card, error) {
@@ -24,7 +24,7 @@ function about(card) {
     ["Trained on", card.trained_on?.join(", ")],
     ["Made", card.created],
     ["Licence", card.licence],
-    ["Answers", serving.attributes.join(", ")],
+    ["Answers", answers(card).map(({ name }) => name).join(", ")],
     ["Runs on", `${serving.runtime}, ${serving.precision}`],
     ["Faces found by", `${serving.detector?.name}, version ${serving.detector?.version}`],
     ["Service", `Facet ${serving.facet}`],
@@ -32,15 +32,15 @@ function about(card) {
   return panel("The model", list(rows.filter(([, value]) => value)));
 }
 
-function figures({ quality }) {
-  const all = quality?.headline;
+/** Attributes that the model declares and the operator allows. */
+const answers = ({ attributes, serving }) => attributes.filter(({ name }) => serving.attributes.includes(name));
+
+const LABELLED = { gender: "of genders are labelled right", race: "of races are labelled right" };
+
+function figures({ attributes, evaluation }) {
+  const all = evaluation?.headline;
   if (!all) return null;
-  const tiles = [
-    [all.age_mae, (value) => value.toFixed(1), "years", "mean error of the age"],
-    [all.interval_coverage, percent, "", "of true ages lie in the interval"],
-    [all.gender_accuracy, percent, "", "of genders are labelled right"],
-    [all.race_accuracy, percent, "", "of races are labelled right"],
-  ].filter(([value]) => typeof value === "number");
+  const tiles = attributes.flatMap(({ name, kind }) => (kind === "expectation" ? errors(name, all) : [[all[`${name}_accuracy`], percent, "", LABELLED[name] ?? `of labels of ${name.replaceAll("_", " ")} are right`]])).filter(([value]) => typeof value === "number");
   const found = typeof all.found === "number" ? `; a face was found in ${percent(all.found)} of them` : "";
   return panel(
     "How good it is",
@@ -49,12 +49,25 @@ function figures({ quality }) {
   );
 }
 
-function groups({ quality }) {
-  const named = Object.entries(quality?.groups ?? {}).filter(([, members]) => Object.keys(members).length);
-  if (!named.length) return null;
-  const rows = named.flatMap(([kind, members]) => Object.entries(members).map(([name, group]) => [kind.startsWith("age") ? `Age ${name}` : capital(name), group]));
-  const worst = Math.max(...rows.map(([, group]) => group.age_mae ?? 0)) || 1;
-  const head = ["Group", "Pictures", "Age error", "Gender right", "Race right"];
+function errors(name, all) {
+  return [
+    [all[`${name}_mae`], (value) => value.toFixed(1), "years", `mean error of the ${name}`],
+    [all.interval_coverage, percent, "", "of true ages lie in the interval"],
+  ];
+}
+
+/** Labels that say what they are are named alone, others with their attribute. */
+function group(kind, name) {
+  if (kind.startsWith("age")) return `Age ${name}`;
+  return kind in LABELLED ? capital(name) : `${named(kind)}: ${name}`;
+}
+
+function groups({ attributes, evaluation }) {
+  const kinds = Object.entries(evaluation?.groups ?? {}).filter(([, members]) => Object.keys(members).length);
+  if (!kinds.length) return null;
+  const rows = kinds.flatMap(([kind, members]) => Object.entries(members).map(([name, figures]) => [group(kind, name), figures]));
+  const columns = attributes.map(({ name, kind }) => (kind === "expectation" ? mistaken(name, rows) : [`${named(name)} right`, (figures) => share(figures[`${name}_accuracy`])]));
+  const head = ["Group", "Pictures", ...columns.map(([title]) => title)];
   return panel(
     "For whom",
     el("p", { class: "fine" }, "It errs more for some than for others. Years of age error, and the share of labels that are right."),
@@ -68,21 +81,21 @@ function groups({ quality }) {
         el(
           "tbody",
           {},
-          rows.map(([name, group]) =>
-            el(
-              "tr",
-              {},
-              el("th", { scope: "row" }, name),
-              el("td", {}, group.count.toLocaleString("en")),
-              el("td", {}, el("span", { class: "meter", "aria-hidden": "true" }, place(el("span"), { width: `${(100 * (group.age_mae ?? 0)) / worst}%` })), group.age_mae?.toFixed(1) ?? "–"),
-              el("td", {}, share(group.gender_accuracy)),
-              el("td", {}, share(group.race_accuracy)),
-            ),
+          rows.map(([name, figures]) =>
+            el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, figures.count.toLocaleString("en")), columns.map(([, cell]) => el("td", {}, cell(figures)))),
           ),
         ),
       ),
     ),
   );
+}
+
+/** A column of an expectation's errors, each with a bar beside those of the other groups. */
+function mistaken(name, rows) {
+  const key = `${name}_mae`;
+  const worst = Math.max(...rows.map(([, figures]) => figures[key] ?? 0)) || 1;
+  const meter = (value) => el("span", { class: "meter", "aria-hidden": "true" }, place(el("span"), { width: `${(100 * value) / worst}%` }));
+  return [`${named(name)} error`, (figures) => [meter(figures[key] ?? 0), figures[key]?.toFixed(1) ?? "–"]];
 }
 
 const share = (value) => (typeof value === "number" ? percent(value) : "–");

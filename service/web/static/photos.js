@@ -3,7 +3,6 @@
 import { FacetError } from "./facet.js";
 
 const AT_ONCE = 2;
-const ATTRIBUTES = ["age", "gender", "race"];
 
 export class Photos extends EventTarget {
   #facet;
@@ -11,19 +10,24 @@ export class Photos extends EventTarget {
   #next = 1;
   /** @type {{id: number, name: string, blob: Blob, saved: boolean, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any}[]} */
   all = [];
-  /** What the viewer wants to see. */
-  shown = { age: true, gender: true, race: true };
-  /** What the operator allows. */
-  allowed = [...ATTRIBUTES];
+  /** Attributes that the model declares and the operator allows; null until the service has said which. */
+  offered = null;
+  /** Names of those that the viewer does not want to see. */
+  hidden = new Set();
 
   constructor(facet) {
     super();
     this.#facet = facet;
   }
 
-  /** Attributes that are asked for: what is switched off is never computed into an answer. */
-  get wanted() {
-    return this.allowed.filter((name) => this.shown[name]);
+  /** What is asked for: what is switched off is never computed into an answer. Without a list of attributes, it is all. */
+  get asked() {
+    const visible = this.#visible.map(({ name }) => name);
+    return visible.length < (this.offered ?? []).length ? { attributes: visible } : {};
+  }
+
+  get #visible() {
+    return (this.offered ?? []).filter(({ name }) => !this.hidden.has(name));
   }
 
   /** `saved` says whether the photo is a file of the viewer's, so that a command can name it. */
@@ -57,7 +61,7 @@ export class Photos extends EventTarget {
   }
 
   lacking(photo) {
-    return photo.status === "done" && photo.answer.faces.length > 0 && this.wanted.some((name) => !photo.asked.includes(name));
+    return photo.status === "done" && photo.answer.faces.length > 0 && this.#visible.some(({ name }) => !(photo.asked.attributes?.includes(name) ?? true));
   }
 
   forget() {
@@ -76,13 +80,15 @@ export class Photos extends EventTarget {
   async #ask(photo) {
     this.#asking++;
     photo.status = "asking";
-    photo.asked = this.wanted;
+    photo.asked = this.asked;
     this.#tell(photo);
     const { blob } = photo;
     try {
       await readable(blob);
       const answer = await this.#facet.predict(blob, this.options(photo.asked));
-      if (photo.blob === blob) Object.assign(photo, { answer, status: "done" }); // not where it was turned meanwhile
+      if (photo.blob !== blob) return; // it was turned meanwhile
+      Object.assign(photo, { answer, status: "done" });
+      if (this.lacking(photo)) this.again(photo); // more was switched on meanwhile
     } catch (error) {
       if (photo.blob !== blob) return;
       photo.error = error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) });
@@ -94,10 +100,10 @@ export class Photos extends EventTarget {
     }
   }
 
-  /** A prediction's options for these attributes. */
-  options(attributes) {
-    const all = attributes.length === ATTRIBUTES.length;
-    return { ...(all ? {} : { attributes }), distribution: attributes.includes("age"), timeoutMs: 60_000 };
+  /** A prediction's options for what is asked. */
+  options(asked) {
+    const distribution = !this.offered || this.#visible.some(({ kind }) => kind === "expectation");
+    return { ...asked, distribution, timeoutMs: 60_000 };
   }
 
   #tell(photo) {

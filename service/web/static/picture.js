@@ -2,7 +2,7 @@
 
 import { colour } from "./card.js";
 import { el, place } from "./dom.js";
-import { summary } from "./words.js";
+import { words } from "./words.js";
 
 const LONGEST = 1800;
 const THUMB = 144;
@@ -57,24 +57,24 @@ export function thumbnail(picture) {
 }
 
 /** The picture with a box on every face; `chosen(index)` is called for the one that is clicked, `over(index | null)` on hover. */
-export function marked(picture, answer, name, shown, { chosen, over }) {
+export function marked(picture, answer, name, hidden, { chosen, over }) {
   const { width, height } = answer.image;
   // A tag is about 30 pixels high, and a wide picture not much higher on a phone.
   const headroom = Math.max(0.06, width / height / 14);
   const boxes = answer.faces.map((face, index) => {
-    const said = summary(face, shown);
+    const said = words(face, hidden);
     const crowded = face.box.width / width < 0.07;
     const box = el(
       "button",
       {
         type: "button",
         class: `box${face.box.y / height < headroom ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
-        "aria-label": `Face ${index + 1}${said ? `: ${said}` : ""}`,
+        "aria-label": `Face ${index + 1}${said.length ? `: ${said.join(", ")}` : ""}`,
         onclick: () => chosen(index),
         onpointerenter: () => over(index),
         onpointerleave: () => over(null),
       },
-      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !said ? "" : ` ${said.split(", ").slice(0, 2).join(", ")}`),
+      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !said.length ? "" : ` ${said.slice(0, 2).join(", ")}`),
     );
     return position(box, face.box, width, height, colour(index));
   });

@@ -9,7 +9,7 @@ import { count, duration, failure } from "./words.js";
 const OPEN = 3;
 
 /** An answered photo. `picture` is null where the browser cannot show it; `turn` asks again with the photo turned. */
-export function answered(photo, picture, { shown, command, turn }) {
+export function answered(photo, picture, { hidden, command, turn }) {
   const { answer } = photo;
   const scale = picture ? picture.width / answer.image.width : 1;
   photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
@@ -17,7 +17,7 @@ export function answered(photo, picture, { shown, command, turn }) {
     card(face, {
       title: `Face ${index + 1}`,
       index,
-      shown,
+      hidden,
       source: picture,
       scale,
       open: photo.open.has(index),
@@ -34,7 +34,7 @@ export function answered(photo, picture, { shown, command, turn }) {
     cards[index].scrollIntoView({ block: "nearest", behavior: "smooth" });
     cards[index].focus({ preventScroll: true });
   };
-  const stage = marked(picture, answer, photo.name, shown, { chosen: show, over: light });
+  const stage = marked(picture, answer, photo.name, hidden, { chosen: show, over: light });
   cards.forEach((one, index) => {
     one.addEventListener("pointerenter", () => light(index));
     one.addEventListener("pointerleave", () => light(null));

@@ -1,5 +1,7 @@
 /** What the service says in codes, in plain words. */
 
+import { attributesOf } from "./facet.js";
+
 /** Failures by code: what happened, and what to do about it. A test holds them to the service's own codes. */
 export const PROBLEMS = {
   missing_file: ["No photo arrived", "Choose the photo again."],
@@ -97,12 +99,27 @@ export function cases(coverage) {
   return Math.abs(tenths - Math.round(tenths)) < 0.01 ? `in ${Math.round(tenths)} of 10 cases` : `in ${Math.round(coverage * 100)} of 100 cases`;
 }
 
-/** One line for one face: "34, female, perhaps white". */
-export function summary(face, shown) {
-  const words = [];
-  if (face.age && shown.age) words.push(String(Math.round(face.age.years)));
-  for (const name of ["gender", "race"]) {
-    if (face[name] && shown[name]) words.push(face[name].uncertain ? `perhaps ${face[name].label}` : face[name].label);
-  }
-  return words.join(", ");
+/** The name of an attribute as a title: "Glasses" for `glasses`. */
+export const named = (name) => capital(name.replaceAll("_", " "));
+
+/** Answers to a face by the names of their attributes, without those that the viewer has hidden. */
+export const visible = (face, hidden) => Object.entries(attributesOf(face)).filter(([name]) => !hidden.has(name));
+
+/** Attributes whose answers say what they are. */
+const PLAIN = new Set(["age", "gender", "race"]);
+
+/** A few words for one face, the answer to each attribute by itself: "34", "female", "perhaps white", "glasses: no". */
+export function words(face, hidden) {
+  return visible(face, hidden).map(([name, answer]) => {
+    const said = "years" in answer ? String(Math.round(answer.years)) : answer.uncertain ? `perhaps ${answer.label}` : answer.label;
+    return PLAIN.has(name) ? said : `${name.replaceAll("_", " ")}: ${said}`;
+  });
+}
+
+const ARTICLES = { age: "an apparent age", gender: "a gender", race: "a race" };
+
+/** What is answered for every face: "an apparent age, a gender and a race". */
+export function listed(names) {
+  const things = names.map((name) => ARTICLES[name] ?? name.replaceAll("_", " "));
+  return things.length > 1 ? `${things.slice(0, -1).join(", ")} and ${things.at(-1)}` : (things[0] ?? "nothing");
 }

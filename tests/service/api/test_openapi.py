@@ -14,9 +14,8 @@ from service.inference.attributes import CONTRACT
 from service.models.manifest import RESERVED, Attribute
 from service.video.annotate import TrackRow
 from tests.client import serving
-from tests.fakes import attributes, engine_factory, shipped
+from tests.fakes import GLASSES, attributes, engine_factory, shipped
 
-GLASSES = {"name": "glasses", "kind": "labels", "labels": ["no", "yes"], "outputs": ["glasses"]}
 WEIGHT = {"name": "weight", "kind": "expectation", "outputs": ["weight"]}
 
 

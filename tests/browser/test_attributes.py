@@ -1,0 +1,92 @@
+"""The page shows what the model declares: a service with seven races and glasses, and without a gender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.models.evaluation import Evaluation
+from tests.browser.conftest import faces, watched
+from tests.browser.test_live import start
+from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
+from tests.service.server.test_serve import Service
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+FIGURES = {"count": 90, "age_mae": 4.2, "race_accuracy": 0.7, "glasses_accuracy": 0.93}
+NO_INTERVALS: dict[str, Any] = {"headline": {}, "found_only": {}, "groups": {}}
+EVALUATION = Evaluation.model_validate(
+    {
+        "data": "club",
+        "split": "test",
+        "precision": "f32",
+        "headline": FIGURES,
+        "found_only": FIGURES,
+        "groups": {"glasses": {"no": FIGURES, "yes": FIGURES}},
+        "intervals": NO_INTERVALS,
+        "mean_age_of_train": 40.0,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def further(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with faces(tmp_path_factory.mktemp("further") / "log", declared="further") as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture
+def page(browser: Any, further: Service) -> Iterator[Any]:
+    with watched(browser, viewport={"width": 1280, "height": 860}) as opened:
+        opened.goto(further.url)
+        expect(opened.locator("#served")).to_contain_text("fake")
+        yield opened
+
+
+def test_a_card_shows_every_attribute_with_its_labels(page: Any) -> None:
+    expect(page.locator(".lead")).to_contain_text("answers an apparent age, a race and glasses for every face")
+    choose(page, ASTRONAUT)
+    card = page.get_by_role("article", name="Face 1")
+    expect(card.locator("h4")).to_have_text(["Apparent age", "Race", "Glasses", "Quality of the picture"])
+    glasses = card.locator(".attribute", has=page.get_by_role("heading", name="Glasses"))
+    expect(glasses.locator(".bar-label")).to_have_count(2)
+    shares = [int(one.strip("<> %")) for one in glasses.locator(".bar-value").all_inner_texts()]
+    assert 99 <= sum(shares) <= 101
+    race = card.locator(".attribute", has=page.get_by_role("heading", name="Race"))
+    expect(race.locator(".bar-label")).to_have_count(7)
+    assert "glasses: " in page.get_by_role("button", name="Face 1").get_attribute("aria-label")
+
+
+def test_a_further_attribute_is_switched_off_as_any_other(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    assert page.locator("#show label").all_inner_texts() == ["Age", "Race", "Glasses"]
+    page.get_by_role("checkbox", name="Glasses").uncheck()
+    expect(page.get_by_role("heading", name="Glasses")).to_have_count(0)
+    with page.expect_request("**/predict?*") as asked:
+        choose(page, EXAMPLES / "obama.jpg")
+    assert "attributes=age%2Crace&" in asked.value.url
+    page.get_by_role("checkbox", name="Glasses").check()
+    expect(page.get_by_role("heading", name="Glasses")).to_be_visible()
+
+
+def test_the_view_of_the_model_goes_by_its_attributes(page: Any, further: Service) -> None:
+    measured = EVALUATION.model_dump(mode="json", exclude_unset=True)
+    page.route("**/model", lambda route: route.fulfill(json=route.fetch().json() | {"evaluation": measured}))
+    page.reload()
+    page.get_by_role("link", name="Model", exact=True).click()
+    view = page.locator("#model")
+    expect(view).to_contain_text("93 %of labels of glasses are right")
+    assert view.locator("thead th").all_inner_texts() == ["Group", "Pictures", "Age error", "Race right", "Glasses right"]
+    assert view.locator("tbody th").all_inner_texts() == ["Glasses: no", "Glasses: yes"]
+    expect(view.locator("dl")).to_contain_text("age, race, glasses")
+    expect(view.locator("dl")).not_to_contain_text("gender")
+
+
+def test_the_live_view_shows_it_too(filming: Any, further: Service) -> None:
+    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
+        page.goto(further.url + "#live")
+        start(page)
+        expect(page.locator(".live-card h4")).to_have_text(["Apparent age", "Race", "Glasses"])
