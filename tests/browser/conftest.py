@@ -45,9 +45,10 @@ class Slow(ColourNetwork):
         return super().__call__(batch)
 
 detection = ModelStore(Settings().model_store).load("mtcnn", None, loader(Runtime.OPENVINO, Precision.F32, 1), kind="detector")
+RACES = ("black", "east asian", "indian", "latino", "middle eastern", "southeast asian", "white")
 declared = {
     "three": attributes(race={"threshold": 0.99}),
-    "further": [attributes()[0], *attributes(tuple("ABCDEFG"), race={"threshold": 0.99})[2:], GLASSES],
+    "further": [attributes()[0], *attributes(RACES, race={"threshold": 0.99})[2:], GLASSES],
 }[os.environ["DECLARED"]]
 outputs = tuple(output for one in declared for output in one["outputs"])
 network = Slow(outputs, races=len(next(one for one in declared if one["name"] == "race")["labels"]))

@@ -1,5 +1,6 @@
 /** The page: wires the photos, the views, the key and the connection together. */
 
+import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
@@ -213,10 +214,12 @@ document.addEventListener("keydown", (event) => {
 
 // What is shown -----------------------------------------------------------------------------------------------------------
 
+$("options").append(agesField(photos, "ages"));
+
 /** A switch for every attribute of the model; what the operator does not allow cannot be switched on. */
 function offer({ attributes, serving }) {
   const allowed = new Set(serving.attributes);
-  photos.offered = attributes.filter(({ name }) => allowed.has(name));
+  photos.offer(attributes.filter(({ name }) => allowed.has(name)));
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
   $("show").replaceChildren($("show").firstElementChild, ...switches);
   $("answered").textContent = listed(photos.offered.map(({ name }) => name));

@@ -63,6 +63,7 @@ function expectation(name, answer) {
     el("h4", {}, name === "age" ? "Apparent age" : named(name)),
     el("div", { class: "age-line" }, el("p", { class: "years" }, String(Math.round(answer.years))), interval),
     ageChart(answer, named(name)),
+    answer.at_least && el("ul", { class: "at-least" }, Object.entries(answer.at_least).map(([age, share]) => el("li", {}, `at least ${age}: `, el("b", {}, percent(share))))),
   );
 }
 

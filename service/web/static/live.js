@@ -1,5 +1,6 @@
 /** The live view: camera to canvas to JPEG to the service's stream, one frame under way at a time, and the answers drawn. */
 
+import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { attributes, colour, crop } from "./card.js";
 import { $, el, icon, place } from "./dom.js";
@@ -40,7 +41,7 @@ export class Live {
     this.stage = el("div", { class: "stage live-stage idle" }, this.video, this.overlay, this.message);
     const controls = el("div", { class: "live-controls" }, this.start, this.end, this.flip, this.status);
     const title = el("h1", { id: "live-title", class: "view-title" }, "Live view");
-    $("live").append(el("div", { class: "result live-result" }, el("div", { class: "stage-column" }, title, this.stage, controls), this.cards));
+    $("live").append(el("div", { class: "result live-result" }, el("div", { class: "stage-column" }, title, this.stage, controls, agesField(this.#photos, "live-ages")), this.cards));
     this.#say("Your camera, face by face", "Frames go to this service alone, are answered from memory and forgotten. Each face keeps its number, and its answer settles as more frames are seen.");
   }
 
@@ -81,23 +82,32 @@ export class Live {
 
   async #follow(run) {
     this.#say("Connecting …");
-    const canvas = el("canvas");
-    let stream;
     try {
-      stream = this.#facet.stream({ ...this.#photos.asked, signal: run.signal, timeoutMs: 15_000 });
+      while (!run.signal.aborted) await this.#ask(run);
+    } catch (error) {
+      if (!run.signal.aborted) await this.#failed(run, error);
+    }
+  }
+
+  /** One stream. What is asked for is said at its start, so that it ends when the viewer asks for something else. */
+  async #ask(run) {
+    const canvas = el("canvas");
+    const wanted = () => JSON.stringify(this.#photos.asked);
+    const asked = wanted();
+    const stream = this.#facet.stream({ ...this.#photos.asked, signal: run.signal, timeoutMs: 15_000 });
+    try {
       const { max_fps: fastest = 30 } = await stream.ready;
+      this.#forget();
       this.message.replaceChildren();
       this.stage.classList.remove("idle");
-      while (!run.signal.aborted) {
+      while (!run.signal.aborted && wanted() === asked) {
         const began = performance.now();
         const waitMs = await this.#one(stream, canvas, run);
         const spent = performance.now() - began;
         await pause(Math.max(waitMs, 1000 / fastest - spent), run.signal);
       }
-    } catch (error) {
-      if (!run.signal.aborted) await this.#failed(run, error);
     } finally {
-      stream?.close();
+      stream.close();
     }
   }
 
@@ -210,13 +220,18 @@ export class Live {
     camera.stop(this.#stream);
     this.#stream = null;
     this.video.srcObject = null;
-    for (const { box, card } of this.#tracks.values()) (box.remove(), card.remove());
-    this.#tracks.clear();
+    this.#forget();
     this.status.replaceChildren();
     this.stage.classList.add("idle");
     this.start.hidden = false;
     this.end.hidden = this.flip.hidden = true;
     this.#say(title, text);
+  }
+
+  /** Faces are numbered anew in every stream. */
+  #forget() {
+    for (const { box, card } of this.#tracks.values()) (box.remove(), card.remove());
+    this.#tracks.clear();
   }
 
   #say(title, text = null, command = null) {

@@ -14,6 +14,8 @@ export class Photos extends EventTarget {
   offered = null;
   /** Names of those that the viewer does not want to see. */
   hidden = new Set();
+  /** Ages of which the viewer wants to know how probable it is that a face is at least so old. */
+  atLeast = [];
 
   constructor(facet) {
     super();
@@ -23,7 +25,26 @@ export class Photos extends EventTarget {
   /** What is asked for: what is switched off is never computed into an answer. Without a list of attributes, it is all. */
   get asked() {
     const visible = this.#visible.map(({ name }) => name);
-    return visible.length < (this.offered ?? []).length ? { attributes: visible } : {};
+    const some = visible.length < (this.offered ?? []).length;
+    const atLeast = this.#visible.some(distributed) ? this.atLeast : [];
+    return { ...(some && { attributes: visible }), ...(atLeast.length && { atLeast }) };
+  }
+
+  /** Whether the model has a distribution over ages, so that it can be asked for probabilities of being so old. */
+  get dated() {
+    return (this.offered ?? []).some(distributed);
+  }
+
+  /** Attributes that can be asked for. Events named `offer` tell of them, and of the ages. */
+  offer(attributes) {
+    this.offered = attributes;
+    this.dispatchEvent(new Event("offer"));
+  }
+
+  askAtLeast(ages) {
+    this.atLeast = ages;
+    this.dispatchEvent(new Event("offer"));
+    this.againWhere((photo) => this.lacking(photo));
   }
 
   get #visible() {
@@ -60,8 +81,11 @@ export class Photos extends EventTarget {
     for (const photo of this.all) if (photo.status !== "asking" && condition(photo)) this.again(photo);
   }
 
+  /** Whether a photo was not asked for something that the viewer wants to see. */
   lacking(photo) {
-    return photo.status === "done" && photo.answer.faces.length > 0 && this.#visible.some(({ name }) => !(photo.asked.attributes?.includes(name) ?? true));
+    const fewer = this.#visible.some(({ name }) => !(photo.asked?.attributes?.includes(name) ?? true));
+    const otherAges = this.#visible.some(distributed) && String(this.atLeast) !== String(photo.asked?.atLeast ?? []);
+    return photo.status === "done" && photo.answer.faces.length > 0 && (fewer || otherAges);
   }
 
   forget() {
@@ -111,6 +135,9 @@ export class Photos extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
   }
 }
+
+/** Whether an attribute has a distribution over years. */
+const distributed = ({ kind, outputs }) => kind === "expectation" && outputs.length > 1;
 
 /** Raises for what no service could answer: sending it would only look as if the connection were lost. */
 async function readable(blob) {

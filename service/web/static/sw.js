@@ -4,6 +4,7 @@ const CACHE = "facet-page";
 const PATIENCE_MS = 4000;
 const FILES = [
   "./",
+  "page/ages.js",
   "page/app.js",
   "page/camera.js",
   "page/card.js",

@@ -1,0 +1,39 @@
+/** The ages of which the viewer asks how probable it is that a face is at least so old. */
+
+import { el } from "./dom.js";
+
+const LOWEST = 1;
+const HIGHEST = 99;
+const MOST = 8;
+
+/** Ages in a text such as "18, 21, 25", each once and in order; null where it is none. */
+export function agesIn(text) {
+  const words = text.split(/[\s,;]+/).filter(Boolean);
+  if (!words.every((word) => /^\d{1,2}$/.test(word) && Number(word) >= LOWEST)) return null;
+  const ages = [...new Set(words.map(Number))].sort((a, b) => a - b);
+  return ages.length > MOST ? null : ages;
+}
+
+/** A field for them, with what they are not for. It is there while the model can answer them, and every view has its own. */
+export function agesField(photos, id) {
+  const input = el("input", { id, type: "text", inputmode: "numeric", placeholder: "18, 21, 25", autocomplete: "off", "aria-describedby": `${id}-note`, maxlength: "60" });
+  const note = el("p", { id: `${id}-note`, class: "fine" });
+  const field = el("div", { class: "ages" }, el("label", { for: id }, "At least"), input, el("span", {}, "years old"), note);
+  const say = (wrong) => {
+    input.setAttribute("aria-invalid", String(wrong));
+    note.textContent = wrong ? `Whole ages from ${LOWEST} to ${HIGHEST}, at most ${MOST} of them.` : "A probability is no proof of age: where the answer matters, a human decides.";
+  };
+  const show = () => {
+    field.hidden = !photos.dated;
+    input.value = photos.atLeast.join(", ");
+    say(false);
+  };
+  input.addEventListener("change", () => {
+    const ages = agesIn(input.value);
+    if (ages) photos.askAtLeast(ages);
+    else say(true);
+  });
+  photos.addEventListener("offer", show);
+  show();
+  return field;
+}
