@@ -174,11 +174,11 @@ def filled(text: str, report: ComparisonReport) -> str:
     """
     parts = {"conditions": common_conditions, "cost": cost_table, "published": published_table}
     known = parts | {name: partial(figures_table, name=name) for name in report.sets}
-    seen = 0
+    filled_marks = 0
 
     def part(match: re.Match[str]) -> str:
-        nonlocal seen
-        seen += 1
+        nonlocal filled_marks
+        filled_marks += 1
         name = match["name"]
         if name not in known:
             raise EvaluationError(f"{name} is none of {', '.join(known)}")
@@ -186,7 +186,7 @@ def filled(text: str, report: ComparisonReport) -> str:
         return f"{match['begin']}\n\n{new if new.startswith('|') else textwrap.fill(new, 128)}\n\n{match['end']}"
 
     text = _MARKED.sub(part, text)
-    if not seen:
+    if not filled_marks:
         raise EvaluationError("the page has no marks")
     return text
 

@@ -416,10 +416,10 @@ def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[
     result = {}
     for name in np.unique(data.sets):
         rows = data.sets == name
-        seen = predictions.where(rows)
-        result[str(name)] = figures(seen).model_dump() | _within(seen, section.age)
+        of_set = predictions.where(rows)
+        result[str(name)] = figures(of_set).model_dump() | _within(of_set, section.age)
         if distribution is not None:
-            result[str(name)] |= _classes(seen, distribution[rows], section.age)
+            result[str(name)] |= _classes(of_set, distribution[rows], section.age)
     return result
 
 

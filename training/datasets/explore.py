@@ -24,7 +24,7 @@ from training.errors import DataSetError
 from training.plotting import save
 
 NAMES: Final[Mapping[str, Sequence[str]]] = {"gender": GENDERS, "race": RACES}
-UNSAID: Final = "unknown"
+UNKNOWN_VALUE: Final = "unknown"
 """Stands in tables for an attribute that a label does not have."""
 MOST_WORDS: Final = 40
 """Most words of an attribute that is counted and drawn; a column of notes or names has more."""
@@ -131,14 +131,14 @@ def value(label: Label, attribute: str) -> str:
         attribute: Name of an attribute, or `decade`, that of the age.
 
     Returns:
-        A word, `34`, `30-39`, or `UNSAID`.
+        A word, `34`, `30-39`, or `UNKNOWN_VALUE`.
     """
     if attribute in ("age", "decade"):
         if label.age is None:
-            return UNSAID
+            return UNKNOWN_VALUE
         years = int(label.age) if attribute == "age" else int(label.age) // 10 * 10
         return str(years) if attribute == "age" else f"{years}-{years + 9}"
-    return label.word(attribute) or UNSAID
+    return label.word(attribute) or UNKNOWN_VALUE
 
 
 def counted(held: Contents, attributes: Sequence[str]) -> dict[str, object]:
@@ -174,7 +174,7 @@ def _crossing(labels: Iterable[Label], one: str, other: str) -> dict[str, int]:
 
 def _place(attribute: str, name: str) -> tuple[int, str]:
     """Where a value stands among the others: known words in their order, others by the alphabet, unknown ones last."""
-    if name == UNSAID:
+    if name == UNKNOWN_VALUE:
         return 2000, ""
     if attribute in ("age", "decade"):
         return int(name.split("-", maxsplit=1)[0]), ""
@@ -199,7 +199,7 @@ def _bars(tallies: Mapping[str, Mapping[str, int]], attribute: str, path: Path) 
     """Bars of every set, one on another."""
     names = sorted({name for tally in tallies.values() for name in tally}, key=lambda name: _place(attribute, name))
     if attribute == "age":
-        known = [int(name) for name in names if name != UNSAID]
+        known = [int(name) for name in names if name != UNKNOWN_VALUE]
         names = [str(age) for age in range(min(known, default=0), max(known, default=0) + 1)]
     figure, axis = plt.subplots(figsize=(10 if attribute == "age" else 6, 4.5), layout="constrained")
     below = np.zeros(len(names))
@@ -265,7 +265,7 @@ def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Imag
 def _caption(label: Label) -> str:
     years = f"{label.ages[0]}-{label.ages[1]}" if label.ages else value(label, "age")
     words = (years, value(label, "gender"), value(label, "race"))
-    return " ".join("?" if word == UNSAID else word for word in words)
+    return " ".join("?" if word == UNKNOWN_VALUE else word for word in words)
 
 
 def _thumbnail(data: bytes) -> Pixels:

@@ -49,7 +49,7 @@ class Survey:
     """What the first pass over the pictures found, and why it left pictures out, by set, split and reason."""
 
     found: list[Found] = field(default_factory=list)
-    seen: Counter[str] = field(default_factory=Counter)
+    pictures: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_names: list[str] = field(default_factory=list)
     extents: set[tuple[int, ...]] = field(default_factory=set)
@@ -109,7 +109,7 @@ def prepare(
     report: dict[str, object] = {
         "sources": [source.name for source in sources],
         "sets": {data_set.name: data_set.licence for data_set in sets},
-        "pictures": dict(survey.seen),
+        "pictures": dict(survey.pictures),
         "faces": dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
         "labels": {name: _counted(survey.found, name) for name in labels},
         "dropped": dict(survey.dropped),
@@ -240,7 +240,7 @@ def _surveyed(
         walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
         for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
             place = f"{data_set.name} {data_set.split_of(name).value}"
-            survey.seen[place] += 1
+            survey.pictures[place] += 1
             if isinstance(result, Found):
                 survey.found.append(result)
             else:

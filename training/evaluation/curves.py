@@ -37,13 +37,13 @@ def confusion_matrices(predictions: Predictions) -> dict[str, Ints]:
     Returns:
         Matrices [K, K] by attribute: rows are known labels, columns predicted ones.
     """
-    seen = predictions.where(predictions.found)
-    judged = seen.judged() if len(seen) else frozenset()
+    detected = predictions.where(predictions.found)
+    judged = detected.judged() if len(detected) else frozenset()
     matrices = {}
-    for name, one in seen.labels.items():
+    for name, one in detected.labels.items():
         if name in judged:
             matrices[name] = np.zeros((len(one.names), len(one.names)), np.int64)
-            np.add.at(matrices[name], (one.label[one.known], one.predicted(seen.found)[one.known]), 1)
+            np.add.at(matrices[name], (one.label[one.known], one.predicted(detected.found)[one.known]), 1)
     return matrices
 
 
@@ -75,10 +75,10 @@ def labels_against_rest(predictions: Predictions) -> list[tuple[str, Bools, Doub
     Returns:
         Title, truth [M] and probability [M] of each label that has both kinds of faces.
     """
-    seen = predictions.where(predictions.found)
-    judged = seen.judged() if len(seen) else frozenset()
+    detected = predictions.where(predictions.found)
+    judged = detected.judged() if len(detected) else frozenset()
     given: list[tuple[str, Bools, Doubles]] = []
-    for name, one in seen.labels.items():
+    for name, one in detected.labels.items():
         if name in judged:
             rows = one.where(one.known)
             for number in range(len(rows.names))[1 if len(rows.names) == 2 else 0 :]:

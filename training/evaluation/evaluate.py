@@ -182,13 +182,13 @@ def _worst(given: Scored) -> Mapping[str, Any]:
     worst: dict[str, Any] = {}
     for name, expectation in predictions.expectations.items():
         if name in judged:
-            seen = predictions.found & expectation.known
-            error = np.where(seen, np.abs(expectation.value - expectation.label), -1)
+            counted = predictions.found & expectation.known
+            error = np.where(counted, np.abs(expectation.value - expectation.label), -1)
             worst[by_year_key(name)] = errors_by_year(predictions, name)
             worst[worst_key(name)] = tuple(
                 WrongYears(name=given.names[row], age=expectation.label[row], years=expectation.value[row])
                 for row in np.argsort(-error, kind="stable")[:WORST]
-                if seen[row]
+                if counted[row]
             )
     for name, labels in predictions.labels.items():
         if name in judged:

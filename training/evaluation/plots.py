@@ -35,13 +35,13 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
     Returns:
         Names of the files.
     """
-    seen = predictions.where(predictions.found)
-    judged = seen.judged() if len(seen) else frozenset()
+    detected = predictions.where(predictions.found)
+    judged = detected.judged() if len(detected) else frozenset()
     labels = [name for name in predictions.labels if name in judged]
     plots: dict[str, tuple[bool, Draw]] = {}
     for name in predictions.expectations:
         plots[f"{name}_error.png"] = name in judged, partial(_draw_errors, predictions, name)
-        plots[f"{name}_scatter.png"] = name in judged, partial(_draw_scatter, seen.expectations[name], name)
+        plots[f"{name}_scatter.png"] = name in judged, partial(_draw_scatter, detected.expectations[name], name)
         coverage = "coverage.png" if name == "age" else f"{name}_coverage.png"
         plots[coverage] = interval_of(name) in judged, partial(_draw_coverage, part, predictions, name, promised)
     plots["confusion.png"] = bool(labels), partial(_draw_confusions, predictions)
@@ -67,11 +67,11 @@ def _draw_errors(predictions: Predictions, name: str, path: Path) -> None:
     save(figure, path)
 
 
-def _draw_scatter(seen: ExpectationPredictions, name: str, path: Path) -> None:
-    seen = seen.where(seen.known)
+def _draw_scatter(detected: ExpectationPredictions, name: str, path: Path) -> None:
+    detected = detected.where(detected.known)
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-    edges = np.arange(0, max(100, seen.label.max(), seen.value.max()) + 2, 2)
-    *_, drawn = axis.hist2d(seen.label, seen.value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
+    edges = np.arange(0, max(100, detected.label.max(), detected.value.max()) + 2, 2)
+    *_, drawn = axis.hist2d(detected.label, detected.value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
     axis.plot([0, edges[-1]], [0, edges[-1]], color="#e03131", linewidth=1)
     axis.set(xlabel=f"true {name} [years]", ylabel=f"predicted {name} [years]", title="Predicted by true", aspect="equal")
     figure.colorbar(drawn, label="faces")

@@ -182,11 +182,11 @@ def _out_of_fold(features: Floats, known: Any, label: Ints, learnt: Any, classes
     share = np.bincount(label[rows], minlength=classes) / len(rows)
     own = np.tile(share, (len(features), 1))
     others = np.zeros_like(own)
-    for seen, unseen in KFold(FOLDS, shuffle=True, random_state=0).split(rows):
+    for learnt_rows, held_out in KFold(FOLDS, shuffle=True, random_state=0).split(rows):
         probe = make_pipeline(StandardScaler(), MLPClassifier((128,), alpha=3.0, early_stopping=True, random_state=0))
-        probe.fit(features[rows[seen]], label[rows[seen]])
+        probe.fit(features[rows[learnt_rows]], label[rows[learnt_rows]])
         columns = probe.classes_
-        own[np.ix_(rows[unseen], columns)] = probe.predict_proba(features[rows[unseen]])
+        own[np.ix_(rows[held_out], columns)] = probe.predict_proba(features[rows[held_out]])
         others[:, columns] += probe.predict_proba(features) / FOLDS
     rest = known.copy()
     rest[rows] = False

@@ -95,8 +95,8 @@ def area(attribute: AttributeSpec) -> Iterator[Metric]:
 
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         one = predictions.labels[name]
-        seen = predictions.found & one.known
-        return area_under_curve(one.label[seen], one.probabilities[seen, 1], weights[:, seen])
+        counted = predictions.found & one.known
+        return area_under_curve(one.label[counted], one.probabilities[counted, 1], weights[:, counted])
 
     yield Metric(
         key=f"{name}_auc",

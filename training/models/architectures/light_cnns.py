@@ -81,8 +81,8 @@ def m_cnn(size: int, init: str) -> keras.Model:
     for name, (y, x) in PARTS.items():
         top, left, rest = int(y * size), int(x * size), size - size // 2
         views.append(layers.Cropping2D(((top, rest - top), (left, rest - left)), name=name)(pixels))
-    seen = [layers.GlobalAveragePooling2D()(_stages(view, PART, 1)) for view in views]
-    return begun(keras.Model(pixels, layers.Concatenate()(seen)), "m_cnn", init)
+    features = [layers.GlobalAveragePooling2D()(_stages(view, PART, 1)) for view in views]
+    return begun(keras.Model(pixels, layers.Concatenate()(features)), "m_cnn", init)
 
 
 def _stages(x: Any, stages: tuple[int, ...], convolutions: int) -> Any:
