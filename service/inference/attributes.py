@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -37,11 +37,11 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class LabelProbabilities:
-    """The most probable label, the calibrated probability of each, and the one below which the label is `uncertain`."""
+    """The most probable label, the calibrated probability of each, and the one, by label, below which it is `uncertain`."""
 
     label: str
     probabilities: dict[str, float]
-    threshold: float = 0.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def confidence(self) -> float:
@@ -51,7 +51,7 @@ class LabelProbabilities:
     @property
     def uncertain(self) -> bool:
         """Whether the label is less probable than validation asks of one that can be relied on."""
-        return self.confidence < self.threshold
+        return self.confidence < self.thresholds.get(self.label, 0.0)
 
 
 Attributes: TypeAlias = Mapping[str, Expectation | LabelProbabilities]
@@ -75,7 +75,7 @@ def describe(
     return {
         attribute.name: _expectation(outputs, attribute, ages)
         if attribute.kind == "expectation"
-        else _labels(outputs, attribute)
+        else _labels(outputs, attribute, _predicted_age(outputs, manifest))
         for attribute in manifest.attributes
         if attribute.name in wanted and attribute.outputs[0] in outputs
     }
@@ -151,25 +151,46 @@ def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequ
     return Expectation(years, low, high, interval.coverage, distribution, chances)
 
 
-def _labels(outputs: Mapping[str, Floats], attribute: Attribute) -> LabelProbabilities:
+def _predicted_age(outputs: Mapping[str, Floats], manifest: Manifest) -> float | None:
+    """The network's age in years, whether or not it is wanted; None where it gives none."""
+    given = outputs.get(next(iter(manifest.outputs_of("age")), ""))
+    return None if given is None else float(given)
+
+
+def _labels(outputs: Mapping[str, Floats], attribute: Attribute, years: float | None) -> LabelProbabilities:
     given = outputs[attribute.outputs[0]]
     # A sigmoid unit says the probability of the second of two labels alone.
     pair: npt.ArrayLike = np.array([1 - float(given), float(given)]) if np.ndim(given) == 0 else given
-    return labelled(
-        attribute.labels, temperature_scaled(pair, attribute.calibration.temperature), attribute.calibration.threshold
-    )
+    probabilities = temperature_scaled(pair, attribute.calibration.temperature)
+    return labelled(attribute.labels, probabilities, thresholds(attribute, years))
 
 
-def labelled(labels: Sequence[str], probabilities: Doubles, threshold: float) -> LabelProbabilities:
+def thresholds(attribute: Attribute, years: float | None) -> dict[str, float]:
+    """Probabilities below which labels are uncertain.
+
+    Args:
+        attribute: One of labels, with its calibration.
+        years: The face's predicted age; None where the model gives none, so that no threshold of a band applies.
+
+    Returns:
+        The probability by label.
+    """
+    fitted, least = attribute.calibration.thresholds, attribute.calibration.threshold
+    if fitted.bands and years is not None:
+        least = max(least, next((one for one in fitted.bands if years < one.below), fitted.bands[-1]).threshold)
+    return {label: max(least, fitted.labels.get(label, 0.0)) for label in attribute.labels}
+
+
+def labelled(labels: Sequence[str], probabilities: Doubles, least: Mapping[str, float]) -> LabelProbabilities:
     """Probabilities with the labels' names.
 
     Args:
         labels: Names [K].
         probabilities: Calibrated probabilities [K].
-        threshold: Probability below which the label is uncertain.
+        least: By label, the probability below which it is uncertain.
 
     Returns:
         The most probable label, and each one's probability.
     """
     named = dict(zip(labels, (float(value) for value in probabilities), strict=True))
-    return LabelProbabilities(labels[int(probabilities.argmax())], named, threshold)
+    return LabelProbabilities(labels[int(probabilities.argmax())], named, least)

@@ -74,13 +74,32 @@ class AtLeastCalibration(Section):
         return self
 
 
+class ThresholdBand(Section):
+    """The threshold of faces whose predicted age is below `below` years."""
+
+    below: float
+    threshold: float = Field(ge=0, le=1)
+
+
+class LabelThresholds(Section):
+    """Thresholds of single labels and of bands of predicted age, beside the one that all share: the largest of those that apply
+    to a face is its own."""
+
+    labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """By label, of faces for which it is the most probable one."""
+    bands: tuple[ThresholdBand, ...] = ()
+    """In order; the last one serves what lies above."""
+
+
 class AttributeCalibration(Section):
     """Fitted on validation, for one attribute; what its kind does not know stays as it is here."""
 
     temperature: float = Field(default=1.0, gt=0)
     """Divides the logits of labels (Guo et al., "On calibration of modern neural networks", ICML 2017)."""
     threshold: float = Field(default=0.0, ge=0, le=1)
-    """Probability below which a label is uncertain."""
+    """Probability below which any label is uncertain."""
+    thresholds: LabelThresholds = LabelThresholds()
+    """Higher ones, for labels and ages at which that is not enough."""
     interval: AgeInterval | None = None
     """How an expectation becomes an interval."""
     at_least: AtLeastCalibration | None = None

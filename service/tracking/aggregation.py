@@ -66,6 +66,7 @@ class Average:
         self._weights = self._squares = 0.0
         self._expectations: dict[str, Doubles] = {}
         self._logarithms: dict[str, Doubles] = {}
+        self._thresholds: dict[str, Doubles] = {}
         self._chances: dict[str, Doubles] = {}
         self._latest: Attributes = {}
 
@@ -95,6 +96,8 @@ class Average:
             else:
                 logarithms = np.log(np.maximum(list(value.probabilities.values()), _LEAST))
                 self._logarithms[name] = self._logarithms.get(name, 0.0) + weight * logarithms
+                least = np.array([value.thresholds.get(label, 0.0) for label in value.probabilities])
+                self._thresholds[name] = self._thresholds.get(name, 0.0) + weight * least
 
     def attributes(self) -> Attributes:
         """The track's attributes; none before the first frame."""
@@ -124,4 +127,7 @@ class Average:
         """The normalised geometric mean; its logits times the gain, once there are many frames."""
         gain = self._track.gains.get(name, 1.0)
         logits = self._logarithms[name] / self._weights * (1 + (gain - 1) * (1 - 1 / self.frames))
-        return labelled(tuple(latest.probabilities), softmax(logits), latest.threshold)
+        labels = tuple(latest.probabilities)
+        # The frames' predicted ages differ, and with them the thresholds.
+        least = dict(zip(labels, map(float, self._thresholds[name] / self._weights), strict=True))
+        return labelled(labels, softmax(logits), least)

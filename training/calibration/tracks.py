@@ -17,7 +17,7 @@ from service.models.manifest import AgeInterval, Attribute, TrackCalibration
 from service.models.store import UNLISTED, write_manifest
 from training.artifacts import write_json
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedSet, Films, films, required_interval
-from training.calibration.photo import intervals
+from training.calibration.intervals import MARGIN, intervals
 from training.datasets.base import DataSet, Split
 from training.evaluation.metrics.labels import expected_calibration_error
 from training.evaluation.recording import write_evaluation
@@ -164,7 +164,8 @@ def gained(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
 
 
 def narrowed(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> tuple[float, float]:
-    """Correlation and scale under which the intervals of tracks of all `LENGTHS` hold nearest the promised share.
+    """Correlation and scale under which the intervals of tracks of all `LENGTHS` hold nearest what those of photos hold: the
+    promised share, and the margin for faces from elsewhere.
 
     Args:
         weighted: Means over N films.
@@ -178,7 +179,7 @@ def narrowed(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> 
         for scale in np.linspace(0.6, 1.8, 61):
             track = TrackCalibration(correlation=float(correlation), scale=float(scale))
             miss = [
-                _covered(weighted, name, length, one, track).mean() - one.interval.coverage
+                _covered(weighted, name, length, one, track).mean() - one.interval.coverage - MARGIN
                 for name, one in expectations.items()
                 for length in LENGTHS
             ]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.attributes import CONTRACT, Attributes, bounds, describe, deviation, temperature_scaled
+from service.inference.attributes import CONTRACT, Attributes, bounds, describe, deviation, temperature_scaled, thresholds
 from service.models.manifest import AgeInterval, IntervalBand, Manifest
 from tests.fakes import RACES, attributes, manifest
 
@@ -202,3 +202,31 @@ def test_thresholds_are_those_of_calibrated_probabilities_each_of_its_attribute(
 def test_without_thresholds_nothing_is_uncertain() -> None:
     said = person(outputs())
     assert not said["race"].uncertain
+
+
+@pytest.mark.parametrize(
+    ("years", "race", "uncertain"),
+    [
+        (5, (0.8, 0.1, 0.0, 0.0, 0.1), True),  # below a child's
+        (5, (0.96, 0.0, 0.0, 0.0, 0.04), False),
+        (40, (0.8, 0.1, 0.0, 0.0, 0.1), False),
+        (90, (0.8, 0.1, 0.0, 0.0, 0.1), False),  # the last band serves what lies above
+        (40, (0.1, 0.1, 0.0, 0.0, 0.8), True),  # a label that is seldom right
+        (40, (0.4, 0.3, 0.1, 0.1, 0.1), True),  # what all share
+    ],
+)
+def test_a_threshold_goes_by_the_predicted_age_and_by_the_label(years: float, race: tuple[float, ...], uncertain: bool) -> None:
+    bands = [{"below": 10.0, "threshold": 0.95}, {"below": 60.0, "threshold": 0.3}]
+    declared = attributes(race={"threshold": 0.5, "thresholds": {"labels": {"other": 0.9}, "bands": bands}})
+    described = manifest(attributes=declared)
+    said = person(outputs(age=years, race=race), described)["race"]
+    assert said.uncertain is uncertain
+    alone = describe(outputs(age=years, race=race), described, ["race"])["race"]
+    assert alone == said  # the age need not be asked for
+
+
+def test_without_an_age_the_label_s_own_threshold_and_the_common_one_hold() -> None:
+    fitted = {"threshold": 0.5, "thresholds": {"labels": {"other": 0.9}, "bands": [{"below": 10.0, "threshold": 0.95}]}}
+    race = manifest(attributes=attributes(race=fitted)).attribute("race")
+    assert race is not None
+    assert thresholds(race, None) == {"white": 0.5, "black": 0.5, "asian": 0.5, "indian": 0.5, "other": 0.9}

@@ -31,6 +31,9 @@ def gaussian(years: float, spread: float = 4.0) -> npt.NDArray[np.float32]:
     return (values / values.sum()).astype(np.float32)
 
 
+GENDER_THRESHOLDS = {"male": 0.6, "female": 0.8}
+
+
 def one(years: float = 40.0, female: float = 0.7, **changes: Any) -> Attributes:
     """One frame's answer."""
     distribution = gaussian(years)
@@ -38,8 +41,12 @@ def one(years: float = 40.0, female: float = 0.7, **changes: Any) -> Attributes:
     low, high = bounds(years, deviation(distribution), interval)
     given = {
         "age": Expectation(years, low, high, interval.coverage, distribution),
-        "gender": LabelProbabilities("female" if female > 0.5 else "male", {"male": 1 - female, "female": female}, 0.6),
-        "race": LabelProbabilities("asian", dict(zip(RACES, (0.1, 0.1, 0.5, 0.2, 0.1), strict=True)), 0.9),
+        "gender": LabelProbabilities(
+            "female" if female > 0.5 else "male", {"male": 1 - female, "female": female}, GENDER_THRESHOLDS
+        ),
+        "race": LabelProbabilities(
+            "asian", dict(zip(RACES, (0.1, 0.1, 0.5, 0.2, 0.1), strict=True)), dict.fromkeys(RACES, 0.9)
+        ),
     }
     return given | changes
 
@@ -107,7 +114,7 @@ def test_one_frame_is_answered_as_a_photo_would_be() -> None:
     assert track["age"].years == pytest.approx(40.0)
     assert (track["age"].low, track["age"].high) == (photo["age"].low, photo["age"].high)
     assert track["gender"].probabilities == pytest.approx({"male": 0.3, "female": 0.7})
-    assert track["gender"].threshold == 0.6
+    assert track["gender"].thresholds == pytest.approx(GENDER_THRESHOLDS)
 
 
 def test_the_age_is_the_weighted_mean() -> None:

@@ -236,8 +236,8 @@ ROWS = [
         *(1, 0.0, 2.5, 20, 8, 120.5),
         {
             "age": Expectation(31.4, 26, 38, 0.8),
-            "gender": LabelProbabilities("female", {"male": 0.03, "female": 0.97}, 0.9),
-            "race": LabelProbabilities("asian", {"white": 0.12, "asian": 0.88}, 0.9),
+            "gender": LabelProbabilities("female", {"male": 0.03, "female": 0.97}, {"female": 0.9}),
+            "race": LabelProbabilities("asian", {"white": 0.12, "asian": 0.88}, {"asian": 0.9}),
         },
     ),
     TrackRow(4, 1.0, 1.4, 5, 1, 30.0),

@@ -8,23 +8,16 @@ import pytest
 from service.arrays import Doubles, Ints
 from service.inference.attributes import bounds
 from service.models.manifest import AgeInterval, AttributeCalibration
-from training.calibration.photo import (
-    BANDS,
-    FLOOR,
-    LEAST,
-    age_interval,
-    fit_expectation,
-    fit_labels,
-    held_out,
-    intervals,
-    temperature,
-    threshold,
-)
+from training.calibration.intervals import BANDS, FLOOR, LEAST, MARGIN, age_interval, held_out, intervals
 from training.calibration.photo import fit as fit_predictions
+from training.calibration.photo import fit_expectation, fit_labels, temperature
+from training.datasets.base import RACES
 from training.errors import CalibrationError
-from training.evaluation.predictions import Predictions
+from training.evaluation.predictions import AttributeSpec, Predictions
 
 Made = tuple[Doubles, Doubles, Doubles]
+GENDER = AttributeSpec(name="gender", kind="labels", labels=("male", "female"))
+RACE = AttributeSpec(name="race", kind="labels", labels=RACES)
 
 
 def answers(count: int, seed: int) -> Made:
@@ -41,8 +34,8 @@ def fit(
     """Calibrations of age, gender and race."""
     fitted = {
         "age": fit_expectation(years, spread, age),
-        "gender": fit_labels(np.stack([1 - female, female], axis=1), gender, 0.97),
-        "race": fit_labels(races, race, 0.93),
+        "gender": fit_labels(GENDER, np.stack([1 - female, female], axis=1), gender, years),
+        "race": fit_labels(RACE, races, race, years),
     }
     return {name: one for name, one in fitted.items() if one is not None}
 
@@ -77,12 +70,26 @@ def test_many_intervals_are_those_that_the_service_answers() -> None:
     np.testing.assert_array_equal(np.stack(intervals(years, spread, interval), axis=1), expected)
 
 
-def test_intervals_hold_eighty_per_cent() -> None:
+@pytest.mark.parametrize("margin", [0.0, MARGIN, 0.1])
+def test_intervals_hold_eighty_per_cent_and_the_margin(margin: float) -> None:
     made = answers(3000, 0)
-    interval = age_interval(*made, "deviation")
+    interval = age_interval(*made, "deviation", margin=margin)
     assert (interval.coverage, interval.unit) == (0.8, "deviation")
-    assert covered(interval, made).mean() == pytest.approx(0.81, abs=0.01)  # its floors cost something
-    assert covered(interval, answers(10_000, 1)).mean() == pytest.approx(0.8, abs=0.015)
+    assert covered(interval, made).mean() == pytest.approx(0.8 + margin, abs=0.01)
+    assert covered(interval, answers(10_000, 1)).mean() == pytest.approx(0.8 + margin, abs=0.015)
+
+
+def test_a_small_set_counts_as_much_as_a_large_one() -> None:
+    """The small set's people look ten years older than they are: the pooled faces' intervals miss most of them."""
+    years, spread, age = answers(4000, 0)
+    small = np.arange(4000) < 400
+    made = years, spread, np.maximum(0, np.where(small, age - 10, age))
+    pooled, by_set = (age_interval(*made, "deviation", sets) for sets in (None, small.astype(np.int64)))
+    held = {one: covered(one, made) for one in (pooled, by_set)}
+    assert held[pooled].mean() == pytest.approx(0.8 + MARGIN, abs=0.01)
+    assert held[pooled][small].mean() < 0.75
+    assert held[by_set][small].mean() >= 0.8 - FLOOR - 0.02
+    assert np.mean([held[by_set][small].mean(), held[by_set][~small].mean()]) == pytest.approx(0.8 + MARGIN, abs=0.01)
 
 
 def test_what_is_held_out_tells_what_others_may_expect() -> None:
@@ -111,7 +118,7 @@ def test_intervals_miss_no_band_of_true_age() -> None:
     inside = covered(age_interval(*made, "deviation"), made)
     assert 0.78 < inside.mean() < 0.9  # whoever holds the young one holds many others
     young = age < 20
-    assert inside[young].mean() >= 0.8 - FLOOR - 0.03
+    assert inside[young].mean() >= 0.8 - FLOOR - 0.05
     low, high = np.quantile((age - years) / 3, [0.1, 0.9])
     plain = (years + 3 * low <= age) & (age <= years + 3 * high)
     assert plain[young].mean() < 0.4
@@ -119,40 +126,22 @@ def test_intervals_miss_no_band_of_true_age() -> None:
 
 def test_intervals_are_no_wider_than_quantiles_where_nobody_is_missed() -> None:
     years, spread, age = made = answers(3000, 9)
-    lowest, highest = intervals(years, spread, age_interval(*made, "deviation"))
+    lowest, highest = intervals(years, spread, age_interval(*made, "deviation", margin=0))
     low, high = np.quantile((age - years) / spread, [0.1, 0.9])
     assert (highest - lowest).mean() < 1.05 * ((high - low) * spread).mean()
-
-
-@pytest.mark.parametrize("accuracy", [0.9, 0.97])
-def test_threshold_is_the_least_that_gives_the_accuracy(accuracy: float) -> None:
-    random = np.random.default_rng(10)
-    logits = random.normal(0, 2, (5000, 5))
-    answer, label = probabilities(logits), labels(logits, 11)
-    least = threshold(answer, label, accuracy)
-    sure = answer.max(axis=1) >= least
-    assert (answer.argmax(axis=1) == label)[sure].mean() >= accuracy
-    more = answer.max(axis=1) >= least - 0.01
-    assert (answer.argmax(axis=1) == label)[more].mean() < accuracy
-
-
-def test_threshold_of_answers_that_are_always_or_never_right() -> None:
-    answer = np.array([[0.7, 0.3], [0.2, 0.8]])
-    assert threshold(answer, np.array([0, 1]), 0.97) == 0
-    assert threshold(answer, np.array([1, 0]), 0.97) == 1
 
 
 def test_intervals_follow_the_share_that_is_asked_for() -> None:
     made = answers(1500, 2)
     interval = age_interval(*made, "deviation", coverage=0.6)
     assert interval.coverage == 0.6
-    assert 0.6 <= covered(interval, made).mean() < 0.67  # its floors, at the ends of life, cost the rest something
+    assert covered(interval, made).mean() == pytest.approx(0.6 + MARGIN, abs=0.01)
 
 
 def test_bounds_count_as_inside() -> None:
     error = np.repeat([-2.0, -1, 0, 1, 2], [20, 40, 80, 40, 20])
     years = np.full(200, 35.0)
-    interval = age_interval(years, np.ones(200), years + error, "years")
+    interval = age_interval(years, np.ones(200), years + error, "years", margin=0)
     assert bounds(35, 1, interval) == (34, 36)  # with its bounds this holds 160 of 200, without them 80
 
 
@@ -217,4 +206,4 @@ def test_intervals_in_years_hold_eighty_per_cent() -> None:
     nobody, nothing = np.zeros(3000, np.int64), np.full(3000, np.nan)
     interval = fit(years, None, age, nothing, nobody, np.full((3000, 5), np.nan), nobody)["age"].interval
     assert interval is not None
-    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8, abs=0.01)
+    assert covered(interval, (years, np.ones(3000), age)).mean() == pytest.approx(0.8 + MARGIN, abs=0.01)

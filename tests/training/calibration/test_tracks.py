@@ -21,6 +21,7 @@ from service.vision.quality import Quality
 from tests.fakes import attributes, manifest
 from tests.training import made
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedLabels, FilmedSet, Films, filmed, films
+from training.calibration.intervals import MARGIN
 from training.calibration.tracks import (
     LENGTHS,
     TRACKS,
@@ -248,12 +249,12 @@ def test_a_gain_is_recovered(true: float) -> None:
     assert gain(logits, labels, np.full(len(logits), 1e6)) == pytest.approx(true, rel=0.05)
 
 
-def test_tracks_of_every_length_hold_eighty_per_cent_of_unseen_films() -> None:
+def test_tracks_of_every_length_hold_of_unseen_films_what_photos_hold() -> None:
     fitted = fit(made_films(1500))
     assert 0.2 < fitted.correlation < 0.8
     rows = measure(made_films(3000, seed=1))["tracks"]
     for row in rows:
-        assert row["held"]["value"] == pytest.approx(0.8, abs=0.025), row["frames"]
+        assert row["held"]["value"] == pytest.approx(0.8 + MARGIN, abs=0.025), row["frames"]
     widths = [row["width"]["value"] for row in rows]
     assert widths == sorted(widths, reverse=True)
 
@@ -277,7 +278,7 @@ def test_another_model_is_fitted_and_measured_by_what_it_declares() -> None:
     assert 0.2 < fitted.correlation < 0.8
     rows = measure(given)["tracks"]
     first, last = rows[0], rows[-1]
-    assert last["member_years_held"]["value"] == pytest.approx(0.8, abs=0.06)
+    assert last["member_years_held"]["value"] == pytest.approx(0.8 + MARGIN, abs=0.06)
     assert last["member_years_error"]["value"] < last["member_years_error_unweighted"]["value"]
     for name in ("glasses", "race"):
         assert last[f"{name}_right"]["value"] > first[f"{name}_right"]["value"]
