@@ -142,10 +142,23 @@ export interface AtLeastCalibration {
   offsets: number[];
 }
 
-/** What was fitted for one attribute: labels have a temperature and a threshold, expectations the rest. */
+/** The threshold of faces whose predicted age is below `below` years. */
+export interface ThresholdBand {
+  below: number;
+  threshold: number;
+}
+
+/** Thresholds of single labels and of bands of predicted age: the largest that applies to a face counts. */
+export interface LabelThresholds {
+  labels: Record<string, number>;
+  bands: ThresholdBand[];
+}
+
+/** What was fitted for one attribute: labels have a temperature and thresholds, expectations the rest. */
 export interface AttributeCalibration {
   temperature: number;
   threshold: number;
+  thresholds: LabelThresholds;
   interval?: AgeInterval | null;
   at_least?: AtLeastCalibration | null;
 }

@@ -47,11 +47,26 @@ class AtLeastCalibration(Answer):
     offsets: tuple[float, ...] = (0.0,)
 
 
+class ThresholdBand(Answer):
+    """The threshold of faces whose predicted age is below `below` years."""
+
+    below: float
+    threshold: float
+
+
+class LabelThresholds(Answer):
+    """Thresholds of single labels and of bands of predicted age: the largest that applies to a face counts."""
+
+    labels: dict[str, float] = Field(default={})
+    bands: tuple[ThresholdBand, ...] = ()
+
+
 class AttributeCalibration(Answer):
-    """What was fitted for one attribute: labels have a temperature and a threshold, expectations the rest."""
+    """What was fitted for one attribute: labels have a temperature and thresholds, expectations the rest."""
 
     temperature: float = 1.0
     threshold: float = 0.0
+    thresholds: LabelThresholds = LabelThresholds()
     interval: AgeInterval | None = None
     at_least: AtLeastCalibration | None = None
 
