@@ -20,7 +20,9 @@ from service.api.keys import Keys
 from service.api.middleware.api_keys import ApiKeys
 from service.api.middleware.body_limits import BodyLimits
 from service.api.middleware.connection_close import ConnectionClose
+from service.api.middleware.disconnects import Disconnects
 from service.api.middleware.errors import UnhandledErrors
+from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
 from service.inference.batching import Batcher
@@ -136,12 +138,14 @@ def create_app(
     _document(app)
     body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
+    app.add_middleware(Disconnects)
     app.add_middleware(
         BodyLimits,
         caps={"/predict": body, "/predict/batch": batch},
         default=MIB,
         total=int(settings.max_bodies_mib * MIB),
         timeout=settings.body_timeout_s,
+        rate=settings.body_min_kib_s * 1024,
     )
     if keys is not None:
         app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"])
@@ -154,6 +158,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+    app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
     app.add_middleware(RequestLog, paths=[*paths, stream.PATH])

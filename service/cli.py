@@ -29,8 +29,9 @@ from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from service.models.store import ModelStore
+from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
-from service.settings import Settings
+from service.settings import Settings, check_names
 from service.video.annotate import TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 
@@ -52,6 +53,7 @@ def main() -> None:
 def _one_line() -> Iterator[None]:
     """Turn what can go wrong into one line on standard error and the exit status 1."""
     try:
+        check_names(os.environ)
         yield
     except ValidationError as error:
         first = error.errors()[0]
@@ -77,7 +79,7 @@ def _tell(message: str) -> None:
 
 
 def _fail(message: str) -> None:
-    _tell(message)
+    _tell(" ".join(message.split()))
     raise typer.Exit(1)
 
 
@@ -107,6 +109,9 @@ def serve(
             keep_alive=settings.keep_alive_s,
             drain_delay=settings.drain_delay_s,
             shutdown_timeout=settings.shutdown_timeout_s,
+            limits=ConnectionLimits(
+                settings.max_head_kib * 1024, settings.head_timeout_s, settings.max_connections, settings.trusted_proxies
+            ),
         )
         if built.batcher.hung:
             errors.print("facet: a network hangs; leaving without it")

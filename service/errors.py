@@ -2,6 +2,9 @@
 
 FacetError
 ├── RequestError                what the client sent cannot be served as it is
+│   ├── MalformedRequest        the bytes are no HTTP, or a header's value is none that it may have
+│   ├── HeadTooLarge            the request's line and headers are more than anybody needs
+│   ├── HeadTimeout             the request's line and headers did not arrive in time
 │   ├── MissingFile             no photo in the request
 │   ├── EmptyFile               a photo of zero bytes
 │   ├── MalformedMultipart      the multipart body breaks its own grammar
@@ -9,7 +12,7 @@ FacetError
 │   ├── MalformedBase64         the JSON's photo is not base64
 │   ├── TooManyFields           more multipart parts than anybody needs
 │   ├── BodyTooLarge            more bytes than the cap
-│   ├── BodyTimeout             the body did not arrive in time
+│   ├── BodyTimeout             the body did not arrive in time, or at the least rate
 │   ├── InvalidParameter        a query value outside its range, or an attribute that is switched off
 │   ├── UnsupportedMediaType    the body is declared as something that is not read here
 │   ├── UnsupportedEncoding     the body is compressed (Content-Encoding)
@@ -56,6 +59,24 @@ class RequestError(FacetError):
     code = "bad_request"
 
 
+class MalformedRequest(RequestError):
+    """The bytes are no HTTP, or a header has a value that it may not have."""
+
+    code = "malformed_request"
+
+
+class HeadTooLarge(RequestError):
+    """The request's line and headers have more bytes, or are more in number, than anybody needs."""
+
+    code = "head_too_large"
+
+
+class HeadTimeout(RequestError):
+    """The request's line and headers did not arrive before their deadline."""
+
+    code = "head_timeout"
+
+
 class MissingFile(RequestError):
     """The request holds no photo."""
 
@@ -99,7 +120,7 @@ class BodyTooLarge(RequestError):
 
 
 class BodyTimeout(RequestError):
-    """The body did not arrive before the receipt deadline."""
+    """The body did not arrive before its deadline, or comes more slowly than the least rate."""
 
     code = "body_timeout"
 

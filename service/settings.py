@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import FacetError
 from service.models.runtime import Precision, Runtime
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
 
@@ -23,13 +28,38 @@ DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "mod
 """The checkout's model store; where there is no checkout, the one that travels in the package."""
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)]
+
+
+def _keys(value: object) -> object:
+    """Keys as `_listed` reads them. Raises `ValueError` where something was given, and no key is in it."""
+    keys = _listed(value)
+    if isinstance(value, str) and not keys:
+        raise ValueError("it is set, but holds no key; leave it out to serve everybody")
+    return keys
+
+
+def _origin(value: str) -> str:
+    """An origin as browsers send it. Raises `ValueError` where it is none."""
+    parts = urlsplit(value)
+    origin = value[:-1] if parts.path == "/" else value
+    if value != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc):
+        raise ValueError(f"{value!r} is no origin, such as https://example.org")
+    return origin
+
+
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+
+_INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""Names, after the prefix, that Kubernetes and Docker make of services and links, of which one may be called `facet`."""
 
 
 class Settings(BaseSettings):
     """Frozen; read once, by `create_app` and the command line alone."""
 
-    model_config = SettingsConfigDict(env_prefix="FACET_", frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="FACET_", frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     host: str = "0.0.0.0"  # noqa: S104 - a container serves on all its addresses
     """Address to listen on."""
@@ -77,7 +107,17 @@ class Settings(BaseSettings):
     max_bodies_mib: float = Field(default=192, gt=0)
     """Bytes of all requests under way that are held in memory, in MiB; what comes on top is refused with 503."""
     body_timeout_s: float = Field(default=15, gt=0)
-    """Seconds in which a body must have arrived."""
+    """Seconds in which a body must have arrived; one that takes longer must come at the least rate from then on."""
+    body_min_kib_s: float = Field(default=32, gt=0)
+    """Least rate of a body that takes longer, in KiB a second; one that falls behind is refused with 408."""
+    head_timeout_s: float = Field(default=10, gt=0)
+    """Seconds in which a request's line and headers must have arrived, and in which a new connection must send some."""
+    max_head_kib: int = Field(default=32, ge=4, le=1024)
+    """Largest line and headers of a request together, in KiB; more, or more than 100 headers, are refused with 431."""
+    max_connections: int = Field(default=768, ge=8, le=65536)
+    """Most connections at a time, or as many as the process may open less 128; one more takes the place of one that waits."""
+    trusted_proxies: Listed = ("127.0.0.1", "::1")
+    """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
     deadline_s: float = Field(default=10, gt=0)
     """Seconds, from the body's arrival, in which a photo or a whole batch is answered; what still waits then is dropped."""
     workers: int = Field(default=0, ge=0, le=256)
@@ -106,7 +146,7 @@ class Settings(BaseSettings):
     """Keys of which a client must send one; open to all where none is set."""
     rate_limit: float = Field(default=0, ge=0)
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
-    cors_origins: Listed = ()
+    cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     page: bool = True
     """Whether the web page is served at `/`."""
@@ -132,3 +172,21 @@ class Settings(BaseSettings):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         return self
+
+
+def check_names(environment: Mapping[str, str]) -> None:
+    """Refuse names that look like settings and are none: who misspells `FACET_API_KEYS` would serve everybody.
+
+    Args:
+        environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass.
+
+    Raises:
+        FacetError: A name begins with `FACET_` and no setting has it; the message says which is nearest.
+    """
+    prefix = Settings.model_config["env_prefix"]
+    known = {prefix + name.upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        given = name.upper()
+        if given.startswith(prefix) and given not in known and not _INJECTED.fullmatch(given.removeprefix(prefix)):
+            nearest = difflib.get_close_matches(given, known, 1, 0)
+            raise FacetError(f"there is no setting {name}; did you mean {nearest[0]}?")

@@ -68,7 +68,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
     assert int(response.headers.get("retry-after", "1")) >= 1
     assert ("www-authenticate" in response.headers) == (status == 401)
     assert ("allow" in response.headers) == (status == 405)
-    assert (response.headers.get("connection") == "close") == (status in (408, 413))
+    assert (response.headers.get("connection") == "close") == (status in (408, 413, 431) or code == "malformed_request")
     assert_discreet(response.text + str(response.headers.raw))
     return problem
 

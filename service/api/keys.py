@@ -1,11 +1,14 @@
-"""API keys: which are known, and how much each may ask."""
+"""API keys: which are known, and how much each may ask; and who a client is, by its key or else its address."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import time
 from collections.abc import Callable, Sequence
+
+from starlette.types import Scope
 
 from service.errors import RateLimited, Unauthenticated
 
@@ -14,6 +17,26 @@ def sent_key(api_key: str | None, authorization: str | None) -> str:
     """The key in the headers `X-API-Key` and `Authorization: Bearer`; empty where there is none."""
     scheme, _, token = (authorization or "").partition(" ")
     return api_key or (token.strip() if scheme.lower() == "bearer" else "")
+
+
+def client_of(scope: Scope) -> str:
+    """Who a request counts for wherever something is shared: the key that it was let in with, or else its address."""
+    state = scope.get("state") or {}
+    peer = scope.get("client")
+    return str(state.get("client") or network(peer[0] if peer else ""))
+
+
+def network(address: str) -> str:
+    """An address as it counts for one client: of IPv6 the first 64 bits, which is what one household is given."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # a UNIX socket, or a proxy's name for its client
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False).network_address)
 
 
 class Keys:
@@ -28,8 +51,9 @@ class Keys:
         self._rate, self._clock = rate, clock
         self._tokens: dict[bytes, tuple[float, float]] = {}
 
-    def take(self, sent: bytes) -> None:
-        """Let one request pass. Raises `Unauthenticated` where its key is none or not known, and `RateLimited`."""
+    def take(self, sent: bytes) -> str:
+        """Let one request pass; returns whom it counts for. Raises `Unauthenticated` where its key is none or not known, and
+        `RateLimited`."""
         if not sent:
             raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
         digest = _digest(sent)
@@ -37,6 +61,7 @@ class Keys:
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
             raise Unauthenticated("The API key is not known.")
         self._spend(digest)
+        return f"key {digest.hex()[:16]}"
 
     def _spend(self, key: bytes) -> None:
         """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""

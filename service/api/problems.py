@@ -24,6 +24,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 STATUS: Final[Mapping[type[FacetError], int]] = {
     errors.RequestError: 400,
+    errors.HeadTooLarge: 431,
+    errors.HeadTimeout: 408,
     errors.BodyTooLarge: 413,
     errors.BodyTimeout: 408,
     errors.InvalidParameter: 422,
@@ -71,7 +73,7 @@ def respond(error: FacetError, request_id: str) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="facet"'
-    if problem.status in (408, 413):
+    if problem.status in (408, 413, 431) or isinstance(error, errors.MalformedRequest):
         headers["Connection"] = "close"
     return _response(problem, headers)
 
@@ -106,6 +108,8 @@ def install(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
         phrase = HTTPStatus(status).phrase
         headers = dict(getattr(error, "headers", None) or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
         details = {
             404: "There is nothing here; /docs says what is where.",
             405: f"This path takes {headers.get('Allow', 'another method')}.",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from service import errors
+from service.api.keys import client_of
 from service.api.problems import count, documented, problem_of, request_id, status_of
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelCard, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
@@ -63,6 +65,9 @@ _FILES: dict[str, Any] = {
     }
 }
 _REQUEST_ERRORS = (
+    errors.MalformedRequest,
+    errors.HeadTooLarge,
+    errors.HeadTimeout,
     errors.MissingFile,
     errors.EmptyFile,
     errors.MalformedMultipart,
@@ -103,6 +108,7 @@ class QueryParameters:
 
     def __init__(
         self,
+        request: Request,
         engine: EngineDependency,
         attributes: Annotated[
             str | None,
@@ -121,9 +127,20 @@ class QueryParameters:
             ),
         ] = None,
     ) -> None:
+        self._check_names([name for name, _ in request.query_params.multi_items()])
         self.landmarks, self.distribution = landmarks, distribution
         names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
-        self.options = engine.options(names, max_faces, min_confidence, at_least=parse_ages(at_least))
+        self.options = engine.options(
+            names, max_faces, min_confidence, client=client_of(request.scope), at_least=parse_ages(at_least)
+        )
+
+    def _check_names(self, given: list[str]) -> None:
+        """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
+        known = sorted(set(inspect.signature(type(self)).parameters) - {"request", "engine"})
+        if unknown := next((name for name in given if name not in known), None):
+            raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
+        if twice := next((name for name in given if given.count(name) > 1), None):
+            raise errors.InvalidParameter(f"{twice}: it may be given once; several values are separated by commas.")
 
 
 QueryDependency = Annotated[QueryParameters, Depends()]
@@ -261,7 +278,13 @@ async def model(engine: EngineDependency) -> JSONResponse:
     return JSONResponse(engine.card())
 
 
-@router.get("/metrics", summary="Prometheus metrics", include_in_schema=True, tags=["operate"])
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The exposition format"}},
+    tags=["operate"],
+)
 async def metrics() -> Response:
     """The exposition format of Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import errors
-from service.api.keys import Keys, sent_key
+from service.api.keys import Keys, client_of, sent_key
 from service.api.problems import count, problem_of
 from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
 from service.errors import FacetError
@@ -31,7 +32,7 @@ START_S: Final = 10.0
 """Seconds in which the first message must come, where the idle timeout is not shorter."""
 MAX_START_BYTES: Final = 8192
 UNSTARTED: Final = 32
-"""Connections that may wait for their first message at a time; they hold no stream's place."""
+"""Connections that may wait for their first message at a time; they hold no stream's place, and one more ends the oldest."""
 REMEMBERED: Final = 0.8
 """Share of what was known of a frame's cost that the next one leaves: the last five count for two thirds."""
 
@@ -67,7 +68,7 @@ class Streams:
     def __init__(self, limits: StreamLimits, keys: Keys | None, origins: Collection[str]) -> None:
         self._limits, self._keys, self._origins = limits, keys, frozenset(origins)
         self._leaving = asyncio.Event()
-        self._unstarted = 0
+        self._unstarted: dict[asyncio.Timeout, str] = {}
         self._open: set[asyncio.Task[object] | None] = set()
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -106,9 +107,14 @@ class Streams:
         if self._keys is not None:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             said = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
-            self._keys.take(said)
+            websocket.scope["state"]["client"] = self._keys.take(said)
         options = engine.options(
-            start.attributes, start.max_faces, start.min_confidence, self._limits.frame_pixels, parse_ages(start.at_least)
+            start.attributes,
+            start.max_faces,
+            start.min_confidence,
+            self._limits.frame_pixels,
+            client_of(websocket.scope),
+            parse_ages(start.at_least),
         )
         with self._place():
             return await Session(websocket, engine, options, start.landmarks, self._limits, identity).run(self._leaving)
@@ -121,17 +127,18 @@ class Streams:
 
     async def _start(self, websocket: WebSocket) -> StreamStart:
         """The first message."""
-        if self._unstarted >= UNSTARTED:
-            raise errors.TooManyStreams("As many connections wait for their first message as may wait.")
-        self._unstarted += 1
         patience = min(self._limits.idle, START_S)
+        timeout = asyncio.timeout(patience)
         try:
-            async with asyncio.timeout(patience):
+            async with timeout:
+                self._wait(timeout, client_of(websocket.scope))
                 text = await websocket.receive()
         except TimeoutError as error:
+            if timeout not in self._unstarted:
+                raise errors.TooManyStreams("As many connections wait for their first message as may wait.") from error
             raise errors.StreamIdle(f"The first message did not come within {patience:g} s.") from error
         finally:
-            self._unstarted -= 1
+            self._unstarted.pop(timeout, None)
         if text["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(text.get("code", 1005))
         try:
@@ -146,6 +153,18 @@ class Streams:
             raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error
         except ValueError as error:
             raise errors.MalformedMessage("The first message is too long.") from error
+
+    def _wait(self, timeout: asyncio.Timeout, client: str) -> None:
+        """Count a connection that waits for its first message.
+
+        Where as many wait as may, the oldest of the client that has most goes: silent connections keep nobody out.
+        """
+        self._unstarted[timeout] = client
+        if len(self._unstarted) > UNSTARTED:
+            most = Counter(self._unstarted.values()).most_common(1)[0][0]
+            oldest = next(one for one, whose in self._unstarted.items() if whose == most)
+            del self._unstarted[oldest]
+            oldest.reschedule(asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:

@@ -21,11 +21,17 @@ from service.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
+from service.vision.image import sniff
 
 FIELDS: Final = (b"file", b"image")
 """Names of the multipart field that holds a photo."""
 SPARE_FIELDS: Final = 8
 """Other fields that a form may bring along; they are ignored."""
+
+MAX_HEADER_CHARS: Final = 8192
+"""Characters of a Content-Type, and of a part's Content-Disposition."""
+
+_URL_SAFE: Final = str.maketrans("-_", "+/")
 
 MAX_JSON_MARKS: Final = 64
 """Commas and opening brackets in a JSON body: base64 has none of them, and 20 MiB of `{},` would unfold to 600 MB."""
@@ -35,16 +41,19 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     """The photos of a body, at least one and at most `most`, in order.
 
     `content_type` and `content_encoding` are the headers, empty where absent. What a part says of its own type is not
-    believed. Raises a `RequestError`.
+    believed, and a body that begins as a photo does is one whatever its type, but for multipart and JSON. Raises a
+    `RequestError`.
     """
     if content_encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding("Send the body as it is, without Content-Encoding.")
+    if len(content_type) > MAX_HEADER_CHARS:  # to take it apart takes time that grows with its square
+        raise UnsupportedMediaType(f"The Content-Type is longer than {MAX_HEADER_CHARS} characters.")
     kind, parameters = parse_options_header(content_type)
     if kind == b"multipart/form-data":
         found = _multipart(body, parameters.get(b"boundary", b""), most)
     elif kind == b"application/json":
         found = [_from_json(body)]
-    elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream"):
+    elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream") or sniff(body) is not None:
         found = [body] if body else []
     else:
         form = "A URL-encoded form holds no photo. " if kind == b"application/x-www-form-urlencoded" else ""
@@ -85,6 +94,8 @@ class _Collector:
 
     def header_end(self) -> None:
         if self._header.lower() == b"content-disposition":
+            if len(self._value) > MAX_HEADER_CHARS:
+                raise MalformedMultipart(f"A part's Content-Disposition is longer than {MAX_HEADER_CHARS} characters.")
             self._part.name = parse_options_header(self._value)[1].get(b"name", b"")
         self._header = self._value = b""
 
@@ -151,7 +162,12 @@ def _from_json(body: bytes) -> bytes:
             raise MalformedBase64("A data: URL must be base64.")
     if not image:
         raise EmptyFile("The image is empty.")
+    image = "".join(image.split())
+    if "-" in image or "_" in image:  # RFC 4648, section 5, which lets the padding be left out
+        if "+" in image or "/" in image:
+            raise MalformedBase64("The image mixes the two alphabets of base64.")
+        image = image.translate(_URL_SAFE) + "=" * (-len(image) % 4)
     try:
-        return base64.b64decode("".join(image.split()), validate=True)
+        return base64.b64decode(image, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedBase64("The image is not base64.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,9 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
+from service.inference.fairness import FairQueue
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits."""
+
+FIRST_GUESS_S: Final = 0.02
+"""Seconds that a batch is taken to last while none has ended."""
+NEWEST: Final = 0.2
+"""Weight of the newest batch in their mean duration: the last five count for two thirds."""
 
 Crop = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -23,7 +29,7 @@ Outputs = dict[str, npt.NDArray[np.float32]]
 Run = Callable[[npt.NDArray[np.uint8]], Mapping[str, npt.NDArray[np.float32]]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Item:
     crop: Crop
     deadline: float
@@ -41,11 +47,12 @@ class Batcher:
         self._run = run
         self._capacity = capacity
         self._on_batch = on_batch
-        self._waiting: deque[_Item] = deque()
+        self._waiting = FairQueue[_Item]()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._began: float | None = None
+        self._mean = FIRST_GUESS_S
 
     @property
     def waiting(self) -> int:
@@ -66,19 +73,27 @@ class Batcher:
         for size in SIZES:
             self._thread.submit(self._run, np.full((size, crop_size, crop_size, 3), 128, np.uint8)).result()
 
-    async def submit(self, crops: Sequence[Crop], deadline: float) -> list[Outputs]:
+    @property
+    def delay(self) -> float:
+        """Seconds after which the crops that wait now should have run."""
+        return (math.ceil(len(self._waiting) / SIZES[-1]) + 1) * self._mean
+
+    async def submit(self, crops: Sequence[Crop], deadline: float, client: str = "") -> list[Outputs]:
         """Outputs of each crop, in order; `deadline` is a time of the event loop's clock, in seconds.
 
-        Raises `QueueFull` where the crops do not fit in the line, `DeadlineExceeded` where their turn did not come in time
+        Clients take turns, crop by crop. Raises `QueueFull` where the crops do not fit in the line, which is twice as long for
+        a client of whom none waits, `DeadlineExceeded` where their turn did not come in time
         and `InferenceError` where the network failed on them. A caller that is cancelled leaves its batch-mates untouched.
         """
         if self._closed:
             raise NotReady("The service is shutting down.")
-        if self._waiting and len(self._waiting) + len(crops) > self._capacity:
-            raise QueueFull("As many faces are waiting as may wait.")
+        mine, others = self._waiting.depth(client), len(self._waiting)
+        if others and others + len(crops) > self._capacity * (1 if mine else 2):
+            raise QueueFull("As many faces are waiting as may wait.", self.delay)
         loop = asyncio.get_running_loop()
         items = [_Item(crop, deadline, loop.create_future()) for crop in crops]
-        self._waiting.extend(items)
+        for item in items:
+            self._waiting.push(client, item)
         if items and (self._task is None or self._task.done()):
             self._task = loop.create_task(self._work())
         try:
@@ -86,7 +101,9 @@ class Batcher:
                 await asyncio.wait([item.answer for item in items])
         finally:
             for item in items:  # cancelled where the caller left; looked at where it failed, so that none goes unretrieved
-                if not item.answer.cancel():
+                if item.answer.cancel():
+                    self._waiting.remove(client, item)
+                else:
                     item.answer.exception()
         return [item.answer.result() for item in items]
 
@@ -114,18 +131,20 @@ class Batcher:
                     if not item.answer.done():
                         item.answer.set_result(output)
             finally:
+                self._mean += (loop.time() - self._began - self._mean) * NEWEST
                 self._began = None
 
     def _next_batch(self, now: float) -> list[_Item]:
-        """The oldest crops that somebody still waits for, in time."""
+        """The oldest crops of each client in turn, those that somebody still waits for, in time."""
         batch: list[_Item] = []
-        while self._waiting and len(batch) < SIZES[-1]:
-            item = self._waiting.popleft()
+        while len(batch) < SIZES[-1] and (found := self._waiting.pop()) is not None:
+            client, item = found
             if item.answer.done():
                 continue
             if now > item.deadline:
-                item.answer.set_exception(DeadlineExceeded("The request's deadline passed while its faces waited."))
+                item.answer.set_exception(DeadlineExceeded("The request's deadline passed while its faces waited.", self.delay))
                 continue
+            self._waiting.charge(client, 1)
             batch.append(item)
         return batch
 

@@ -92,6 +92,7 @@ class Engine:
         max_faces: int | None,
         min_confidence: float | None,
         max_pixels: int | None = None,
+        client: str = "",
         at_least: tuple[int, ...] = (),
     ) -> Options:
         """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
@@ -109,6 +110,7 @@ class Engine:
             max_faces=min(max_faces or self.max_faces, self.max_faces),
             min_confidence=self.min_confidence if min_confidence is None else min_confidence,
             max_pixels=max_pixels,
+            client=client,
             at_least=at_least,
         )
 

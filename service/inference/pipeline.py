@@ -24,12 +24,14 @@ from service.vision.quality import Quality, measure, warnings
 @dataclass(frozen=True, slots=True)
 class Options:
     """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
-    photo where that is less than of any, and the ages for which `at_least` is answered."""
+    photo where that is less than of any, and the ages for which `at_least` is answered. `client` is on whose account it waits
+    and works."""
 
     attributes: Sequence[str]
     max_faces: int
     min_confidence: float
     max_pixels: int | None = None
+    client: str = ""
     at_least: tuple[int, ...] = ()
 
 
@@ -101,11 +103,11 @@ class Pipeline:
         began = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
-                seen = await self._workers.run(self._decode_and_detect, deadline, data, options, began)
+                seen = await self._workers.run_for(options.client, self._decode_and_detect, deadline, data, options, began)
                 with timed("predict", seen.timings):
-                    outputs = await self._batcher.submit([found.crop for found in seen.faces], deadline)
+                    outputs = await self._batcher.submit([found.crop for found in seen.faces], deadline, options.client)
         except TimeoutError as error:
-            raise DeadlineExceeded("The request's deadline passed before its answer was there.") from error
+            raise DeadlineExceeded("The request's deadline passed before its answer was there.", self._workers.delay) from error
         analysed = [
             AnalysedFace(
                 found.face, describe(output, self.manifest, options.attributes, options.at_least), found.quality, found.warnings
@@ -119,7 +121,8 @@ class Pipeline:
         """The faces of a photo and their crops, before any network of attributes; raises as `analyse` does."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._workers.run(self._decode_and_detect, deadline, photo, options, time.perf_counter())
+                began = time.perf_counter()
+                return await self._workers.run_for(options.client, self._decode_and_detect, deadline, photo, options, began)
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
@@ -127,7 +130,7 @@ class Pipeline:
         """What the network says of each crop, in the same batches as everybody's; raises as `analyse` does."""
         try:
             async with asyncio.timeout_at(deadline):
-                outputs = await self._batcher.submit(crops, deadline)
+                outputs = await self._batcher.submit(crops, deadline, options.client)
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the network had answered.") from error
         return [describe(output, self.manifest, options.attributes, options.at_least) for output in outputs]

@@ -1,4 +1,4 @@
-"""Bounded places to work: a thread pool with a short queue, and a budget of pixels in flight."""
+"""Bounded places to work: a thread pool with a short line, shared by client, and a budget of pixels in flight."""
 
 from __future__ import annotations
 
@@ -7,72 +7,193 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-from service.errors import DeadlineExceeded, QueueFull
+from service.errors import DeadlineExceeded, NotReady, QueueFull
+from service.inference.fairness import REMEMBERED, FairQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+FIRST_GUESS_S: Final = 0.1
+"""Seconds that a call is taken to last while none has ended."""
+NEWEST: Final = 0.2
+"""Weight of the newest call in a mean: the last five count for two thirds."""
+LONG: Final = 4.0
+"""Times the shortest mean of the clients that ask now, above which a client's calls are long."""
+RECENT_S: Final = 5.0
+"""Seconds after its last call for which a client still counts as one that asks."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call(Generic[T]):
+    """A call that waits or runs, and the answer that its caller waits for."""
+
+    client: str
+    call: Callable[[], T]
+    deadline: float
+    answer: asyncio.Future[T]
+
+
+@dataclass(slots=True)
+class _Habit:
+    """Mean seconds of a client's calls, and when it last asked, on the event loop's clock."""
+
+    seconds: float
+    seen: float
 
 
 class Workers:
     """Runs blocking calls on `threads` threads; at most `waiting` more calls may stand in line.
 
-    AnyIO's shared pool of 40 threads would let 40 photos be decoded at once.
+    Places in the line and turns are shared by client: the next call is of the client whose calls have taken the least time, and
+    where the line is full, who has most calls in it loses the last of them to who has fewer. Long calls never hold every thread
+    while another client asks for short ones. AnyIO's shared pool of 40 threads would let 40 photos be decoded at once.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
-        self._limit = threads + waiting
-        self._threads = threads
-        self._inside = 0
+        self._threads, self._places = threads, waiting
+        self._line = FairQueue[_Call[Any]]()
+        self._running: list[_Call[Any]] = []
+        self._habits: dict[str, _Habit] = {}
+        self._mean = FIRST_GUESS_S
+        self._closed = False
 
     @property
     def inside(self) -> int:
         """Calls that run or stand in line."""
-        return self._inside
+        return self.waiting + len(self._running)
 
     @property
     def waiting(self) -> int:
         """Calls that stand in line."""
-        return max(0, self._inside - self._threads)
+        return len(self._line)
 
     @property
     def rounds(self) -> float:
         """Calls that stand in line, for each thread: how many calls' time a new one waits."""
         return self.waiting / self._threads
 
-    async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Result of `call`; `deadline` is a time of the event loop's clock, in seconds.
+    @property
+    def delay(self) -> float:
+        """Seconds after which what stands in line now should be done."""
+        return (self.waiting + len(self._running)) * self._mean / self._threads
 
-        Raises `DeadlineExceeded` at once where the deadline has passed, `QueueFull` at once where the line is full, and
-        `DeadlineExceeded` where the call had not begun by the deadline. A call that has begun runs to its end and keeps its
-        place until then, whether or not the caller waits: only so is the pool's load known.
+    async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Result of `call`, on nobody's account; raises as `run_for` does."""
+        return await self.run_for("", call, deadline, *args, **kwargs)
+
+    async def run_for(self, client: str, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Result of `call`, on a client's account; `deadline` is a time of the event loop's clock, in seconds.
+
+        Raises `DeadlineExceeded` where the call has not begun by its deadline. Raises `QueueFull` where the line is full, or
+        the call loses its place in it to a client who has fewer. A call that has begun runs to its end and keeps its thread,
+        whether or not the caller waits: only so is the pool's load known. One that has not leaves the line with its caller.
         """
         loop = asyncio.get_running_loop()
-        if loop.time() > deadline:
-            raise DeadlineExceeded("The request's deadline passed before its turn came.")
-        if self._inside >= self._limit:
-            raise QueueFull("As many photos are waiting as may wait.")
+        now = loop.time()
+        if now > deadline:
+            raise DeadlineExceeded("The request's deadline passed before its turn came.", self.delay)
+        if self._closed:
+            raise NotReady("The service is shutting down.")
+        if len(self._running) >= self._threads and self.waiting >= self._places:
+            self._make_room(client)
+        entry = _Call(client, partial(call, *args, **kwargs), deadline, loop.create_future())
+        habit = self._habits.setdefault(client, _Habit(self._mean, now))
+        habit.seen = now
+        self._line.push(client, entry)
+        self._start(loop)
+        try:
+            return await asyncio.shield(entry.answer)
+        finally:
+            if not entry.answer.done():  # the caller has left
+                self._line.remove(client, entry)
+                entry.answer.add_done_callback(_look_at)
 
-        def guarded() -> T:
-            if loop.time() > deadline:
-                raise DeadlineExceeded("The request's deadline passed while it waited.")
-            return call(*args, **kwargs)
+    def _make_room(self, client: str) -> None:
+        """Free a place for a client, at the cost of who has most. Raises `QueueFull` where nobody has more than it would."""
+        longest = self._line.longest()
+        if longest is None or self._line.depth(longest) <= self._line.depth(client) + 1:
+            raise QueueFull("As many photos are waiting as may wait.", self.delay)
+        loser = self._line.take_last(longest)
+        if not loser.answer.done():
+            loser.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
 
-        self._inside += 1
-        future = loop.run_in_executor(self._pool, guarded)
-        future.add_done_callback(self._leave)
-        return await asyncio.shield(future)
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let calls begin while a thread is free and one may."""
+        now = loop.time()
+        while len(self._running) < self._threads and not self._closed:
+            found = self._line.pop(self._held_back(now))
+            if found is None:
+                return
+            client, entry = found
+            if entry.answer.done():
+                continue
+            if now > entry.deadline:
+                entry.answer.set_exception(DeadlineExceeded("The request's deadline passed while it waited.", self.delay))
+                continue
+            self._running.append(entry)
+            guess = self._habits[client].seconds
+            self._line.charge(client, guess)
+            future = loop.run_in_executor(self._pool, entry.call)
+            future.add_done_callback(partial(self._end, loop, entry, now, guess))
 
-    def _leave(self, future: asyncio.Future[T]) -> None:
-        self._inside -= 1
-        if not future.cancelled():
+    def _held_back(self, now: float) -> Callable[[str], bool]:
+        """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
+        has asked for short ones of late."""
+        recent = [habit.seconds for habit in self._habits.values() if now - habit.seen < RECENT_S]
+        long = LONG * min(recent, default=0.0)
+        busy = sum(self._habits[entry.client].seconds > long for entry in self._running)
+        if self._threads == 1 or busy < self._threads - 1:
+            return lambda _: False
+        return lambda client: self._habits[client].seconds > long
+
+    def _end(
+        self, loop: asyncio.AbstractEventLoop, entry: _Call[T], began: float, guess: float, future: asyncio.Future[T]
+    ) -> None:
+        self._running.remove(entry)
+        seconds = loop.time() - began
+        self._line.charge(entry.client, seconds - guess)
+        self._mean += (seconds - self._mean) * NEWEST
+        habit = self._habits[entry.client]
+        habit.seconds += (seconds - habit.seconds) * NEWEST
+        if len(self._habits) > REMEMBERED:
+            self._forget(loop.time())
+        if not entry.answer.done():
+            if future.cancelled():
+                entry.answer.cancel()
+            elif (error := future.exception()) is not None:
+                entry.answer.set_exception(error)
+            else:
+                entry.answer.set_result(future.result())
+        elif not future.cancelled():
             future.exception()  # looked at, so that a call whose caller has left is not reported as never retrieved
+        self._start(loop)
+
+    def _forget(self, now: float) -> None:
+        """Drop the habits of who has not asked for a while and has nothing here."""
+        here = {entry.client for entry in self._running}
+        self._habits = {
+            client: habit
+            for client, habit in self._habits.items()
+            if client in here or self._line.depth(client) or now - habit.seen < RECENT_S
+        }
 
     def close(self) -> None:
         """Finish what has begun, drop what has not."""
+        self._closed = True
+        for entry in self._line.drain():
+            entry.answer.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """So that an error which nobody waits for is not reported as never retrieved."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 class PixelBudget:

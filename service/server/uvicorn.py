@@ -11,14 +11,18 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from service.api.stream import Streams
+from service.errors import FacetError
 from service.inference.engine import Engine
 from service.server import tls
+from service.server.connections import Connections, possible
+from service.server.protocol import ConnectionLimits, HttpProtocol
 
 PING_S: Final = 20.0
 """Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
@@ -30,9 +34,10 @@ class Server(uvicorn.Server):
     uvicorn's own handler stops listening at once, while load balancers still send, and re-raises the signal at the end.
     """
 
-    def __init__(self, config: uvicorn.Config, drain_delay: float) -> None:
+    def __init__(self, config: uvicorn.Config, drain_delay: float, limits: ConnectionLimits) -> None:
         super().__init__(config)
         self._drain_delay = drain_delay
+        self._limits, self._known = limits, Connections(possible(limits.connections))
         self._draining: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -46,6 +51,33 @@ class Server(uvicorn.Server):
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
             loop.remove_signal_handler(signal.SIGINT)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
+        """Start the app and listen, by protocols of our own. Raises `FacetError` where either fails.
+
+        uvicorn would exit with 3, and gives a TLS handshake a minute.
+        """
+        config = self.config
+        config.loaded_app = _without_cancellation(config.loaded_app)
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise FacetError("The service did not start; the log says why.")
+
+        def protocol() -> HttpProtocol:
+            return HttpProtocol(config, self.server_state, self.lifespan.state, limits=self._limits, known=self._known)
+
+        patience = self._limits.head_timeout if config.ssl else None
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                protocol, config.host, config.port, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=patience
+            )
+        except (OSError, ValueError, OverflowError) as error:  # a name that is none is a ValueError
+            await self.lifespan.shutdown()
+            raise FacetError(f"{config.host}:{config.port} cannot be listened on: {error}") from error
+        self.servers = [server]
+        self._log_started_message(server.sockets)
+        self.started = True
 
     def _terminate(self) -> None:
         if self._draining is None:
@@ -81,12 +113,15 @@ def run(
     keep_alive: int,
     drain_delay: float,
     shutdown_timeout: float,
+    limits: ConnectionLimits,
 ) -> None:
     """Serve `app` until a signal ends it; HTTPS where there is a certificate with its key, both PEM.
 
     `max_message_bytes` is the largest message of a WebSocket. `keep_alive` is for how many seconds an idle connection stays
     open; `drain_delay` and `shutdown_timeout` are the seconds after SIGTERM in which requests are still accepted, and in which
-    accepted ones may finish.
+    accepted ones may finish. `limits` bound the connections, and say whose word of their clients is believed.
+
+    Raises `FacetError` where the service cannot start, `OSError` where its certificate cannot be read.
     """
     config = uvicorn.Config(
         app,
@@ -101,10 +136,23 @@ def run(
         ws_ping_interval=PING_S,
         ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,  # photos are compressed already
+        forwarded_allow_ips=list(limits.trusted_proxies),
         ssl_certfile=certificate[0] if certificate else None,
         ssl_keyfile=certificate[1] if certificate else None,
     )
-    Server(config, drain_delay).run()
+    Server(config, drain_delay, limits).run()
+
+
+def _without_cancellation(app: Any) -> Any:
+    """An ASGI app whose requests end quietly where the shutdown cuts them short; uvicorn would log a traceback of each."""
+
+    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            logging.getLogger("facet").warning("the shutdown cut a request short")
+
+    return quiet
 
 
 @contextlib.contextmanager

@@ -516,3 +516,38 @@ def test_the_wheel_holds_the_package_and_its_types(root: Path, tmp_path: Path) -
     needed = {line.removeprefix("Requires-Dist: ") for line in metadata.splitlines() if line.startswith("Requires-Dist")}
     assert {one.split(">")[0] for one in needed if "extra" not in one} == {"httpx", "httpx-retries", "pydantic"}
     assert any(one.startswith("websockets") and "extra" in one for one in needed)
+
+
+BREAKS = [httpx.ReadError("reset"), httpx.RemoteProtocolError("closed"), httpx.WriteError("broken")]
+
+
+@pytest.mark.parametrize("error", BREAKS, ids=lambda error: type(error).__name__)
+async def test_a_photo_whose_connection_breaks_is_sent_once_more_at_most(error: httpx.TransportError) -> None:
+    sent = 0
+
+    def dies(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        raise error
+
+    with Client(transport=httpx.MockTransport(dies), retries=5) as client, pytest.raises(ConnectionFailed):
+        client.predict(b"photo")
+    assert sent == 2
+    sent = 0
+    async with AsyncClient(transport=httpx.MockTransport(dies), retries=5) as client:
+        with pytest.raises(ConnectionFailed):
+            await client.predict(b"photo")
+    assert sent == 2
+
+
+def test_a_service_that_is_not_reached_is_tried_as_often_as_wished() -> None:
+    sent = 0
+
+    def away(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        raise httpx.ConnectError("refused")
+
+    with Client(transport=httpx.MockTransport(away), retries=2) as client, pytest.raises(ConnectionFailed):
+        client.predict(b"photo")
+    assert sent == 3

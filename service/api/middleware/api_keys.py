@@ -29,7 +29,8 @@ class ApiKeys:
             headers = Headers(scope=scope)
             try:
                 # A header is bytes, which Starlette reads as Latin-1.
-                self._keys.take(sent_key(headers.get("x-api-key"), headers.get("authorization")).encode("latin-1"))
+                sent = sent_key(headers.get("x-api-key"), headers.get("authorization")).encode("latin-1")
+                scope["state"]["client"] = self._keys.take(sent)
             except FacetError as error:
                 await respond(error, scope["state"]["request_id"])(scope, receive, send)
                 return

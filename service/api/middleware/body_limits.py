@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.bodies import Body, BodyBudget
+from service.api.keys import client_of
 from service.api.problems import respond
-from service.errors import BodyTimeout, BodyTooLarge, QueueFull
+from service.errors import BodyTimeout, BodyTooLarge, FacetError, MalformedRequest, QueueFull
+
+LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+"""A plausible Content-Length; longer ones are no length of anything, and slow to convert."""
 
 
 class BodyLimits:
-    """Caps a body, by Content-Length and while it streams, and the time that it takes to arrive.
+    """Caps a body, by Content-Length and while it streams, the bytes of all bodies, and the time that each takes to arrive.
 
-    `caps` is bytes by path, `default` that of every other path, `total` that of all requests under way; `timeout` seconds
-    for the whole body. What is over a cap is read and thrown away for at most `drain` seconds, so that the client, still
-    sending, gets to see the answer; then the connection is closed.
+    `caps` is bytes by path, `default` that of every other path, `total` that of all requests under way. A body must be there
+    within `timeout` seconds, or come at `rate` bytes a second from then on. What is refused is not read: the server throws away
+    for a while what the client still sends, so that it gets to see the answer.
     """
 
-    def __init__(
-        self, app: ASGIApp, caps: Mapping[str, int], default: int, total: int, timeout: float, drain: float = 2.0
-    ) -> None:
+    def __init__(self, app: ASGIApp, caps: Mapping[str, int], default: int, total: int, timeout: float, rate: float) -> None:
         self.app = app
-        self._caps, self._default, self._total = dict(caps), default, total
-        self._timeout, self._drain = timeout, drain
-        self._held = 0
+        self._caps, self._default = dict(caps), default
+        self._timeout, self._rate = timeout, rate
+        self._budget = BodyBudget(total)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -34,51 +39,59 @@ class BodyLimits:
             await self.app(scope, receive, send)
             return
         cap = self._caps.get(scope["path"].rstrip("/"), self._default)
-        headers = Headers(scope=scope)
-        declared = headers.get("content-length", "")
-        identity = scope["state"]["request_id"]
-        if declared.isdecimal() and int(declared) > cap:
-            if headers.get("expect", "").lower() != "100-continue":
-                await self._discard(receive)
-            await respond(_too_large(cap), identity)(scope, receive, send)
-            return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        received, complete = 0, False
+        try:
+            declared = declared_length(Headers(scope=scope))
+            if declared is not None and declared > cap:
+                raise _too_large(cap)
+            body = self._budget.admit(client_of(scope), declared, loop.time())
+        except FacetError as error:
+            await respond(error, scope["state"]["request_id"])(scope, receive, send)
+            return
 
         async def limited() -> Message:
-            nonlocal received, complete
-            if complete:
+            if body.complete:
                 return await receive()  # the wait for a disconnect has no deadline
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError as error:
-                raise BodyTimeout(f"The body did not arrive within {self._timeout:g} s.") from error
+            message = await self._next(body, receive)
             arrived = len(message.get("body", b""))
-            received += arrived
-            self._held += arrived
-            complete = not message.get("more_body", False)
-            if received > cap or self._held > self._total:
-                if not complete:
-                    await self._discard(receive)
-                raise _too_large(cap) if received > cap else QueueFull("As many bytes are in flight as may be held.")
+            self._budget.arrive(body, arrived, loop.time())
+            body.complete = not message.get("more_body", False)
+            if body.arrived > cap:
+                raise _too_large(cap)
             return message
 
         try:
             await self.app(scope, limited, send)
         finally:
-            self._held -= received
+            self._budget.leave(body, loop.time())
 
-    async def _discard(self, receive: Receive) -> None:
+    async def _next(self, body: Body, receive: Receive) -> Message:
+        """The next part of a body. Raises `BodyTimeout` where it does not come in time, `QueueFull` where it lost its place."""
+        body.receipt = asyncio.timeout_at(body.began + self._timeout + body.arrived / self._rate)
         try:
-            async with asyncio.timeout(self._drain):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        return
-        except TimeoutError:
-            return
+            async with body.receipt:
+                return await receive()
+        except TimeoutError as error:
+            if body.displaced:
+                raise QueueFull("Others send photos too, and had sent less.") from error
+            raise BodyTimeout(
+                f"The body did not arrive within {self._timeout:g} s, nor at {self._rate / 1024:g} KiB a second."
+            ) from error
+        finally:
+            body.receipt = None
+
+
+def declared_length(headers: Headers) -> int | None:
+    """The body's length in bytes as its headers declare it, or None where they do not.
+
+    Raises `MalformedRequest` where it is no plausible number.
+    """
+    values = headers.getlist("content-length")
+    if not values:
+        return None if "transfer-encoding" in headers else 0
+    if len(set(values)) > 1 or not LENGTH.fullmatch(values[0]):
+        raise MalformedRequest("The Content-Length is no plausible number.")
+    return int(values[0])
 
 
 def _too_large(cap: int) -> BodyTooLarge:

@@ -1,12 +1,14 @@
-"""What no handler knows becomes a problem all the same."""
+"""What no handler knows becomes a problem all the same, and so does what the shutdown cuts short."""
 
 from __future__ import annotations
+
+import asyncio
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import respond
-from service.errors import FacetError
+from service.errors import FacetError, NotReady
 
 
 class UnhandledErrors:
@@ -30,6 +32,10 @@ class UnhandledErrors:
         try:
             await self.app(scope, receive, watched)
         except ClientDisconnect:
+            raise
+        except asyncio.CancelledError:  # the time for accepted requests is over
+            if not started:
+                await respond(NotReady("The service is shutting down."), scope["state"]["request_id"])(scope, receive, send)
             raise
         except Exception as error:
             if started:

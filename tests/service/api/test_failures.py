@@ -180,7 +180,7 @@ async def test_a_format_that_is_not_read_is_415_in_json_too(client: Client) -> N
     ],
 )
 async def test_a_body_declared_as_something_else_is_415(client: Client, declared: str) -> None:
-    response = await client.post("/predict", content=PHOTO, headers={"content-type": declared})
+    response = await client.post("/predict", content=CANARY.encode(), headers={"content-type": declared})
     assert_problem(response, 415, "unsupported_media_type")
 
 
@@ -372,10 +372,10 @@ async def test_an_unknown_path_is_404(client: Client, method: str, path: str) ->
         ("DELETE", "/predict/batch", "POST"),
         ("OPTIONS", "/predict", "POST"),
         (CANARY, "/predict", "POST"),
-        ("POST", "/health", "GET"),
-        ("POST", "/health/live", "GET"),
-        ("POST", "/model", "GET"),
-        ("PATCH", "/metrics", "GET"),
+        ("POST", "/health", "GET, HEAD"),
+        ("POST", "/health/live", "GET, HEAD"),
+        ("POST", "/model", "GET, HEAD"),
+        ("PATCH", "/metrics", "GET, HEAD"),
     ],
 )
 async def test_a_wrong_method_is_405(client: Client, method: str, path: str, allowed: str) -> None:
@@ -491,7 +491,7 @@ async def test_nothing_of_what_is_sent_is_logged(client: Client, caplog: pytest.
         {"content": JPEG[:400] + CANARY.encode() * 100, "headers": {"x-api-key": CANARY, "user-agent": CANARY}},
         {"content": PHOTO, "headers": {"content-type": CANARY}},
     ):
-        await client.post(f"/predict?note={CANARY}", **arguments)
+        await client.post("/predict", headers={"x-note": CANARY} | arguments.pop("headers", {}), **arguments)
     await client.get(f"/{CANARY}")
     access = [record.getMessage() for record in caplog.records if record.name == "facet.access"]
     assert len(access) == 7

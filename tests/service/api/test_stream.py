@@ -364,13 +364,13 @@ def test_streams_can_be_switched_off() -> None:
         assert_ends(socket, 503, "too_many_streams", 1013)
 
 
-def test_connections_that_say_nothing_take_no_streams_place_and_are_few() -> None:
+def test_connections_that_say_nothing_take_no_streams_place_and_keep_nobody_out() -> None:
     with service(max_streams=1) as client, ExitStack() as silent:
-        *_, second = [silent.enter_context(client.websocket_connect("/stream")) for _ in range(UNSTARTED)]
-        with client.websocket_connect("/stream") as third:
-            assert_ends(third, 503, "too_many_streams", 1013)
-        second.send_json(START)
-        assert second.receive_json()["type"] == "ready"
+        first, *_ = [silent.enter_context(client.websocket_connect("/stream")) for _ in range(UNSTARTED)]
+        with client.websocket_connect("/stream") as late:
+            assert_ends(first, 503, "too_many_streams", 1013)
+            late.send_json(START)
+            assert late.receive_json()["type"] == "ready"
 
 
 def test_a_draining_service_ends_its_streams_and_lets_none_in() -> None:

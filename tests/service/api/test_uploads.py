@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,28 @@ def test_base64_in_json(kind: str, prefix: str) -> None:
         assert photos(body.encode(), kind, "", 1) == [bytes(range(256))]
 
 
+def test_base64_of_urls() -> None:
+    data = bytes(range(256)) + b"\xfb\xff"
+    text = base64.urlsafe_b64encode(data).decode()
+    for image in (text, text.rstrip("="), "data:image/png;base64," + text):
+        assert photos(json.dumps({"image": image}).encode(), "application/json", "", 1) == [data]
+
+
+@pytest.mark.parametrize("kind", ["binary/octet-stream", "text/plain", "application/x-www-form-urlencoded", "*/*"])
+def test_bytes_decide_before_a_label_does(kind: str) -> None:
+    photo = b"\x89PNG\r\n\x1a\n rest"
+    assert photos(photo, kind, "", 1) == [photo]
+
+
+def test_a_very_long_type_is_refused_in_no_time() -> None:
+    began = time.perf_counter()
+    with pytest.raises(UnsupportedMediaType):
+        photos(ONE, "image/png" + ';a="' * 250_000, "", 1)
+    with pytest.raises(MalformedMultipart):
+        photos(form((disposition() + ';a="' * 250_000, ONE)), FORM, "", 1)
+    assert time.perf_counter() - began < 0.5
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -190,7 +213,8 @@ def test_base64_in_json(kind: str, prefix: str) -> None:
         ('{"image": ""}', EmptyFile),
         ('{"image": "AAA"}', MalformedBase64),
         ('{"image": "AA=A"}', MalformedBase64),
-        ('{"image": "AA_-"}', MalformedBase64),  # the alphabet of URLs is another one
+        ('{"image": "AA_+"}', MalformedBase64),  # two alphabets in one
+        ('{"image": "A_A_A"}', MalformedBase64),
         ('{"image": "data:image/png,AAAA"}', MalformedBase64),
         ('{"image": "data:image/png;base64"}', MalformedBase64),
         ('{"image": "data:image/png;base64,AAAA,AAAA"}', MalformedBase64),

@@ -249,7 +249,7 @@ async def test_openapi_documents_every_route_and_every_problem(client: Client) -
     }  # fmt: skip
     content = predict["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json", "image/*", "application/octet-stream"}
-    assert set(predict["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(predict["responses"]) == {"200", "400", "401", "408", "413", "415", "422", "429", "431", "500", "503", "504"}
     for status, response in predict["responses"].items():
         if status != "200":
             assert response["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

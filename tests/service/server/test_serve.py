@@ -171,11 +171,12 @@ def test_pipelined_requests_are_answered_in_their_order(service: Service) -> Non
     assert [answer.headers["x-request-id"] for answer in answers] == ["one", "two", "one", "three"]
 
 
-def test_head_brings_no_body(service: Service) -> None:
+@pytest.mark.parametrize(("path", "status"), [("/health", b"200"), ("/metrics", b"200"), ("/predict", b"405"), ("/x", b"404")])
+def test_head_is_answered_as_get_without_its_body(service: Service, path: str, status: bytes) -> None:
     with service.connected() as connection:
-        connection.sendall(head("/health", "HEAD", Connection="close"))
+        connection.sendall(head(path, "HEAD", Connection="close"))
         top, _, rest = read_all(connection).partition(b"\r\n\r\n")
-    assert top.startswith(b"HTTP/1.1 405")
+    assert top.startswith(b"HTTP/1.1 " + status)
     assert rest == b""
 
 

@@ -27,6 +27,53 @@ RETRIED: Final = frozenset({502, 503})
 """Statuses after which the same request may do better: nothing was computed. After a 504 it would be computed twice."""
 LONGEST_WAIT_S: Final = 60.0
 NEVER: Final = Retry(total=0)
+BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""What ends a request that had been sent, at least in part. A photo that a service dies of must not reach every replica."""
+
+
+class _BrokenAgain(httpx.TransportError):
+    """A second connection broke under the same request; it is not sent a third time."""
+
+
+class _Resent(httpx.BaseTransport):
+    """Lets a request whose connection broke be sent once more, and no oftener."""
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return self._transport.handle_request(request)
+        except BROKEN as error:
+            _count_break(request, error)
+            raise
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class _AsyncResent(httpx.AsyncBaseTransport):
+    """The same to await."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await self._transport.handle_async_request(request)
+        except BROKEN as error:
+            _count_break(request, error)
+            raise
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def _count_break(request: httpx.Request, error: httpx.TransportError) -> None:
+    """Note that a connection broke under a request. Raises `_BrokenAgain` where one had before."""
+    if request.extensions.get("facet_broken"):
+        raise _BrokenAgain(str(error) or type(error).__name__, request=request) from error
+    request.extensions["facet_broken"] = True
 
 
 class _Base:
@@ -60,8 +107,8 @@ class Client(_Base):
     """Asks a Facet service, and waits.
 
     `key` is sent as `X-API-Key`; `timeout` is in seconds for each step of a request; a request that finds the service busy is
-    tried again up to `retries` times. `transport` takes the place of httpx's own. Every method raises `ConnectionFailed`,
-    `ProblemError` or, of those, `UnavailableError`.
+    tried again up to `retries` times. One whose connection breaks after it was sent is sent once more at most. `transport`
+    takes the place of httpx's own. Every method raises `ConnectionFailed`, `ProblemError` or, of those, `UnavailableError`.
     """
 
     def __init__(
@@ -74,7 +121,7 @@ class Client(_Base):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(url, key, timeout, retries)
-        retrying = RetryTransport(transport or httpx.HTTPTransport(), self._retry)
+        retrying = RetryTransport(_Resent(transport or httpx.HTTPTransport()), self._retry)
         self._http = httpx.Client(transport=retrying, **self._options)
 
     def predict(
@@ -146,7 +193,7 @@ class AsyncClient(_Base):
     ) -> None:
         super().__init__(url, key, timeout, retries)
         self._timeout = timeout
-        retrying = RetryTransport(transport or httpx.AsyncHTTPTransport(), self._retry)
+        retrying = RetryTransport(_AsyncResent(transport or httpx.AsyncHTTPTransport()), self._retry)
         self._http = httpx.AsyncClient(transport=retrying, **self._options)
 
     async def predict(

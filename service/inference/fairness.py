@@ -1,0 +1,87 @@
+"""Whose turn it is: a line in which each client's work stands by itself, and that client is next who has cost least."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+REMEMBERED: Final = 4096
+"""Clients whose past cost is kept; beyond it those who wait for nothing are forgotten."""
+
+
+class FairQueue(Generic[T]):
+    """Start-time fair queueing (Goyal, Vin and Cheng, 1996) over clients, each of whom is served first come, first served.
+
+    Every client has a virtual time, which grows with what its work costs. The next item is of the client with the least. Who
+    comes back after a pause begins at the virtual time of the others: a pause saves nothing up.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[T]] = {}
+        self._spent: dict[str, float] = {}
+        self._floor = 0.0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def depth(self, client: str) -> int:
+        """Items of one client that wait."""
+        return len(self._lines.get(client, ()))
+
+    def push(self, client: str, item: T) -> None:
+        """Let an item of a client wait behind that client's others."""
+        line = self._lines.get(client)
+        if line is None:
+            line = self._lines[client] = deque()
+            self._spent[client] = max(self._spent.get(client, 0.0), self._floor)
+        line.append(item)
+        self._count += 1
+
+    def pop(self, passed_over: Callable[[str], bool] = lambda _: False) -> tuple[str, T] | None:
+        """The next item and its client, or None where nobody waits but clients that are passed over."""
+        client = min((one for one in self._lines if not passed_over(one)), key=self._spent.__getitem__, default=None)
+        if client is None:
+            return None
+        self._floor = max(self._floor, self._spent[client])
+        item = self._lines[client].popleft()
+        self._shorten(client)
+        return client, item
+
+    def charge(self, client: str, cost: float) -> None:
+        """Add to what a client has cost, in any unit that is the same for all; a negative cost takes an estimate back."""
+        self._spent[client] = max(0.0, self._spent.get(client, self._floor) + cost)
+        if len(self._spent) > REMEMBERED:
+            self._spent = {one: spent for one, spent in self._spent.items() if one in self._lines or spent > self._floor}
+
+    def longest(self) -> str | None:
+        """The client of whom most items wait."""
+        return max(self._lines, key=self.depth, default=None)
+
+    def take_last(self, client: str) -> T:
+        """Remove and return the item of a client that came last. Raises `KeyError` where none of its items waits."""
+        item = self._lines[client].pop()
+        self._shorten(client)
+        return item
+
+    def remove(self, client: str, item: T) -> None:
+        """Remove an item where it still waits."""
+        line = self._lines.get(client)
+        if line is not None and item in line:
+            line.remove(item)
+            self._shorten(client)
+
+    def drain(self) -> list[T]:
+        """Remove and return everything that waits."""
+        items = [item for line in self._lines.values() for item in line]
+        self._lines.clear()
+        self._count = 0
+        return items
+
+    def _shorten(self, client: str) -> None:
+        self._count -= 1
+        if not self._lines[client]:
+            del self._lines[client]

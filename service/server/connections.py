@@ -1,0 +1,81 @@
+"""Connections to the server: how many there may be, and whose goes where one more comes."""
+
+from __future__ import annotations
+
+import resource
+from typing import Final, Protocol
+
+SPARE_DESCRIPTORS: Final = 128
+"""File descriptors kept for what is no connection: models, sockets that listen, threads, certificates."""
+
+HEAD_ARRIVING, BODY_ARRIVING, IN_WORK = range(3)
+"""What a connection is at: a request's head, or nothing, is waited for; its body is; or it is being answered."""
+
+
+class Connection(Protocol):
+    """What is known of a connection: the client it counts for, and what it is at."""
+
+    @property
+    def address(self) -> str:
+        """Who it counts for."""
+
+    @property
+    def stage(self) -> int:
+        """`HEAD_ARRIVING`, `BODY_ARRIVING` or `IN_WORK`."""
+
+    def drop(self) -> None:
+        """Close it at once."""
+
+
+class Connections:
+    """At most `most` connections at a time, shared by client.
+
+    Where all places are taken, one that waits for its client makes room: the oldest of the client that has most. So silent
+    connections keep nobody out, and who holds few loses none to who holds many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._clients: dict[str, dict[Connection, None]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a connection in; False where all places are taken by such as are being answered, or belong to who has fewer."""
+        if self._count >= self._most:
+            waiting = self._waiting(self._clients.get(connection.address, {}))
+            if waiting is None:
+                return False
+            self.discard(waiting)
+            waiting.drop()
+        self._clients.setdefault(connection.address, {})[connection] = None
+        self._count += 1
+        return True
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection; one that is not known is none the worse."""
+        mine = self._clients.get(connection.address, {})
+        if connection in mine:
+            del mine[connection]
+            self._count -= 1
+            if not mine:
+                del self._clients[connection.address]
+
+    def _waiting(self, own: dict[Connection, None]) -> Connection | None:
+        """The oldest connection that waits, of the client with most of them: one with more than `own`, or its own."""
+        for stage in (HEAD_ARRIVING, BODY_ARRIVING):
+            for mine in sorted(self._clients.values(), key=len, reverse=True):
+                if len(mine) <= len(own) and mine is not own:
+                    continue
+                for connection in mine:
+                    if connection.stage == stage:
+                        return connection
+        return None
+
+
+def possible(wanted: int) -> int:
+    """As many connections as are wanted, or as the process may open descriptors for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - SPARE_DESCRIPTORS))

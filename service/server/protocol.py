@@ -1,0 +1,367 @@
+"""One connection of HTTP/1.1: uvicorn's protocol, with bounds on the head of a request, on silence, and on its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import is_ssl
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from service.api.keys import network
+from service.api.problems import respond
+from service.errors import FacetError, HeadTimeout, HeadTooLarge, MalformedRequest, QueueFull
+from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
+
+MAX_HEADERS: Final = 100
+"""Headers of one request."""
+MAX_PIPELINED: Final = 16
+"""Requests of one connection that wait for the answer to the one before."""
+LINGER_S: Final = 5.0
+"""Seconds after an answer in which the rest of its request's body is thrown away, so that the client gets to see it."""
+STALLED_WRITE_S: Final = 30.0
+"""Seconds in which a client must take the next of an answer."""
+FRAMING: Final = 16
+"""Bytes of a chunked body's framing for each byte of the body: 5 where every chunk holds one byte."""
+LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+PROBE_S: Final = 0.15
+"""Seconds after the end of what a client sends before it is asked whether it still listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bytes of a request's line and headers, and seconds in which they must arrive; connections at a time.
+
+    `trusted_proxies` are addresses or networks whose `X-Forwarded-For` says who a client is.
+    """
+
+    head_bytes: int
+    head_timeout: float
+    connections: int
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol within bounds.
+
+    A head that is too large, too slow or no HTTP is answered with a problem, and the connection is closed. Silent connections
+    have a deadline, and a share for each client. Who sends on after the answer is listened to for a while; who takes no answer
+    is cut off. A client that closes its sending side gets its answers, unless it turns out to have left.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ConnectionLimits,
+        known: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.ws_protocol_class = cast(
+            "type[WebSocketsSansIOProtocol]", partial(_WebSocket, on_lost=partial(known.discard, self))
+        )
+        self._limits, self._known = limits, known
+        self.address = ""
+        self._running: RequestResponseCycle | None = None
+        self._in_body = self._upgraded = self._discarding = self._half_closed = self._probed = False
+        self._head_bytes = self._head_counted = self._chunk_bytes = 0
+        self._framing = self._body_bytes = 0
+        self._refusal: FacetError | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def stage(self) -> int:
+        """What the connection is at; see `service.server.connections`."""
+        if self._upgraded:
+            return IN_WORK
+        if self._in_body:
+            return BODY_ARRIVING
+        return HEAD_ARRIVING if self._running is None or self._running.response_complete else IN_WORK
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    # From the transport -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take the connection in, or tell it that there are too many."""
+        super().connection_made(transport)
+        self.address = network(self.client[0] if self.client else "")
+        if self._known.admit(self):
+            self._arm("head", self._limits.head_timeout, self._head_is_late)
+        else:
+            self._refuse(QueueFull("As many connections are open as may be."))
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell every request of the connection that its client has left."""
+        self._known.discard(self)
+        for name in tuple(self._timers):
+            self._disarm(name)
+        for cycle in (self._running, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come, within the bounds of a head and of a body's framing."""
+        if self._discarding or self.transport.is_closing():
+            return
+        in_body, self._chunk_bytes = self._in_body, 0
+        if not in_body:
+            self._arm("head", self._limits.head_timeout, self._head_is_late)
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._ended():
+            return
+        if not self._in_body and not in_body and self._head_bytes > self._limits.head_bytes:
+            self._refuse(self._too_large())
+        elif self._in_body and in_body:
+            self._framing += len(data) - self._chunk_bytes
+            if self._framing > self._limits.head_bytes + FRAMING * self._body_bytes:
+                self._refuse(MalformedRequest("The body's framing is larger than the body."))
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn's returns None
+        """A client that sends no more may yet wait for its answers; one that has left is told apart by a probe."""
+        running = self._running
+        if is_ssl(self.transport) or self._discarding or self._in_body or running is None or running.response_complete:
+            return None
+        self.cycle.keep_alive = False
+        if not self._half_closed and running.scope["http_version"] == "1.1":
+            self._half_closed = True
+            self._arm("probe", PROBE_S, self._probe)
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer as fast as it is written."""
+        super().pause_writing()
+        self._arm("write", STALLED_WRITE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._disarm("write")
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Close where nothing is being answered."""
+        if self._discarding:
+            self.transport.close()
+        else:
+            super().shutdown()
+
+    # From the parser; what is raised here ends it ---------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request's line begins."""
+        super().on_message_begin()
+        self._head_counted = self._framing = self._body_bytes = 0
+        self._arm("head", self._limits.head_timeout, self._head_is_late)
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; what comes behind a chunked body is no header, and left out."""
+        if self._in_body:
+            return
+        self._count(len(name) + len(value) + 4)
+        if len(self.headers) >= MAX_HEADERS:
+            self._refusal = self._too_large()
+            raise self._refusal
+        if name.lower() == b"content-length" and not LENGTH.fullmatch(value.strip()):
+            self._refusal = MalformedRequest("The Content-Length is no plausible number.")
+            raise self._refusal
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the request is handed on."""
+        busy = self._running is not None and not self._running.response_complete
+        upgrading = bool(self.parser.should_upgrade()) and self._should_upgrade()
+        if busy and (upgrading or len(self.pipeline) >= MAX_PIPELINED):
+            self._refusal = MalformedRequest("Too much is asked for before the answer.")
+            raise self._refusal
+        self._disarm("head")
+        self._in_body = True
+        self._head_bytes = 0
+        before = self.cycle
+        super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.transport = cast("asyncio.Transport", _Outgoing(self.transport, self._end))
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._chunk_bytes += len(body)
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole; where its answer has gone out already, the connection is idle now."""
+        super().on_message_complete()
+        self._in_body = False
+        self._head_bytes = 0
+        self._disarm("linger")
+        if self.stage == HEAD_ARRIVING and not self.parser.should_upgrade() and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    # Answers ----------------------------------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """The answer is out; what is left of its request's body may come for a while."""
+        self._disarm("probe")
+        if self._discarding:
+            self.server_state.total_requests += 1
+            return
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete:
+            self._arm("linger", LINGER_S, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
+        """What the parser refused is answered with a problem."""
+        refusal, self._refusal = self._refusal, None
+        self._refuse(refusal or MalformedRequest("The bytes are no HTTP/1.1."))
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to a WebSocket; it keeps its place."""
+        for name in tuple(self._timers):
+            self._disarm(name)
+        self._unset_keepalive_if_required()
+        self._upgraded, self._in_body = True, False
+        super().handle_websocket_upgrade()
+
+    def _ended(self) -> bool:
+        """Whether nothing more of this connection is parsed here."""
+        return self._discarding or self._upgraded or bool(self.transport.is_closing())
+
+    def _count(self, size: int) -> None:
+        """Count a part of the head. Raises `HeadTooLarge`."""
+        self._head_counted += size
+        if self._head_counted > self._limits.head_bytes:
+            self._refusal = self._too_large()
+            raise self._refusal
+
+    def _too_large(self) -> HeadTooLarge:
+        kib = self._limits.head_bytes // 1024
+        return HeadTooLarge(f"A request may have {MAX_HEADERS} headers, and {kib} KiB of them and its line.")
+
+    def _head_is_late(self) -> None:
+        """Nothing, or half a head, has come in time."""
+        if self.stage == IN_WORK or self._head_bytes:
+            self._refuse(HeadTimeout(f"The request's headers did not arrive within {self._limits.head_timeout:g} s."))
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: FacetError) -> None:
+        """Answer what has come with a problem, and read no more; what came before it is answered first."""
+        running = self._running
+        if running is not None and not running.response_complete:
+            if running is not self.cycle or not self._in_body:
+                running.keep_alive = False
+                self.pipeline.clear()
+                self._discarding = True
+                return
+            running.disconnected = True  # its own body is broken
+            running.message_event.set()
+            if running.response_started:
+                self.transport.abort()
+                return
+        identity = uuid.uuid4().hex[:16]
+        response = respond(error, identity)
+        response.headers["Connection"] = "close"
+        response.headers["X-Request-ID"] = identity
+        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *response.raw_headers)]
+        self.transport.write(b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)]))
+        self._in_body = True
+        self._end()
+
+    def _end(self) -> None:
+        """Close the connection; where its client may still be sending, when it has seen the answer, or after a while.
+
+        To close a socket with unread bytes resets it, and the answer is lost with them.
+        """
+        if self.transport.is_closing():
+            return
+        if not self._in_body and not self._discarding:
+            self.transport.close()
+        else:
+            self._discarding = True
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.flow.resume_reading()
+            self._arm("linger", LINGER_S, self.transport.close)
+        self._unset_keepalive_if_required()
+        self._disarm("head")
+        self._arm("write", STALLED_WRITE_S, self.transport.abort)
+
+    def _probe(self) -> None:
+        """Find out whether a client that has sent everything still listens: one that has left answers with a reset.
+
+        The interim response is one that every client skips (RFC 9110, 15.2).
+        """
+        running = self._running
+        if running is None or running.response_complete or self.transport.is_closing():
+            return
+        if not self._probed and not running.response_started:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._probed = True
+        opened = self.transport.get_extra_info("socket")
+        if opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        else:
+            self._arm("probe", PROBE_S, self._probe)
+
+    def _arm(self, name: str, seconds: float, handler: Callable[[], None]) -> None:
+        """Start a timer, unless it runs already."""
+        if name not in self._timers:
+            self._timers[name] = self.loop.call_later(seconds, self._fire, name, handler)
+
+    def _disarm(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _fire(self, name: str, handler: Callable[[], None]) -> None:
+        self._timers.pop(name, None)
+        if not self.transport.is_closing() or handler == self.transport.abort:
+            handler()
+
+
+class _Outgoing:
+    """The transport as a response sees it: to close it is left to the protocol."""
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, end
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, which says when its connection is lost."""
+
+    def __init__(self, *arguments: Any, on_lost: Callable[[], None], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._on_lost = on_lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the connection's place back."""
+        self._on_lost()
+        super().connection_lost(exc)

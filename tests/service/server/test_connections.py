@@ -1,0 +1,272 @@
+"""What a connection may cost, over real sockets: heads, silence, slow bodies, half-closed and reset ones, and the shutdown."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
+from tests.client import ROOT, assert_problem
+from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": 13,
+    "Sec_WebSocket_Key": base64.b64encode(bytes(16)).decode(),
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One process that waits a second for a head, and has room for few connections."""
+    log = tmp_path_factory.mktemp("connections") / "log"
+    with fake(log, FACET_HEAD_TIMEOUT_S="1", FACET_MAX_CONNECTIONS="20", FACET_MAX_HEAD_KIB="8") as running:
+        yield running
+        assert running.process.poll() is None, running.log
+        assert "Traceback" not in running.log
+
+
+def head_of(size: int, **headers: object) -> bytes:
+    return head("/stream" if headers else "/predict", "GET", X_Long="x" * size, **headers)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        head_of(9000),
+        head_of(9000, **UPGRADE),
+        head("/health?" + "q" * 9000, "GET"),
+        head("/health", "GET", **{f"X_{index}": "" for index in range(101)}),
+        head("/stream", "GET", **UPGRADE, **{f"X_{index}": "" for index in range(101)}),
+        b"GET /health HTTP/1.1\r\nX-Endless: " + b"x" * 1_000_000,
+        b"GET /health HTTP/1.1\r\n" + b"X: y\r\n" * 200_000,
+    ],
+    ids=["long", "upgrade", "target", "many", "upgrade-many", "endless", "endlessly-many"],
+)
+def test_a_head_that_is_too_large_is_431(service: Service, sent: bytes) -> None:
+    with service.connected() as connection:
+        try:
+            connection.sendall(sent)
+        except (ConnectionResetError, BrokenPipeError):
+            pytest.fail("the answer was lost")
+        (answer,) = parsed(read_all(connection))
+    assert_problem(answer, 431, "head_too_large")
+
+
+def test_a_head_within_its_bounds_passes(service: Service) -> None:
+    headers = {f"X_{index}": "y" for index in range(90)}
+    assert service.exchange(head("/health", "GET", Connection="close", **headers)).startswith(b"HTTP/1.1 200")
+    with service.connected() as connection:
+        connection.sendall(head("/stream", "GET", X_Long="x" * 6000, **UPGRADE))
+        assert connection.recv(100).startswith(b"HTTP/1.1 101")
+
+
+@pytest.mark.parametrize("length", ["0" * 5000 + "5", "9" * 19])
+@pytest.mark.parametrize("target", [("POST", "/predict"), ("GET", "/health"), ("GET", "/nothing")])
+def test_a_length_that_is_no_plausible_number_is_400(service: Service, target: tuple[str, str], length: str) -> None:
+    method, path = target
+    (answer,) = parsed(service.exchange(head(path, method, Content_Length=length)))
+    assert_problem(answer, 400, "malformed_request")
+
+
+def test_what_comes_behind_a_chunked_body_is_no_header(service: Service) -> None:
+    body = b"%x\r\n%s\r\n0\r\nContent-Encoding: gzip\r\n\r\n" % (len(PHOTO), PHOTO)
+    sent = head(Transfer_Encoding="chunked", Trailer="Content-Encoding", Connection="close") + body
+    assert service.exchange(sent).startswith(b"HTTP/1.1 200")
+
+
+def test_framing_alone_is_no_body(service: Service) -> None:
+    with service.connected() as connection:
+        connection.sendall(head(Transfer_Encoding="chunked") + b"1;" + b"x" * 100_000)
+        connection.sendall(b"x" * 100_000)
+        (answer,) = parsed(read_all(connection))
+    assert_problem(answer, 400, "malformed_request")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(b"", []), (b"GET /health HTTP/1.1\r\nHost: x\r\n", [408]), (b"\r\n", [408])])
+def test_a_silent_or_half_headed_connection_has_a_deadline(service: Service, sent: bytes, status: list[int]) -> None:
+    began = time.monotonic()
+    answers = parsed(service.exchange(sent))
+    assert [answer.status_code for answer in answers] == status
+    assert 0.8 < time.monotonic() - began < 3
+    for answer in answers:
+        assert_problem(answer, 408, "head_timeout")
+
+
+def test_dripping_a_head_buys_no_time(service: Service) -> None:
+    began = time.monotonic()
+    with service.connected() as connection:
+        connection.settimeout(0.1)
+        while time.monotonic() - began < 5:
+            try:
+                connection.sendall(b"G" if time.monotonic() - began < 0.05 else b"")
+                if not connection.recv(1000):
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+    assert time.monotonic() - began < 3
+
+
+def test_a_body_that_drips_after_its_answer_is_closed(service: Service) -> None:
+    began = time.monotonic()
+    with service.connected() as connection:
+        connection.sendall(head("/nothing", Content_Length=1_000_000))
+        assert connection.recv(1000).startswith(b"HTTP/1.1 404")
+        try:
+            while time.monotonic() - began < 20:
+                connection.sendall(b"x")
+                time.sleep(0.1)
+        except ConnectionError:
+            pass
+    assert time.monotonic() - began < 10
+
+
+def test_silent_connections_keep_nobody_out(service: Service) -> None:
+    with ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(service.connected())
+        began = time.monotonic()
+        assert httpx.post(service.url + "/predict", content=PHOTO).status_code == 200
+        assert time.monotonic() - began < 0.7
+
+
+def test_a_client_that_closes_its_sending_side_gets_its_answer(service: Service) -> None:
+    answers = parsed(service.exchange(head(Content_Length=len(PHOTO)) + PHOTO, hang_up=True))
+    assert [answer.status_code for answer in answers] == [200]
+
+
+def metric(url: str, line: str) -> float:
+    return sum(float(one.rsplit(" ", 1)[1]) for one in httpx.get(url + "/metrics").text.splitlines() if one.startswith(line))
+
+
+def test_clients_that_have_left_free_their_places(tmp_path: Path) -> None:
+    with fake(tmp_path / "log", slow=0.4, FACET_WORKERS="1") as service:
+        with ExitStack() as stack:
+            sent = [stack.enter_context(service.connected()) for _ in range(30)]
+            for connection in sent:
+                connection.sendall(head(Content_Length=len(PHOTO)) + PHOTO)
+            time.sleep(0.1)
+        time.sleep(0.6)
+        began = time.monotonic()
+        assert httpx.post(service.url + "/predict", content=PHOTO).status_code == 200
+        assert time.monotonic() - began < 1.5
+        assert metric(service.url, 'facet_request_seconds_count{method="POST",route="/predict",status="499"}') >= 10
+
+
+def test_a_reset_while_requests_are_pipelined_is_no_fault_of_ours(tmp_path: Path) -> None:
+    with fake(tmp_path / "log", slow=0.3) as service:
+        before = metric(service.url, "facet_rejections_total")
+        for _ in range(5):
+            connection = socket.create_connection(("127.0.0.1", service.port))
+            connection.sendall((head(Content_Length=len(PHOTO)) + PHOTO) * 3)
+            time.sleep(0.05)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        time.sleep(1)
+        assert metric(service.url, "facet_rejections_total") == before
+        assert httpx.post(service.url + "/predict", content=PHOTO).status_code == 200
+        assert "Traceback" not in service.log
+        assert "ERROR" not in service.log
+
+
+def test_a_body_still_arriving_when_the_time_is_up_gets_a_problem(tmp_path: Path) -> None:
+    with fake(tmp_path / "log", FACET_DRAIN_DELAY_S="0", FACET_SHUTDOWN_TIMEOUT_S="1") as service:
+        with service.connected() as connection:
+            connection.sendall(head(Content_Length=1000) + b"x")
+            time.sleep(0.2)
+            service.process.send_signal(signal.SIGTERM)
+            (answer,) = parsed(read_all(connection))
+        assert_problem_closed(answer)
+        assert service.exit_status() == 0
+        assert "Traceback" not in service.log
+
+
+def assert_problem_closed(answer: httpx.Response) -> None:
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_ready"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"FACET_API_KEY": "secret"}, "FACET_API_KEYS"),
+        ({"FACET_API_KEYS": " "}, "FACET_API_KEYS"),
+        ({"FACET_API_KEYS": ","}, "FACET_API_KEYS"),
+        ({"FACET_API_KEYS": ""}, "FACET_API_KEYS"),
+        ({"FACET_HOST": "no.such.host.invalid"}, "no.such.host.invalid"),
+        ({"FACET_HOST": "x" * 300}, "cannot be listened on"),
+        ({"FACET_PORT": "99999"}, "FACET_PORT"),
+        ({"FACET_MAX_MEGAPIXELS": "inf"}, "FACET_MAX_MEGAPIXELS"),
+        ({"FACET_CORS_ORIGINS": "https://example.org/app"}, "FACET_CORS_ORIGINS"),
+        ({"FACET_TLS_CERTIFICATE": "/no/such", "FACET_TLS_KEY": "/no/such"}, "No such file"),
+    ],
+)
+def test_a_start_that_fails_is_one_line(environment: dict[str, str], words: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FAKE, "serve"],
+        cwd=ROOT,
+        env=clean | {"SLOW": "0", "FACET_LOG_LEVEL": "error"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_names_that_kubernetes_and_docker_add_are_no_settings(tmp_path: Path) -> None:
+    added = {"FACET_SERVICE_HOST": "10.0.0.1", "FACET_PORT_80_TCP_ADDR": "10.0.0.1", "FACET_API_SERVICE_PORT_HTTP": "80"}
+    with fake(tmp_path / "log", **added) as service:
+        assert json.loads(httpx.get(service.url + "/health").text)["status"] == "ok"
+
+
+class Fake:
+    def __init__(self, address: str, stage: int) -> None:
+        self.address, self.stage, self.dropped = address, stage, False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+def test_the_oldest_that_waits_of_who_has_most_makes_room() -> None:
+    known = Connections(5)
+    few = Fake("few", HEAD_ARRIVING)
+    many = [Fake("many", stage) for stage in (IN_WORK, BODY_ARRIVING, HEAD_ARRIVING, HEAD_ARRIVING)]
+    assert all(known.admit(one) for one in (few, *many))
+    assert known.admit(Fake("new", HEAD_ARRIVING))
+    assert [one.dropped for one in many] == [False, False, True, False]
+    assert known.admit(Fake("many", IN_WORK))
+    assert known.admit(Fake("new", IN_WORK))
+    assert [one.dropped for one in many] == [False, False, True, True]
+    assert not few.dropped
+    assert len(known) == 5
+
+
+def test_where_nobody_waits_the_newcomer_is_turned_away() -> None:
+    known = Connections(2)
+    assert known.admit(Fake("a", IN_WORK))
+    last = Fake("b", IN_WORK)
+    assert known.admit(last)
+    assert not known.admit(Fake("c", HEAD_ARRIVING))
+    known.discard(last)
+    assert known.admit(Fake("c", HEAD_ARRIVING))
