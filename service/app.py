@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import cv2
 from fastapi import FastAPI
@@ -25,8 +27,11 @@ from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
+from service.errors import NotEnoughMemory
 from service.inference.batching import Batcher
+from service.inference.decoding import PhotoDecoder
 from service.inference.engine import Engine, allowed
+from service.inference.memory import MemoryBudget, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.runtime import Precision, cpu_quota, loader, resolve
@@ -37,6 +42,18 @@ from service.vision.detection.registry import load_detector
 logger = logging.getLogger("facet")
 
 MIB = 2**20
+LEAST_RESIDENT: Final = 120 * MIB
+"""What the process and the smallest models take, at least."""
+USUAL_RESIDENT: Final = 192 * MIB
+"""What they take with the model that is served unless another one is chosen."""
+CODE_BYTES: Final = 48 * MIB
+"""Pages of libraries that are in use: the kernel counts them, too."""
+SEARCH_BYTES: Final = 64 * MIB
+"""What a search for faces takes at its worst, a crowd or a texture, on each thread."""
+DECODER_BYTES: Final = 24 * MIB
+"""What a process takes that decodes photos, before it has one."""
+LEAST_PHOTO_BYTES: Final = 48 * MIB
+"""What a JPEG takes whose longest side is decoded at twice the side that is searched, and a little more."""
 DESCRIPTION = """A photo in; the apparent age, gender and race of every face in it out, with honest uncertainty.
 
 Nothing that is sent is stored or logged, and the service opens no connection of its own. Failures are
@@ -45,6 +62,10 @@ Nothing that is sent is stored or logged, and the service opens no connection of
 
 def create_engine(settings: Settings) -> Engine:
     """Load and verify the models, warm them up and wire the pipeline. Raises a `ModelError` where a model is refused."""
+    limit, source = (settings.memory_mib * MIB, "the setting") if settings.memory_mib else memory_limit()
+    bodies = bodies_bytes(settings, limit)
+    at_once = settings.workers or most_workers(limit, cpu_quota(), bodies)
+    require_memory(limit, LEAST_RESIDENT, at_once, bodies)  # before a model is loaded: the kernel would end us, without a word
     threads = settings.threads or cpu_quota()
     cv2.setNumThreads(threads)
     store = ModelStore(settings.model_store)
@@ -56,10 +77,22 @@ def create_engine(settings: Settings) -> Engine:
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
         batcher.warm(model.manifest.input.size)
-    workers = Workers(settings.workers or cpu_quota(), settings.photo_queue)
+    workers = Workers(at_once, settings.photo_queue)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
-    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits)
+    budget = MemoryBudget(limit)
+    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once))
     pipeline.warm()
+    models = resident()
+    budget.total = require_memory(limit, models, at_once, bodies)
+    pipeline.decoder.start(min(2, at_once))
+    logger.info(
+        "memory: %d MiB by %s; models and process %d, bodies %d, photos being decoded %d",
+        limit // MIB,
+        source,
+        models // MIB,
+        bodies // MIB,
+        budget.total // MIB,
+    )
     engine = Engine(
         pipeline=pipeline,
         batcher=batcher,
@@ -72,7 +105,7 @@ def create_engine(settings: Settings) -> Engine:
         max_faces=settings.max_faces,
         min_confidence=settings.min_confidence,
         max_batch_files=settings.max_batch_files,
-        photos_at_once=settings.workers or cpu_quota(),
+        photos_at_once=at_once,
         deadline=settings.deadline_s,
     )
     logger.info(
@@ -84,6 +117,61 @@ def create_engine(settings: Settings) -> Engine:
         model.manifest.licence,
     )
     return engine
+
+
+def bodies_bytes(settings: Settings, limit: int) -> int:
+    """Bytes of all bodies under way: what the operator allows, within a sixteenth of the memory or the largest photo's body.
+
+    Args:
+        settings: Every setting.
+        limit: Bytes that the service may use.
+
+    Returns:
+        Bytes.
+    """
+    return min(int(settings.max_bodies_mib * MIB), max(limit // 16, int(settings.max_body_mib * MIB)))
+
+
+def most_workers(limit: int, cpus: int, bodies: int) -> int:
+    """Photos at once, one for each CPU, or fewer where the memory does not hold so many.
+
+    Args:
+        limit: Bytes that the service may use.
+        cpus: CPUs that it may use.
+        bodies: Bytes of all bodies under way.
+
+    Returns:
+        At least 1, which `require_memory` may still refuse.
+    """
+    for at_once in range(cpus, 1, -1):
+        with contextlib.suppress(NotEnoughMemory):
+            require_memory(limit, USUAL_RESIDENT, at_once, bodies)
+            return at_once
+    return 1
+
+
+def require_memory(limit: int, models: int, at_once: int, bodies: int) -> int:
+    """Bytes of `limit` that are left for photos being decoded, after what the models take, the search and the bodies.
+
+    Args:
+        limit: Bytes that the service may use.
+        models: Bytes that the process holds with its models.
+        at_once: Photos that are decoded and searched at a time.
+        bodies: Bytes of all bodies under way; each is held twice, as it came and as the photos in it.
+
+    Returns:
+        Bytes for photos.
+
+    Raises:
+        NotEnoughMemory: An ordinary photo for each of them would not fit.
+    """
+    taken = models + CODE_BYTES + at_once * (SEARCH_BYTES + DECODER_BYTES) + 2 * bodies + limit // 32
+    if limit - taken < LEAST_PHOTO_BYTES:
+        raise NotEnoughMemory(
+            f"{limit // MIB} MiB of memory are too few for {at_once} photos at once: at least "
+            f"{-(-(taken - limit // 32 + LEAST_PHOTO_BYTES) * 32 // (31 * MIB))} are needed, or fewer FACET_WORKERS."
+        )
+    return limit - taken
 
 
 def create_app(
@@ -136,14 +224,15 @@ def create_app(
         app.include_router(web.create_router())
     problems.install(app)
     _document(app)
-    body, batch = int(settings.max_body_mib * MIB), int(settings.max_batch_mib * MIB)
+    bodies = bodies_bytes(settings, settings.memory_mib * MIB or memory_limit()[0])
+    body, batch = int(settings.max_body_mib * MIB), min(bodies, int(settings.max_batch_mib * MIB))
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
     app.add_middleware(Disconnects)
     app.add_middleware(
         BodyLimits,
         caps={"/predict": body, "/predict/batch": batch},
         default=MIB,
-        total=int(settings.max_bodies_mib * MIB),
+        total=bodies,
         timeout=settings.body_timeout_s,
         rate=settings.body_min_kib_s * 1024,
     )

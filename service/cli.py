@@ -113,8 +113,8 @@ def serve(
                 settings.max_head_kib * 1024, settings.head_timeout_s, settings.max_connections, settings.trusted_proxies
             ),
         )
-        if built.batcher.hung:
-            errors.print("facet: a network hangs; leaving without it")
+        if built.batcher.hung or built.workers.hung:
+            errors.print(f"facet: {'a network' if built.batcher.hung else 'a photo'} hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread
 
 

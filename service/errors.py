@@ -24,7 +24,7 @@ FacetError
 ├── ImageError                  the bytes of a photo cannot be used
 │   ├── UnsupportedFormat       not one of the formats that are read
 │   ├── CorruptImage            truncated, damaged, or made to exhaust the decoder
-│   ├── ImageTooLarge           more pixels than the cap
+│   ├── ImageTooLarge           more pixels than the cap, or more memory to decode than there is
 │   └── ImageTooSmall           a side below the smallest that can hold a face
 ├── Unavailable                 right request, wrong moment
 │   ├── QueueFull               as much is waiting as may wait
@@ -37,6 +37,7 @@ FacetError
     ├── ModelNotFound           no such name or version
     ├── ModelDamaged            a file is missing or its hash differs
     ├── ModelIncompatible       its signature or manifest is not one that this version serves
+    ├── NotEnoughMemory         the memory that may be used does not hold it and the photos
     └── GoldenMismatch          it loads, but does not give the answers that it was shipped with
 """
 
@@ -196,7 +197,7 @@ class CorruptImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """The photo has more pixels than the cap."""
+    """The photo has more pixels than the cap, or takes more memory to decode than there is."""
 
     code = "image_too_large"
 
@@ -281,3 +282,9 @@ class GoldenMismatch(ModelError):
     """The model loads, but does not give the answers that it was shipped with."""
 
     code = "golden_mismatch"
+
+
+class NotEnoughMemory(ModelError):
+    """The memory that the service may use does not hold the models and the photos."""
+
+    code = "not_enough_memory"

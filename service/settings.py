@@ -120,8 +120,10 @@ class Settings(BaseSettings):
     """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
     deadline_s: float = Field(default=10, gt=0)
     """Seconds, from the body's arrival, in which a photo or a whole batch is answered; what still waits then is dropped."""
+    memory_mib: int = Field(default=0, ge=0)
+    """Memory that the service may use, in MiB; 0 takes the container's limit, or half of the machine's where it has none."""
     workers: int = Field(default=0, ge=0, le=256)
-    """Threads that decode and search photos; 0 takes the CPUs that the container may use."""
+    """Threads that decode and search photos; 0 takes the CPUs of the container, or fewer where its memory is short."""
     photo_queue: int = Field(default=32, ge=0)
     """Photos that may wait for a worker; more are refused with 503."""
     face_queue: int = Field(default=512, ge=1)

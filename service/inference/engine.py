@@ -125,7 +125,10 @@ class Engine:
     def hang(self) -> str | None:
         """Why the process should be restarted, or None."""
         busy = self.batcher.busy_for()
-        return f"A batch has been running for {busy:.0f} s." if busy > self.hang_s else None
+        if busy > self.hang_s:
+            return f"A batch has been running for {busy:.0f} s."
+        late = self.workers.overdue(asyncio.get_running_loop().time())
+        return f"A photo is {late:.0f} s past its deadline and still in work." if late > self.hang_s else None
 
     def drain(self) -> None:
         """Turn readiness off; work is still accepted."""
@@ -153,7 +156,8 @@ class Engine:
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
         await self.batcher.close(self.hang_s)
-        self.workers.close()
+        self.pipeline.decoder.close()
+        await asyncio.to_thread(self.workers.close, self.hang_s)
 
 
 def _undeclared(model: Model) -> dict[str, Any]:

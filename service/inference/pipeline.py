@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
 from service.errors import DeadlineExceeded, InferenceError
 from service.inference.attributes import Attributes, describe
 from service.inference.batching import Batcher, Crop
-from service.inference.workers import PixelBudget, Workers
+from service.inference.decoding import PhotoDecoder
+from service.inference.memory import MemoryBudget
+from service.inference.workers import Workers
 from service.metrics import observe, timed
 from service.models.manifest import InputContract, Manifest
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
-from service.vision.image import DecodedImage, decode, noise, probe
+from service.vision.image import DecodedImage, noise
 from service.vision.quality import Quality, measure, warnings
+
+UNMEASURED_BYTES: Final = 2**30
+"""Memory for photos where nobody says how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +93,22 @@ class Analysis:
 class Pipeline:
     """One detector and one model, shared by every request."""
 
-    def __init__(self, detector: Detector, manifest: Manifest, batcher: Batcher, workers: Workers, limits: Limits) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        manifest: Manifest,
+        batcher: Batcher,
+        workers: Workers,
+        limits: Limits,
+        decoder: PhotoDecoder | None = None,
+    ) -> None:
         if manifest.input is None:
             raise ValueError("an attribute model has an input")
         self.manifest = manifest
         self._input: InputContract = manifest.input
         self._template = np.array(manifest.input.template, np.float32)
         self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
-        self._budget = PixelBudget(limits.pixels)
+        self.decoder = decoder or PhotoDecoder(MemoryBudget(UNMEASURED_BYTES), workers.threads)
 
     async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
         """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds.
@@ -103,7 +118,9 @@ class Pipeline:
         began = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
-                seen = await self._workers.run_for(options.client, self._decode_and_detect, deadline, data, options, began)
+                seen = await self._workers.run_for(
+                    options.client, self._decode_and_detect, deadline, data, options, began, deadline
+                )
                 with timed("predict", seen.timings):
                     outputs = await self._batcher.submit([found.crop for found in seen.faces], deadline, options.client)
         except TimeoutError as error:
@@ -122,7 +139,9 @@ class Pipeline:
         try:
             async with asyncio.timeout_at(deadline):
                 began = time.perf_counter()
-                return await self._workers.run_for(options.client, self._decode_and_detect, deadline, photo, options, began)
+                return await self._workers.run_for(
+                    options.client, self._decode_and_detect, deadline, photo, options, began, deadline
+                )
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
@@ -137,21 +156,21 @@ class Pipeline:
 
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
-        self._decode_and_detect(noise(512), Options((), 1, 1.0), time.perf_counter())
+        self._decode_and_detect(noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         measure(face, align(grey, face.landmarks, self._template, self._input.size))
 
-    def _decode_and_detect(self, photo: bytes | DecodedImage, options: Options, began: float) -> Detections:
-        """Decode, detect and cut the crops; on a worker's thread."""
+    def _decode_and_detect(self, photo: bytes | DecodedImage, options: Options, began: float, deadline: float) -> Detections:
+        """Decode by the deadline, detect and cut the crops; on a worker's thread, whose clock is the event loop's."""
         timings: dict[str, float] = {}
         observe("wait", time.perf_counter() - began, timings)
         if isinstance(photo, DecodedImage):
             image = photo
         else:
             most = min(options.max_pixels or self._limits.pixels, self._limits.pixels)
-            with timed("decode", timings), self._budget.take(probe(photo, max_pixels=most)):
-                image = decode(photo, max_pixels=most, side=self._limits.side)
+            with timed("decode", timings):
+                image = self.decoder.decode(photo, max_pixels=most, side=self._limits.side, deadline=deadline)
         try:
             return self._detect(image, options, timings)
         except Exception as error:  # a detector's fault is its photo's alone, in a batch request too

@@ -1,12 +1,11 @@
-"""Bounded places to work: a thread pool with a short line, shared by client, and a budget of pixels in flight."""
+"""A bounded place to work: a thread pool with a short line, shared by client, which knows how late its calls are."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, ParamSpec, TypeVar
@@ -55,9 +54,10 @@ class Workers:
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
-        self._threads, self._places = threads, waiting
+        self.threads, self._places = threads, waiting
         self._line = FairQueue[_Call[Any]]()
         self._running: list[_Call[Any]] = []
+        self._busy: set[_Call[Any]] = set()
         self._habits: dict[str, _Habit] = {}
         self._mean = FIRST_GUESS_S
         self._closed = False
@@ -75,12 +75,12 @@ class Workers:
     @property
     def rounds(self) -> float:
         """Calls that stand in line, for each thread: how many calls' time a new one waits."""
-        return self.waiting / self._threads
+        return self.waiting / self.threads
 
     @property
     def delay(self) -> float:
         """Seconds after which what stands in line now should be done."""
-        return (self.waiting + len(self._running)) * self._mean / self._threads
+        return (self.waiting + len(self._running)) * self._mean / self.threads
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Result of `call`, on nobody's account; raises as `run_for` does."""
@@ -99,7 +99,7 @@ class Workers:
             raise DeadlineExceeded("The request's deadline passed before its turn came.", self.delay)
         if self._closed:
             raise NotReady("The service is shutting down.")
-        if len(self._running) >= self._threads and self.waiting >= self._places:
+        if len(self._running) >= self.threads and self.waiting >= self._places:
             self._make_room(client)
         entry = _Call(client, partial(call, *args, **kwargs), deadline, loop.create_future())
         habit = self._habits.setdefault(client, _Habit(self._mean, now))
@@ -125,7 +125,7 @@ class Workers:
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let calls begin while a thread is free and one may."""
         now = loop.time()
-        while len(self._running) < self._threads and not self._closed:
+        while len(self._running) < self.threads and not self._closed:
             found = self._line.pop(self._held_back(now))
             if found is None:
                 return
@@ -138,8 +138,16 @@ class Workers:
             self._running.append(entry)
             guess = self._habits[client].seconds
             self._line.charge(client, guess)
-            future = loop.run_in_executor(self._pool, entry.call)
+            future = loop.run_in_executor(self._pool, self._call, entry)
             future.add_done_callback(partial(self._end, loop, entry, now, guess))
+
+    def _call(self, entry: _Call[T]) -> T:
+        """Make a call, on a thread of the pool; that it runs is known there, where no event loop needs to turn."""
+        self._busy.add(entry)
+        try:
+            return entry.call()
+        finally:
+            self._busy.discard(entry)
 
     def _held_back(self, now: float) -> Callable[[str], bool]:
         """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
@@ -147,7 +155,7 @@ class Workers:
         recent = [habit.seconds for habit in self._habits.values() if now - habit.seen < RECENT_S]
         long = LONG * min(recent, default=0.0)
         busy = sum(self._habits[entry.client].seconds > long for entry in self._running)
-        if self._threads == 1 or busy < self._threads - 1:
+        if self.threads == 1 or busy < self.threads - 1:
             return lambda _: False
         return lambda client: self._habits[client].seconds > long
 
@@ -182,41 +190,38 @@ class Workers:
             if client in here or self._line.depth(client) or now - habit.seen < RECENT_S
         }
 
-    def close(self) -> None:
-        """Finish what has begun, drop what has not."""
+    def overdue(self, now: float) -> float:
+        """How late the latest of the calls that run is.
+
+        Args:
+            now: A time of the event loop's clock, in seconds.
+
+        Returns:
+            Seconds since its deadline; none or fewer where no call is late.
+        """
+        return max((now - entry.deadline for entry in tuple(self._running)), default=0.0)
+
+    @property
+    def hung(self) -> bool:
+        """Whether the pool was closed while a call would not end."""
+        return self._closed and bool(self._busy)
+
+    def close(self, patience: float = 30.0) -> None:
+        """Finish what has begun and drop what has not; blocks.
+
+        Args:
+            patience: Seconds to wait for what has begun.
+        """
         self._closed = True
         for entry in self._line.drain():
-            entry.answer.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+            entry.answer.get_loop().call_soon_threadsafe(entry.answer.cancel)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        ends = time.monotonic() + patience
+        while self._busy and time.monotonic() < ends:
+            time.sleep(0.005)
 
 
 def _look_at(answer: asyncio.Future[Any]) -> None:
     """So that an error which nobody waits for is not reported as never retrieved."""
     if not answer.cancelled():
         answer.exception()
-
-
-class PixelBudget:
-    """At most `total` pixels are being decoded at any time, over all threads; a single larger photo goes alone.
-
-    Decoding takes 4 to 12 bytes a pixel, so this bounds memory where a count of photos would not.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._used = 0
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def take(self, pixels: int) -> Iterator[None]:
-        """Wait until `pixels` fit, hold them, and give them back."""
-        pixels = min(pixels, self._total)
-        with self._changed:
-            self._changed.wait_for(lambda: self._used + pixels <= self._total)
-            self._used += pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._used -= pixels
-                self._changed.notify_all()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pi_heif
-from PIL import ExifTags, Image, ImageCms
+from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
 
-from service.errors import CorruptImage, EmptyFile, ImageTooLarge, ImageTooSmall, UnsupportedFormat
+from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
+from service.vision import structure
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -26,6 +29,12 @@ MIN_SIDE: Final = 16
 
 MAX_ICC_BYTES: Final = 4 * 1024 * 1024
 """Colour profiles above this size are a way to burn time; real ones, printers' included, stay below 3 MB."""
+
+_BAND_PIXELS: Final = 2**18
+"""Pixels of a large photo that are converted and reduced at a time."""
+_BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
+"""Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
+_BMP_RUN_LENGTH: Final = {1, 2}
 
 _BMP_HEADER_SIZES: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -73,13 +82,69 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def probe(data: bytes, *, max_pixels: int) -> int:
-    """Read the header alone and return the number of pixels that decoding would produce.
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a photo declares: its format, its full size in pixels as it is stored, and the bytes that decoding it takes."""
+
+    format: str
+    width: int
+    height: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
+    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode."""
+
+    format: str
+    full: tuple[int, int]
+    size: tuple[int, int]
+    carrier: Image.Image
+    work: float
+    load: Callable[[], Image.Image | Pixels]
+
+
+def is_simple(data: bytes) -> bool:
+    """Whether the work of decoding is bounded by the pixels alone, and little for each: baseline JPEG and small PNG.
+
+    Args:
+        data: Bytes of a file.
+
+    Returns:
+        Whether it is; True, too, for what is refused by its first bytes.
+
+    Raises:
+        CorruptImage: The file is made of too many parts.
+    """
+    form = sniff(data)
+    if form == "JPEG":
+        return structure.jpeg(data, whole=False).simple
+    return form is None or (form == "PNG" and structure.png(data, whole=False).simple)  # no format: refused by its first bytes
+
+
+def limit_threads(threads: int) -> None:
+    """Bound the threads of the libraries that decode with several.
+
+    Args:
+        threads: How many each of them may use.
+    """
+    AvifImagePlugin.DEFAULT_MAX_THREADS = threads
+    pi_heif.options.DECODE_THREADS = threads
+    cv2.setNumThreads(threads)
+
+
+def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
+    """Read the header alone: what decoding would produce and cost, where `side` is as in `decode`.
 
     Raises `EmptyFile`, `UnsupportedFormat`, `CorruptImage`, `ImageTooSmall` or `ImageTooLarge`.
     """
-    image = _open(data, max_pixels)
-    return image.width * image.height
+    photo = _open(data, max_pixels, side)
+    width, height = photo.size
+    factor = _factor(photo.size, side)
+    reduced = -(-width // factor) * -(-height // factor)
+    converted = 10 * reduced if factor == 1 else 6 * reduced + 24 * max(_BAND_PIXELS, factor * width)
+    return Header(photo.format, *photo.full, round(photo.work) + converted + 2 * len(data))
 
 
 def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
@@ -87,21 +152,18 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
 
     `side` is the longest side, in pixels, that the caller will look at: a larger photo is decoded at an eighth, a quarter
     or a half where its longest side stays at `side` or above, which a JPEG does while it decodes. The first frame of an
-    animation is taken; transparency is laid on white. Raises as `probe` does.
+    animation is taken; transparency is laid on white. Raises as `probe` does, and `MemoryError`.
     """
-    image = _open(data, max_pixels)
-    full = image.size
+    photo = _open(data, max_pixels, side)
     try:
-        if image.format in ("JPEG", "MPO"):
-            image.draft(None, _at_least(full, side))
-        image.load()
-        orientation = _orientation(image)
-        pixels = _upright(_to_rgb(image, side), orientation)
-    except CorruptImage:
+        source = photo.load()
+        orientation = _orientation(photo.carrier)  # not before: Pillow looks for a PNG's behind its pixels, and loads them
+        pixels = _upright(_to_rgb(source, photo.carrier, side), orientation)
+    except (CorruptImage, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on hostile bytes, struct.error and IndexError included
         raise CorruptImage("The image is truncated or damaged.") from error
-    width, height = full if orientation < 5 else full[::-1]
+    width, height = photo.full if orientation < 5 else photo.full[::-1]
     return DecodedImage(pixels, width, height)
 
 
@@ -113,23 +175,122 @@ def noise(side: int) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def _open(data: bytes, max_pixels: int, side: int) -> _Photo:
     if not data:
         raise EmptyFile("The file is empty.")
     form = sniff(data)
     if form is None:
         raise UnsupportedFormat("The file is not a JPEG, PNG, WebP, HEIC, AVIF, BMP or GIF image.")
     try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=[form])
+        if form == "WEBP":
+            photo = _open_webp(data, max_pixels)
+        elif form == "HEIF":
+            photo = _open_heif(data)
+        else:
+            photo = _open_with_pillow(data, form, side)
+    except (ImageError, MemoryError):
+        raise
     except Exception as error:  # as in decode
         raise CorruptImage("The image's header is damaged.") from error
-    if min(image.size) < MIN_SIDE:
-        raise ImageTooSmall(f"The image is {image.width}x{image.height}; each side must have {MIN_SIDE} pixels or more.")
-    if image.width * image.height > max_pixels:
-        raise ImageTooLarge(
-            f"The image has {image.width}x{image.height} pixels; at most {max_pixels / 1e6:g} million are read."
-        )
-    return image
+    _check_size(photo.full, max_pixels)
+    return photo
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    if min(size) < MIN_SIDE:
+        raise ImageTooSmall(f"The image is {size[0]}x{size[1]}; each side must have {MIN_SIDE} pixels or more.")
+    if size[0] * size[1] > max_pixels:
+        raise ImageTooLarge(f"The image has {size[0]}x{size[1]} pixels; at most {max_pixels / 1e6:g} million are read.")
+
+
+def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
+    parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
+    image: Image.Image = Image.open(io.BytesIO(data), formats=[form])
+    full = image.size
+    if form == "JPEG":
+        image.draft(None, _at_least(full, side))
+    pixels = image.width * image.height
+
+    def load() -> Image.Image:
+        image.load()
+        return image
+
+    work = pixels * (_BYTES_PER_PIXEL.get(image.mode, 4) + 0.1) + 256 * parts.parts + parts.coefficient_bytes
+    if form == "GIF":
+        work += pixels
+    elif form == "BMP" and int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTH:
+        work += 4 * pixels
+    elif form == "AVIF":
+        work = pixels * _avif_bytes(data, image.mode) + len(data)
+    return _Photo(form, full, image.size, image, work, load)
+
+
+def _avif_bytes(data: bytes, mode: str) -> float:
+    """Bytes a pixel that libavif and Pillow take, from the AV1 configuration (AV1-ISOBMFF 2.3.3): its planes and what is kept
+    beside them, the interleaved channels, and Pillow's image."""
+    found = [data[at + 6] for at in _positions(data, b"av1C") if at + 6 < len(data)]
+    first = found[0] if found else 0
+    planes = 1.0 if first & 0x10 else {0x0C: 1.5, 0x08: 2.0}.get(first & 0x0C, 3.0)
+    alpha = mode in _HAS_ALPHA
+    depth = 2 if not found or any(flags & 0x40 for flags in found) else 1
+    return 1.3 * depth * (planes + alpha) + len(mode) + (1 if mode == "L" else 4)
+
+
+def _positions(data: bytes, name: bytes) -> list[int]:
+    """Where a box's name stands in a file's first bytes; its first few."""
+    found: list[int] = []
+    at = -1
+    while len(found) < 16 and (at := data.find(name, at + 1, 2**20)) >= 0:
+        found.append(at)
+    return found
+
+
+def _open_webp(data: bytes, max_pixels: int) -> _Photo:
+    """A still WebP goes through OpenCV, which takes a third of the memory that Pillow's reader of animations does."""
+    found = structure.webp(data)
+    full = found.width, found.height
+    _check_size(full, max_pixels)
+    carrier = Image.new("RGB", (1, 1))
+    names = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
+    carrier.info.update({names[kind]: content for kind, content in found.metadata.items() if content})
+
+    def still() -> Pixels:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+        if pixels is None or pixels.shape[:2] != full[::-1]:
+            raise CorruptImage("The image is truncated or damaged.")
+        code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+        for top in range(0, full[1], 256):  # in place: whole, it would be a second copy
+            pixels[top : top + 256] = cv2.cvtColor(pixels[top : top + 256], code)
+        return pixels.astype(np.uint8, copy=False)
+
+    def animated() -> Image.Image:
+        image: Image.Image = Image.open(io.BytesIO(data), formats=["WEBP"])
+        image.load()
+        return image
+
+    each = 16.5 if found.animated else 6.3 + 1.3 * found.lossless + 2.0 * found.alpha
+    work = full[0] * full[1] * each + 256 * found.parts + len(data)
+    return _Photo("WEBP", full, full, carrier, work, animated if found.animated else still)
+
+
+def _open_heif(data: bytes) -> _Photo:
+    """HEIC without Pillow's copy. The decoder turns it upright, so that no orientation is left."""
+    file = pi_heif.HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True, hdr_to_16bit=True, remove_stride=False)
+    primary = file[file.primary_index]
+    carrier = Image.new("RGB", (1, 1))
+    if "icc_profile" in primary.info:
+        carrier.info["icc_profile"] = primary.info["icc_profile"]
+    full = int(primary.size[0]), int(primary.size[1])
+
+    def load() -> Image.Image | Pixels:
+        pixels = np.asarray(primary)
+        width, height = primary.size
+        pixels = pixels[:height, :width]
+        return Image.fromarray(pixels, "RGBa") if primary.mode == "RGBa" else pixels
+
+    depth = 2 if int(primary.info.get("bit_depth", 8)) > 8 else 1
+    each = 2.3 * depth + len(primary.mode) + (1.5 * depth if "a" in primary.mode.lower() else 0)
+    return _Photo("HEIF", full, full, carrier, full[0] * full[1] * each + 2 * len(data), load)
 
 
 def _at_least(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -147,10 +308,38 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_rgb(image: Image.Image, side: int) -> Pixels:
-    """Decoded image in any mode to uint8 sRGB [height, width, 3], reduced by 2, 4 or 8 where it stays above `side`."""
-    factor = next((f for f in (8, 4, 2) if max(image.size) >= f * side), 1)
-    icc = image.info.get("icc_profile")
+def _factor(size: tuple[int, int], side: int) -> int:
+    """8, 4, 2 or 1: by how much a picture is reduced that is to stay at `side` or above."""
+    return next((factor for factor in (8, 4, 2) if max(size) >= factor * side), 1)
+
+
+def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int) -> Pixels:
+    """Decoded pixels in any mode to uint8 sRGB [height, width, 3], reduced by 2, 4 or 8 where they stay above `side`.
+
+    What is reduced is converted in bands, so that no copy of the whole is made.
+    """
+    height, width = source.shape[:2] if isinstance(source, np.ndarray) else source.size[::-1]
+    factor = _factor((width, height), side)
+    icc = carrier.info.get("icc_profile")
+    if factor == 1:
+        return _band_to_rgb(_band(source, 0, height), factor, icc)
+    rows = factor * max(1, _BAND_PIXELS // (factor * width))
+    pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top // factor : -(-bottom // factor)] = _band_to_rgb(_band(source, top, bottom), factor, icc)
+    return pixels
+
+
+def _band(source: Image.Image | Pixels, top: int, bottom: int) -> Image.Image:
+    """Rows of a decoded picture."""
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(np.ascontiguousarray(source[top:bottom]))
+    return source if (top, bottom) == (0, source.height) else source.crop((0, top, source.width, bottom))
+
+
+def _band_to_rgb(image: Image.Image, factor: int, icc: bytes | None) -> Pixels:
+    """Rows in any mode to uint8 sRGB, reduced by `factor`."""
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     elif image.mode in ("RGB", "L", "1") and "transparency" in image.info:

@@ -1,16 +1,15 @@
-"""Bounded places to work: who waits, who is refused, and what becomes of a caller that leaves."""
+"""A bounded place to work: who waits, who is refused, and what becomes of a caller that leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
 
 from service.errors import DeadlineExceeded, QueueFull
-from service.inference.workers import PixelBudget, Workers
+from service.inference.workers import Workers
 
 LATER = 1e9
 
@@ -147,50 +146,15 @@ async def test_closing_finishes_what_has_begun() -> None:
     assert await begun == 1
 
 
-# Pixels in flight -------------------------------------------------------------------------------------------------------
-
-
-def test_pixels_in_flight_never_exceed_the_budget() -> None:
-    budget, lock = PixelBudget(100), threading.Lock()
-    flying, most = 0, 0
-
-    def decode(pixels: int) -> None:
-        nonlocal flying, most
-        with budget.take(pixels):
-            with lock:
-                flying += pixels
-                most = max(most, flying)
-            time.sleep(0.002)
-            with lock:
-                flying -= pixels
-
-    threads = [threading.Thread(target=decode, args=(pixels,)) for pixels in (60, 50, 40, 30, 20, 10, 100, 99, 1) * 3]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=20)
-    assert not any(thread.is_alive() for thread in threads)
-    assert 60 <= most <= 100
-
-
-def test_a_photo_above_the_budget_goes_alone() -> None:
-    budget, inside, done = PixelBudget(100), threading.Event(), threading.Event()
-
-    def other() -> None:
-        with budget.take(1):
-            done.set()
-
-    with budget.take(10**9):
-        inside.set()
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert not done.wait(timeout=0.05)
-    assert done.wait(timeout=20)
-    thread.join()
-
-
-def test_pixels_are_given_back_by_a_call_that_fails() -> None:
-    budget = PixelBudget(100)
-    for _ in range(3):
-        with pytest.raises(ValueError, match="no"), budget.take(100):
-            raise ValueError("no")
+async def test_a_call_past_its_deadline_is_overdue_until_it_ends_and_is_not_waited_for_for_ever() -> None:
+    workers, gate = Workers(1, 1), Gate()
+    now = asyncio.get_running_loop().time()
+    call = asyncio.create_task(workers.run(gate, now + 1, 3))
+    await until(lambda: gate.inside == 1)
+    assert workers.overdue(now) < 0
+    assert workers.overdue(now + 31) == 30
+    await asyncio.to_thread(workers.close, 0.01)
+    assert workers.hung
+    gate.open.set()
+    assert await call == 3
+    await until(lambda: not workers.hung)

@@ -67,7 +67,7 @@ def assert_quarters(pixels: Pixels, tolerance: int = 12) -> None:
 def test_every_format_gives_the_same_picture_in_rgb(form: str, options: dict[str, object]) -> None:
     data = encoded(quarters(), form, **options)
     assert sniff(data) == form
-    assert probe(data, max_pixels=64 * 96) == 64 * 96
+    assert probe(data, max_pixels=64 * 96).width == 64
     image = look(data)
     assert (image.width, image.height, image.scale) == (64, 96, 1.0)
     assert image.pixels.dtype == np.uint8
@@ -432,7 +432,7 @@ def test_reduction_averages_sixteen_bits_and_clear_pixels_too() -> None:
 
 def test_limits_are_those_of_the_whole_photo() -> None:
     data = encoded(quarters(40, 50), "JPEG")
-    assert probe(data, max_pixels=2000) == 2000
+    assert probe(data, max_pixels=2000).height == 50
     with pytest.raises(ImageTooLarge, match=r"40x50 pixels; at most 0\.001999 million"):
         probe(data, max_pixels=1999)
     with pytest.raises(ImageTooLarge):
@@ -461,6 +461,12 @@ def png_with(*chunks: bytes) -> bytes:
     """`quarters` as a PNG with more chunks behind its header."""
     data = encoded(quarters())
     return data[:33] + b"".join(chunks) + data[33:]
+
+
+def test_a_png_that_is_damaged_in_its_pixels_is_corrupt() -> None:
+    data = encoded(np.random.default_rng(4).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    with pytest.raises(CorruptImage):
+        look(data[:100] + bytes(200) + data[300:])
 
 
 def test_nothing_is_an_empty_file() -> None:

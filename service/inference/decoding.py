@@ -1,0 +1,119 @@
+"""Photos to pixels within a budget of memory and a deadline: what is simple here, all else in processes that can be ended."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.errors import DeadlineExceeded, NotReady
+from service.inference.memory import MemoryBudget
+from service.vision.decoder_process import DecoderProcess
+from service.vision.image import DecodedImage, decode, is_simple, probe
+
+
+class PhotoDecoder:
+    """Decodes on the caller's thread what costs little for its pixels, and the rest in one of `processes` processes.
+
+    Processes start when they are needed, or with `start`. Where the system cannot lend them a socket all is decoded here.
+    """
+
+    def __init__(self, budget: MemoryBudget, processes: int) -> None:
+        self._budget = budget
+        self._most = processes if os.name == "posix" else 0
+        self._idle: list[DecoderProcess] = []
+        self._busy: list[DecoderProcess] = []
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def idle(self) -> tuple[int, ...]:
+        """Process numbers of the decoders that wait for a photo, the next to be used last."""
+        with self._changed:
+            return tuple(process.pid for process in self._idle)
+
+    def start(self, count: int = 1) -> None:
+        """Start processes now, for the photos to come.
+
+        Args:
+            count: How many are to be ready.
+        """
+        with self._changed:
+            while len(self._idle) < min(count, self._most):
+                self._idle.append(DecoderProcess())
+
+    def decode(self, photo: bytes, *, max_pixels: int, side: int, deadline: float) -> DecodedImage:
+        """As `image.decode`, in time and within the budget.
+
+        Args:
+            photo: Bytes of a file.
+            max_pixels: Most pixels that are read.
+            side: Longest side in pixels that will be looked at.
+            deadline: A time of `time.monotonic`, in seconds.
+
+        Returns:
+            The upright photo.
+
+        Raises:
+            ImageError: It cannot be used, or takes more memory than there is.
+            DeadlineExceeded: It was not decoded in time.
+            NotReady: The service is shutting down.
+        """
+        if is_simple(photo) or not self._most:
+            with self._budget.take(probe(photo, max_pixels=max_pixels, side=side).cost, deadline):
+                return decode(photo, max_pixels=max_pixels, side=side)
+        with self._process(deadline) as process:
+            try:
+                header = process.probe(photo, max_pixels=max_pixels, side=side, deadline=deadline)
+                with self._budget.take(header.cost, deadline):
+                    return process.decode(header, deadline)
+            except Exception:
+                if self._closed:  # it was ended under us
+                    raise NotReady("The service is shutting down.") from None
+                raise
+
+    @contextmanager
+    def _process(self, deadline: float) -> Iterator[DecoderProcess]:
+        """One of the processes, for this thread alone."""
+        with self._changed:
+            free = self._changed.wait_for(
+                lambda: self._closed or self._idle or len(self._busy) < self._most,
+                timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic())),
+            )
+            if self._closed:
+                raise NotReady("The service is shutting down.")
+            if not free:
+                raise DeadlineExceeded("The request's deadline passed while its photo waited for a decoder.")
+            process = self._idle.pop() if self._idle else DecoderProcess()
+            self._busy.append(process)
+        try:
+            yield process
+        finally:
+            with self._changed:
+                self._busy.remove(process)
+                self._give_back(process)
+                self._changed.notify()
+
+    def _give_back(self, process: DecoderProcess) -> None:
+        """Keep a process for the next photo; in the place of one that has ended another one starts while nobody waits."""
+        if self._closed:
+            process.close()
+        elif process.alive:
+            self._idle.append(process)
+        else:
+            process.close()
+            self._idle.append(DecoderProcess())
+
+    def close(self) -> None:
+        """End every process, whatever it does, and let nobody wait."""
+        self._budget.close()
+        with self._changed:
+            self._closed = True
+            for process in self._busy:
+                process.kill()
+            for process in self._idle:
+                process.close()
+            self._idle.clear()
+            self._changed.notify_all()

@@ -1,0 +1,181 @@
+"""The structure of a JPEG, PNG or WebP file, read without decoding it: segments, chunks and scans, counted and capped."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from service.errors import CorruptImage
+
+MAX_SCANS: Final = 100
+"""Scans of a progressive JPEG; encoders write about ten, and each one costs a pass over the whole picture."""
+MAX_PARTS: Final = 100_000
+"""Segments or chunks of a file: a body of 20 MiB could hold millions that are empty, each of which costs time and memory."""
+_SIMPLE_PARTS: Final = 1024
+_SIMPLE_HEAD_BYTES: Final = 2**20
+_SIMPLE_PNG_BYTES: Final = 64 * 2**20
+_SIMPLE_TEXT_BYTES: Final = 64 * 1024
+
+_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
+_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+@dataclass(slots=True)
+class Structure:
+    """What a file's structure says of the work in it.
+
+    `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture; `simple`
+    is whether the decoder's work is bounded by the pixels alone, a small one for each.
+    """
+
+    parts: int = 0
+    coefficient_bytes: int = 0
+    simple: bool = False
+
+
+def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Structure:
+    """Structure of a JPEG (ITU T.81, annex B).
+
+    Args:
+        data: The file.
+        max_scans: Most scans that it may have.
+        whole: Whether it is read beyond its first scan.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CorruptImage: It has more scans, or more than `MAX_PARTS` segments.
+    """
+    found = Structure()
+    frame, components, blocks, scans, position = 0, 0, 0, 0, 2
+    while (marker := _MARKER.search(data, position)) is not None:
+        code, position = marker.group(1)[0], marker.end()
+        if code == _END_OF_IMAGE:
+            break
+        if code == _START_OF_IMAGE:
+            continue
+        found.parts += 1
+        _cap_parts(found.parts)
+        if code == _START_OF_SCAN:
+            scans += 1
+            if scans > max_scans:
+                raise CorruptImage(f"The image has more than {max_scans} scans, far more than any encoder writes.")
+            if scans == 1:
+                several = frame not in (0xC0, 0xC1) or data[position + 2 : position + 3] != bytes([components])
+                found.coefficient_bytes = 128 * blocks if several else 0
+                found.simple = not several and found.parts <= _SIMPLE_PARTS and position <= _SIMPLE_HEAD_BYTES
+                if not (several and whole):
+                    break
+        elif code in _FRAMES and not frame:
+            frame, components = code, data[position + 7] if position + 7 < len(data) else 0
+            blocks = _jpeg_blocks(data[position + 3 : position + 8 + 3 * components])
+        position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    return found
+
+
+def _jpeg_blocks(frame: bytes) -> int:
+    """8 by 8 blocks of all components, from a frame header's height on (ITU T.81, B.2.2)."""
+    if len(frame) < 5 or len(frame) < 5 + 3 * frame[4]:
+        return 0
+    height, width = struct.unpack(">HH", frame[:4])
+    sampling = [(byte >> 4 or 1, byte & 15 or 1) for byte in frame[6::3][: frame[4]]]
+    most_h, most_v = max((h for h, _ in sampling), default=1), max((v for _, v in sampling), default=1)
+    units = -(-width // (8 * most_h)) * -(-height // (8 * most_v))
+    return sum(units * h * v for h, v in sampling)
+
+
+def png(data: bytes, *, whole: bool = True) -> Structure:
+    """Structure of a PNG.
+
+    Args:
+        data: The file.
+        whole: Whether a file of many chunks is read to its end.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CorruptImage: It has more than `MAX_PARTS` chunks.
+    """
+    found = Structure()
+    text, animated, position = 0, False, 8
+    while position + 8 <= len(data):
+        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
+        found.parts += 1
+        _cap_parts(found.parts)
+        if not whole and found.parts > _SIMPLE_PARTS:
+            return found
+        if kind == b"acTL":
+            animated = True
+        elif kind not in (b"IDAT", b"IHDR", b"PLTE", b"IEND"):
+            text += length
+        position += 12 + length
+    raw = 0
+    if data[12:16] == b"IHDR" and len(data) >= 26:
+        width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+        raw = height * (width * depth * _PNG_CHANNELS.get(colour, 4) // 8 + 1)
+    found.simple = not animated and found.parts <= _SIMPLE_PARTS and text <= _SIMPLE_TEXT_BYTES and 0 < raw <= _SIMPLE_PNG_BYTES
+    return found
+
+
+@dataclass(slots=True)
+class WebP:
+    """Header of a WebP: the canvas in pixels, how it is coded, and its metadata chunks by name."""
+
+    width: int = 0
+    height: int = 0
+    alpha: bool = False
+    lossless: bool = False
+    animated: bool = False
+    parts: int = 0
+    metadata: dict[bytes, bytes] = field(default_factory=dict)
+
+
+def webp(data: bytes) -> WebP:
+    """Header of a WebP file (its container specification, RFC 9649).
+
+    Args:
+        data: The file.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CorruptImage: There is no canvas in it, or more than `MAX_PARTS` chunks.
+    """
+    found = WebP()
+    position = 12
+    while position + 8 <= len(data):
+        kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        body = position + 8
+        found.parts += 1
+        _cap_parts(found.parts)
+        if kind == b"VP8X" and not found.width:
+            flags = data[body] if body < len(data) else 0
+            found.alpha, found.animated = bool(flags & 0x10), bool(flags & 0x02)
+            found.width = int.from_bytes(data[body + 4 : body + 7], "little") + 1
+            found.height = int.from_bytes(data[body + 7 : body + 10], "little") + 1
+        elif kind == b"VP8L":
+            found.lossless = True
+            bits = int.from_bytes(data[body + 1 : body + 5], "little")
+            found.alpha = found.alpha or bool(bits >> 28 & 1)
+            if not found.width:
+                found.width, found.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        elif kind == b"VP8 " and not found.width and data[body + 3 : body + 6] == b"\x9d\x01\x2a":
+            found.width, found.height = (value & 0x3FFF for value in struct.unpack_from("<HH", data[: body + 10], body + 6))
+        elif kind in (b"ICCP", b"EXIF", b"XMP "):
+            found.metadata.setdefault(kind, data[body : body + length])
+        position = body + length + (length & 1)
+    if not found.width or not found.height:
+        raise CorruptImage("The image's header is damaged.")
+    return found
+
+
+def _cap_parts(parts: int) -> None:
+    if parts > MAX_PARTS:
+        raise CorruptImage(f"The file has more than {MAX_PARTS} segments, far more than any encoder writes.")

@@ -1,0 +1,251 @@
+"""Photos of every kind through the decoder's processes: the same pixels, an end in time, within the memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotReady
+from service.inference.decoding import PhotoDecoder
+from service.inference.memory import MIB, MemoryBudget
+from service.vision import structure
+from service.vision.decoder_process import DecoderProcess
+from service.vision.image import decode, is_simple, probe
+from tests.conftest import encoded
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are handed sockets")
+ROOT = Path(__file__).resolve().parents[3]
+MOST = 64_000_000
+PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+@pytest.fixture
+def decoder() -> Iterator[PhotoDecoder]:
+    made = PhotoDecoder(MemoryBudget(600 * MIB), 2)
+    yield made
+    made.close()
+
+
+def look(decoder: PhotoDecoder, data: bytes, seconds: float = 60) -> object:
+    return decoder.decode(data, max_pixels=MOST, side=1280, deadline=time.monotonic() + seconds)
+
+
+def saved(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def run_length_bitmap(width: int, height: int, rows: int) -> bytes:
+    """A BMP of 8 bits whose rows end at once: two bytes each, and Pillow fills them in Python."""
+    body = b"\x01\x01\x00\x00" * rows + b"\x00\x01"
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(body), 0, 0, 54 + 1024) + head + bytes(1024) + body
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "simple"),
+    [
+        ("JPEG", {}, True),
+        ("JPEG", {"progressive": True}, False),
+        ("PNG", {}, True),
+        ("WEBP", {}, False),
+        ("WEBP", {"lossless": True}, False),
+        ("AVIF", {}, False),
+        ("GIF", {}, False),
+        ("BMP", {}, False),
+    ],
+)
+def test_every_format_gives_the_pixels_that_it_gives_here(
+    decoder: PhotoDecoder, form: str, options: dict[str, object], simple: bool
+) -> None:
+    data = encoded(PICTURE, form, **options)
+    assert is_simple(data) is simple
+    found = look(decoder, data)
+    assert np.array_equal(found.pixels, decode(data, max_pixels=MOST, side=1280).pixels)
+    assert (found.width, found.height) == (80, 60)
+
+
+def test_a_damaged_photo_is_corrupt_and_the_next_one_is_read(decoder: PhotoDecoder) -> None:
+    data = encoded(PICTURE, "WEBP")
+    with pytest.raises(CorruptImage):
+        look(decoder, data[: len(data) // 2])
+    assert look(decoder, data).width == 80
+
+
+def test_more_scans_than_the_cap_are_corrupt() -> None:
+    data = encoded(PICTURE, "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    assert scans > 4
+    structure.jpeg(data, scans)
+    with pytest.raises(CorruptImage, match="scans"):
+        structure.jpeg(data, scans - 1)
+    more = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * structure.MAX_SCANS + data[-2:]
+    with pytest.raises(CorruptImage, match="more than 100 scans"):
+        probe(more, max_pixels=MOST)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_more_parts_than_any_encoder_writes_are_corrupt(form: str) -> None:
+    data = encoded(PICTURE, form)
+    empty, at = (
+        (b"\xff\xfe\x00\x02", 2) if form == "JPEG" else (b"\x00\x00\x00\x00abCd" + struct.pack(">I", zlib.crc32(b"abCd")), 33)
+    )
+    with pytest.raises(CorruptImage, match="segments"):
+        probe(data[:at] + empty * (structure.MAX_PARTS + 1) + data[at:], max_pixels=MOST)
+    some = data[:at] + empty * 2000 + data[at:]
+    assert not is_simple(some)
+    assert probe(some, max_pixels=MOST).cost >= probe(data, max_pixels=MOST).cost + 2000 * 256
+
+
+def test_a_photo_that_takes_too_long_is_ended_by_its_own_clock() -> None:
+    """A picture of runs for which Pillow works in Python, and a clock that is set lower than the service's."""
+    data = run_length_bitmap(16, 400_000, 400_000)
+    later = time.monotonic() + 60
+    process = DecoderProcess(cpu_seconds=0.1, per_megapixel=0)
+    try:
+        header = process.probe(data, max_pixels=MOST, side=1280, deadline=later)
+        with pytest.raises(CorruptImage, match="longer to decode"):
+            process.decode(header, later)
+        assert not process.alive
+    finally:
+        process.close()
+
+
+def there(pid: int) -> bool:
+    """Whether a process is there, and more than what its parent has not looked at yet."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_the_deadline_ends_a_decoder_that_is_stuck(decoder: PhotoDecoder) -> None:
+    look(decoder, encoded(PICTURE, "WEBP"))
+    stuck = decoder.idle[-1]
+    os.kill(stuck, signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        look(decoder, encoded(PICTURE, "WEBP"), 0.2)
+    assert time.monotonic() - began < 2
+    assert not there(stuck)
+    assert look(decoder, encoded(PICTURE, "WEBP")).width == 80
+
+
+def test_closing_ends_what_is_being_decoded(decoder: PhotoDecoder) -> None:
+    look(decoder, encoded(PICTURE, "WEBP"))
+    os.kill(decoder.idle[-1], signal.SIGSTOP)
+    failures = list[BaseException]()
+
+    def call() -> None:
+        try:
+            look(decoder, encoded(PICTURE, "WEBP"))
+        except NotReady as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    time.sleep(0.1)
+    decoder.close()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert len(failures) == 1
+
+
+def test_a_process_leaves_with_its_parent() -> None:
+    code = "import os; from service.vision.decoder_process import DecoderProcess as D; print(D().pid, flush=True); os._exit(0)"
+    parent = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    left = time.monotonic() + 20
+    while there(int(parent.stdout)) and time.monotonic() < left:
+        time.sleep(0.05)
+    assert not there(int(parent.stdout))
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+SIDE = 3600
+SHADE = (np.add.outer(np.arange(SIDE), np.arange(SIDE)) // 32 % 256).astype(np.uint8)
+COLOUR = Image.fromarray(np.stack([SHADE, SHADE.T, 255 - SHADE], axis=2))
+KINDS = {
+    "jpeg": lambda: saved(COLOUR, "JPEG"),
+    "jpeg progressive": lambda: saved(COLOUR, "JPEG", progressive=True, subsampling=0),
+    "png": lambda: saved(COLOUR, "PNG", compress_level=1),
+    "png, a clear colour": lambda: saved(COLOUR, "PNG", compress_level=1, transparency=(1, 2, 3)),
+    "png, 16 bits": lambda: saved(Image.fromarray(SHADE.astype(np.uint16) * 257), "PNG", compress_level=1),
+    "png, palette": lambda: saved(COLOUR.quantize(16), "PNG", compress_level=1, transparency=3),
+    "png, alpha": lambda: saved(COLOUR.convert("RGBA"), "PNG", compress_level=1),
+    "png, grey and alpha": lambda: saved(COLOUR.convert("LA"), "PNG", compress_level=1),
+    "webp": lambda: saved(COLOUR, "WEBP", method=0),
+    "webp, lossless": lambda: saved(COLOUR, "WEBP", lossless=True, method=0, quality=0),
+    "webp, alpha": lambda: saved(_with_alpha(), "WEBP", method=0),
+    "webp, lossless, alpha": lambda: saved(_with_alpha(), "WEBP", lossless=True, method=0, quality=0),
+    "webp, moving": lambda: saved(COLOUR, "WEBP", method=0, save_all=True, append_images=[Image.new("RGB", (SIDE, SIDE))]),
+    "avif": lambda: saved(COLOUR, "AVIF", speed=10),
+    "avif, 4:4:4": lambda: saved(COLOUR, "AVIF", speed=10, subsampling="4:4:4"),
+    "avif, alpha": lambda: saved(_with_alpha(), "AVIF", speed=10),
+    "avif, grey": lambda: saved(COLOUR.convert("L"), "AVIF", speed=10),
+    "gif": lambda: saved(COLOUR.quantize(16), "GIF"),
+    "bmp": lambda: saved(COLOUR, "BMP"),
+    "bmp, runs": lambda: run_length_bitmap(SIDE, SIDE // 8, SIDE // 8),
+}
+
+
+def _with_alpha() -> Image.Image:
+    image = COLOUR.convert("RGBA")
+    image.putalpha(Image.fromarray(SHADE))
+    return image
+
+
+def highest(pid: int) -> int:
+    """Most bytes that a process has ever had in memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
+    data = KINDS[kind]()
+    process = DecoderProcess()
+    try:
+        later = time.monotonic() + 60
+        small = saved(Image.new("RGB", (32, 32)), "WEBP")
+        process.decode(process.probe(small, max_pixels=MOST, side=1280, deadline=later), later)
+        before = highest(process.pid)
+        header = process.probe(data, max_pixels=MOST, side=1280, deadline=later)
+        process.decode(header, later)
+        taken = highest(process.pid) - before
+    finally:
+        process.close()
+    assert taken <= header.cost + 4 * MIB, f"{taken / MIB:.0f} MiB taken, {header.cost / MIB:.0f} counted"
+
+
+def test_a_photo_that_cannot_fit_alone_is_too_large_and_four_wait_for_one_another() -> None:
+    data = KINDS["webp"]()
+    cost = probe(data, max_pixels=MOST).cost
+    small = PhotoDecoder(MemoryBudget(cost - 1), 2)
+    with pytest.raises(ImageTooLarge, match="MiB of memory to decode"):
+        look(small, data)
+    small.close()
+    enough = PhotoDecoder(MemoryBudget(cost), 2)
+    shapes = list[tuple[int, ...]]()
+    threads = [threading.Thread(target=lambda: shapes.append(look(enough, data).pixels.shape)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    enough.close()
+    assert shapes == [(1800, 1800, 3)] * 4

@@ -1,0 +1,106 @@
+"""How much memory there is, and that photos never take more of it together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from service.app import require_memory
+from service.errors import DeadlineExceeded, ImageTooLarge, NotEnoughMemory, NotReady
+from service.inference.memory import MIB, MemoryBudget, memory_limit
+
+LATER = 1e12
+
+
+def test_the_least_limit_of_the_group_and_those_above_it_holds(tmp_path: Path) -> None:
+    process = tmp_path / "cgroup"
+    process.write_text("5:memory:/jobs/one\n0::/slice/unit\n")
+    half, source = memory_limit(tmp_path, process)
+    assert "half" in source
+    for name, text in (
+        ("memory/jobs/memory.limit_in_bytes", "700"),
+        ("memory/jobs/one/memory.limit_in_bytes", "9223372036854771712"),
+        ("slice/memory.max", "600"),
+        ("slice/unit/memory.max", "max"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory_limit(tmp_path, process) == (600, "the container's limit")
+    (tmp_path / "memory.max").write_text("500")
+    assert memory_limit(tmp_path, process)[0] == 500 < half
+
+
+def test_too_little_memory_is_refused_in_one_line_that_names_what_is_enough() -> None:
+    with pytest.raises(NotEnoughMemory, match=r"300 MiB .* at least (\d+) are needed") as refused:
+        require_memory(300 * MIB, 120 * MIB, 2, 20 * MIB)
+    enough = int(str(refused.value).split("at least ")[1].split()[0])
+    assert require_memory(enough * MIB, 120 * MIB, 2, 20 * MIB) >= 48 * MIB
+    assert "\n" not in str(refused.value)
+
+
+def test_photos_together_never_pass_the_budget() -> None:
+    budget, lock = MemoryBudget(100), threading.Lock()
+    flying, most = 0, 0
+
+    def decode(count: int) -> None:
+        nonlocal flying, most
+        with budget.take(count, LATER):
+            with lock:
+                flying += count
+                most = max(most, flying)
+            time.sleep(0.002)
+            with lock:
+                flying -= count
+
+    threads = [threading.Thread(target=decode, args=(count,)) for count in (60, 50, 40, 30, 20, 10, 100, 99, 1) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+    assert not any(thread.is_alive() for thread in threads)
+    assert 60 <= most <= 100
+
+
+def test_what_never_fits_is_too_large_and_what_does_not_fit_now_is_late() -> None:
+    budget = MemoryBudget(100 * MIB)
+    with pytest.raises(ImageTooLarge, match="101 MiB of memory to decode; this service has 100"), budget.take(101 * MIB, LATER):
+        pass
+    with budget.take(60 * MIB, LATER):
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceeded), budget.take(60 * MIB, began + 0.05):
+            pass
+        assert 0.04 < time.monotonic() - began < 5
+        with budget.take(40 * MIB, began):
+            pass
+    with pytest.raises(ValueError, match="no"), budget.take(100 * MIB, LATER):
+        raise ValueError("no")
+    with budget.take(100 * MIB, LATER):
+        pass
+
+
+def test_a_small_photo_does_not_overtake_a_large_one_for_ever() -> None:
+    budget, order = MemoryBudget(100), list[str]()
+
+    def take(name: str, count: int) -> None:
+        with budget.take(count, LATER):
+            order.append(name)
+
+    with budget.take(50, LATER):
+        threads = [threading.Thread(target=take, args=one) for one in (("large", 90), ("small", 10))]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.05)
+    for thread in threads:
+        thread.join(timeout=20)
+    assert order == ["large", "small"]
+
+
+def test_a_closed_budget_lets_nobody_wait() -> None:
+    budget = MemoryBudget(100)
+    with budget.take(100, LATER):
+        threading.Timer(0.05, budget.close).start()
+        with pytest.raises(NotReady), budget.take(1, LATER):
+            pass
