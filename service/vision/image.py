@@ -35,6 +35,8 @@ _BAND_PIXELS: Final = 2**18
 _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
 """Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
 _BMP_RUN_LENGTH: Final = {1, 2}
+MAX_RUN_LENGTH_PIXELS: Final = 8_000_000
+"""Pixels of a run-length coded BMP: Pillow fills them in Python, a tenth of a second for a million."""
 
 _BMP_HEADER_SIZES: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -220,6 +222,11 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
         work += pixels
     elif form == "BMP" and int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTH:
         work += 4 * pixels
+        if pixels > MAX_RUN_LENGTH_PIXELS:
+            most = MAX_RUN_LENGTH_PIXELS / 1e6
+            raise ImageTooLarge(
+                f"The image has {full[0]}x{full[1]} pixels; of a run-length coded BMP {most:g} million are read."
+            )
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)
     return _Photo(form, full, image.size, image, work, load)

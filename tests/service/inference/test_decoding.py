@@ -133,6 +133,12 @@ def there(pid: int) -> bool:
         return False
 
 
+def test_a_large_bitmap_of_runs_is_too_large(decoder: PhotoDecoder) -> None:
+    assert look(decoder, run_length_bitmap(400, 300, 300)).width == 400
+    with pytest.raises(ImageTooLarge, match="run-length coded BMP 8 million"):
+        look(decoder, run_length_bitmap(4000, 2001, 1))
+
+
 def test_the_deadline_ends_a_decoder_that_is_stuck(decoder: PhotoDecoder) -> None:
     look(decoder, encoded(PICTURE, "WEBP"))
     stuck = decoder.idle[-1]
