@@ -41,6 +41,9 @@ export const PROBLEMS = {
   closed: ["The stream was closed", "Start it again if you like."],
   network_error: ["The service cannot be reached", "Check the connection, and whether the service runs."],
   timeout: ["The service does not answer", "Try again in a moment."],
+  malformed_request: ["The request arrived damaged", "Reload the page and try again."],
+  head_too_large: ["The request is too large", "Clear this site's cookies, and try again."],
+  head_timeout: ["The connection is too slow", "Try again, perhaps on another network."],
   bad_answer: ["The answer cannot be read", "Something between here and the service changes it."],
 };
 
