@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from facet_client import Client, Label
+from service.cli import app as facet
 from service.inference.attributes import describe
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
+from service.web import FOLDER
+from tests.service.server.test_serve import Service, started
 from tests.training import made
 from training.__main__ import app
 from training.datasets.base import UNKNOWN, Split
@@ -82,15 +92,28 @@ def prepared(club: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-@pytest.mark.usefixtures("architecture")
-def test_from_a_table_to_an_answer(club: Path, prepared: Path, root: Path, tmp_path: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    shutil.copytree(root / "model_store/mtcnn", tmp_path / "store/mtcnn")
-    step = "--prepared", prepared, "--run", tmp_path / "run"
-    run("train", "--recipe", tmp_path / "recipe.toml", *step, "--init", "random")
-    run("export", *step, "--store", tmp_path / "store", "--version", 1)
+@pytest.fixture(scope="module")
+def step(prepared: Path, tmp_path_factory: pytest.TempPathFactory, architecture: str) -> tuple[object, ...]:
+    """Arguments that name the run of a fitted model."""
+    assert architecture == "tiny"
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "recipe.toml").write_text(RECIPE)
+    arguments = "--prepared", prepared, "--run", folder / "run"
+    run("train", "--recipe", folder / "recipe.toml", *arguments, "--init", "random")
+    return arguments
 
-    model = ModelStore(tmp_path / "store").load("made", 1, loader(Runtime.AUTO, Precision.F32, 1))
+
+@pytest.fixture(scope="module")
+def store(step: tuple[object, ...], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the model `made/1` and a detector."""
+    folder = tmp_path_factory.mktemp("store")
+    shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
+    run("export", *step, "--store", folder, "--version", 1)
+    return folder
+
+
+def test_from_a_table_to_an_answer(store: Path) -> None:
+    model = ModelStore(store).load("made", 1, loader(Runtime.AUTO, Precision.F32, 1))
     declared = [(one.name, one.kind, one.labels, one.outputs) for one in model.manifest.attributes]
     assert declared == [
         ("age", "expectation", (), ("age", "age_distribution")),
@@ -107,12 +130,92 @@ def test_from_a_table_to_an_answer(club: Path, prepared: Path, root: Path, tmp_p
     assert tuple(answer["race"].probabilities) == RACES
     assert 0 <= answer["age"].years <= 100
 
-    run("export", *step, "--store", tmp_path / "store", "--version", 2, "--data", club)
-    films = "--data", club, "--model", "made", "--store", tmp_path / "store", "--precision", "f32", "--out", tmp_path / "report"
+
+def test_tracks_are_calibrated_by_what_the_model_declares(
+    store: Path, step: tuple[object, ...], club: Path, tmp_path: Path
+) -> None:
+    run("export", *step, "--store", store, "--version", 2, "--data", club)
+    films = "--data", club, "--model", "made", "--store", store, "--precision", "f32", "--out", tmp_path / "report"
     run("tracks", *films, "--record")
-    track = ModelStore(tmp_path / "store").load("made", 3, loader(Runtime.AUTO, Precision.F32, 1)).manifest.track
+    track = ModelStore(store).load("made", 3, loader(Runtime.AUTO, Precision.F32, 1)).manifest.track
     assert track is not None
     assert set(track.gains) == {"race", "glasses"}
+
+
+def environment(store: Path) -> dict[str, str]:
+    """Settings of a service of the model."""
+    return {"FACET_MODEL_STORE": str(store), "FACET_MODEL": "made", "FACET_MODEL_VERSION": "1", "FACET_PRECISION": "f32"}
+
+
+@pytest.fixture(scope="module")
+def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    log = tmp_path_factory.mktemp("service") / "log"
+    with started(log, sys.executable, "-m", "service.cli", **environment(store)) as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+def test_openapi_names_it(service: Service) -> None:
+    schemas = httpx.get(f"{service.url}/openapi.json").json()["components"]["schemas"]
+    for name in ("FaceAnswer", "TrackedFace"):
+        assert schemas[name]["properties"]["glasses"]["description"] == "Labels: no, yes."
+        assert schemas[name]["properties"]["race"]["description"] == f"Labels: {', '.join(RACES)}."
+
+
+def test_the_command_line_has_a_column_of_it(store: Path, monkeypatch: pytest.MonkeyPatch, examples: Path) -> None:
+    for name, value in {**environment(store), "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(facet, ["predict", str(examples / "astronaut.jpg")])
+    assert result.exit_code == 0, result.output
+    header, row = (line for line in result.stdout.splitlines() if "confidence" in line or " at " in line)
+    assert re.split(r"\s*[┃|]\s*", header.strip("┃ "))[2:5] == ["age", "race", "glasses"]
+    assert re.search(rf"({'|'.join(RACES)})\??\s+\d+%", row)
+    assert re.search(r"(no|yes)\??\s+\d+%", row)
+    listed = CliRunner().invoke(facet, ["models"]).stdout
+    assert "made/1  attributes: age, race, glasses" in listed
+
+
+def test_the_python_client_finds_it_by_name(service: Service, examples: Path) -> None:
+    with Client(service.url) as client:
+        (face,) = client.predict(examples / "astronaut.jpg").faces
+        card = client.model()
+        (alone,) = client.predict(examples / "astronaut.jpg", attributes=["glasses"]).faces
+    assert list(face.attributes) == ["age", "race", "glasses"]
+    glasses = face.attributes["glasses"]
+    assert isinstance(glasses, Label)
+    assert set(glasses.probabilities) == {"no", "yes"}
+    assert alone.attributes == {"glasses": glasses}
+    assert face.race is not None
+    assert tuple(face.race.probabilities) == RACES
+    declared = card.attribute("glasses")
+    assert declared is not None
+    assert declared.labels == ("no", "yes")
+
+
+SCRIPT = """
+import { readFile } from "node:fs/promises";
+import { Facet, attributesOf } from "./facet.js";
+const facet = new Facet({ baseUrl: process.argv[2] });
+const { faces } = await facet.predict(await readFile(process.argv[3]));
+const { attributes } = await facet.model();
+console.log(JSON.stringify([attributesOf(faces[0]), attributes.map(({ name, labels }) => [name, labels])]));
+"""
+
+
+def test_the_javascript_client_finds_it_by_name(service: Service, examples: Path, tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    shutil.copy(FOLDER / "facet.js", tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "ask.js").write_text(SCRIPT)
+    command = [node, tmp_path / "ask.js", service.url, examples / "astronaut.jpg"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    answered, declared = json.loads(done.stdout)
+    assert list(answered) == ["age", "race", "glasses"]
+    assert set(answered["glasses"]["probabilities"]) == {"no", "yes"}
+    assert declared == [["age", []], ["race", list(RACES)], ["glasses", ["no", "yes"]]]
 
 
 def test_words_become_indices_of_the_recipe_s_labels(prepared: Path) -> None:
