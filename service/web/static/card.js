@@ -2,7 +2,7 @@
 
 import { ageChart, bars } from "./chart.js";
 import { el, icon, place } from "./dom.js";
-import { capital, cases, measures, named, percent, visible, warning, words } from "./words.js";
+import { capital, cases, measures, named, percent, unsure, visible, warning, words } from "./words.js";
 
 /** Boxes and the numbers on cards; white letters are readable on each. */
 export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
@@ -69,7 +69,7 @@ function expectation(name, answer) {
 
 function label(name, answer) {
   const badge = answer.uncertain ? el("span", { class: "badge" }, "uncertain") : null;
-  const said = answer.uncertain ? `perhaps ${answer.label}` : capital(answer.label);
+  const said = capital(answer.uncertain ? unsure(answer) : answer.label);
   return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "said" }, said, badge), bars(answer));
 }
 

@@ -111,11 +111,19 @@ export const visible = (face, hidden) => Object.entries(attributesOf(face)).filt
 /** Attributes whose answers say what they are. */
 const PLAIN = new Set(["age", "gender", "race"]);
 
-/** A few words for one face, the answer to each attribute by itself: "34", "female", "perhaps white", "glasses: no". */
+/** The two most probable labels, where none is probable enough: "not sure: white 37 %, other 36 %". */
+export function unsure(answer) {
+  const likeliest = Object.entries(answer.probabilities).sort(([, one], [, other]) => other - one).slice(0, 2);
+  return `not sure: ${likeliest.map(([label, probability]) => `${label} ${percent(probability)}`).join(", ")}`;
+}
+
+/** A few words for one face, the answer to each attribute by itself: "34", "female", "race not sure", "glasses: no". */
 export function words(face, hidden) {
   return visible(face, hidden).map(([name, answer]) => {
-    const said = "years" in answer ? String(Math.round(answer.years)) : answer.uncertain ? `perhaps ${answer.label}` : answer.label;
-    return PLAIN.has(name) ? said : `${name.replaceAll("_", " ")}: ${said}`;
+    const title = name.replaceAll("_", " ");
+    if (answer.uncertain) return `${title} not sure`;
+    const said = "years" in answer ? String(Math.round(answer.years)) : answer.label;
+    return PLAIN.has(name) ? said : `${title}: ${said}`;
   });
 }
 
