@@ -99,6 +99,36 @@ class WithoutDuplicates(Section):
     intervals: Intervals
 
 
+class Rate(Section):
+    """A mean over faces, in years or as a share, with its 95 % interval; None where there was no face."""
+
+    value: float | None
+    interval: Interval | None = None
+
+
+class AgeBand(Section):
+    """Faces of one band of true ages: the share taken for adults, by the rule that decides.
+
+    A rule is a least probability of being 18, or `challenge 25`, which takes for adults those estimated at 25 years or more.
+    """
+
+    count: int = Field(ge=0)
+    adult: dict[str, Rate]
+
+
+class AgeChecks(Section):
+    """How often a check for a least age errs, over the faces found."""
+
+    calibration_error: dict[str, Share]
+    """Expected calibration error of `at_least`, by the age that is asked for."""
+    error_of_minors: Rate
+    """Mean absolute error of the 13 to 17 years old, in years."""
+    bands: dict[str, AgeBand]
+    """By band of true ages."""
+    groups: dict[str, dict[str, AgeBand]]
+    """The same by gender and race."""
+
+
 class Part(Section):
     """Figures of one data set."""
 
@@ -111,6 +141,8 @@ class Part(Section):
     mean_age_of_train: float | None
     """Years; None of a data set without ages."""
     without_duplicates: WithoutDuplicates | None = None
+    age_checks: AgeChecks | None = None
+    """None of a model that gives no distribution over ages."""
 
 
 class Measured(Section):

@@ -15,8 +15,6 @@ AGES: Final = (13, 18, 21, 25, 40, 60)
 """Ages with an offset of their own; the others' are interpolated."""
 PRIOR: Final = 10.0
 """What it costs, in nats, to move an offset or the slope's logarithm by one: few faces move nothing."""
-BINS: Final = 15
-"""Of the expected calibration error."""
 
 
 def fit_at_least(distributions: Doubles, ages: Doubles) -> AtLeastCalibration:
@@ -41,25 +39,6 @@ def fit_at_least(distributions: Doubles, ages: Doubles) -> AtLeastCalibration:
     best = minimize(cost, np.zeros(1 + len(AGES)), method="L-BFGS-B", bounds=[(-2, 2)] * (1 + len(AGES))).x
     offsets = tuple(round(float(offset), 4) for offset in best[1:])
     return AtLeastCalibration(slope=round(float(np.exp(best[0])), 4), ages=AGES, offsets=offsets)
-
-
-def at_least_error(probabilities: Doubles, reached: Doubles) -> float:
-    """Expected calibration error of the probability of having reached an age.
-
-    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015: the mean distance, weighted by
-    the faces, between probability and share in `BINS` bins of equal width.
-
-    Args:
-        probabilities: Predicted ones [N].
-        reached: 1 where the true age is at least that, else 0 [N].
-
-    Returns:
-        Between 0 and 1.
-    """
-    bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    sums = (np.bincount(bins, values, minlength=BINS) for values in (probabilities, reached))
-    predicted, true = sums
-    return float(np.abs(predicted - true).sum() / max(1, len(probabilities)))
 
 
 def held_out_probabilities(distributions: Doubles, ages: Doubles, folds: int = 5, seed: int = 0) -> Doubles:

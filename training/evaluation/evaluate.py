@@ -17,6 +17,7 @@ from training.artifacts import write_text
 from training.datasets.base import DataSet, Split
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, Twin, differing, near_duplicates
 from training.errors import DataSetError
+from training.evaluation.age_checks import age_checks
 from training.evaluation.curves import confusion_matrices, errors_by_year, roc_curves
 from training.evaluation.documents import (
     REPORT,
@@ -114,6 +115,8 @@ def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: 
         "roc": roc_curves(predictions),
         "not_found": [name for name, there in zip(given.names, predictions.found, strict=True) if not there],
     }
+    if (checks := age_checks(predictions)) is not None:
+        fields["age_checks"] = checks
     if twins is not None:
         alone = predictions.where(~np.isin(given.names, [twin.name for twin in twins]))
         judged = predictions.judged()

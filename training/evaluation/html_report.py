@@ -10,9 +10,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from service.models.evaluation import Figures, Intervals
+from service.models.evaluation import Figures, Intervals, Rate
 from training.artifacts import write_text
 from training.errors import EvaluationError
+from training.evaluation.age_checks import rules
 from training.evaluation.documents import REPORT, MeasuredModel, Report, ReportPart, Supplement, WrongYears
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import AttributeSpec
@@ -104,6 +105,7 @@ def page(report: Report, folder: Path) -> str:
         *_headline(report),
         *_groups(report),
         *_certain(report),
+        *_age_checks(report),
         *_calibration(report, folder),
         *_drawn(report, folder),
         *_duplicates(report),
@@ -220,6 +222,31 @@ def _certain(report: Report) -> Iterator[str]:
             "certain label, and how often those labels are right. Of a model without thresholds all labels are certain."
         )
         yield _table(("found faces", *(name for name, _, _ in columns)), rows)
+
+
+def _age_checks(report: Report) -> Iterator[str]:
+    parts = {name: part.age_checks for name, part in report.parts().items() if part.age_checks is not None}
+    if parts:
+        yield _heading("Checks for a least age")
+        yield _paragraph(
+            "Share of each band of true ages that is taken for 18 or older, by the least probability that is asked for, or, by "
+            '"challenge 25", by an estimate of at least 25 years. Below each share is its 95 % interval.'
+        )
+    for name, checks in parts.items():
+        rows = [
+            (group, band, str(one.count), *(_rate(one.adult[rule]) for rule in rules()))
+            for group, bands in {"all": checks.bands, **checks.groups}.items()
+            for band, one in bands.items()
+        ]
+        errors = ", ".join(f"{value:.3f} at {age}" for age, value in checks.calibration_error.items())
+        yield _paragraph(f"{name}: expected calibration error {errors}.")
+        yield _table(("group", "true age", "faces", *rules()), rows, name)
+
+
+def _rate(rate: Rate) -> Cell:
+    if rate.value is None or rate.interval is None:
+        return _NOTHING
+    return f"{rate.value * 100:.1f} %", " – ".join(f"{end * 100:.1f} %" for end in rate.interval)
 
 
 def _calibration(report: Report, folder: Path) -> Iterator[str]:

@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.models.evaluation import Evaluation, Figures, Intervals, Part
+from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate
 from service.models.manifest import Manifest
+from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import PLAIN, AttributeSpec
@@ -196,7 +197,7 @@ def card(manifest: Manifest, evaluation: Evaluation) -> str:
 {headline_table(evaluation, attributes)}
 {_remarks(evaluation, attributes)}
 {_groups(evaluation, attributes)}
-
+{_age_checks(evaluation)}
 ## What the labels mean
 
 {_filled(*_meanings(manifest, attributes))}
@@ -210,6 +211,57 @@ age gate without a human), not for identification, and not where the law forbids
 
 {_filled(*_of_each(_SHOWS, manifest), *_limits(attributes))}
 """
+
+
+def age_check_table(checks: AgeChecks) -> str:
+    """How often a check for the age of 18 errs, as Markdown.
+
+    Args:
+        checks: What was measured.
+
+    Returns:
+        A table: a row for each group and band of true ages, with the share of it that each rule is wrong about.
+    """
+    lines = [f"| group | true age | faces | {' | '.join(rules())} |", "|---|---|---|" + "---|" * len(rules())]
+    for name, bands in {"all": checks.bands, **checks.groups}.items():
+        for band, one in bands.items():
+            cells = (_share_wrong(one.adult[rule], minors=band == MINORS) for rule in rules())
+            lines.append(f"| {name} | {band} | {one.count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _share_wrong(rate: Rate, *, minors: bool) -> str:
+    """Minors taken for adults, or adults for minors, with the interval."""
+    if rate.value is None or rate.interval is None:
+        return ""
+    ends = (rate.value, *rate.interval)
+    value, low, high = ends if minors else (1 - ends[0], 1 - ends[2], 1 - ends[1])
+    return f"{value * 100:.1f} % ({low * 100:.1f} to {high * 100:.1f})"
+
+
+def _age_checks(evaluation: Evaluation) -> str:
+    """The section on checks for a least age, of each data set that has one."""
+    parts = {evaluation.data: evaluation.age_checks, **{name: part.age_checks for name, part in evaluation.also.items()}}
+    known = {name: checks for name, checks in parts.items() if checks is not None}
+    if not known:
+        return ""
+    text = _filled(
+        "`at_least=18` answers the probability that a face is 18 or older.",
+        'A rule takes for adults those whose probability is at least so much, or, by "challenge 25", those estimated at 25 or '
+        "older.",
+        "The tables have the share of each band that it is wrong about: minors taken for adults, and adults for minors.",
+        "In brackets: 95 % bootstrap intervals over the faces found. No rule replaces a human who decides.",
+    )
+    sections = []
+    for name, checks in known.items():
+        errors = ", ".join(f"{value:.3f} at {age}" for age, value in checks.calibration_error.items())
+        minors = "" if checks.error_of_minors.value is None else f"{checks.error_of_minors.value:.2f} years"
+        sections.append(
+            f"### {name}\n\nExpected calibration error {errors}."
+            + (f" Mean absolute error of the 13 to 17 years old: {minors}." if minors else "")
+            + f"\n\n{age_check_table(checks)}\n"
+        )
+    return "\n## Checks for a least age\n\n" + text + "\n\n" + "\n".join(sections)
 
 
 def _conditions(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> list[str]:

@@ -35,7 +35,8 @@ class ExpectationPredictions:
     """Predictions of an expectation, in years.
 
     `label` [N] is -1 where it is not known. `value`, `low` and `high` [N] are not a number where no face was found, or where
-    the model does not predict them. `distribution` [N, K] is over whole years, or None. `fallback` stands for the prediction
+    the model does not predict them. `distribution` [N, K] is over whole years, or None. `at_least` [N], by age, is
+    the probability of being so old, where it was asked for. `fallback` stands for the prediction
     where no face was found: the mean of the training split.
     """
 
@@ -45,6 +46,7 @@ class ExpectationPredictions:
     high: Doubles
     distribution: Doubles | None = None
     fallback: float = math.nan
+    at_least: Mapping[int, Doubles] = field(default_factory=dict)
 
     @property
     def known(self) -> Bools:
@@ -68,6 +70,7 @@ class ExpectationPredictions:
             low=self.low[rows],
             high=self.high[rows],
             distribution=distribution,
+            at_least={age: chances[rows] for age, chances in self.at_least.items()},
         )
 
     def error(self, found: Bools) -> Doubles:

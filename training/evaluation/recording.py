@@ -13,7 +13,7 @@ from training.evaluation.documents import Report
 from training.evaluation.model_card import card
 from training.evaluation.service_client import read_manifest
 
-_PART: Final = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "without_duplicates")
+_PART: Final = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "without_duplicates", "age_checks")
 
 
 def record_report(store: Path, report: Report) -> Path:

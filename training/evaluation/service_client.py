@@ -24,6 +24,7 @@ from service.vision.quality import Quality
 from training.datasets.base import MAX_AGE, UNKNOWN, DataSet, Label, Split
 from training.datasets.prepare import distance_to_centre
 from training.errors import DataSetError, EvaluationError
+from training.evaluation.age_checks import AGES
 from training.evaluation.documents import DEFAULT_ATTRIBUTES, MeasuredModel, Served
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
 
@@ -168,20 +169,23 @@ async def _post(
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
+            card = (await client.get("/model")).json()
+            query = {"distribution": "true"}
+            if any(len(one["outputs"]) > 1 and one["name"] == "age" for one in card["attributes"]):
+                query["at_least"] = ",".join(map(str, AGES))
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("asking the service", total=len(pictures))
 
                 async def one(name: str, content: bytes) -> Face | None:
                     async with turns:
                         posted = content if change is None else await asyncio.to_thread(change, content)
-                        answer = await client.post(ROUTE, content=posted, params={"distribution": "true"})
+                        answer = await client.post(ROUTE, content=posted, params=query)
                     progress.advance(task)
                     if answer.is_error:
                         raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}")
                     return central_face(answer.json())
 
                 faces = await asyncio.gather(*(one(name, content) for name, content in pictures))
-            card = (await client.get("/model")).json()
     return faces, card
 
 
@@ -278,11 +282,13 @@ def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[La
 def _expectation(name: str, labels: Sequence[Label], faces: Sequence[Face | None]) -> ExpectationPredictions:
     years = [label.years(name) for label in labels]
     nothing = [math.nan] * (MAX_AGE + 1)
+    asked = any(_at(face, name, "at_least") is not None for face in faces)
     return ExpectationPredictions(
         label=np.array([UNKNOWN if one is None else one for one in years], np.float64),
         value=_column(faces, name, "years"),
         low=_column(faces, name, "low"),
         high=_column(faces, name, "high"),
+        at_least={age: _column(faces, name, "at_least", str(age)) for age in AGES} if asked else {},
         distribution=np.array([_at(face, name, "distribution") or nothing for face in faces], np.float64).reshape(
             -1, MAX_AGE + 1
         ),

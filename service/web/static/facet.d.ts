@@ -220,6 +220,26 @@ export interface WithoutDuplicates {
 }
 
 /** Figures of one data set: of all pictures, of those in which a face was found, and of groups. */
+/** A mean over faces, in years or as a share, with its 95 % interval. */
+export interface Rate {
+  value?: number | null;
+  interval?: Interval | null;
+}
+
+/** Faces of one band of true ages: the share taken for adults, by the rule that decides. */
+export interface AgeBand {
+  count: number;
+  adult: Record<string, Rate>;
+}
+
+/** How often a check for a least age errs, over the faces found. */
+export interface AgeChecks {
+  calibration_error: Record<string, number>;
+  error_of_minors: Rate;
+  bands: Record<string, AgeBand>;
+  groups: Record<string, Record<string, AgeBand>>;
+}
+
 export interface Part {
   headline: Figures;
   found_only: Figures;
@@ -227,6 +247,7 @@ export interface Part {
   intervals: PartIntervals;
   mean_age_of_train?: number | null;
   without_duplicates?: WithoutDuplicates | null;
+  age_checks?: AgeChecks | null;
 }
 
 /** A mean over films, and its 95 % interval. */

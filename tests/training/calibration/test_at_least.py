@@ -8,7 +8,8 @@ import pytest
 from service.arrays import Doubles
 from service.inference.at_least import calibrated, log_odds
 from service.models.manifest import AtLeastCalibration
-from training.calibration.at_least import AGES, BINS, at_least_error, fit_at_least, held_out_probabilities
+from training.calibration.at_least import AGES, fit_at_least, held_out_probabilities
+from training.evaluation.age_checks import expected_calibration_error
 
 AS_IT_IS = AtLeastCalibration()
 
@@ -23,7 +24,7 @@ def faces(count: int, seed: int, *, shift: float = 0.0, claimed: float = 4.0) ->
 
 
 def error(distributions: Doubles, ages: Doubles, age: int, calibration: AtLeastCalibration) -> float:
-    return at_least_error(calibrated(log_odds(distributions), calibration)[:, age - 1], (ages >= age).astype(float))
+    return expected_calibration_error(calibrated(log_odds(distributions), calibration)[:, age - 1], ages >= age)
 
 
 def test_what_is_calibrated_stays() -> None:
@@ -53,12 +54,3 @@ def test_held_out_faces_are_not_those_of_the_fit() -> None:
     own = calibrated(log_odds(distributions), fit_at_least(distributions, ages))
     assert held.shape == own.shape == (400, 99)
     assert 0 < np.abs(held - own).max() < 0.2
-
-
-def test_the_error_is_that_of_a_hand_of_faces() -> None:
-    """Two bins: 0.1 and 0.2 where one of four is, 0.9 where all are."""
-    given = np.array([0.02, 0.02, 0.03, 0.03, 0.97])
-    reached = np.array([1.0, 0, 0, 0, 1])
-    assert BINS == 15
-    assert at_least_error(given, reached) == pytest.approx((abs(0.1 - 1) + abs(0.97 - 1)) / 5)
-    assert at_least_error(np.ones(3), np.ones(3)) == 0

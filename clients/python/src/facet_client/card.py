@@ -144,6 +144,29 @@ class WithoutDuplicates(Answer):
     intervals: Intervals
 
 
+class Rate(Answer):
+    """A mean over faces, in years or as a share, with its 95 % interval."""
+
+    value: float | None
+    interval: Interval | None = None
+
+
+class AgeBand(Answer):
+    """Faces of one band of true ages: the share taken for adults, by the rule that decides."""
+
+    count: int
+    adult: dict[str, Rate]
+
+
+class AgeChecks(Answer):
+    """How often a check for a least age errs, over the faces found."""
+
+    calibration_error: dict[str, float]
+    error_of_minors: Rate
+    bands: dict[str, AgeBand]
+    groups: dict[str, dict[str, AgeBand]]
+
+
 class Part(Answer):
     """Figures of one data set: of all pictures, of those in which a face was found, and of groups."""
 
@@ -153,6 +176,7 @@ class Part(Answer):
     intervals: PartIntervals
     mean_age_of_train: float | None
     without_duplicates: WithoutDuplicates | None = None
+    age_checks: AgeChecks | None = None
 
 
 class Measured(Answer):
