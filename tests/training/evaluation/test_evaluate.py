@@ -56,10 +56,12 @@ def report(out: Path) -> dict[str, Any]:
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
         *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
-        "attributes",
+        *("attributes", "age_checks"),
         *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
         *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
+    assert report["age_checks"]["bands"]["25+"]["count"] == 4
+    assert set(report["age_checks"]["calibration_error"]) == {"18", "21", "25"}
     assert report["model"] == {"name": "tiny", "version": 1}
     assert (report["data"], report["split"], report["mean_age_of_train"]) == ("UTKFace", "test", 30.0)
     assert (report["precision"], report["runtime"], report["promised_coverage"]) == ("f32", "openvino", 0.8)
