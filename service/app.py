@@ -61,7 +61,17 @@ Nothing that is sent is stored or logged, and the service opens no connection of
 
 
 def create_engine(settings: Settings) -> Engine:
-    """Load and verify the models, warm them up and wire the pipeline. Raises a `ModelError` where a model is refused."""
+    """Load and verify the models, run them once and connect the parts of the pipeline.
+
+    Args:
+        settings: Every setting.
+
+    Returns:
+        What answers photos.
+
+    Raises:
+        ModelError: A model is refused, or the memory does not hold it and the photos.
+    """
     limit, source = (settings.memory_mib * MIB, "the setting") if settings.memory_mib else memory_limit()
     bodies = bodies_bytes(settings, limit)
     at_once = settings.workers or most_workers(limit, cpu_quota(), bodies)

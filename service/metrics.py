@@ -81,25 +81,51 @@ BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
 
 def decade(years: float) -> str:
-    """Label of an age: `0-9`, `10-19`, … `90+`."""
+    """Label of an age.
+
+    Args:
+        years: The age; below 0 it counts as 0.
+
+    Returns:
+        `0-9`, `10-19` and so on, or `90+`.
+    """
     start = min(90, int(max(0.0, years)) // 10 * 10)
     return "90+" if start == 90 else f"{start}-{start + 9}"
 
 
 def watch_queue(queue: str, depth: Callable[[], int]) -> None:
-    """Report `depth()` as the depth of a queue, whenever metrics are read."""
+    """Report a queue's depth whenever metrics are read.
+
+    Args:
+        queue: Its name.
+        depth: What counts the items that wait.
+    """
     QUEUE_DEPTH.labels(queue).set_function(depth)
 
 
 def observe(stage: str, seconds: float, timings: dict[str, float]) -> None:
-    """Count a stage: into its histogram in seconds, and into `timings` in milliseconds."""
+    """Record how long a stage took.
+
+    Args:
+        stage: Its name.
+        seconds: The time; its histogram counts seconds.
+        timings: Where the time is kept by stage, in milliseconds.
+    """
     STAGE_SECONDS.labels(stage).observe(seconds)
     timings[stage] = seconds * 1000
 
 
 @contextmanager
 def timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
-    """Time a stage and count it."""
+    """Time a stage and record it, even where it fails.
+
+    Args:
+        stage: Its name.
+        timings: Where the time is kept by stage, in milliseconds.
+
+    Yields:
+        Nothing, while the stage runs.
+    """
     began = time.perf_counter()
     try:
         yield

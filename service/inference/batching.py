@@ -60,7 +60,11 @@ class Batcher:
         return len(self._waiting)
 
     def busy_for(self) -> float:
-        """Seconds that the batch under way has been running, 0 where none is."""
+        """Seconds that the current batch has been running.
+
+        Returns:
+            The time; 0 where none runs.
+        """
         return 0.0 if self._began is None else asyncio.get_running_loop().time() - self._began
 
     @property
@@ -69,7 +73,11 @@ class Batcher:
         return self._closed and self._began is not None
 
     def warm(self, crop_size: int) -> None:
-        """Run every batch size once, on grey crops; blocks."""
+        """Run every batch size once, on grey crops; blocks.
+
+        Args:
+            crop_size: Side of a crop in pixels.
+        """
         for size in SIZES:
             self._thread.submit(self._run, np.full((size, crop_size, crop_size, 3), 128, np.uint8)).result()
 
@@ -79,11 +87,23 @@ class Batcher:
         return (math.ceil(len(self._waiting) / SIZES[-1]) + 1) * self._mean
 
     async def submit(self, crops: Sequence[Crop], deadline: float, client: str = "") -> list[Outputs]:
-        """Outputs of each crop, in order; `deadline` is a time of the event loop's clock, in seconds.
+        """Wait for the network's outputs of some crops; clients take turns, crop by crop.
 
-        Clients take turns, crop by crop. Raises `QueueFull` where the crops do not fit in the line, which is twice as long for
-        a client of whom none waits, `DeadlineExceeded` where their turn did not come in time
-        and `InferenceError` where the network failed on them. A caller that is cancelled leaves its batch-mates untouched.
+        A caller that is cancelled leaves the others of its batch untouched.
+
+        Args:
+            crops: uint8 RGB [S, S, 3] each; none gives no outputs.
+            deadline: Time of the event loop's clock, in seconds, by which their batch has to begin.
+            client: Whose turn they take.
+
+        Returns:
+            Outputs of each crop, in order.
+
+        Raises:
+            QueueFull: The crops do not fit in the queue, which is twice as long for a client without any in it.
+            DeadlineExceeded: Their turn did not come in time.
+            InferenceError: The network failed, or its output is not finite.
+            NotReady: The batcher is closed.
         """
         if self._closed:
             raise NotReady("The service is shutting down.")
@@ -158,7 +178,11 @@ class Batcher:
         return [{name: values[row] for name, values in outputs.items()} for row in range(count)]
 
     async def close(self, patience: float = 30.0) -> None:
-        """Take no more and finish what waits, for at most `patience` seconds: a network may hang."""
+        """Take no more and finish what waits.
+
+        Args:
+            patience: Most seconds to wait for it: a network may hang.
+        """
         self._closed = True
         if self._task is not None:
             await asyncio.wait([self._task], timeout=patience)

@@ -79,11 +79,29 @@ class Engine:
     _born: float = field(default_factory=time.monotonic)
 
     def due(self) -> float:
-        """When what has arrived now is to be answered: a time of the event loop's clock, in seconds."""
+        """When a request that has arrived now is to be answered.
+
+        Returns:
+            A time of the event loop's clock, in seconds.
+        """
         return asyncio.get_running_loop().time() + self.deadline
 
     async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:
-        """Every face of a photo, by `due`, a time of the event loop's clock in seconds; by `due()` of now where it is None."""
+        """Analyse every face of a photo.
+
+        Args:
+            photo: A file's bytes.
+            options: As `options` returned them.
+            due: Time of the event loop's clock, in seconds; None for `due()` of now.
+
+        Returns:
+            The faces and their attributes.
+
+        Raises:
+            ImageError: The photo cannot be decoded.
+            Unavailable: As of `Pipeline.analyse`.
+            InferenceError: The detector or the network failed.
+        """
         return await self.pipeline.analyse(photo, options, self.due() if due is None else due)
 
     def options(
@@ -95,7 +113,22 @@ class Engine:
         client: str = "",
         at_least: tuple[int, ...] = (),
     ) -> Options:
-        """What a client wants, within what the operator allows; None is what it left open. Raises `InvalidParameter`."""
+        """Merge a client's parameters with what the operator allows; None is a parameter that the client left open.
+
+        Args:
+            attributes: Names of the attributes to answer.
+            max_faces: Most faces, the largest first; the operator's bound holds too.
+            min_confidence: Lowest confidence of a face, 0 to 1.
+            max_pixels: Most pixels of a photo, beside the operator's bound.
+            client: On whose account the work is done.
+            at_least: Ages, 1 to 99, whose probability is answered.
+
+        Returns:
+            The options of an analysis.
+
+        Raises:
+            InvalidParameter: An attribute is unknown or switched off, or `at_least` has no distribution to go by.
+        """
         known = askable(self.model.manifest)
         for name in attributes or ():
             if name not in known:
@@ -115,15 +148,27 @@ class Engine:
         )
 
     def uptime(self) -> float:
-        """Seconds since the engine was built."""
+        """Time since the engine was built.
+
+        Returns:
+            Seconds.
+        """
         return time.monotonic() - self._born
 
     def trouble(self) -> str | None:
-        """Why no photo should be sent here now, or None."""
+        """Why no photo should be sent here now.
+
+        Returns:
+            A sentence, or None where the service is ready.
+        """
         return "The service is shutting down." if self.draining else None
 
     def hang(self) -> str | None:
-        """Why the process should be restarted, or None."""
+        """Why the process should be restarted.
+
+        Returns:
+            A sentence, or None where nothing has been running for longer than `hang_s`.
+        """
         busy = self.batcher.busy_for()
         if busy > self.hang_s:
             return f"A batch has been running for {busy:.0f} s."
@@ -136,7 +181,11 @@ class Engine:
         READY.set(0)
 
     def card(self) -> dict[str, Any]:
-        """The manifest of the attribute model, and how it is served."""
+        """Describe the attribute model and how it is served.
+
+        Returns:
+            The answer of `GET /model`, as JSON's objects.
+        """
         manifest = self.model.manifest.model_dump(mode="json", exclude={"files", "tolerance", "networks"})
         return {
             **manifest,

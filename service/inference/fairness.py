@@ -29,11 +29,23 @@ class FairQueue(Generic[T]):
         return self._count
 
     def depth(self, client: str) -> int:
-        """Items of one client that wait."""
+        """Count the waiting items of one client.
+
+        Args:
+            client: A client's name.
+
+        Returns:
+            How many wait.
+        """
         return len(self._lines.get(client, ()))
 
     def push(self, client: str, item: T) -> None:
-        """Let an item of a client wait behind that client's others."""
+        """Add an item behind its client's others.
+
+        Args:
+            client: A client's name.
+            item: What waits.
+        """
         line = self._lines.get(client)
         if line is None:
             line = self._lines[client] = deque()
@@ -42,7 +54,14 @@ class FairQueue(Generic[T]):
         self._count += 1
 
     def pop(self, passed_over: Callable[[str], bool] = lambda _: False) -> tuple[str, T] | None:
-        """The next item and its client, or None where nobody waits but clients that are passed over."""
+        """Remove the next item.
+
+        Args:
+            passed_over: Whether a client has to wait for now.
+
+        Returns:
+            The client and its oldest item; None where no other client waits.
+        """
         client = min((one for one in self._lines if not passed_over(one)), key=self._spent.__getitem__, default=None)
         if client is None:
             return None
@@ -52,30 +71,58 @@ class FairQueue(Generic[T]):
         return client, item
 
     def charge(self, client: str, cost: float) -> None:
-        """Add to what a client has cost, in any unit that is the same for all; a negative cost takes an estimate back."""
+        """Add to what a client's work has cost.
+
+        Args:
+            client: A client's name.
+            cost: In any unit that is the same for all; a negative cost takes an estimate back.
+        """
         self._spent[client] = max(0.0, self._spent.get(client, self._floor) + cost)
         if len(self._spent) > REMEMBERED:
             self._spent = {one: spent for one, spent in self._spent.items() if one in self._lines or spent > self._floor}
 
     def longest(self) -> str | None:
-        """The client of whom most items wait."""
+        """Find the client with the most waiting items.
+
+        Returns:
+            Its name, or None where nothing waits.
+        """
         return max(self._lines, key=self.depth, default=None)
 
     def take_last(self, client: str) -> T:
-        """Remove and return the item of a client that came last. Raises `KeyError` where none of its items waits."""
+        """Remove a client's newest item.
+
+        Args:
+            client: A client's name.
+
+        Returns:
+            The item.
+
+        Raises:
+            KeyError: None of its items waits.
+        """
         item = self._lines[client].pop()
         self._shorten(client)
         return item
 
     def remove(self, client: str, item: T) -> None:
-        """Remove an item where it still waits."""
+        """Remove an item, where it still waits.
+
+        Args:
+            client: Its client.
+            item: What waited.
+        """
         line = self._lines.get(client)
         if line is not None and item in line:
             line.remove(item)
             self._shorten(client)
 
     def drain(self) -> list[T]:
-        """Remove and return everything that waits."""
+        """Remove everything that waits.
+
+        Returns:
+            The items, client by client.
+        """
         items = [item for line in self._lines.values() for item in line]
         self._lines.clear()
         self._count = 0

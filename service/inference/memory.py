@@ -84,14 +84,14 @@ class MemoryBudget:
 
     @contextmanager
     def take(self, count: int, deadline: float) -> Iterator[None]:
-        """Wait until `count` bytes fit, hold them, and give them back.
+        """Wait until some bytes fit, hold them within the context, and give them back.
 
         Args:
             count: Bytes.
             deadline: A time of `time.monotonic`, in seconds.
 
-        Returns:
-            A context, inside which they are held.
+        Yields:
+            Nothing, while the bytes are held.
 
         Raises:
             ImageTooLarge: They never fit.

@@ -111,9 +111,22 @@ class Pipeline:
         self.decoder = decoder or PhotoDecoder(MemoryBudget(UNMEASURED_BYTES), workers.threads)
 
     async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
-        """Every face of a photo and its attributes, by the `deadline` of the event loop's clock, in seconds.
+        """Find every face of a photo and describe it; what has not begun by the deadline never does.
 
-        Raises `DeadlineExceeded` then, even where a network hangs; what has not begun by then never does.
+        Args:
+            data: A file's bytes.
+            options: Which faces and attributes are wanted.
+            deadline: Time of the event loop's clock, in seconds.
+
+        Returns:
+            The faces from left to right, with their attributes.
+
+        Raises:
+            ImageError: The photo cannot be decoded.
+            DeadlineExceeded: The deadline passed, even where a network hangs.
+            QueueFull: Too many photos or faces are waiting.
+            NotReady: The service is shutting down.
+            InferenceError: The detector or the network failed.
         """
         began = time.perf_counter()
         try:
@@ -135,7 +148,23 @@ class Pipeline:
         return Analysis(seen.width, seen.height, analysed, seen.timings)
 
     async def detect(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Detections:
-        """The faces of a photo and their crops, before any network of attributes; raises as `analyse` does."""
+        """Find the faces of a photo and cut their crops, without running the attribute network.
+
+        Args:
+            photo: A file's bytes, or decoded pixels.
+            options: Which faces are wanted.
+            deadline: Time of the event loop's clock, in seconds.
+
+        Returns:
+            The faces from left to right, with their crops.
+
+        Raises:
+            ImageError: The photo cannot be decoded.
+            DeadlineExceeded: The deadline passed.
+            QueueFull: Too many photos are waiting.
+            NotReady: The service is shutting down.
+            InferenceError: The detector failed.
+        """
         try:
             async with asyncio.timeout_at(deadline):
                 began = time.perf_counter()
@@ -146,7 +175,22 @@ class Pipeline:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
     async def attributes(self, crops: Sequence[Crop], options: Options, deadline: float) -> list[Attributes]:
-        """What the network says of each crop, in the same batches as everybody's; raises as `analyse` does."""
+        """Describe crops; they share batches with those of other callers.
+
+        Args:
+            crops: uint8 RGB [S, S, 3] each, of the model's input size.
+            options: Which attributes are wanted.
+            deadline: Time of the event loop's clock, in seconds.
+
+        Returns:
+            The attributes of each crop, in order.
+
+        Raises:
+            DeadlineExceeded: The deadline passed.
+            QueueFull: Too many faces are waiting.
+            NotReady: The service is shutting down.
+            InferenceError: The network failed.
+        """
         try:
             async with asyncio.timeout_at(deadline):
                 outputs = await self._batcher.submit(crops, deadline, options.client)
@@ -195,6 +239,14 @@ class Pipeline:
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:
-    """The `count` faces with the largest boxes, in the order they came in."""
+    """Keep the faces with the largest boxes.
+
+    Args:
+        faces: Any faces.
+        count: Most faces to keep.
+
+    Returns:
+        These faces, in the order of `faces`.
+    """
     by_area = sorted(range(len(faces)), key=lambda index: faces[index].area, reverse=True)
     return [faces[index] for index in sorted(by_area[:count])]

@@ -83,15 +83,46 @@ class Workers:
         return (self.waiting + len(self._running)) * self._mean / self.threads
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Result of `call`, on nobody's account; raises as `run_for` does."""
+        """Run a call on a thread, on no client's account.
+
+        Args:
+            call: What blocks.
+            deadline: Time of the event loop's clock, in seconds, by which it has to begin.
+            args: Passed to `call`.
+            kwargs: Passed to `call`.
+
+        Returns:
+            The call's result.
+
+        Raises:
+            DeadlineExceeded: As of `run_for`.
+            QueueFull: As of `run_for`.
+            NotReady: As of `run_for`.
+            Exception: Whatever `call` raises.
+        """
         return await self.run_for("", call, deadline, *args, **kwargs)
 
     async def run_for(self, client: str, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Result of `call`, on a client's account; `deadline` is a time of the event loop's clock, in seconds.
+        """Run a call on a thread, on a client's account.
 
-        Raises `DeadlineExceeded` where the call has not begun by its deadline. Raises `QueueFull` where the line is full, or
-        the call loses its place in it to a client who has fewer. A call that has begun runs to its end and keeps its thread,
-        whether or not the caller waits: only so is the pool's load known. One that has not leaves the line with its caller.
+        A call that has begun runs to its end and keeps its thread, whether or not the caller waits: only so is the pool's load
+        known. One that has not begun leaves the queue with its caller.
+
+        Args:
+            client: Who asks.
+            call: What blocks.
+            deadline: Time of the event loop's clock, in seconds, by which it has to begin.
+            args: Passed to `call`.
+            kwargs: Passed to `call`.
+
+        Returns:
+            The call's result.
+
+        Raises:
+            DeadlineExceeded: The call has not begun by its deadline.
+            QueueFull: The queue is full, or the call lost its place in it to a client with fewer calls.
+            NotReady: The pool is closed.
+            Exception: Whatever `call` raises.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()

@@ -232,7 +232,14 @@ class Manifest(Section):
         return () if found is None else found.outputs
 
     def attribute(self, name: str) -> Attribute | None:
-        """The attribute of a name, or None where the model does not say it."""
+        """Find an attribute by its name.
+
+        Args:
+            name: Of the attribute.
+
+        Returns:
+            Its declaration, or None where the model does not have it.
+        """
         return next((attribute for attribute in self.attributes if attribute.name == name), None)
 
 
@@ -242,8 +249,17 @@ RACES: Final = ("white", "black", "asian", "indian", "other")
 
 
 def declared(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a manifest of before attributes were declared, with its attributes; measurements are left out, which stand
-    in `evaluation.json` now."""
+    """Bring a manifest of before attributes were declared into today's form.
+
+    Args:
+        fields: The old manifest's fields.
+
+    Returns:
+        The fields with `attributes` and `track`, without measurements, which stand in `evaluation.json` now.
+
+    Raises:
+        ValueError: An output belongs to no attribute, or the outputs or the calibration have another structure.
+    """
     old = ("outputs", "genders", "races", "calibration", "quality")
     given, calibration = fields.get("outputs", ()), fields.get("calibration", {})
     if not isinstance(given, list | tuple) or not isinstance(calibration, Mapping):

@@ -45,14 +45,25 @@ class ModelStore:
         self.root = root
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending."""
+        """List the versions of a model.
+
+        Args:
+            name: Of the model.
+
+        Returns:
+            Versions, ascending; none of a model that is not there.
+        """
         folder = self.root / name
         if not folder.is_dir():
             return []
         return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
 
     def manifests(self) -> Iterator[Manifest]:
-        """The manifest of every version of every model that has a readable one."""
+        """Read the manifest of every version of every model; those that cannot be read are left out.
+
+        Yields:
+            Manifests, by name and version.
+        """
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else ():
             for version in self.versions(folder.name):
                 try:
@@ -90,10 +101,23 @@ class ModelStore:
         kind: Literal["attributes", "detector"] = "attributes",
         digest: str | None = None,
     ) -> Model:
-        """Verify a model, load it by `load` and hold it to its golden answers; the newest version where none is given.
+        """Verify a model, load its networks and compare them with its golden answers.
 
-        `digest`, where given, is the SHA-256 that the manifest itself must have. Raises `ModelNotFound`, `ModelDamaged`,
-        `ModelIncompatible` or `GoldenMismatch`.
+        Args:
+            name: Of the model.
+            version: 1 or more; None for the newest.
+            load: What reads its networks.
+            kind: What the model must be.
+            digest: SHA-256 in hexadecimal that its manifest must have; None for any.
+
+        Returns:
+            The verified model.
+
+        Raises:
+            ModelNotFound: The store does not hold it.
+            ModelDamaged: A file is missing, was added or has another hash, or the manifest has another digest.
+            ModelIncompatible: Its manifest or a network's signature is not one that is served.
+            GoldenMismatch: Its outputs differ from its golden answers by more than the tolerance.
         """
         if version is None:
             versions = self.versions(name)
@@ -204,13 +228,35 @@ def _golden(path: Path, title: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
+    """Hash a file.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        SHA-256 in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
-    """Hash every file in `folder`, write `model.json` and return the manifest; what export ends with."""
+    """Hash every file of a model's folder and write its `model.json`, as the last step of an export.
+
+    Args:
+        folder: NAME/VERSION in a store.
+        fields: The manifest's fields, but for `files`.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        pydantic.ValidationError: The fields are not those of a manifest.
+        OSError: A file cannot be read or written.
+    """
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))

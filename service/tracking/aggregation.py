@@ -19,7 +19,15 @@ _LEAST: Final = 1e-6  # the logarithm of a probability of zero
 
 
 def doubts(quality: Quality, warnings: list[str]) -> dict[str, float]:
-    """How far a face is from an easy one, 0 and up, by what is amiss: octaves of size, detail and light, turns, a cut."""
+    """How far a frame's face is from an easy one, in octaves of size, detail and light, and in turns.
+
+    Args:
+        quality: What was measured of the face.
+        warnings: Its warnings.
+
+    Returns:
+        Amounts from 0 up, by the names of `TrackCalibration.doublings`.
+    """
     return {
         "small": max(0.0, math.log2(64 / max(1.0, quality.size_px))),
         "blurred": max(0.0, math.log2(8 / max(0.5, quality.sharpness))),
@@ -32,16 +40,32 @@ def doubts(quality: Quality, warnings: list[str]) -> dict[str, float]:
 
 
 def weight(quality: Quality, warnings: list[str], calibration: TrackCalibration = DEFAULT) -> float:
-    """What one frame's answer counts for, 0 to 1: over the variance of its error, which the doubts about it double."""
+    """Weight of one frame's answer: inverse to the variance of its error, which each doubt increases.
+
+    Args:
+        quality: What was measured of the face.
+        warnings: Its warnings.
+        calibration: How much each doubt increases the variance.
+
+    Returns:
+        A weight above 0, at most 1.
+    """
     amiss = doubts(quality, warnings)
     return 2.0 ** -sum(calibration.doublings.get(name, 0.0) * amount for name, amount in amiss.items())
 
 
 def narrowing(frames: float, calibration: TrackCalibration) -> float:
-    """Width of the interval of a mean over so many frames, over that of one frame's.
+    """Width of the interval of a mean over frames, over that of one photo's interval.
 
-    The errors of one face's frames have much in common, which no mean takes away: where any two of them have the correlation
+    The errors of one face's frames have much in common, which no mean takes away. Where any two of them have the correlation
     ρ, the mean of n has the share ρ + (1 - ρ) / n of one's variance.
+
+    Args:
+        frames: Effective number of frames; less than 1 counts as 1.
+        calibration: Correlation of errors, and the factor at one frame.
+
+    Returns:
+        The factor, above 0.
     """
     shared = calibration.correlation
     return calibration.scale * math.sqrt(shared + (1 - shared) / max(1.0, frames))
@@ -100,7 +124,11 @@ class Average:
                 self._thresholds[name] = self._thresholds.get(name, 0.0) + weight * least
 
     def attributes(self) -> Attributes:
-        """The track's attributes; none before the first frame."""
+        """The track's attributes by now.
+
+        Returns:
+            Means over the frames, by attribute; none before the first frame.
+        """
         return {
             name: self._mean_expectation(name, latest) if isinstance(latest, Expectation) else self._mean_labels(name, latest)
             for name, latest in self._latest.items()

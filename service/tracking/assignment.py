@@ -12,11 +12,16 @@ _FORBIDDEN = 1e12
 
 
 def assign(costs: Costs) -> list[tuple[int, int]]:
-    """Pairs (row, column) of a cost matrix [N, M], in order of rows, that are as many as can be and cost the least together.
+    """Find the pairs of rows and columns that are as many as can be, and of these the cheapest together.
 
-    An infinite cost forbids its pair; rows and columns may stay without one. Finite costs must lie between -1e9 and 1e9.
     Shortest augmenting paths with potentials, in O(N² M) (Jonker and Volgenant, "A shortest augmenting path algorithm for
-    dense and sparse linear assignment problems", Computing 1987); frames hold few faces, so that no library is worth it.
+    dense and sparse linear assignment problems", Computing 1987). Frames hold few faces, so that no library is worth it.
+
+    Args:
+        costs: float64 [N, M], each between -1e9 and 1e9; an infinite cost forbids its pair.
+
+    Returns:
+        Pairs (row, column), in order of rows; each row and each column is in one pair at most.
     """
     if costs.size == 0:
         return []

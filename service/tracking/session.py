@@ -106,9 +106,20 @@ class TrackingSession:
         return set(self._known)
 
     async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> FrameResult:
-        """Follow the faces of one frame, taken at `now` seconds, by the `deadline` of the event loop's clock.
+        """Follow the faces of one frame; after an error the session goes on with the next frame.
 
-        Raises as `Pipeline.analyse` does; the scene then goes on with the next frame.
+        Args:
+            photo: A file's bytes, or decoded pixels.
+            now: When the frame was taken, in seconds of the camera's or the film's own clock.
+            deadline: Time of the event loop's clock, in seconds.
+
+        Returns:
+            The frame's faces with what is known of their tracks.
+
+        Raises:
+            ImageError: The photo cannot be decoded.
+            Unavailable: As of `Pipeline.analyse`.
+            InferenceError: The detector or the network failed.
         """
         began = time.perf_counter()
         seen = await self._pipeline.detect(photo, self._looked_for, deadline)

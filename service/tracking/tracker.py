@@ -56,12 +56,27 @@ class Motion:
 
     @classmethod
     def at(cls, place: Vector, measurement_noise: float, speed: float, process_noise: float) -> Motion:
-        """A filter that has seen one measurement, and expects speeds of deviation `speed`."""
+        """Start a filter from one measurement.
+
+        Args:
+            place: The measured values [K].
+            measurement_noise: Standard deviation of each measured value.
+            speed: Standard deviation of the speed that may be expected, in units a second.
+            process_noise: Standard deviation of the speed's change, in units a second in a second.
+
+        Returns:
+            The filter, at rest.
+        """
         return cls(place, np.zeros_like(place), measurement_noise, process_noise, measurement_noise**2, 0.0, speed**2)
 
     def advance(self, seconds: float) -> None:
-        """Expect the state after so many seconds (Bar-Shalom, Li and Kirubarajan, "Estimation with applications to tracking
-        and navigation", 2001, 6.2.2)."""
+        """Predict the state after some time.
+
+        Bar-Shalom, Li and Kirubarajan, "Estimation with applications to tracking and navigation", 2001, 6.2.2.
+
+        Args:
+            seconds: The time, 0 or more.
+        """
         noise = self.process_noise**2
         self.place = self.place + self.speed * seconds
         self.variance += 2 * seconds * self.covariance + seconds**2 * self.speed_variance + noise * seconds**3 / 3
@@ -69,11 +84,22 @@ class Motion:
         self.speed_variance += noise * seconds
 
     def innovation(self, measured: Vector) -> tuple[float, float]:
-        """Squared distance of a measurement from what is expected, and the variance of each of its values."""
+        """Compare a measurement with what is expected.
+
+        Args:
+            measured: Values [K].
+
+        Returns:
+            The squared distance between the two, and the variance of each value's difference.
+        """
         return float(np.square(measured - self.place).sum()), self.variance + self.measurement_noise**2
 
     def correct(self, measured: Vector) -> None:
-        """Take a measurement into account."""
+        """Update the state by a measurement.
+
+        Args:
+            measured: Values [K].
+        """
         total = self.variance + self.measurement_noise**2
         gain, speed_gain = self.variance / total, self.covariance / total
         difference = measured - self.place
@@ -96,7 +122,15 @@ class Track:
     size: Motion
 
     def cost(self, place: Vector, size: float) -> float:
-        """Twice the negative log-likelihood of a face, up to a constant; infinite where it is none of this track's."""
+        """Cost of giving a face to this track.
+
+        Args:
+            place: Middle of the face's landmarks [2], in pixels.
+            size: Square root of its box's area, in pixels, above 0.
+
+        Returns:
+            Twice the negative log-likelihood, up to a constant; infinite beyond `GATE` or `MAX_DISTANCE`.
+        """
         distance, variance = self.place.innovation(place)
         growth, growth_variance = self.size.innovation(np.array([math.log(size)]))
         mahalanobis = distance / variance + growth / growth_variance
@@ -122,9 +156,16 @@ class Tracker:
     _now: float = -math.inf
 
     def update(self, faces: Sequence[Face], now: float, width: int, height: int) -> list[Track | None]:
-        """The track of each face of a frame of `width` by `height` pixels, taken at `now` seconds, later than those before.
+        """Assign the faces of one frame to tracks, and start and end tracks.
 
-        None is a face that is too uncertain to start a track.
+        Args:
+            faces: The frame's faces, in its pixels.
+            now: When it was taken, in seconds; later than the frames before.
+            width: Of the frame, in pixels.
+            height: Of the frame, in pixels.
+
+        Returns:
+            The track of each face; None of a face whose confidence is too low to start one.
         """
         elapsed = max(0.0, now - self._now) if self._tracks else 0.0
         self._now = now
@@ -171,9 +212,15 @@ class Tracker:
 
 
 def measured(face: Face) -> tuple[Vector, float]:
-    """What of a face is followed: the middle [2] of its landmarks, and the square root of its box's area, in pixels.
+    """Measure what is tracked of a face.
 
-    The landmarks, because a box that is clipped at the picture's edge has its middle elsewhere.
+    The landmarks give the place, because a box that is clipped at the picture's edge has its middle elsewhere.
+
+    Args:
+        face: A face.
+
+    Returns:
+        The middle [2] of its landmarks, and the square root of its box's area, at least 1, in pixels.
     """
     return face.landmarks.mean(axis=0, dtype=np.float64), math.sqrt(max(1.0, face.area))
 

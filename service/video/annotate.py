@@ -79,11 +79,24 @@ async def annotate(
     progress: Callable[[float], None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[TrackRow]:
-    """Mark the faces of `source` in `out`, whose ending names its format, with the sound where that format takes it.
+    """Mark the faces of a film, and copy its sound where the new format takes it.
 
-    Faces are looked for in at most `fps` frames a second, or in all; those between show the last ones. `progress` hears the
-    share that is done, 0 to 1; `tell` hears what is left out. Returns the tracks that were seen in more than a moment.
-    Raises `FilmError`.
+    Args:
+        source: The film.
+        out: Where it is written; its suffix names the format.
+        engine: What answers frames.
+        options: Which faces and attributes are wanted.
+        fps: Most frames a second in which faces are looked for; None for all. Those between show the last faces.
+        progress: Called with the share that is done, 0 to 1.
+        tell: Called with a sentence about what is left out.
+
+    Returns:
+        Tracks of `CONFIRMED_FRAMES` frames or more.
+
+    Raises:
+        FilmError: A film cannot be read or written.
+        Unavailable: A frame was not answered by its deadline.
+        InferenceError: The detector or the network failed.
     """
     scene = TrackingSession(engine.pipeline, options)
     tracks: dict[int, _TrackSpan] = {}

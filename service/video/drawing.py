@@ -45,9 +45,15 @@ def _words(name: str, value: Expectation | LabelProbabilities) -> str:
 
 
 def draw(photo: Image.Image, analysis: Analysis, ids: Sequence[int] | None = None) -> Image.Image:
-    """The upright photo (RGB, of any size) with every face marked; lines and letters grow with the photo.
+    """Mark every face on a photo; lines and letters grow with it.
 
-    With `ids`, one for each face, its number is said too, and its colour is that of the number.
+    Args:
+        photo: The upright photo, RGB, of any size.
+        analysis: Its faces.
+        ids: A number for each face, which is written and gives its colour; None for no numbers.
+
+    Returns:
+        A marked copy, RGB.
     """
     canvas = photo.convert("RGB")
     pen = ImageDraw.Draw(canvas)

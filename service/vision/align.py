@@ -17,10 +17,20 @@ _UNREDUCED: Final = 0.99
 
 
 def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
-    """Least-squares rotation, uniform scale and shift that takes `source` to `target`, both [N, 2]; returns [2, 3].
+    """Least-squares rotation, uniform scale and shift that takes one set of points to another; never a reflection.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, for the plane,
-    where complex numbers give it in one line; never a reflection. Raises `ValueError` where all source points coincide.
+    where complex numbers give it in one line.
+
+    Args:
+        source: Points [N, 2] as x, y.
+        target: Where each of them goes, [N, 2].
+
+    Returns:
+        The transform, float64 [2, 3].
+
+    Raises:
+        ValueError: All source points coincide.
     """
     a = source[:, 0].astype(np.float64) + 1j * source[:, 1]
     b = target[:, 0].astype(np.float64) + 1j * target[:, 1]
@@ -34,12 +44,22 @@ def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
 
 
 def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pixels:
-    """Cut the square crop of `size` pixels in which the landmarks lie on `template`.
+    """Cut the square crop in which a face's landmarks lie on a template.
 
-    `pixels` is uint8 RGB [H, W, 3]; `landmarks` [5, 2] in its pixels (x, y), left eye, right eye, nose, left and right
-    mouth corner as the viewer sees them; `template` [5, 2] in fractions of the crop. Pixels outside the photo repeat its
-    edge. A face larger than the crop is reduced by area averaging, so that it does not alias: by a whole factor before the
-    warp, and what is left, less than two, by a warp to twice the crop's size.
+    Pixels outside the photo repeat its edge. A face larger than the crop is reduced by area averaging, so that it does not
+    alias. A whole factor is reduced before the warp; what is left, less than two, by a warp to twice the crop's size.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+        landmarks: float32 [5, 2] in pixels, in the order of `LANDMARKS`.
+        template: float32 [5, 2] in fractions of the crop.
+        size: Side of the crop in pixels.
+
+    Returns:
+        uint8 RGB [size, size, 3].
+
+    Raises:
+        ValueError: All landmarks coincide.
     """
     matrix = similarity(landmarks, template * np.float32(size))
     scale = math.hypot(matrix[0, 0], matrix[1, 0])

@@ -63,7 +63,14 @@ class DecodedImage:
 
 
 def sniff(data: bytes) -> str | None:
-    """Name the format of `data` by its first bytes: a Pillow format name, or None for anything that is not read."""
+    """Recognise a photo's format by its first bytes.
+
+    Args:
+        data: A file's bytes.
+
+    Returns:
+        Pillow's name of the format, or None for a format that is not read.
+    """
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -137,9 +144,22 @@ def limit_threads(threads: int) -> None:
 
 
 def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
-    """Read the header alone: what decoding would produce and cost, where `side` is as in `decode`.
+    """Read the header alone: what decoding would produce and cost.
 
-    Raises `EmptyFile`, `UnsupportedFormat`, `CorruptImage`, `ImageTooSmall` or `ImageTooLarge`.
+    Args:
+        data: A file's bytes.
+        max_pixels: Most pixels that the photo may have.
+        side: As `decode` takes it.
+
+    Returns:
+        The format, the full size in pixels as it is stored, and the bytes of memory that decoding takes.
+
+    Raises:
+        EmptyFile: There are no bytes.
+        UnsupportedFormat: The format is not one that is read.
+        CorruptImage: The header is damaged.
+        ImageTooSmall: A side is below `MIN_SIDE`.
+        ImageTooLarge: It has more than `max_pixels`.
     """
     photo = _open(data, max_pixels, side)
     width, height = photo.size
@@ -152,9 +172,24 @@ def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
 def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     """Decode a photo to upright sRGB pixels.
 
-    `side` is the longest side, in pixels, that the caller will look at: a larger photo is decoded at an eighth, a quarter
-    or a half where its longest side stays at `side` or above, which a JPEG does while it decodes. The first frame of an
-    animation is taken; transparency is laid on white. Raises as `probe` does, and `MemoryError`.
+    The first frame of an animation is taken; transparency is laid on white.
+
+    Args:
+        data: A file's bytes.
+        max_pixels: Most pixels that the photo may have.
+        side: Longest side, in pixels, that the caller will look at. A larger photo is reduced to an eighth, a quarter or a half
+            whose longest side is still at least that; a JPEG reduces while it decodes.
+
+    Returns:
+        The pixels, and the size of the full upright photo.
+
+    Raises:
+        EmptyFile: There are no bytes.
+        UnsupportedFormat: The format is not one that is read.
+        CorruptImage: The bytes are truncated or damaged.
+        ImageTooSmall: A side is below `MIN_SIDE`.
+        ImageTooLarge: It has more than `max_pixels`.
+        MemoryError: There is not enough memory.
     """
     photo = _open(data, max_pixels, side)
     try:
@@ -170,7 +205,14 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
 
 
 def noise(side: int) -> bytes:
-    """A JPEG of grey noise, `side` pixels square: what a pipeline is warmed up with."""
+    """Encode a picture of grey noise, with which a pipeline is warmed up.
+
+    Args:
+        side: Its side in pixels.
+
+    Returns:
+        The bytes of a JPEG; always the same ones for a side.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG")

@@ -66,7 +66,15 @@ class Quality:
 
 
 def measure(face: Face, crop: npt.NDArray[np.uint8]) -> Quality:
-    """Quality of a face whose box is in pixels of the full photo, from its aligned crop."""
+    """Measure a face and its crop.
+
+    Args:
+        face: In pixels of the full photo.
+        crop: Its aligned crop, uint8 RGB [S, S, 3].
+
+    Returns:
+        The face's quality.
+    """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     reduced = grey
     if grey.shape[0] > SHARPNESS_SIDE:

@@ -73,7 +73,18 @@ class Asset:
 
 
 def load(folder: Path = FOLDER) -> dict[str, Asset]:
-    """Every file of a folder by its relative path. Raises `KeyError` for a suffix whose media type is not known."""
+    """Read the page's files.
+
+    Args:
+        folder: Where they lie.
+
+    Returns:
+        Every file by its relative path.
+
+    Raises:
+        KeyError: A suffix has no media type in `MEDIA_TYPES`.
+        OSError: A file cannot be read.
+    """
     return {path.relative_to(folder).as_posix(): _asset(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -85,7 +96,14 @@ def _asset(path: Path) -> Asset:
 
 
 def create_router(assets: Mapping[str, Asset] | None = None) -> APIRouter:
-    """The page at `/`, its worker at `/sw.js`, whose reach ends with its folder, and the other files below `/page/`."""
+    """Routes of the page: `/`, its worker at `/sw.js`, whose reach ends with its folder, and other files below `/page/`.
+
+    Args:
+        assets: Files by relative path; None for those of the package.
+
+    Returns:
+        The router, whose routes are not in OpenAPI.
+    """
     files = load() if assets is None else assets
     router = APIRouter(include_in_schema=False)
 
@@ -107,7 +125,15 @@ def create_router(assets: Mapping[str, Asset] | None = None) -> APIRouter:
 
 
 def respond(asset: Asset, request: Request) -> Response:
-    """A file in the form that the browser takes, or 304 where it has this very version; every use asks again."""
+    """Answer with a file in the form that the browser takes; the browser asks again on every use.
+
+    Args:
+        asset: The file.
+        request: What asks for it, with `Accept-Encoding` and `If-None-Match`.
+
+    Returns:
+        The file, gzipped where that is accepted and smaller; or 304 where the browser has this version.
+    """
     packs = asset.packed is not None and "gzip" in request.headers.get("accept-encoding", "")
     tag = f'"{asset.etag}-gzip"' if packs else f'"{asset.etag}"'
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}

@@ -50,7 +50,17 @@ class Runtime(StrEnum):
 
 
 def resolve(runtime: Runtime) -> Runtime:
-    """The library that `auto` stands for on this machine. Raises `ModelIncompatible` where none is installed."""
+    """Choose the library that runs networks on this machine.
+
+    Args:
+        runtime: A library, or `auto`.
+
+    Returns:
+        The library itself; for `auto` the first one that is installed.
+
+    Raises:
+        ModelIncompatible: It is not installed.
+    """
     candidates = [Runtime.OPENVINO, Runtime.TENSORFLOW] if runtime is Runtime.AUTO else [runtime]
     for candidate in candidates:
         if find_spec(candidate.value) is not None:
@@ -59,7 +69,19 @@ def resolve(runtime: Runtime) -> Runtime:
 
 
 def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
-    """The function that reads SavedModel folders for `runtime`; `threads` bounds one network's parallelism."""
+    """Choose the function that reads SavedModel folders.
+
+    Args:
+        runtime: A library, or `auto`.
+        precision: Arithmetic of the networks.
+        threads: Most threads that one network uses.
+
+    Returns:
+        The function; it raises `ModelIncompatible` for a folder that the library cannot read.
+
+    Raises:
+        ModelIncompatible: The library is not installed, or does not have this precision.
+    """
     if resolve(runtime) is Runtime.OPENVINO:
         from service.models.runtime import openvino
 
@@ -70,9 +92,15 @@ def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
 
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Whole CPUs that this process may use: the smaller of its affinity and its container's quota, at least 1.
+    """Whole CPUs that this process may use: the smaller of its affinity and its container's quota.
 
     The libraries size their pools by affinity and do not see a quota: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`.
+
+    Args:
+        root: Where the cgroups are mounted.
+
+    Returns:
+        At least 1.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:

@@ -24,7 +24,15 @@ _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
 def loader(precision: Precision, threads: int) -> Loader:
-    """A function that reads SavedModel folders; networks share one core and each use at most `threads` threads."""
+    """Make the function that reads SavedModel folders with OpenVINO; its networks share one core.
+
+    Args:
+        precision: Arithmetic of the networks.
+        threads: Most threads that one network uses.
+
+    Returns:
+        The function; it raises `ModelIncompatible` for a folder that OpenVINO cannot read.
+    """
     core = ov.Core()
     config: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     if precision is not Precision.AUTO:

@@ -15,8 +15,18 @@ from service.models.runtime import Loader, Network, Precision
 
 
 def loader(precision: Precision, threads: int) -> Loader:
-    """A function that reads SavedModel folders. TensorFlow computes in float32, whatever `precision` says, but `bf16` is
-    refused: an operator who asks for it would not get it."""
+    """Make the function that reads SavedModel folders with TensorFlow, which computes in float32.
+
+    Args:
+        precision: `auto` or `f32`.
+        threads: Most threads of an operation, unless TensorFlow already runs in this process.
+
+    Returns:
+        The function; it raises `ModelIncompatible` for a folder that TensorFlow cannot read.
+
+    Raises:
+        ModelIncompatible: The precision is `bf16`: an operator who asks for it would not get it.
+    """
     if precision is Precision.BF16:
         raise ModelIncompatible("The TensorFlow runtime computes in f32; choose the openvino runtime for bf16.")
     try:

@@ -30,11 +30,26 @@ class Face:
     confidence: float
 
     def scaled(self, factor: float) -> Face:
-        """The same face in an array `factor` times as large."""
+        """The same face in an array of another size.
+
+        Args:
+            factor: Size of that array over this one's, above 0.
+
+        Returns:
+            The face with its box and landmarks in pixels of that array.
+        """
         return Face(self.box * np.float32(factor), self.landmarks * np.float32(factor), self.confidence)
 
     def clipped(self, width: int, height: int) -> Face:
-        """The same face with its box inside an array of this size; landmarks stay where they are."""
+        """The same face with its box inside an array; landmarks stay where they are.
+
+        Args:
+            width: Of the array, in pixels.
+            height: Of the array, in pixels.
+
+        Returns:
+            The face; its box is empty where the face lies outside.
+        """
         return Face(np.clip(self.box, 0, [width, height, width, height]).astype(np.float32), self.landmarks, self.confidence)
 
     @property
@@ -47,14 +62,27 @@ class Detector(Protocol):
     """Finds faces; safe to call from several threads."""
 
     def detect(self, pixels: npt.NDArray[np.uint8]) -> list[Face]:
-        """Faces in uint8 RGB [height, width, 3], in no particular order."""
+        """Find the faces of a picture.
+
+        Args:
+            pixels: uint8 RGB [H, W, 3].
+
+        Returns:
+            The faces in no particular order, in pixels of the array; boxes may reach outside it.
+        """
         ...
 
 
 def locate(pixels: npt.NDArray[np.uint8], detector: Detector, side: int) -> list[Face]:
-    """Faces in pixels of `pixels`, left to right, searched in a copy whose longest side is at most `side`.
+    """Find the faces of a picture in an area-averaged copy of bounded size.
 
-    The copy is area-averaged. Boxes are clipped to the picture; a face whose clipped box is empty is left out.
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+        detector: What finds faces.
+        side: Longest side of the copy, in pixels.
+
+    Returns:
+        Faces in pixels of `pixels`, from left to right. Boxes are clipped to it; a face whose box is then empty is left out.
     """
     height, width = pixels.shape[:2]
     ratio = side / max(height, width)

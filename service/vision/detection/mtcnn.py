@@ -107,10 +107,16 @@ class MtcnnDetector:
     thresholds: Thresholds = Thresholds()
 
     def detect(self, pixels: Pixels) -> list[Face]:
-        """Faces in uint8 RGB [height, width, 3]; boxes may reach outside it. Safe to call from several threads.
+        """Find the faces of a picture; several threads may call it at once.
 
-        Where no face is as sure as `MIN_CONFIDENCE`, the picture is looked at again: more patiently, with a margin, turned.
-        Where its faces are surer after a quarter turn, they are looked for there.
+        Where no face reaches `MIN_CONFIDENCE`, a second pass has lower thresholds, a margin and turned copies. Where faces are
+        more certain after a quarter turn, the turned picture's are the answer.
+
+        Args:
+            pixels: uint8 RGB [H, W, 3].
+
+        Returns:
+            Faces in pixels of the array; boxes may reach outside it.
         """
         faces = self.cascade(pixels)
         if self.thresholds.confirmation is None:
@@ -154,7 +160,14 @@ class MtcnnDetector:
         return quarters
 
     def cascade(self, pixels: Pixels) -> list[Face]:
-        """The cascade, once: faces as of `detect`, at these thresholds and no more patiently."""
+        """Run the cascade once, with these thresholds and without a second pass.
+
+        Args:
+            pixels: uint8 RGB [H, W, 3].
+
+        Returns:
+            Faces in pixels of the array; boxes may reach outside it.
+        """
         limits = self.thresholds
         boxes = self._propose(pixels)
         if len(boxes) == 0:
@@ -251,12 +264,19 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> MtcnnDetector
 
 
 def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float, Pixels]]:
-    """Scales and area-averaged copies of the picture in which faces from `min_face` up fill P-Net's window in turn.
+    """Reduce a picture to the scales at which faces of each size fill P-Net's window.
 
-    Ends before a side falls under the window. A level of half the scale of an earlier one is that one halved, which is the
-    same average for next to nothing: with a factor of the square root of a half all but the first two are. Other levels
-    are averaged from a copy that was halved before, of at least `_HEADROOM` pixels for one; fewer would blur them, and P-Net
-    would lose large faces there.
+    A level of half the scale of an earlier one is that level halved: the same average, computed from fewer pixels. Other
+    levels are averaged from a halved copy with at least `_HEADROOM` pixels for one: fewer would blur them, and P-Net would
+    lose large faces there.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+        min_face: Side of the smallest face in pixels; it fills the window at the first level.
+        factor: Ratio of the scales of two neighbouring levels, between 0 and 1.
+
+    Returns:
+        Each scale with its area-averaged copy, uint8 [h, w, 3], from large to small; no side is below the window's.
     """
     height, width = pixels.shape[:2]
     levels: list[tuple[float, Pixels]] = []
@@ -279,7 +299,14 @@ def _sure(faces: list[Face]) -> list[Face]:
 
 
 def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
-    """The picture as it is, inside a margin that repeats its edge, and turned; each with the map [2, 3] back to the picture."""
+    """Versions of a picture for a second pass: as it is, inside a margin that repeats its edge, and turned.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+
+    Yields:
+        Pixels, uint8 [h, w, 3], and the map float32 [2, 3] of their coordinates back to the picture's.
+    """
     yield pixels, np.eye(2, 3, dtype=np.float32)
     height, width = pixels.shape[:2]
     margin = round(_MARGIN * min(height, width))
@@ -292,7 +319,15 @@ def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
 
 
 def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
-    """The picture turned by so many quarters, counterclockwise, and the map [2, 3] of the turned one's pixels back to it."""
+    """Turn a picture by quarter turns.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+        quarters: Turns of 90 degrees counterclockwise, 0 to 3.
+
+    Returns:
+        The turned pixels, and the map float32 [2, 3] of their coordinates back to the picture's.
+    """
     right, bottom = pixels.shape[1] - 1, pixels.shape[0] - 1
     back = [
         [[1, 0, 0], [0, 1, 0]],

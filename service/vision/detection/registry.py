@@ -18,7 +18,15 @@ class Architecture(Protocol):
     """What each file of this folder offers beside the registry."""
 
     def create(self, networks: Mapping[str, Network], min_face_px: float) -> Detector:
-        """A detector over a model's networks, which looks for faces of `min_face_px` pixels and more."""
+        """Make a detector over a model's networks.
+
+        Args:
+            networks: Loaded networks by their names in the manifest.
+            min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
+
+        Returns:
+            A detector that several threads may call.
+        """
         ...
 
 
