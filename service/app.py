@@ -27,15 +27,15 @@ from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
-from service.errors import NotEnoughMemory
+from service.errors import GoldenMismatch, NotEnoughMemory
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
 from service.inference.engine import Engine, allowed
 from service.inference.memory import MemoryBudget, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
-from service.models.runtime import Precision, cpu_quota, loader, resolve
-from service.models.store import ModelStore
+from service.models.runtime import Loader, Precision, cpu_quota, loader, resolve
+from service.models.store import Model, ModelStore
 from service.settings import Settings
 from service.vision.detection.registry import load_detector
 
@@ -82,7 +82,7 @@ def create_engine(settings: Settings) -> Engine:
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
     detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)
-    model = store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
+    model = load_model(store, settings, quick, exact)
     attributes = allowed(model.manifest, settings.attributes)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
@@ -127,6 +127,31 @@ def create_engine(settings: Settings) -> Engine:
         model.manifest.licence,
     )
     return engine
+
+
+def load_model(store: ModelStore, settings: Settings, quick: Loader, exact: Loader) -> Model:
+    """The attribute model; in float32 where this CPU's bfloat16 gives wrong answers, and the precision is left to Facet.
+
+    Args:
+        store: Model store.
+        settings: Every setting.
+        quick: Reads networks in the precision of the settings.
+        exact: Reads them in float32.
+
+    Returns:
+        The model, verified and held to its golden answers.
+
+    Raises:
+        ModelError: It is refused.
+    """
+    try:
+        return store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
+    except GoldenMismatch as error:
+        if settings.precision is not Precision.AUTO:
+            raise
+        model = store.load(settings.model, settings.model_version, exact, digest=settings.model_digest)
+        logger.warning("%s This CPU's quick arithmetic is wrong; serving in f32, which is slower", error)
+        return model
 
 
 def bodies_bytes(settings: Settings, limit: int) -> int:
