@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
-    """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it and gets golden answers right.
-    MTCNN is always f32."""
+    """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it
+    and gets the golden answers right. MTCNN is always f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 
