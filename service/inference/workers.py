@@ -49,7 +49,7 @@ class Workers:
 
     Places in the line and turns are shared by client: the next call is of the client whose calls have taken the least time, and
     where the line is full, who has most calls in it loses the last of them to who has fewer. Long calls never hold every thread
-    while another client asks for short ones. AnyIO's shared pool of 40 threads would let 40 photos be decoded at once.
+    while another client asks for short ones. AnyIO's shared pool has many more threads than photos may be decoded at once.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:

@@ -17,8 +17,7 @@ Vector = npt.NDArray[np.float64]
 
 # Lengths are in face sizes, the square root of the box's area, so that a near face and a far one are treated alike.
 MEASUREMENT_NOISE: Final = 0.06
-"""Standard deviation of a detected face's place and of its size's logarithm. MTCNN's boxes, of a still face under noise,
-differ by 0.02 to 0.06."""
+"""Standard deviation of a detected face's place and of its size's logarithm: the most seen of a still face under noise."""
 SPEED: Final = 2.0
 """Standard deviation of a new face's speed, in sizes a second: somebody who walks past a camera two metres away."""
 PROCESS_NOISE: Final = 2.0

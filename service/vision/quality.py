@@ -18,34 +18,22 @@ SHARPNESS_SIDE: Final = 128
 DIAGONAL: Final = 1.7
 """Second differences along the diagonals, whose steps are longer, over those along rows and columns, in validation faces."""
 
-# Thresholds: from about where `python -m training degrade` finds that the error has surely risen, by a fifth of the years or a
-# quarter of the wrong labels, over that of the same pictures as they are. Costs as measured with mobilenet/2 on 400 validation
-# pictures of UTKFace made worse. As they are 18 get a wrong gender, so that its rises are rough: +80 % may be 20 or 300.
+# Each threshold lies about where the error of the same pictures has risen: by a fifth of the age's, or a quarter of the labels'
+# (`python -m training degrade`). docs/measurements.md has the figures behind each.
 SMALL_PX: Final = 32.0
-"""Side of the box in pixels that the crop is cut from. Below, the age error is 30 % larger, the wrong genders are 43 % and the
-wrong races 50 % more; above, 5 %, 2 % and 7 %. It is due from 27 on; with mobilenet/1 it was from 32."""
+"""Side of the box, in pixels of the picture that the crop is cut from, below which a face is small."""
 BLURRED: Final = 2.9
-"""Below, the age error is 48 % larger, the wrong genders are 81 % and the wrong races 92 % more; above, 13 %, 8 % and 14 %. By
-the ages a warning is due from 3.3 on. No validation face is less sharp than 2.9 as it is."""
+"""Sharpness below which a crop is blurred; no validation face is, as it is."""
 DARK: Final = 0.14
-"""Below, the age error is 30 % larger, the wrong genders are 18 % and the wrong races 42 % more; above, 2 %, -9 % and 12 %. One
-validation face in a thousand is that dark as it is: skin alone is not. By the ages a warning is due from 0.085 on, with
-mobilenet/1 it was from 0.10; this one comes a little before."""
+"""Brightness below which a crop is dark; dark skin alone does not reach it."""
 BRIGHT: Final = 0.75
-"""Above, in overexposed photos, the age error is 20 % larger, the wrong genders are 43 % and the wrong races 72 % more; below,
-4 %, 12 % and 9 %. One validation face in a hundred is that bright as it is, and answered as well as others. By the races a
-warning is due from 0.77 on. With mobilenet/1 it was, by the genders, from 0.70 on, which 3.4 % of the faces exceed as they are,
-of those labelled Asian 8.9 %, of those labelled black none: that is skin, not light."""
+"""Brightness above which a crop is overexposed; pale skin alone seldom reaches it."""
 ROLL_DEGREES: Final = 30.0
-"""Beyond, the age error is 3 % larger, the wrong genders are 10 % and the wrong races 23 % more; below, 1 %, -3 % and 7 %:
-little, for the crop is turned upright again. 30° is three standard deviations of training's rotations. Few faces are not found:
-1 in 400 at 45°, 9 at 60°, 3 on their side or head."""
+"""Roll beyond which a face is rotated: three standard deviations of the rotations in training."""
 YAW: Final = 0.7
-"""No rise was found in the faces as they are. Beyond lies one validation face in fifty, too few to measure: a caution."""
+"""Yaw beyond which a face is turned away; a caution, for too few faces are turned so far to measure it."""
 CUT_OFF: Final = 0.2
-"""Share of the crop that is outside the photo. Above, the age error is 7 % larger, the wrong genders are 39 % and the wrong
-races 35 % more; below, 1 %, 5 % and 5 %. Chosen, not found: the share is not in the answer, so that it has no curve. A box
-that only touches the edge costs nothing: nearly all of UTKFace's do."""
+"""Share of the crop outside the photo above which a face is cut off."""
 
 
 @dataclass(frozen=True, slots=True)

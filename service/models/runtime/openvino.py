@@ -17,8 +17,7 @@ from service.errors import ModelIncompatible  # noqa: E402
 from service.models.runtime import Loader, Network, Precision  # noqa: E402
 
 ANY_SIZE_CACHE: Final = 64
-"""Compiled primitives that are kept of a network that takes any picture size. By default 5,000 are: with every new size
-P-Net grew by 0.6 MB, to 650 MB after 800 of them; with these it stays at 200 MB, and takes as long."""
+"""Compiled primitives that are kept of a network that takes any picture size, whose memory would else grow with each size."""
 
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 

@@ -22,22 +22,20 @@ CELL: Final = 12
 """Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
 STRIDE: Final = 2
 MAX_CANDIDATES: Final = 2500
-"""Best proposals of one pyramid level that are kept. Crowd photos stay far below; a picture of noise would otherwise make
-the overlap matrix as large as its maker likes."""
+"""Best proposals of one pyramid level that are kept: more than a crowd has; noise could give any number of them."""
 SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
 BATCH_STEP: Final = 16
 """Batches of R-Net and O-Net are multiples of this."""
 MAX_BATCH: Final = 128
-"""Most patches of one batch: more are no faster, and O-Net takes 0.3 MB for each, which its runtime keeps."""
+"""Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
 _OVERLAP_PAIRS: Final = 2**20
-"""Pairs of boxes that are compared at once: they and what is computed from them take some 20 MB."""
+"""Most pairs of boxes that are compared at once, so that memory stays bounded."""
 _HEADROOM: Final = 4
 SMALL_PX: Final = 64.0
-SMALL_DOUBT: Final = np.float32(2)
-"""Below this side, in pixels of the picture that is searched, doubt counts double. Of 356 pictures of noise and of photos'
-face-free parts, 25 fooled all stages to a mean confidence of 0.54 or more, up to 0.86: every one below 60 pixels
-wide. Larger ones, seen elsewhere, reached 0.68."""
+"""Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""
+SMALL_FACTOR: Final = np.float32(2)
+"""Factor by which a small box's distance from full confidence is multiplied."""
 _MIRRORED: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
 _VIEWS: Final = np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], dtype=np.float32)
 """Shift in x and y and size, in sides of the box, of the views by which a face is confirmed."""
@@ -51,9 +49,7 @@ class Thresholds:
     """Confidence that a window needs to pass each stage, and the overlap at which the better of two boxes wins.
 
     The overlaps are the mtcnn package's. The first three confidences are below its (0.6, 0.7, 0.8), because the mean
-    confidence over several views decides, of which `confirmation` is the least that is told. Of 700 UTKFace training
-    pictures the package's own values found the face in 99.4 %, and four false faces in 154 pictures of noise, textures
-    and shapes; these, at `MIN_CONFIDENCE`, find none there, nor in the 356 others on which that was chosen.
+    confidence over several views decides; faces below `confirmation` are left out. See docs/measurements.md.
     """
 
     proposal: float = 0.5
@@ -67,26 +63,22 @@ class Thresholds:
 
 
 PACKAGE_THRESHOLDS: Final = Thresholds(proposal=0.6, refinement=0.7, output=0.8, confirmation=None)
-"""The mtcnn package's own values, under which the cascade ends with O-Net's first look, as the package's does."""
+"""The mtcnn package's own values; the cascade then ends with O-Net, without confirmation, as the package's does."""
 
 SECOND_PASS: Final = Thresholds(proposal=0.3, refinement=0.15, output=0.15)
-"""For a picture in which no face was found at first: what stops most windows there, P-Net, is often wrong about babies, hands
-at the face, pictures cut along it. The mean over several views still decides. Of 59 UTKFace training and validation pictures in
-which nothing had been found, ten of which show no face, 45 gave one with these and `_MARGIN` and `_TURNS`; 374 pictures of
-noise, shapes and photos' face-free parts none."""
+"""For a picture in which no face was found: P-Net often rejects babies, and faces behind a hand or cut by the picture's edge.
+The mean over several views still decides. See docs/measurements.md."""
 SECOND_PASS_MIN_FACE: Final = 48.0
-"""Side, in pixels of the picture that is searched, of the smallest face of a patient look, which costs as much as the first."""
+"""Side of the second pass's smallest face, in pixels of the picture that is searched: so it costs what the first did."""
 _MARGIN: Final = 0.3
 _TURNS: Final = (25.0, -25.0)
-"""Width of the margin, in shorter sides, and degrees of the turns by which a patient look goes on while it finds nothing."""
+"""Width of the margin, in shorter sides, and degrees of the turns, which the second pass tries until it finds a face."""
 _UPRIGHT_CONFIDENCE: Final = 0.99
-"""Confidence that tells of an upright face. Of 150 UTKFace and All-Age-Faces training pictures four fifths had one as they are,
-and of the 205 faces found in them on their side or head, three."""
+"""Confidence from which a face counts as upright: hardly any on its side or upside down reaches it."""
 _ROTATED_CONFIDENCE: Final = 0.9
-"""Confidence from which a face that is seen only after a quarter turn is believed: nearly all upright faces have it,
-and none of what was seen in 304 pictures of noise, shapes and photos' face-free parts."""
+"""Confidence that a face needs that is found only after a quarter turn; nearly all upright faces reach it, no false one did."""
 COARSE: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
-"""For the question how a picture lies, which its surest face decides: half the work of the usual ones."""
+"""For the orientation of a picture, which its most confident face decides: half the work of the usual ones."""
 _QUARTERS: Final = (1, 3, 2)
 """Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
 
@@ -198,7 +190,7 @@ class MtcnnDetector:
         """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
 
         O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not. What still
-        fools it is small, so that a small face's doubt counts `SMALL_DOUBT` times.
+        fools it is small, so that a small face's doubt counts `SMALL_FACTOR` times.
         """
         squares = _square(boxes)
         side = squares[:, 2:3] - squares[:, :1]
@@ -219,7 +211,7 @@ class MtcnnDetector:
         doubt = 1 - answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
         small = (means[:, 2:] - means[:, :2]).min(axis=1) < SMALL_PX
         return (
-            np.clip(1 - np.where(small, SMALL_DOUBT * doubt, doubt), 0, 1).astype(np.float32),
+            np.clip(1 - np.where(small, SMALL_FACTOR * doubt, doubt), 0, 1).astype(np.float32),
             _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32),
             means,
         )
