@@ -249,7 +249,7 @@ def distill(
     ] = None,
     prepared: Prepared = Path("runs/prepared"),
 ) -> None:
-    """Ask trained networks about every prepared crop; a recipe with `teacher_weight` learns their answers beside the labels."""
+    """Predict every prepared crop by trained networks; a recipe with `teacher_weight` learns from them beside the labels."""
     from training.fit.distillation import write_teacher_predictions
 
     with _one_line():
@@ -339,7 +339,7 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.TEST,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
-    limit: Annotated[int | None, typer.Option(help="Ask for the first pictures only.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The first pictures only.")] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures beside the model, into its evaluation.json.")
     ] = False,
@@ -365,24 +365,24 @@ def evaluate(
 @app.command()
 def degrade(
     data: Data,
-    also: Annotated[Path | None, typer.Option(help="A second data set, asked as it is: for what cannot be made.")] = None,
+    also: Annotated[Path | None, typer.Option(help="A second data set, measured as it is: for what cannot be made.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for robustness.json, conditions.json and plots.")] = Path("runs/report"),
     model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask for so many pictures, drawn from the whole split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, drawn from the whole split.")] = None,
 ) -> None:
     """Post validation pictures made worse in known ways; write what each condition costs and where warnings are due."""
     from training.evaluation.documents import REPORT
     from training.evaluation.html_report import write_page
     from training.evaluation.robustness.study import study
-    from training.evaluation.service_client import ask, measured_settings
+    from training.evaluation.service_client import measured_settings, predict
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
         sets = [open_data_set(one) for one in (data, also) if one is not None]
-        study(partial(ask, settings), sets, out, limit)
+        study(partial(predict, settings), sets, out, limit)
         if (out / REPORT).exists():
             write_page(out)
         console.print(f"wrote {out / 'robustness.json'} and {out / 'conditions.json'}")
@@ -401,14 +401,14 @@ def tracks(
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
     from training.calibration.tracks import TRACKS, record_track, study
-    from training.evaluation.service_client import ask, measured_settings
+    from training.evaluation.service_client import measured_settings, predict
 
     with _one_line():
         settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
         manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
         if not manifests:
             raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
-        document = study(partial(ask, settings), open_data_set(data), manifests[-1].attributes, out, limit)
+        document = study(partial(predict, settings), open_data_set(data), manifests[-1].attributes, out, limit)
         console.print_json(json.dumps(document))
         console.print(f"wrote {out / TRACKS}")
         if record:

@@ -22,7 +22,7 @@ from training.datasets.base import DataSet, Split
 from training.evaluation.metrics.labels import expected_calibration_error
 from training.evaluation.recording import write_evaluation
 from training.evaluation.robustness.study import sampled
-from training.evaluation.service_client import Ask, read_manifest
+from training.evaluation.service_client import Predict, read_manifest
 
 LENGTHS: Final = (1, 2, 3, 5, 8, 12)
 """Frames of the tracks whose intervals are fitted and measured."""
@@ -285,11 +285,13 @@ def _correlation(expectations: Iterable[FilmedExpectation]) -> float | None:
     return float(np.mean(pairs)) if pairs else None
 
 
-def study(ask: Ask, data: DataSet, attributes: Sequence[Attribute], out: Path, limit: int | None = None) -> dict[str, Any]:
-    """Ask for every frame of films of validation pictures; write `tracks.json`.
+def study(
+    predict: Predict, data: DataSet, attributes: Sequence[Attribute], out: Path, limit: int | None = None
+) -> dict[str, Any]:
+    """Predict every frame of films of validation pictures; write `tracks.json`.
 
     Args:
-        ask: Asks the service.
+        predict: Predictions of a split by the service.
         data: The data set.
         attributes: What the model declares.
         out: Folder to write to.
@@ -305,7 +307,7 @@ def study(ask: Ask, data: DataSet, attributes: Sequence[Attribute], out: Path, l
     for one in attributes:
         if one.kind == "expectation":
             required_interval(one)
-    scored = ask(FilmedSet.of(sampled(data, Split.VALIDATION, limit)), Split.VALIDATION)
+    scored = predict(FilmedSet.of(sampled(data, Split.VALIDATION, limit)), Split.VALIDATION)
     given = films(scored, attributes)
     document = {
         "data": data.name,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.models.evaluation import Part
 from service.models.manifest import Section
@@ -186,8 +187,8 @@ class Report(ReportPart):
         return {self.data: self, **self.also}
 
 
-class Asked(Section):
-    """To what a measurement beside a report asked for predictions."""
+class Subject(Section):
+    """The model and the pictures of a measurement beside a report."""
 
     model: MeasuredModel
     precision: str
@@ -225,7 +226,15 @@ class Supplement(BaseModel):
     """Names of PNG files beside it."""
     data: Any = None
     """The figures behind the tables, as the measurement has them; the page does not show them."""
-    asked: Asked | None = None
+    subject: Subject | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_key(cls, fields: Any) -> Any:
+        """The subject stood under `asked` once."""
+        if not isinstance(fields, Mapping):
+            return fields
+        return {"subject" if key == "asked" else key: value for key, value in fields.items()}
 
 
 def worst_key(attribute: str) -> str:

@@ -33,7 +33,7 @@ from training.evaluation.documents import (
 )
 from training.evaluation.html_report import write_page
 from training.evaluation.scoring import bootstrap_intervals, bootstrap_intervals_by_group, by_group, figures
-from training.evaluation.service_client import Scored, ask
+from training.evaluation.service_client import Scored, predict
 
 WORST: Final = 30
 """Most pictures that a list of errors names."""
@@ -156,7 +156,7 @@ def means_of_train(data: DataSet) -> dict[str, float]:
 def _part(settings: Settings, data: DataSet, split: Split, limit: int | None) -> tuple[Scored, ReportPart]:
     """Predictions and figures of one data set, with its near-duplicates where the split has others before it."""
     means = means_of_train(data)
-    given = ask(settings, data, split, limit).with_fallbacks(means)
+    given = predict(settings, data, split, limit).with_fallbacks(means)
     if not EARLIER[split]:
         return given, report_part(given)
     twins = near_duplicates(data, split, limit)

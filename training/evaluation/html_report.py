@@ -366,14 +366,14 @@ def _supplement(folder: Path, name: str, model: MeasuredModel | None) -> Iterato
     except ValidationError as error:
         raise EvaluationError(f"{folder / name} is no report that the page can show: {error}") from error
     yield _heading(extra.title)
-    asked = extra.asked
-    if asked is not None:
-        measured = f"{asked.model.name}, version {asked.model.version}"
-        if asked.model != model:
+    subject = extra.subject
+    if subject is not None:
+        measured = f"{subject.model.name}, version {subject.model.version}"
+        if subject.model != model:
             yield _paragraph(f"{name} is a measurement of {measured}, and is left out.")
             return
-        pictures = f"{asked.pictures} pictures of {' and '.join(asked.data)}, {asked.split}"
-        yield _paragraph(f"Asked: {measured}, {asked.precision}; {pictures}.")
+        pictures = f"{subject.pictures} pictures of {' and '.join(subject.data)}, {subject.split}"
+        yield _paragraph(f"Measured: {measured}, {subject.precision}; {pictures}.")
     for text in extra.text.split("\n\n"):
         yield _paragraph(text)
     for table in extra.tables:

@@ -66,8 +66,8 @@ class Scored:
         return replace(self, predictions=self.predictions.with_fallbacks(years))
 
 
-class Ask(Protocol):
-    """What `ask` is once its settings are given."""
+class Predict(Protocol):
+    """`predict`, once its settings are given."""
 
     def __call__(self, data: DataSet, split: Split, *, change: Change | None = None) -> Scored:
         """Predictions of a split, of changed pictures where there is a `change`."""
@@ -93,7 +93,7 @@ def measured_settings(**chosen: Any) -> Settings:
     return Settings(**fixed | {"deadline_s": 600.0} | chosen)
 
 
-def ask(settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Change | None = None) -> Scored:
+def predict(settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Change | None = None) -> Scored:
     """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts.
 
     Args:
@@ -101,7 +101,7 @@ def ask(settings: Settings, data: DataSet, split: Split, limit: int | None = Non
         data: The data set.
         split: The part of it.
         limit: The first pictures alone, so many.
-        change: Makes what is posted from a file's bytes, to ask what a degraded picture costs.
+        change: Makes what is posted from a file's bytes, to measure what a degraded picture costs.
 
     Returns:
         The predictions.
@@ -174,7 +174,7 @@ async def _post(
             if any(len(one["outputs"]) > 1 and one["name"] == "age" for one in card["attributes"]):
                 query["at_least"] = ",".join(map(str, AGES))
             with Progress(console=Console(stderr=True)) as progress:
-                task = progress.add_task("asking the service", total=len(pictures))
+                task = progress.add_task("predicting", total=len(pictures))
 
                 async def one(name: str, content: bytes) -> Face | None:
                     async with turns:

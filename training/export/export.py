@@ -26,7 +26,7 @@ from training.datasets.base import Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import ExportError
-from training.evaluation.service_client import ask, measured_settings
+from training.evaluation.service_client import measured_settings, predict
 from training.models import age_head as ages
 from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
@@ -268,7 +268,7 @@ def export(
         manifest = write_manifest(folder, fields)
         if data:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
-            calibration = fit([ask(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
+            calibration = fit([predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
             manifest = write_manifest(folder, fields | {"attributes": _calibrated(manifest.attributes, calibration)})
     except BaseException:
         shutil.rmtree(folder)

@@ -301,11 +301,11 @@ def test_a_model_of_labels_alone_gets_gains_and_the_defaults() -> None:
 
 
 def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: Path) -> None:
-    asked: list[tuple[str, Split]] = []
+    called: list[tuple[str, Split]] = []
 
-    def ask(data: DataSet, split: Split, *, change: Any = None) -> Scored:
+    def predict(data: DataSet, split: Split, *, change: Any = None) -> Scored:
         frames = list(data.labelled(split))
-        asked.extend((name, split) for name, _, _ in frames)
+        called.extend((name, split) for name, _, _ in frames)
         random = np.random.default_rng(0)
         answers = [answers_of([Quality(80 - i, 10, 0.5, 0, 0.01 * i) for i in range(FRAMES)], [[]] * FRAMES) for _ in range(40)]
         faces = [
@@ -323,19 +323,19 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
         served = Served(model=MeasuredModel(name="tiny", version=1), precision="f32", runtime="openvino")
         return scored(names, [open_label()] * len(faces), faces, served=served)
 
-    document = study(ask, open_data_set(pictures), DECLARED, tmp_path / "out", 2)
-    assert {split for _, split in asked} == {Split.VALIDATION}
+    document = study(predict, open_data_set(pictures), DECLARED, tmp_path / "out", 2)
+    assert {split for _, split in called} == {Split.VALIDATION}
     assert json.loads((tmp_path / "out" / TRACKS).read_text()) == document
     assert TrackCalibration.model_validate(document["calibration"]).correlation <= 1
     assert (document["pictures"], document["films"], document["model"]["name"]) == (40, 40, "tiny")
 
 
 def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path: Path) -> None:
-    def ask(data: DataSet, split: Split, *, change: Any = None) -> Scored:
-        raise AssertionError("nothing is asked")
+    def predict(data: DataSet, split: Split, *, change: Any = None) -> Scored:
+        raise AssertionError("nothing is predicted")
 
     with pytest.raises(CalibrationError, match="no age interval"):
-        study(ask, open_data_set(pictures), WITHOUT_INTERVAL, tmp_path)
+        study(predict, open_data_set(pictures), WITHOUT_INTERVAL, tmp_path)
 
 
 def test_a_calibration_is_a_new_version_and_the_old_one_stays(tiny_store: Path, tmp_path: Path) -> None:

@@ -175,13 +175,13 @@ def test_figures_are_those_of_the_trained_network(done: tuple[Path, dict[str, An
 
 
 def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, Any]], prepared: Path) -> None:
-    learnt, asked = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION, ["UTKFace"])
+    learnt, measured = load_prepared(prepared, Split.TRAIN), load_prepared(prepared, Split.VALIDATION, ["UTKFace"])
     baseline = done[1]["constant_baseline"]["UTKFace"]
-    assert baseline["age_mae"] == pytest.approx(np.abs(np.median(learnt.labels["age"]) - asked.labels["age"]).mean())
+    assert baseline["age_mae"] == pytest.approx(np.abs(np.median(learnt.labels["age"]) - measured.labels["age"]).mean())
     more = float(learnt.labels["gender"].mean() > 0.5)
-    assert baseline["gender_accuracy"] == pytest.approx((asked.labels["gender"] == more).mean())
+    assert baseline["gender_accuracy"] == pytest.approx((measured.labels["gender"] == more).mean())
     most = np.bincount(learnt.labels["race"][learnt.labels["race"] >= 0].astype(int)).argmax()
-    expected = f1_score(asked.labels["race"], np.full(len(asked), most), average="macro", zero_division=0.0)
+    expected = f1_score(measured.labels["race"], np.full(len(measured), most), average="macro", zero_division=0.0)
     assert baseline["race_macro_f1"] == pytest.approx(expected)
 
 

@@ -27,7 +27,7 @@ from training.evaluation.documents import Report
 from training.evaluation.evaluate import evaluate, means_of_train, report_json, report_part
 from training.evaluation.plots import draw_all
 from training.evaluation.recording import record_report
-from training.evaluation.service_client import Scored, ask, central_face, measured_settings
+from training.evaluation.service_client import Scored, central_face, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
 
 AGE_PLOTS = {"age_error.png", "age_scatter.png"}
@@ -86,7 +86,7 @@ def test_pictures_without_a_face_are_counted(report: dict[str, Any]) -> None:
 
 
 def test_headline_is_that_of_the_answers(report: dict[str, Any], settings: Settings, pictures: Path) -> None:
-    scored = ask(settings, open_data_set(pictures), Split.TEST)
+    scored = predict(settings, open_data_set(pictures), Split.TEST)
     ages = np.array([int(name.split("_")[0]) for name in scored.names])
     errors = np.where(scored.predictions.found, scored.predictions.expectations["age"].value, 30.0) - ages
     assert report["headline"]["age_mae"] == pytest.approx(np.abs(errors).mean())
@@ -150,20 +150,20 @@ def test_the_central_face_counts() -> None:
 
 
 def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
-    assert len(ask(settings, open_data_set(pictures), Split.TEST, limit=2).names) == 2
+    assert len(predict(settings, open_data_set(pictures), Split.TEST, limit=2).names) == 2
 
 
 def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
     (name,) = made.names(Split.TEST, 1)
     folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
     with pytest.raises(TrainingError, match=f"the service refuses {name}: 415"):
-        ask(settings, open_data_set(folder), Split.TEST)
+        predict(settings, open_data_set(folder), Split.TEST)
 
 
 def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
     folder = made.folder_of(tmp_path / "set", [(made.names(Split.VALIDATION, 1)[0], encoded(made.square_picture(1, 1)))])
     with pytest.raises(TrainingError, match="no labelled picture of the test split"):
-        ask(settings, open_data_set(folder), Split.TEST)
+        predict(settings, open_data_set(folder), Split.TEST)
     with pytest.raises(DataSetError, match="no labelled picture of the train split"):
         means_of_train(open_data_set(folder))
 
@@ -289,7 +289,7 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(outputs: tuple[str, 
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
-    scored = ask(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
+    scored = predict(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
     assert not scored.predictions.found.any()
 
 

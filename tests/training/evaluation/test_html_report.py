@@ -237,15 +237,16 @@ def test_other_reports_in_the_folder_are_shown(whole: tuple[dict[str, Any], Path
     assert base64.b64encode(plot).decode() in text
 
 
-def test_another_models_measurement_is_left_out(whole: tuple[dict[str, Any], Path]) -> None:
+@pytest.mark.parametrize("key", ["subject", "asked"])  # the second is that of documents of before
+def test_another_models_measurement_is_left_out(key: str, whole: tuple[dict[str, Any], Path]) -> None:
     document, folder = whole
-    asked = {"model": document["model"], "precision": "f32", "data": ["UTKFace"], "split": "validation", "pictures": 400}
-    extra = {"title": "Blur", "text": "A curve.", "tables": [], "plots": [], "asked": asked}
+    subject = {"model": document["model"], "precision": "f32", "data": ["UTKFace"], "split": "validation", "pictures": 400}
+    extra = {"title": "Blur", "text": "A curve.", "tables": [], "plots": [], key: subject}
     (folder / "robustness.json").write_text(json.dumps(extra))
     text = page(document, folder)
     assert "<p>A curve.</p>" in text
     assert "f32; 400 pictures of UTKFace, validation" in text
-    extra["asked"] = asked | {"model": {"name": "another", "version": 3}}
+    extra[key] = subject | {"model": {"name": "another", "version": 3}}
     (folder / "robustness.json").write_text(json.dumps(extra))
     text = page(document, folder)
     assert "A curve." not in text

@@ -40,7 +40,7 @@ from training.evaluation.robustness.statistics import (
 )
 from training.evaluation.robustness.study import sampled, study
 from training.evaluation.robustness.tables import robustness
-from training.evaluation.service_client import Scored, ask, measured_settings
+from training.evaluation.service_client import Scored, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
 
 Floats = npt.NDArray[np.float64]
@@ -317,12 +317,12 @@ def test_the_study_writes_what_the_report_shows(store: Path, pictures: Path, tmp
     chosen = [one for one in DEGRADATIONS if (one.kind, one.level) in {("size", "1/4"), ("blur", "σ 4 px"), ("cut", "30 %")}]
     out = tmp_path / "report"
     settings = measured_settings(model_store=store, model="tiny", model_version=1)
-    study(partial(ask, settings), [open_data_set(pictures)], out, 3, chosen)
+    study(partial(predict, settings), [open_data_set(pictures)], out, 3, chosen)
     documents = {name: json.loads((out / f"{name}.json").read_text()) for name in ("robustness", "conditions")}
     for document in documents.values():
-        assert set(document) == {"title", "text", "tables", "plots", "data", "asked"}
-        assert document["asked"]["model"] == {"name": "tiny", "version": 1}
-        assert (document["asked"]["data"], document["asked"]["pictures"]) == (["UTKFace"], 3)
+        assert set(document) == {"title", "text", "tables", "plots", "data", "subject"}
+        assert document["subject"]["model"] == {"name": "tiny", "version": 1}
+        assert (document["subject"]["data"], document["subject"]["pictures"]) == (["UTKFace"], 3)
         for table in document["tables"]:
             assert set(table) == {"caption", "header", "rows"}
             assert all(len(row) == len(table["header"]) for row in table["rows"])
@@ -344,14 +344,14 @@ def test_the_study_writes_what_the_report_shows(store: Path, pictures: Path, tmp
     assert {"condition_small.png", "condition_turned.png"} <= set(documents["conditions"]["plots"])
 
 
-def test_the_test_split_is_never_asked_for(pictures: Path, tmp_path: Path) -> None:
-    asked = []
+def test_the_test_split_is_never_predicted(pictures: Path, tmp_path: Path) -> None:
+    called = []
 
-    def asking(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
-        asked.append((data.name, split, change))
+    def predict(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
+        called.append((data.name, split, change))
         return answered([face(31), face(32)])
 
     data = open_data_set(pictures)
-    study(asking, [data, data], tmp_path, degradations=DEGRADATIONS[:2])
-    assert [split for _, split, _ in asked] == [Split.VALIDATION] * 4
-    assert [change for _, _, change in asked] == [None, None, *DEGRADATIONS[:2]]
+    study(predict, [data, data], tmp_path, degradations=DEGRADATIONS[:2])
+    assert [split for _, split, _ in called] == [Split.VALIDATION] * 4
+    assert [change for _, _, change in called] == [None, None, *DEGRADATIONS[:2]]

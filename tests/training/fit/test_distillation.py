@@ -45,9 +45,9 @@ def test_the_probabilities_are_those_of_the_runs(run: Path, prepared: Path, tmp_
     table = dict(np.load(prepared / "faces.npz"))
     np.savez(prepared / "faces.npz", **table | {"split": np.where(np.arange(80) < 5, "test", table["split"])})
     write_teacher_predictions([run], prepared)
-    with np.load(prepared / "teacher.npz") as asked:
-        assert not asked["race"][:5].any(), "of test nobody is asked"
-        assert asked["race"][5:].any(axis=1).all()
+    with np.load(prepared / "teacher.npz") as table:
+        assert not table["race"][:5].any(), "those of test are left out"
+        assert table["race"][5:].any(axis=1).all()
 
     other = shutil.copytree(run, tmp_path / "other")
     network.get_layer("race").bias.assign([5, 0, 0, 0, 0])

@@ -10,10 +10,10 @@ from pathlib import Path
 from training.artifacts import write_text
 from training.datasets.base import DataSet, Split
 from training.evaluation.degradations import DEGRADATIONS, Degradation
-from training.evaluation.documents import Asked, Supplement
+from training.evaluation.documents import Subject, Supplement
 from training.evaluation.evaluate import means_of_train
 from training.evaluation.robustness.tables import conditions, robustness
-from training.evaluation.service_client import Ask
+from training.evaluation.service_client import Predict
 
 
 def sampled(data: DataSet, split: Split, limit: int | None) -> DataSet:
@@ -35,16 +35,16 @@ def sampled(data: DataSet, split: Split, limit: int | None) -> DataSet:
 
 
 def study(
-    ask: Ask,
+    predict: Predict,
     sets: Sequence[DataSet],
     out: Path,
     limit: int | None = None,
     degradations: Sequence[Degradation] = DEGRADATIONS,
 ) -> dict[str, Supplement]:
-    """Ask for the validation split as it is and made worse; write `robustness.json`, `conditions.json` and their plots.
+    """Predict the validation split as it is and degraded; write `robustness.json`, `conditions.json` and their plots.
 
     Args:
-        ask: Asks the service.
+        predict: Predictions of a split by the service.
         sets: The first is made worse; the others are measured as they are, for the conditions that cannot be made.
         out: Folder to write to.
         limit: Pictures of each set; all where it is None.
@@ -54,21 +54,21 @@ def study(
         The documents by name.
 
     Raises:
-        DataSetError: A set has no picture to ask for.
+        DataSetError: A set has no validation picture.
     """
     means = means_of_train(sets[0])
     samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
-    clean = [ask(one, Split.VALIDATION).with_fallbacks(means) for one in samples]
-    degraded = {one: ask(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
+    clean = [predict(one, Split.VALIDATION).with_fallbacks(means) for one in samples]
+    degraded = {one: predict(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
     served = clean[0].served
-    asked = None
+    subject = None
     if served is not None:
         names, count = tuple(one.name for one in sets), len(clean[0].names)
-        asked = Asked(**dict(served), data=names, split=Split.VALIDATION.value, pictures=count)
+        subject = Subject(**dict(served), data=names, split=Split.VALIDATION.value, pictures=count)
     out.mkdir(parents=True, exist_ok=True)
     documents = {
-        "robustness": robustness(clean[0], degraded, out, asked),
-        "conditions": conditions(clean, degraded, out, asked),
+        "robustness": robustness(clean[0], degraded, out, subject),
+        "conditions": conditions(clean, degraded, out, subject),
     }
     for name, document in documents.items():
         write_text(out / f"{name}.json", document.model_dump_json(indent=2) + "\n")

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.models.evaluation import Figures
 from training.evaluation.degradations import Degradation
-from training.evaluation.documents import Asked, Supplement, TextTable
+from training.evaluation.documents import Subject, Supplement, TextTable
 from training.evaluation.metrics import Metric, Table, metrics_of
 from training.evaluation.predictions import Predictions
 from training.evaluation.robustness.plots import ROBUSTNESS_PLOT, condition_plot, draw_condition, draw_robustness
@@ -30,14 +30,14 @@ from training.evaluation.service_client import Scored
 NOTHING = "–"
 
 
-def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path, asked: Asked | None = None) -> Supplement:
+def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None) -> Supplement:
     """Headline figures of each degradation beside those of the pictures as they are; draws `robustness.png`.
 
     Args:
         clean: Predictions of the pictures as they are.
         degraded: The same of degraded ones.
         out: Folder to write the plot to.
-        asked: To what predictions were asked for.
+        subject: The model and the pictures.
 
     Returns:
         What the page of a report shows.
@@ -83,7 +83,7 @@ def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path,
                 for one, given, share in levels
             ],
         },
-        asked=asked,
+        subject=subject,
     )
 
 
@@ -129,7 +129,7 @@ def _percentage(value: float, base: float | None = None) -> str:
 
 
 def conditions(
-    clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], out: Path, asked: Asked | None = None
+    clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None
 ) -> Supplement:
     """What each condition costs, where its warning is due, and what the service's warnings are worth; draws the curves.
 
@@ -137,7 +137,7 @@ def conditions(
         clean: Predictions of the pictures as they are, by data set; the first are those that were degraded.
         degraded: Predictions of degraded pictures.
         out: Folder to write the plots to.
-        asked: To what predictions were asked for.
+        subject: The model and the pictures.
 
     Returns:
         What the page of a report shows.
@@ -204,7 +204,7 @@ def conditions(
         ),
         plots=tuple(condition_plot(one.condition) for one in drawn),
         data=[{"warning": one.condition.warning, **_plain(one)} for one in findings],
-        asked=asked,
+        subject=subject,
     )
 
 
