@@ -135,6 +135,7 @@ class ModelStore:
         folder = self.root / name / str(version)
         self._verify(folder, manifest, title)
         networks = {key: load(folder / place) for key, place in manifest.networks.items()}
+        self._verify(folder, manifest, title)  # what was read is what was verified: nobody wrote in between
         self._compare(folder, manifest, networks, title)
         return Model(manifest, networks, found, self.evaluation(name, version))
 

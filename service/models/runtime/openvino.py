@@ -33,6 +33,7 @@ def loader(precision: Precision, threads: int) -> Loader:
         The function; it raises `ModelIncompatible` for a folder that OpenVINO cannot read.
     """
     core = ov.Core()
+    core.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a file that is overwritten changes no answer
     config: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     if precision is not Precision.AUTO:
         config["INFERENCE_PRECISION_HINT"] = precision.value
