@@ -52,13 +52,13 @@ function figures({ attributes, evaluation }) {
 function errors(name, all) {
   return [
     [all[`${name}_mae`], (value) => value.toFixed(1), "years", `mean error of the ${name}`],
-    [all.interval_coverage, percent, "", "of true ages lie in the interval"],
+    name === "age" ? [all.interval_coverage, percent, "", "of true ages lie in the interval"] : [all[`${name}_interval_coverage`], percent, "", `of true values of ${name.replaceAll("_", " ")} lie in the interval`],
   ];
 }
 
 /** Labels that say what they are are named alone, others with their attribute. */
 function group(kind, name) {
-  if (kind.startsWith("age")) return `Age ${name}`;
+  if (kind === "age") return `Age ${name}`;
   return kind in LABELLED ? capital(name) : `${named(kind)}: ${name}`;
 }
 
