@@ -74,12 +74,12 @@ def _advice(store: ModelStore) -> str:
     return f"{store.root} holds {', '.join(names)}. Choose with FACET_MODEL and FACET_MODEL_VERSION, or {elsewhere}"
 
 
-def _tell(message: str) -> None:
+def _print_error(message: str) -> None:
     errors.print(f"facet: {message}", markup=False)
 
 
 def _fail(message: str) -> None:
-    _tell(" ".join(message.split()))
+    _print_error(" ".join(message.split()))
     raise typer.Exit(1)
 
 
@@ -237,7 +237,7 @@ def annotate(
             try:
                 options = engine.options(None, None, min_confidence)
                 return await annotate_film(
-                    film, out, engine, options, fps, lambda done: progress.update(task, completed=done), _tell
+                    film, out, engine, options, fps, lambda done: progress.update(task, completed=done), _print_error
                 )
             finally:
                 await engine.close()

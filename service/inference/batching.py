@@ -20,7 +20,7 @@ SIZES: Final = (1, 2, 4, 8, 16, 32)
 
 FIRST_GUESS_S: Final = 0.02
 """Seconds that a batch is taken to last while none has ended."""
-NEWEST: Final = 0.2
+SMOOTHING: Final = 0.2
 """Weight of the newest batch in their mean duration: the last five count for two thirds."""
 
 Crop = npt.NDArray[np.uint8]
@@ -37,10 +37,10 @@ class _Item:
 
 
 class Batcher:
-    """Gathers crops while a batch runs and runs what has gathered next: no crop waits for company that may not come.
+    """Gathers crops while a batch runs and runs what has gathered next: no crop waits for others that may not come.
 
     `run` takes uint8 [N, S, S, 3] and returns arrays whose first axis is N; it is called on one thread of its own. At most
-    `capacity` crops wait. `on_batch` hears each batch's number of crops.
+    `capacity` crops wait. `on_batch` is called with each batch's number of crops.
     """
 
     def __init__(self, run: Run, capacity: int, on_batch: Callable[[int], None] | None = None) -> None:
@@ -107,8 +107,8 @@ class Batcher:
         """
         if self._closed:
             raise NotReady("The service is shutting down.")
-        mine, others = self._waiting.depth(client), len(self._waiting)
-        if others and others + len(crops) > self._capacity * (1 if mine else 2):
+        own, total = self._waiting.depth(client), len(self._waiting)
+        if total and total + len(crops) > self._capacity * (1 if own else 2):
             raise QueueFull("As many faces are waiting as may wait.", self.delay)
         loop = asyncio.get_running_loop()
         items = [_Item(crop, deadline, loop.create_future()) for crop in crops]
@@ -151,7 +151,7 @@ class Batcher:
                     if not item.answer.done():
                         item.answer.set_result(output)
             finally:
-                self._mean += (loop.time() - self._began - self._mean) * NEWEST
+                self._mean += (loop.time() - self._began - self._mean) * SMOOTHING
                 self._began = None
 
     def _next_batch(self, now: float) -> list[_Item]:
@@ -177,13 +177,13 @@ class Batcher:
             raise InferenceError("The network's answer is not a number.")
         return [{name: values[row] for name, values in outputs.items()} for row in range(count)]
 
-    async def close(self, patience: float = 30.0) -> None:
+    async def close(self, grace: float = 30.0) -> None:
         """Take no more and finish what waits.
 
         Args:
-            patience: Most seconds to wait for it: a network may hang.
+            grace: Most seconds to wait for it: a network may hang.
         """
         self._closed = True
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=patience)
+            await asyncio.wait([self._task], timeout=grace)
         self._thread.shutdown(wait=self._began is None, cancel_futures=True)

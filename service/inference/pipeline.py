@@ -25,7 +25,7 @@ from service.vision.image import DecodedImage, noise
 from service.vision.quality import Quality, measure, warnings
 
 UNMEASURED_BYTES: Final = 2**30
-"""Memory for photos where nobody says how much there is."""
+"""Memory for photos where no limit is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class AnalysedFace:
-    """One face and everything that is said of it."""
+    """One face, its attributes and what is measured of it."""
 
     face: Face
     attributes: Attributes
@@ -131,21 +131,21 @@ class Pipeline:
         began = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
-                seen = await self._workers.run_for(
+                detections = await self._workers.run_for(
                     options.client, self._decode_and_detect, deadline, data, options, began, deadline
                 )
-                with timed("predict", seen.timings):
-                    outputs = await self._batcher.submit([found.crop for found in seen.faces], deadline, options.client)
+                with timed("predict", detections.timings):
+                    outputs = await self._batcher.submit([found.crop for found in detections.faces], deadline, options.client)
         except TimeoutError as error:
             raise DeadlineExceeded("The request's deadline passed before its answer was there.", self._workers.delay) from error
         analysed = [
             AnalysedFace(
                 found.face, describe(output, self.manifest, options.attributes, options.at_least), found.quality, found.warnings
             )
-            for found, output in zip(seen.faces, outputs, strict=True)
+            for found, output in zip(detections.faces, outputs, strict=True)
         ]
-        seen.timings["total"] = (time.perf_counter() - began) * 1000
-        return Analysis(seen.width, seen.height, analysed, seen.timings)
+        detections.timings["total"] = (time.perf_counter() - began) * 1000
+        return Analysis(detections.width, detections.height, analysed, detections.timings)
 
     async def detect(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Detections:
         """Find the faces of a photo and cut their crops, without running the attribute network.

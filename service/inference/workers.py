@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 FIRST_GUESS_S: Final = 0.1
 """Seconds that a call is taken to last while none has ended."""
-NEWEST: Final = 0.2
+SMOOTHING: Final = 0.2
 """Weight of the newest call in a mean: the last five count for two thirds."""
 LONG: Final = 4.0
 """Times the shortest mean of the clients that ask now, above which a client's calls are long."""
@@ -37,49 +37,49 @@ class _Call(Generic[T]):
 
 
 @dataclass(slots=True)
-class _Habit:
-    """Mean seconds of a client's calls, and when it last asked, on the event loop's clock."""
+class _ClientLoad:
+    """Mean seconds of a client's calls, and when its last one came, on the event loop's clock."""
 
     seconds: float
-    seen: float
+    last_call: float
 
 
 class Workers:
-    """Runs blocking calls on `threads` threads; at most `waiting` more calls may stand in line.
+    """Runs blocking calls on `threads` threads; at most `waiting` more calls wait.
 
-    Places in the line and turns are shared by client: the next call is of the client whose calls have taken the least time, and
-    where the line is full, who has most calls in it loses the last of them to who has fewer. Long calls never hold every thread
-    while another client asks for short ones. AnyIO's shared pool has many more threads than photos may be decoded at once.
+    Clients share the queue. The next call is of the client whose calls have taken the least time. Where the queue is full, the
+    client with most calls in it loses the last of them to one with fewer. Long calls never hold every thread while another
+    client makes short ones. AnyIO's shared pool has many more threads than photos may be decoded at once.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
         self.threads, self._places = threads, waiting
-        self._line = FairQueue[_Call[Any]]()
+        self._queue = FairQueue[_Call[Any]]()
         self._running: list[_Call[Any]] = []
         self._busy: set[_Call[Any]] = set()
-        self._habits: dict[str, _Habit] = {}
+        self._loads: dict[str, _ClientLoad] = {}
         self._mean = FIRST_GUESS_S
         self._closed = False
 
     @property
     def inside(self) -> int:
-        """Calls that run or stand in line."""
+        """Calls that run or wait."""
         return self.waiting + len(self._running)
 
     @property
     def waiting(self) -> int:
-        """Calls that stand in line."""
-        return len(self._line)
+        """Calls that wait."""
+        return len(self._queue)
 
     @property
     def rounds(self) -> float:
-        """Calls that stand in line, for each thread: how many calls' time a new one waits."""
+        """Calls that wait, for each thread: how many calls' time a new one waits."""
         return self.waiting / self.threads
 
     @property
     def delay(self) -> float:
-        """Seconds after which what stands in line now should be done."""
+        """Seconds after which what waits now should be done."""
         return (self.waiting + len(self._running)) * self._mean / self.threads
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -133,31 +133,31 @@ class Workers:
         if len(self._running) >= self.threads and self.waiting >= self._places:
             self._make_room(client)
         entry = _Call(client, partial(call, *args, **kwargs), deadline, loop.create_future())
-        habit = self._habits.setdefault(client, _Habit(self._mean, now))
-        habit.seen = now
-        self._line.push(client, entry)
+        load = self._loads.setdefault(client, _ClientLoad(self._mean, now))
+        load.last_call = now
+        self._queue.push(client, entry)
         self._start(loop)
         try:
             return await asyncio.shield(entry.answer)
         finally:
             if not entry.answer.done():  # the caller has left
-                self._line.remove(client, entry)
-                entry.answer.add_done_callback(_look_at)
+                self._queue.remove(client, entry)
+                entry.answer.add_done_callback(_retrieve)
 
     def _make_room(self, client: str) -> None:
         """Free a place for a client, at the cost of who has most. Raises `QueueFull` where nobody has more than it would."""
-        longest = self._line.longest()
-        if longest is None or self._line.depth(longest) <= self._line.depth(client) + 1:
+        longest = self._queue.longest()
+        if longest is None or self._queue.depth(longest) <= self._queue.depth(client) + 1:
             raise QueueFull("As many photos are waiting as may wait.", self.delay)
-        loser = self._line.take_last(longest)
-        if not loser.answer.done():
-            loser.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
+        displaced = self._queue.take_last(longest)
+        if not displaced.answer.done():
+            displaced.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let calls begin while a thread is free and one may."""
         now = loop.time()
         while len(self._running) < self.threads and not self._closed:
-            found = self._line.pop(self._held_back(now))
+            found = self._queue.pop(self._held_back(now))
             if found is None:
                 return
             client, entry = found
@@ -167,8 +167,8 @@ class Workers:
                 entry.answer.set_exception(DeadlineExceeded("The request's deadline passed while it waited.", self.delay))
                 continue
             self._running.append(entry)
-            guess = self._habits[client].seconds
-            self._line.charge(client, guess)
+            guess = self._loads[client].seconds
+            self._queue.charge(client, guess)
             future = loop.run_in_executor(self._pool, self._call, entry)
             future.add_done_callback(partial(self._end, loop, entry, now, guess))
 
@@ -183,23 +183,23 @@ class Workers:
     def _held_back(self, now: float) -> Callable[[str], bool]:
         """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
         has asked for short ones of late."""
-        recent = [habit.seconds for habit in self._habits.values() if now - habit.seen < RECENT_S]
+        recent = [load.seconds for load in self._loads.values() if now - load.last_call < RECENT_S]
         long = LONG * min(recent, default=0.0)
-        busy = sum(self._habits[entry.client].seconds > long for entry in self._running)
+        busy = sum(self._loads[entry.client].seconds > long for entry in self._running)
         if self.threads == 1 or busy < self.threads - 1:
             return lambda _: False
-        return lambda client: self._habits[client].seconds > long
+        return lambda client: self._loads[client].seconds > long
 
     def _end(
         self, loop: asyncio.AbstractEventLoop, entry: _Call[T], began: float, guess: float, future: asyncio.Future[T]
     ) -> None:
         self._running.remove(entry)
         seconds = loop.time() - began
-        self._line.charge(entry.client, seconds - guess)
-        self._mean += (seconds - self._mean) * NEWEST
-        habit = self._habits[entry.client]
-        habit.seconds += (seconds - habit.seconds) * NEWEST
-        if len(self._habits) > REMEMBERED:
+        self._queue.charge(entry.client, seconds - guess)
+        self._mean += (seconds - self._mean) * SMOOTHING
+        load = self._loads[entry.client]
+        load.seconds += (seconds - load.seconds) * SMOOTHING
+        if len(self._loads) > REMEMBERED:
             self._forget(loop.time())
         if not entry.answer.done():
             if future.cancelled():
@@ -213,12 +213,12 @@ class Workers:
         self._start(loop)
 
     def _forget(self, now: float) -> None:
-        """Drop the habits of who has not asked for a while and has nothing here."""
+        """Drop the loads of clients without a recent call and without anything here."""
         here = {entry.client for entry in self._running}
-        self._habits = {
-            client: habit
-            for client, habit in self._habits.items()
-            if client in here or self._line.depth(client) or now - habit.seen < RECENT_S
+        self._loads = {
+            client: load
+            for client, load in self._loads.items()
+            if client in here or self._queue.depth(client) or now - load.last_call < RECENT_S
         }
 
     def overdue(self, now: float) -> float:
@@ -237,22 +237,22 @@ class Workers:
         """Whether the pool was closed while a call would not end."""
         return self._closed and bool(self._busy)
 
-    def close(self, patience: float = 30.0) -> None:
+    def close(self, grace: float = 30.0) -> None:
         """Finish what has begun and drop what has not; blocks.
 
         Args:
-            patience: Seconds to wait for what has begun.
+            grace: Seconds to wait for what has begun.
         """
         self._closed = True
-        for entry in self._line.drain():
+        for entry in self._queue.drain():
             entry.answer.get_loop().call_soon_threadsafe(entry.answer.cancel)
         self._pool.shutdown(wait=False, cancel_futures=True)
-        ends = time.monotonic() + patience
+        ends = time.monotonic() + grace
         while self._busy and time.monotonic() < ends:
             time.sleep(0.005)
 
 
-def _look_at(answer: asyncio.Future[Any]) -> None:
+def _retrieve(answer: asyncio.Future[Any]) -> None:
     """So that an error which nobody waits for is not reported as never retrieved."""
     if not answer.cancelled():
         answer.exception()

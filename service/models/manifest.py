@@ -146,9 +146,9 @@ class TrackCalibration(Section):
     """How the answers to many frames of one face become one.
 
     `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
-    the gains, by attribute, multiply the mean logits of many frames; `doublings` says, for each of
-    `service.tracking.aggregation.doubts`, how often one unit of it doubles the variance of a frame's error. The defaults are
-    for models that bring none (see docs/measurements.md).
+    the gains, by attribute, multiply the mean logits of many frames. For each of `service.tracking.aggregation.impairments`,
+    `doublings` has how often one unit of it doubles the variance of a frame's error. The defaults are for models that bring
+    none (see docs/measurements.md).
     """
 
     correlation: float = Field(default=0.825, ge=0, le=1)

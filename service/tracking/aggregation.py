@@ -13,12 +13,12 @@ from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.vision.quality import Quality
 
 DEFAULT: Final = TrackCalibration()
-"""Stands for what the model's manifest does not say; see `TrackCalibration` for its source."""
+"""Calibration of a model whose manifest has none; see `TrackCalibration` for its source."""
 
 _LEAST: Final = 1e-6  # the logarithm of a probability of zero
 
 
-def doubts(quality: Quality, warnings: list[str]) -> dict[str, float]:
+def impairments(quality: Quality, warnings: list[str]) -> dict[str, float]:
     """How far a frame's face is from an easy one, in octaves of size, detail and light, and in turns.
 
     Args:
@@ -40,18 +40,18 @@ def doubts(quality: Quality, warnings: list[str]) -> dict[str, float]:
 
 
 def weight(quality: Quality, warnings: list[str], calibration: TrackCalibration = DEFAULT) -> float:
-    """Weight of one frame's answer: inverse to the variance of its error, which each doubt increases.
+    """Weight of one frame's answer: inverse to the variance of its error, which each impairment increases.
 
     Args:
         quality: What was measured of the face.
         warnings: Its warnings.
-        calibration: How much each doubt increases the variance.
+        calibration: How much each impairment increases the variance.
 
     Returns:
         A weight above 0, at most 1.
     """
-    amiss = doubts(quality, warnings)
-    return 2.0 ** -sum(calibration.doublings.get(name, 0.0) * amount for name, amount in amiss.items())
+    amounts = impairments(quality, warnings)
+    return 2.0 ** -sum(calibration.doublings.get(name, 0.0) * amount for name, amount in amounts.items())
 
 
 def narrowing(frames: float, calibration: TrackCalibration) -> float:

@@ -1,4 +1,4 @@
-"""One frame after another to faces with ids and what is known of them by now; the network runs on frames that are worth it."""
+"""One frame after another to faces with ids and what is known of them by now; the network runs on the most useful frames."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from service.vision.detection import Face
 from service.vision.image import DecodedImage
 from service.vision.quality import Quality
 
-DOUBTFUL: Final = 0.15
-"""How much less confident than a new face one may be that continues a track."""
+TRACKED_MARGIN: Final = 0.15
+"""How far below a new face's least confidence one may be that continues a track."""
 
-FIRST_LOOK: Final = 0.1
+FIRST_WEIGHT: Final = 0.1
 """Weight from which a frame is good enough to be a track's first; after `FIRST_WAIT_S` any is."""
 FIRST_WAIT_S: Final = 0.5
-WORTH: Final = 0.5
-"""Share of a track's best weight so far below which a frame would add little."""
+USEFUL: Final = 0.5
+"""Share of a track's highest weight so far below which a frame adds little."""
 BETTER: Final = 1.5
-"""Times that best from which a frame is worth it at any time."""
+"""Multiple of that weight from which a frame is used without a pause."""
 PAUSE_S: Final = 0.15
-"""Pause after a track's first run: neighbouring frames say the same. It doubles with every `RUNS_PER_DOUBLING` runs."""
+"""Pause after a track's first run: neighbouring frames are redundant. It doubles with every `RUNS_PER_DOUBLING` runs."""
 RUNS_PER_DOUBLING: Final = 4
 LONGEST_PAUSE_S: Final = 4.0
 
@@ -35,7 +35,7 @@ LONGEST_PAUSE_S: Final = 4.0
 class FaceTrack:
     """One face of a frame: the id, and the attributes, of its track by now.
 
-    `frames` are those in which it was seen, `answers` those of them that the network looked at; `age_s` seconds since the
+    `frames` counts the frames of the track, `answers` those of them that the network ran on; `age_s` is in seconds since the
     first. No attribute is known before the network has run.
     """
 
@@ -70,23 +70,23 @@ class _TrackState:
     average: Average
     answers: int = 0
     best: float = 0.0
-    asked: float = 0.0
+    last_run: float = 0.0
 
-    def worth(self, weight: float, track: Track, now: float) -> bool:
+    def is_useful(self, weight: float, track: Track, now: float) -> bool:
         """Whether the network should look at a frame that would count for `weight`."""
         if not self.answers:
-            return weight >= FIRST_LOOK or now - track.born >= FIRST_WAIT_S
+            return weight >= FIRST_WEIGHT or now - track.first_seen >= FIRST_WAIT_S
         if weight >= BETTER * self.best:
             return True
         pause = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** ((self.answers - 1) / RUNS_PER_DOUBLING))
-        return weight >= WORTH * self.best and now - self.asked >= pause
+        return weight >= USEFUL * self.best and now - self.last_run >= pause
 
     def add(self, attributes: Attributes, weight: float, now: float) -> None:
         """Count an answer of the network."""
         self.average.add(attributes, weight)
         self.answers += 1
         self.best = max(self.best, weight)
-        self.asked = now
+        self.last_run = now
 
 
 class TrackingSession:
@@ -95,7 +95,7 @@ class TrackingSession:
     def __init__(self, pipeline: Pipeline, options: Options) -> None:
         self._pipeline = pipeline
         self._options = options
-        self._looked_for = replace(options, min_confidence=max(0.5, options.min_confidence - DOUBTFUL))
+        self._detection_options = replace(options, min_confidence=max(0.5, options.min_confidence - TRACKED_MARGIN))
         self._manifest = pipeline.manifest
         self._tracker = Tracker(options.min_confidence)
         self._known: dict[int, _TrackState] = {}
@@ -122,32 +122,34 @@ class TrackingSession:
             InferenceError: The detector or the network failed.
         """
         began = time.perf_counter()
-        seen = await self._pipeline.detect(photo, self._looked_for, deadline)
-        tracks = self._tracker.update([one.face for one in seen.faces], now, seen.width, seen.height)
+        detections = await self._pipeline.detect(photo, self._detection_options, deadline)
+        tracks = self._tracker.update([one.face for one in detections.faces], now, detections.width, detections.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
-        found = [(one, track) for one, track in zip(seen.faces, tracks, strict=True) if track is not None]
-        runs = await self._ask(seen, found, now, deadline)
-        faces = [self._followed(track, one, now) for one, track in found]
-        seen.timings["total"] = (time.perf_counter() - began) * 1000
-        return FrameResult(seen.width, seen.height, faces, runs, seen.timings)
+        found = [(one, track) for one, track in zip(detections.faces, tracks, strict=True) if track is not None]
+        runs = await self._predict(detections, found, now, deadline)
+        faces = [self._face_track(track, one, now) for one, track in found]
+        detections.timings["total"] = (time.perf_counter() - began) * 1000
+        return FrameResult(detections.width, detections.height, faces, runs, detections.timings)
 
-    async def _ask(self, seen: Detections, found: list[tuple[DetectedFace, Track]], now: float, deadline: float) -> int:
-        """Let the network look at the faces that are worth it; returns how many they were."""
+    async def _predict(
+        self, detections: Detections, found: list[tuple[DetectedFace, Track]], now: float, deadline: float
+    ) -> int:
+        """Run the network on the most useful faces; returns how many they are."""
         chosen = []
         for one, track in found:
             known = self._known.setdefault(track.id, _TrackState(Average(self._manifest)))
             counts = weight(one.quality, one.warnings, self._manifest.track or DEFAULT)
-            if known.worth(counts, track, now):
+            if known.is_useful(counts, track, now):
                 chosen.append((one, known, counts))
         if chosen:
             crops = [one.crop for one, _, _ in chosen]
-            with timed("predict", seen.timings):
+            with timed("predict", detections.timings):
                 answers = await self._pipeline.attributes(crops, self._options, deadline)
             for (_, known, counts), answer in zip(chosen, answers, strict=True):
                 known.add(answer, counts, now)
         return len(chosen)
 
-    def _followed(self, track: Track, one: DetectedFace, now: float) -> FaceTrack:
+    def _face_track(self, track: Track, one: DetectedFace, now: float) -> FaceTrack:
         known = self._known[track.id]
         return FaceTrack(
             id=track.id,
@@ -157,5 +159,5 @@ class TrackingSession:
             warnings=one.warnings,
             frames=track.frames,
             answers=known.answers,
-            age_s=now - track.born,
+            age_s=now - track.first_seen,
         )

@@ -30,11 +30,11 @@ MAX_DISTANCE: Final = 2.5
 """Sizes from where a track is expected, beyond which a face is never its own, however long nobody saw it."""
 
 LOST_TRACK_S: Final = 2.0
-"""Seconds for which a track that is not seen is expected back."""
+"""Seconds for which a track without a detection is expected back."""
 UNCONFIRMED_TRACK_S: Final = 0.5
-"""The same for one that was seen in fewer than `CONFIRMED_FRAMES` frames, as false faces are."""
+"""The same for one with detections in fewer than `CONFIRMED_FRAMES` frames, as false faces have."""
 CONFIRMED_FRAMES: Final = 3
-PATIENCE: Final = 2.5
+LOST_TRACK_FRAMES: Final = 2.5
 """A track is expected back for so many frames' time at least: a slow camera sees everybody seldom."""
 
 
@@ -114,8 +114,8 @@ class Track:
     """One face over time: when it was first and last seen, in seconds of the caller's clock, and in how many frames."""
 
     id: int
-    born: float
-    seen: float
+    first_seen: float
+    last_seen: float
     frames: int
     place: Motion
     size: Motion
@@ -172,17 +172,17 @@ class Tracker:
             track.place.advance(elapsed)
             track.size.advance(elapsed)
         found: list[Track | None] = [None] * len(faces)
-        sure = [face.confidence >= self.confident for face in faces]
+        confident = [face.confidence >= self.confident for face in faces]
         for stage in (True, False):
             left = [track for track in self._tracks.values() if track not in found]
-            rows = [index for index, certain in enumerate(sure) if certain is stage]
+            rows = [index for index, certain in enumerate(confident) if certain is stage]
             for index, track in _pairs(left, faces, rows):
                 found[index] = track
         for index, face in enumerate(faces):
             known = found[index]
             if known is not None:
-                _see(known, face, now)
-            elif sure[index]:
+                _update_track(known, face, now)
+            elif confident[index]:
                 found[index] = self._start(face, now)
         self._forget(now, elapsed, width, height)
         return found
@@ -203,10 +203,10 @@ class Tracker:
 
     def _forget(self, now: float, elapsed: float, width: int, height: int) -> None:
         """Give up tracks that were not seen for long, and those that have left the picture."""
-        for track in [track for track in self._tracks.values() if track.seen < now]:
-            memory = max(LOST_TRACK_S if track.frames >= CONFIRMED_FRAMES else UNCONFIRMED_TRACK_S, PATIENCE * elapsed)
+        for track in [track for track in self._tracks.values() if track.last_seen < now]:
+            memory = max(LOST_TRACK_S if track.frames >= CONFIRMED_FRAMES else UNCONFIRMED_TRACK_S, LOST_TRACK_FRAMES * elapsed)
             x, y = track.place.place
-            if now - track.seen > memory or not (0 <= x <= width and 0 <= y <= height):
+            if now - track.last_seen > memory or not (0 <= x <= width and 0 <= y <= height):
                 del self._tracks[track.id]
 
 
@@ -230,10 +230,10 @@ def _pairs(tracks: Sequence[Track], faces: Sequence[Face], rows: Sequence[int]) 
     return [(rows[row], tracks[column]) for row, column in assign(costs.reshape(len(rows), len(tracks)))]
 
 
-def _see(track: Track, face: Face, now: float) -> None:
+def _update_track(track: Track, face: Face, now: float) -> None:
     place, size = measured(face)
     track.place.measurement_noise, track.place.process_noise = MEASUREMENT_NOISE * size, PROCESS_NOISE * size
     track.place.correct(place)
     track.size.correct(np.array([math.log(size)]))
-    track.seen = now
+    track.last_seen = now
     track.frames += 1

@@ -48,7 +48,7 @@ class FilmError(OSError):
 class TrackRow:
     """One row of the table: a face, from when to when it was seen, in how many frames, and what is known of it at the end.
 
-    Times in seconds of the film; `answers` are the frames that the network looked at, `size_px` the largest box's longer side.
+    Times in seconds of the film; `answers` are the frames that the network ran on, `size_px` the largest box's longer side.
     """
 
     track: int
@@ -77,7 +77,7 @@ async def annotate(
     options: Options,
     fps: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
-    tell: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[TrackRow]:
     """Mark the faces of a film, and copy its sound where the new format takes it.
 
@@ -86,9 +86,9 @@ async def annotate(
         out: Where it is written; its suffix names the format.
         engine: What answers frames.
         options: Which faces and attributes are wanted.
-        fps: Most frames a second in which faces are looked for; None for all. Those between show the last faces.
+        fps: Most frames a second that are searched for faces; None for all. Those between show the last faces.
         progress: Called with the share that is done, 0 to 1.
-        tell: Called with a sentence about what is left out.
+        warn: Called with a sentence about what is left out.
 
     Returns:
         Tracks of `CONFIRMED_FRAMES` frames or more.
@@ -98,23 +98,23 @@ async def annotate(
         Unavailable: A frame was not answered by its deadline.
         InferenceError: The detector or the network failed.
     """
-    scene = TrackingSession(engine.pipeline, options)
+    session = TrackingSession(engine.pipeline, options)
     tracks: dict[int, _TrackSpan] = {}
-    view: FrameResult | None = None
-    looked = -math.inf
-    with _opened(source) as film, _written(out, film, tell) as (write, pass_on):
+    result: FrameResult | None = None
+    last_step = -math.inf
+    with _opened(source) as film, _written(out, film, warn) as (write, pass_on):
         for frame in _frames(film, pass_on):
             now = float(frame.time or 0.0)
             pixels = _upright(frame)
-            if view is None or fps is None or now - looked >= 1 / fps - 1e-6:
+            if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
                 height, width = pixels.shape[:2]
                 deadline = asyncio.get_running_loop().time() + engine.deadline
-                view, looked = await scene.step(DecodedImage(pixels, width, height), now, deadline), now
-                _note(tracks, view, now)
-            write(_marked(pixels, view), frame)
+                result, last_step = await session.step(DecodedImage(pixels, width, height), now, deadline), now
+                _record(tracks, result, now)
+            write(_marked(pixels, result), frame)
             progress(min(1.0, now / film.seconds) if film.seconds else 0.0)
     progress(1.0)
-    return [_row(identity, seen) for identity, seen in tracks.items() if seen.face.frames >= CONFIRMED_FRAMES]
+    return [_row(identity, span) for identity, span in tracks.items() if span.face.frames >= CONFIRMED_FRAMES]
 
 
 def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path: Path) -> list[Path]:
@@ -184,28 +184,28 @@ def _values(row: TrackRow, attributes: Sequence[Attribute]) -> dict[str, object]
 # Tracks ---------------------------------------------------------------------------------------------------------------
 
 
-def _note(tracks: dict[int, _TrackSpan], view: FrameResult, now: float) -> None:
-    for face in view.faces:
-        seen = tracks.setdefault(face.id, _TrackSpan(now, now, 0.0, face))
-        seen.last, seen.size, seen.face = now, max(seen.size, face.quality.size_px), face
+def _record(tracks: dict[int, _TrackSpan], result: FrameResult, now: float) -> None:
+    for face in result.faces:
+        span = tracks.setdefault(face.id, _TrackSpan(now, now, 0.0, face))
+        span.last, span.size, span.face = now, max(span.size, face.quality.size_px), face
 
 
-def _row(identity: int, seen: _TrackSpan) -> TrackRow:
+def _row(identity: int, span: _TrackSpan) -> TrackRow:
     return TrackRow(
         track=identity,
-        first_s=round(seen.first, 3),
-        last_s=round(seen.last, 3),
-        frames=seen.face.frames,
-        answers=seen.face.answers,
-        size_px=round(seen.size, 1),
-        attributes=seen.face.attributes,
+        first_s=round(span.first, 3),
+        last_s=round(span.last, 3),
+        frames=span.face.frames,
+        answers=span.face.answers,
+        size_px=round(span.size, 1),
+        attributes=span.face.attributes,
     )
 
 
-def _marked(pixels: Pixels, view: FrameResult) -> Pixels:
-    people = [AnalysedFace(face.face, face.attributes, face.quality, face.warnings) for face in view.faces]
-    analysis = Analysis(view.width, view.height, people)
-    return np.asarray(draw(Image.fromarray(pixels), analysis, [face.id for face in view.faces]))
+def _marked(pixels: Pixels, result: FrameResult) -> Pixels:
+    people = [AnalysedFace(face.face, face.attributes, face.quality, face.warnings) for face in result.faces]
+    analysis = Analysis(result.width, result.height, people)
+    return np.asarray(draw(Image.fromarray(pixels), analysis, [face.id for face in result.faces]))
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def _unreadable(source: Path, error: av.FFmpegError) -> FilmError:
 
 @contextmanager
 def _written(
-    out: Path, film: _Film, tell: Callable[[str], None]
+    out: Path, film: _Film, warn: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[Pixels, VideoFrame], None], Callable[[av.Packet[Stream]], None]]]:
     """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
     import av
@@ -262,9 +262,9 @@ def _written(
             if film.video.time_base is not None:
                 video.codec_context.time_base = film.video.time_base
             sound = _sound(container, film)
-            early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one tells
+            early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one gives
             if film.audio is not None and sound is None:
-                tell(f"the sound is left out: {out.suffix} does not take {film.audio.codec_context.name}")
+                warn(f"the sound is left out: {out.suffix} does not take {film.audio.codec_context.name}")
 
             def write(pixels: Pixels, frame: VideoFrame) -> None:
                 height, width = (side - side % 2 for side in pixels.shape[:2])  # what 4:2:0 can hold

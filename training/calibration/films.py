@@ -13,7 +13,7 @@ import numpy as np
 from service.arrays import Bools, Doubles, Ints, Pixels
 from service.inference.attributes import deviation
 from service.models.manifest import AgeInterval, Attribute, TrackCalibration
-from service.tracking.aggregation import doubts
+from service.tracking.aggregation import impairments
 from service.vision.quality import Quality
 from training.datasets.base import DataSet, Label, Split
 from training.errors import CalibrationError
@@ -130,16 +130,16 @@ class FilmedLabels:
 class Films:
     """Predictions of the frames of N films of the same length, by the model's attributes.
 
-    `doubts` [N, FRAMES, D] are those of `names` [D], as `service.tracking.aggregation.doubts` measures them.
+    `impairments` [N, FRAMES, D] are those of `names` [D], as `service.tracking.aggregation.impairments` measures them.
     """
 
     expectations: Mapping[str, FilmedExpectation]
     labels: Mapping[str, FilmedLabels]
-    doubts: Doubles
+    impairments: Doubles
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.doubts)
+        return len(self.impairments)
 
     def where(self, chosen: Bools | Ints) -> Films:
         """The chosen films.
@@ -156,7 +156,7 @@ class Films:
                 for name, one in self.expectations.items()
             },
             {name: FilmedLabels(one.label[chosen], one.logarithms[chosen]) for name, one in self.labels.items()},
-            self.doubts[chosen],
+            self.impairments[chosen],
             self.names,
         )
 
@@ -164,13 +164,13 @@ class Films:
         """What `service.tracking.aggregation.weight` gives each frame; a test holds the two together.
 
         Args:
-            track: How often one unit of each doubt doubles the variance.
+            track: How often one unit of each impairment doubles the variance.
 
         Returns:
             Weights [N, FRAMES], above 0 and at most 1.
         """
         doublings = np.array([track.doublings.get(name, 0.0) for name in self.names])
-        return np.asarray(2.0 ** -(self.doubts @ doublings))
+        return np.asarray(2.0 ** -(self.impairments @ doublings))
 
 
 def films(scored: Scored, attributes: Sequence[Attribute]) -> Films:
@@ -207,7 +207,7 @@ def films(scored: Scored, attributes: Sequence[Attribute]) -> Films:
             years, interval = predictions.expectations[one.name], required_interval(one)
             spread = _spread(years, interval)
             expectations[one.name] = FilmedExpectation(years.label[first], years.value[rows], spread[rows], interval)
-    names, amounts = _doubts(scored, rows)
+    names, amounts = _impairments(scored, rows)
     return Films(expectations, labels, amounts, names)
 
 
@@ -236,11 +236,11 @@ def _spread(one: ExpectationPredictions, interval: AgeInterval) -> Doubles:
     return np.array([deviation(values.astype(np.float32)) for values in one.distribution])
 
 
-def _doubts(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Doubles]:
-    """Names [D] and amounts [N, FRAMES, D] of the doubts about each frame of the films in `rows` [N, FRAMES]."""
+def _impairments(scored: Scored, rows: Ints) -> tuple[tuple[str, ...], Doubles]:
+    """Names [D] and amounts [N, FRAMES, D] of the impairments of each frame of the films in `rows` [N, FRAMES]."""
 
     def of(row: int) -> dict[str, float]:
         quality = Quality(**{name: float(values[row]) for name, values in scored.qualities.items()})
-        return doubts(quality, scored.warnings[row])
+        return impairments(quality, scored.warnings[row])
 
     return tuple(of(int(rows[0, 0]))), np.array([[list(of(int(row)).values()) for row in film] for film in rows])

@@ -64,7 +64,7 @@ def fit(given: Films) -> TrackCalibration:
 
 
 def doublings(given: Films) -> dict[str, float]:
-    """How often one unit of each doubt doubles the variance of a frame's expectations about their film's means.
+    """How often one unit of each impairment doubles the variance of a frame's expectations about their film's means.
 
     The most likely log-linear model with a variance of each film's own: a gamma regression of the squared differences.
 
@@ -72,7 +72,7 @@ def doublings(given: Films) -> dict[str, float]:
         given: Films.
 
     Returns:
-        Numbers from 0 to 3 by doubt; the defaults where nothing is expected.
+        Numbers from 0 to 3 by impairment; the defaults where nothing is expected.
     """
     values = [one.value for one in given.expectations.values()]
     if not values:
@@ -80,7 +80,7 @@ def doublings(given: Films) -> dict[str, float]:
     squares = [np.square(one - one.mean(axis=1, keepdims=True)) + _ROUNDING for one in values]
 
     def loss(exponents: Doubles) -> float:
-        amount = given.doubts @ exponents
+        amount = given.impairments @ exponents
         relative = [one * 2.0**-amount for one in squares]
         return float(np.mean([(np.log(2) * amount + np.log(one.mean(axis=1, keepdims=True))).mean() for one in relative]))
 

@@ -36,11 +36,11 @@ SMALL_PX: Final = 64.0
 """Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""
 SMALL_FACTOR: Final = np.float32(2)
 """Factor by which a small box's distance from full confidence is multiplied."""
-_MIRRORED: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
+_MIRRORED_ORDER: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
 _VIEWS: Final = np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], dtype=np.float32)
 """Shift in x and y and size, in sides of the box, of the views by which a face is confirmed."""
-_TURNED: Final = np.array([True, False, True, False, True, False])
-"""Which of the views are seen in a mirror."""
+_MIRRORED_VIEWS: Final = np.array([True, False, True, False, True, False])
+"""Which of the views are mirrored."""
 _GREY: Final = (127.5, 127.5, 127.5)  # what lies outside the photo: zero, once the networks have scaled their input
 
 
@@ -113,42 +113,42 @@ class MtcnnDetector:
         faces = self.cascade(pixels)
         if self.thresholds.confirmation is None:
             return faces
-        if not _sure(faces):
+        if not _confident(faces):
             faces = self._second_pass(pixels) or faces
-        quarters = self._quarters(pixels, _sure(faces))
+        quarters = self._quarters(pixels, _confident(faces))
         if quarters:
             copy, back = quarter_turned(pixels, quarters)
             upright = self.cascade(copy)
-            if _sure(upright):
+            if _confident(upright):
                 return [_moved(face, back) for face in upright]
         return faces
 
     def _second_pass(self, pixels: Pixels) -> list[Face]:
-        """Sure faces of the first variant of the picture that has one."""
+        """Confident faces of the first variant of the picture that has one."""
         second = replace(self, thresholds=SECOND_PASS, min_face=max(self.min_face, SECOND_PASS_MIN_FACE))
         for copy, back in variants(pixels):
-            found = _sure(second.cascade(copy))
+            found = _confident(second.cascade(copy))
             if found:
                 return [_moved(face, back) for face in found]
         return []
 
     def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
-        """Quarter turns, counterclockwise, after which the picture's surest face is a quarter less in doubt than any of these,
-        or, where there is none, surer than `_ROTATED_CONFIDENCE`; 0 where it is not.
+        """Quarter turns, counterclockwise, after which the highest confidence is a quarter nearer to 1 than these faces', or,
+        where there are none, above `_ROTATED_CONFIDENCE`; 0 where it is not.
 
         Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
         """
-        seen = max((face.confidence for face in faces), default=0.0)
-        if seen >= _UPRIGHT_CONFIDENCE:
+        upright = max((face.confidence for face in faces), default=0.0)
+        if upright >= _UPRIGHT_CONFIDENCE:
             return 0
-        best, quarters = 1 - 0.75 * (1 - seen) if faces else _ROTATED_CONFIDENCE, 0
+        best, quarters = 1 - 0.75 * (1 - upright) if faces else _ROTATED_CONFIDENCE, 0
         side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * SECOND_PASS_MIN_FACE)
         coarse = replace(self, thresholds=COARSE, min_face=max(self.min_face, side / 2))
         for turn in _QUARTERS:
             found = coarse.cascade(quarter_turned(pixels, turn)[0])
-            surest = max((face.confidence for face in found), default=0.0)
-            if surest > best:
-                best, quarters = surest, turn
+            highest = max((face.confidence for face in found), default=0.0)
+            if highest > best:
+                best, quarters = highest, turn
         return quarters
 
     def cascade(self, pixels: Pixels) -> list[Face]:
@@ -189,8 +189,8 @@ class MtcnnDetector:
     def _confirm(self, picture: _HalvedPicture, boxes: Floats) -> tuple[Floats, Floats, Floats]:
         """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
 
-        O-Net is as sure of a face a few pixels further and in a mirror; of a pattern that fools it once it is not. What still
-        fools it is small, so that a small face's doubt counts `SMALL_FACTOR` times.
+        A face keeps its confidence a few pixels further and mirrored; a false one seldom does. Those that still do are small,
+        so that a small face's distance from full confidence counts `SMALL_FACTOR` times.
         """
         squares = _square(boxes)
         side = squares[:, 2:3] - squares[:, :1]
@@ -198,20 +198,20 @@ class MtcnnDetector:
         centres = centre[:, np.newaxis] + _VIEWS[:, :2] * side[:, np.newaxis]
         halves = np.broadcast_to(_VIEWS[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
         views = np.concatenate([centres - halves, centres + halves], axis=2).reshape(-1, 4)
-        turned = np.tile(_TURNED, len(boxes))
+        turned = np.tile(_MIRRORED_VIEWS, len(boxes))
         answer = _in_batches(self.onet, picture, views, 48, mirrored=turned)
         points = answer["landmarks"].reshape(-1, 2, 5)
-        mirrored = points[turned][:, :, _MIRRORED]
+        mirrored = points[turned][:, :, _MIRRORED_ORDER]
         mirrored[:, 0] = 1 - mirrored[:, 0]
         points[turned] = mirrored
         offsets = answer["offsets"].copy()
         offsets[turned] = offsets[turned][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
         shape = (len(boxes), len(_VIEWS))
         means = _regress(views, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32)
-        doubt = 1 - answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
+        distance = 1 - answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
         small = (means[:, 2:] - means[:, :2]).min(axis=1) < SMALL_PX
         return (
-            np.clip(1 - np.where(small, SMALL_FACTOR * doubt, doubt), 0, 1).astype(np.float32),
+            np.clip(1 - np.where(small, SMALL_FACTOR * distance, distance), 0, 1).astype(np.float32),
             _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32),
             means,
         )
@@ -286,7 +286,7 @@ def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float,
     return levels
 
 
-def _sure(faces: list[Face]) -> list[Face]:
+def _confident(faces: list[Face]) -> list[Face]:
     return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
 
 
@@ -345,7 +345,7 @@ def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 class _HalvedPicture:
-    """A picture and its copies of a half, a quarter and so on of the size, each made when it is first asked for."""
+    """A picture and its copies of a half, a quarter and so on of the size, each made on first use."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._copies = [pixels]
@@ -378,7 +378,7 @@ class _HalvedPicture:
 def _in_batches(
     network: Network, picture: _HalvedPicture, boxes: Floats, side: int, mirrored: npt.NDArray[np.bool_] | None = None
 ) -> dict[str, Floats]:
-    """Outputs for any number of boxes [N, 4] of a picture, of which those that are `mirrored` are seen in a mirror.
+    """Outputs for any number of boxes [N, 4] of a picture; those of `mirrored` are flipped from left to right.
 
     No more than `MAX_BATCH` patches are held at a time, so that a crowd takes the memory of one batch.
     """

@@ -12,7 +12,7 @@ import pytest
 
 from service.inference.attributes import Attributes, Expectation, LabelProbabilities, bounds, deviation
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
-from service.tracking.aggregation import Average, doubts, narrowing, weight
+from service.tracking.aggregation import Average, impairments, narrowing, weight
 from service.vision.quality import Quality
 from tests.fakes import INTERVAL, RACES, attributes, manifest
 
@@ -73,8 +73,8 @@ def test_the_probability_of_an_age_is_the_mean_of_the_frames_log_odds() -> None:
 # Weights ----------------------------------------------------------------------------------------------------------------
 
 
-def test_an_easy_face_counts_in_full_and_nothing_is_doubted_of_it() -> None:
-    assert set(doubts(EASY, []).values()) == {0.0}
+def test_an_easy_face_counts_in_full_and_nothing_impairs_it() -> None:
+    assert set(impairments(EASY, []).values()) == {0.0}
     assert weight(EASY, [], TRACK) == 1.0
 
 
@@ -97,8 +97,8 @@ def test_what_is_amiss_divides_the_weight(changes: dict[str, float], warnings: l
 
 
 def test_the_doubts_have_names_that_the_calibration_knows() -> None:
-    assert set(TrackCalibration().doublings) == set(doubts(EASY, []))
-    assert set(TRACK.doublings) == set(doubts(EASY, []))
+    assert set(TrackCalibration().doublings) == set(impairments(EASY, []))
+    assert set(TRACK.doublings) == set(impairments(EASY, []))
 
 
 def test_measures_of_nothing_are_no_error() -> None:

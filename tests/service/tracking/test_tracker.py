@@ -254,7 +254,7 @@ def test_a_track_counts_its_frames_and_its_time() -> None:
     for now in (10.0, 10.5, 11.0):
         (track,) = tracker.update([face(300, 300, 80)], now, WIDTH, HEIGHT)
     assert track is not None
-    assert (track.frames, track.born, track.seen) == (3, 10.0, 11.0)
+    assert (track.frames, track.first_seen, track.last_seen) == (3, 10.0, 11.0)
 
 
 def test_the_same_instant_twice_is_no_error() -> None:

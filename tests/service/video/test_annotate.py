@@ -126,21 +126,21 @@ def interleaved(path: Path, codec: str = "aac") -> Path:
 
 
 async def test_sound_before_the_first_picture_does_not_change_its_size(tmp_path: Path) -> None:
-    told: list[str] = []
-    await annotated(interleaved(tmp_path / "in.mkv"), tmp_path / "out.mp4", tell=told.append)
+    warnings: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv"), tmp_path / "out.mp4", warn=warnings.append)
     frames, _ = decoded(tmp_path / "out.mp4")
     assert {frame.shape for frame in frames} == {(240, 320, 3)}
     assert len(frames) == 20
     with av.open(tmp_path / "in.mkv") as before, av.open(tmp_path / "out.mp4") as after:
         sizes = [[packet.size for packet in one.demux(audio=0) if packet.size] for one in (before, after)]
     assert sizes[0] == sizes[1] != []
-    assert told == []
+    assert warnings == []
 
 
 async def test_sound_that_the_format_does_not_take_is_said_to_be_left_out(tmp_path: Path) -> None:
-    told: list[str] = []
-    await annotated(interleaved(tmp_path / "in.mkv", "vorbis"), tmp_path / "out.mov", tell=told.append)
-    assert told == ["the sound is left out: .mov does not take vorbis"]
+    warnings: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv", "vorbis"), tmp_path / "out.mov", warn=warnings.append)
+    assert warnings == ["the sound is left out: .mov does not take vorbis"]
     with av.open(tmp_path / "out.mov") as container:
         assert [stream.type for stream in container.streams] == ["video"]
 

@@ -86,7 +86,7 @@ def made_films(count: int, seed: int = 0, noise: float = 6.0, declared: Sequence
             if one.kind == "expectation"
         },
         labels={one.name: labels(len(one.labels)) for one in declared if one.kind == "labels"},
-        doubts=amounts,
+        impairments=amounts,
         names=tuple(DOUBLINGS),
     )
 
@@ -234,10 +234,10 @@ def test_the_doublings_are_recovered() -> None:
     assert found == pytest.approx(DOUBLINGS, rel=0.2)
 
 
-def test_a_doubt_that_changes_nothing_doubles_nothing() -> None:
+def test_an_impairment_that_changes_nothing_doubles_nothing() -> None:
     given = made_films(2000)
-    idle = np.random.default_rng(5).exponential(1, given.doubts.shape[:2])[..., np.newaxis]
-    doubled = replace(given, doubts=np.concatenate([given.doubts, idle], axis=-1), names=(*given.names, "idle"))
+    idle = np.random.default_rng(5).exponential(1, given.impairments.shape[:2])[..., np.newaxis]
+    doubled = replace(given, impairments=np.concatenate([given.impairments, idle], axis=-1), names=(*given.names, "idle"))
     assert doublings(doubled)["idle"] < 0.05
 
 

@@ -246,14 +246,14 @@ class AsyncClient(_Base):
     ) -> AbstractAsyncContextManager[Stream]:
         """A live stream, as a context; needs the extra `stream`. Raises `ConnectionFailed` or `StreamClosed`."""
         start: dict[str, Any] = {"type": "start", "landmarks": landmarks}
-        wishes = {
+        parameters = {
             "key": self._key,
             "attributes": attributes,
             "max_faces": max_faces,
             "min_confidence": min_confidence,
             "at_least": at_least,
         }
-        start |= {name: value for name, value in wishes.items() if value is not None}
+        start |= {name: value for name, value in parameters.items() if value is not None}
         return opened(self._url, start, self._timeout)
 
     async def aclose(self) -> None:
@@ -301,7 +301,7 @@ def _query(
     distribution: bool,
     at_least: Sequence[int] | None,
 ) -> dict[str, str]:
-    wishes = {
+    parameters = {
         "attributes": None if attributes is None else ",".join(attributes),
         "max_faces": None if max_faces is None else str(max_faces),
         "min_confidence": None if min_confidence is None else str(min_confidence),
@@ -309,7 +309,7 @@ def _query(
         "distribution": "true" if distribution else None,
         "at_least": None if at_least is None else ",".join(map(str, at_least)),
     }
-    return {name: value for name, value in wishes.items() if value is not None}
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _problem(response: httpx.Response) -> ProblemError:
