@@ -67,7 +67,7 @@ def test_a_documented_command_is_one(words: list[str]) -> None:
 
 
 def assert_one_line(result: Result, *parts: str) -> None:
-    """The command failed with status 1 and one line that says why, behind the progress it had made."""
+    """The command failed with status 1 and one line with the reason, behind the progress it had made."""
     assert (result.exit_code, result.stdout) == (1, "")
     *progress, line = result.stderr.splitlines()
     assert line.startswith("training: ")

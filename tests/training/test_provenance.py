@@ -1,4 +1,4 @@
-"""What is recorded of where weights came from, and what the card tells of it."""
+"""What is recorded of where weights came from, and what the card shows of it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_run_records_what_it_went_on_from_and_its_teachers(run: Path, recipe: 
 def test_a_teacher_of_which_nothing_is_recorded_is_named_by_its_hash(run: Path, prepared: Path) -> None:
     write_teacher_predictions([run], prepared)
     assert teachers_of(prepared)[0].name != TEACHER
-    np.savez(prepared / TEACHER, gender=np.zeros((1, 1)))  # by somebody else
+    np.savez(prepared / TEACHER, gender=np.zeros((1, 1)))  # by another program
     assert teachers_of(prepared) == (Teacher(name=TEACHER, weights=file_digest(prepared / TEACHER)),)
 
 

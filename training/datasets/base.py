@@ -106,7 +106,7 @@ def known(**values: float | str | None) -> dict[str, float | str]:
 
 
 def between(low: int, high: int, **words: str | None) -> Label:
-    """The label of somebody whose age lies between two years.
+    """The label of a person whose age lies between two years.
 
     Args:
         low: The youngest that it may be.
@@ -123,7 +123,7 @@ def between(low: int, high: int, **words: str | None) -> Label:
 class DataSet:
     """A folder or tar file of pictures, and how to read their labels and splits off their names.
 
-    `aligned` says that the pictures are square, of one size, and hold their faces at one place, so that the landmark
+    `aligned` is whether the pictures are square, of one size, with their faces at one place, so that the landmark
     template can be measured on them. `name_of` takes a file's path within the source to the picture's name, by which it is
     known; `endings` are those of picture files.
     """

@@ -305,7 +305,7 @@ def _duplicates(report: Report) -> Iterator[str]:
     yield _paragraph(
         f"Pictures of the same photo as one of {' or '.join(first.compared_with)}: the {first.bits}-bit perceptual "
         f"hashes, of one of them mirrored or not, differ in {first.threshold} bits at most. A model may remember such a "
-        "picture; where its labels differ from its twin's, the difference says how sure the labels are."
+        "picture; where its labels differ from its twin's, the difference shows how sure the labels are."
     )
     rows: list[tuple[str, list[str]]] = [
         ("pictures", [str(part.headline.count) for _, _, part in parts]),

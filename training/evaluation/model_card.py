@@ -27,7 +27,7 @@ _SHOWS = {
     "group, 43 % of them, is labelled white.",
     "All-Age-Faces": "All-Age-Faces' are of East Asian people.",
 }
-"""What can be said of the pictures of a set that Facet's own models learnt."""
+"""Which pictures a set has that Facet's own models learnt."""
 LEFT_OUT = "What a set does not say of a picture is left out of training, never guessed."
 WARNINGS = (
     "The answer's `warnings` name what raised the error in measurements on degraded pictures; masks, make-up, heavy filters "

@@ -1,4 +1,4 @@
-"""Each degradation does to a picture what its name and level say, and nothing else."""
+"""Each degradation does to a picture what its name and level mean, and nothing else."""
 
 from __future__ import annotations
 

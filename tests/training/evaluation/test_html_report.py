@@ -66,7 +66,7 @@ class Checked(HTMLParser):
 def document_of(
     outputs: tuple[str, ...], found: bool = True, names: list[str] | None = None
 ) -> tuple[dict[str, Any], Predictions]:
-    """A report of chance on 40 pictures, of a model that says some of the attributes."""
+    """A report of chance on 40 pictures, of a model that predicts some of the attributes."""
     random = np.random.default_rng(0)
     values = {name: np.full((40, 5) if name == "races" else 40, np.nan) for name in ("years", "low", "high", "female", "races")}
     shares = {"female": random.uniform(0, 1, 40), "races": random.dirichlet(np.ones(5), 40)}

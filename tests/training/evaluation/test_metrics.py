@@ -141,7 +141,7 @@ def test_ages_by_hand_squared_exact_and_by_class() -> None:
 
 
 HALF_KNOWN = answers(
-    (30, -1, 0, (33.0, 30, 36, 0.9, 0)),  # nobody knows the gender
+    (30, -1, 0, (33.0, 30, 36, 0.9, 0)),  # the gender is unknown
     (-1, 0, 1, (36.0, 30, 40, 0.2, 1)),  # nor the age
     (40, 1, -1, (50.0, 45, 55, 0.6, 3)),  # nor the race
     (-1, 1, -1, None),  # not found, and only a woman's by its label
@@ -164,7 +164,7 @@ def test_a_label_that_is_not_known_counts_nowhere() -> None:
 
 
 def test_a_set_that_lacks_a_label_has_no_figure_of_it() -> None:
-    """CelebA and LFW say gender alone."""
+    """CelebA and LFW have labels of gender alone."""
     given = answers((-1, 1, -1, (33.0, 30, 36, 0.9, 0)), (-1, 0, -1, (36.0, 30, 40, 0.2, 1)))
     assert given.judged() == {"gender"}
     assert not {name for name in figures(given, math.nan) if name.startswith(("age", "interval", "race"))}

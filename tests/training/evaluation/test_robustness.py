@@ -62,7 +62,7 @@ def face(years: float, size: float = 100, female: float = 0.9, race: int = 2, ya
 
 
 def answered(faces: list[dict[str, Any] | None], ages: list[int] | None = None) -> Scored:
-    """Answers to pictures of Asian women, 30 years old where nothing else is said."""
+    """Answers to pictures of Asian women, 30 years old unless another age is given."""
     labels = [Label({"age": age, "gender": "female", "race": "asian"}) for age in ages or [30] * len(faces)]
     return scored_of([f"{i}.jpg" for i in range(len(faces))], labels, faces)
 

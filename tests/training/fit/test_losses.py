@@ -90,7 +90,7 @@ def test_an_unknown_label_costs_nothing_and_teaches_nothing(loss: keras.losses.L
 
 
 def test_a_teacher_s_answer_is_mixed_into_the_label() -> None:
-    # Half of the label, right for sure, and half of the teacher, who says 1/5 of each: 0.6 and four times 0.1.
+    # Half of the label, right for sure, and half of the teacher's, 1/5 of each: 0.6 and four times 0.1.
     logits = np.log(np.array([[1, 4, 1, 1, 1]], np.float32))
     labels = np.array([[1, *[0.2] * 5]], np.float32)
     expected = -(0.6 * math.log(1 / 2) + 0.4 * math.log(1 / 8))

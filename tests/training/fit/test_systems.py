@@ -60,7 +60,7 @@ def test_a_recipe_builds_its_network(name: str) -> None:
 
 
 def test_what_was_published_of_the_systems() -> None:
-    """Elements of the published recipes, each where a recipe says it."""
+    """Elements of the published recipes, each in its recipe."""
     recipes = {name: load_recipe(RECIPES[name]) for name in SYSTEMS}
     inception, xception = recipes["inception-utkface"], recipes["xception-frozen"]
     assert (inception.transfer.frozen_layers, xception.transfer.frozen_layers) == (52, "all")
@@ -92,7 +92,7 @@ def test_what_was_published_of_the_systems() -> None:
 @pytest.mark.usefixtures("architecture")
 @pytest.mark.parametrize("name", ["xception-frozen", "mobilefacenet-asian", "d-cnn-kl-g3", "d-cnn-focal", "separable-5-bins"])
 def test_a_recipe_trains(name: str, tmp_path: Path) -> None:
-    """One epoch of all that a recipe says, but of the tiny trunk on a few small pictures of one set."""
+    """One epoch by a recipe's own settings, but of the tiny trunk on a few small pictures of one set."""
     recipe = load_recipe(RECIPES[name])
     small: dict[str, Any] = recipe.model_dump()
     small["network"] |= {"architecture": "tiny", "size": made.SIDE, "head_units": 8}

@@ -209,7 +209,7 @@ def test_a_teacher_s_years_are_gathered_in_classes() -> None:
     teacher[[5, 50]] = 0.5
     label = np.append(np.float32(12), teacher)[None]
     section = LossSection(age_label="hard", age_distribution_weight=1, age_error_weight=0, teacher_weight=0.5)
-    # Half of the label, the second class, and half of the teacher, who says half of the first and half of the third.
+    # Half of the label, the second class, and half of the teacher's, half of the first and half of the third.
     expected = -(0.25 * math.log(0.5) + 0.5 * math.log(0.2) + 0.25 * math.log(0.3))
     assert float(AgeLoss(section, BINS).call(label, logits(0.5, 0.2, 0.3))[0]) == pytest.approx(expected, rel=1e-5)
 

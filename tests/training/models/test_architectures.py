@@ -145,7 +145,7 @@ def test_mobilefacenet_row_by_row() -> None:
 
 
 def test_xception_is_keras_applications_own() -> None:
-    assert trunk("xception").count_params() == 20_861_480  # as keras.applications says of it without its top
+    assert trunk("xception").count_params() == 20_861_480  # as keras.applications documents without its top
     assert len(kinds(trunk("xception"), layers.SeparableConv2D)) == 34
 
 

@@ -86,7 +86,7 @@ def test_inceptionv3_is_keras_applications_own_with_fused_normalisation() -> Non
     assert len(fused) == 94
     assert {type(layer) for layer in fused} == {FusedBatchNormalization}
     assert tuple(trunk.output.shape) == (None, 2048)
-    assert trunk.count_params() == 21_802_784  # as keras.applications says of it without its top
+    assert trunk.count_params() == 21_802_784  # as keras.applications documents without its top
 
 
 def test_mobilefacenet_is_as_published() -> None:
