@@ -115,7 +115,7 @@ class _Photo:
 
 
 def is_simple(data: bytes) -> bool:
-    """Whether the work of decoding is bounded by the pixels alone, and little for each: baseline JPEG and small PNG.
+    """Whether decoding takes little: its work is bounded by the pixels alone, or by a small file of few pixels.
 
     Args:
         data: Bytes of a file.
@@ -129,7 +129,11 @@ def is_simple(data: bytes) -> bool:
     form = sniff(data)
     if form == "JPEG":
         return structure.jpeg(data, whole=False).simple
-    return form is None or (form == "PNG" and structure.png(data, whole=False).simple)  # no format: refused by its first bytes
+    if form == "PNG":
+        return structure.png(data, whole=False).simple
+    if form == "WEBP":
+        return structure.webp(data).simple
+    return form is None or (form == "BMP" and structure.bmp(data).simple)  # no format: refused by its first bytes
 
 
 def limit_threads(threads: int) -> None:

@@ -1,4 +1,4 @@
-"""The structure of a JPEG, PNG or WebP file, read without decoding it: segments, chunks and scans, counted and capped."""
+"""The structure of a JPEG, PNG, WebP or BMP file, read without decoding it: segments, chunks and scans, counted and capped."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ _SIMPLE_PARTS: Final = 1024
 _SIMPLE_HEAD_BYTES: Final = 2**20
 _SIMPLE_PNG_BYTES: Final = 64 * 2**20
 _SIMPLE_TEXT_BYTES: Final = 64 * 1024
+_SMALL_PIXELS: Final = 4_000_000
+_SMALL_BYTES: Final = 4 * 2**20
+_SMALL_SCANS: Final = 16
+_BMP_PLAIN: Final = {0, 3}
 
 _MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
@@ -29,7 +33,7 @@ class Structure:
     """What a file's structure says of the work in it.
 
     `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture; `simple`
-    is whether the decoder's work is bounded by the pixels alone, a small one for each.
+    is whether the decoder's work is bounded by the pixels alone, a small one for each, or by a small file of few pixels.
     """
 
     parts: int = 0
@@ -43,7 +47,7 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
     Args:
         data: The file.
         max_scans: Most scans that it may have.
-        whole: Whether it is read beyond its first scan.
+        whole: Whether it is read beyond its first scan; a small one always is.
 
     Returns:
         What was found.
@@ -68,13 +72,17 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
             if scans == 1:
                 several = frame not in (0xC0, 0xC1) or data[position + 2 : position + 3] != bytes([components])
                 found.coefficient_bytes = 128 * blocks if several else 0
-                found.simple = not several and found.parts <= _SIMPLE_PARTS and position <= _SIMPLE_HEAD_BYTES
-                if not (several and whole):
+                small = 64 * blocks <= 3 * _SMALL_PIXELS and len(data) <= _SMALL_BYTES
+                found.simple = (not several or small) and found.parts <= _SIMPLE_PARTS and position <= _SIMPLE_HEAD_BYTES
+                if not several or not (whole or small):
                     break
+            elif scans > _SMALL_SCANS:
+                found.simple = False
         elif code in _FRAMES and not frame:
             frame, components = code, data[position + 7] if position + 7 < len(data) else 0
             blocks = _jpeg_blocks(data[position + 3 : position + 8 + 3 * components])
         position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    found.simple = found.simple and found.parts <= _SIMPLE_PARTS
     return found
 
 
@@ -125,7 +133,7 @@ def png(data: bytes, *, whole: bool = True) -> Structure:
 
 @dataclass(slots=True)
 class WebP:
-    """Header of a WebP: the canvas in pixels, how it is coded, and its metadata chunks by name."""
+    """Header of a WebP: the canvas in pixels, how it is coded, its metadata chunks by name, and `simple` as of `Structure`."""
 
     width: int = 0
     height: int = 0
@@ -134,6 +142,7 @@ class WebP:
     animated: bool = False
     parts: int = 0
     metadata: dict[bytes, bytes] = field(default_factory=dict)
+    simple: bool = False
 
 
 def webp(data: bytes) -> WebP:
@@ -173,6 +182,26 @@ def webp(data: bytes) -> WebP:
         position = body + length + (length & 1)
     if not found.width or not found.height:
         raise CorruptImage("The image's header is damaged.")
+    small = found.width * found.height <= _SMALL_PIXELS and len(data) <= _SMALL_BYTES
+    described = sum(len(content) for content in found.metadata.values())
+    found.simple = small and not found.animated and found.parts <= _SIMPLE_PARTS and described <= _SIMPLE_HEAD_BYTES
+    return found
+
+
+def bmp(data: bytes) -> Structure:
+    """Structure of a BMP.
+
+    Args:
+        data: The file.
+
+    Returns:
+        What was found; it is one part.
+    """
+    found = Structure(parts=1)
+    if len(data) >= 34 and int.from_bytes(data[14:18], "little") >= 40:
+        width, height = struct.unpack("<ii", data[18:26])
+        plain = int.from_bytes(data[30:34], "little") in _BMP_PLAIN
+        found.simple = plain and abs(width * height) <= _SMALL_PIXELS
     return found
 
 

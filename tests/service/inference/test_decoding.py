@@ -60,13 +60,13 @@ def run_length_bitmap(width: int, height: int, rows: int) -> bytes:
     ("form", "options", "simple"),
     [
         ("JPEG", {}, True),
-        ("JPEG", {"progressive": True}, False),
+        ("JPEG", {"progressive": True}, True),
         ("PNG", {}, True),
-        ("WEBP", {}, False),
-        ("WEBP", {"lossless": True}, False),
+        ("WEBP", {}, True),
+        ("WEBP", {"lossless": True}, True),
         ("AVIF", {}, False),
         ("GIF", {}, False),
-        ("BMP", {}, False),
+        ("BMP", {}, True),
     ],
 )
 def test_every_format_gives_the_pixels_that_it_gives_here(
@@ -80,10 +80,39 @@ def test_every_format_gives_the_pixels_that_it_gives_here(
 
 
 def test_a_damaged_photo_is_corrupt_and_the_next_one_is_read(decoder: PhotoDecoder) -> None:
-    data = encoded(PICTURE, "WEBP")
+    data = encoded(PICTURE, "AVIF")
+    assert not is_simple(data)
     with pytest.raises(CorruptImage):
         look(decoder, data[: len(data) // 2])
     assert look(decoder, data).width == 80
+
+
+LARGE = Image.new("RGB", (2100, 2100))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(LARGE, "JPEG", progressive=True, subsampling=0),
+        saved(LARGE, "WEBP", method=0),
+        saved(LARGE, "BMP"),
+        saved(Image.new("RGB", (64, 64)), "WEBP", save_all=True, append_images=[Image.new("RGB", (64, 64), "red")]),
+        saved(Image.new("RGB", (64, 64)), "WEBP", exif=b"Exif\0\0" + bytes(2**20 + 1)),
+        encoded(PICTURE, "BMP")[:30] + b"\x01" + encoded(PICTURE, "BMP")[31:],
+        b"BM" + bytes(12) + b"\x0c\x00\x00\x00" + bytes(32),
+        encoded(PICTURE, "JPEG", progressive=True)[:-2] + bytes(2**22),
+    ],
+    ids=["jpeg of scans", "webp", "bmp", "animation", "metadata", "run lengths", "old header", "trailing bytes"],
+)
+def test_what_is_large_or_repeats_itself_is_not_simple(data: bytes) -> None:
+    assert not is_simple(data)
+
+
+def test_a_small_jpeg_is_simple_up_to_sixteen_scans() -> None:
+    data = encoded(PICTURE, "JPEG", progressive=True)
+    scans, last = data.count(b"\xff\xda"), data[data.rindex(b"\xff\xda") : -2]
+    assert is_simple(data[:-2] + last * (16 - scans) + data[-2:])
+    assert not is_simple(data[:-2] + last * (17 - scans) + data[-2:])
 
 
 def test_more_scans_than_the_cap_are_corrupt() -> None:
@@ -140,25 +169,25 @@ def test_a_large_bitmap_of_runs_is_too_large(decoder: PhotoDecoder) -> None:
 
 
 def test_the_deadline_ends_a_decoder_that_is_stuck(decoder: PhotoDecoder) -> None:
-    look(decoder, encoded(PICTURE, "WEBP"))
+    look(decoder, encoded(PICTURE, "GIF"))
     stuck = decoder.idle[-1]
     os.kill(stuck, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        look(decoder, encoded(PICTURE, "WEBP"), 0.2)
+        look(decoder, encoded(PICTURE, "GIF"), 0.2)
     assert time.monotonic() - began < 2
     assert not there(stuck)
-    assert look(decoder, encoded(PICTURE, "WEBP")).width == 80
+    assert look(decoder, encoded(PICTURE, "GIF")).width == 80
 
 
 def test_closing_ends_what_is_being_decoded(decoder: PhotoDecoder) -> None:
-    look(decoder, encoded(PICTURE, "WEBP"))
+    look(decoder, encoded(PICTURE, "GIF"))
     os.kill(decoder.idle[-1], signal.SIGSTOP)
     failures = list[BaseException]()
 
     def call() -> None:
         try:
-            look(decoder, encoded(PICTURE, "WEBP"))
+            look(decoder, encoded(PICTURE, "GIF"))
         except NotReady as error:
             failures.append(error)
 
