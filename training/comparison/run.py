@@ -140,6 +140,7 @@ def compare(
     weights: Mapping[str, str] | None = None,
     sets: Sequence[str] = (),
     own_process: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> ComparisonReport:
     """Train and measure every recipe, and write `compare.json` after each.
 
@@ -155,6 +156,7 @@ def compare(
             nothing of it is frozen.
         sets: Data sets that are measured; all prepared ones where there is none.
         own_process: Whether each recipe has a process of its own: TensorFlow keeps the memory of large networks.
+        callbacks: Callbacks of every run that this process trains; see `train`.
 
     Returns:
         What `compare.json` holds.
@@ -175,7 +177,8 @@ def compare(
         content = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
         _reserve(folder / "recipes.json", "recipe", content)
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
-        trained = _cached(folder / "trained.json", _in_process(training) if own_process else training)
+        here = partial(training, callbacks)
+        trained = _cached(folder / "trained.json", _in_process(training) if own_process else here)
         measuring = partial(_measure, folder, trained, prepared, split, sets)
         result = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
         measured = _cached(result, _in_process(measuring) if own_process else measuring)
@@ -256,7 +259,15 @@ def _followed(name: str, follower: Path) -> Path:
     raise RecipeError(f"{follower} follows {name}, of which there is no recipe")
 
 
-def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out: Path, steps: int) -> dict[str, Any]:
+def _train(
+    recipes: list[Recipe],
+    init: str,
+    budget: Budget,
+    prepared: Path,
+    out: Path,
+    steps: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict[str, Any]:
     """Train each recipe of a chain with an equal part of the budget; `steps` are those of the last one's published run."""
     unfrozen = init == RANDOM and recipes[0].transfer.frozen_layers != 0
     if unfrozen:
@@ -267,7 +278,7 @@ def _train(recipes: list[Recipe], init: str, budget: Budget, prepared: Path, out
         run = out / f"{number}-{recipe.name}"
         fitted = fitted_recipe(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
         try:
-            start = train(fitted, prepared, run, init, start)
+            start = train(fitted, prepared, run, init, start, callbacks)
         except Diverged:
             state = "diverged"
         runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))

@@ -167,6 +167,7 @@ def write_saved_model(
     folder: Path,
     form: AgeSection | None = None,
     attributes: Sequence[Attribute] = ATTRIBUTES,
+    max_bytes: int = MAX_BYTES,
 ) -> list[str]:
     """Write a SavedModel with float16 weights.
 
@@ -176,19 +177,20 @@ def write_saved_model(
         folder: Folder to write to.
         form: Output form of the age head.
         attributes: What the recipe declares.
+        max_bytes: Most bytes that its files may have.
 
     Returns:
         Names of its outputs, in the alphabet's order.
 
     Raises:
-        ExportError: It is larger than `MAX_BYTES`.
+        ExportError: It has more than `max_bytes`.
     """
     served = _served(model, size, form or AgeSection(), attributes)
     signature = served.serve.get_concrete_function()
     tf.saved_model.save(served, str(folder), signatures=signature)
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if written > MAX_BYTES:
-        raise ExportError(f"the SavedModel has {written} bytes; the limit is {MAX_BYTES}")
+    if written > max_bytes:
+        raise ExportError(f"the SavedModel has {written} bytes; the limit is {max_bytes}")
     return sorted(signature.structured_outputs)
 
 
@@ -202,6 +204,7 @@ def export(
     version: int,
     created: str,
     data: Sequence[Path] = (),
+    max_bytes: int = MAX_BYTES,
 ) -> Manifest:
     """Write `store/NAME/VERSION`.
 
@@ -217,6 +220,7 @@ def export(
         version: Version to write.
         created: Date, such as 2026-09-01.
         data: Data sets on whose validation splits the calibration is fitted, through the service; none where empty.
+        max_bytes: Most bytes that the SavedModel may have.
 
     Returns:
         The manifest.
@@ -242,7 +246,7 @@ def export(
     folder.mkdir(parents=True)
     try:
         size = recipe.network.size
-        outputs = write_saved_model(served, size, folder, recipe.network.age, recipe.attributes)
+        outputs = write_saved_model(served, size, folder, recipe.network.age, recipe.attributes, max_bytes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.cli import app
@@ -268,9 +269,19 @@ def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None
     assert table.to_pylist()[1]["age"] is None
 
 
-def test_the_command_writes_both_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.cli.create_engine", engine_factory())
-    source, out = film(tmp_path / "in.mp4", 12), tmp_path / "out.mp4"
+@pytest.fixture
+def small(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line serves the small model, which looks for faces as all do."""
+    for name, value in {"MODEL_STORE": str(tiny_store), "MODEL": "tiny", "THREADS": "2"}.items():
+        monkeypatch.setenv(f"FACET_{name}", value)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_command_writes_both_and_says_so(tmp_path: Path, examples: Path) -> None:
+    with Image.open(examples / "astronaut.jpg") as portrait:
+        pixels = np.asarray(portrait.convert("RGB"))
+    pair = np.concatenate([pixels, pixels[:, ::-1]], axis=1)
+    source, out = film(tmp_path / "in.mp4", 6, shown=lambda _: pair), tmp_path / "out.mp4"
     done = CliRunner().invoke(app, ["annotate", str(source), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("2 faces; wrote ")
@@ -282,8 +293,8 @@ def test_the_command_writes_both_and_says_so(tmp_path: Path, monkeypatch: pytest
     assert "Traceback" not in failed.stderr
 
 
+@pytest.mark.usefixtures("small")
 def test_without_pyav_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.cli.create_engine", engine_factory())
     monkeypatch.setitem(sys.modules, "av", None)
     done = CliRunner().invoke(app, ["annotate", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4")])
     assert done.exit_code == 1

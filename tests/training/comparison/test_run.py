@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,7 +22,6 @@ from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import TrainingError
 from training.fit.augmentation import resized
-from training.fit.callbacks import State
 from training.models.heads import build
 from training.recipe import load_recipe
 
@@ -213,27 +212,27 @@ class Interrupted(BaseException):
     """What a test stops a run with; like Ctrl+C, nothing catches it."""
 
 
-def test_an_interrupted_comparison_goes_on(
-    recipes: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save, epochs = State.on_epoch_end, list[int]()
+class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
+    """Notes the epochs, whose state is written by then, and stops behind one of them."""
 
-    def watch(stop_at: int) -> Callable[..., None]:
-        def saved(self: State, epoch: int, logs: Any = None) -> None:
-            save(self, epoch, logs)
-            epochs.append(epoch)
-            if len(epochs) == stop_at:
-                raise Interrupted
+    def __init__(self, stop_at: int = 0) -> None:
+        super().__init__()
+        self.seen, self._stop_at = list[int](), stop_at
 
-        return saved
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.seen.append(epoch)
+        if len(self.seen) == self._stop_at:
+            raise Interrupted
 
+
+def test_an_interrupted_comparison_goes_on(recipes: Path, prepared: Path, tmp_path: Path) -> None:
     second = compared(recipes / "second.toml")
-    monkeypatch.setattr(State, "on_epoch_end", watch(9))  # in the second run: the first has six epochs
+    before, behind = Epochs(stop_at=9), Epochs()  # in the second run: the first has six epochs
     with pytest.raises(Interrupted):
-        compare(second, BUDGET, prepared, tmp_path)
+        compare(second, BUDGET, prepared, tmp_path, callbacks=[before])
     fitted = (tmp_path / "second/2-second/fitted.json").read_text()
-    monkeypatch.setattr(State, "on_epoch_end", watch(0))
-    (row,) = compare(second, BUDGET, prepared, tmp_path)["recipes"]
+    (row,) = compare(second, BUDGET, prepared, tmp_path, callbacks=[behind])["recipes"]
+    epochs = before.seen + behind.seen
     assert epochs == [*range(6), *range(6)]
     assert (row["pictures"], row["state"]) == (384, "finished")
     assert (tmp_path / "second/2-second/fitted.json").read_text() == fitted

@@ -22,7 +22,6 @@ from tests.training.evaluation.made import predictions_of
 from training.calibration.photo import fit
 from training.errors import TrainingError
 from training.evaluation.predictions import Predictions
-from training.export import export as module
 from training.export.export import export, folded, plain, write_saved_model
 from training.models.heads import build
 from training.models.normalization import FusedBatchNormalization
@@ -268,7 +267,7 @@ def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
     store = tmp_path / "store"
     detector = changes.pop("detector", SquareDetector())
     described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
-    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01")
+    export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01", **changes)
     return store
 
 
@@ -283,12 +282,9 @@ def test_a_version_is_never_written_again(tmp_path: Path, run: Path, recipe: Rec
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_a_network_that_is_too_large_is_refused_and_leaves_nothing(
-    tmp_path: Path, run: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_BYTES", 10_000)
+def test_a_network_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path, run: Path, recipe: Recipe) -> None:
     with pytest.raises(TrainingError, match=r"the SavedModel has \d+ bytes; the limit is 10000"):
-        written(tmp_path, run, recipe)
+        written(tmp_path, run, recipe, max_bytes=10_000)
     assert not (tmp_path / "store/tiny/1").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import keras
@@ -17,10 +18,7 @@ STEM, LAST, FEATURES = 48, 512, 128
 
 @architecture(size=62)
 def mobilefacenet(size: int, init: str) -> keras.Model:
-    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 128].
-
-    Ends in a linear depthwise convolution over all that is left of the picture, 4 by 4 at 62 pixels, which learns what each
-    place is worth where an average pool would weigh all alike.
+    """The trunk of all its bottlenecks; see `assembled`.
 
     Args:
         size: Side of the input in pixels.
@@ -32,16 +30,32 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
     Raises:
         WeightsError: `init` is `imagenet`, on which it was never trained.
     """
+    return begun(assembled(size, STAGES), "mobilefacenet", init)
+
+
+def assembled(size: int, stages: Sequence[tuple[int, int, int, int]]) -> keras.Model:
+    """The trunk: float pixels in [-1, 1], [N, S, S, 3], to features [N, 128].
+
+    Ends in a linear depthwise convolution over all that is left of the picture, 4 by 4 at 62 pixels, which learns what each
+    place is worth where an average pool would weigh all alike.
+
+    Args:
+        size: Side of the input in pixels.
+        stages: Bottlenecks: expansion, channels, repeats, and the stride of the first of them.
+
+    Returns:
+        The trunk, with random weights.
+    """
     pixels = keras.Input((size, size, 3))
     x = _convolved(pixels, STEM, 3, strides=2)
     x = _depthwise(x, 3)
-    for expansion, channels, repeats, stride in STAGES:
+    for expansion, channels, repeats, stride in stages:
         for index in range(repeats):
             x = _bottleneck(x, expansion, channels, stride if index == 0 else 1)
     x = _convolved(x, LAST, 1)
     x = _depthwise(x, x.shape[1], padding="valid", linear=True)
     x = _convolved(x, FEATURES, 1, linear=True)
-    return begun(keras.Model(pixels, layers.Flatten()(x)), "mobilefacenet", init)
+    return keras.Model(pixels, layers.Flatten()(x))
 
 
 def _bottleneck(x: Any, expansion: int, channels: int, stride: int) -> Any:
