@@ -222,6 +222,7 @@ function offer({ attributes, serving }) {
   photos.offer(attributes.filter(({ name }) => allowed.has(name)));
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
   $("show").replaceChildren($("show").firstElementChild, ...switches);
+  $("show").hidden = false;
   $("answered").textContent = listed(photos.offered.map(({ name }) => name));
 }
 
