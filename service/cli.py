@@ -97,8 +97,6 @@ def serve(
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level)
-        for name in check_names(os.environ):
-            _print_error(f"there is no setting {name}; it is left out.")
         limit_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         run(

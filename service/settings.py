@@ -50,9 +50,6 @@ def _origin(value: str) -> str:
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 
-MISSPELT: Final = 0.8
-"""Likeness to a setting's name (`difflib`'s ratio) from which another name is that one misspelt."""
-
 _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """Names, after the prefix, that Kubernetes and Docker make of services and links, of which one may be called `facet`."""
 
@@ -180,26 +177,19 @@ class Settings(BaseSettings):
         return self
 
 
-def check_names(environment: Mapping[str, str]) -> list[str]:
-    """Refuse names that are nearly a setting's: who misspells `FACET_API_KEYS` would serve everybody.
+def check_names(environment: Mapping[str, str]) -> None:
+    """Refuse names that look like settings and are none: who misspells `FACET_API_KEYS` would serve everybody.
 
     Args:
         environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass.
 
-    Returns:
-        Names that begin as settings do and are like none; they may belong to another program.
-
     Raises:
-        FacetError: A name begins with `FACET_`, is no setting, and is like one; the message says which.
+        FacetError: A name begins with `FACET_` and no setting has it; the message says which is nearest.
     """
     prefix = Settings.model_config["env_prefix"]
-    known = [name.upper() for name in Settings.model_fields]
-    others = []
+    known = {prefix + name.upper() for name in Settings.model_fields}
     for name in sorted(environment):
-        given = name.upper().removeprefix(prefix)
-        if not name.upper().startswith(prefix) or given in known or _INJECTED.fullmatch(given):
-            continue
-        if nearest := difflib.get_close_matches(given, known, 1, MISSPELT):
-            raise FacetError(f"there is no setting {name}; did you mean {prefix}{nearest[0]}?")
-        others.append(name)
-    return others
+        given = name.upper()
+        if given.startswith(prefix) and given not in known and not _INJECTED.fullmatch(given.removeprefix(prefix)):
+            nearest = difflib.get_close_matches(given, known, 1, 0)
+            raise FacetError(f"there is no setting {name}; did you mean {nearest[0]}?")

@@ -18,9 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.errors import FacetError
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
-from service.settings import check_names
 from tests.client import ROOT, assert_problem
 from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
 
@@ -272,10 +270,3 @@ def test_where_nobody_waits_the_newcomer_is_turned_away() -> None:
     assert not known.admit(Fake("c", HEAD_ARRIVING))
     known.discard(last)
     assert known.admit(Fake("c", HEAD_ARRIVING))
-
-
-def test_names_like_no_setting_are_let_pass_and_told() -> None:
-    environment = {"FACET_URL": "http://127.0.0.1", "FACET_BIN": "facet", "FACET_SERVICE_HOST": "10.0.0.1", "FACET_PORT": "80"}
-    assert check_names(environment) == ["FACET_BIN", "FACET_URL"]
-    with pytest.raises(FacetError, match="did you mean FACET_MAX_FACES"):
-        check_names({"FACET_MAX_FACE": "3"})
