@@ -416,6 +416,25 @@ def tracks(
             console.print(f"wrote {model}/{made.name}, a new version: a calibration is part of a model, which never changes")
 
 
+@app.command()
+def calibrate(
+    data: Annotated[
+        list[Path], typer.Option("--data", help="Fit the calibration on this data's validation split; again for more.")
+    ],
+    model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
+    version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
+    store: Store = STORE,
+) -> None:
+    """Write a new version of a model with the same weights, whose probabilities, intervals and thresholds are fitted again."""
+    from training.calibration.versions import recalibrate
+    from training.evaluation.service_client import newest_manifest
+
+    with _one_line():
+        given = newest_manifest(store, model, version)
+        made = recalibrate(store, model, given.version, [open_data_set(one) for one in data])
+        console.print(f"wrote {model}/{made.name}, a new version: a calibration is part of a model, which never changes")
+
+
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in headline.items() if key != "gender"}
 

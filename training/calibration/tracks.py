@@ -14,15 +14,15 @@ from scipy.optimize import minimize, minimize_scalar
 from service.arrays import Bools, Doubles, Ints
 from service.models.evaluation import TrackEvaluation, read_evaluation
 from service.models.manifest import AgeInterval, Attribute, TrackCalibration
-from service.models.store import UNLISTED, write_manifest
 from training.artifacts import write_json
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedSet, Films, films, required_interval
 from training.calibration.intervals import MARGIN, intervals
+from training.calibration.versions import copied
 from training.datasets.base import DataSet, Split
 from training.evaluation.metrics.labels import expected_calibration_error
 from training.evaluation.recording import write_evaluation
 from training.evaluation.robustness.study import sampled
-from training.evaluation.service_client import Predict, read_manifest
+from training.evaluation.service_client import Predict
 
 LENGTHS: Final = (1, 2, 3, 5, 8, 12)
 """Frames of the tracks whose intervals are fitted and measured."""
@@ -338,20 +338,14 @@ def record_track(store: Path, document: Mapping[str, Any]) -> Path:
         EvaluationError: The store holds no such model.
     """
     name, version = document["model"]["name"], document["model"]["version"]
-    manifest = read_manifest(store, name, version)
-    folder = store / name / str(version)
-    newest = max(int(path.name) for path in (store / name).iterdir() if path.name.isdigit())
-    made: Path = store / name / str(newest + 1)
+    made = copied(store, name, version, {"track": document["calibration"]})
     try:
-        shutil.copytree(folder, made, ignore=lambda place, names: UNLISTED & set(names) if Path(place) == folder else set())
-        fields = {"version": newest + 1, "track": document["calibration"]}
-        write_manifest(made, manifest.model_dump(mode="json") | fields)
-        evaluation = read_evaluation(folder)
+        evaluation = read_evaluation(store / name / str(version))
         if evaluation is not None:
             measured = {name: document[name] for name in TrackEvaluation.model_fields}
             tracks = TrackEvaluation.model_validate(measured)
-            write_evaluation(store, name, newest + 1, evaluation.model_copy(update={"tracks": tracks}))
+            write_evaluation(store, name, int(made.name), evaluation.model_copy(update={"tracks": tracks}))
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(made)
         raise
     return made

@@ -12,8 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from service.models.manifest import Attribute as ServedAttribute
-from service.models.manifest import AttributeCalibration, Manifest
+from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
@@ -22,6 +21,7 @@ from service.vision.detection import Detector, locate
 from service.vision.image import decode
 from training.artifacts import replacing
 from training.calibration.photo import fit
+from training.calibration.versions import calibrated
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
@@ -273,7 +273,7 @@ def export(
         if data:
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
             calibration = fit([predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
-            manifest = write_manifest(folder, fields | {"attributes": _calibrated(manifest.attributes, calibration)})
+            manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -310,14 +310,6 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
             crops.append(align(image.pixels, faces[0].landmarks, template, size))
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
     return np.stack([*crops, noise])
-
-
-def _calibrated(attributes: Sequence[ServedAttribute], calibration: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:
-    """Attributes with what was fitted for them."""
-    return [
-        one.model_copy(update={"calibration": calibration.get(one.name, one.calibration)}).model_dump(mode="json")
-        for one in attributes
-    ]
 
 
 def _licence(licences: Sequence[str], origin: str) -> str:

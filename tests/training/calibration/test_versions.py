@@ -1,0 +1,55 @@
+"""A model is calibrated again: a new version of the same weights, and the old one stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from tests.training import made
+from training.calibration.versions import copied, recalibrate
+from training.datasets.base import Split
+from training.datasets.readers import open_data_set
+from training.errors import CalibrationError, EvaluationError
+
+
+@pytest.fixture
+def own(store: Path, tmp_path: Path) -> Path:
+    """A copy of the store, whose calibration and figures are spoilt."""
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    fields = json.loads((copy / "tiny/1/model.json").read_text())
+    for attribute in fields["attributes"]:
+        attribute["calibration"] |= {"temperature": 3.9, "threshold": 0.5}
+    (copy / "tiny/1/model.json").write_text(json.dumps(fields))
+    (copy / "tiny/1/evaluation.json").write_text("{}")
+    return copy
+
+
+def test_a_calibration_does_not_build_on_the_one_before(own: Path, store: Path, pictures: Path) -> None:
+    before = {path: path.read_bytes() for path in (own / "tiny/1").rglob("*") if path.is_file()}
+    folder = recalibrate(own, "tiny", 1, [open_data_set(pictures)])
+    assert folder == own / "tiny/2"
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (folder / "evaluation.json").exists()  # it was measured with another calibration
+    load = loader(Runtime.AUTO, Precision.F32, 1)
+    exported, made_again = ModelStore(store).load("tiny", 1, load), ModelStore(own).load("tiny", 2, load)
+    assert made_again.manifest == exported.manifest.model_copy(update={"version": 2})
+
+
+def test_nothing_is_left_of_a_version_that_could_not_be_calibrated(own: Path, tmp_path: Path) -> None:
+    blank = [(name, made.black()) for name in made.names(Split.VALIDATION, 2, 40)]
+    data = open_data_set(made.folder_of(tmp_path / "UTKFace", blank))
+    with pytest.raises(CalibrationError, match="needs faces"):
+        recalibrate(own, "tiny", 1, [data])
+    assert sorted(path.name for path in (own / "tiny").iterdir()) == ["1"]
+
+
+def test_a_model_that_is_not_there_is_not_copied(own: Path) -> None:
+    with pytest.raises(EvaluationError, match="holds no"):
+        copied(own, "tiny", 7, {})
+    with pytest.raises(EvaluationError, match="holds no"):
+        copied(own, "huge", 1, {})
