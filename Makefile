@@ -122,11 +122,12 @@ test-fast: $(VENV)/dev.stamp ## Run the quick tests of every folder, in less tha
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not (browser or container or model or slow)" $(ARGS)
 
 .PHONY: check
-check: $(VENV)/dev.stamp ## Lint, formatting, types and the direction of imports
+check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, and what docstrings have to say
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs.docstrings service training
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS

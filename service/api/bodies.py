@@ -16,7 +16,7 @@ RECENT_S: Final = 30.0
 """Seconds after its last body for which a client still counts as one that asks."""
 SHARE: Final = 0.75
 """Part of all bytes that one client may hold while others ask, too."""
-NEWEST: Final = 0.2
+SMOOTHING: Final = 0.2
 """Weight of the newest body in the mean time that one is held: the last five count for two thirds."""
 
 
@@ -37,7 +37,14 @@ class Body:
     receipt: asyncio.Timeout | None = field(default=None, repr=False)
 
     def charge(self, now: float) -> int:
-        """Bytes that it counts for: all that it declared while it comes, else what has arrived."""
+        """Bytes that the body counts for: all that it declared while it arrives, else what has arrived.
+
+        Args:
+            now: Time of the event loop's clock, in seconds.
+
+        Returns:
+            Bytes.
+        """
         if self.complete or now - self.last >= STALL_S:
             return self.arrived
         return max(self.arrived, WINDOW if self.declared is None else self.declared)
@@ -53,27 +60,48 @@ class BodyBudget:
     def __init__(self, total: int) -> None:
         self._total = total
         self._bodies: dict[Body, None] = {}
-        self._seen: dict[str, float] = {}
+        self._recent: dict[str, float] = {}
         self._mean_s = 1.0
 
     def admit(self, client: str, declared: int | None, now: float) -> Body:
-        """A place for a body. Raises `QueueFull` where it does not fit beside those that have theirs."""
+        """Reserve the bytes of a body.
+
+        Args:
+            client: Whose body it is.
+            declared: Its length in bytes, or None where its headers do not declare one.
+            now: Time of the event loop's clock, in seconds.
+
+        Returns:
+            The body, to be given back by `leave`.
+
+        Raises:
+            QueueFull: It does not fit beside the other bodies.
+        """
         body = Body(client, declared, now, now)
         need = body.charge(now)
         if not need:
             return body
-        self._seen = {one: seen for one, seen in self._seen.items() if now - seen < RECENT_S} | {client: now}
+        self._recent = {one: last for one, last in self._recent.items() if now - last < RECENT_S} | {client: now}
         held = {one: one.charge(now) for one in self._bodies}
-        mine = sum(size for one, size in held.items() if one.client == client)
-        if len(self._seen) > 1 and mine and mine + need > SHARE * self._total:
+        own = sum(size for one, size in held.items() if one.client == client)
+        if len(self._recent) > 1 and own and own + need > SHARE * self._total:
             raise self._full()
         if (lacking := sum(held.values()) + need - self._total) > 0:
-            self._displace(held, mine + need, lacking)
+            self._displace(held, own + need, lacking)
         self._bodies[body] = None
         return body
 
     def arrive(self, body: Body, count: int, now: float) -> None:
-        """Count bytes of a body. Raises `QueueFull` where it lost its place, or has stood still and no longer fits."""
+        """Count bytes of a body that have arrived.
+
+        Args:
+            body: What `admit` returned.
+            count: Bytes.
+            now: Time of the event loop's clock, in seconds.
+
+        Raises:
+            QueueFull: The body lost its place to another client's, or stalled and no longer fits.
+        """
         if body.displaced:
             raise self._full()
         counted = body.charge(now)
@@ -82,10 +110,15 @@ class BodyBudget:
             raise self._full()
 
     def leave(self, body: Body, now: float) -> None:
-        """Give back what a body held."""
+        """Give back what a body held.
+
+        Args:
+            body: What `admit` returned.
+            now: Time of the event loop's clock, in seconds.
+        """
         if body in self._bodies:
             del self._bodies[body]
-            self._mean_s += (now - body.began - self._mean_s) * NEWEST
+            self._mean_s += (now - body.began - self._mean_s) * SMOOTHING
 
     def _displace(self, held: dict[Body, int], above: int, lacking: int) -> None:
         """End unfinished bodies, the newest first, of clients that hold more than `above` bytes, until `lacking` are free.

@@ -14,20 +14,42 @@ from service.errors import RateLimited, Unauthenticated
 
 
 def sent_key(api_key: str | None, authorization: str | None) -> str:
-    """The key in the headers `X-API-Key` and `Authorization: Bearer`; empty where there is none."""
+    """Find the API key of a request.
+
+    Args:
+        api_key: The header `X-API-Key`, or None.
+        authorization: The header `Authorization`, or None; a bearer token counts.
+
+    Returns:
+        The key; empty where there is none.
+    """
     scheme, _, token = (authorization or "").partition(" ")
     return api_key or (token.strip() if scheme.lower() == "bearer" else "")
 
 
 def client_of(scope: Scope) -> str:
-    """Who a request counts for wherever something is shared: the key that it was let in with, or else its address."""
+    """Name the client on whose account a request is served, wherever something is shared.
+
+    Args:
+        scope: The ASGI scope of a request.
+
+    Returns:
+        The name that its API key stands for, or its network.
+    """
     state = scope.get("state") or {}
     peer = scope.get("client")
     return str(state.get("client") or network(peer[0] if peer else ""))
 
 
 def network(address: str) -> str:
-    """An address as it counts for one client: of IPv6 the first 64 bits, which is what one household is given."""
+    """Reduce an address to the network of one client: of IPv6 the first 64 bits, which one household is given.
+
+    Args:
+        address: An IPv4 or IPv6 address, or any other name of a peer.
+
+    Returns:
+        The network's first address; any other name as it is.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # a UNIX socket, or a proxy's name for its client
@@ -52,8 +74,18 @@ class Keys:
         self._tokens: dict[bytes, tuple[float, float]] = {}
 
     def take(self, sent: bytes) -> str:
-        """Let one request pass; returns whom it counts for. Raises `Unauthenticated` where its key is none or not known, and
-        `RateLimited`."""
+        """Let one request pass and count it against its key's rate.
+
+        Args:
+            sent: The key as it was sent; empty where there is none.
+
+        Returns:
+            The client's name, made of the key's digest.
+
+        Raises:
+            Unauthenticated: There is no key, or it is not known.
+            RateLimited: The key's requests are used up.
+        """
         if not sent:
             raise Unauthenticated("This service needs an API key, as X-API-Key or as a bearer token.")
         digest = _digest(sent)
@@ -69,8 +101,8 @@ class Keys:
             return
         now = self._clock()
         burst = max(1.0, self._rate)
-        tokens, seen = self._tokens.get(key, (burst, now))
-        tokens = min(burst, tokens + (now - seen) * self._rate / 60)
+        tokens, last = self._tokens.get(key, (burst, now))
+        tokens = min(burst, tokens + (now - last) * self._rate / 60)
         if tokens < 1:
             self._tokens[key] = (tokens, now)
             raise RateLimited("The key's requests for this minute are used up.", (1 - tokens) * 60 / self._rate)

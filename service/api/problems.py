@@ -46,12 +46,27 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
 
 
 def status_of(error: FacetError) -> int:
-    """HTTP status of an error."""
+    """HTTP status of an error.
+
+    Args:
+        error: Any error of Facet's.
+
+    Returns:
+        The status of its class, or of the nearest base that has one.
+    """
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem_of(error: FacetError, request_id: str) -> Problem:
-    """What a client is told of an error."""
+    """Describe an error to a client; a fault of the service's own keeps its cause to the log.
+
+    Args:
+        error: Any error of Facet's.
+        request_id: The request's id.
+
+    Returns:
+        The problem document (RFC 9457).
+    """
     status = status_of(error)
     detail = str(error) if status != 500 else "The photo could not be analysed. The fault is the service's."
     return Problem(
@@ -65,7 +80,15 @@ def problem_of(error: FacetError, request_id: str) -> Problem:
 
 
 def respond(error: FacetError, request_id: str) -> Response:
-    """An error as a response, counted; a fault of the service's own is logged with its cause."""
+    """Answer with an error and count it; a fault of the service's own is logged with its cause.
+
+    Args:
+        error: Any error of Facet's.
+        request_id: The request's id.
+
+    Returns:
+        The response, with `Retry-After` where another attempt helps.
+    """
     problem = problem_of(error, request_id)
     count(error, request_id)
     headers = {}
@@ -79,7 +102,12 @@ def respond(error: FacetError, request_id: str) -> Response:
 
 
 def count(error: FacetError, request_id: str) -> None:
-    """Count a problem by its code and log it where it is the service's fault."""
+    """Count a problem by its code, and log it where it is the service's fault.
+
+    Args:
+        error: Any error of Facet's.
+        request_id: The request's id.
+    """
     REJECTIONS.labels(error.code).inc()
     if status_of(error) == 500:
         logger.error("request %s failed: %s", request_id, error.code, exc_info=error)
@@ -90,7 +118,11 @@ def _response(problem: Problem, headers: dict[str, str]) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every failure of the app a problem."""
+    """Answer every failure of an app with a problem document.
+
+    Args:
+        app: The application, before it starts.
+    """
 
     async def known(request: Request, error: Exception) -> Response:
         if not isinstance(error, FacetError):  # pragma: no cover - the handler is registered for FacetError alone
@@ -137,12 +169,26 @@ def install(app: FastAPI) -> None:
 
 
 def request_id(request: Request) -> str:
-    """The request's id, which `service.api.middleware.body_limits` gave it."""
+    """Id of a request.
+
+    Args:
+        request: Any request.
+
+    Returns:
+        The id that `service.api.middleware.request_log` assigned, or `-`.
+    """
     return str(request.scope.get("state", {}).get("request_id", "-"))
 
 
 def documented(*kinds: type[FacetError]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` of a route that can fail with these errors."""
+    """OpenAPI `responses` of a route that can fail.
+
+    Args:
+        kinds: The errors that it raises.
+
+    Returns:
+        A response for each status, ascending; its description lists the errors' codes.
+    """
     codes: dict[int, list[str]] = {}
     for kind in kinds:
         status = next(STATUS[above] for above in kind.__mro__ if above in STATUS)

@@ -95,7 +95,14 @@ _PHOTO_ERRORS = (
 
 
 def engine_of(request: Request) -> Engine:
-    """The engine that `create_app` started."""
+    """The engine that the application's lifespan started.
+
+    Args:
+        request: Any request.
+
+    Returns:
+        The engine.
+    """
     engine: Engine = request.app.state.engine
     return engine
 
@@ -151,7 +158,11 @@ BodyReader = Callable[[bytes, str, str, int], list[bytes]]
 
 
 def body_reader() -> BodyReader:
-    """What takes bodies apart."""
+    """Dependency that parses bodies; a test may override it.
+
+    Returns:
+        `photos`.
+    """
     return photos
 
 

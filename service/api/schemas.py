@@ -97,7 +97,14 @@ class ModelName(_Schema):
 
     @classmethod
     def of(cls, model: Model) -> ModelName:
-        """Name and version of a loaded model."""
+        """Name a model.
+
+        Args:
+            model: A loaded model.
+
+        Returns:
+            Its name and version.
+        """
         return cls(name=model.manifest.name, version=model.manifest.version)
 
 
@@ -295,7 +302,15 @@ class StreamProblem(_Schema):
 
 
 def tracked(face: FaceTrack, *, landmarks: bool) -> TrackedFace:
-    """A face of a frame as JSON says it."""
+    """Convert a tracked face to its JSON schema.
+
+    Args:
+        face: A face of a frame.
+        landmarks: Whether its landmarks are included.
+
+    Returns:
+        The face, in the rounding of `answer`.
+    """
     person = AnalysedFace(face.face, face.attributes, face.quality, face.warnings)
     return TrackedFace(
         **dict(_face(person, landmarks, distribution=False)),
@@ -307,7 +322,18 @@ def tracked(face: FaceTrack, *, landmarks: bool) -> TrackedFace:
 
 
 def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: bool, distribution: bool) -> PredictAnswer:
-    """An analysis as JSON says it: pixels whole, years to a tenth, probabilities to four digits."""
+    """Convert an analysis to its JSON schema: whole pixels, years to a tenth, probabilities to four digits.
+
+    Args:
+        analysis: The answer for one photo.
+        request_id: The request's id.
+        model: The model that answered.
+        landmarks: Whether landmarks are included.
+        distribution: Whether the distribution over ages is included.
+
+    Returns:
+        The answer.
+    """
     return PredictAnswer(
         request_id=request_id,
         model=model,

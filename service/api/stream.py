@@ -72,7 +72,11 @@ class Streams:
         self._open: set[asyncio.Task[object] | None] = set()
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One connection, from its handshake to its close."""
+        """Serve one connection, from its handshake to its close; errors end it with a close code.
+
+        Args:
+            websocket: A connection that was not yet accepted.
+        """
         identity = str(websocket.scope.get("state", {}).get("request_id", "-"))
         await websocket.accept()
         code = 1006
@@ -90,12 +94,16 @@ class Streams:
             # Codes that clients make up are no labels.
             STREAM_CLOSED.labels(str(code) if code in _COUNTED else "other").inc()
 
-    async def close(self, patience: float = 2.0) -> None:
-        """End every stream with 1001 and let no new one in; returns when they have said so, or after `patience` seconds."""
+    async def close(self, grace: float = 2.0) -> None:
+        """End every stream with 1001 and let no new one in.
+
+        Args:
+            grace: Most seconds to wait for them to end.
+        """
         self._leaving.set()
         sessions = [task for task in self._open if task is not None]
         if sessions:
-            await asyncio.wait(sessions, timeout=patience)
+            await asyncio.wait(sessions, timeout=grace)
 
     async def _serve(self, websocket: WebSocket, identity: str) -> int:
         """Let a stream in and serve it to its end; returns the code that the client closed it with."""
@@ -106,8 +114,8 @@ class Streams:
         start = await self._start(websocket)
         if self._keys is not None:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
-            said = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
-            websocket.scope["state"]["client"] = self._keys.take(said)
+            sent = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
+            websocket.scope["state"]["client"] = self._keys.take(sent)
         options = engine.options(
             start.attributes,
             start.max_faces,
@@ -120,15 +128,15 @@ class Streams:
             return await Session(websocket, engine, options, start.landmarks, self._limits, identity).run(self._leaving)
 
     def _check_origin(self, websocket: WebSocket) -> None:
-        """Pages of other sites are kept out: a browser sends a WebSocket wherever a page tells it to, and CORS is not asked."""
+        """Refuse pages of other sites: a browser opens a WebSocket wherever a page points it, and CORS does not apply."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
         if origin is not None and not same_origin(origin, host) and not {origin.lower(), "*"} & self._origins:
             raise errors.ForeignOrigin("Pages of this origin may not open a stream here.")
 
     async def _start(self, websocket: WebSocket) -> StreamStart:
         """The first message."""
-        patience = min(self._limits.idle, START_S)
-        timeout = asyncio.timeout(patience)
+        wait = min(self._limits.idle, START_S)
+        timeout = asyncio.timeout(wait)
         try:
             async with timeout:
                 self._wait(timeout, client_of(websocket.scope))
@@ -136,7 +144,7 @@ class Streams:
         except TimeoutError as error:
             if timeout not in self._unstarted:
                 raise errors.TooManyStreams("As many connections wait for their first message as may wait.") from error
-            raise errors.StreamIdle(f"The first message did not come within {patience:g} s.") from error
+            raise errors.StreamIdle(f"The first message did not come within {wait:g} s.") from error
         finally:
             self._unstarted.pop(timeout, None)
         if text["type"] == "websocket.disconnect":
@@ -198,14 +206,28 @@ class Session:
     ) -> None:
         self._websocket, self._engine, self._landmarks = websocket, engine, landmarks
         self._limits, self._identity = limits, identity
-        self._scene = TrackingSession(engine.pipeline, options)
+        self._session = TrackingSession(engine.pipeline, options)
         self._waiting: _Frame | None = None
         self._arrival = asyncio.Event()
         self._dropped = 0
         self._cost = 0.0
 
     async def run(self, leaving: asyncio.Event) -> int:
-        """Serve until the client leaves; returns its code. Raises the `FacetError` that ends the stream otherwise."""
+        """Serve until the client leaves.
+
+        Args:
+            leaving: Set when the service shuts down.
+
+        Returns:
+            The close code that the client sent.
+
+        Raises:
+            StreamOver: The stream has lasted as long as one may.
+            StreamIdle: No frame came for longer than is allowed.
+            MalformedMessage: What came is not a frame.
+            BodyTooLarge: A frame has more bytes than one may.
+            NotReady: The service is shutting down.
+        """
         ready = StreamReady(
             model=ModelName.of(self._engine.model),
             max_frame_bytes=self._limits.frame_bytes,
@@ -216,7 +238,7 @@ class Session:
         await self._websocket.send_text(ready.model_dump_json())
         parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving))]
         for part in parts:
-            part.add_done_callback(_look_at)
+            part.add_done_callback(_retrieve)
         try:
             done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
             if not done:
@@ -272,26 +294,26 @@ class Session:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            view = await self._scene.step(frame.photo, frame.arrived, began + self._limits.deadline)
+            result = await self._session.step(frame.photo, frame.arrived, began + self._limits.deadline)
         except FacetError as error:
             count(error, self._identity)
             STREAM_FRAMES.labels("failed").inc()
-            told = problem(error, self._identity, frame.number)
-            rest = told.retry_after_s or max(0.0, 1 / self._limits.fps - (loop.time() - began))
-            return told.model_dump_json(exclude_none=True), rest
+            body = problem(error, self._identity, frame.number)
+            rest = body.retry_after_s or max(0.0, 1 / self._limits.fps - (loop.time() - began))
+            return body.model_dump_json(exclude_none=True), rest
         now = loop.time()
         spent = now - began
         self._cost = REMEMBERED * self._cost + (1 - REMEMBERED) * spent if self._cost else spent
-        _observe(view, now - frame.arrived)
+        _observe(result, now - frame.arrived)
         dropped, self._dropped = self._dropped, 0
         rest = pause(1 / self._limits.fps, spent, self._cost, self._engine.workers.rounds)
         answer = StreamFrame(
             frame=frame.number,
-            image=ImageSize(width=view.width, height=view.height),
-            faces=[tracked(face, landmarks=self._landmarks) for face in view.faces],
+            image=ImageSize(width=result.width, height=result.height),
+            faces=[tracked(face, landmarks=self._landmarks) for face in result.faces],
             dropped=dropped,
             next_in_ms=round(1000 * rest),
-            timing_ms={stage: round(passed, 2) for stage, passed in view.timings.items()},
+            timing_ms={stage: round(passed, 2) for stage, passed in result.timings.items()},
         )
         return answer.model_dump_json(exclude_none=True), rest
 
@@ -300,43 +322,76 @@ _COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, 1006})
 
 
 def pause(period: float, spent: float, cost: float, rounds: float) -> float:
-    """Seconds that a client should wait before its next frame, after one that took `spent`.
+    """Seconds that a client should wait before its next frame.
 
-    No frame is looked at before the `period` is over; and where photos stand in line, a stream lets those before it pass,
-    each worth a frame's mean `cost`, so that a camera slows down before it slows down others.
+    No frame is analysed before the `period` is over. Where photos wait, each counts for one frame's time, so that a camera
+    slows down before it slows down others.
+
+    Args:
+        period: Least seconds from frame to frame.
+        spent: Seconds that the last frame took.
+        cost: Mean seconds of a frame.
+        rounds: Photos that wait, for each worker.
+
+    Returns:
+        Seconds, 0 or more.
     """
     return max(0.0, period - spent) + rounds * cost
 
 
 def same_origin(origin: str, host: str) -> bool:
-    """Whether a page's origin has the host that it asked for. The scheme is not compared: a proxy may have taken TLS away."""
+    """Whether a page's origin is the host of its request; schemes may differ, since a proxy may end TLS.
+
+    Args:
+        origin: The header `Origin`.
+        host: The header `Host`.
+
+    Returns:
+        Whether host and port agree; False of what cannot be parsed.
+    """
     try:
         parts = urlsplit(origin)
         default = {"http": 80, "https": 443}.get(parts.scheme)
-        asked = urlsplit(f"//{host}")
+        requested = urlsplit(f"//{host}")
         return (
             default is not None
             and parts.hostname is not None
-            and parts.hostname == asked.hostname
-            and (parts.port or default) == (asked.port or default)
+            and parts.hostname == requested.hostname
+            and (parts.port or default) == (requested.port or default)
         )
     except ValueError:  # a port that is none
         return False
 
 
 def close_code(error: FacetError) -> int:
-    """Code that a stream ends with after an error."""
+    """WebSocket code with which an error ends a stream.
+
+    Args:
+        error: Any error of Facet's.
+
+    Returns:
+        The code of its class, or of the nearest base that has one.
+    """
     return next(CLOSE[kind] for kind in type(error).__mro__ if kind in CLOSE)
 
 
 def problem(error: FacetError, identity: str, frame: int | None = None) -> StreamProblem:
-    """What a client is told of an error, of one frame or of the stream."""
-    told = problem_of(error, identity).model_dump(exclude={"type"})
+    """Describe an error to the client of a stream.
+
+    Args:
+        error: Any error of Facet's.
+        identity: The stream's request id.
+        frame: The number of the frame that failed; None where the stream did.
+
+    Returns:
+        The problem document.
+    """
+    body = problem_of(error, identity).model_dump(exclude={"type"})
     retry = error.retry_after if isinstance(error, errors.Unavailable | errors.RateLimited) else None
-    return StreamProblem(**told, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
+    return StreamProblem(**body, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
 
 
-def _look_at(part: asyncio.Task[int]) -> None:
+def _retrieve(part: asyncio.Task[int]) -> None:
     """So that the error of a part which ends beside another one is not reported as never retrieved."""
     if not part.cancelled():
         part.exception()
@@ -358,8 +413,8 @@ async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
     return code
 
 
-def _observe(view: FrameResult, seconds: float) -> None:
+def _observe(result: FrameResult, seconds: float) -> None:
     STREAM_FRAMES.labels("answered").inc()
     STREAM_FRAME_SECONDS.observe(seconds)
-    STREAM_FACES.labels("run").inc(view.runs)
-    STREAM_FACES.labels("spared").inc(len(view.faces) - view.runs)
+    STREAM_FACES.labels("run").inc(result.runs)
+    STREAM_FACES.labels("spared").inc(len(result.faces) - result.runs)

@@ -38,11 +38,28 @@ MAX_JSON_MARKS: Final = 64
 
 
 def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> list[bytes]:
-    """The photos of a body, at least one and at most `most`, in order.
+    """Parse the photos of a body.
 
-    `content_type` and `content_encoding` are the headers, empty where absent. What a part says of its own type is not
-    believed, and a body that begins as a photo does is one whatever its type, but for multipart and JSON. Raises a
-    `RequestError`.
+    A part's own media type is ignored. A body that begins as a photo does is one whatever its type, except multipart and JSON.
+
+    Args:
+        body: The whole body.
+        content_type: The header; empty where absent.
+        content_encoding: The header; empty where absent.
+        most: Most photos, 1 or more.
+
+    Returns:
+        At least one photo, in order; where `most` is above 1 some may be empty.
+
+    Raises:
+        UnsupportedEncoding: The body is compressed.
+        UnsupportedMediaType: Its type is not one that is read.
+        MalformedMultipart: The multipart body breaks its grammar.
+        MalformedJson: The JSON is not the object that is documented.
+        MalformedBase64: The JSON's photo is not base64.
+        TooManyFields: There are more parts or photos than are read.
+        MissingFile: There is no photo.
+        EmptyFile: The only photo has zero bytes.
     """
     if content_encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedEncoding("Send the body as it is, without Content-Encoding.")

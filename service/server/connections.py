@@ -43,7 +43,14 @@ class Connections:
         return self._count
 
     def admit(self, connection: Connection) -> bool:
-        """Take a connection in; False where all places are taken by such as are being answered, or belong to who has fewer."""
+        """Register a connection; where all places are taken, close one that waits for its client.
+
+        Args:
+            connection: The new connection.
+
+        Returns:
+            False where none can be closed: all are being answered, or belong to clients with fewer.
+        """
         if self._count >= self._most:
             waiting = self._waiting(self._clients.get(connection.address, {}))
             if waiting is None:
@@ -55,27 +62,38 @@ class Connections:
         return True
 
     def discard(self, connection: Connection) -> None:
-        """Forget a connection; one that is not known is none the worse."""
-        mine = self._clients.get(connection.address, {})
-        if connection in mine:
-            del mine[connection]
+        """Remove a connection, where it is registered.
+
+        Args:
+            connection: Any connection.
+        """
+        group = self._clients.get(connection.address, {})
+        if connection in group:
+            del group[connection]
             self._count -= 1
-            if not mine:
+            if not group:
                 del self._clients[connection.address]
 
     def _waiting(self, own: dict[Connection, None]) -> Connection | None:
         """The oldest connection that waits, of the client with most of them: one with more than `own`, or its own."""
         for stage in (HEAD_ARRIVING, BODY_ARRIVING):
-            for mine in sorted(self._clients.values(), key=len, reverse=True):
-                if len(mine) <= len(own) and mine is not own:
+            for group in sorted(self._clients.values(), key=len, reverse=True):
+                if len(group) <= len(own) and group is not own:
                     continue
-                for connection in mine:
+                for connection in group:
                     if connection.stage == stage:
                         return connection
         return None
 
 
 def possible(wanted: int) -> int:
-    """As many connections as are wanted, or as the process may open descriptors for."""
+    """Bound a number of connections by the descriptors that the process may open.
+
+    Args:
+        wanted: How many are wanted.
+
+    Returns:
+        At least 1, at most `wanted`.
+    """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - SPARE_DESCRIPTORS))

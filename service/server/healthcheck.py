@@ -22,7 +22,17 @@ _EVERY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  
 
 
 def address(environment: Mapping[str, str]) -> tuple[str, int]:
-    """Host and port of the service that runs under this environment. Raises `ValueError` where they cannot be known."""
+    """Where the service of an environment listens.
+
+    Args:
+        environment: Variables such as `FACET_HOST` and `FACET_PORT`.
+
+    Returns:
+        A host that can be connected to, and the port.
+
+    Raises:
+        ValueError: `FACET_PORT` is not a port.
+    """
     host = environment.get("FACET_HOST", "0.0.0.0")  # noqa: S104 - the setting's default
     port = environment.get("FACET_PORT", "8000")
     if not port.isdecimal() or not 0 < int(port) < 65536:
@@ -31,7 +41,21 @@ def address(environment: Mapping[str, str]) -> tuple[str, int]:
 
 
 def ask(host: str, port: int, path: str, timeout: float) -> tuple[int, str]:
-    """Status and body of `GET path`; `timeout` is in seconds. Raises `OSError` or `HTTPException` where nobody answers."""
+    """Request a path.
+
+    Args:
+        host: Name or address.
+        port: 1 to 65535.
+        path: Such as `/health`.
+        timeout: Seconds for connecting, and for each read.
+
+    Returns:
+        The status, and the first 4,096 bytes of the body.
+
+    Raises:
+        OSError: Nobody answers.
+        http.client.HTTPException: The answer is not HTTP.
+    """
     connection = _connection(host, port, timeout)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -52,12 +76,26 @@ def _connection(host: str, port: int, timeout: float) -> http.client.HTTPConnect
 
 
 def speaks_tls(environment: Mapping[str, str]) -> bool:
-    """Whether the service that runs under this environment speaks HTTPS."""
+    """Whether the service of an environment speaks HTTPS.
+
+    Args:
+        environment: Variables such as `FACET_TLS`.
+
+    Returns:
+        Whether it does.
+    """
     return bool(environment.get("FACET_TLS_CERTIFICATE")) or environment.get("FACET_TLS", "").lower() in _YES
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Ask one of `PATHS`, `/health` where none is named; print the answer and return the exit status."""
+    """Request one of `PATHS` and print the answer.
+
+    Args:
+        arguments: One path, or none for the first of `PATHS`.
+
+    Returns:
+        Exit status: 0 for an answer of 200, 1 for another or none, 2 for wrong arguments.
+    """
     path, *more = arguments or PATHS[:1]
     if path not in PATHS or more:
         sys.stderr.write(f"usage: python -m service.server.healthcheck [{' | '.join(PATHS)}]\n")

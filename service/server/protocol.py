@@ -97,7 +97,11 @@ class HttpProtocol(HttpToolsProtocol):
     # From the transport -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take the connection in, or tell it that there are too many."""
+        """Register the connection, or refuse it where there are too many.
+
+        Args:
+            transport: As asyncio passes it.
+        """
         super().connection_made(transport)
         self.address = network(self.client[0] if self.client else "")
         if self._known.admit(self):
@@ -107,7 +111,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell every request of the connection that its client has left."""
+        """Let every request of the connection know that its client has left.
+
+        Args:
+            exc: As asyncio passes it.
+        """
         self._known.discard(self)
         for name in tuple(self._timers):
             self._disarm(name)
@@ -119,7 +127,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, within the bounds of a head and of a body's framing."""
+        """Parse what has arrived, within the bounds of a head and of a body's framing.
+
+        Args:
+            data: Bytes of a request.
+        """
         if self._discarding or self.transport.is_closing():
             return
         in_body, self._chunk_bytes = self._in_body, 0
@@ -137,7 +149,11 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(MalformedRequest("The body's framing is larger than the body."))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn's returns None
-        """A client that sends no more may yet wait for its answers; one that has left is told apart by a probe."""
+        """Keep the connection while its answers are due: a client that sends no more may yet wait for them.
+
+        Returns:
+            True where the connection stays open; a probe then finds out whether its client has left.
+        """
         running = self._running
         if is_ssl(self.transport) or self._discarding or self._in_body or running is None or running.response_complete:
             return None
@@ -173,12 +189,28 @@ class HttpProtocol(HttpToolsProtocol):
         self._arm("head", self._limits.head_timeout, self._head_is_late)
 
     def on_url(self, url: bytes) -> None:
-        """A part of the request's target."""
+        """Count a part of the request's target.
+
+        Args:
+            url: As the parser passes it.
+
+        Raises:
+            HeadTooLarge: The head has more bytes than it may.
+        """
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; what comes behind a chunked body is no header, and left out."""
+        """Count a header and check it; trailers of a chunked body are left out.
+
+        Args:
+            name: As the parser passes it.
+            value: As the parser passes it.
+
+        Raises:
+            HeadTooLarge: The head has more bytes or headers than it may.
+            MalformedRequest: The Content-Length is no plausible number.
+        """
         if self._in_body:
             return
         self._count(len(name) + len(value) + 4)
@@ -206,7 +238,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.transport = cast("asyncio.Transport", _Outgoing(self.transport, self._end))
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Count a part of the body.
+
+        Args:
+            body: As the parser passes it.
+        """
         self._chunk_bytes += len(body)
         self._body_bytes += len(body)
         super().on_body(body)
@@ -238,7 +274,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._arm("linger", LINGER_S, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
-        """What the parser refused is answered with a problem."""
+        """Answer what the parser refused with a problem document.
+
+        Args:
+            msg: uvicorn's own text, which is not sent.
+        """
         refusal, self._refusal = self._refusal, None
         self._refuse(refusal or MalformedRequest("The bytes are no HTTP/1.1."))
 

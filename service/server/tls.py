@@ -34,13 +34,21 @@ class Certificate:
 
 
 def folder() -> Path:
-    """Where the certificate is kept from one start to the next, so that a phone has to accept it once."""
+    """Where the certificate is kept between starts, so that a phone has to accept it only once.
+
+    Returns:
+        A folder below `XDG_STATE_HOME`, or below the home folder.
+    """
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "facet"
 
 
 def own_hosts() -> tuple[str, ...]:
-    """Names and addresses by which this machine is reached, localhost first."""
+    """Names and addresses by which this machine is reached.
+
+    Returns:
+        Each once, localhost first.
+    """
     name = socket.gethostname()
     hosts = ["localhost", "127.0.0.1", "::1", name, name if "." in name else f"{name}.local"]
     # Connecting a datagram socket sends nothing: it asks the system which of its addresses a packet would leave from.
@@ -53,9 +61,19 @@ def own_hosts() -> tuple[str, ...]:
 
 
 def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_DAYS) -> Certificate:
-    """The certificate kept in a folder, or a new one where there is none, it ends within `spare_days`, or it lacks a host.
+    """Load the certificate that is kept in a folder, or make a new one.
 
-    Raises `FacetError` where the `cryptography` package is not installed, `OSError` where the folder cannot be written to.
+    Args:
+        where: The folder.
+        hosts: Names and addresses that it has to be for.
+        spare_days: Least days for which it must still be valid.
+
+    Returns:
+        The certificate; a new one where none is kept, it ends too soon or it lacks a host.
+
+    Raises:
+        FacetError: The `cryptography` package is not installed.
+        OSError: The folder cannot be written to.
     """
     try:
         from cryptography.hazmat.primitives import hashes

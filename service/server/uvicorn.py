@@ -42,7 +42,11 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Own SIGTERM and SIGINT while the server runs."""
+        """Handle SIGTERM and SIGINT while the server runs.
+
+        Yields:
+            Nothing, while the signals are handled here.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
@@ -53,9 +57,15 @@ class Server(uvicorn.Server):
             loop.remove_signal_handler(signal.SIGINT)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
-        """Start the app and listen, by protocols of our own. Raises `FacetError` where either fails.
+        """Start the app and listen, with `HttpProtocol`.
 
         uvicorn would exit with 3, and gives a TLS handshake a minute.
+
+        Args:
+            sockets: Ignored; the configured host and port are listened on.
+
+        Raises:
+            FacetError: The app does not start, or the address cannot be listened on.
         """
         config = self.config
         config.loaded_app = _without_cancellation(config.loaded_app)
@@ -66,11 +76,16 @@ class Server(uvicorn.Server):
         def protocol() -> HttpProtocol:
             return HttpProtocol(config, self.server_state, self.lifespan.state, limits=self._limits, known=self._known)
 
-        patience = self._limits.head_timeout if config.ssl else None
+        handshake_timeout = self._limits.head_timeout if config.ssl else None
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                protocol, config.host, config.port, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=patience
+                protocol,
+                config.host,
+                config.port,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=handshake_timeout,
             )
         except (OSError, ValueError, OverflowError) as error:  # a name that is none is a ValueError
             await self.lifespan.shutdown()
@@ -88,7 +103,11 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the streams with a code of theirs; uvicorn would say 1012, and wait for none of them."""
+        """Close the streams with their own code first; uvicorn would send 1012 and wait for none of them.
+
+        Args:
+            sockets: As uvicorn passes it.
+        """
         streams: Streams | None = getattr(getattr(self.config.app, "state", None), "streams", None)
         if streams is not None:
             await streams.close()
@@ -115,13 +134,22 @@ def run(
     shutdown_timeout: float,
     limits: ConnectionLimits,
 ) -> None:
-    """Serve `app` until a signal ends it; HTTPS where there is a certificate with its key, both PEM.
+    """Serve an app until a signal ends it.
 
-    `max_message_bytes` is the largest message of a WebSocket. `keep_alive` is for how many seconds an idle connection stays
-    open; `drain_delay` and `shutdown_timeout` are the seconds after SIGTERM in which requests are still accepted, and in which
-    accepted ones may finish. `limits` bound the connections, and say whose word of their clients is believed.
+    Args:
+        app: The application.
+        host: Address to listen on.
+        port: 1 to 65535; 0 for any.
+        certificate: PEM files of a certificate and its key, for HTTPS; None for HTTP.
+        max_message_bytes: Largest message of a WebSocket.
+        keep_alive: Seconds for which an idle connection stays open.
+        drain_delay: Seconds after SIGTERM in which requests are still accepted.
+        shutdown_timeout: Seconds in which accepted requests may finish after that.
+        limits: Bounds of connections and heads, and the proxies that are trusted.
 
-    Raises `FacetError` where the service cannot start, `OSError` where its certificate cannot be read.
+    Raises:
+        FacetError: The service cannot start.
+        OSError: The certificate cannot be read.
     """
     config = uvicorn.Config(
         app,
@@ -157,10 +185,13 @@ def _without_cancellation(app: Any) -> Any:
 
 @contextlib.contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """End with 0 on SIGTERM, until the server owns it: models load for a while, and the first process of a container, for
-    which the kernel knows no default, would not even notice.
+    """End with 0 on SIGTERM until the server handles it.
 
-    At once: a library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
+    Models load for a while, and the kernel has no default for the first process of a container. The exit is immediate: a
+    library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
+
+    Yields:
+        Nothing, while the signal is handled here.
     """
     before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     try:
@@ -179,8 +210,13 @@ def limit_arenas() -> None:
 
 
 def configure_logging(level: str) -> None:
-    """Log from `level` up, a name such as `info`, and keep uvicorn from logging what is sent: each WebSocket's address and
-    query, and with `debug` its keys and frames."""
+    """Log from a level up, and keep uvicorn from logging what clients send.
+
+    uvicorn would log each WebSocket's address and query, and with `debug` its keys and frames.
+
+    Args:
+        level: A name such as `info`.
+    """
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     uvicorn_logger = logging.getLogger("uvicorn.error")
     uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
@@ -188,9 +224,17 @@ def configure_logging(level: str) -> None:
 
 
 def own_certificate(port: int) -> tuple[Path, Path]:
-    """A certificate of this machine's own making and its key, announced in the log with the addresses that it is for.
+    """A self-signed certificate of this machine, logged with the addresses that it is for.
 
-    Raises `FacetError` where the `cryptography` package is not installed, `OSError` where it cannot be kept.
+    Args:
+        port: The port that the addresses are logged with.
+
+    Returns:
+        PEM files of the certificate and of its key.
+
+    Raises:
+        FacetError: The `cryptography` package is not installed.
+        OSError: It cannot be kept.
     """
     made = tls.self_signed(tls.folder(), tls.own_hosts())
     logger = logging.getLogger("facet.tls")

@@ -54,7 +54,7 @@ def test_what_is_left_out_is_named(line: str, gap: str) -> None:
 
 
 UNSAID = {
-    "service": 54,
+    "service": 0,
     "training": 0,
 }
 """Public functions of each package that leave something unsaid. The numbers may only fall."""

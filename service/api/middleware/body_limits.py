@@ -82,9 +82,16 @@ class BodyLimits:
 
 
 def declared_length(headers: Headers) -> int | None:
-    """The body's length in bytes as its headers declare it, or None where they do not.
+    """Length of a body as its headers declare it.
 
-    Raises `MalformedRequest` where it is no plausible number.
+    Args:
+        headers: Those of the request.
+
+    Returns:
+        Bytes, or None where the body comes in chunks.
+
+    Raises:
+        MalformedRequest: The Content-Length is no plausible number.
     """
     values = headers.getlist("content-length")
     if not values:
