@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a release is made of: `.ci/release.py v1.2.3` checks that the tag is the project's version, and that the changelog has a
-dated section for it, and prints that section."""
+dated section for it, and prints that section.
+"""
 
 from __future__ import annotations
 

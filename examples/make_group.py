@@ -25,7 +25,8 @@ SHADOW: Final = 110
 @dataclass(frozen=True)
 class Print:
     """One print on the table: `part` of a photo as left, top, right, bottom in its pixels, `scale` times as large,
-    turned by `angle` degrees counter-clockwise, its middle at `centre`; lengths are in pixels of group.jpg."""
+    turned by `angle` degrees counter-clockwise, its middle at `centre`; lengths are in pixels of group.jpg.
+    """
 
     photo: str
     part: tuple[int, int, int, int]

@@ -43,7 +43,8 @@ class Landmarks(_Schema):
 
 class AgeAnswer(_Schema):
     """Apparent age: expectation and interval in years. The true age lies in `low` to `high`, bounds included, in a share
-    `coverage` of cases. `at_least` has the calibrated probability of being so old, by the ages that were asked for."""
+    `coverage` of cases. `at_least` has the calibrated probability of being so old, by the ages that were asked for.
+    """
 
     years: float
     low: int | None = None

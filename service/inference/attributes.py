@@ -25,7 +25,8 @@ AS_IT_IS: Final = AtLeastCalibration()
 class Expectation:
     """An expected value in years; whole-year bounds that hold the true one in a share `coverage` of cases, where the model was
     calibrated for it; the distribution [K] over whole years from 0, where the model has one; and, by the ages that were asked
-    for, the calibrated probability of being at least so old."""
+    for, the calibrated probability of being at least so old.
+    """
 
     years: float
     low: int | None = None

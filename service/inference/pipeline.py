@@ -32,7 +32,8 @@ UNMEASURED_BYTES: Final = 2**30
 class Options:
     """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
     photo where that is less than of any, and the ages for which `at_least` is answered. `client` is on whose account it waits
-    and works."""
+    and works.
+    """
 
     attributes: Sequence[str]
     max_faces: int

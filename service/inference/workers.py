@@ -182,7 +182,8 @@ class Workers:
 
     def _held_back(self, now: float) -> Callable[[str], bool]:
         """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
-        has asked for short ones of late."""
+        has asked for short ones of late.
+        """
         recent = [load.seconds for load in self._loads.values() if now - load.last_call < RECENT_S]
         long = LONG * min(recent, default=0.0)
         busy = sum(self._loads[entry.client].seconds > long for entry in self._running)

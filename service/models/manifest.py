@@ -31,7 +31,8 @@ class Section(BaseModel):
 
 class InputContract(Section):
     """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, five points
-    `(x, y)` in fractions of the crop (see `service.vision.align.align`)."""
+    `(x, y)` in fractions of the crop (see `service.vision.align.align`).
+    """
 
     size: int = Field(ge=16, le=1024)
     template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
@@ -40,7 +41,8 @@ class InputContract(Section):
 
 class IntervalBand(Section):
     """Quantiles of the error of an expectation, for predictions below `below`: the bounds lie at `value + low * unit` and
-    `value + high * unit`."""
+    `value + high * unit`.
+    """
 
     below: float
     low: float
@@ -61,7 +63,8 @@ class AgeInterval(Section):
 
 class AtLeastCalibration(Section):
     """How the tail of an age distribution becomes the probability that the age is at least n: the logarithm of the tail's odds
-    times `slope`, plus the offset at n, which is interpolated between `ages`. As it stands here it changes nothing."""
+    times `slope`, plus the offset at n, which is interpolated between `ages`. As it stands here it changes nothing.
+    """
 
     slope: float = Field(default=1.0, gt=0)
     ages: tuple[int, ...] = Field(default=(18,), min_length=1)
@@ -83,7 +86,8 @@ class ThresholdBand(Section):
 
 class LabelThresholds(Section):
     """Thresholds of single labels and of bands of predicted age, beside the one that all share: the largest of those that apply
-    to a face is its own."""
+    to a face is its own.
+    """
 
     labels: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """By label, of faces for which it is the most probable one."""

@@ -43,7 +43,8 @@ class Motion:
     """A Kalman filter of constant velocity over [K] values that are alike: `place` and `speed` [K], and their covariance.
 
     Speeds change by white noise of `process_noise` units a second in a second; a measurement has the deviation
-    `measurement_noise`."""
+    `measurement_noise`.
+    """
 
     place: Vector
     speed: Vector

@@ -104,7 +104,8 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class _Photo:
     """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
-    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode."""
+    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode.
+    """
 
     format: str
     full: tuple[int, int]
@@ -280,7 +281,8 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
 
 def _avif_bytes(data: bytes, mode: str) -> float:
     """Bytes a pixel that libavif and Pillow take, from the AV1 configuration (AV1-ISOBMFF 2.3.3): its planes and what is kept
-    beside them, the interleaved channels, and Pillow's image."""
+    beside them, the interleaved channels, and Pillow's image.
+    """
     found = [data[at + 6] for at in _positions(data, b"av1C") if at + 6 < len(data)]
     first = found[0] if found else 0
     planes = 1.0 if first & 0x10 else {0x0C: 1.5, 0x08: 2.0}.get(first & 0x0C, 3.0)

@@ -4,7 +4,8 @@ The budget is CPU time: what all threads of the process spend on training steps,
 measurement. Unlike wall-clock time it hardly depends on what else the machine does. A few steps of every recipe are timed, and
 its schedule is squeezed into as many pictures as fit (`training.fit.budget`). A recipe that follows another shares the budget
 with it: each step of the chain has an equal part. What is measured is the network as it is served, exported and run by the
-service's runtime, on prepared crops: pictures in which no face was found are not among them."""
+service's runtime, on prepared crops: pictures in which no face was found are not among them.
+"""
 
 from __future__ import annotations
 
@@ -464,7 +465,8 @@ def _within(predictions: Predictions, form: AgeSection) -> dict[str, Any]:
 
 def _classes(predictions: Predictions, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
     """How many classes of years a network has, and the share of pictures, of ages in its range, whose most probable
-    class is the right one; `distribution` is over whole years [N, 101]."""
+    class is the right one; `distribution` is over whole years [N, 101].
+    """
     age = predictions.expectations["age"].label
     known = age != UNKNOWN
     if form.outside == "unknown":

@@ -116,7 +116,7 @@ def _locate() -> Path:
 
 
 def _embed(items: list[Item]) -> Floats:
-    """dlib's embeddings [N, 128]; in a process of its own, which keeps the networks."""
+    """Embeddings [N, 128] by dlib, in a process of its own, which keeps the networks."""
     import dlib
 
     if not _networks:

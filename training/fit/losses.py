@@ -85,7 +85,8 @@ def _years() -> Any:
 @keras.saving.register_keras_serializable("facet")
 class AgeLoss(keras.losses.Loss):  # type: ignore[misc]
     """Divergence from the label of the classes plus error of the age in years, as far as the head gives them; by default
-    cross-entropy with a soft label and absolute error of the expectation (Gao et al., DLDL-v2, IJCAI 2018)."""
+    cross-entropy with a soft label and absolute error of the expectation (Gao et al., DLDL-v2, IJCAI 2018).
+    """
 
     def __init__(self, section: LossSection, form: AgeSection | None = None) -> None:
         super().__init__(name="age_loss")
@@ -186,7 +187,8 @@ class EmbeddingLoss(keras.losses.Loss):  # type: ignore[misc]
 
 class MeanOfKnown(keras.metrics.MeanMetricWrapper):  # type: ignore[misc]
     """Mean of a function of labels and logits over the pictures whose label is known, of all batches alike; an age, where its
-    `form` is given, in that form."""
+    `form` is given, in that form.
+    """
 
     def __init__(self, function: Any, name: str, form: AgeSection | None = None) -> None:
         super().__init__(function, name, **({} if form is None else {"form": form}))

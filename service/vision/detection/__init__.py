@@ -23,7 +23,8 @@ SIDE_PX: Final = 1280
 @dataclass(frozen=True, slots=True)
 class Face:
     """One face: `box` float32 [4] as x0, y0, x1, y1 and `landmarks` float32 [5, 2] as x, y, both in pixels of the array
-    that was searched; `confidence` between 0 and 1."""
+    that was searched; `confidence` between 0 and 1.
+    """
 
     box: npt.NDArray[np.float32]
     landmarks: npt.NDArray[np.float32]

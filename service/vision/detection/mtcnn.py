@@ -1,5 +1,6 @@
 """The MTCNN cascade (Zhang et al., "Joint face detection and alignment using multi-task cascaded convolutional networks",
-IEEE SPL 2016): pyramid, proposals, two refinements, landmarks. Its three networks come from the model store."""
+IEEE SPL 2016): pyramid, proposals, two refinements, landmarks. Its three networks come from the model store.
+"""
 
 from __future__ import annotations
 
@@ -332,7 +333,8 @@ def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
 
 def _moved(face: Face, back: Floats) -> Face:
     """The face by a map [2, 3] without a change of size; the box keeps its sides, about its centre's new place, but for
-    quarter turns, which change its width with its height."""
+    quarter turns, which change its width with its height.
+    """
     centre, half = (face.box[:2] + face.box[2:]) / 2, (face.box[2:] - face.box[:2]) / 2
     centre, half = back[:, :2] @ centre + back[:, 2], np.abs(np.rint(back[:, :2])) @ half
     return Face(np.concatenate([centre - half, centre + half]), face.landmarks @ back[:, :2].T + back[:, 2], face.confidence)
@@ -395,7 +397,8 @@ def _in_batches(
 
 def _in_steps(network: Network, patches: Pixels) -> dict[str, Floats]:
     """Outputs for a batch of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that it
-    meets, and keeps what it prepared."""
+    meets, and keeps what it prepared.
+    """
     count = len(patches)
     padding = np.zeros((-count % BATCH_STEP, *patches.shape[1:]), np.uint8)
     return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}

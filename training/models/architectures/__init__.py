@@ -1,5 +1,6 @@
 """The trunks that can be trained, one file a family, each of which declares itself; `training.models.heads` sets heads on
-them."""
+them.
+"""
 
 from __future__ import annotations
 

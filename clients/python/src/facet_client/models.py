@@ -33,7 +33,8 @@ class Landmarks(Answer):
 
 class Age(Answer):
     """Apparent age in years. The true one lies in `low` to `high`, bounds included, in a share `coverage` of cases. `at_least`
-    has the probability of being so old, by the ages that were asked for."""
+    has the probability of being so old, by the ages that were asked for.
+    """
 
     years: float
     low: int | None = None
