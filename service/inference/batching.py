@@ -23,6 +23,11 @@ FIRST_GUESS_S: Final = 0.02
 SMOOTHING: Final = 0.2
 """Weight of the newest batch in their mean duration: the last five count for two thirds."""
 
+SHARED: Final = 8
+"""Most crops of a batch while several clients ask and one of them has more waiting: so short is the wait of the others."""
+RECENT_S: Final = 5.0
+"""Seconds after its last crops for which a client still counts as one that asks."""
+
 Crop = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
 """One face's outputs by name, without the batch axis."""
@@ -53,6 +58,7 @@ class Batcher:
         self._closed = False
         self._began: float | None = None
         self._mean = FIRST_GUESS_S
+        self._asked: dict[str, float] = {}
 
     @property
     def waiting(self) -> int:
@@ -100,7 +106,8 @@ class Batcher:
             Outputs of each crop, in order.
 
         Raises:
-            QueueFull: The crops do not fit in the queue, which is twice as long for a client without any in it.
+            QueueFull: The crops do not fit in the queue, which is twice as long for a client without any in it, and are more
+                than the client's share of it.
             DeadlineExceeded: Their turn did not come in time.
             InferenceError: The network failed, or its output is not finite.
             NotReady: The batcher is closed.
@@ -108,9 +115,13 @@ class Batcher:
         if self._closed:
             raise NotReady("The service is shutting down.")
         own, total = self._waiting.depth(client), len(self._waiting)
-        if total and total + len(crops) > self._capacity * (1 if own else 2):
+        share = self._capacity // (self._waiting.clients + 1)
+        if total and total + len(crops) > self._capacity * (1 if own else 2) and own + len(crops) > share:
             raise QueueFull("As many faces are waiting as may wait.", self.delay)
         loop = asyncio.get_running_loop()
+        if crops:
+            now = loop.time()
+            self._asked = {one: asked for one, asked in self._asked.items() if now - asked < RECENT_S} | {client: now}
         items = [_Item(crop, deadline, loop.create_future()) for crop in crops]
         for item in items:
             self._waiting.push(client, item)
@@ -157,7 +168,10 @@ class Batcher:
     def _next_batch(self, now: float) -> list[_Item]:
         """The oldest crops of each client in turn, those that somebody still waits for, in time."""
         batch: list[_Item] = []
-        while len(batch) < SIZES[-1] and (found := self._waiting.pop()) is not None:
+        longest = self._waiting.longest()
+        crowded = len(self._asked) > 1 and longest is not None and self._waiting.depth(longest) > SHARED
+        most = SHARED if crowded else SIZES[-1]
+        while len(batch) < most and (found := self._waiting.pop()) is not None:
             client, item = found
             if item.answer.done():
                 continue

@@ -28,6 +28,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def clients(self) -> int:
+        """Clients of whom something waits."""
+        return len(self._lines)
+
     def depth(self, client: str) -> int:
         """Count the waiting items of one client.
 

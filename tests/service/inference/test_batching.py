@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
-from service.inference.batching import SIZES, Batcher, Outputs
+from service.inference.batching import SHARED, SIZES, Batcher, Outputs
 from tests.fakes import FailingNetwork, GatedNetwork
 
 Pixels = npt.NDArray[np.uint8]
@@ -367,3 +367,42 @@ async def test_closing_an_idle_one_is_quick() -> None:
     await batcher.close()
     with pytest.raises(NotReady):
         await batcher.submit([crop(1)], LATER)
+
+
+async def test_a_crowds_batches_are_short_while_others_ask() -> None:
+    reader = Reader()
+    batcher = Batcher(reader, 100)
+    first = asyncio.create_task(batcher.submit([crop(1)], LATER, "polite"))
+    await until(reader.entered.is_set)
+    crowd = asyncio.create_task(batcher.submit([crop(n) for n in range(100, 140)], LATER, "crowd"))
+    await until(lambda: batcher.waiting == 40)
+    polite = asyncio.create_task(batcher.submit([crop(2)], LATER, "polite"))
+    await until(lambda: batcher.waiting == 41)
+    reader.gate.set()
+    assert numbers(await polite) == [2]
+    assert len(reader.read) <= 3, "the polite client's crop is in the next batch"
+    await asyncio.gather(first, crowd)
+    assert {len(numbers) for numbers in reader.read[1:]} == {SHARED, 1}
+    await batcher.close()
+
+
+async def test_a_crowd_alone_has_the_largest_batches() -> None:
+    reader = open_reader()
+    batcher = Batcher(reader, 100)
+    await batcher.submit([crop(n) for n in range(64)], LATER, "crowd")
+    assert [shape[0] for shape in reader.shapes] == [32, 32]
+    await batcher.close()
+
+
+async def test_a_crowd_does_not_shut_out_a_client_that_keeps_to_its_share() -> None:
+    with GatedNetwork() as network:
+        batcher = Batcher(network, 10)
+        crowd = asyncio.create_task(batcher.submit([crop(1)] * 60, LATER, "crowd"))
+        await until(lambda: network.entered.is_set() and batcher.waiting == 28)
+        with pytest.raises(QueueFull):
+            await batcher.submit([crop(2)] * 9, LATER, "another crowd")
+        polite = asyncio.create_task(batcher.submit([crop(3)], LATER, "polite"))
+        await until(lambda: batcher.waiting == 29)
+    assert len(await polite) == 1
+    assert len(await crowd) == 60
+    await batcher.close()
