@@ -221,6 +221,18 @@ async def test_without_origins_nobody_is_allowed(client: Client) -> None:
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
+async def test_a_slash_behind_an_allowed_origin_is_none_of_it() -> None:
+    async with serving(cors_origins=f"{ORIGIN}/") as client:
+        response = await client.post("/predict", content=PHOTO, headers={"Origin": ORIGIN})
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+@pytest.mark.parametrize("origin", ["shop.example", f"{ORIGIN}/app", f"{ORIGIN}?x", "https://me@shop.example", "https://"])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(ValidationError, match="is no origin"):
+        Settings(cors_origins=origin)
+
+
 async def test_all_origins_may_be_allowed() -> None:
     async with serving(cors_origins="*") as client:
         response = await client.post("/predict", content=PHOTO, headers={"Origin": "https://any.example"})
@@ -333,6 +345,21 @@ async def test_a_body_that_does_not_arrive_in_time_is_408(pause: float) -> None:
         response = await client.post("/predict", content=Stream(b"x", 1000, pause))
         assert_problem(response, 408, "body_timeout")
         assert 0.15 < time.monotonic() - began < 2
+
+
+async def test_a_body_that_comes_at_the_least_rate_may_take_longer() -> None:
+    async with serving(body_timeout_s=0.2, body_min_kib_s=1) as client:
+        began = time.monotonic()
+        response = await client.post("/predict", content=Stream(bytes(8192), 6, pause=0.1))
+        assert time.monotonic() - began > 0.5
+        assert_problem(response, 415, "unsupported_format")
+
+
+async def test_a_body_that_falls_behind_the_least_rate_is_408() -> None:
+    body = Stream(bytes(1024), 1000, pause=0.05)
+    async with serving(body_timeout_s=0.2, body_min_kib_s=1000) as client:
+        assert_problem(await client.post("/predict", content=body), 408, "body_timeout")
+    assert body.taken < 100
 
 
 async def test_the_bodys_time_is_not_the_answers() -> None:

@@ -39,6 +39,13 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
         assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is not answered."
 
 
+async def test_metrics_are_documented_as_the_text_that_they_are() -> None:
+    async with serving() as client:
+        answers = (await client.get("/openapi.json")).json()["paths"]["/metrics"]["get"]["responses"]
+        sent = await client.get("/metrics")
+    assert list(answers["200"]["content"]) == [sent.headers["content-type"].split(";")[0]] == ["text/plain"]
+
+
 @pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
 async def test_the_documents_of_shipped_models_are_the_same(root: Path, name: str) -> None:
     assert await document(shipped(root, name)) == await document()

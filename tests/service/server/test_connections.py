@@ -197,6 +197,24 @@ def test_a_body_still_arriving_when_the_time_is_up_gets_a_problem(tmp_path: Path
         assert "Traceback" not in service.log
 
 
+@pytest.mark.parametrize(("proxies", "codes"), [("127.0.0.1", ["queue_full", "unsupported_format"]), ("192.0.2.1", [])])
+def test_a_trusted_proxy_says_who_a_client_is(tmp_path: Path, proxies: str, codes: list[str]) -> None:
+    """One client may hold three quarters of all bodies while others ask; nobody else is believed to stand for several."""
+    caps = dict.fromkeys(("FACET_MAX_BODY_MIB", "FACET_MAX_BATCH_MIB", "FACET_MAX_BODIES_MIB"), "1")
+    with fake(tmp_path / "log", FACET_TRUSTED_PROXIES=proxies, **caps) as service:
+
+        def send(client: str, body: bytes) -> httpx.Response:
+            return httpx.post(service.url + "/predict", content=body, headers={"X-Forwarded-For": client})
+
+        assert send("10.0.0.1", PHOTO).status_code == 200
+        with service.connected() as connection:
+            held = 550_000
+            connection.sendall(head(Content_Length=held + 1, X_Forwarded_For="10.0.0.2") + bytes(held))
+            time.sleep(0.3)
+            found = [send(client, bytes(300_000)).json()["code"] for client in ("10.0.0.2", "10.0.0.3")]
+        assert found == (codes or ["unsupported_format"] * 2)
+
+
 def assert_problem_closed(answer: httpx.Response) -> None:
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
