@@ -256,12 +256,14 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
     image: Image.Image = Image.open(io.BytesIO(data), formats=[form])
     full = image.size
-    if form == "JPEG":
+    if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
     pixels = image.width * image.height
 
     def load() -> Image.Image:
         image.load()
+        if form == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+            image.putalpha(255)  # the fourth byte was never meant: nobody sends a picture of nothing
         return image
 
     work = pixels * (_BYTES_PER_PIXEL.get(image.mode, 4) + 0.1) + 256 * parts.parts + parts.coefficient_bytes
@@ -319,7 +321,10 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
         return pixels.astype(np.uint8, copy=False)
 
     def animated() -> Image.Image:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=["WEBP"])
+        marked = bytearray(data)
+        if found.alpha and data[12:16] == b"VP8X":
+            marked[20] |= 0x10  # without it Pillow lays the frame on black
+        image: Image.Image = Image.open(io.BytesIO(marked), formats=["WEBP"])
         image.load()
         return image
 

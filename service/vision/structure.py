@@ -23,6 +23,7 @@ _SMALL_SCANS: Final = 16
 _BMP_PLAIN: Final = {0, 3}
 
 _MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
+_LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -32,12 +33,14 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 class Structure:
     """What a file's structure says of the work in it.
 
-    `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture; `simple`
+    `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture;
+    `lossless` is whether a JPEG has samples in place of coefficients, so that no decoder can reduce it; `simple`
     is whether the decoder's work is bounded by the pixels alone, a small one for each, or by a small file of few pixels.
     """
 
     parts: int = 0
     coefficient_bytes: int = 0
+    lossless: bool = False
     simple: bool = False
 
 
@@ -79,6 +82,7 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
             elif scans > _SMALL_SCANS:
                 found.simple = False
         elif code in _FRAMES and not frame:
+            found.lossless = code in _LOSSLESS
             frame, components = code, data[position + 7] if position + 7 < len(data) else 0
             blocks = _jpeg_blocks(data[position + 3 : position + 8 + 3 * components])
         position += max(2, int.from_bytes(data[position : position + 2], "big"))
@@ -158,7 +162,7 @@ def webp(data: bytes) -> WebP:
         CorruptImage: There is no canvas in it, or more than `MAX_PARTS` chunks.
     """
     found = WebP()
-    position = 12
+    position, framed = 12, False
     while position + 8 <= len(data):
         kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
         body = position + 8
@@ -177,6 +181,9 @@ def webp(data: bytes) -> WebP:
                 found.width, found.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         elif kind == b"VP8 " and not found.width and data[body + 3 : body + 6] == b"\x9d\x01\x2a":
             found.width, found.height = (value & 0x3FFF for value in struct.unpack_from("<HH", data[: body + 10], body + 6))
+        elif kind == b"ANMF" and not framed:
+            framed = True
+            found.alpha = found.alpha or _is_clear(data[body : body + 29], found.width, found.height)
         elif kind in (b"ICCP", b"EXIF", b"XMP "):
             found.metadata.setdefault(kind, data[body : body + length])
         position = body + length + (length & 1)
@@ -186,6 +193,14 @@ def webp(data: bytes) -> WebP:
     described = sum(len(content) for content in found.metadata.values())
     found.simple = small and not found.animated and found.parts <= _SIMPLE_PARTS and described <= _SIMPLE_HEAD_BYTES
     return found
+
+
+def _is_clear(frame: bytes, width: int, height: int) -> bool:
+    """Whether an animation's frame, whose first 29 bytes are given, leaves some of the canvas clear, or may."""
+    covered = int.from_bytes(frame[6:9], "little") + 1, int.from_bytes(frame[9:12], "little") + 1
+    kind = frame[16:20]
+    alpha = kind == b"ALPH" or (kind == b"VP8L" and bool(int.from_bytes(frame[25:29], "little") >> 28 & 1))
+    return covered != (width, height) or alpha
 
 
 def bmp(data: bytes) -> Structure:

@@ -259,6 +259,40 @@ def test_alpha_is_laid_on_white() -> None:
     assert tuple(pixels[5, 40]) == (255, 255, 255)
 
 
+@pytest.mark.parametrize("lossless", [False, True])
+def test_an_animation_that_does_not_declare_its_alpha_is_laid_on_white(lossless: bool) -> None:
+    frames = [Image.fromarray(np.dstack([quarters(), np.full((96, 64), alpha, np.uint8)])) for alpha in (0, 255)]
+    frames[0].putpixel((0, 0), (0, 0, 0, 255))
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], lossless=lossless)
+    data = bytearray(buffer.getvalue())
+    assert data[12:16] == b"VP8X"
+    for flag in (0x10, 0):
+        data[20] = data[20] & ~0x10 | flag
+        assert look(bytes(data)).pixels[32:, 32:].min() == 255, "the alpha flag of the header is set" if flag else "it is not"
+
+
+def bitmap_with_alpha(picture: Pixels, alpha: int) -> bytes:
+    """A BMP of 32 bits whose header (version 4) has a mask for alpha."""
+    height, width = picture.shape[:2]
+    rows = np.dstack([picture[::-1, :, ::-1], np.full((height, width), alpha, np.uint8)]).tobytes()
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII4I", 108, width, height, 1, 32, 3, len(rows), 0, 0, 0, 0, *masks).ljust(108, bytes(1))
+    return b"BM" + struct.pack("<IHHI", 122 + len(rows), 0, 0, 122) + header + rows
+
+
+@pytest.mark.parametrize(("alpha", "side"), [(0, 1280), (0, 32), (255, 1280)])
+def test_a_bitmap_whose_alpha_is_all_zero_is_opaque(alpha: int, side: int) -> None:
+    data = bitmap_with_alpha(quarters(), alpha)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGBA"
+    assert_quarters(look(data, side=side).pixels)
+
+
+def test_a_bitmap_with_some_alpha_is_laid_on_white() -> None:
+    assert look(bitmap_with_alpha(np.zeros((32, 32, 3), np.uint8), 51)).pixels.mean() == pytest.approx(204, abs=1)
+
+
 def test_grey_with_alpha_is_laid_on_white() -> None:
     pixels = look(saved(Image.merge("LA", [Image.new("L", (32, 32), 60), Image.linear_gradient("L").resize((32, 32))]))).pixels
     assert pixels[0, 5, 0] > 245
@@ -417,6 +451,24 @@ def test_reduction_averages(form: str) -> None:
     pixels = look(encoded(fine, form, **({"quality": 95} if form == "JPEG" else {})), side=128).pixels
     assert pixels.shape == (128, 128, 3)
     assert np.abs(pixels.astype(int) - 128).max() <= 4
+
+
+def lossless_jpeg(width: int, height: int) -> bytes:
+    """A lossless JPEG (ITU T.81, annex H) of middle grey: every difference is zero, and its code is one bit."""
+    frame = struct.pack(">HBHHB3B", 11, 8, height, width, 1, 1, 0x11, 0)
+    table = struct.pack(">HB16BB", 20, 0, 1, *bytes(15), 0)
+    scan = struct.pack(">HB2B3B", 8, 1, 1, 0, 1, 0, 0)
+    bits = width * height
+    samples = bytes(bits // 8) + (bytes([0xFF >> bits % 8]) if bits % 8 else b"")
+    return b"\xff\xd8\xff\xc3" + frame + b"\xff\xc4" + table + b"\xff\xda" + scan + samples + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(("width", "factor"), [(600, 1), (2560, 2), (6000, 4)])
+def test_a_lossless_jpeg_is_read_whole_and_then_reduced(width: int, factor: int) -> None:
+    found = look(lossless_jpeg(width, 40))
+    assert (found.width, found.height) == (width, 40)
+    assert found.pixels.shape == (40 // factor, width // factor, 3)
+    assert np.unique(found.pixels).tolist() == [128]
 
 
 def test_reduction_averages_sixteen_bits_and_clear_pixels_too() -> None:
