@@ -127,7 +127,7 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.docs.docstrings service training
+	$(BIN)/python -m tests.docs.docstrings service training clients/python/src
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS

@@ -288,3 +288,17 @@ class NotEnoughMemory(ModelError):
     """The memory that the service may use does not hold the models and the photos."""
 
     code = "not_enough_memory"
+
+
+def unexpected(cause: Exception) -> FacetError:
+    """Wrap an error that nothing here raises on purpose, so that it is answered and logged as a fault of the service.
+
+    Args:
+        cause: What was raised.
+
+    Returns:
+        An error of the code `internal_error`, with that cause.
+    """
+    error = FacetError("An unexpected error.")
+    error.__cause__ = cause
+    return error

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from service.models.runtime import Network, Precision, Runtime, loader
@@ -18,6 +19,10 @@ from tests import tiny_model
 from tests.client import Client, serving
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes is the machine's affair, and a busy one exceeds Hypothesis' deadline.
+settings.register_profile("facet", deadline=None)
+settings.load_profile("facet")
 
 DEAR = {"architecture", "pictures", "run", "store", "tiny_store"}
 """Fixtures that fit, export or score a network: whatever asks for one is slow."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from service.errors import QueueFull
+from service.inference.smoothing import SmoothedMean
 
 STALL_S: Final = 1.0
 """Seconds without a byte after which a body counts for what has arrived of it, and no longer for what it declared."""
@@ -16,8 +17,6 @@ RECENT_S: Final = 30.0
 """Seconds after its last body for which a client still counts as one that asks."""
 SHARE: Final = 0.75
 """Part of all bytes that one client may hold while others ask, too."""
-SMOOTHING: Final = 0.2
-"""Weight of the newest body in the mean time that one is held: the last five count for two thirds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +60,7 @@ class BodyBudget:
         self._total = total
         self._bodies: dict[Body, None] = {}
         self._recent: dict[str, float] = {}
-        self._mean_s = 1.0
+        self._mean = SmoothedMean(1.0)
 
     def admit(self, client: str, declared: int | None, now: float) -> Body:
         """Reserve the bytes of a body.
@@ -118,7 +117,7 @@ class BodyBudget:
         """
         if body in self._bodies:
             del self._bodies[body]
-            self._mean_s += (now - body.began - self._mean_s) * SMOOTHING
+            self._mean.add(now - body.began)
 
     def _displace(self, held: dict[Body, int], above: int, lacking: int) -> None:
         """End unfinished bodies, the newest first, of clients that hold more than `above` bytes, until `lacking` are free.
@@ -143,4 +142,4 @@ class BodyBudget:
                 one.receipt.reschedule(asyncio.get_running_loop().time())
 
     def _full(self) -> QueueFull:
-        return QueueFull("As many bytes are under way as may be held.", self._mean_s)
+        return QueueFull("As many bytes are under way as may be held.", self._mean.value)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.schemas import Problem
-from service.errors import FacetError, InvalidParameter
+from service.errors import FacetError, InvalidParameter, unexpected
 from service.metrics import REJECTIONS
 
 logger = logging.getLogger("facet")
@@ -158,9 +158,7 @@ def install(app: FastAPI) -> None:
         return _response(problem, headers)
 
     async def unknown(request: Request, error: Exception) -> Response:
-        failure = FacetError("An unforeseen error.")
-        failure.__cause__ = error
-        return respond(failure, request_id(request))
+        return respond(unexpected(error), request_id(request))
 
     app.add_exception_handler(FacetError, known)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -22,6 +22,8 @@ from service.errors import FacetError
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.inference.pipeline import Options
+from service.inference.smoothing import SmoothedMean
+from service.inference.workers import retrieve
 from service.metrics import STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
 from service.tracking.session import FrameResult, TrackingSession
 
@@ -33,8 +35,6 @@ START_S: Final = 10.0
 MAX_START_BYTES: Final = 8192
 UNSTARTED: Final = 32
 """Connections that may wait for their first message at a time; they hold no stream's place, and one more ends the oldest."""
-REMEMBERED: Final = 0.8
-"""Share of what was known of a frame's cost that the next one leaves: the last five count for two thirds."""
 
 CLOSE: Final[Mapping[type[FacetError], int]] = {
     errors.BodyTooLarge: 1009,
@@ -86,10 +86,8 @@ class Streams:
             code = gone.code
         except FacetError as error:
             code = await _end(websocket, error, identity)
-        except Exception as error:  # noqa: BLE001 - what nobody foresaw must end this stream with a code, too
-            failure = FacetError("An unforeseen error.")
-            failure.__cause__ = error
-            code = await _end(websocket, failure, identity)
+        except Exception as error:  # noqa: BLE001 - an unexpected error must end this stream with a code, too
+            code = await _end(websocket, errors.unexpected(error), identity)
         finally:
             # Codes that clients make up are no labels.
             STREAM_CLOSED.labels(str(code) if code in _COUNTED else "other").inc()
@@ -210,7 +208,7 @@ class Session:
         self._waiting: _Frame | None = None
         self._arrival = asyncio.Event()
         self._dropped = 0
-        self._cost = 0.0
+        self._cost: SmoothedMean | None = None
 
     async def run(self, leaving: asyncio.Event) -> int:
         """Serve until the client leaves.
@@ -238,7 +236,7 @@ class Session:
         await self._websocket.send_text(ready.model_dump_json())
         parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving))]
         for part in parts:
-            part.add_done_callback(_retrieve)
+            part.add_done_callback(retrieve)
         try:
             done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
             if not done:
@@ -290,7 +288,7 @@ class Session:
                 free = loop.time() + rest
 
     async def _answer(self, frame: _Frame) -> tuple[str, float]:
-        """The message that answers a frame, its faces or its problem, and the seconds before the next one is looked at."""
+        """The message that answers a frame, its faces or its problem, and the seconds before the next one is analysed."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -303,10 +301,12 @@ class Session:
             return body.model_dump_json(exclude_none=True), rest
         now = loop.time()
         spent = now - began
-        self._cost = REMEMBERED * self._cost + (1 - REMEMBERED) * spent if self._cost else spent
+        if self._cost is None:
+            self._cost = SmoothedMean(spent)
+        self._cost.add(spent)
         _observe(result, now - frame.arrived)
         dropped, self._dropped = self._dropped, 0
-        rest = pause(1 / self._limits.fps, spent, self._cost, self._engine.workers.rounds)
+        rest = pause(1 / self._limits.fps, spent, self._cost.value, self._engine.workers.rounds)
         answer = StreamFrame(
             frame=frame.number,
             image=ImageSize(width=result.width, height=result.height),
@@ -391,19 +391,13 @@ def problem(error: FacetError, identity: str, frame: int | None = None) -> Strea
     return StreamProblem(**body, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
 
 
-def _retrieve(part: asyncio.Task[int]) -> None:
-    """So that the error of a part which ends beside another one is not reported as never retrieved."""
-    if not part.cancelled():
-        part.exception()
-
-
 async def _left(leaving: asyncio.Event) -> int:
     await leaving.wait()
     raise errors.NotReady("The service is shutting down.")
 
 
 async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
-    """Tell the client why its stream ends, and close it; returns the code."""
+    """Send the client the problem that ends its stream, and close it; returns the code."""
     count(error, identity)
     code = close_code(error)
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):  # it has left meanwhile

@@ -1,1 +1,1 @@
-"""From a photo to what is said of its faces: `pipeline` is the page to begin with."""
+"""From a photo to the attributes of its faces: `pipeline` is the page to begin with."""

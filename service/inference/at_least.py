@@ -9,6 +9,7 @@ import numpy as np
 
 from service.arrays import Doubles, Floats
 from service.errors import InvalidParameter
+from service.inference.probabilities import logit, sigmoid
 from service.models.manifest import AtLeastCalibration
 
 MOST: Final = 8
@@ -18,7 +19,7 @@ HIGHEST: Final = 99
 AGES: Final = np.arange(LOWEST, HIGHEST + 1)
 
 _LEAST: Final = 1e-4
-"""Odds beyond it, either way, are more than any validation split can tell."""
+"""Distance that probabilities keep from 0 and 1: no validation split can tell more."""
 
 
 def parse_ages(given: Sequence[int] | str | None) -> tuple[int, ...]:
@@ -62,8 +63,7 @@ def log_odds(distributions: Floats | Doubles) -> Doubles:
     known = tails[..., LOWEST : HIGHEST + 1]
     missing = len(AGES) - known.shape[-1]
     tails = np.concatenate([known, np.zeros((*known.shape[:-1], missing))], -1)
-    tails = np.clip(tails, _LEAST, 1 - _LEAST)
-    return np.log(tails / (1 - tails))
+    return logit(tails, _LEAST)
 
 
 def calibrated(logits: Doubles, calibration: AtLeastCalibration) -> Doubles:
@@ -79,7 +79,7 @@ def calibrated(logits: Doubles, calibration: AtLeastCalibration) -> Doubles:
     """
     offsets = np.interp(AGES, calibration.ages, calibration.offsets)
     scaled = np.minimum.accumulate(calibration.slope * logits + offsets, axis=-1)
-    return np.clip(1 / (1 + np.exp(-scaled)), _LEAST, 1 - _LEAST)
+    return np.clip(sigmoid(scaled), _LEAST, 1 - _LEAST)
 
 
 def at_least(distribution: Floats, ages: Iterable[int], calibration: AtLeastCalibration) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""A network's raw outputs and a model's calibration to what is said of a face: expectations with intervals, and labels."""
+"""A network's raw outputs and a model's calibration to a face's attributes: expectations with intervals, and labels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from service.arrays import Doubles, Floats
 from service.inference.at_least import at_least
+from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AgeInterval, AtLeastCalibration, Attribute, Manifest
 
 CONTRACT: Final = ("age", "gender", "race")
-"""Attributes that every service may be asked for: where the model does not say one, it is absent from the answer."""
+"""Attributes that every request may name: one that the model does not have is absent from the answer."""
 
 AS_IT_IS: Final = AtLeastCalibration()
 """Stands for a calibration that a model does not bring."""
@@ -56,7 +57,7 @@ class LabelProbabilities:
 
 
 Attributes: TypeAlias = Mapping[str, Expectation | LabelProbabilities]
-"""What is known of one face, by attribute; what was not asked for, or what the model does not say, is absent."""
+"""What is known of one face, by attribute; one that was not requested, or that the model does not have, is absent."""
 
 
 def describe(
@@ -112,32 +113,6 @@ def bounds(years: float, spread: float, interval: AgeInterval) -> tuple[int, int
     return max(0, min(round(low), math.floor(years))), max(round(high), math.ceil(years))
 
 
-def softmax(logits: Doubles) -> Doubles:
-    """Probabilities of logits.
-
-    Args:
-        logits: Any values [..., K].
-
-    Returns:
-        Probabilities [..., K], which add up to 1 along the last axis.
-    """
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
-def temperature_scaled(probabilities: npt.ArrayLike, temperature: float) -> Doubles:
-    """Probabilities whose logits are divided by a temperature.
-
-    Args:
-        probabilities: Probabilities [..., K].
-        temperature: The divisor, above 0.
-
-    Returns:
-        Probabilities [..., K].
-    """
-    return softmax(np.log(np.clip(np.asarray(probabilities, np.float64), 1e-9, 1)) / temperature)
-
-
 def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequence[int]) -> Expectation:
     years = float(outputs[attribute.outputs[0]])
     distribution = outputs.get(attribute.outputs[1]) if len(attribute.outputs) > 1 else None
@@ -160,7 +135,7 @@ def _predicted_age(outputs: Mapping[str, Floats], manifest: Manifest) -> float |
 
 def _labels(outputs: Mapping[str, Floats], attribute: Attribute, years: float | None) -> LabelProbabilities:
     given = outputs[attribute.outputs[0]]
-    # A sigmoid unit says the probability of the second of two labels alone.
+    # A sigmoid unit gives the probability of the second of two labels alone.
     pair: npt.ArrayLike = np.array([1 - float(given), float(given)]) if np.ndim(given) == 0 else given
     probabilities = temperature_scaled(pair, attribute.calibration.temperature)
     return labelled(attribute.labels, probabilities, thresholds(attribute, years))

@@ -10,33 +10,31 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Floats, Pixels
 from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
 from service.inference.fairness import FairQueue
+from service.inference.smoothing import SmoothedMean
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits."""
 
 FIRST_GUESS_S: Final = 0.02
 """Seconds that a batch is taken to last while none has ended."""
-SMOOTHING: Final = 0.2
-"""Weight of the newest batch in their mean duration: the last five count for two thirds."""
 
 SHARED: Final = 8
 """Most crops of a batch while several clients ask and one of them has more waiting: so short is the wait of the others."""
 RECENT_S: Final = 5.0
 """Seconds after its last crops for which a client still counts as one that asks."""
 
-Crop = npt.NDArray[np.uint8]
-Outputs = dict[str, npt.NDArray[np.float32]]
+Outputs = dict[str, Floats]
 """One face's outputs by name, without the batch axis."""
-Run = Callable[[npt.NDArray[np.uint8]], Mapping[str, npt.NDArray[np.float32]]]
+Run = Callable[[Pixels], Mapping[str, Floats]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Item:
-    crop: Crop
+    crop: Pixels
     deadline: float
     answer: asyncio.Future[Outputs]
 
@@ -57,8 +55,8 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._began: float | None = None
-        self._mean = FIRST_GUESS_S
-        self._asked: dict[str, float] = {}
+        self._mean = SmoothedMean(FIRST_GUESS_S)
+        self._last_calls: dict[str, float] = {}
 
     @property
     def waiting(self) -> int:
@@ -90,9 +88,9 @@ class Batcher:
     @property
     def delay(self) -> float:
         """Seconds after which the crops that wait now should have run."""
-        return (math.ceil(len(self._waiting) / SIZES[-1]) + 1) * self._mean
+        return (math.ceil(len(self._waiting) / SIZES[-1]) + 1) * self._mean.value
 
-    async def submit(self, crops: Sequence[Crop], deadline: float, client: str = "") -> list[Outputs]:
+    async def submit(self, crops: Sequence[Pixels], deadline: float, client: str = "") -> list[Outputs]:
         """Wait for the network's outputs of some crops; clients take turns, crop by crop.
 
         A caller that is cancelled leaves the others of its batch untouched.
@@ -121,7 +119,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         if crops:
             now = loop.time()
-            self._asked = {one: asked for one, asked in self._asked.items() if now - asked < RECENT_S} | {client: now}
+            self._last_calls = {one: asked for one, asked in self._last_calls.items() if now - asked < RECENT_S} | {client: now}
         items = [_Item(crop, deadline, loop.create_future()) for crop in crops]
         for item in items:
             self._waiting.push(client, item)
@@ -131,7 +129,7 @@ class Batcher:
             if items:
                 await asyncio.wait([item.answer for item in items])
         finally:
-            for item in items:  # cancelled where the caller left; looked at where it failed, so that none goes unretrieved
+            for item in items:  # cancelled where the caller left; its error retrieved where it failed
                 if item.answer.cancel():
                     self._waiting.remove(client, item)
                 else:
@@ -162,14 +160,14 @@ class Batcher:
                     if not item.answer.done():
                         item.answer.set_result(output)
             finally:
-                self._mean += (loop.time() - self._began - self._mean) * SMOOTHING
+                self._mean.add(loop.time() - self._began)
                 self._began = None
 
     def _next_batch(self, now: float) -> list[_Item]:
         """The oldest crops of each client in turn, those that somebody still waits for, in time."""
         batch: list[_Item] = []
         longest = self._waiting.longest()
-        crowded = len(self._asked) > 1 and longest is not None and self._waiting.depth(longest) > SHARED
+        crowded = len(self._last_calls) > 1 and longest is not None and self._waiting.depth(longest) > SHARED
         most = SHARED if crowded else SIZES[-1]
         while len(batch) < most and (found := self._waiting.pop()) is not None:
             client, item = found
@@ -182,7 +180,7 @@ class Batcher:
             batch.append(item)
         return batch
 
-    def _answers(self, crops: Sequence[Crop]) -> list[Outputs]:
+    def _answers(self, crops: Sequence[Pixels]) -> list[Outputs]:
         """Pad, run, check, and cut the outputs apart; on the network's thread."""
         count = len(crops)
         size = next(size for size in SIZES if size >= count)

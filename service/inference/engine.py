@@ -1,4 +1,4 @@
-"""The parts that answer photos, started and stopped as one, and what can be said of their state."""
+"""The parts that answer photos, started and stopped as one, and their state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def askable(manifest: Manifest) -> tuple[str, ...]:
         manifest: That of the model that is served.
 
     Returns:
-        Those of the contract, and those that the model says beside them.
+        Those of the contract, and those that the model has beside them.
     """
     return (*CONTRACT, *(attribute.name for attribute in manifest.attributes if attribute.name not in CONTRACT))
 

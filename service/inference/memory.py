@@ -17,7 +17,7 @@ MIB: Final = 2**20
 
 
 def memory_limit(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> tuple[int, str]:
-    """Bytes that this process may use, and what says so: the container's limit, else half of the machine's memory.
+    """Bytes that this process may use, and where that is set: the container's limit, else half of the machine's memory.
 
     Reads cgroup v2 `memory.max` and v1 `memory.limit_in_bytes` of the process's own group and of all above it.
 
@@ -63,7 +63,7 @@ def resident() -> int:
     """How much of this process the kernel cannot drop, because no file holds it.
 
     Returns:
-        Bytes; 0 where the system does not tell.
+        Bytes; 0 where the system does not report it.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from service.arrays import Pixels
 from service.errors import DeadlineExceeded, InferenceError
 from service.inference.attributes import Attributes, describe
-from service.inference.batching import Batcher, Crop
+from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
 from service.inference.memory import MemoryBudget
 from service.inference.workers import Workers
@@ -56,7 +57,7 @@ class DetectedFace:
     """One face in pixels of the upright photo, its aligned crop, and what is measured of both."""
 
     face: Face
-    crop: Crop
+    crop: Pixels
     quality: Quality
     warnings: list[str]
 
@@ -175,7 +176,7 @@ class Pipeline:
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
 
-    async def attributes(self, crops: Sequence[Crop], options: Options, deadline: float) -> list[Attributes]:
+    async def attributes(self, crops: Sequence[Pixels], options: Options, deadline: float) -> list[Attributes]:
         """Describe crops; they share batches with those of other callers.
 
         Args:

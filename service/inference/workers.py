@@ -1,4 +1,4 @@
-"""A bounded place to work: a thread pool with a short line, shared by client, which knows how late its calls are."""
+"""A thread pool with a bounded queue, shared by client, which measures how late its calls are."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from service.errors import DeadlineExceeded, NotReady, QueueFull
 from service.inference.fairness import REMEMBERED, FairQueue
+from service.inference.smoothing import SmoothedMean
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_GUESS_S: Final = 0.1
 """Seconds that a call is taken to last while none has ended."""
-SMOOTHING: Final = 0.2
-"""Weight of the newest call in a mean: the last five count for two thirds."""
 LONG: Final = 4.0
 """Times the shortest mean of the clients that ask now, above which a client's calls are long."""
 RECENT_S: Final = 5.0
@@ -40,7 +39,7 @@ class _Call(Generic[T]):
 class _ClientLoad:
     """Mean seconds of a client's calls, and when its last one came, on the event loop's clock."""
 
-    seconds: float
+    seconds: SmoothedMean
     last_call: float
 
 
@@ -59,7 +58,7 @@ class Workers:
         self._running: list[_Call[Any]] = []
         self._busy: set[_Call[Any]] = set()
         self._loads: dict[str, _ClientLoad] = {}
-        self._mean = FIRST_GUESS_S
+        self._mean = SmoothedMean(FIRST_GUESS_S)
         self._closed = False
 
     @property
@@ -80,7 +79,7 @@ class Workers:
     @property
     def delay(self) -> float:
         """Seconds after which what waits now should be done."""
-        return (self.waiting + len(self._running)) * self._mean / self.threads
+        return (self.waiting + len(self._running)) * self._mean.value / self.threads
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on a thread, on no client's account.
@@ -133,7 +132,7 @@ class Workers:
         if len(self._running) >= self.threads and self.waiting >= self._places:
             self._make_room(client)
         entry = _Call(client, partial(call, *args, **kwargs), deadline, loop.create_future())
-        load = self._loads.setdefault(client, _ClientLoad(self._mean, now))
+        load = self._loads.setdefault(client, _ClientLoad(SmoothedMean(self._mean.value), now))
         load.last_call = now
         self._queue.push(client, entry)
         self._start(loop)
@@ -142,7 +141,7 @@ class Workers:
         finally:
             if not entry.answer.done():  # the caller has left
                 self._queue.remove(client, entry)
-                entry.answer.add_done_callback(_retrieve)
+                entry.answer.add_done_callback(retrieve)
 
     def _make_room(self, client: str) -> None:
         """Free a place for a client, at the cost of who has most. Raises `QueueFull` where nobody has more than it would."""
@@ -167,7 +166,7 @@ class Workers:
                 entry.answer.set_exception(DeadlineExceeded("The request's deadline passed while it waited.", self.delay))
                 continue
             self._running.append(entry)
-            guess = self._loads[client].seconds
+            guess = self._loads[client].seconds.value
             self._queue.charge(client, guess)
             future = loop.run_in_executor(self._pool, self._call, entry)
             future.add_done_callback(partial(self._end, loop, entry, now, guess))
@@ -184,12 +183,12 @@ class Workers:
         """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
         has asked for short ones of late.
         """
-        recent = [load.seconds for load in self._loads.values() if now - load.last_call < RECENT_S]
+        recent = [load.seconds.value for load in self._loads.values() if now - load.last_call < RECENT_S]
         long = LONG * min(recent, default=0.0)
-        busy = sum(self._loads[entry.client].seconds > long for entry in self._running)
+        busy = sum(self._loads[entry.client].seconds.value > long for entry in self._running)
         if self.threads == 1 or busy < self.threads - 1:
             return lambda _: False
-        return lambda client: self._loads[client].seconds > long
+        return lambda client: self._loads[client].seconds.value > long
 
     def _end(
         self, loop: asyncio.AbstractEventLoop, entry: _Call[T], began: float, guess: float, future: asyncio.Future[T]
@@ -197,9 +196,9 @@ class Workers:
         self._running.remove(entry)
         seconds = loop.time() - began
         self._queue.charge(entry.client, seconds - guess)
-        self._mean += (seconds - self._mean) * SMOOTHING
+        self._mean.add(seconds)
         load = self._loads[entry.client]
-        load.seconds += (seconds - load.seconds) * SMOOTHING
+        load.seconds.add(seconds)
         if len(self._loads) > REMEMBERED:
             self._forget(loop.time())
         if not entry.answer.done():
@@ -210,7 +209,7 @@ class Workers:
             else:
                 entry.answer.set_result(future.result())
         elif not future.cancelled():
-            future.exception()  # looked at, so that a call whose caller has left is not reported as never retrieved
+            future.exception()  # retrieved, or a call whose caller has left would be reported
         self._start(loop)
 
     def _forget(self, now: float) -> None:
@@ -253,7 +252,11 @@ class Workers:
             time.sleep(0.005)
 
 
-def _retrieve(answer: asyncio.Future[Any]) -> None:
-    """So that an error which nobody waits for is not reported as never retrieved."""
+def retrieve(answer: asyncio.Future[Any]) -> None:
+    """Look at an answer's error, so that one which nobody waits for is not reported as never retrieved.
+
+    Args:
+        answer: A future that is done.
+    """
     if not answer.cancelled():
         answer.exception()

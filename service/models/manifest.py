@@ -24,7 +24,7 @@ AttributeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$"), AfterVal
 
 
 class Section(BaseModel):
-    """A part of a manifest: frozen, and without fields that nobody knows."""
+    """A part of a manifest: frozen, and without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

@@ -395,7 +395,7 @@ class _Outgoing:
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, which says when its connection is lost."""
+    """uvicorn's WebSocket protocol, which reports when its connection is lost."""
 
     def __init__(self, *arguments: Any, on_lost: Callable[[], None], **more: Any) -> None:
         super().__init__(*arguments, **more)

@@ -8,14 +8,16 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Doubles
-from service.inference.attributes import Attributes, Expectation, LabelProbabilities, bounds, deviation, labelled, softmax
+from service.inference.attributes import Attributes, Expectation, LabelProbabilities, bounds, deviation, labelled
+from service.inference.probabilities import logit, sigmoid, softmax
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.vision.quality import Quality
 
 DEFAULT: Final = TrackCalibration()
 """Calibration of a model whose manifest has none; see `TrackCalibration` for its source."""
 
-_LEAST: Final = 1e-6  # the logarithm of a probability of zero
+LEAST_PROBABILITY: Final = 1e-6
+"""Stands for a probability of zero, whose logarithm is not finite."""
 
 
 def impairments(quality: Quality, warnings: list[str]) -> dict[str, float]:
@@ -71,11 +73,6 @@ def narrowing(frames: float, calibration: TrackCalibration) -> float:
     return calibration.scale * math.sqrt(shared + (1 - shared) / max(1.0, frames))
 
 
-def _log_odds(probabilities: Doubles) -> Doubles:
-    clipped = np.clip(probabilities, _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(clipped / (1 - clipped)))
-
-
 class Average:
     """What is known of one track's face: grows by a frame at a time, and never keeps one."""
 
@@ -115,10 +112,10 @@ class Average:
                 years = weight * np.array([value.years, spread])
                 self._expectations[name] = self._expectations.get(name, np.zeros(2)) + years
                 if value.at_least is not None:
-                    odds = _log_odds(np.array(list(value.at_least.values())))
+                    odds = logit(np.array(list(value.at_least.values())), LEAST_PROBABILITY)
                     self._chances[name] = self._chances.get(name, 0.0) + weight * odds
             else:
-                logarithms = np.log(np.maximum(list(value.probabilities.values()), _LEAST))
+                logarithms = np.log(np.maximum(list(value.probabilities.values()), LEAST_PROBABILITY))
                 self._logarithms[name] = self._logarithms.get(name, 0.0) + weight * logarithms
                 least = np.array([value.thresholds.get(label, 0.0) for label in value.probabilities])
                 self._thresholds[name] = self._thresholds.get(name, 0.0) + weight * least
@@ -148,7 +145,7 @@ class Average:
         """By age, the probability whose log odds are the mean of the frames'."""
         if latest.at_least is None:
             return None
-        means = 1 / (1 + np.exp(-self._chances[name] / self._weights))
+        means = sigmoid(self._chances[name] / self._weights)
         return dict(zip(latest.at_least, map(float, means), strict=True))
 
     def _mean_labels(self, name: str, latest: LabelProbabilities) -> LabelProbabilities:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Costs = npt.NDArray[np.float64]
+from service.arrays import Doubles, Ints
 
 _FORBIDDEN = 1e12
 """Stands for an infinite cost inside the solver; any finite cost must lie far below."""
 
 
-def assign(costs: Costs) -> list[tuple[int, int]]:
+def assign(costs: Doubles) -> list[tuple[int, int]]:
     """Find the pairs of rows and columns that are as many as can be, and of these the cheapest together.
 
     Shortest augmenting paths with potentials, in O(N² M) (Jonker and Volgenant, "A shortest augmenting path algorithm for
@@ -43,7 +42,7 @@ def assign(costs: Costs) -> list[tuple[int, int]]:
     return sorted(pair for pair in pairs if np.isfinite(costs[pair]))
 
 
-def _shortest_path(costs: Costs, row_potential: Costs, column_potential: Costs, owner: npt.NDArray[np.int64]) -> list[int]:
+def _shortest_path(costs: Doubles, row_potential: Doubles, column_potential: Doubles, owner: Ints) -> list[int]:
     """Columns, from 0 to a free one, along which the rows shift to make room; adjusts the potentials in place."""
     count = len(column_potential)
     distance = np.full(count, np.inf)

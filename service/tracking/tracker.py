@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Doubles
 from service.tracking.assignment import assign
 from service.vision.detection import Face
-
-Vector = npt.NDArray[np.float64]
 
 # Lengths are in face sizes, the square root of the box's area, so that a near face and a far one are treated alike.
 MEASUREMENT_NOISE: Final = 0.06
@@ -46,8 +44,8 @@ class Motion:
     `measurement_noise`.
     """
 
-    place: Vector
-    speed: Vector
+    place: Doubles
+    speed: Doubles
     measurement_noise: float
     process_noise: float
     variance: float
@@ -55,7 +53,7 @@ class Motion:
     speed_variance: float
 
     @classmethod
-    def at(cls, place: Vector, measurement_noise: float, speed: float, process_noise: float) -> Motion:
+    def at(cls, place: Doubles, measurement_noise: float, speed: float, process_noise: float) -> Motion:
         """Start a filter from one measurement.
 
         Args:
@@ -83,7 +81,7 @@ class Motion:
         self.covariance += seconds * self.speed_variance + noise * seconds**2 / 2
         self.speed_variance += noise * seconds
 
-    def innovation(self, measured: Vector) -> tuple[float, float]:
+    def innovation(self, measured: Doubles) -> tuple[float, float]:
         """Compare a measurement with what is expected.
 
         Args:
@@ -94,7 +92,7 @@ class Motion:
         """
         return float(np.square(measured - self.place).sum()), self.variance + self.measurement_noise**2
 
-    def correct(self, measured: Vector) -> None:
+    def correct(self, measured: Doubles) -> None:
         """Update the state by a measurement.
 
         Args:
@@ -121,7 +119,7 @@ class Track:
     place: Motion
     size: Motion
 
-    def cost(self, place: Vector, size: float) -> float:
+    def cost(self, place: Doubles, size: float) -> float:
         """Cost of giving a face to this track.
 
         Args:
@@ -211,7 +209,7 @@ class Tracker:
                 del self._tracks[track.id]
 
 
-def measured(face: Face) -> tuple[Vector, float]:
+def measured(face: Face) -> tuple[Doubles, float]:
     """Measure what is tracked of a face.
 
     The landmarks give the place, because a box that is clipped at the picture's edge has its middle elsewhere.

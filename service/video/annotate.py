@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image
 
+from service.arrays import Pixels
 from service.extras import install_command
 from service.inference.attributes import Attributes, Expectation
 from service.inference.engine import Engine
@@ -25,7 +26,7 @@ from service.models.manifest import Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
-from service.vision.image import DecodedImage, Pixels
+from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
     import av

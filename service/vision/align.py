@@ -7,16 +7,16 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float32]
+from service.arrays import Doubles, Floats, Pixels
+
+Points = Floats
 
 _UNREDUCED: Final = 0.99
 """Scale above which interpolation alone loses nothing that can be seen."""
 
 
-def similarity(source: Points, target: Points) -> npt.NDArray[np.float64]:
+def similarity(source: Points, target: Points) -> Doubles:
     """Least-squares rotation, uniform scale and shift that takes one set of points to another; never a reflection.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, for the plane,
@@ -97,12 +97,12 @@ def outside(landmarks: Points, template: Points, width: int, height: int) -> flo
     return float(np.clip(1 - cv2.intersectConvexConvex(seen, photo)[0] / area, 0, 1))
 
 
-def _warped(pixels: Pixels, matrix: npt.NDArray[np.float64], size: int) -> Pixels:
+def _warped(pixels: Pixels, matrix: Doubles, size: int) -> Pixels:
     crop = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return crop.astype(np.uint8, copy=False)
 
 
-def _reduced(pixels: Pixels, matrix: npt.NDArray[np.float64], size: int, factor: int) -> tuple[Pixels, npt.NDArray[np.float64]]:
+def _reduced(pixels: Pixels, matrix: Doubles, size: int, factor: int) -> tuple[Pixels, Doubles]:
     """The part of the photo that the crop shows, area-averaged by `factor`, and the transform from it to the crop."""
     height, width = pixels.shape[:2]
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], dtype=np.float64)

@@ -107,7 +107,7 @@ class DecoderProcess:
         """
         answer = self._call(b'{"decode": true}\n', b"", deadline)
         height, width = int(answer["rows"]), int(answer["columns"])
-        if not (0 < height * width * 3 <= header.cost):  # whatever a damaged process says, no more is taken
+        if not (0 < height * width * 3 <= header.cost):  # whatever a damaged process sends, no more is taken
             raise self._ended()
         pixels = np.empty((height, width, 3), np.uint8)
         self._receive(pixels.reshape(-1).data, deadline)
@@ -151,7 +151,7 @@ class DecoderProcess:
         return DeadlineExceeded("The request's deadline passed while its photo was decoded.")
 
     def _ended(self) -> ImageError:
-        """What its end says of the photo: out of its time, or a decoder that crashed."""
+        """The photo's error by how the process ended: out of its time, or a decoder that crashed."""
         self.kill()
         if self._process.returncode == -signal.SIGPROF:
             return CorruptImage("The image takes far longer to decode than others of its size.")
@@ -234,7 +234,7 @@ def _bounded(count: int, cpu_seconds: float) -> Iterator[None]:
 
 
 def _mapped() -> int:
-    """Bytes of data that this process has mapped, 0 where the system does not tell."""
+    """Bytes of data that this process has mapped, 0 where the system does not report it."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -11,21 +11,19 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pi_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
 
+from service.arrays import Pixels
 from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
 from service.vision import structure
-
-Pixels = npt.NDArray[np.uint8]
 
 pi_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size itself, against the operator's cap, before a pixel is decoded
 logging.getLogger("PIL").setLevel(logging.INFO)  # below it, Pillow logs what it finds in EXIF, and that is the client's
 
 MIN_SIDE: Final = 16
-"""Smallest side, in pixels, of a photo that is looked at."""
+"""Smallest side, in pixels, of a photo that is analysed."""
 
 MAX_ICC_BYTES: Final = 4 * 1024 * 1024
 """Colour profiles above this size are a way to burn time; real ones, printers' included, stay below 3 MB."""

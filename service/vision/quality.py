@@ -8,8 +8,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from service.arrays import Doubles, Floats, Pixels
 from service.vision.detection import Face
 
 SHARPNESS_SIDE: Final = 128
@@ -53,7 +53,7 @@ class Quality:
     yaw: float
 
 
-def measure(face: Face, crop: npt.NDArray[np.uint8]) -> Quality:
+def measure(face: Face, crop: Pixels) -> Quality:
     """Measure a face and its crop.
 
     Args:
@@ -80,7 +80,7 @@ def measure(face: Face, crop: npt.NDArray[np.uint8]) -> Quality:
     )
 
 
-def _sharpness(grey: npt.NDArray[np.float32]) -> float:
+def _sharpness(grey: Floats) -> float:
     """Standard deviation of the second differences, along rows, columns or diagonals, whichever is least, in percent of that of
     the grey levels.
 
@@ -98,7 +98,7 @@ def _sharpness(grey: npt.NDArray[np.float32]) -> float:
     return 100 * min(straight, diagonal) / contrast
 
 
-def _slope(across: npt.NDArray[np.float64]) -> float:
+def _slope(across: Doubles) -> float:
     """Degrees by which a vector points downwards."""
     return math.degrees(math.atan2(across[1], across[0]))
 

@@ -31,7 +31,7 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 @dataclass(slots=True)
 class Structure:
-    """What a file's structure says of the work in it.
+    """How much work a file's structure asks of its decoder.
 
     `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture;
     `lossless` is whether a JPEG has samples in place of coefficients, so that no decoder can reduce it; `simple`

@@ -56,6 +56,7 @@ def test_what_is_left_out_is_named(line: str, gap: str) -> None:
 UNSAID = {
     "service": 0,
     "training": 0,
+    "clients/python/src": 0,
 }
 """Public functions of each package that leave something unsaid. The numbers may only fall."""
 

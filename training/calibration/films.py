@@ -13,7 +13,7 @@ import numpy as np
 from service.arrays import Bools, Doubles, Ints, Pixels
 from service.inference.attributes import deviation
 from service.models.manifest import AgeInterval, Attribute, TrackCalibration
-from service.tracking.aggregation import impairments
+from service.tracking.aggregation import LEAST_PROBABILITY, impairments
 from service.vision.quality import Quality
 from training.datasets.base import DataSet, Label, Split
 from training.errors import CalibrationError
@@ -32,8 +32,6 @@ from training.evaluation.service_client import Scored
 
 FRAMES: Final = 12
 """Frames of one film."""
-
-_LEAST: Final = 1e-6  # as `service.tracking.aggregation` takes the logarithm of a probability of zero
 
 
 def filmed(picture: Pixels, index: int) -> Pixels:
@@ -201,7 +199,7 @@ def films(scored: Scored, attributes: Sequence[Attribute]) -> Films:
     for one in attributes:
         if one.kind == "labels":
             given = predictions.labels[one.name]
-            logarithms = np.log(np.maximum(given.probabilities[rows], _LEAST))
+            logarithms = np.log(np.maximum(given.probabilities[rows], LEAST_PROBABILITY))
             labels[one.name] = FilmedLabels(given.label[first], logarithms)
         else:
             years, interval = predictions.expectations[one.name], required_interval(one)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from service.arrays import Doubles, Ints
-from service.inference.attributes import deviation, temperature_scaled
+from service.inference.attributes import deviation
+from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AttributeCalibration
 from training.calibration.at_least import fit_at_least
 from training.calibration.intervals import age_interval

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from service.arrays import Bools, Doubles, Ints
+from service.inference.probabilities import softmax
 from service.models.evaluation import TrackEvaluation, read_evaluation
 from service.models.manifest import AgeInterval, Attribute, TrackCalibration
 from training.artifacts import write_json
@@ -159,8 +160,7 @@ def gained(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
         Probabilities [N, K].
     """
     scaled = logits * (1 + (factor - 1) * (1 - 1 / frames[:, np.newaxis]))
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return softmax(scaled)
 
 
 def narrowed(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> tuple[float, float]:

@@ -15,12 +15,11 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from service.arrays import Doubles, Pixels
 from service.vision.image import decode
-
-Pixels = npt.NDArray[np.uint8]
+from training.datasets.sources import MAX_PIXELS
 
 SIDES: Final = ("left", "top", "right", "bottom")
 
@@ -45,7 +44,7 @@ class Degradation:
         Raises:
             service.errors.FacetError: The file cannot be decoded.
         """
-        picture = self.apply(decode(data, max_pixels=64_000_000, side=64_000_000).pixels)
+        picture = self.apply(decode(data, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels)
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
@@ -212,7 +211,7 @@ def cut(picture: Pixels, share: float, side: str) -> Pixels:
     return np.ascontiguousarray(parts[side])
 
 
-def _levels(values: npt.NDArray[np.float64]) -> Pixels:
+def _levels(values: Doubles) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from service.arrays import Pixels
 from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
-from service.vision.align import Pixels, align
+from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
 from training.artifacts import replacing

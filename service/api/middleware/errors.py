@@ -1,4 +1,4 @@
-"""What no handler knows becomes a problem all the same, and so does what the shutdown cuts short."""
+"""Unhandled errors, and requests that the shutdown cuts short, are answered with a problem."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import respond
-from service.errors import FacetError, NotReady
+from service.errors import NotReady, unexpected
 
 
 class UnhandledErrors:
-    """Makes a problem of what no handler knows, inside CORS and the log; Starlette's own last resort stands outside both."""
+    """Answers an unhandled error with a problem, inside CORS and the log; Starlette's own handler stands outside both."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,6 +40,4 @@ class UnhandledErrors:
         except Exception as error:
             if started:
                 raise
-            failure = FacetError("An unforeseen error.")
-            failure.__cause__ = error
-            await respond(failure, scope["state"]["request_id"])(scope, receive, send)
+            await respond(unexpected(error), scope["state"]["request_id"])(scope, receive, send)

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from service.arrays import Floats, Pixels
 
 LANDMARKS: Final = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 """The five landmarks in order; left and right are the viewer's."""
@@ -26,8 +27,8 @@ class Face:
     that was searched; `confidence` between 0 and 1.
     """
 
-    box: npt.NDArray[np.float32]
-    landmarks: npt.NDArray[np.float32]
+    box: Floats
+    landmarks: Floats
     confidence: float
 
     def scaled(self, factor: float) -> Face:
@@ -62,7 +63,7 @@ class Face:
 class Detector(Protocol):
     """Finds faces; safe to call from several threads."""
 
-    def detect(self, pixels: npt.NDArray[np.uint8]) -> list[Face]:
+    def detect(self, pixels: Pixels) -> list[Face]:
         """Find the faces of a picture.
 
         Args:
@@ -74,7 +75,7 @@ class Detector(Protocol):
         ...
 
 
-def locate(pixels: npt.NDArray[np.uint8], detector: Detector, side: int) -> list[Face]:
+def locate(pixels: Pixels, detector: Detector, side: int) -> list[Face]:
     """Find the faces of a picture in an area-averaged copy of bounded size.
 
     Args:

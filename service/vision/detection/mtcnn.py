@@ -13,11 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 CELL: Final = 12
 """Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
@@ -378,7 +376,7 @@ class _HalvedPicture:
 
 
 def _in_batches(
-    network: Network, picture: _HalvedPicture, boxes: Floats, side: int, mirrored: npt.NDArray[np.bool_] | None = None
+    network: Network, picture: _HalvedPicture, boxes: Floats, side: int, mirrored: Bools | None = None
 ) -> dict[str, Floats]:
     """Outputs for any number of boxes [N, 4] of a picture; those of `mirrored` are flipped from left to right.
 
@@ -437,9 +435,7 @@ def _square(boxes: Floats) -> Floats:
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _suppress(
-    boxes: Floats, scores: Floats, passed: npt.NDArray[np.bool_], overlap: float, *, smaller: bool = False
-) -> npt.NDArray[np.intp]:
+def _suppress(boxes: Floats, scores: Floats, passed: Bools, overlap: float, *, smaller: bool = False) -> npt.NDArray[np.intp]:
     """Indices, best first, of the boxes that passed and that no better one covers by more than `overlap`.
 
     Overlap is intersection over union, or over the smaller box. As in the mtcnn package, a box yields to any better one,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.attributes import CONTRACT, Attributes, bounds, describe, deviation, temperature_scaled, thresholds
+from service.inference.attributes import CONTRACT, Attributes, bounds, describe, deviation, thresholds
+from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AgeInterval, IntervalBand, Manifest
 from tests.fakes import RACES, attributes, manifest
 

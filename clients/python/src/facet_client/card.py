@@ -275,5 +275,12 @@ class ModelCard(Answer):
     quality: dict[str, Any] = Field(deprecated="`evaluation`, or nothing.")
 
     def attribute(self, name: str) -> Attribute | None:
-        """The attribute of a name, or None where the model does not say it."""
+        """Find an attribute by its name.
+
+        Args:
+            name: Of the attribute.
+
+        Returns:
+            Its declaration, or None where the model does not have it.
+        """
         return next((attribute for attribute in self.attributes if attribute.name == name), None)

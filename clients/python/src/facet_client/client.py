@@ -135,7 +135,23 @@ class Client(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
     ) -> Prediction:
-        """Every face of a photo; with `at_least`, ages from 1 to 99, also how probable it is that each is so old."""
+        """Find and describe every face of a photo.
+
+        Args:
+            photo: A path, bytes, or a binary file.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+
+        Returns:
+            The faces from left to right, and what answered.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW), Prediction)
 
@@ -150,16 +166,46 @@ class Client(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
     ) -> Batch:
-        """A result or a problem for each of several photos, in order."""
+        """Find and describe the faces of several photos.
+
+        Args:
+            photos: Paths, bytes, or binary files.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+
+        Returns:
+            A result or a problem for each photo, in order.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     def health(self) -> Health:
-        """The service's state, also where it is not well; asked once."""
+        """State of the service, also where it is not ready; sent once, without retries.
+
+        Returns:
+            The state.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         return self._answer(self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
     def model(self) -> ModelCard:
-        """The model's card: what is served, on what it was trained, how good it is for whom."""
+        """Card of the served model: what it was trained on, and how good it is for whom.
+
+        Returns:
+            The card.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         return self._answer(self._send("GET", "/model"), ModelCard)
 
     def close(self) -> None:
@@ -207,7 +253,23 @@ class AsyncClient(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
     ) -> Prediction:
-        """Every face of a photo; with `at_least`, ages from 1 to 99, also how probable it is that each is so old."""
+        """Find and describe every face of a photo.
+
+        Args:
+            photo: A path, bytes, or a binary file.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+
+        Returns:
+            The faces from left to right, and what answered.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         answer = await self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW)
         return self._answer(answer, Prediction)
@@ -223,16 +285,46 @@ class AsyncClient(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
     ) -> Batch:
-        """A result or a problem for each of several photos, in order."""
+        """Find and describe the faces of several photos.
+
+        Args:
+            photos: Paths, bytes, or binary files.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+
+        Returns:
+            A result or a problem for each photo, in order.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
         return self._answer(await self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     async def health(self) -> Health:
-        """The service's state, also where it is not well; asked once."""
+        """State of the service, also where it is not ready; sent once, without retries.
+
+        Returns:
+            The state.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         return self._answer(await self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
     async def model(self) -> ModelCard:
-        """The model's card: what is served, on what it was trained, how good it is for whom."""
+        """Card of the served model: what it was trained on, and how good it is for whom.
+
+        Returns:
+            The card.
+
+        Raises:
+            FacetClientError: The service was not reached, or answered with an error.
+        """
         return self._answer(await self._send("GET", "/model"), ModelCard)
 
     def stream(
@@ -244,7 +336,23 @@ class AsyncClient(_Base):
         landmarks: bool = False,
         at_least: Sequence[int] | None = None,
     ) -> AbstractAsyncContextManager[Stream]:
-        """A live stream, as a context; needs the extra `stream`. Raises `ConnectionFailed` or `StreamClosed`."""
+        """Open a live stream; needs the extra `stream`.
+
+        Args:
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+
+        Returns:
+            A context, whose value is the stream.
+
+        Raises:
+            FacetClientError: On entering it, where the extra is not installed.
+            ConnectionFailed: On entering it, where the service is not reached.
+            StreamClosed: On entering it, where the service refuses the stream.
+        """
         start: dict[str, Any] = {"type": "start", "landmarks": landmarks}
         parameters = {
             "key": self._key,
@@ -285,7 +393,7 @@ def _bytes(photo: Photo) -> bytes:
         return photo.read_bytes()
     try:
         return photo.read()
-    except AttributeError as error:  # a name, from whoever does not check types
+    except AttributeError as error:  # a name, from code without type checks
         raise TypeError("A photo is bytes, a pathlib.Path or an open file; of a file's name make a Path.") from error
 
 

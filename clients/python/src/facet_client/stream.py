@@ -20,7 +20,7 @@ _MESSAGE: TypeAdapter[StreamReady | StreamFrame | StreamProblem] = TypeAdapter(S
 
 
 class Stream:
-    """An open stream; `ready` says what its frames may be. Every method raises `StreamClosed` once the stream has ended."""
+    """An open stream; `ready` has the bounds of its frames. Every method raises `StreamClosed` once the stream has ended."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -29,7 +29,15 @@ class Stream:
         self.ready: StreamReady
 
     async def start(self, message: Mapping[str, Any]) -> None:
-        """Send the first message and take its answer."""
+        """Send the first message and wait for its answer.
+
+        Args:
+            message: The message `start`, as JSON's object.
+
+        Raises:
+            StreamClosed: The stream has ended.
+            FacetClientError: The service answered with another message.
+        """
         from websockets.exceptions import ConnectionClosed
 
         try:
@@ -42,7 +50,17 @@ class Stream:
         self.ready = answer
 
     async def send(self, photo: bytes) -> int:
-        """Send one frame, a photo's bytes; returns its number, which its answer bears. Only the newest one waits there."""
+        """Send one frame; only the newest one waits at the service.
+
+        Args:
+            photo: A file's bytes.
+
+        Returns:
+            The frame's number, which its answer carries.
+
+        Raises:
+            StreamClosed: The stream has ended.
+        """
         from websockets.exceptions import ConnectionClosed
 
         number = self._sent
@@ -50,21 +68,39 @@ class Stream:
         try:
             await self._connection.send(number.to_bytes(8, "big") + photo)
         except ConnectionClosed:
-            with suppress(StreamClosed):  # what the service said before it closed is still to be read
+            with suppress(StreamClosed):  # what the service sent before it closed is still to be read
                 while True:
                     await self._receive()
             raise self._closed() from None
         return number
 
     async def receive(self) -> StreamFrame | StreamProblem:
-        """The next answer: of a frame, or the problem of one."""
+        """Wait for the next answer.
+
+        Returns:
+            The answer to a frame, or the problem of one.
+
+        Raises:
+            StreamClosed: The stream has ended.
+            FacetClientError: The service answered a start that was not sent.
+        """
         answer = await self._receive()
         if isinstance(answer, StreamReady):
             raise FacetClientError("the service answered a start that was not sent")
         return answer
 
     async def follow(self, frames: AsyncIterable[bytes]) -> AsyncIterator[StreamFrame | StreamProblem]:
-        """Answers to the newest of the frames, one at a time and no faster than the service advises; ends with them."""
+        """Send the newest of some frames, one at a time and no faster than the service advises, until they end.
+
+        Args:
+            frames: Bytes of photos, as they arrive.
+
+        Yields:
+            The answer to each frame that was sent.
+
+        Raises:
+            StreamClosed: The stream has ended.
+        """
         newest: bytes | None = None
         arrival, over = asyncio.Event(), False
 
@@ -88,7 +124,7 @@ class Stream:
                 await self.send(photo)
                 answer = await self.receive()
                 yield answer
-                await asyncio.sleep(answer.next_in_ms / 1000 if isinstance(answer, StreamFrame) else self._patience(answer))
+                await asyncio.sleep(answer.next_in_ms / 1000 if isinstance(answer, StreamFrame) else self._pause_s(answer))
                 if over:
                     arrival.set()
             await task
@@ -99,7 +135,7 @@ class Stream:
         """Leave."""
         await self._connection.close()
 
-    def _patience(self, problem: StreamProblem) -> float:
+    def _pause_s(self, problem: StreamProblem) -> float:
         return max(1 / self.ready.max_fps, problem.retry_after_s or 0)
 
     async def _receive(self) -> StreamReady | StreamFrame | StreamProblem:
@@ -120,7 +156,21 @@ class Stream:
 
 @asynccontextmanager
 async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIterator[Stream]:  # noqa: ASYNC109 - httpx's own name
-    """A stream that was started, at a service's `url`; left in any case. `timeout` in seconds, for the handshake."""
+    """Open and start a stream; the context closes it.
+
+    Args:
+        url: Of the service, with `http` or `https`.
+        start: The message `start`, as JSON's object.
+        timeout: Seconds for the handshake.
+
+    Yields:
+        The stream.
+
+    Raises:
+        FacetClientError: The extra `stream` is not installed.
+        ConnectionFailed: The service is not reached.
+        StreamClosed: The service refuses the stream.
+    """
     try:
         from websockets.asyncio.client import connect
         from websockets.exceptions import InvalidHandshake
