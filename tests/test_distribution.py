@@ -126,7 +126,7 @@ def committed(*folders: str) -> set[str]:
     return {name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
 
 
-MODELS = ("model_store/mobilenet/2", "model_store/mtcnn/1")
+MODELS = ("model_store/mobilenet/3", "model_store/mtcnn/1")
 
 
 def test_the_wheel_holds_two_packages_and_the_default_models(dist: tuple[Path, Path]) -> None:
@@ -195,7 +195,7 @@ def assert_it_answers(programs: Path, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["model"] == {"name": "mobilenet", "version": 2}
+    assert json.loads(done.stdout)["model"] == {"name": "mobilenet", "version": 3}
     with (folder / "log").open("w+") as log:
         server = subprocess.Popen(
             [programs / "facet", "serve", "--host", "127.0.0.1", "--port", "0"],

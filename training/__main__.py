@@ -125,7 +125,7 @@ def train(
 def reopen(
     prepared: Prepared = Path("runs/prepared"),
     run: Run = Path("runs/reopened"),
-    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/2",
+    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/3",
     store: Store = STORE,
 ) -> None:
     """Write a model of the store as a run that `train --start` goes on from: a served model, learnt further."""

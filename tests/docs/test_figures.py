@@ -33,14 +33,27 @@ def test_the_model_is_better_than_the_published_one(shipped: Measured) -> None:
 
 
 def test_every_model_is_as_sure_as_it_may_be(root: Path) -> None:
-    """On test: probabilities within 0.02 of the truth; intervals that hold 78 to 82 % of all ages, 70 % of every large band."""
+    """On test: probabilities within 0.02 of the truth; intervals that hold 78 to 84 % of all ages, 70 % of every large band."""
     for one, evaluation in attribute_models(root):
         headline = evaluation.headline.model_dump()
         assert max(headline["gender_ece"], headline["race_ece"]) <= 0.02, one.name
-        assert 0.78 <= headline["interval_coverage"] <= 0.82, one.name
+        assert 0.78 <= headline["interval_coverage"] <= 0.84, one.name
         bands = [band.model_dump() for band in evaluation.groups["age"].values() if band.count > 100]
         assert len(bands) == 9
         assert min(band["interval_coverage"] for band in bands) >= 0.70, one.name
+
+
+def test_what_the_default_model_does_not_mark_can_be_relied_on(shipped: Measured) -> None:
+    """On test, children included: 95 % of the genders and 90 % of the races of every large band of age and every race.
+
+    But for `other`, whose people are called something else.
+    """
+    groups = shipped[1].groups
+    assert all(figures.count > 100 for figures in groups["race"].values())
+    large = [*groups["age"].values(), *[figures for name, figures in groups["race"].items() if name != "other"]]
+    for figures in (one.model_dump() for one in large if one.count > 100):
+        assert figures["gender_certain_accuracy"] >= 0.95
+        assert figures["race_certain_accuracy"] >= 0.90
 
 
 def test_every_model_brings_its_own_calibration_of_tracks(root: Path) -> None:

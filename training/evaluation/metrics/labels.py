@@ -197,23 +197,26 @@ def certainty(attribute: AttributeSpec) -> Iterator[Metric]:
     yield Metric(
         key=f"{name}_certain_share",
         title="faces whose label is not marked uncertain",
+        column="not marked uncertain",
         compute=share,
         attribute=name,
         requires=name,
         format=".1%",
         better="higher",
         family=Family.CERTAINTY,
-        tables=frozenset({Table.CARD}),
+        tables=frozenset({Table.CARD, Table.CARD_GROUPS}),
     )
     yield Metric(
         key=f"{name}_certain_accuracy",
         title="accuracy of those",
+        column="accuracy of those",
+        brief=".3f",
         compute=accurate,
         attribute=name,
         requires=name,
         better="higher",
         family=Family.CERTAINTY,
-        tables=frozenset({Table.CARD}),
+        tables=frozenset({Table.CARD, Table.CARD_GROUPS}),
     )
 
 
