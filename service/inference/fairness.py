@@ -1,4 +1,4 @@
-"""Whose turn it is: a line in which each client's work stands by itself, and that client is next who has cost least."""
+"""A fair queue: each client has one of its own, and the client whose work has cost least is next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FairQueue(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[T]] = {}
+        self._queues: dict[str, deque[T]] = {}
         self._spent: dict[str, float] = {}
         self._floor = 0.0
         self._count = 0
@@ -31,7 +31,7 @@ class FairQueue(Generic[T]):
     @property
     def clients(self) -> int:
         """Clients of whom something waits."""
-        return len(self._lines)
+        return len(self._queues)
 
     def depth(self, client: str) -> int:
         """Count the waiting items of one client.
@@ -42,7 +42,7 @@ class FairQueue(Generic[T]):
         Returns:
             How many wait.
         """
-        return len(self._lines.get(client, ()))
+        return len(self._queues.get(client, ()))
 
     def push(self, client: str, item: T) -> None:
         """Add an item behind its client's others.
@@ -51,11 +51,11 @@ class FairQueue(Generic[T]):
             client: A client's name.
             item: What waits.
         """
-        line = self._lines.get(client)
-        if line is None:
-            line = self._lines[client] = deque()
+        queue = self._queues.get(client)
+        if queue is None:
+            queue = self._queues[client] = deque()
             self._spent[client] = max(self._spent.get(client, 0.0), self._floor)
-        line.append(item)
+        queue.append(item)
         self._count += 1
 
     def pop(self, passed_over: Callable[[str], bool] = lambda _: False) -> tuple[str, T] | None:
@@ -67,11 +67,11 @@ class FairQueue(Generic[T]):
         Returns:
             The client and its oldest item; None where no other client waits.
         """
-        client = min((one for one in self._lines if not passed_over(one)), key=self._spent.__getitem__, default=None)
+        client = min((one for one in self._queues if not passed_over(one)), key=self._spent.__getitem__, default=None)
         if client is None:
             return None
         self._floor = max(self._floor, self._spent[client])
-        item = self._lines[client].popleft()
+        item = self._queues[client].popleft()
         self._shorten(client)
         return client, item
 
@@ -84,7 +84,7 @@ class FairQueue(Generic[T]):
         """
         self._spent[client] = max(0.0, self._spent.get(client, self._floor) + cost)
         if len(self._spent) > REMEMBERED:
-            self._spent = {one: spent for one, spent in self._spent.items() if one in self._lines or spent > self._floor}
+            self._spent = {one: spent for one, spent in self._spent.items() if one in self._queues or spent > self._floor}
 
     def longest(self) -> str | None:
         """Find the client with the most waiting items.
@@ -92,7 +92,7 @@ class FairQueue(Generic[T]):
         Returns:
             Its name, or None where nothing waits.
         """
-        return max(self._lines, key=self.depth, default=None)
+        return max(self._queues, key=self.depth, default=None)
 
     def take_last(self, client: str) -> T:
         """Remove a client's newest item.
@@ -106,7 +106,7 @@ class FairQueue(Generic[T]):
         Raises:
             KeyError: None of its items waits.
         """
-        item = self._lines[client].pop()
+        item = self._queues[client].pop()
         self._shorten(client)
         return item
 
@@ -117,9 +117,9 @@ class FairQueue(Generic[T]):
             client: Its client.
             item: What waited.
         """
-        line = self._lines.get(client)
-        if line is not None and item in line:
-            line.remove(item)
+        queue = self._queues.get(client)
+        if queue is not None and item in queue:
+            queue.remove(item)
             self._shorten(client)
 
     def drain(self) -> list[T]:
@@ -128,12 +128,12 @@ class FairQueue(Generic[T]):
         Returns:
             The items, client by client.
         """
-        items = [item for line in self._lines.values() for item in line]
-        self._lines.clear()
+        items = [item for queue in self._queues.values() for item in queue]
+        self._queues.clear()
         self._count = 0
         return items
 
     def _shorten(self, client: str) -> None:
         self._count -= 1
-        if not self._lines[client]:
-            del self._lines[client]
+        if not self._queues[client]:
+            del self._queues[client]

@@ -79,7 +79,7 @@ class MemoryBudget:
         self.total = total
         self._used = 0
         self._closed = False
-        self._line: deque[object] = deque()
+        self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -104,10 +104,10 @@ class MemoryBudget:
             )
         place = object()
         with self._changed:
-            self._line.append(place)
+            self._waiting.append(place)
             try:
                 fits = self._changed.wait_for(
-                    lambda: self._closed or (self._line[0] is place and self._used + count <= self.total),
+                    lambda: self._closed or (self._waiting[0] is place and self._used + count <= self.total),
                     timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic())),
                 )
                 if self._closed:
@@ -116,7 +116,7 @@ class MemoryBudget:
                     raise DeadlineExceeded("The request's deadline passed while its photo waited for memory.")
                 self._used += count
             finally:
-                self._line.remove(place)
+                self._waiting.remove(place)
                 self._changed.notify_all()
         try:
             yield

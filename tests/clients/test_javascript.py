@@ -104,7 +104,7 @@ async def test_the_types_are_those_of_the_openapi_document() -> None:
     assert missing == set(), "every schema has its interface"
 
 
-async def test_every_wish_has_its_option() -> None:
+async def test_every_parameter_has_its_option() -> None:
     async with serving() as client:
         document = (await client.get("/openapi.json")).json()
     query = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}

@@ -80,7 +80,7 @@ def test_a_photo_comes_as_bytes_as_a_path_or_as_a_file(client: Client, tmp_path:
         assert answer.model == models.ModelName(name="fake", version=3)
 
 
-def test_wishes_reach_the_service(client: Client) -> None:
+def test_parameters_reach_the_service(client: Client) -> None:
     answer = client.predict(
         PAIR, attributes=["age"], max_faces=1, min_confidence=0.6, landmarks=True, distribution=True, at_least=[18, 99]
     )
@@ -462,7 +462,7 @@ async def test_the_models_are_those_of_the_contract() -> None:
         assert set(model.model_json_schema().get("required", [])) == set(theirs.get("required", [])), name
 
 
-async def test_every_wish_of_the_contract_has_its_argument() -> None:
+async def test_every_parameter_of_the_contract_has_its_argument() -> None:
     import inspect
 
     async with serving() as client:
@@ -540,7 +540,7 @@ async def test_a_photo_whose_connection_breaks_is_sent_once_more_at_most(error: 
     assert sent == 2
 
 
-def test_a_service_that_is_not_reached_is_tried_as_often_as_wished() -> None:
+def test_a_service_that_is_not_reached_is_tried_as_often_as_configured() -> None:
     sent = 0
 
     def away(request: httpx.Request) -> httpx.Response:

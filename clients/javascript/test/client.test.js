@@ -32,7 +32,7 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     }
   });
 
-  test("hears every wish", async () => {
+  test("sends every option", async () => {
     const { faces } = await facet.predict(PHOTO, { attributes: ["age"], maxFaces: 1, minConfidence: 0.9, landmarks: true, distribution: true, atLeast: [18, 99] });
     assert.equal(faces[0].age.distribution.length, 101);
     assert.deepEqual(Object.keys(faces[0].age.at_least), ["18", "99"]);
@@ -75,7 +75,7 @@ test("everything that was answered of a face is found by the attribute's name", 
   assert.deepEqual(Object.entries(attributesOf(face)), [["age", age], ["glasses", glasses]]);
 });
 
-describe("patience", () => {
+describe("retries", () => {
   let requests = [];
   let answers = [];
   let stop;

@@ -10,9 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from service.arrays import Floats, Pixels
 from service.errors import ModelIncompatible
 
 
@@ -24,7 +22,7 @@ class Network(Protocol):
         """Arithmetic that it computes in: `f32`, `bf16` or `f16`."""
         ...
 
-    def __call__(self, batch: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
         """Outputs, float32 and the caller's own, each with the batch as its first axis."""
         ...
 

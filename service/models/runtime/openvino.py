@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # or the import below reports it to its makers
 import openvino as ov  # noqa: E402
 
+from service.arrays import Floats, Pixels  # noqa: E402
 from service.errors import ModelIncompatible  # noqa: E402
 from service.models.runtime import Loader, Network, Precision  # noqa: E402
 
@@ -60,7 +60,7 @@ class _Network:
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
         self.precision = _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
 
-    def __call__(self, batch: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
         request: ov.InferRequest | None = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()

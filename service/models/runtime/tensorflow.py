@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from service.arrays import Floats, Pixels
 from service.errors import ModelIncompatible
 from service.models.runtime import Loader, Network, Precision
 
@@ -55,6 +55,6 @@ class _Network:
         self._call = convert_variables_to_constants_v2(signature)
         self._names = sorted(signature.structured_outputs)
 
-    def __call__(self, batch: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
         outputs = self._call(tf.constant(batch))
         return {name: np.array(value, dtype=np.float32) for name, value in zip(self._names, outputs, strict=True)}

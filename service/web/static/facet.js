@@ -67,7 +67,7 @@ export class Facet {
 
   /** Every face of one photo: a Blob or File, an ArrayBuffer, or a typed array. */
   predict(photo, options = {}) {
-    // Formats are told by their bytes; a declared type could only be wrong.
+    // The service recognises formats by their bytes; a declared type could only be wrong.
     const init = { method: "POST", body: photo, headers: { "Content-Type": "application/octet-stream" } };
     return this.#json(this.url("predict", options), init, options);
   }

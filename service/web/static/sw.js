@@ -1,7 +1,7 @@
 /** Keeps the page itself for when there is no connection. It never touches photos, answers or anything else. */
 
 const CACHE = "facet-page";
-const PATIENCE_MS = 4000;
+const TIMEOUT_MS = 4000;
 const FILES = [
   "./",
   "page/ages.js",
@@ -49,6 +49,6 @@ async function newest(event, address) {
   event.waitUntil(fresh.catch(() => {}));
   const kept = await cache.match(address);
   if (!kept) return fresh;
-  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, kept));
+  const late = new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS, kept));
   return Promise.race([fresh.catch(() => kept), late]);
 }

@@ -102,7 +102,7 @@ async def test_photos_without_faces_and_with_several(client: Client) -> None:
     assert ages == [pytest.approx(value / 255 * 95.4, abs=1) for value in (200, 90, 150)]
 
 
-async def test_wishes_hold_for_every_photo(client: Client) -> None:
+async def test_parameters_hold_for_every_photo(client: Client) -> None:
     results = await post(client, red(100), red(200), query="attributes=gender&landmarks=true&max_faces=1")
     for result in results:
         (face,) = result["result"]["faces"]

@@ -297,7 +297,7 @@ async def test_under_16_pixels_is_422(client: Client, shape: tuple[int, int], st
         assert_problem(response, 422, "image_too_small")
 
 
-# What is a bad wish, path or method -----------------------------------------------------------------------------------
+# What is a bad parameter, path or method -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

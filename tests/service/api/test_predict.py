@@ -1,4 +1,4 @@
-"""POST /predict: every way to send a photo, every wish, and the answer's shape."""
+"""POST /predict: every way to send a photo, every parameter, and the answer's shape."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_the_probability_of_being_so_old_is_that_of_the_track() -> None:
         assert_ends(socket, 422, "invalid_parameter", close_code(errors.InvalidParameter("")))
 
 
-def test_wishes_are_granted() -> None:
+def test_parameters_of_the_start_are_used() -> None:
     with service() as client, stream(client, attributes=["age"], max_faces=1, landmarks=True) as socket:
         (face,) = ask(socket, 1, encoded(squares((200, 100, 50), (10, 250, 50), side=40)))["faces"]
     assert "age" in face
@@ -287,13 +287,13 @@ def test_a_start_that_is_none_ends_the_stream(message: str) -> None:
     "start",
     [{"attributes": ["mood"]}, {"attributes": "age"}, {"max_faces": 0}, {"min_confidence": 2}, {"landmarks": "perhaps"}],
 )
-def test_a_wish_that_cannot_be_granted_ends_the_stream(start: dict[str, Any]) -> None:
+def test_a_parameter_out_of_range_ends_the_stream(start: dict[str, Any]) -> None:
     with service() as client, client.websocket_connect("/stream") as socket:
         socket.send_json(START | start)
         assert_ends(socket, 422, "invalid_parameter", 1008)
 
 
-def test_an_attribute_that_is_switched_off_cannot_be_wished_for() -> None:
+def test_an_attribute_that_is_switched_off_cannot_be_requested() -> None:
     with service(attributes=("age",)) as client, client.websocket_connect("/stream") as socket:
         socket.send_json(START | {"attributes": ["race"]})
         assert_ends(socket, 422, "invalid_parameter", 1008)
