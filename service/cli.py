@@ -11,9 +11,10 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
@@ -41,6 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+CLOSED_PIPE: Final = 141
+"""Exit status of a command whose reader has left: what shells say of one that SIGPIPE ended."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -140,40 +143,54 @@ def predict(
     """Estimate age, gender and race on photos, without a server."""
     with _one_line():
         ages = parse_ages(at_least)
+        pictures = [None] * len(photos) if draw is None else _targets(draw, photos)
         engine = create_engine(Settings())
         options = engine.options(None, None, min_confidence, at_least=ages)
-        failed = asyncio.run(_predict_all(engine, options, photos, json, draw))
+        failed = asyncio.run(_predict_all(engine, options, list(zip(photos, pictures, strict=True)), json))
     if failed:
         raise typer.Exit(1)
 
 
-async def _predict_all(engine: Engine, options: Options, photos: list[Path], json: bool, draw: Path | None) -> bool:
-    """Answer every photo; True where one of them failed."""
+async def _predict_all(engine: Engine, options: Options, photos: Sequence[tuple[Path, Path | None]], json: bool) -> bool:
+    """Answer every photo, and draw the picture beside it; True where one of them failed."""
     failed = False
     try:
-        for path in photos:
+        for path, picture in photos:
             try:
                 data = await asyncio.to_thread(path.read_bytes)
                 analysis = await engine.analyse(data, options)
-                _show(engine, path, analysis, json)
-                if draw is not None:
-                    await asyncio.to_thread(_draw, data, analysis, _target(draw, path, len(photos) > 1))
+                shown = _shown(engine, path, analysis, json)
+                if picture is not None:
+                    await asyncio.to_thread(_draw, data, analysis, picture)
             except (FacetError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 errors.print(f"facet: {path}: {reason}", markup=False)
                 failed = True
+            else:
+                _print(shown)
     finally:
         await engine.close()
     return failed
 
 
-def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
+def _print(text: str) -> None:
+    """Write to standard output; end at once where nobody reads it any more, or where it has no room."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter would flush once more
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(CLOSED_PIPE) from error
+        _fail(f"standard output: {error.strerror}")
+
+
+def _shown(engine: Engine, path: Path, analysis: Analysis, json: bool) -> str:
     from service.api.schemas import ModelName, answer
 
     if json:
         document = answer(analysis, path.name, ModelName.of(engine.model), landmarks=True, distribution=False)
-        sys.stdout.write(document.model_dump_json(exclude_none=True) + "\n")
-        return
+        return document.model_dump_json(exclude_none=True) + "\n"
     count = len(analysis.faces)
     table = Table(title=f"{path}: {count} face{'' if count == 1 else 's'}", title_justify="left")
     names = [attribute.name for attribute in engine.model.manifest.attributes]
@@ -187,7 +204,10 @@ def _show(engine: Engine, path: Path, analysis: Analysis, json: bool) -> None:
             *(_cell(person.attributes.get(name)) for name in names),
             ", ".join(person.warnings),
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
 
 
 def _cell(value: Expectation | LabelProbabilities | None) -> str:
@@ -199,11 +219,27 @@ def _cell(value: Expectation | LabelProbabilities | None) -> str:
     return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
 
 
-def _target(draw: Path, photo: Path, several: bool) -> Path:
-    if several or draw.is_dir():
-        draw.mkdir(parents=True, exist_ok=True)
-        return draw / f"{photo.stem}.faces.jpg"
-    return draw
+def _targets(draw: Path, photos: Sequence[Path]) -> list[Path]:
+    """A picture for each photo: `draw` itself of a single one, else a file in it, below the photos' own folders.
+
+    Photos of one name in different folders, or with different endings, keep pictures of their own.
+    """
+    if len(photos) == 1 and not draw.is_dir():
+        found = [draw]
+    else:
+        whole = [Path(os.path.abspath(photo)) for photo in photos]  # noqa: PTH100 - a link keeps its own name
+        try:
+            common = Path(os.path.commonpath([photo.parent for photo in whole]))
+        except ValueError:  # of several drives
+            common = Path()
+        places = [photo.parent.relative_to(common) if photo.is_relative_to(common) else Path() for photo in whole]
+        alike = Counter(photo.with_suffix("") for photo in set(whole))
+        names = [photo.stem if alike[photo.with_suffix("")] == 1 else photo.name for photo in whole]
+        found = [draw / place / f"{name}.faces.jpg" for place, name in zip(places, names, strict=True)]
+    originals = {photo.resolve() for photo in photos}
+    if lost := next((target for target in found if target.resolve() in originals), None):
+        _fail(f"{lost}: the picture would overwrite a photo; choose another name")
+    return found
 
 
 def _draw(data: bytes, analysis: Analysis, out: Path) -> None:
@@ -213,6 +249,7 @@ def _draw(data: bytes, analysis: Analysis, out: Path) -> None:
     from service.vision.image import decode
 
     pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         draw(Image.fromarray(pixels), analysis).save(out)
     except ValueError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -117,6 +118,60 @@ def test_several_pictures_are_drawn_into_a_folder(facet: Facet, examples: Path, 
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "new/folder").iterdir()} == {"astronaut.faces.jpg", "biden.faces.jpg"}
     assert picture(tmp_path / "new/folder/biden.faces.jpg").shape == picture(examples / "biden.jpg").shape
+
+
+def test_photos_of_one_name_keep_pictures_of_their_own(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    for place in ("a/x.jpg", "b/x.jpg", "b/x.jpeg"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        shutil.copyfile(examples / "astronaut.jpg", tmp_path / place)
+    given = [tmp_path / "a/x.jpg", tmp_path / "b/x.jpg", tmp_path / "b/x.jpeg"]
+    assert facet("predict", *given, "--draw", tmp_path / "out").exit_code == 0
+    drawn = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")}
+    assert drawn == {"a/x.faces.jpg", "b/x.jpg.faces.jpg", "b/x.jpeg.faces.jpg"}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_no_photo_is_overwritten(facet: Facet, examples: Path, tmp_path: Path, several: bool) -> None:
+    """Whatever way the picture's name leads to it."""
+    first, second = tmp_path / "x.jpg", tmp_path / "x.faces.jpg"
+    for path in (first, second):
+        shutil.copyfile(examples / "astronaut.jpg", path)
+    (tmp_path / "link.jpg").symlink_to(second)
+    given, draw = ([first, second], tmp_path) if several else ([second], tmp_path / "link.jpg")
+    before = second.read_bytes()
+    assert_one_line(facet("predict", *given, "--draw", draw), "would overwrite a photo")
+    assert second.read_bytes() == before
+
+
+def program(root: Path, store: Path) -> tuple[list[str], dict[str, str]]:
+    """The command as a process of its own, and its environment."""
+    settings = {"FACET_MODEL_STORE": str(store), "FACET_MODEL": "tiny", "FACET_THREADS": "1"}
+    return [sys.executable, "-m", "service.cli", "predict", "--json"], os.environ | settings
+
+
+def test_it_stops_where_its_reader_has_left(root: Path, tiny_store: Path, examples: Path) -> None:
+    """As SIGPIPE would end it, without a word, and without looking at the rest."""
+    command, settings = program(root, tiny_store)
+    command += [str(examples / "astronaut.jpg")] * 30
+    with subprocess.Popen(command, cwd=root, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline().startswith("{")
+        run.stdout.close()
+        complaints = run.stderr.read()
+    assert run.returncode == 141
+    assert "facet:" not in complaints
+    assert "Traceback" not in complaints
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+def test_a_full_disk_is_not_the_photos_fault(root: Path, tiny_store: Path, examples: Path) -> None:
+    command, settings = program(root, tiny_store)
+    command += [str(examples / "astronaut.jpg")] * 3
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, cwd=root, env=settings, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in run.stderr.splitlines() if line.startswith("facet: ")]
+    assert (run.returncode, lines) == (1, ["facet: standard output: No space left on device"])
 
 
 def test_a_picture_goes_into_a_folder_that_is_there(facet: Facet, examples: Path, tmp_path: Path) -> None:
