@@ -31,6 +31,7 @@ MOST_MIB: Final = {
     "tests/browser": 1400,
     "tests/clients": 600,
     "tests/service": 1050,
+    "tests/service/inference": 790,
     "tests/service/models/runtime": 1950,
     "tests/service/server": 700,
     "tests/service/vision/detection": 1450,

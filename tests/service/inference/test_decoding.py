@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -250,10 +252,16 @@ def highest(pid: int) -> int:
     return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
+@lru_cache(maxsize=len(KINDS))
+def made(kind: str) -> bytes:
+    """A photo of this kind, encoded once."""
+    return KINDS[kind]()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
-    data = KINDS[kind]()
+    data = made(kind)
     process = DecoderProcess()
     try:
         later = time.monotonic() + 60
@@ -269,7 +277,7 @@ def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
 
 
 def test_a_photo_that_cannot_fit_alone_is_too_large_and_four_wait_for_one_another() -> None:
-    data = KINDS["webp"]()
+    data = made("webp")
     cost = probe(data, max_pixels=MOST).cost
     small = PhotoDecoder(MemoryBudget(cost - 1), 2)
     with pytest.raises(ImageTooLarge, match="MiB of memory to decode"):
@@ -284,3 +292,106 @@ def test_a_photo_that_cannot_fit_alone_is_too_large_and_four_wait_for_one_anothe
         thread.join(timeout=60)
     enough.close()
     assert shapes == [(1800, 1800, 3)] * 4
+
+
+SERVICE = """
+import sys, threading, time
+from service.errors import FacetError
+from service.inference.decoding import PhotoDecoder
+from service.inference.memory import MIB, MemoryBudget
+from service.server.uvicorn import limit_arenas
+
+limit_arenas()
+decoder = PhotoDecoder(MemoryBudget(int(sys.argv[1]) * MIB), 2)
+decoder.start(2)
+print("ready", flush=True)
+for line in sys.stdin:
+    path, count = line.split()
+    photo, outcomes = open(path, "rb").read(), []
+
+    def one():
+        try:
+            decoder.decode(photo, max_pixels=64_000_000, side=1280, deadline=time.monotonic() + 120)
+            outcomes.append("read")
+        except FacetError as error:
+            outcomes.append(error.code)
+
+    threads = [threading.Thread(target=one) for _ in range(int(count))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(*outcomes, flush=True)
+"""
+"""What decodes photos in a service, without all else: a path and how many at once in, what became of each out."""
+
+
+class Decoding:
+    """A process that decodes photos within a budget, with its own decoder processes, seen from outside."""
+
+    def __init__(self, budget_mib: int) -> None:
+        self.budget = budget_mib * MIB
+        command = [sys.executable, "-c", SERVICE, str(budget_mib)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._line() == "ready\n"
+        time.sleep(1)  # for the decoder processes to import what they need
+        self.idle = self._held()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def _held(self) -> int:
+        """Bytes that it and its decoder processes hold, and no file does; pages that several share count once."""
+        pid, total = self.process.pid, 0
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (str(pid), *children):
+            with contextlib.suppress(OSError):
+                rollup = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+                total += sum(1024 * int(line.split()[1]) for line in rollup if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+        return total
+
+    def decode(self, path: Path, count: int) -> tuple[list[str], int]:
+        """What became of so many at once, and the most bytes that they took above an idle process."""
+        assert self.process.stdin is not None
+        answers = list[str]()
+        self.process.stdin.write(f"{path} {count}\n")
+        self.process.stdin.flush()
+        reader = threading.Thread(target=lambda: answers.append(self._line()))
+        reader.start()
+        most = 0
+        while reader.is_alive():
+            most = max(most, self._held())
+            reader.join(0.01)
+        return answers[0].split(), most - self.idle
+
+    def close(self) -> None:
+        """End it, and with it its decoder processes."""
+        self.process.communicate(timeout=30)
+
+
+BUDGETS = {"1 GiB": 450, "512 MiB": 100}
+"""MiB for photos that a container of so much memory leaves, with two CPUs; see `docs/reference/limits.md`."""
+KEPT = 48 * MIB
+"""What two decoder processes and the allocator may keep beside photos."""
+
+
+@pytest.fixture(scope="module", params=BUDGETS)
+def container(request: pytest.FixtureRequest) -> Iterator[Decoding]:
+    """Photos are decoded within what a container of this size leaves for them."""
+    decoding = Decoding(BUDGETS[request.param])
+    yield decoding
+    decoding.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_and_four_photos_stay_within_a_containers_memory(container: Decoding, tmp_path: Path, kind: str) -> None:
+    path, photo = tmp_path / "photo", made(kind)
+    path.write_bytes(photo)
+    fits = probe(photo, max_pixels=MOST).cost <= container.budget
+    for count in (1, 4):
+        outcomes, taken = container.decode(path, count)
+        assert outcomes == ["read" if fits else "image_too_large"] * count
+        bodies = 2 * len(photo) * min(count, 2)  # which a service counts by themselves, twice
+        assert taken <= container.budget + KEPT + bodies, f"{taken / MIB:.0f} MiB taken by {count}"
