@@ -18,6 +18,8 @@ from training.evaluation.service_client import measured_settings, predict, read_
 def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -> Path:
     """Write a new version of a model, of the same weights, with a calibration that is fitted again; that of tracks stays.
 
+    Its licence names the data sets that calibrate it and did not train it.
+
     What was measured of the old version does not hold for it, and is not copied.
 
     Args:
@@ -38,7 +40,9 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -
     try:
         settings = measured_settings(model_store=store, model=name, model_version=int(made.name), precision=Precision.F32)
         fitted = fit([predict(settings, one, Split.VALIDATION).predictions for one in data])
-        fields = manifest.model_dump(mode="json") | {"version": int(made.name)}
+        licences = [one.licence for one in data if one.name not in manifest.trained_on]
+        licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])
+        fields = manifest.model_dump(mode="json") | {"version": int(made.name), "licence": licence}
         write_manifest(made, fields | {"attributes": calibrated(manifest.attributes, fitted)})
     except BaseException:
         shutil.rmtree(made)

@@ -40,6 +40,14 @@ def test_a_calibration_does_not_build_on_the_one_before(own: Path, store: Path, 
     assert made_again.manifest == exported.manifest.model_copy(update={"version": 2})
 
 
+def test_a_set_that_calibrates_and_did_not_train_is_named_in_the_licence(own: Path, pictures: Path) -> None:
+    fields = json.loads((own / "tiny/1/model.json").read_text())
+    (own / "tiny/1/model.json").write_text(json.dumps(fields | {"trained_on": ["elsewhere"], "licence": "Elsewhere: free."}))
+    folder = recalibrate(own, "tiny", 1, [open_data_set(pictures)])
+    licence = json.loads((folder / "model.json").read_text())["licence"]
+    assert licence == f"Elsewhere: free. Calibrated with {open_data_set(pictures).licence}"
+
+
 def test_nothing_is_left_of_a_version_that_could_not_be_calibrated(own: Path, tmp_path: Path) -> None:
     blank = [(name, made.black()) for name in made.names(Split.VALIDATION, 2, 40)]
     data = open_data_set(made.folder_of(tmp_path / "UTKFace", blank))
