@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 from collections.abc import Callable
@@ -32,6 +33,10 @@ _BAND_PIXELS: Final = 2**18
 """Pixels of a large photo that are converted and reduced at a time."""
 _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
 """Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
+_NO_CODE: Final = b"\xff\x00" * 8
+"""Eight bytes of ones, of which no Huffman code of a JPEG consists (ITU T.81, C.2)."""
+_UNREAD: Final = (91, 173, 37, 59)
+"""A colour for pixels that the decoder has not written."""
 _BMP_RUN_LENGTH: Final = {1, 2}
 MAX_RUN_LENGTH_PIXELS: Final = 8_000_000
 """Pixels of a run-length coded BMP: Pillow fills them in Python, a tenth of a second for a million."""
@@ -257,15 +262,23 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
     pixels = image.width * image.height
+    endless = form == "JPEG" and not parts.coefficient_bytes and not data.endswith(b"\xff\xd9")
 
     def load() -> Image.Image:
-        image.load()
+        try:
+            image.load()
+        except OSError:
+            if not endless:
+                raise
+            return _load_without_end(data, side)
         if form == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
             image.putalpha(255)  # the fourth byte was never meant: nobody sends a picture of nothing
         return image
 
     work = pixels * (_BYTES_PER_PIXEL.get(image.mode, 4) + 0.1) + 256 * parts.parts + parts.coefficient_bytes
-    if form == "GIF":
+    if endless:
+        work += 4 * pixels + len(data)
+    elif form == "GIF":
         work += pixels
     elif form == "BMP" and int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTH:
         work += 4 * pixels
@@ -277,6 +290,23 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)
     return _Photo(form, full, image.size, image, work, load)
+
+
+def _load_without_end(data: bytes, side: int) -> Image.Image:
+    """A baseline JPEG that lacks its end marker. Raises `CorruptImage` where more than a corner of a block or two is lacking.
+
+    The decoder looks ahead, so it gets bits that are no code; where it still asks for more, the pixels show how far it came.
+    """
+    image = Image.open(io.BytesIO(data + _NO_CODE), formats=["JPEG"])
+    image.draft(None, _at_least(image.size, side))
+    colour = _UNREAD[: len(image.getbands())]
+    image.im = Image.new(image.mode, image.size, colour).im
+    with contextlib.suppress(OSError):
+        image.load()
+    image.tile = []
+    if image.crop((0, image.height - 1, *image.size)).tobytes() == bytes(colour) * image.width:
+        raise CorruptImage("The image is truncated or damaged.")
+    return image
 
 
 def _avif_bytes(data: bytes, mode: str) -> float:

@@ -9,6 +9,7 @@ import time
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -451,6 +452,23 @@ def test_reduction_averages(form: str) -> None:
     pixels = look(encoded(fine, form, **({"quality": 95} if form == "JPEG" else {})), side=128).pixels
     assert pixels.shape == (128, 128, 3)
     assert np.abs(pixels.astype(int) - 128).max() <= 4
+
+
+@pytest.mark.parametrize("side", [1280, 80])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"quality": 30, "optimize": True}], ids=["4:2:0", "4:4:4", "optimised"]
+)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_read(mode: str, options: dict[str, Any], side: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 170, 3), np.uint8)
+    for picture in (noise, quarters(170, 150)):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).convert(mode).save(buffer, "JPEG", **options)
+        whole = buffer.getvalue()
+        assert np.array_equal(look(whole[:-2], side=side).pixels, look(whole, side=side).pixels)
+        assert np.array_equal(look(whole[:-1], side=side).pixels, look(whole, side=side).pixels)
+        with pytest.raises(CorruptImage):
+            look(whole[: len(whole) * 7 // 8], side=side)
 
 
 def lossless_jpeg(width: int, height: int) -> bytes:
