@@ -50,6 +50,9 @@ def _origin(value: str) -> str:
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 
+_OF_SCRIPTS: Final = frozenset({"BIN", "KEYED_URL", "URL"})
+"""Names, after the prefix, by which scripts and workflows know where the command and a service are; they set nothing here."""
+
 _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """Names, after the prefix, that Kubernetes and Docker make of services and links, of which one may be called `facet`."""
 
@@ -181,7 +184,8 @@ def check_names(environment: Mapping[str, str]) -> None:
     """Refuse names that look like settings and are none: who misspells `FACET_API_KEYS` would serve everybody.
 
     Args:
-        environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass.
+        environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass, and those by which
+            scripts know where a service is.
 
     Raises:
         FacetError: A name begins with `FACET_` and no setting has it; the message says which is nearest.
@@ -190,6 +194,7 @@ def check_names(environment: Mapping[str, str]) -> None:
     known = {prefix + name.upper() for name in Settings.model_fields}
     for name in sorted(environment):
         given = name.upper()
-        if given.startswith(prefix) and given not in known and not _INJECTED.fullmatch(given.removeprefix(prefix)):
+        word = given.removeprefix(prefix)
+        if given.startswith(prefix) and given not in known and word not in _OF_SCRIPTS and not _INJECTED.fullmatch(word):
             nearest = difflib.get_close_matches(given, known, 1, 0)
             raise FacetError(f"there is no setting {name}; did you mean {nearest[0]}?")
