@@ -184,8 +184,8 @@ def check_names(environment: Mapping[str, str]) -> None:
     """Refuse names that look like settings and are none: who misspells `FACET_API_KEYS` would serve everybody.
 
     Args:
-        environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass, and those by which
-            scripts know where a service is.
+        environment: Variables by name. Those that Kubernetes and Docker add for a service called `facet` are let pass, and
+            those by which scripts know where a service is.
 
     Raises:
         FacetError: A name begins with `FACET_` and no setting has it; the message says which is nearest.
