@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,23 @@ def replacing(path: Path) -> Iterator[Path]:
         new.unlink(missing_ok=True)
         raise
     new.replace(path)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder that is filled in the block, and is not there where that fails.
+
+    Args:
+        folder: It, whether it is there yet or not; what was in it before goes with it.
+
+    Yields:
+        The same path.
+    """
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import replacing, write_json, write_rows, write_text
+from training.artifacts import replacing, whole_folder, write_json, write_rows, write_text
 from training.plotting import save
 
 
@@ -30,6 +30,20 @@ def test_a_file_that_is_half_written_leaves_the_old_one_and_nothing_beside_it(tm
         fail_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
+    def fail_half_way() -> None:
+        with whole_folder(tmp_path / "model") as folder:
+            (folder / "1").mkdir(parents=True)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_half_way()
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "model") as folder:
+        folder.mkdir()
+    assert folder.is_dir()
 
 
 def test_what_was_written_takes_the_old_ones_place_under_its_own_ending(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from service.arrays import Bools, Doubles, Ints
 from service.inference.probabilities import softmax
 from service.models.evaluation import TrackEvaluation, read_evaluation
 from service.models.manifest import AgeInterval, Attribute, TrackCalibration
-from training.artifacts import write_json
+from training.artifacts import whole_folder, write_json
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedSet, Films, films, required_interval
 from training.calibration.intervals import MARGIN, intervals
 from training.calibration.versions import copied
@@ -339,13 +338,10 @@ def record_track(store: Path, document: Mapping[str, Any]) -> Path:
     """
     name, version = document["model"]["name"], document["model"]["version"]
     made = copied(store, name, version, {"track": document["calibration"]})
-    try:
+    with whole_folder(made):
         evaluation = read_evaluation(store / name / str(version))
         if evaluation is not None:
             measured = {name: document[name] for name in TrackEvaluation.model_fields}
             tracks = TrackEvaluation.model_validate(measured)
             write_evaluation(store, name, int(made.name), evaluation.model_copy(update={"tracks": tracks}))
-    except BaseException:
-        shutil.rmtree(made)
-        raise
     return made

@@ -10,6 +10,7 @@ from typing import Any
 from service.models.manifest import Attribute, AttributeCalibration
 from service.models.runtime import Precision
 from service.models.store import UNLISTED, write_manifest
+from training.artifacts import whole_folder
 from training.calibration.photo import fit
 from training.datasets.base import DataSet, Split
 from training.evaluation.service_client import measured_settings, predict, read_manifest
@@ -37,16 +38,13 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -
     """
     manifest = read_manifest(store, name, version)
     made = copied(store, name, version, {"attributes": calibrated(manifest.attributes, {})})
-    try:
+    with whole_folder(made):
         settings = measured_settings(model_store=store, model=name, model_version=int(made.name), precision=Precision.F32)
         fitted = fit([predict(settings, one, Split.VALIDATION).predictions for one in data])
         licences = [one.licence for one in data if one.name not in manifest.trained_on]
         licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])
         fields = manifest.model_dump(mode="json") | {"version": int(made.name), "licence": licence}
         write_manifest(made, fields | {"attributes": calibrated(manifest.attributes, fitted)})
-    except BaseException:
-        shutil.rmtree(made)
-        raise
     return made
 
 
@@ -69,12 +67,9 @@ def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> P
     folder = store / name / str(version)
     newest = max(int(path.name) for path in (store / name).iterdir() if path.name.isdigit())
     made: Path = store / name / str(newest + 1)
-    try:
+    with whole_folder(made):
         shutil.copytree(folder, made, ignore=lambda place, names: UNLISTED & set(names) if Path(place) == folder else set())
         write_manifest(made, manifest.model_dump(mode="json") | dict(fields) | {"version": newest + 1})
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
     return made
 
 

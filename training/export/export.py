@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,7 @@ from service.models.store import GOLDEN, write_manifest
 from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
-from training.artifacts import replacing
+from training.artifacts import replacing, whole_folder
 from training.calibration.photo import fit
 from training.calibration.versions import calibrated
 from training.datasets.base import Split
@@ -245,7 +244,7 @@ def export(
         load_weights(network, weights)
         served = plain(network, recipe.network, recipe.attributes)
     folder.mkdir(parents=True)
-    try:
+    with whole_folder(folder):
         size = recipe.network.size
         outputs = write_saved_model(served, size, folder, recipe.network.age, recipe.attributes, max_bytes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
@@ -275,9 +274,6 @@ def export(
             settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
             calibration = fit([predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
             manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
     return manifest
 
 
