@@ -115,6 +115,8 @@ class NetworkSection(_Section):
     """The age head's output form."""
     gender_units: Literal[1, 2] = 1
     """Units of the gender head: one, the odds of female, or two, male and female, of categorical cross-entropy."""
+    mirror: bool = False
+    """Whether the exported network's answer is the mean of those for a crop and its mirror image, at twice the arithmetic."""
     norm_momentum: float = Field(default=1.0, ge=0, le=1)
     """Highest momentum of the batch normalisation's moving statistics, where the architecture's own is higher: a run of few
     steps ends before slow ones have forgotten what they began with."""

@@ -400,7 +400,7 @@ def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split
         network.load_weights(best)
         served = plain(network, recipe.network, recipe.attributes)
     with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(served, recipe.network.size, Path(folder), recipe.network.age, recipe.attributes)
+        write_saved_model(served, recipe.network, Path(folder), recipe.attributes)
         serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
         data = load_prepared(prepared, split, sets or None, attributes=recipe.attributes)
         cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}

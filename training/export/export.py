@@ -32,7 +32,7 @@ from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
 from training.models.pixels import scaled_tensor
 from training.provenance import of_run
-from training.recipe import ATTRIBUTES, RECIPE, AgeSection, Attribute, NetworkSection, Recipe, write_recipe
+from training.recipe import ATTRIBUTES, RECIPE, Attribute, NetworkSection, Recipe, write_recipe
 
 MAX_BYTES: Final = 50_000_000
 RESEARCH: Final = "Trained on data for research alone."
@@ -131,8 +131,10 @@ def _absorbed(convolution: Any, norm: Any) -> list[Any]:
     return [*before, kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
 
 
-def _served(model: keras.Model, size: int, form: AgeSection, attributes: Sequence[Attribute]) -> Any:
+def _served(model: keras.Model, section: NetworkSection, attributes: Sequence[Attribute]) -> Any:
     """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
+
+    With `mirror`, both are means over a crop and its mirror image, two rows of one batch.
 
     A tf.Module that holds the halves alone; the network is known to its function only, or its float32 variables would be
     saved too.
@@ -146,26 +148,33 @@ def _served(model: keras.Model, size: int, form: AgeSection, attributes: Sequenc
     def serve(faces: Any) -> dict[str, Any]:
         weights = [tf.cast(half, tf.float32) for half in module.halves]
         pixels = scaled_tensor(faces)
+        if section.mirror:
+            pixels = tf.concat([pixels, pixels[:, :, ::-1]], axis=0)
         logits, _ = model.stateless_call(weights[:learnt], weights[learnt:], pixels, training=False)
         outputs: dict[str, Any] = {}
         if "age" in logits:
-            outputs["age"] = ages.years(logits["age"], form)
-            if form.form != "regression":
-                outputs["age_distribution"] = ages.distribution(logits["age"], form)
+            outputs["age"] = ages.years(logits["age"], section.age)
+            if section.age.form != "regression":
+                outputs["age_distribution"] = ages.distribution(logits["age"], section.age)
         for attribute in attributes:
             if attribute.kind == "labels" and attribute.name in logits:
                 outputs[attribute.name] = label_head.probabilities(logits[attribute.name], attribute)
-        return outputs
+        return {name: _mean_of_halves(value) for name, value in outputs.items()} if section.mirror else outputs
 
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, size, size, 3], tf.uint8, name="faces")])
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, section.size, section.size, 3], tf.uint8, name="faces")])
     return module
+
+
+def _mean_of_halves(values: Any) -> Any:
+    """Mean [N, ...] of the first and the second half of a batch [2N, ...]."""
+    first, second = tf.split(values, 2, axis=0)
+    return (first + second) / 2
 
 
 def write_saved_model(
     model: keras.Model,
-    size: int,
+    section: NetworkSection,
     folder: Path,
-    form: AgeSection | None = None,
     attributes: Sequence[Attribute] = ATTRIBUTES,
     max_bytes: int = MAX_BYTES,
 ) -> list[str]:
@@ -173,9 +182,8 @@ def write_saved_model(
 
     Args:
         model: A network as `plain` makes it.
-        size: Side of its crops in pixels.
+        section: Its section of the recipe.
         folder: Folder to write to.
-        form: Output form of the age head.
         attributes: What the recipe declares.
         max_bytes: Most bytes that its files may have.
 
@@ -185,7 +193,7 @@ def write_saved_model(
     Raises:
         ExportError: It has more than `max_bytes`.
     """
-    served = _served(model, size, form or AgeSection(), attributes)
+    served = _served(model, section, attributes)
     signature = served.serve.get_concrete_function()
     tf.saved_model.save(served, str(folder), signatures=signature)
     written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -246,7 +254,7 @@ def export(
     folder.mkdir(parents=True)
     with whole_folder(folder):
         size = recipe.network.size
-        outputs = write_saved_model(served, size, folder, recipe.network.age, recipe.attributes, max_bytes)
+        outputs = write_saved_model(served, recipe.network, folder, recipe.attributes, max_bytes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
         answers = loader(Precision.F32, threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}

@@ -106,7 +106,7 @@ def test_what_cannot_be_folded_is_served_all_the_same(tmp_path: Path, crops: mad
     network = keras.Model(pixels, {"gender": layers.Dense(1, name="gender")(layers.Flatten()(normalised))})
     random = np.random.default_rng(6)
     network.set_weights([random.uniform(0, 1, weight.shape) - 0.5 * (weight.ndim > 1) for weight in network.get_weights()])
-    assert write_saved_model(network, made.SIDE, tmp_path) == ["gender"]
+    assert write_saved_model(network, made.recipe().network, tmp_path) == ["gender"]
     logits = np.asarray(network(crops / np.float32(127.5) - 1, training=False)["gender"])[:, 0]
     expected = 1 / (1 + np.exp(-logits))
     np.testing.assert_allclose(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)["gender"], expected, atol=0.005)
@@ -177,8 +177,24 @@ def test_both_runtimes_answer_as_the_trained_network(
 
 def test_heads_that_a_network_lacks_are_no_outputs(tmp_path: Path, crops: made.Pixels) -> None:
     section = made.recipe(network={"outputs": ["gender"]}).network
-    assert write_saved_model(plain(build(section), section), made.SIDE, tmp_path) == ["gender"]
+    assert write_saved_model(plain(build(section), section), section, tmp_path) == ["gender"]
     assert set(loader(Runtime.OPENVINO, Precision.F32, 1)(tmp_path)(crops)) == {"gender"}
+
+
+@pytest.mark.parametrize("runtime", [Runtime.TENSORFLOW, Runtime.OPENVINO])
+def test_a_mirrored_network_answers_the_mean_for_a_crop_and_its_mirror_image(
+    tmp_path: Path, network: keras.Model, recipe: Recipe, crops: made.Pixels, runtime: Runtime
+) -> None:
+    section = recipe.network.model_copy(update={"mirror": True})
+    for folder, one in (("once", recipe.network), ("both", section)):
+        write_saved_model(plain(network, one), one, tmp_path / folder)
+    once, both = (loader(runtime, Precision.F32, 1)(tmp_path / folder) for folder in ("once", "both"))
+    mirrored = np.ascontiguousarray(crops[:, :, ::-1])
+    answers, given, turned = both(crops), once(crops), once(mirrored)
+    assert np.abs(given["age"] - turned["age"]).max() > 0.001  # or the network saw no difference
+    for name, values in answers.items():
+        np.testing.assert_allclose(values, (given[name] + turned[name]) / 2, atol=1e-4)
+        np.testing.assert_allclose(both(mirrored)[name], values, atol=1e-4)
 
 
 # Store -----------------------------------------------------------------------------------------------------------------
