@@ -161,7 +161,8 @@ def _served(model: keras.Model, section: NetworkSection, attributes: Sequence[At
                 outputs[attribute.name] = label_head.probabilities(logits[attribute.name], attribute)
         return {name: _mean_of_halves(value) for name, value in outputs.items()} if section.mirror else outputs
 
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, section.size, section.size, 3], tf.uint8, name="faces")])
+    shape = [None, section.size, section.size, 3]
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec(shape, tf.uint8, name="faces")])
     return module
 
 
