@@ -236,6 +236,21 @@ describe("a stream", () => {
     await assert.rejects(stream.send(new Uint8Array([1])), code("too_many_streams"));
   });
 
+  test("may be closed while a photo is still being read", async () => {
+    const [stream, socket] = await open();
+    socket.hear({ type: "ready" });
+    let read;
+    const photo = new Blob([new Uint8Array([7])]);
+    photo.arrayBuffer = () => new Promise((resolve) => (read = resolve));
+    const answer = stream.send(photo);
+    await turn();
+    stream.close();
+    await turn(); // an unhandled rejection fails this test
+    read(new ArrayBuffer(1));
+    await assert.rejects(answer, code("closed"));
+    assert.equal(socket.sent.length, 1, "the photo was not sent");
+  });
+
   test("a close without a word is explained by its code", async () => {
     for (const [closing, name] of [[4000, "stream_over"], [4001, "stream_idle"], [1008, "unauthenticated"], [1001, "not_ready"], [1006, "network_error"]]) {
       const [stream, socket] = await open();

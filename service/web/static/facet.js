@@ -181,6 +181,7 @@ export class FacetStream {
     if (this.#socket.readyState !== 1) throw this.#failure ?? closedByUs();
     const number = ++this.#number;
     const answer = new Promise((resolve, reject) => (this.#waiting = { number, resolve, reject }));
+    answer.catch(() => {}); // the stream may end while the photo is still being read, before anybody awaits this
     const bytes = jpeg instanceof Blob ? await jpeg.arrayBuffer() : jpeg;
     const view = ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes);
     const message = new Uint8Array(8 + view.length);
