@@ -117,6 +117,7 @@ def create_engine(settings: Settings) -> Engine:
         max_batch_files=settings.max_batch_files,
         photos_at_once=at_once,
         deadline=settings.deadline_s,
+        batch_deadline=settings.batch_deadline_s,
     )
     logger.info(
         "serving %s/%d (%s, %s), licence: %s",

@@ -123,7 +123,9 @@ class Settings(BaseSettings):
     trusted_proxies: Listed = ("127.0.0.1", "::1")
     """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
     deadline_s: float = Field(default=10, gt=0)
-    """Seconds, from the body's arrival, in which a photo or a whole batch is answered; what still waits then is dropped."""
+    """Seconds in which a photo is answered, from its body's arrival or, in a batch, from its turn; later ones are dropped."""
+    batch_deadline_s: float = Field(default=55, gt=0)
+    """Seconds, from the body's arrival, in which a whole batch is answered; less than a load balancer's own 60."""
     memory_mib: int = Field(default=0, ge=0)
     """Memory that the service may use, in MiB; 0 takes the container's limit, or half of the machine's where it has none."""
     workers: int = Field(default=0, ge=0, le=256)

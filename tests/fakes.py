@@ -199,6 +199,7 @@ def engine_factory(
             max_batch_files=settings.max_batch_files,
             photos_at_once=2,
             deadline=settings.deadline_s,
+            batch_deadline=settings.batch_deadline_s,
             hang_s=hang_s,
         )
 

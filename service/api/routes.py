@@ -169,14 +169,14 @@ def body_reader() -> BodyReader:
 ReaderDependency = Annotated[BodyReader, Depends(body_reader)]
 
 
-async def _photos(request: Request, engine: Engine, read: BodyReader, most: int) -> tuple[list[bytes], float]:
-    """The photos of a body, and when they are to be answered: the deadline of all of them counts from its arrival."""
+async def _photos(request: Request, due: Callable[[], float], read: BodyReader, most: int) -> tuple[list[bytes], float]:
+    """The photos of a body, and when they are to be answered, counted from its arrival."""
     body = await request.body()
-    due = engine.due()
+    when = due()
     headers = request.headers
     arguments = body, headers.get("content-type", ""), headers.get("content-encoding", ""), most
     files = await asyncio.to_thread(read, *arguments) if len(body) > _THREAD_BYTES else read(*arguments)
-    return files, due
+    return files, when
 
 
 def _counted(analysis: Analysis) -> Analysis:
@@ -207,7 +207,7 @@ async def predict(request: Request, engine: EngineDependency, query: QueryDepend
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face is answered with an empty list.
     """
-    (photo,), due = await _photos(request, engine, read, 1)
+    (photo,), due = await _photos(request, engine.due, read, 1)
     return _json(await _predict(engine, photo, query, due, request_id(request)))
 
 
@@ -223,15 +223,17 @@ async def predict(request: Request, engine: EngineDependency, query: QueryDepend
 async def predict_batch(request: Request, engine: EngineDependency, query: QueryDependency, read: ReaderDependency) -> Response:
     """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
 
-    One deadline holds for all of them; a photo that would be answered too late gets the problem `deadline_exceeded`.
+    As many are in work at a time as the service has threads for photos. A photo's deadline counts from its turn, and another
+    one bounds the whole batch; a photo that would be answered too late gets the problem `deadline_exceeded`.
     """
     identity = request_id(request)
-    files, due = await _photos(request, engine, read, engine.max_batch_files)
+    files, batch_due = await _photos(request, engine.batch_due, read, engine.max_batch_files)
     turns = asyncio.Semaphore(engine.photos_at_once)
 
     async def one(index: int, photo: bytes) -> BatchItem:
         try:
             async with turns:
+                due = engine.turn_due(batch_due)
                 return BatchItem(index=index, status=200, result=await _predict(engine, photo, query, due, identity))
         except FacetError as error:
             count(error, identity)

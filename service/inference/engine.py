@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service import __version__
-from service.errors import InvalidParameter, ModelIncompatible
+from service.errors import InvalidParameter, ModelIncompatible, NotReady
 from service.inference.attributes import CONTRACT
 from service.inference.batching import Batcher
 from service.inference.pipeline import Analysis, Options, Pipeline
@@ -58,7 +59,9 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Engine:
-    """What the routes talk to. `deadline` and `hang_s` are in seconds; `attributes` are those that the operator allows."""
+    """What the routes talk to. `deadline`, of a photo, `batch_deadline` and `hang_s` are in seconds; `attributes` are those
+    that the operator allows.
+    """
 
     pipeline: Pipeline
     batcher: Batcher
@@ -73,10 +76,12 @@ class Engine:
     max_batch_files: int
     photos_at_once: int
     deadline: float
+    batch_deadline: float
     version: str = __version__
     draining: bool = False
     hang_s: float = HANG_S
     _born: float = field(default_factory=time.monotonic)
+    _drained: float = math.inf
 
     def due(self) -> float:
         """When a request that has arrived now is to be answered.
@@ -85,6 +90,30 @@ class Engine:
             A time of the event loop's clock, in seconds.
         """
         return asyncio.get_running_loop().time() + self.deadline
+
+    def batch_due(self) -> float:
+        """When a batch that has arrived now is to be answered, whole.
+
+        Returns:
+            A time of the event loop's clock, in seconds.
+        """
+        return asyncio.get_running_loop().time() + self.batch_deadline
+
+    def turn_due(self, batch_due: float) -> float:
+        """When a photo of a batch is to be answered whose turn has come now.
+
+        Args:
+            batch_due: As `batch_due` returned it when the batch arrived.
+
+        Returns:
+            A time of the event loop's clock, in seconds.
+
+        Raises:
+            NotReady: The service has been draining for as long as a photo may take; the batch ends, so that it is answered.
+        """
+        if time.monotonic() > self._drained + self.deadline:
+            raise NotReady("The service is shutting down.")
+        return min(self.due(), batch_due)
 
     async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:
         """Analyse every face of a photo.
@@ -178,6 +207,7 @@ class Engine:
     def drain(self) -> None:
         """Turn readiness off; work is still accepted."""
         self.draining = True
+        self._drained = min(self._drained, time.monotonic())
         READY.set(0)
 
     def card(self) -> dict[str, Any]:

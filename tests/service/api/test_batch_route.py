@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Any
 
@@ -169,9 +170,9 @@ class SlowDetector(SquareDetector):
 
 
 @pytest.mark.parametrize("slow", [{"network": SlowNetwork()}, {"detector": SlowDetector()}], ids=["network", "detector"])
-async def test_a_batch_has_one_deadline_for_all_its_photos(slow: dict[str, Any]) -> None:
+async def test_a_batch_has_a_bound_for_all_its_photos(slow: dict[str, Any]) -> None:
     """What would be answered too late is not begun, and waits in no line: there is room for none here."""
-    async with serving(engine_factory(**slow), workers=2, photo_queue=0, deadline_s=1) as client:
+    async with serving(engine_factory(**slow), workers=2, photo_queue=0, batch_deadline_s=1) as client:
         before, began = await rejections(client, "deadline_exceeded"), time.monotonic()
         results = await post(client, *[red(200)] * 32)
         assert 0.9 < time.monotonic() - began < 3
@@ -184,6 +185,52 @@ async def test_a_batch_has_one_deadline_for_all_its_photos(slow: dict[str, Any])
         assert await rejections(client, "deadline_exceeded") == before + statuses.count(504)
         await until(lambda: client.engine.workers.inside == 0)
         assert (await client.post("/predict", content=red(200))).status_code == 200
+
+
+async def test_the_deadline_of_a_photo_counts_from_its_turn() -> None:
+    """All of them together take longer than one may."""
+    async with serving(engine_factory(detector=SlowDetector()), workers=2, deadline_s=3) as client:
+        began = time.monotonic()
+        assert {result["status"] for result in await post(client, *[red(200)] * 30)} == {200}
+        assert time.monotonic() - began > 3
+
+
+class NotingDetector(SquareDetector):
+    """Waits for the gate once, and notes the width of every picture in the order in which it is searched."""
+
+    def __init__(self) -> None:
+        self.gate, self.widths = threading.Event(), list[int]()
+
+    def detect(self, pixels: Any) -> Any:
+        self.gate.wait(30)
+        self.widths.append(pixels.shape[1])
+        return super().detect(pixels)
+
+
+async def test_a_photo_finds_its_turn_between_those_of_a_batch() -> None:
+    """Whoever sends it: it waits for those alone that were in work when it came."""
+    detector = NotingDetector()
+    async with serving(engine_factory(detector=detector), workers=2) as client:
+        batch = asyncio.create_task(post(client, *[red(200)] * 30))
+        await until(lambda: client.engine.workers.inside == 2)
+        single = asyncio.create_task(client.post("/predict", content=encoded(squares((90, 90, 90), (90, 90, 90)))))
+        await until(lambda: client.engine.workers.inside == 3)
+        detector.gate.set()
+        assert (await single).status_code == 200
+        assert {result["status"] for result in await batch} == {200}
+    (place,) = [index for index, width in enumerate(detector.widths) if width > 100]
+    assert place <= 4
+    assert len(detector.widths) == 31
+
+
+async def test_a_batch_ends_soon_where_the_service_stops() -> None:
+    async with serving(engine_factory(detector=SlowDetector()), workers=2, deadline_s=0.8) as client:
+        batch = asyncio.create_task(post(client, *[red(200)] * 30))
+        await until(lambda: client.engine.workers.inside == 2)
+        client.engine.drain()
+        statuses = [result["status"] for result in await batch]
+        assert statuses[0] == 200
+        assert statuses[-10:] == [503] * 10
 
 
 async def test_photos_do_not_outlive_a_batch_that_fails_whole() -> None:
