@@ -42,11 +42,11 @@ cp -L "{bundle}" "$1{target}"
 cp "{pip}" "$1/etc/pip.conf"
 """
 
-PROMETHEUS = """FROM {base}
+STAND_IN = """FROM {base}
 COPY bin/ /usr/bin/
-COPY --chown=65534:65534 data/ /prometheus/
+COPY --chown=65534:65534 data/ /{called}/
 USER 65534:65534
-ENTRYPOINT ["/bin/prometheus"]
+ENTRYPOINT ["/bin/{called}"]
 """
 
 
@@ -188,25 +188,52 @@ def python_image(folder: Path, env: Mapping[str, str]) -> str:
     return base[1]
 
 
-def prometheus_image(folder: Path, base: str, env: Mapping[str, str]) -> None:
-    """Debian's Prometheus, with BusyBox's wget beside it as in the real image, under the name that docker-compose.yml has."""
-    name = re.search(r"^ +image: (prom/prometheus:\S+)", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
-    if name is None:
-        raise Unavailable("docker-compose.yml names no Prometheus")
-    say(f"making a stand-in for {name[1]} of Debian's package")
-    context = folder / "prometheus"
+MONITORING = {
+    "prom/prometheus": ("prometheus", "prometheus", "promtool", "prometheus"),
+    "prom/alertmanager": ("prometheus-alertmanager", "prometheus-alertmanager", "amtool", "alertmanager"),
+}
+"""Images of docker-compose.yml by name: Debian's package of each, its program, the checker beside it, and what it is called."""
+
+
+def image_of(name: str) -> str:
+    """An image of docker-compose.yml with its tag."""
+    found = re.search(rf"^ +image: ({name}:\S+)", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    if found is None:
+        raise Unavailable(f"docker-compose.yml names no {name}")
+    return found[1]
+
+
+def monitoring_image(name: str, folder: Path, base: str, env: Mapping[str, str]) -> None:
+    """Debian's Prometheus or Alertmanager, with BusyBox's wget beside it as in the real image, and under its name."""
+    package, program, checker, called = MONITORING[name]
+    image = image_of(name)
+    say(f"making a stand-in for {image} of Debian's package")
+    context = folder / called
     (context / "bin").mkdir(parents=True)
     (context / "data").mkdir()
-    call("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", "prometheus", "busybox-static", cwd=context)
-    for package in context.glob("*.deb"):
-        call("dpkg-deb", "--extract", package, context / "x")
-    shutil.copy(context / "x/usr/bin/prometheus", context / "bin")
-    shutil.copy(context / "x/usr/bin/promtool", context / "bin")
+    call("apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", package, "busybox-static", cwd=context)
+    for archive in context.glob("*.deb"):
+        call("dpkg-deb", "--extract", archive, context / "x")
+    shutil.copy(context / "x/usr/bin" / program, context / "bin" / called)
+    shutil.copy(context / "x/usr/bin" / checker, context / "bin")
     shutil.copy(context / "x/bin/busybox", context / "bin/wget")
-    (folder / "bin/promtool").symlink_to(context / "bin/promtool")
-    (context / "Dockerfile").write_text(PROMETHEUS.format(base=base))
+    (folder / "bin" / checker).symlink_to(context / "bin" / checker)
+    (context / "Dockerfile").write_text(STAND_IN.format(base=base, called=called))
     (context / ".dockerignore").write_text("x\n*.deb\n")
-    call("docker", "build", "--quiet", "--tag", name[1], context, env=env)
+    call("docker", "build", "--quiet", "--tag", image, context, env=env)
+
+
+def checkers(folder: Path) -> None:
+    """Copy promtool and amtool out of their images, where an engine answers and they are not installed."""
+    for name, (_, _, checker, _) in MONITORING.items():
+        if shutil.which(checker) is not None:
+            continue
+        try:
+            created = call("docker", "create", image_of(name)).strip()
+            call("docker", "cp", f"{created}:/bin/{checker}", folder)
+            call("docker", "rm", created)
+        except Unavailable as error:
+            say(f"{checker} cannot be had of {name}'s image: {error}")
 
 
 def main(command: Sequence[str]) -> int:
@@ -215,7 +242,9 @@ def main(command: Sequence[str]) -> int:
         sys.stderr.write(f"usage: {sys.argv[0]} COMMAND...\n")
         return 2
     if answers("docker", os.environ):
-        return subprocess.run(command, check=False).returncode
+        with tempfile.TemporaryDirectory(prefix="checkers-") as name:
+            checkers(Path(name))
+            return subprocess.run(command, env=os.environ | {"PATH": f"{os.environ['PATH']}:{name}"}, check=False).returncode
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(1))  # so that what follows is undone
     with tempfile.TemporaryDirectory(prefix="docker-", ignore_cleanup_errors=True) as name:
@@ -224,7 +253,9 @@ def main(command: Sequence[str]) -> int:
             try:
                 install()
                 process, env = start(Path(name))
-                prometheus_image(Path(name), python_image(Path(name), env), env)
+                base = python_image(Path(name), env)
+                for image in MONITORING:
+                    monitoring_image(image, Path(name), base, env)
             except Unavailable as reason:
                 say(f"{reason}; the tests of the container are skipped")
             return subprocess.run(command, env=env, check=False).returncode

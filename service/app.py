@@ -239,6 +239,8 @@ def create_app(
             metrics.MODEL_INFO.labels(
                 named.name, str(named.version), built.runtime, built.precision, built.model.digest[:12]
             ).set(1)
+            for attribute in named.attributes:
+                metrics.begin_predictions(attribute.name, attribute.labels if attribute.kind == "labels" else None)
             metrics.READY.set(1)
             yield
 
@@ -252,6 +254,7 @@ def create_app(
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
+    metrics.begin_requests(["/predict", "/predict/batch"])
     secrets = [key.get_secret_value() for key in settings.api_keys]
     keys = Keys(secrets, settings.rate_limit, clock) if secrets else None
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])

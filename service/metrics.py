@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -68,9 +68,11 @@ STREAM_FACES: Final = Counter(
 )
 STREAM_CLOSED: Final = Counter(
     "facet_streams_closed_total",
-    "Streams that were closed, by the code of their end; 1006 where the client vanished.",
+    "Streams that were closed, by the code of their end; 1005 is a close frame without a code, 1006 no close frame at all.",
     ["code"],
 )
+NO_CLOSE_FRAME: Final = 1006
+"""Code (RFC 6455, 7.1.5) of a stream whose connection was lost; 1005 is that of a close frame without a code."""
 MODEL_INFO: Final = Gauge(
     "facet_model_info", "1 for the model in service.", ["name", "version", "runtime", "precision", "digest"]
 )
@@ -78,6 +80,36 @@ BUILD_INFO: Final = Gauge("facet_build_info", "1 for this build.", ["version", "
 READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while it drains.")
 
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
+
+# A series that begins with its first event has no increase: every value that is known beforehand begins at 0.
+for _outcome in ("answered", "dropped", "failed"):
+    STREAM_FRAMES.labels(_outcome)
+for _network in ("run", "spared"):
+    STREAM_FACES.labels(_network)
+for _stage in ("wait", "decode", "detect", "crop", "predict"):
+    STAGE_SECONDS.labels(_stage)
+
+
+def begin_requests(routes: Sequence[str]) -> None:
+    """Start at 0 what the alerts ask of routes that take photos: a series that begins with its first failure has no increase.
+
+    Args:
+        routes: Their templates.
+    """
+    for route in routes:
+        for status in ("200", "500", "503", "504"):
+            REQUEST_SECONDS.labels(route, "POST", status)
+
+
+def begin_predictions(attribute: str, labels: Sequence[str] | None) -> None:
+    """Start at 0 the count of every label of an attribute.
+
+    Args:
+        attribute: Its name.
+        labels: Its labels; None for an age, whose labels are decades.
+    """
+    for label in [decade(years) for years in range(0, 100, 10)] if labels is None else labels:
+        PREDICTIONS.labels(attribute, label)
 
 
 def decade(years: float) -> str:

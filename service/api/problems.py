@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -43,6 +43,20 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
     errors.FacetError: 500,
 }
 """Status of an error: that of the nearest class above it that stands here."""
+
+
+UNROUTED: Final[Mapping[int, str]] = {404: "not_found", 405: "method_not_allowed"}
+"""Codes of the problems that no error of Facet's stands for."""
+
+
+def _codes(kind: type[FacetError]) -> Iterator[str]:
+    yield kind.code
+    for below in kind.__subclasses__():
+        yield from _codes(below)
+
+
+for _code in {*_codes(FacetError), *UNROUTED.values()}:
+    REJECTIONS.labels(_code)  # at 0: the first burst of a problem must be an increase
 
 
 def status_of(error: FacetError) -> int:
@@ -137,7 +151,7 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
+        code = UNROUTED.get(status, "http_error")
         phrase = HTTPStatus(status).phrase
         headers = dict(getattr(error, "headers", None) or {})
         if headers.get("Allow") == "GET":

@@ -24,7 +24,7 @@ from service.inference.engine import Engine
 from service.inference.pipeline import Options
 from service.inference.smoothing import SmoothedMean
 from service.inference.workers import retrieve
-from service.metrics import STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
+from service.metrics import NO_CLOSE_FRAME, STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
 from service.tracking.session import FrameResult, TrackingSession
 
 PATH: Final = "/stream"
@@ -35,6 +35,8 @@ START_S: Final = 10.0
 MAX_START_BYTES: Final = 8192
 UNSTARTED: Final = 32
 """Connections that may wait for their first message at a time; they hold no stream's place, and one more ends the oldest."""
+CLOSE_S: Final = 1.0
+"""Seconds to wait for a client that does not read, or whose close frame may be on its way."""
 
 CLOSE: Final[Mapping[type[FacetError], int]] = {
     errors.BodyTooLarge: 1009,
@@ -79,7 +81,7 @@ class Streams:
         """
         identity = str(websocket.scope.get("state", {}).get("request_id", "-"))
         await websocket.accept()
-        code = 1006
+        code = NO_CLOSE_FRAME
         try:
             code = await self._serve(websocket, identity)
         except WebSocketDisconnect as gone:
@@ -241,7 +243,7 @@ class Session:
             done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 raise errors.StreamOver(f"A stream may last {self._limits.duration:g} s; open another one.")
-            return next(iter(done)).result()
+            return await _ended(parts[0], done)
         finally:
             for part in parts:
                 part.cancel()
@@ -318,7 +320,9 @@ class Session:
         return answer.model_dump_json(exclude_none=True), rest
 
 
-_COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, 1006})
+_COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, NO_CLOSE_FRAME})
+for _code in sorted(_COUNTED):
+    STREAM_CLOSED.labels(str(_code))  # at 0: the first of a kind must be an increase
 
 
 def pause(period: float, spent: float, cost: float, rounds: float) -> float:
@@ -391,6 +395,20 @@ def problem(error: FacetError, identity: str, frame: int | None = None) -> Strea
     return StreamProblem(**body, frame=frame, retry_after_s=None if retry is None else math.ceil(retry))
 
 
+async def _ended(reading: asyncio.Task[int], done: set[asyncio.Task[int]]) -> int:
+    """The code that a client closed its stream with.
+
+    An answer that finds the connection closed says nothing of a code; the close frame, if there was one, is still to be read.
+    """
+    try:
+        return next(iter(done)).result()
+    except WebSocketDisconnect:
+        await asyncio.wait([reading], timeout=CLOSE_S)
+        if not reading.done():
+            raise
+        return reading.result()
+
+
 async def _left(leaving: asyncio.Event) -> int:
     await leaving.wait()
     raise errors.NotReady("The service is shutting down.")
@@ -401,7 +419,7 @@ async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
     count(error, identity)
     code = close_code(error)
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):  # it has left meanwhile
-        async with asyncio.timeout(1):  # nor is somebody waited for who does not read
+        async with asyncio.timeout(CLOSE_S):  # nor is somebody waited for who does not read
             await websocket.send_text(problem(error, identity).model_dump_json(exclude_none=True))
             await websocket.close(code, error.code)
     return code

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from service.api.keys import network
 from service.api.problems import respond
 from service.errors import FacetError, HeadTimeout, HeadTooLarge, MalformedRequest, QueueFull
+from service.metrics import NO_CLOSE_FRAME
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
 
 MAX_HEADERS: Final = 100
@@ -395,13 +396,15 @@ class _Outgoing:
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, which reports when its connection is lost."""
+    """uvicorn's WebSocket protocol, which reports when its connection is lost, and whether a close frame had come."""
 
     def __init__(self, *arguments: Any, on_lost: Callable[[], None], **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._on_lost = on_lost
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the connection's place back."""
+        """Give the connection's place back, and tell the app 1006 where no close frame came; uvicorn would say 1005."""
         self._on_lost()
+        if self.handshake_complete and self.conn.close_rcvd is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": NO_CLOSE_FRAME})
         super().connection_lost(exc)

@@ -34,4 +34,4 @@ def queries() -> Iterator[tuple[str, str]]:
 def alerts() -> list[dict[str, Any]]:
     """Every alert rule."""
     document = yaml.safe_load((MONITORING / "alerts.yml").read_text())
-    return [rule for group in document["groups"] for rule in group["rules"]]
+    return [rule for group in document["groups"] for rule in group["rules"] if "alert" in rule]

@@ -38,6 +38,7 @@ class Stack:
     containers: dict[str, Container]
     facet: str
     prometheus: str
+    alertmanager: str
     grafana: str
 
     def query(self, promql: str) -> list[dict[str, Any]]:
@@ -52,15 +53,16 @@ class Stack:
 def stack(image: str, examples: Path) -> Iterator[Stack]:
     """What `docker compose up --wait` brings, in a project of its own, after some photos, a problem and a live frame.
 
-    Without Grafana where its image cannot be had: everything else is as in the file.
+    Without Grafana or Alertmanager where its image cannot be had: everything else is as in the file.
     """
-    ports = {name: free_port() for name in ("PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")}
+    ports = {name: free_port() for name in ("PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")}
     env = os.environ | {"IMAGE": image} | {name: str(port) for name, port in ports.items()}
     compose = (COMPOSE, "--project-name", f"facet-test-{uuid.uuid4().hex[:8]}", "--project-directory", ROOT)
     config = json.loads(run(*compose, "config", "--format", "json", env=env))
     if not have_image(config["services"]["prometheus"]["image"]):
         pytest.skip("Prometheus's image cannot be had here")
-    names = [name for name in config["services"] if name != "grafana" or have_image(config["services"]["grafana"]["image"])]
+    spared = ("grafana", "alertmanager")
+    names = [name for name, one in config["services"].items() if name not in spared or have_image(one["image"])]
     try:
         run(*compose, "up", "--wait", "--wait-timeout", PATIENCE_S, "--no-build", "--quiet-pull", *names, env=env)
         identities = {name: run(*compose, "ps", "--quiet", name, env=env).strip() for name in names}
@@ -128,9 +130,22 @@ def test_every_alert_rule_is_evaluated_and_none_fires(stack: Stack) -> None:
         return found if all(rule["health"] != "unknown" for rule in found) else []
 
     evaluated = eventually(rules, pause=1)
-    assert {rule["name"] for rule in evaluated} == {rule["alert"] for rule in alerts()}
+    assert {rule["name"] for rule in evaluated if rule["type"] == "alerting"} == {rule["alert"] for rule in alerts()}
     assert {rule["name"]: rule.get("lastError", "") for rule in evaluated if rule["health"] != "ok"} == {}
-    assert [rule["name"] for rule in evaluated if rule["state"] == "firing"] == []
+    assert [rule["name"] for rule in evaluated if rule.get("state") == "firing"] == []
+
+
+def test_prometheus_sends_its_alerts_to_the_alertmanager(stack: Stack) -> None:
+    if "alertmanager" not in stack.containers:
+        pytest.skip("Alertmanager's image cannot be had here")
+
+    def known() -> list[str]:
+        document = httpx.get(stack.prometheus + "/api/v1/alertmanagers", timeout=PATIENCE_S).json()
+        return [one["url"] for one in document["data"]["activeAlertmanagers"]]
+
+    assert eventually(known, pause=0.5) == ["http://alertmanager:9093/api/v2/alerts"]
+    receivers = httpx.get(stack.alertmanager + "/api/v2/receivers", timeout=PATIENCE_S).json()
+    assert {one["name"] for one in receivers} == {"page", "ticket"}
 
 
 def test_grafana_shows_the_dashboard_to_anybody_and_lets_nobody_change_it(stack: Stack) -> None:

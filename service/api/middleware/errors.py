@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import respond
-from service.errors import NotReady, unexpected
+from service.errors import FacetError, NotReady, unexpected
 
 
 class UnhandledErrors:
@@ -20,7 +21,7 @@ class UnhandledErrors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._websocket(scope, receive, send)
             return
         started = False
 
@@ -41,3 +42,12 @@ class UnhandledErrors:
             if started:
                 raise
             await respond(unexpected(error), scope["state"]["request_id"])(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close with 1011 after an unhandled error; the server would send no close frame at all."""
+        try:
+            await self.app(scope, receive, send)
+        except Exception:
+            with contextlib.suppress(Exception):  # it is closed already, or gone
+                await send({"type": "websocket.close", "code": 1011, "reason": FacetError.code})
+            raise

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.metrics import REQUEST_SECONDS
+from service.metrics import NO_CLOSE_FRAME, REQUEST_SECONDS
 
 logger = logging.getLogger("facet.access")
 
@@ -68,13 +68,13 @@ class RequestLog:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
         """Log a connection by the code that it was closed with, whoever closed it."""
-        began, code = time.perf_counter(), 1006
+        began, code = time.perf_counter(), NO_CLOSE_FRAME
 
         async def received() -> Message:
             nonlocal code
             message = await receive()
-            if message["type"] == "websocket.disconnect" and code == 1006:
-                code = message.get("code", 1006)
+            if message["type"] == "websocket.disconnect" and code == NO_CLOSE_FRAME:
+                code = message.get("code", NO_CLOSE_FRAME)
             return message
 
         async def sent(message: Message) -> None:

@@ -169,6 +169,38 @@ def test_clients_that_have_left_free_their_places(tmp_path: Path) -> None:
         assert metric(service.url, 'facet_request_seconds_count{method="POST",route="/predict",status="499"}') >= 10
 
 
+CLOSED = {
+    "vanished": (None, "1006"),
+    "without a code": (b"\x88\x80\0\0\0\0", "1005"),
+    "with a code": (b"\x88\x82\0\0\0\0\x03\xe8", "1000"),
+}
+
+
+@pytest.mark.parametrize(("frame", "code"), CLOSED.values(), ids=CLOSED)
+@pytest.mark.parametrize("started", [False, True], ids=["unstarted", "started"])
+def test_a_stream_is_counted_by_the_close_frame_that_came(
+    service: Service, frame: bytes | None, code: str, started: bool
+) -> None:
+    def counts() -> dict[str, float]:
+        return {one: metric(service.url, f'facet_streams_closed_total{{code="{one}"}}') for one in ("1000", "1005", "1006")}
+
+    before = counts()
+    with service.connected() as connection:
+        connection.sendall(head("/stream", "GET", **UPGRADE))
+        assert b" 101 " in connection.recv(1000)
+        if started:
+            text = b'{"type": "start"}'
+            connection.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
+            assert b"ready" in connection.recv(1000)
+        if frame is not None:
+            connection.sendall(frame)
+    end = time.monotonic() + 10
+    while counts() == before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert counts() == before | {code: before[code] + 1}
+    assert f"WS /stream {code} " in service.log
+
+
 def test_a_reset_while_requests_are_pipelined_is_no_fault_of_ours(tmp_path: Path) -> None:
     with fake(tmp_path / "log", slow=0.3) as service:
         before = metric(service.url, "facet_rejections_total")
