@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from service import __version__, metrics, web
 from service.api import openapi as openapi_document
@@ -54,6 +55,8 @@ DECODER_BYTES: Final = 24 * MIB
 """What a process takes that decodes photos, before it has one."""
 LEAST_PHOTO_BYTES: Final = 48 * MIB
 """What a JPEG takes whose longest side is decoded at twice the side that is searched, and a little more."""
+COMPRESSED_BYTES: Final = 4096
+"""Answers from this size on are gzipped where the client accepts it: one face's are smaller, a crowd's and `/model` larger."""
 DESCRIPTION = """A photo in; the apparent age, gender and race of every face in it out, with honest uncertainty.
 
 Nothing that is sent is stored or logged, and the service opens no connection of its own. Failures are
@@ -286,6 +289,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
+    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=4)
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import ValidationError
 
+from service.app import COMPRESSED_BYTES
 from service.settings import Settings
 from tests.client import CANARY, Client, assert_problem, serving, until
 from tests.conftest import encoded
@@ -367,3 +368,33 @@ async def test_the_bodys_time_is_not_the_answers() -> None:
         assert (await client.post("/predict", content=Stream(PHOTO, 1))).status_code == 200
         # A route that reads no body is not hurried by one that does not come.
         assert (await client.request("GET", "/health", content=Stream(b"x", 2, 0.3))).status_code == 200
+
+
+# Compression ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+async def test_a_large_answer_is_compressed_where_the_client_accepts_it(client: Client, path: str) -> None:
+    plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+    packed = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    large = len(plain.content) >= COMPRESSED_BYTES
+    assert large == (path == "/openapi.json")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers.get("content-encoding") == ("gzip" if large else None)
+    assert packed.content == plain.content
+    if large:
+        assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+        assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+
+
+async def test_head_says_of_a_compressed_answer_what_get_says(client: Client) -> None:
+    given, asked = await client.get("/openapi.json"), await client.head("/openapi.json")
+    assert asked.content == b""
+    for name in ("content-encoding", "content-length", "content-type"):
+        assert asked.headers[name] == given.headers[name]
+
+
+async def test_an_answer_of_one_face_is_sent_as_it_is(client: Client) -> None:
+    answer = await client.post("/predict", content=PHOTO, headers={"Accept-Encoding": "gzip"})
+    assert answer.status_code == 200
+    assert "content-encoding" not in answer.headers
