@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFile
 
 from service import metrics
 from service.inference.batching import Batcher
@@ -204,3 +206,25 @@ def engine_factory(
         )
 
     return build
+
+
+@contextlib.contextmanager
+def failing_bitmaps(error: Exception) -> Iterator[None]:
+    """Pillow reads bitmaps by a plugin whose decoder raises an error on their pixels."""
+
+    class Failing(ImageFile.ImageFile):
+        format = "BMP"
+
+        def _open(self) -> None:
+            self._size, self._mode = (64, 96), "RGB"
+
+        def load(self) -> Any:
+            raise error
+
+    Image.init()
+    shipped = Image.OPEN["BMP"]
+    Image.register_open("BMP", Failing)
+    try:
+        yield
+    finally:
+        Image.register_open("BMP", *shipped)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,10 @@ SLACK_BYTES: Final = 64 * 2**20
 _THREADS: Final = 2
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
 """What a large photo took goes back to the system as soon as it is decoded."""
+
+
+class DecoderFailure(Exception):
+    """A bug of the decoder's own, not of the photo; the message is the process's traceback."""
 
 
 class DecoderProcess:
@@ -84,6 +89,7 @@ class DecoderProcess:
 
         Raises:
             FacetError: What `image.probe` raises.
+            DecoderFailure: It raised what no photo is to blame for.
             DeadlineExceeded: The deadline passed, and the process was ended.
             CorruptImage: The process ended by itself.
         """
@@ -103,6 +109,7 @@ class DecoderProcess:
 
         Raises:
             ImageError: The photo cannot be decoded, or not within what it declared.
+            DecoderFailure: The decoder raised what no photo is to blame for.
             DeadlineExceeded: The deadline passed, and the process was ended.
         """
         answer = self._call(b'{"decode": true}\n', b"", deadline)
@@ -127,6 +134,8 @@ class DecoderProcess:
         text = bytearray(int.from_bytes(length, "big"))
         self._receive(memoryview(text), deadline)
         answer: dict[str, Any] = json.loads(text)
+        if "bug" in answer:
+            raise DecoderFailure(str(answer["bug"]))
         if "error" in answer:
             kind = getattr(errors, str(answer["error"]), CorruptImage)
             raise kind(str(answer["message"]))
@@ -210,6 +219,8 @@ def main(descriptor: int, cpu_seconds: float, per_megapixel: float) -> None:
             except MemoryError:
                 photo, message = b"", "The image takes far more memory to decode than others of its size."
                 answer = {"error": ImageTooLarge.__name__, "message": message}
+            except Exception:  # noqa: BLE001 - a bug is the parent's to log and to answer, and the next photo is decoded
+                photo, answer = b"", {"bug": traceback.format_exc()}
             text = json.dumps(answer).encode()
             parent.sendall(len(text).to_bytes(4, "big") + text)
             if image is not None:

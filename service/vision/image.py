@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +18,7 @@ import pi_heif
 from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
 
 from service.arrays import Pixels
-from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
+from service.errors import CorruptImage, EmptyFile, ImageTooLarge, ImageTooSmall, UnsupportedFormat
 from service.vision import structure
 
 pi_heif.register_heif_opener(thumbnails=False)
@@ -45,6 +47,13 @@ _BMP_HEADER_SIZES: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HAS_ALPHA: Final = {"RGBA", "LA", "PA", "La", "RGBa"}
+
+
+_DAMAGE: Final = (
+    *(OSError, EOFError, SyntaxError, ValueError, LookupError, OverflowError, RuntimeError),
+    *(struct.error, zlib.error, cv2.error, Image.DecompressionBombError),
+)
+"""What Pillow, OpenCV and libheif raise on damaged bytes. Anything else, such as a `TypeError`, is a bug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +209,10 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
         MemoryError: There is not enough memory.
     """
     photo = _open(data, max_pixels, side)
-    try:
+    with _reading("The image is truncated or damaged."):
         source = photo.load()
-        orientation = _orientation(photo.carrier)  # not before: Pillow looks for a PNG's behind its pixels, and loads them
-        pixels = _upright(_to_rgb(source, photo.carrier, side), orientation)
-    except (CorruptImage, MemoryError):
-        raise
-    except Exception as error:  # decoders raise anything on hostile bytes, struct.error and IndexError included
-        raise CorruptImage("The image is truncated or damaged.") from error
+    orientation = _orientation(photo.carrier)  # not before: Pillow looks for a PNG's behind its pixels, and loads them
+    pixels = _upright(_to_rgb(source, photo.carrier, side), orientation)
     width, height = photo.full if orientation < 5 else photo.full[::-1]
     return DecodedImage(pixels, width, height)
 
@@ -233,19 +238,29 @@ def _open(data: bytes, max_pixels: int, side: int) -> _Photo:
     form = sniff(data)
     if form is None:
         raise UnsupportedFormat("The file is not a JPEG, PNG, WebP, HEIC, AVIF, BMP or GIF image.")
-    try:
-        if form == "WEBP":
-            photo = _open_webp(data, max_pixels)
-        elif form == "HEIF":
-            photo = _open_heif(data)
-        else:
-            photo = _open_with_pillow(data, form, side)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # as in decode
-        raise CorruptImage("The image's header is damaged.") from error
+    if form == "WEBP":
+        photo = _open_webp(data, max_pixels)
+    elif form == "HEIF":
+        photo = _open_heif(data)
+    else:
+        photo = _open_with_pillow(data, form, side)
     _check_size(photo.full, max_pixels)
     return photo
+
+
+@contextlib.contextmanager
+def _reading(message: str) -> Iterator[None]:
+    """A library reads a photo's bytes inside: what it raises on damaged ones becomes `CorruptImage`."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise CorruptImage(message) from error
+
+
+def _opened(data: bytes, form: str) -> Image.Image:
+    """What Pillow reads of a photo's header."""
+    with _reading("The image's header is damaged."):
+        return Image.open(io.BytesIO(data), formats=[form])
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -257,7 +272,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
-    image: Image.Image = Image.open(io.BytesIO(data), formats=[form])
+    image = _opened(data, form)
     full = image.size
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
@@ -352,7 +367,7 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
         marked = bytearray(data)
         if found.alpha and data[12:16] == b"VP8X":
             marked[20] |= 0x10  # without it Pillow lays the frame on black
-        image: Image.Image = Image.open(io.BytesIO(marked), formats=["WEBP"])
+        image = _opened(bytes(marked), "WEBP")
         image.load()
         return image
 
@@ -363,8 +378,9 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
 
 def _open_heif(data: bytes) -> _Photo:
     """HEIC without Pillow's copy. The decoder turns it upright, so that no orientation is left."""
-    file = pi_heif.HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True, hdr_to_16bit=True, remove_stride=False)
-    primary = file[file.primary_index]
+    with _reading("The image's header is damaged."):
+        file = pi_heif.HeifFile(io.BytesIO(data), convert_hdr_to_8bit=True, hdr_to_16bit=True, remove_stride=False)
+        primary = file[file.primary_index]
     carrier = Image.new("RGB", (1, 1))
     if "icc_profile" in primary.info:
         carrier.info["icc_profile"] = primary.info["icc_profile"]
@@ -391,7 +407,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where EXIF is absent, damaged or out of range."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - a damaged EXIF block must not cost the photo
+    except _DAMAGE:  # a damaged EXIF block must not cost the photo
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

@@ -180,7 +180,8 @@ def webp(data: bytes) -> WebP:
             if not found.width:
                 found.width, found.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         elif kind == b"VP8 " and not found.width and data[body + 3 : body + 6] == b"\x9d\x01\x2a":
-            found.width, found.height = (value & 0x3FFF for value in struct.unpack_from("<HH", data[: body + 10], body + 6))
+            found.width = int.from_bytes(data[body + 6 : body + 8], "little") & 0x3FFF
+            found.height = int.from_bytes(data[body + 8 : body + 10], "little") & 0x3FFF
         elif kind == b"ANMF" and not framed:
             framed = True
             found.alpha = found.alpha or _is_clear(data[body : body + 29], found.width, found.height)

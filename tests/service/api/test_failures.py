@@ -27,7 +27,7 @@ from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from tests.client import CANARY, Client, assert_problem, blank_rows, disposition, multipart, png, serving
 from tests.conftest import encoded
-from tests.fakes import engine_factory, squares
+from tests.fakes import engine_factory, failing_bitmaps, squares
 
 PHOTO = encoded(squares((200, 100, 50)))
 JPEG = encoded(squares((200, 100, 50)), "JPEG")
@@ -530,3 +530,12 @@ def test_pillow_would_read_what_is_refused() -> None:
     """The formats above are refused by choice, not because nothing here could read them."""
     for name in ("tiff", "ico", "ppm"):
         assert Image.open(io.BytesIO(NOT_READ[name])).format == name.upper()
+
+
+async def test_a_bug_of_the_decoder_is_not_blamed_on_the_photo() -> None:
+    photo = encoded(squares((200, 100, 50)), "BMP")
+    async with serving(engine_factory()) as client:
+        with failing_bitmaps(AttributeError("bug")):
+            assert_problem(await client.post("/predict", content=photo), 500, "internal_error")
+        with failing_bitmaps(OSError("damaged")):
+            assert_problem(await client.post("/predict", content=photo), 422, "corrupt_image")

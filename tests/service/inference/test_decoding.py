@@ -24,7 +24,7 @@ from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotRea
 from service.inference.decoding import PhotoDecoder
 from service.inference.memory import MIB, MemoryBudget
 from service.vision import structure
-from service.vision.decoder_process import DecoderProcess
+from service.vision.decoder_process import DecoderFailure, DecoderProcess
 from service.vision.image import decode, is_simple, probe
 from tests.conftest import encoded
 
@@ -168,6 +168,33 @@ def test_a_large_bitmap_of_runs_is_too_large(decoder: PhotoDecoder) -> None:
     assert look(decoder, run_length_bitmap(400, 300, 300)).width == 400
     with pytest.raises(ImageTooLarge, match="run-length coded BMP 8 million"):
         look(decoder, run_length_bitmap(4000, 2001, 1))
+
+
+BUG = """
+from PIL import Image, ImageFile
+class Failing(ImageFile.ImageFile):
+    format = "GIF"
+    def _open(self):
+        self._size, self._mode = (64, 96), "RGB"
+    def load(self):
+        raise AttributeError("a bug")
+Image.init()
+Image.register_open("GIF", Failing)
+"""
+
+
+def test_a_bug_in_the_process_is_told_from_a_damaged_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BUG)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    process = DecoderProcess()
+    with contextlib.closing(process):
+        deadline = time.monotonic() + 60
+        header = process.probe(saved(Image.fromarray(PICTURE), "GIF"), max_pixels=MOST, side=1280, deadline=deadline)
+        with pytest.raises(DecoderFailure, match="a bug"):
+            process.decode(header, deadline)
+        assert process.alive
+        header = process.probe(saved(Image.fromarray(PICTURE), "PNG"), max_pixels=MOST, side=1280, deadline=deadline)
+        assert process.decode(header, deadline).width == 80
 
 
 def test_the_deadline_ends_a_decoder_that_is_stuck(decoder: PhotoDecoder) -> None:

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
 from service.vision.image import MAX_ICC_BYTES, DecodedImage, decode, probe, sniff
 from tests.conftest import encoded
+from tests.fakes import failing_bitmaps
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -599,3 +600,26 @@ def test_errors_name_no_byte_of_the_photo() -> None:
         look(encoded(quarters())[:60])
     assert "b'" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# Whose fault it is --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("cut off"), struct.error("short"), IndexError(), zlib.error(), SyntaxError("broken")]
+)
+def test_what_a_library_raises_on_bytes_is_a_corrupt_photo(error: Exception) -> None:
+    with failing_bitmaps(error), pytest.raises(CorruptImage):
+        look(encoded(quarters(), "BMP"))
+
+
+@pytest.mark.parametrize("bug", [TypeError("bug"), AttributeError("bug"), NameError("bug"), ZeroDivisionError("bug")])
+def test_a_bug_is_not_called_a_corrupt_photo(bug: Exception) -> None:
+    with failing_bitmaps(bug), pytest.raises(type(bug), match="bug"):
+        look(encoded(quarters(), "BMP"))
+
+
+@pytest.mark.parametrize("length", range(30, 64, 3))
+def test_a_webp_that_ends_in_its_header_is_corrupt(length: int) -> None:
+    with pytest.raises(CorruptImage):
+        look(encoded(quarters(), "WEBP")[:length])
