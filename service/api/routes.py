@@ -133,12 +133,20 @@ class QueryParameters:
                 examples=["18,21,25"],
             ),
         ] = None,
+        preview: Annotated[
+            bool, Query(description="Answer the photo, upright, as a small JPEG, for a program that cannot show its format.")
+        ] = False,
     ) -> None:
         self._check_names([name for name, _ in request.query_params.multi_items()])
         self.landmarks, self.distribution = landmarks, distribution
         names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
         self.options = engine.options(
-            names, max_faces, min_confidence, client=client_of(request.scope), at_least=parse_ages(at_least)
+            names,
+            max_faces,
+            min_confidence,
+            client=client_of(request.scope),
+            at_least=parse_ages(at_least),
+            preview=preview,
         )
 
     def _check_names(self, given: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -154,10 +155,11 @@ class ModelCard(_Schema):
 
 
 class ImageSize(_Schema):
-    """The upright photo in pixels."""
+    """The upright photo in pixels, and the photo as a small JPEG, a `data:` address, where `preview` asked for it."""
 
     width: int
     height: int
+    preview: str | None = None
 
 
 EXAMPLE: dict[str, Any] = {
@@ -338,10 +340,15 @@ def answer(analysis: Analysis, request_id: str, model: ModelName, *, landmarks: 
     return PredictAnswer(
         request_id=request_id,
         model=model,
-        image=ImageSize(width=analysis.width, height=analysis.height),
+        image=ImageSize(width=analysis.width, height=analysis.height, preview=_data_address(analysis.preview)),
         faces=[_face(person, landmarks, distribution) for person in analysis.faces],
         timing_ms={stage: round(spent, 2) for stage, spent in analysis.timings.items()},
     )
+
+
+def _data_address(jpeg: bytes | None) -> str | None:
+    """A JPEG as an address that a browser shows (RFC 2397)."""
+    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
 def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnswer:

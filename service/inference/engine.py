@@ -141,6 +141,7 @@ class Engine:
         max_pixels: int | None = None,
         client: str = "",
         at_least: tuple[int, ...] = (),
+        preview: bool = False,
     ) -> Options:
         """Merge a client's parameters with what the operator allows; None is a parameter that the client left open.
 
@@ -151,6 +152,7 @@ class Engine:
             max_pixels: Most pixels of a photo, beside the operator's bound.
             client: On whose account the work is done.
             at_least: Ages, 1 to 99, whose probability is answered.
+            preview: Whether the photo is answered as a small JPEG.
 
         Returns:
             The options of an analysis.
@@ -174,6 +176,7 @@ class Engine:
             max_pixels=max_pixels,
             client=client,
             at_least=at_least,
+            preview=preview,
         )
 
     def uptime(self) -> float:

@@ -22,7 +22,7 @@ from service.metrics import observe, timed
 from service.models.manifest import InputContract, Manifest
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
-from service.vision.image import DecodedImage, noise
+from service.vision.image import DecodedImage, noise, preview
 from service.vision.quality import Quality, measure, warnings
 
 UNMEASURED_BYTES: Final = 2**30
@@ -32,8 +32,8 @@ UNMEASURED_BYTES: Final = 2**30
 @dataclass(frozen=True, slots=True)
 class Options:
     """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
-    photo where that is less than of any, and the ages for which `at_least` is answered. `client` is on whose account it waits
-    and works.
+    photo where that is less than of any, the ages for which `at_least` is answered, and whether the photo itself is, as a
+    small JPEG. `client` is on whose account it waits and works.
     """
 
     attributes: Sequence[str]
@@ -42,6 +42,7 @@ class Options:
     max_pixels: int | None = None
     client: str = ""
     at_least: tuple[int, ...] = ()
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,15 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """The faces of a photo of `width` by `height` upright pixels, left to right; `timings` in milliseconds by stage."""
+    """The faces of a photo of `width` by `height` upright pixels, left to right; `timings` in milliseconds by stage. `preview`
+    is the photo as a small JPEG where it was asked for.
+    """
 
     width: int
     height: int
     faces: list[DetectedFace]
     timings: dict[str, float]
+    preview: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,15 @@ class AnalysedFace:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The answer for one photo of `width` by `height` upright pixels; `timings` in milliseconds by stage."""
+    """The answer for one photo of `width` by `height` upright pixels; `timings` in milliseconds by stage. `preview` is the
+    photo as a small JPEG where it was asked for.
+    """
 
     width: int
     height: int
     faces: list[AnalysedFace]
     timings: dict[str, float] = field(default_factory=dict)
+    preview: bytes | None = None
 
 
 class Pipeline:
@@ -147,7 +154,7 @@ class Pipeline:
             for found, output in zip(detections.faces, outputs, strict=True)
         ]
         detections.timings["total"] = (time.perf_counter() - began) * 1000
-        return Analysis(detections.width, detections.height, analysed, detections.timings)
+        return Analysis(detections.width, detections.height, analysed, detections.timings, detections.preview)
 
     async def detect(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Detections:
         """Find the faces of a photo and cut their crops, without running the attribute network.
@@ -229,7 +236,8 @@ class Pipeline:
             faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
         with timed("crop", timings):
             cut = [self._cut(image, face) for face in faces]
-        return Detections(image.width, image.height, cut, timings)
+        shown = preview(image.pixels) if options.preview else None
+        return Detections(image.width, image.height, cut, timings, shown)
 
     def _cut(self, image: DecodedImage, face: Face) -> DetectedFace:
         """Align one face of the decoded picture, and measure it."""

@@ -31,6 +31,8 @@ MIN_SIDE: Final = 16
 MAX_ICC_BYTES: Final = 4 * 1024 * 1024
 """Colour profiles above this size are a way to burn time; real ones, printers' included, stay below 3 MB."""
 
+PREVIEW_SIDE: Final = 1280
+"""Longest side, in pixels, of a preview."""
 _BAND_PIXELS: Final = 2**18
 """Pixels of a large photo that are converted and reduced at a time."""
 _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
@@ -215,6 +217,23 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     pixels = _upright(_to_rgb(source, photo.carrier, side), orientation)
     width, height = photo.full if orientation < 5 else photo.full[::-1]
     return DecodedImage(pixels, width, height)
+
+
+def preview(pixels: Pixels, side: int = PREVIEW_SIDE) -> bytes:
+    """Encode a picture for somebody whose program cannot show the photo that it came of.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3].
+        side: Its longest side in pixels, at most.
+
+    Returns:
+        The bytes of a JPEG, upright and sRGB.
+    """
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def noise(side: int) -> bytes:

@@ -241,10 +241,31 @@ def test_many_faces_are_one_line_each_until_they_are_opened(page: Any) -> None:
     expect(curves).to_have_count(0)
 
 
-def test_a_format_that_the_browser_cannot_show_is_answered_all_the_same(page: Any) -> None:
+def test_a_format_that_the_browser_cannot_show_is_shown_as_the_service_sees_it(page: Any) -> None:
     choose(page, ROOT / "tests/service/vision/data/turned.heic")
-    expect(page.get_by_text("This browser cannot show this format")).to_be_visible()
+    canvas = page.locator("#result .stage canvas").first
+    expect(canvas).to_be_visible()
     expect(page.locator(".caption")).to_contain_text("px")
+    assert page.get_by_text("This browser cannot show this format").count() == 0
+    page.get_by_role("button", name="JSON").click()
+    assert "preview" not in page.get_by_label("Answer as JSON").inner_text()
+
+
+def test_the_boxes_of_a_webp_that_lies_on_its_side_are_on_its_faces(page: Any, tmp_path: Path) -> None:
+    """Chromium turns a JPEG by its EXIF, and a WebP not."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(ASTRONAUT) as photo:
+        upright = photo.convert("RGB").crop((100, 0, 400, 400))
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    lying.save(tmp_path / "lying.webp", exif=exif)
+    choose(page, tmp_path / "lying.webp")
+    expect(page.locator("#result .box")).to_have_count(1)
+    canvas = page.locator("#result .stage canvas").first
+    expect(canvas).to_be_visible()
+    assert canvas.evaluate("({ width, height }) => [width, height]") == [300, 400]
+        "[...document.querySelectorAll('#result .stage canvas')].map(({width, height}) => [width, height])[0]"
+    )
 
 
 def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:

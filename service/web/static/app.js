@@ -41,8 +41,11 @@ async function select(id) {
 /** Pictures are decoded when they are looked at, one at a time; the last one is kept, for it is drawn again when it is answered. */
 let decoded = { id: null, picture: null };
 
+/** What the browser is to show of a photo: the service's picture where its own would be another. */
+const shown = (photo) => photo.seen ?? photo.blob;
+
 async function pictureOf(photo) {
-  if (decoded.id !== photo.id) decoded = { id: photo.id, picture: decode(photo.blob) };
+  if (decoded.id !== photo.id || decoded.of !== shown(photo)) decoded = { id: photo.id, of: shown(photo), picture: decode(shown(photo)) };
   return decoded.picture;
 }
 
@@ -64,10 +67,10 @@ function again(photo) {
 
 /** Turn a photo to the right by a quarter, from its first bytes each time, so that it is compressed once only. */
 async function turn(photo) {
-  photo.first ??= { blob: photo.blob, name: photo.name, saved: photo.saved };
+  photo.first ??= { blob: photo.blob, seen: photo.seen, name: photo.name, saved: photo.saved };
   photo.degrees = ((photo.degrees ?? 0) + 90) % 360;
-  const { blob, name, saved } = photo.first;
-  const picture = photo.degrees === 0 ? blob : await turned(blob, photo.degrees);
+  const { blob, seen, name, saved } = photo.first;
+  const picture = photo.degrees === 0 ? blob : await turned(seen ?? blob, photo.degrees);
   if (!picture || !photos.find(photo.id)) return;
   if (decoded.id === photo.id) decoded = { id: null, picture: null };
   const plain = name.replace(/\.[^.]*$/, "");
@@ -84,6 +87,7 @@ photos.addEventListener("change", ({ detail: photo }) => {
   if (photo.error?.code === "unauthenticated") askKey();
   if (photo.error?.code === "network_error") connection.lost();
   else if (photo.status === "done") connection.found();
+  if (photo.status === "done" && photo.seen) paint(photo);
   if (photo.id === selected) draw();
 });
 
@@ -139,7 +143,7 @@ function paint(photo) {
   thumbs = thumbs.then(async () => {
     const holder = $("tiles").querySelector(`[data-photo="${photo.id}"] .tile-picture`);
     if (!holder) return;
-    const picture = photo.id === selected ? await pictureOf(photo) : await decode(photo.blob, 400);
+    const picture = photo.id === selected ? await pictureOf(photo) : await decode(shown(photo), 400);
     holder.replaceChildren(picture ? thumbnail(picture) : icon("image"));
   });
 }

@@ -73,6 +73,8 @@ export interface ModelName {
 export interface ImageSize {
   width: number;
   height: number;
+  /** The photo as a small JPEG, a `data:` address; only where `preview` was asked for. */
+  preview?: string;
 }
 
 /** Faces from left to right; none is an empty list. */
@@ -349,6 +351,8 @@ export interface PredictOptions extends CallOptions {
   landmarks?: boolean;
   /** Answer the probability of every age. */
   distribution?: boolean;
+  /** Answer the photo, upright, as a small JPEG: `image.preview`, a `data:` address. */
+  preview?: boolean;
   /** Ages from 1 to 99, at most 8: answer the probability of being at least so old. */
   atLeast?: number[];
 }

@@ -61,6 +61,7 @@ export class Facet {
     if (options.minConfidence != null) url.searchParams.set("min_confidence", String(options.minConfidence));
     if (options.landmarks) url.searchParams.set("landmarks", "true");
     if (options.distribution) url.searchParams.set("distribution", "true");
+    if (options.preview) url.searchParams.set("preview", "true");
     if (options.atLeast?.length) url.searchParams.set("at_least", options.atLeast.join(","));
     return url;
   }

@@ -1,6 +1,7 @@
 /** The photos of this visit: in memory alone, asked for two at a time, newest last. */
 
 import { FacetError } from "./facet.js";
+import { needsPreview } from "./picture.js";
 
 const AT_ONCE = 2;
 
@@ -8,7 +9,8 @@ export class Photos extends EventTarget {
   #facet;
   #asking = 0;
   #next = 1;
-  /** @type {{id: number, name: string, blob: Blob, saved: boolean, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any}[]} */
+  /** `seen` is the service's picture of a photo that the browser shows otherwise.
+   * @type {{id: number, name: string, blob: Blob, seen: string | null, saved: boolean, status: "waiting" | "asking" | "done" | "failed", answer: any, error: any}[]} */
   all = [];
   /** Attributes that the model declares and the operator allows; null until the service has said which. */
   offered = null;
@@ -53,7 +55,7 @@ export class Photos extends EventTarget {
 
   /** `saved` says whether the photo is a file of the viewer's, so that a command can name it. */
   add(blob, name, saved) {
-    const photo = { id: this.#next++, name, blob, saved, status: "waiting", answer: null, error: null };
+    const photo = { id: this.#next++, name, blob, seen: null, saved, status: "waiting", answer: null, error: null };
     this.all.push(photo);
     this.#tell(photo);
     queueMicrotask(() => this.#work());
@@ -66,7 +68,7 @@ export class Photos extends EventTarget {
 
   /** Ask for other bytes of the same photo: it was turned. */
   replace(photo, blob, name, saved) {
-    Object.assign(photo, { blob, name, saved, open: null });
+    Object.assign(photo, { blob, name, saved, seen: null, open: null });
     this.again(photo);
   }
 
@@ -109,9 +111,11 @@ export class Photos extends EventTarget {
     const { blob } = photo;
     try {
       await readable(blob);
-      const answer = await this.#facet.predict(blob, this.options(photo.asked));
+      const preview = await needsPreview(blob);
+      const { image, ...answer } = await this.#facet.predict(blob, { ...this.options(photo.asked), preview });
       if (photo.blob !== blob) return; // it was turned meanwhile
-      Object.assign(photo, { answer, status: "done" });
+      const { preview: seen = null, ...size } = image; // it is no part of the answer that is shown as JSON
+      Object.assign(photo, { answer: { ...answer, image: size }, seen, status: "done" });
       if (this.lacking(photo)) this.again(photo); // more was switched on meanwhile
     } catch (error) {
       if (photo.blob !== blob) return;

@@ -8,10 +8,10 @@ const LONGEST = 1800;
 const THUMB = 144;
 const LARGEST = 4096; // the largest square canvas that phones allow
 
-/** The first frame of a photo as a canvas with a longest side of at most `longest` pixels, upright; null where the browser
- * does not know its format, as most do not know HEIC. */
-export async function decode(blob, longest = LONGEST) {
-  const address = URL.createObjectURL(blob);
+/** The first frame of a photo, a Blob or a `data:` address, as a canvas with a longest side of at most `longest` pixels,
+ * upright; null where the browser does not know its format, as most do not know HEIC. */
+export async function decode(photo, longest = LONGEST) {
+  const address = typeof photo === "string" ? photo : URL.createObjectURL(photo);
   const image = new Image();
   image.src = address;
   try {
@@ -27,13 +27,22 @@ export async function decode(blob, longest = LONGEST) {
   } catch {
     return null;
   } finally {
-    URL.revokeObjectURL(address);
+    if (address !== photo) URL.revokeObjectURL(address);
   }
 }
 
+/** Whether a browser may show a photo otherwise than the service sees it, or not at all: HEIC, and a WebP that says how it
+ * lies, which browsers read as it is stored. */
+export async function needsPreview(blob) {
+  const head = new Uint8Array(await blob.slice(0, 32).arrayBuffer());
+  const text = String.fromCharCode(...head);
+  if (text.slice(8, 16) === "WEBPVP8X") return (head[20] & 8) !== 0; // the flag of EXIF (RFC 9649, 2.7)
+  return text.slice(4, 8) === "ftyp" && (await decode(blob, 16)) === null;
+}
+
 /** A photo turned to the right by a multiple of 90 degrees, as a JPEG; null where the browser does not know its format. */
-export async function turned(blob, degrees) {
-  const picture = await decode(blob, LARGEST);
+export async function turned(photo, degrees) {
+  const picture = await decode(photo, LARGEST);
   if (!picture) return null;
   const sideways = degrees % 180 !== 0;
   const canvas = el("canvas", { width: sideways ? picture.height : picture.width, height: sideways ? picture.width : picture.height });

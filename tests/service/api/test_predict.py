@@ -313,3 +313,21 @@ async def test_a_percent_encoded_path_is_the_same_path(client: Client) -> None:
 async def test_a_name_that_is_none_or_comes_twice_is_422(client: Client, path: str, query: str) -> None:
     response = await client.post(f"{path}?{query}", files={"file": PHOTO})
     assert_problem(response, 422, "invalid_parameter")
+
+
+# Preview --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_preview_is_the_upright_photo_and_answered_only_where_it_is_asked_for(client: Client) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("RGB", (2000, 1000), (200, 100, 50)).save(buffer, "WEBP", exif=exif)
+    plain = (await client.post("/predict", content=buffer.getvalue())).json()
+    assert plain["image"] == {"width": 1000, "height": 2000}
+    answered = (await client.post("/predict?preview=true", content=buffer.getvalue())).json()["image"]
+    kind, _, encoded_jpeg = answered.pop("preview").partition(",")
+    assert (kind, answered) == ("data:image/jpeg;base64", plain["image"])
+    with Image.open(io.BytesIO(base64.b64decode(encoded_jpeg))) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (640, 1280))
+        assert picture.getpixel((320, 640)) == pytest.approx((200, 100, 50), abs=3)

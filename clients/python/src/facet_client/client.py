@@ -134,6 +134,7 @@ class Client(_Base):
         landmarks: bool = False,
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
+        preview: bool = False,
     ) -> Prediction:
         """Find and describe every face of a photo.
 
@@ -145,6 +146,7 @@ class Client(_Base):
             landmarks: Whether each face has its landmarks.
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
 
         Returns:
             The faces from left to right, and what answered.
@@ -152,7 +154,7 @@ class Client(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
         return self._answer(self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW), Prediction)
 
     def predict_batch(
@@ -165,6 +167,7 @@ class Client(_Base):
         landmarks: bool = False,
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
+        preview: bool = False,
     ) -> Batch:
         """Find and describe the faces of several photos.
 
@@ -176,6 +179,7 @@ class Client(_Base):
             landmarks: Whether each face has its landmarks.
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
 
         Returns:
             A result or a problem for each photo, in order.
@@ -183,7 +187,7 @@ class Client(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
         return self._answer(self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     def health(self) -> Health:
@@ -252,6 +256,7 @@ class AsyncClient(_Base):
         landmarks: bool = False,
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
+        preview: bool = False,
     ) -> Prediction:
         """Find and describe every face of a photo.
 
@@ -263,6 +268,7 @@ class AsyncClient(_Base):
             landmarks: Whether each face has its landmarks.
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
 
         Returns:
             The faces from left to right, and what answered.
@@ -270,7 +276,7 @@ class AsyncClient(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
         answer = await self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW)
         return self._answer(answer, Prediction)
 
@@ -284,6 +290,7 @@ class AsyncClient(_Base):
         landmarks: bool = False,
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
+        preview: bool = False,
     ) -> Batch:
         """Find and describe the faces of several photos.
 
@@ -295,6 +302,7 @@ class AsyncClient(_Base):
             landmarks: Whether each face has its landmarks.
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
 
         Returns:
             A result or a problem for each photo, in order.
@@ -302,7 +310,7 @@ class AsyncClient(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
         return self._answer(await self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
 
     async def health(self) -> Health:
@@ -408,6 +416,7 @@ def _query(
     landmarks: bool,
     distribution: bool,
     at_least: Sequence[int] | None,
+    preview: bool,
 ) -> dict[str, str]:
     parameters = {
         "attributes": None if attributes is None else ",".join(attributes),
@@ -416,6 +425,7 @@ def _query(
         "landmarks": "true" if landmarks else None,
         "distribution": "true" if distribution else None,
         "at_least": None if at_least is None else ",".join(map(str, at_least)),
+        "preview": "true" if preview else None,
     }
     return {name: value for name, value in parameters.items() if value is not None}
 

@@ -102,10 +102,11 @@ class ModelName(Answer):
 
 
 class ImageSize(Answer):
-    """The upright photo in pixels."""
+    """The upright photo in pixels, and the photo as a small JPEG, a `data:` address, where `preview` asked for it."""
 
     width: int
     height: int
+    preview: str | None = None
 
 
 class Prediction(Answer):
