@@ -264,8 +264,6 @@ def test_the_boxes_of_a_webp_that_lies_on_its_side_are_on_its_faces(page: Any, t
     canvas = page.locator("#result .stage canvas").first
     expect(canvas).to_be_visible()
     assert canvas.evaluate("({ width, height }) => [width, height]") == [300, 400]
-        "[...document.querySelectorAll('#result .stage canvas')].map(({width, height}) => [width, height])[0]"
-    )
 
 
 def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
