@@ -10,9 +10,11 @@ WORKDIR /build
 RUN python -m venv tools && python -m venv --without-pip /opt/facet/venv
 
 FROM build AS openvino-packages
-COPY requirements/serve.txt ./
+# `traces` brings what sends spans, too.
+ARG LOCK=serve
+COPY requirements/${LOCK}.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes --requirement serve.txt
+    python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes --requirement "${LOCK}.txt"
 # Networks run on the CPU and are SavedModels: what runs them on Intel's GPUs and NPUs, and reads other formats, stays out; so
 # does what tests NumPy, which nothing else imports.
 RUN find /opt/facet/venv/lib \( -path '*/numpy/*/tests/*' -o -path '*/openvino/libs/*' \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -28,7 +29,8 @@ from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
-from service.errors import GoldenMismatch, NotEnoughMemory
+from service.errors import FacetError, GoldenMismatch, NotEnoughMemory
+from service.extras import install_command
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
 from service.inference.engine import Engine, allowed
@@ -38,6 +40,7 @@ from service.inference.workers import Workers
 from service.models.runtime import Loader, Precision, cpu_quota, loader, resolve
 from service.models.store import Model, ModelStore
 from service.settings import Settings
+from service.tracing import Tracer
 from service.vision.detection.registry import load_detector
 
 logger = logging.getLogger("facet")
@@ -232,6 +235,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if tracer is not None:
+                stack.push_async_callback(asyncio.to_thread, tracer.close)
             built = engine(settings)
             stack.push_async_callback(built.close)
             app.state.engine = built
@@ -247,6 +252,7 @@ def create_app(
             metrics.READY.set(1)
             yield
 
+    tracer = _tracer(settings)
     app = FastAPIOffline(
         redoc_url=None,
         title="Facet",
@@ -293,7 +299,7 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(RequestLog, paths=[*paths, stream.PATH])
+    app.add_middleware(RequestLog, paths=[*paths, stream.PATH], quiet=routes.PROBES, tracer=tracer)
     return app
 
 
@@ -307,6 +313,17 @@ def _stream_limits(settings: Settings) -> StreamLimits:
         idle=settings.stream_idle_s,
         duration=settings.stream_duration_s,
     )
+
+
+def _tracer(settings: Settings) -> Tracer | None:
+    """What makes spans, where they are asked for. Raises `FacetError` where its packages are not installed."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from service.api.spans import Spans
+    except ImportError as error:
+        raise FacetError(f"FACET_OTLP_ENDPOINT needs packages that are not installed: {install_command('traces')}") from error
+    return Spans(settings.otlp_endpoint, settings.trace_ratio)
 
 
 def _document(app: FastAPI) -> None:

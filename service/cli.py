@@ -11,6 +11,7 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,7 +79,12 @@ def _advice(store: ModelStore) -> str:
 
 
 def _print_error(message: str) -> None:
-    errors.print(f"facet: {message}", markup=False)
+    """Print a line for people, or log it where every line is to be a document."""
+    if os.environ.get("FACET_LOG_FORMAT") == "json" and sys.argv[1:2] == ["serve"]:
+        configure_logging("error", "json")
+        logging.getLogger("facet").critical(message)
+    else:
+        errors.print(f"facet: {message}", markup=False)
 
 
 def _fail(message: str) -> None:
@@ -99,7 +105,7 @@ def serve(
         options = (("host", host), ("port", port), ("tls", https))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         limit_arenas()
         built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
         run(
@@ -117,7 +123,7 @@ def serve(
             ),
         )
         if built.batcher.hung or built.workers.hung:
-            errors.print(f"facet: {'a network' if built.batcher.hung else 'a photo'} hangs; leaving without it")
+            _print_error(f"{'a network' if built.batcher.hung else 'a photo'} hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread
 
 

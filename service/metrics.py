@@ -11,6 +11,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from service import __version__
+from service.tracing import note_stage
 
 # From an empty /health to a slow batch; dense between 10 and 250 ms, where a photo's answer lies.
 _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -144,6 +145,7 @@ def observe(stage: str, seconds: float, timings: dict[str, float]) -> None:
         timings: Where the time is kept by stage, in milliseconds.
     """
     STAGE_SECONDS.labels(stage).observe(seconds)
+    note_stage(stage, seconds)
     timings[stage] = seconds * 1000
 
 

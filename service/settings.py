@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """How it is logged: lines for people, or one JSON document a line."""
+    otlp_endpoint: str | None = Field(default=None, pattern="^https?://[^/]")
+    """Address of a collector that gets spans over OTLP/HTTP, such as `http://collector:4318`; none are made where not set."""
+    trace_ratio: float = Field(default=1, ge=0, le=1)
+    """Share, 0 to 1, of traces that begin here and are kept; one that began elsewhere is kept as its `traceparent` says."""
 
     model_store: Path = DEFAULT_STORE
     """Folder of models, NAME/VERSION each."""

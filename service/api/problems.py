@@ -17,6 +17,7 @@ from service import errors
 from service.api.schemas import Problem
 from service.errors import FacetError, InvalidParameter, unexpected
 from service.metrics import REJECTIONS
+from service.tracing import CURRENT
 
 logger = logging.getLogger("facet")
 
@@ -105,6 +106,7 @@ def respond(error: FacetError, request_id: str) -> Response:
     """
     problem = problem_of(error, request_id)
     count(error, request_id)
+    _note(error.code)
     headers = {}
     if isinstance(error, errors.Unavailable | errors.RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -125,6 +127,13 @@ def count(error: FacetError, request_id: str) -> None:
     REJECTIONS.labels(error.code).inc()
     if status_of(error) == 500:
         logger.error("request %s failed: %s", request_id, error.code, exc_info=error)
+
+
+def _note(code: str) -> None:
+    """Write a problem's code into the record of the request that it answers."""
+    record = CURRENT.get()
+    if record is not None:
+        record.outcome = code
 
 
 def _response(problem: Problem, headers: dict[str, str]) -> Response:
@@ -161,6 +170,7 @@ def install(app: FastAPI) -> None:
             405: f"This path takes {headers.get('Allow', 'another method')}.",
         }
         REJECTIONS.labels(code).inc()
+        _note(code)
         problem = Problem(
             type=f"urn:facet:problem:{code}",
             title=phrase,

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from service import errors
@@ -23,8 +24,11 @@ from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
 from service.metrics import FACES, PREDICTIONS, decade
+from service.tracing import CURRENT
 
 router = APIRouter()
+PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+"""Paths that are asked again and again by machines."""
 
 _THREAD_BYTES = 256 * 1024  # bodies above this are taken apart on a thread: the loop must stay free for probes
 _BODY: dict[str, Any] = {
@@ -189,6 +193,9 @@ async def _photos(request: Request, due: Callable[[], float], read: BodyReader, 
 
 def _counted(analysis: Analysis) -> Analysis:
     FACES.observe(len(analysis.faces))
+    record = CURRENT.get()
+    if record is not None:
+        record.faces += len(analysis.faces)
     for person in analysis.faces:
         for name, value in person.attributes.items():
             PREDICTIONS.labels(name, decade(value.years) if isinstance(value, Expectation) else value.label).inc()
@@ -245,6 +252,9 @@ async def predict_batch(request: Request, engine: EngineDependency, query: Query
                 return BatchItem(index=index, status=200, result=await _predict(engine, photo, query, due, identity))
         except FacetError as error:
             count(error, identity)
+            record = CURRENT.get()
+            if record is not None:
+                record.failed += 1
             return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
 
     async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
@@ -306,6 +316,10 @@ async def model(engine: EngineDependency) -> JSONResponse:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The exposition format"}},
     tags=["operate"],
 )
-async def metrics() -> Response:
-    """The exposition format of Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """The exposition format of Prometheus; OpenMetrics, whose counts of requests name a trace, where `Accept` asks for it."""
+    accepted = request.headers.get("accept", "")
+    if "openmetrics" not in accepted:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    encode, content_type = choose_encoder(accepted)
+    return Response(encode(REGISTRY), media_type=content_type)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, ParamSpec, TypeVar
@@ -131,7 +132,7 @@ class Workers:
             raise NotReady("The service is shutting down.")
         if len(self._running) >= self.threads and self.waiting >= self._places:
             self._make_room(client)
-        entry = _Call(client, partial(call, *args, **kwargs), deadline, loop.create_future())
+        entry = _Call(client, partial(copy_context().run, partial(call, *args, **kwargs)), deadline, loop.create_future())
         load = self._loads.setdefault(client, _ClientLoad(SmoothedMean(self._mean.value), now))
         load.last_call = now
         self._queue.push(client, entry)

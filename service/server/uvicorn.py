@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -209,15 +209,22 @@ def limit_arenas() -> None:
         ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, form: Literal["text", "json"] = "text") -> None:
     """Log from a level up, and keep uvicorn from logging what clients send.
 
     uvicorn would log each WebSocket's address and query, and with `debug` its keys and frames.
 
     Args:
         level: A name such as `info`.
+        form: Lines for people, or JSON documents; Python's own warnings become lines of the log with these.
     """
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if form == "json":
+        from service.server.log_format import JsonLines
+
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonLines())
+        logging.captureWarnings(True)
     uvicorn_logger = logging.getLogger("uvicorn.error")
     uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
     uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))

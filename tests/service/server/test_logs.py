@@ -1,0 +1,119 @@
+"""The log as documents: every line of a process is one, and a request's says who asked what, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.tracing import trace_of
+from tests.client import disposition, multipart
+from tests.conftest import encoded
+from tests.fakes import squares
+from tests.service.server.test_serve import PHOTO, Service, fake, started
+
+pytest.importorskip("pythonjsonlogger")
+
+FAILING = """
+import service.cli
+from tests.fakes import FailingNetwork, engine_factory
+service.cli.create_engine = engine_factory(FailingNetwork())
+service.cli.main()
+"""
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+PAIR = encoded(squares((200, 100, 50), (20, 200, 100)))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with fake(tmp_path / "log", FACET_LOG_FORMAT="json", FACET_API_KEYS="secret-one", FACET_LOG_LEVEL="info") as running:
+        yield running
+
+
+def ended(service: Service) -> list[dict[str, Any]]:
+    """Every line of the log, once the process has ended: each must be a document with the fields that all have."""
+    service.process.send_signal(signal.SIGTERM)
+    assert service.exit_status() == 0
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
+    return lines
+
+
+def requests(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["logger"] == "facet.access"]
+
+
+def test_every_line_is_a_document_and_a_request_says_what_became_of_it(service: Service) -> None:
+    with httpx.Client(base_url=service.url, headers={"X-API-Key": "secret-one"}) as client:
+        client.post("/predict", content=PAIR, headers={"X-Request-ID": "mine", "traceparent": PARENT})
+        client.post("/predict", content=b"text")
+        client.post("/predict/batch", **multipart((disposition(), PHOTO), (disposition(), b"nothing")))
+        client.post("/predict", content=PHOTO, headers={"X-API-Key": "wrong"})
+        client.get("/nowhere")
+        for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+            client.get(path)
+    lines = ended(service)
+    found = requests(lines)
+    assert [(one["route"], one["status"], one["outcome"], one["faces"], one["failed"]) for one in found] == [
+        ("/predict", 200, "answered", 2, 0),
+        ("/predict", 415, "unsupported_format", 0, 0),
+        ("/predict/batch", 200, "answered", 1, 1),
+        ("/predict", 401, "unauthenticated", 0, 0),
+        ("unknown", 404, "not_found", 0, 0),
+    ]
+    first = found[0]
+    assert (first["request_id"], first["trace_id"], first["method"]) == ("mine", TRACE, "POST")
+    assert first["bytes"] == len(PAIR)
+    assert first["duration_ms"] > 0
+    assert len(first["key"]) == 16
+    assert [one["key"] for one in found] == [first["key"]] * 3 + [None, None]
+    assert found[1]["trace_id"] is None
+    assert "secret-one" not in service.log
+
+
+def test_what_fails_is_one_line_with_its_request(tmp_path: Path) -> None:
+    """A traceback stands within its document."""
+    with started(tmp_path / "log", sys.executable, "-c", FAILING, FACET_LOG_FORMAT="json") as service:
+        answer = httpx.post(service.url + "/predict", content=encoded(squares((250, 0, 0))), headers={"traceparent": PARENT})
+        assert answer.status_code == 500
+        lines = ended(service)
+    (failed,) = [line for line in lines if line["level"] == "ERROR"]
+    assert failed["request_id"] == answer.headers["x-request-id"]
+    assert failed["trace_id"] == TRACE
+    assert "Traceback" in failed["exc_info"]
+
+
+def test_a_setting_that_is_refused_is_a_document_too(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError, match="did not start"),
+        fake(tmp_path / "log", FACET_LOG_FORMAT="json", FACET_MAX_FACES="none"),
+    ):
+        pass
+    (line,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert line["level"] == "CRITICAL"
+    assert line["message"].startswith("setting FACET_MAX_FACES: ")
+
+
+@pytest.mark.parametrize(
+    ("header", "trace"),
+    [
+        (PARENT, TRACE),
+        (f"01-{TRACE}-b7ad6b7169203331-01-later", TRACE),
+        (f"00-{TRACE}-b7ad6b7169203331-01-later", ""),
+        (f"ff-{TRACE}-b7ad6b7169203331-01", ""),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", ""),
+        (f"00-{TRACE}-{'0' * 16}-01", ""),
+        (PARENT.upper(), ""),
+        ("", ""),
+        ("canary", ""),
+    ],
+)
+def test_a_trace_is_that_of_a_traceparent_as_the_standard_has_it(header: str, trace: str) -> None:
+    assert trace_of(header) == trace
