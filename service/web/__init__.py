@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".woff2": "font/woff2",
 }
 """Own table: the system's differs from machine to machine, and browsers run no module of another type."""
-
-_PACKED: Final = frozenset({".css", ".html", ".js", ".svg", ".ts", ".txt", ".webmanifest"})
 
 CONTENT_SECURITY_POLICY: Final = "; ".join(
     [
@@ -64,10 +61,9 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file as it is sent: its bytes, the same gzipped where that saves something, and the tag of this version."""
+    """A file as it is sent: its bytes, and the tag of this version."""
 
     body: bytes
-    packed: bytes | None
     media_type: str
     etag: str
 
@@ -90,9 +86,7 @@ def load(folder: Path = FOLDER) -> dict[str, Asset]:
 
 def _asset(path: Path) -> Asset:
     body = path.read_bytes()
-    packed = gzip.compress(body, mtime=0) if path.suffix in _PACKED else None
-    digest = hashlib.sha256(body).hexdigest()[:32]
-    return Asset(body, packed if packed and len(packed) < len(body) else None, MEDIA_TYPES[path.suffix], digest)
+    return Asset(body, MEDIA_TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:32])
 
 
 def create_router(assets: Mapping[str, Asset] | None = None) -> APIRouter:
@@ -125,22 +119,17 @@ def create_router(assets: Mapping[str, Asset] | None = None) -> APIRouter:
 
 
 def respond(asset: Asset, request: Request) -> Response:
-    """Answer with a file in the form that the browser takes; the browser asks again on every use.
+    """Answer with a file; the browser asks again on every use.
 
     Args:
         asset: The file.
-        request: What asks for it, with `Accept-Encoding` and `If-None-Match`.
+        request: What asks for it, with `If-None-Match`.
 
     Returns:
-        The file, gzipped where that is accepted and smaller; or 304 where the browser has this version.
+        The file, or 304 where the browser has this version, compressed or not: its tag is a weak one.
     """
-    packs = asset.packed is not None and "gzip" in request.headers.get("accept-encoding", "")
-    tag = f'"{asset.etag}-gzip"' if packs else f'"{asset.etag}"'
-    headers = {**SECURITY_HEADERS, "Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
+    tag = f'"{asset.etag}"'
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-cache", "ETag": f"W/{tag}"}
     if tag in (known.strip().removeprefix("W/") for known in request.headers.get("if-none-match", "").split(",")):
         return Response(status_code=304, headers=headers)
-    body = asset.body
-    if packs and asset.packed is not None:
-        body = asset.packed
-        headers["Content-Encoding"] = "gzip"
-    return Response(body, headers=headers, media_type=asset.media_type)
+    return Response(asset.body, headers=headers, media_type=asset.media_type)

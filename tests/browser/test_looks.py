@@ -71,6 +71,44 @@ def test_nothing_is_wider_than_a_phone(browser: Any, service: Service) -> None:
             assert page.evaluate(fits)
 
 
+def test_large_letters_push_no_view_off_a_phone(browser: Any, service: Service) -> None:
+    with watched(browser, **PHONE) as page:
+        page.goto(service.url)
+        page.evaluate("document.documentElement.style.fontSize = '32px'")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        for link in page.locator("nav a").all():
+            box = link.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360
+
+
+def test_forced_colours_leave_the_winner_the_boxes_and_the_view_to_be_seen(browser: Any, service: Service) -> None:
+    def style(one: Any, name: str) -> str:
+        return one.evaluate(f"(element) => getComputedStyle(element)['{name}']")
+
+    with watched(browser, forced_colors="active", **DESKTOP) as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT)
+        bars = page.locator(".bars").last
+        winner, other = bars.locator(".top .bar-fill"), bars.locator("li:not(.top) .bar-fill").first
+        expect(winner).to_be_visible()
+        assert style(winner, "backgroundColor") != style(other, "backgroundColor")
+        assert style(page.locator("#result .box"), "borderTopColor") == style(winner, "backgroundColor")
+        assert float(style(page.locator("nav a[aria-current]"), "borderTopWidth").removesuffix("px")) >= 1
+        assert style(page.locator("nav a:not([aria-current])").first, "borderTopWidth") == "0px"
+
+
+def test_the_focus_stays_where_the_result_is_drawn_anew(browser: Any, service: Service) -> None:
+    with watched(browser, **DESKTOP) as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT)
+        turn = page.get_by_role("button", name="Turn", exact=True)
+        turn.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".caption")).to_contain_text("turned")
+        expect(page.get_by_role("button", name="Turn", exact=True)).to_be_focused()
+
+
 def test_fingers_find_every_button(browser: Any, service: Service) -> None:
     """At least 24 by 24 pixels, as WCAG 2.2 asks (2.5.8); boxes on faces are as small as the faces, and cards say the same."""
     with watched(browser, **PHONE) as page:

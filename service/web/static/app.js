@@ -13,6 +13,7 @@ import { count, listed, named } from "./words.js";
 
 const KEY = "facet-key";
 const MOST = 100; // photos of one visit
+const LATE_MS = 150; // a picture that takes longer to decode is waited for in sight
 
 const facet = new Facet({ key: remembered(KEY) });
 const photos = new Photos(facet);
@@ -53,11 +54,28 @@ async function draw() {
   const photo = photos.find(selected);
   $("result").hidden = !photo;
   if (!photo) return $("result").replaceChildren();
+  const opening = () => photo.id === selected && photo.status === "asking" && redrawn(unanswered(photo, null, {}));
+  const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
   const picture = await pictureOf(photo);
+  clearTimeout(late);
   if (photo.id !== selected) return;
   const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
   const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo) }) : unanswered(photo, picture, { again: () => again(photo) });
-  $("result").replaceChildren(...parts.filter(Boolean));
+  redrawn(parts.filter(Boolean));
+}
+
+/** Name of the control in the result that had the focus when it was drawn without it; it may come back with the answer. */
+let missed = null;
+
+/** Draw the result anew, and give the focus back to the control that had it. */
+function redrawn(parts) {
+  const called = (control) => control.getAttribute("aria-label") ?? control.textContent;
+  const active = document.activeElement;
+  const name = $("result").contains(active) ? called(active) : active === document.body ? missed : null;
+  $("result").replaceChildren(...parts);
+  const again = name && [...$("result").querySelectorAll("button, summary, a")].find((one) => called(one) === name);
+  missed = again ? null : name;
+  if (again) again.focus({ preventScroll: true });
 }
 
 function again(photo) {

@@ -21,6 +21,10 @@ const FILES = [
   "page/symbols.svg",
   "page/icon.svg",
   "page/icons/192.png",
+  "page/examples/astronaut.jpg",
+  "page/examples/biden.jpg",
+  "page/examples/group.jpg",
+  "page/examples/obama.jpg",
   "page/manifest.webmanifest",
   "page/fonts/figtree.woff2",
 ];
