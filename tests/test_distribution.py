@@ -55,6 +55,13 @@ def test_nobody_is_told_to_install_a_stranger() -> None:
 def test_a_checkout_adds_an_extra_from_a_lock_and_an_installation_by_pip(tmp_path: Path) -> None:
     assert install_command("video") == "make extra EXTRA=video"
     assert install_command("video", tmp_path) == 'pip install "facet-service[video]"'
+    recorded = tmp_path / "facet_service-0.1.0.dist-info"
+    recorded.mkdir()
+    (recorded / "METADATA").write_text("Metadata-Version: 2.1\nName: facet-service\nVersion: 0.1.0\n")
+    assert install_command("video", tmp_path) == 'pip install "facet-service[video]"'
+    wheel = "file:///tmp/dist/facet_service-0.1.0-py3-none-any.whl"
+    (recorded / "direct_url.json").write_text(json.dumps({"url": wheel, "archive_info": {}}))
+    assert install_command("video", tmp_path) == f'pip install "facet-service[video] @ {wheel}"'
     makefile = (ROOT / "Makefile").read_text()
     (targets,) = re.findall(r"^EXTRAS := (.+)$", makefile, re.MULTILINE)
     sources = "".join(path.read_text() for path in listed() if path.suffix == ".py")
