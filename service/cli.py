@@ -220,8 +220,7 @@ def _cell(value: Expectation | LabelProbabilities | None) -> str:
     if value is None:
         return ""
     if isinstance(value, Expectation):
-        years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
-        return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
+        return " ".join([str(value), *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
     return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
 
 

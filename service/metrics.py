@@ -48,7 +48,8 @@ REJECTIONS: Final = Counter(
 )
 PREDICTIONS: Final = Counter(
     "facet_predictions_total",
-    "Faces answered, by attribute and label; ages by decade. A shift shows drift, of clients or of the model.",
+    "Faces answered, by attribute and label; ages by decade, other numbers by a tenth of their range. A shift shows drift, of "
+    "clients or of the model.",
     ["attribute", "label"],
 )
 STREAMS: Final = Gauge("facet_streams", "Streams that are open.")

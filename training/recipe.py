@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.models.manifest import GENDERS, RACES, AttributeName
+from service.models.manifest import AGE, CANONICAL, Declaration
 from training.artifacts import write_text
 
 
@@ -24,15 +24,26 @@ def _renamed(fields: Any, old: str, new: str) -> Any:
     return {key: value for key, value in fields.items() if key != old} | {new: fields[old]}
 
 
-class Attribute(_Section):
-    """One thing that is learnt of a face; `age`, `gender` and `race` are known by their name alone."""
+def _by_attribute(fields: Any, ending: str, table: str) -> Any:
+    """Fields of a section in which old ones of single attributes, such as `gender_weight`, stand in a table by attribute."""
+    if not isinstance(fields, Mapping):
+        return fields
+    old = {name: f"{name}_{ending}" for name in CANONICAL if f"{name}_{ending}" in fields}
+    # What every recipe of before had written out says nothing about an attribute that it does not declare.
+    given = {name: fields[key] for name, key in old.items() if fields[key] != 1}
+    kept = {key: value for key, value in fields.items() if key not in old.values()}
+    return kept | {table: {**kept.get(table, {}), **given}} if old else fields
 
-    name: AttributeName
-    """The name of its head, of its column in a table of labels, and of what the served model answers."""
+
+class Attribute(Declaration):
+    """One thing that is learnt of a face; `age`, `gender` and `race` are known by their name alone.
+
+    The name is that of its head, of its column in a table of labels, and of what the served model answers. The labels are
+    words of the data sets in the order of the network's output, two or more. An expectation beside the age has a range.
+    """
+
     kind: Literal["expectation", "labels"] = "labels"
-    """`expectation`, of `age` alone, or one of `labels`."""
-    labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Words of the data sets in the order of the network's output; two or more."""
+    """`expectation`, a number, or one of `labels`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -49,20 +60,17 @@ class Attribute(_Section):
         return name
 
     @model_validator(mode="after")
-    def _kind_and_labels_agree(self) -> Self:
-        if (self.kind == "expectation") != (self.name == "age"):
-            raise ValueError(f"the attribute {self.name!r}: age, and nothing else, is an expectation")
-        if self.kind == "expectation" and self.labels:
-            raise ValueError(f"the attribute {self.name!r} is an expectation, which has no labels")
-        if self.kind == "labels" and (len(self.labels) < 2 or len(set(self.labels)) != len(self.labels)):
-            raise ValueError(f"the attribute {self.name!r} needs two labels or more, each once")
+    def _expectations_have_a_range(self) -> Self:
+        if self.name == AGE and self.kind != "expectation":
+            raise ValueError("the attribute 'age' is an expectation, in years")
+        if self.name != AGE and self.kind == "expectation" and self.range is None:
+            raise ValueError(f"the attribute {self.name!r} is an expectation, and needs a range")
         return self
 
 
 _KNOWN: Final[Mapping[str, dict[str, Any]]] = {
-    "age": {"kind": "expectation"},
-    "gender": {"labels": GENDERS},
-    "race": {"labels": RACES},
+    AGE: {"kind": "expectation"},
+    **{name: {"labels": labels} for name, labels in CANONICAL.items()},
 }
 _RESERVED: Final = ("trunk", "pixels", "embedding", "hint")
 _ENDINGS: Final = ("_hidden", "_dropout", "_years", "_classes", "_distribution")
@@ -113,8 +121,9 @@ class NetworkSection(_Section):
     """Attributes that the network has a head for; all that the recipe declares where not given."""
     age: AgeSection = AgeSection()
     """The age head's output form."""
-    gender_units: Literal[1, 2] = 1
-    """Units of the gender head: one, the odds of female, or two, male and female, of categorical cross-entropy."""
+    pair_units: dict[str, Literal[1, 2]] = {}
+    """Units of the head of two labels, by attribute; 1 where not given: one, the odds of the second label, or two, one for each
+    label, of categorical cross-entropy. `gender_units` is read as that of gender."""
     mirror: bool = False
     """Whether the exported network's answer is the mean of those for a crop and its mirror image, at twice the arithmetic."""
     norm_momentum: float = Field(default=1.0, ge=0, le=1)
@@ -124,7 +133,18 @@ class NetworkSection(_Section):
     @model_validator(mode="before")
     @classmethod
     def _read_alias(cls, fields: Any) -> Any:
-        return _renamed(fields, "hint_units", "embedding_units")
+        return _by_attribute(_renamed(fields, "hint_units", "embedding_units"), "units", "pair_units")
+
+    def form_of(self, attribute: Attribute) -> AgeSection:
+        """The output form of an expectation's head.
+
+        Args:
+            attribute: The expectation.
+
+        Returns:
+            That of the recipe for the age; classes for all others, one for each hundredth of the range.
+        """
+        return self.age if attribute.name == AGE else AgeSection()
 
 
 class DataSection(_Section):
@@ -299,12 +319,9 @@ class LossSection(_Section):
     """Standard deviation of the soft label at age 0, in years."""
     age_sigma_slope: float = Field(default=0.03, ge=0)
     """Growth of that deviation with every year of age."""
-    gender_weight: float = Field(default=1.0, ge=0)
-    """Weight of gender's cross-entropy."""
-    race_weight: float = Field(default=1.0, ge=0)
-    """Weight of race's cross-entropy."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """Weight of the cross-entropy of each further attribute, by name; 1 where not given."""
+    """Weight of each attribute's loss, by name; 1 where not given. `gender_weight` and `race_weight` are read as those of
+    gender and race."""
     teacher_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the teacher's probabilities in the label (see `training.fit.distillation`). A label that the data set does not
     give is the teacher's alone, and counts this much."""
@@ -317,17 +334,21 @@ class LossSection(_Section):
     @model_validator(mode="before")
     @classmethod
     def _read_alias(cls, fields: Any) -> Any:
-        return _renamed(fields, "hint_weight", "embedding_weight")
+        return _by_attribute(_renamed(fields, "hint_weight", "embedding_weight"), "weight", "weights")
 
-    @field_validator("weights")
-    @classmethod
-    def _further_ones(cls, weights: dict[str, float]) -> dict[str, float]:
-        if own := set(weights) & {"age", "gender", "race"}:
-            raise ValueError(f"the weight of {min(own)} has a field of its own")
-        return weights
+    def of_expectation(self, attribute: Attribute) -> LossSection:
+        """The losses of an expectation's head.
+
+        Args:
+            attribute: The expectation.
+
+        Returns:
+            Those of the recipe for the age; for all others the default ones, whose soft label is as wide at every value.
+        """
+        return self if attribute.name == AGE else LossSection(age_sigma_slope=0.0, teacher_weight=self.teacher_weight)
 
     def weight_of(self, attribute: str) -> float:
-        """Weight of an attribute's loss; 1 of age, whose two parts have their own weights.
+        """Weight of an attribute's loss, beside those of the parts of the age's.
 
         Args:
             attribute: Name of the attribute.
@@ -335,8 +356,7 @@ class LossSection(_Section):
         Returns:
             The weight, 0 or more.
         """
-        own = {"age": 1.0, "gender": self.gender_weight, "race": self.race_weight}
-        return own.get(attribute, self.weights.get(attribute, 1.0))
+        return self.weights.get(attribute, 1.0)
 
 
 class AugmentSection(_Section):
@@ -396,6 +416,11 @@ class Recipe(_Section):
     balance: BalanceSection = BalanceSection()
     smote: SmoteSection = SmoteSection()
 
+    @field_validator("follows")
+    @classmethod
+    def _by_its_new_name(cls, follows: str) -> str:
+        return RENAMED.get(follows, follows)
+
     @model_validator(mode="before")
     @classmethod
     def _heads_of_all(cls, fields: Any) -> Any:
@@ -417,6 +442,7 @@ class Recipe(_Section):
             "balance.repeat": (self.balance.repeat, names),
             "smote.heads": (self.smote.heads, [name for name in labels if name in self.network.outputs]),
             "transfer.replaced": (self.transfer.replaced, names),
+            "network.pair_units": (self.network.pair_units, labels),
             "loss.weights": (self.loss.weights, names),
         }
         for place, (named, allowed) in places.items():
@@ -449,6 +475,11 @@ class Recipe(_Section):
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
 
+RENAMED: Final[Mapping[str, str]] = {
+    "mobilenet-taught": "mobilenet-distilled",
+    "inceptionv3-hints": "inceptionv3-embeddings",
+}
+"""Recipes that had another name when shipped models were trained, whose provenance names them so; the old names are read."""
 RECIPE: Final = "recipe.json"
 """File of the recipe by which a run was trained, or a model of the store."""
 
@@ -457,7 +488,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe, or the `recipe.json` of a run.
 
     Args:
-        path: A TOML or JSON file.
+        path: A TOML or JSON file; one of the old names of `RENAMED` stands for the new one.
 
     Returns:
         The recipe.
@@ -467,6 +498,8 @@ def load_recipe(path: Path) -> Recipe:
         pydantic.ValidationError: A value is missing, or none that a recipe has.
         tomllib.TOMLDecodeError: The file is no TOML.
     """
+    if path.stem in RENAMED and not path.exists():
+        path = path.with_stem(RENAMED[path.stem])
     if path.suffix == ".json":
         return Recipe.model_validate_json(path.read_text())
     return Recipe.model_validate(tomllib.loads(path.read_text()))

@@ -8,14 +8,12 @@ from typing import Any, Final
 
 from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.inference.engine import askable
-from service.models.manifest import GENDERS, RACES, Attribute, Manifest
+from service.models.manifest import AGE, CANONICAL, Attribute, Manifest
 
 ADDED: Final = (Problem, StreamStart, StreamReady, StreamFrame, StreamProblem)
 """Documents that no route of FastAPI names: responses point to the problem's schema, and OpenAPI knows no streams."""
 FACES: Final = ("FaceAnswer", "TrackedFace")
 """Schemas of a face, of a photo and of a stream."""
-KNOWN: Final = {"gender": GENDERS, "race": RACES}
-"""Labels that the contract names; others are named by the document."""
 
 
 def complete(generated: dict[str, Any], manifest: Manifest | None) -> dict[str, Any]:
@@ -48,12 +46,15 @@ def _properties(attributes: Sequence[Attribute], known: dict[str, Any]) -> dict[
     """Properties of a face for what a model says beside the contract, or with other labels."""
     found: dict[str, dict[str, Any]] = {}
     for attribute in attributes:
-        if attribute.name in known and attribute.labels == KNOWN.get(attribute.name, ()):
+        if attribute.name in known and attribute.labels == CANONICAL.get(attribute.name, ()):
             continue
-        answer = "AgeAnswer" if attribute.kind == "expectation" else "LabelAnswer"
+        answer = "LabelAnswer" if attribute.kind == "labels" else "AgeAnswer" if attribute.name == AGE else "ExpectationAnswer"
         found[attribute.name] = {"anyOf": [{"$ref": f"#/components/schemas/{answer}"}, {"type": "null"}]}
         if attribute.labels:
             found[attribute.name]["description"] = f"Labels: {', '.join(attribute.labels)}."
+        elif attribute.range is not None:
+            low, high = attribute.range
+            found[attribute.name]["description"] = f"From {low:g} to {high:g} {attribute.unit}".rstrip() + "."
     return found
 
 

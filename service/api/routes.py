@@ -16,14 +16,15 @@ from starlette.responses import Response
 from service import errors
 from service.api.keys import client_of
 from service.api.problems import count, documented, problem_of, request_id, status_of
-from service.api.schemas import BatchAnswer, BatchItem, Health, ModelCard, ModelName, PredictAnswer, answer
+from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
 from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
-from service.metrics import FACES, PREDICTIONS, decade
+from service.metrics import FACES, PREDICTIONS
+from service.models.card import ModelCard
 from service.tracing import CURRENT
 
 router = APIRouter()
@@ -198,7 +199,7 @@ def _counted(analysis: Analysis) -> Analysis:
         record.faces += len(analysis.faces)
     for person in analysis.faces:
         for name, value in person.attributes.items():
-            PREDICTIONS.labels(name, decade(value.years) if isinstance(value, Expectation) else value.label).inc()
+            PREDICTIONS.labels(name, value.group if isinstance(value, Expectation) else value.label).inc()
     return analysis
 
 
@@ -306,7 +307,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
 )
 async def model(engine: EngineDependency) -> JSONResponse:
     """The model's manifest, its digest, and what this service does with it."""
-    return JSONResponse(engine.card())
+    return JSONResponse(engine.card().document())
 
 
 @router.get(

@@ -9,8 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from service.inference.attributes import Attributes, Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
-from service.models.evaluation import Evaluation
-from service.models.manifest import Attribute, InputContract, TrackCalibration
+from service.models.manifest import AGE, STEPS
 from service.models.store import Model
 from service.tracking.session import FaceTrack
 from service.vision.detection import LANDMARKS
@@ -55,6 +54,20 @@ class AgeAnswer(_Schema):
     at_least: dict[str, Probability] | None = None
 
 
+class ExpectationAnswer(_Schema):
+    """Any other expectation, in `unit`. The true value lies in `low` to `high`, bounds included, in a share `coverage` of
+    cases; `distribution` is over 101 values spread evenly over `range`.
+    """
+
+    value: float
+    unit: str
+    range: tuple[float, float]
+    low: float | None = None
+    high: float | None = None
+    coverage: Probability | None = None
+    distribution: list[float] | None = None
+
+
 class LabelAnswer(_Schema):
     """The most probable label, every label's calibrated probability, and whether the label is too improbable to rely on."""
 
@@ -79,7 +92,7 @@ class FaceAnswer(_Schema):
 
     model_config = ConfigDict(frozen=True, extra="allow")
     # What a model says beside age, gender and race stands under its own name.
-    __pydantic_extra__: dict[str, AgeAnswer | LabelAnswer] = Field(init=False)
+    __pydantic_extra__: dict[str, ExpectationAnswer | LabelAnswer] = Field(init=False)
 
     box: Box
     confidence: Probability
@@ -108,50 +121,6 @@ class ModelName(_Schema):
             Its name and version.
         """
         return cls(name=model.manifest.name, version=model.manifest.version)
-
-
-class DetectorName(_Schema):
-    """The model that found the faces."""
-
-    name: str
-    version: int
-
-
-class Serving(_Schema):
-    """How this service serves the model."""
-
-    facet: str
-    runtime: str
-    precision: str
-    attributes: list[str]
-    min_confidence: Probability
-    detector: DetectorName
-
-
-class ModelCard(_Schema):
-    """What is served, on what it was trained, and how good it is for whom."""
-
-    name: str
-    version: int
-    kind: str
-    architecture: str
-    created: str
-    licence: str
-    trained_on: list[str]
-    description: str
-    recipe: str | None
-    provenance: dict[str, Any] | None
-    input: InputContract | None
-    attributes: list[Attribute]
-    track: TrackCalibration | None
-    evaluation: Evaluation | None
-    digest: str
-    serving: Serving
-    outputs: list[str] = Field(deprecated="`attributes` names the outputs of each.")
-    genders: list[str] = Field(deprecated="The labels of the attribute `gender`.")
-    races: list[str] = Field(deprecated="The labels of the attribute `race`.")
-    calibration: dict[str, Any] = Field(deprecated="`attributes` has the calibration of each.")
-    quality: dict[str, Any] = Field(deprecated="`evaluation`, or nothing.")
 
 
 class ImageSize(_Schema):
@@ -373,17 +342,27 @@ def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnsw
 
 def _attributes(attributes: Attributes, distribution: bool) -> dict[str, Any]:
     return {
-        name: _age(value, distribution) if isinstance(value, Expectation) else _label(value)
+        name: _expectation(name, value, distribution) if isinstance(value, Expectation) else _label(value)
         for name, value in attributes.items()
     }
 
 
-def _age(age: Expectation, distribution: bool) -> AgeAnswer:
-    values = [round(float(value), 5) for value in age.distribution] if distribution and age.distribution is not None else None
-    chances = None if age.at_least is None else {str(least): round(value, 4) for least, value in age.at_least.items()}
-    return AgeAnswer(
-        years=round(age.years, 1), low=age.low, high=age.high, coverage=age.coverage, distribution=values, at_least=chances
-    )
+def _expectation(name: str, one: Expectation, distribution: bool) -> AgeAnswer | ExpectationAnswer:
+    values = [round(float(value), 5) for value in one.distribution] if distribution and one.distribution is not None else None
+    value = round(one.value, one.scale.digits)
+    if name != AGE:
+        return ExpectationAnswer(
+            value=value,
+            unit=one.scale.unit,
+            range=(one.scale.at(0), one.scale.at(STEPS)),
+            low=one.low,
+            high=one.high,
+            coverage=one.coverage,
+            distribution=values,
+        )
+    low, high = (None if end is None else int(end) for end in (one.low, one.high))
+    chances = None if one.at_least is None else {str(least): round(value, 4) for least, value in one.at_least.items()}
+    return AgeAnswer(years=value, low=low, high=high, coverage=one.coverage, distribution=values, at_least=chances)
 
 
 def _label(label: LabelProbabilities) -> LabelAnswer:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from service.arrays import Doubles, Floats
 from service.inference.at_least import at_least
 from service.inference.probabilities import temperature_scaled
-from service.models.manifest import AgeInterval, AtLeastCalibration, Attribute, Manifest
+from service.metrics import decade
+from service.models.manifest import AGE, STEPS, YEARS, AgeInterval, AtLeastCalibration, Attribute, Manifest, Scale
 
-CONTRACT: Final = ("age", "gender", "race")
+CONTRACT: Final = (AGE, "gender", "race")
 """Attributes that every request may name: one that the model does not have is absent from the answer."""
 
 AS_IT_IS: Final = AtLeastCalibration()
@@ -24,17 +25,33 @@ AS_IT_IS: Final = AtLeastCalibration()
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """An expected value in years; whole-year bounds that hold the true one in a share `coverage` of cases, where the model was
-    calibrated for it; the distribution [K] over whole years from 0, where the model has one; and, by the ages that were asked
-    for, the calibrated probability of being at least so old.
+    """An expected value in the unit of `scale`; bounds, whole steps of it, that hold the true one in a share `coverage` of
+    cases, where the model was calibrated for it; the distribution [K] over the steps, where the model has one; and, by the ages
+    that were asked for, the calibrated probability of being at least so old.
     """
 
-    years: float
-    low: int | None = None
-    high: int | None = None
+    value: float
+    low: float | None = None
+    high: float | None = None
     coverage: float | None = None
     distribution: Floats | None = None
     at_least: Mapping[int, float] | None = None
+    scale: Scale = YEARS
+
+    @property
+    def group(self) -> str:
+        """The decade of an age, such as `30-39`, or the tenth of another range, such as `22 to 26`."""
+        if self.scale == YEARS:
+            return decade(self.value)
+        start = min(90, int(max(0.0, self.scale.position(self.value))) // 10 * 10)
+        return f"{self.scale.at(start):g} to {self.scale.at(start + 10):g}"
+
+    def __str__(self) -> str:
+        """The value and its bounds in few words: `34 (29-40)`, or `24.1 (21.2 to 27.6) kg/m²`."""
+        if self.scale == YEARS:
+            return f"{self.value:.0f}" + (f" ({self.low}-{self.high})" if self.low is not None else "")
+        bounds = f" ({self.low:g} to {self.high:g})" if self.low is not None else ""
+        return f"{self.value:.{self.scale.digits}f}{bounds} {self.scale.unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +86,7 @@ def describe(
         outputs: The network's outputs for the face, by name, without the batch's axis.
         manifest: What the model says, and its calibration.
         wanted: Names of the attributes to describe; a name that the model does not say is passed over.
-        ages: From 1 to 99, for which an expectation's `at_least` is answered where the model has its distribution.
+        ages: From 1 to 99, for which the age's `at_least` is answered where the model has its distribution.
 
     Returns:
         The attributes that are wanted and that the outputs hold.
@@ -84,13 +101,13 @@ def describe(
 
 
 def deviation(distribution: Floats) -> float:
-    """Standard deviation of a distribution over whole years.
+    """Standard deviation of a distribution over the steps of a scale, which are years of an age.
 
     Args:
-        distribution: Probabilities [K] of the years 0 to K - 1.
+        distribution: Probabilities [K] of the steps 0 to K - 1.
 
     Returns:
-        The deviation in years.
+        The deviation in steps.
     """
     years = np.arange(len(distribution))
     mean = float(distribution @ years)
@@ -98,38 +115,54 @@ def deviation(distribution: Floats) -> float:
 
 
 def bounds(years: float, spread: float, interval: AgeInterval) -> tuple[int, int]:
-    """Whole-year interval about a predicted age, rounded so that low <= years <= high.
+    """Interval of whole steps about a predicted value, rounded so that low <= years <= high; a step is a year of an age.
 
     Args:
-        years: The predicted age, 0 or more.
-        spread: The distribution's deviation in years, or 1 where the interval's unit is years.
+        years: The predicted value in steps, 0 or more.
+        spread: The distribution's deviation in steps, or 1 where the interval's unit is single steps.
         interval: The calibration.
 
     Returns:
-        The lowest and the highest year, each rounded outwards no further than to the nearest one.
+        The lowest and the highest step, each rounded outwards no further than to the nearest one.
     """
     band = next((band for band in interval.bands if years < band.below), interval.bands[-1])
     low, high = years + band.low * spread, years + band.high * spread
     return max(0, min(round(low), math.floor(years))), max(round(high), math.ceil(years))
 
 
+def within(scale: Scale, value: float, spread: float, interval: AgeInterval) -> tuple[float, float]:
+    """`bounds` in the unit of a scale, and inside its range.
+
+    Args:
+        scale: Of the expectation.
+        value: The predicted one, in its unit.
+        spread: As of `bounds`, in steps.
+        interval: The calibration.
+
+    Returns:
+        The lowest and the highest value.
+    """
+    low, high = bounds(scale.position(value), spread, interval)
+    return scale.at(low), scale.at(high if scale == YEARS else min(high, STEPS))
+
+
 def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequence[int]) -> Expectation:
-    years = float(outputs[attribute.outputs[0]])
+    value, scale = float(outputs[attribute.outputs[0]]), attribute.scale
     distribution = outputs.get(attribute.outputs[1]) if len(attribute.outputs) > 1 else None
     chances = None
-    if ages and distribution is not None:
+    if ages and distribution is not None and attribute.name == AGE:
         chances = at_least(distribution, ages, attribute.calibration.at_least or AS_IT_IS)
     interval = attribute.calibration.interval
     if interval is None or (interval.unit == "deviation" and distribution is None):
-        return Expectation(years, distribution=distribution, at_least=chances)
+        return Expectation(value, distribution=distribution, at_least=chances, scale=scale)
     spread = deviation(distribution) if interval.unit == "deviation" and distribution is not None else 1.0
-    low, high = bounds(years, spread, interval)
-    return Expectation(years, low, high, interval.coverage, distribution, chances)
+    low, high = within(scale, value, spread, interval)
+    return Expectation(value, low, high, interval.coverage, distribution, chances, scale)
 
 
 def _predicted_age(outputs: Mapping[str, Floats], manifest: Manifest) -> float | None:
     """The network's age in years, whether or not it is wanted; None where it gives none."""
-    given = outputs.get(next(iter(manifest.outputs_of("age")), ""))
+    given = outputs.get(next(iter(manifest.outputs_of(AGE)), ""))
     return None if given is None else float(given)
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from service import __version__
 from service.errors import InvalidParameter, ModelIncompatible, NotReady
@@ -16,7 +16,8 @@ from service.inference.batching import Batcher
 from service.inference.pipeline import Analysis, Options, Pipeline
 from service.inference.workers import Workers
 from service.metrics import READY
-from service.models.manifest import GENDERS, RACES, AttributeCalibration, Manifest
+from service.models.card import DetectorName, ModelCard, Serving
+from service.models.manifest import AGE, Manifest
 from service.models.store import Model
 
 HANG_S: Final = 30.0
@@ -167,7 +168,7 @@ class Engine:
             if name not in self.attributes:
                 raise InvalidParameter(f"attributes: {name} is switched off here.")
         wanted = self.attributes if attributes is None else tuple(attributes)
-        if at_least and not any(len(self.model.manifest.outputs_of(name)) > 1 for name in wanted):
+        if at_least and (AGE not in wanted or len(self.model.manifest.outputs_of(AGE)) < 2):
             raise InvalidParameter("at_least: needs the attribute age, of a model that has a distribution over ages.")
         return Options(
             attributes=wanted,
@@ -213,59 +214,25 @@ class Engine:
         self._drained = min(self._drained, time.monotonic())
         READY.set(0)
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> ModelCard:
         """Describe the attribute model and how it is served.
 
         Returns:
-            The answer of `GET /model`, as JSON's objects.
+            What `GET /model` answers.
         """
-        manifest = self.model.manifest.model_dump(mode="json", exclude={"files", "tolerance", "networks"})
-        return {
-            **manifest,
-            **_undeclared(self.model),
-            "evaluation": _measured(self.model),
-            "digest": self.model.digest,
-            "serving": {
-                "facet": self.version,
-                "runtime": self.runtime,
-                "precision": self.precision,
-                "attributes": list(self.attributes),
-                "min_confidence": self.min_confidence,
-                "detector": {"name": self.detector.manifest.name, "version": self.detector.manifest.version},
-            },
-        }
+        detector = self.detector.manifest
+        serving = Serving(
+            facet=self.version,
+            runtime=self.runtime,
+            precision=self.precision,
+            attributes=list(self.attributes),
+            min_confidence=self.min_confidence,
+            detector=DetectorName(name=detector.name, version=detector.version),
+        )
+        return ModelCard.of(self.model, serving)
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
         await self.batcher.close(self.hang_s)
         self.pipeline.decoder.close()
         await asyncio.to_thread(self.workers.close, self.hang_s)
-
-
-def _undeclared(model: Model) -> dict[str, Any]:
-    """What stood in a manifest of before attributes were declared."""
-    manifest = model.manifest
-    age, gender, race = (manifest.attribute(name) for name in CONTRACT)
-    calibration: dict[str, Any] = {}
-    for name, attribute in (("gender", gender), ("race", race)):
-        fitted = AttributeCalibration() if attribute is None else attribute.calibration
-        calibration |= {f"{name}_temperature": fitted.temperature, f"{name}_threshold": fitted.threshold}
-    interval = None if age is None else age.calibration.interval
-    calibration["age_interval"] = None if interval is None else interval.model_dump(mode="json")
-    track = None if manifest.track is None else manifest.track.model_dump(mode="json")
-    if track is not None:
-        gains = track.pop("gains")
-        track |= {f"{name}_gain": gains.get(name, 1.0) for name in ("gender", "race")}
-    calibration["track"] = track
-    return {
-        "outputs": list(manifest.outputs),
-        "genders": list(GENDERS if gender is None else gender.labels),
-        "races": list(RACES if race is None else race.labels),
-        "calibration": calibration,
-        "quality": _measured(model) or {},
-    }
-
-
-def _measured(model: Model) -> dict[str, Any] | None:
-    """What was measured, as it stands in `evaluation.json`."""
-    return None if model.evaluation is None else model.evaluation.model_dump(mode="json", exclude_unset=True)

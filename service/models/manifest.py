@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 RESERVED: Final = frozenset(
     {"age_of_track_ms", "answers", "box", "confidence", "first_s", "frames", "id", "landmarks", "last_s", "quality", "size_px"}
@@ -21,6 +22,15 @@ def _unreserved(name: str) -> str:
 
 
 AttributeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_unreserved)]
+
+AGE: Final = "age"
+"""The expectation whose JSON is fixed, in whole years, and which alone has probabilities of being at least so much."""
+GENDERS: Final = ("male", "female")
+RACES: Final = ("white", "black", "asian", "indian", "other")
+CANONICAL: Final[Mapping[str, tuple[str, ...]]] = {"gender": GENDERS, "race": RACES}
+"""Attributes of labels whose name stands in the contract, and the labels that it gives them."""
+STEPS: Final = 100
+"""Steps of a range, between the values that the distribution of an expectation with a range is over."""
 
 
 class Section(BaseModel):
@@ -50,14 +60,15 @@ class IntervalBand(Section):
 
 
 class AgeInterval(Section):
-    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases.
+    """How an expectation becomes an interval that holds the true value in a share `coverage` of cases.
 
-    `unit` is `deviation`, the standard deviation of the face's own age distribution, or `years`. Bands are in order; the
-    last one serves what lies above.
+    Everything in it is counted in steps, which are years of an age and hundredths of any other range. `unit` is `deviation`,
+    the standard deviation of the face's own distribution, or `years` or `steps` for single steps. Bands are in order; the last
+    one serves what lies above.
     """
 
     coverage: float = Field(gt=0, lt=1)
-    unit: Literal["deviation", "years"]
+    unit: Literal["deviation", "years", "steps"]
     bands: tuple[IntervalBand, ...] = Field(min_length=1)
 
 
@@ -107,31 +118,112 @@ class AttributeCalibration(Section):
     interval: AgeInterval | None = None
     """How an expectation becomes an interval."""
     at_least: AtLeastCalibration | None = None
-    """How an expectation's distribution becomes probabilities of being so old; None leaves the distribution's own."""
+    """How the distribution of the age becomes probabilities of being so old; None leaves the distribution's own."""
 
 
-class Attribute(Section):
-    """One thing that a model says of a face."""
+class Scale(NamedTuple):
+    """The values of an expectation: step `k` is at `origin + k * step`, in the unit `unit`."""
+
+    origin: float = 0.0
+    step: float = 1.0
+    unit: str = "years"
+
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that an answer has: one more than a step needs."""
+        return max(0, 1 - math.floor(math.log10(self.step)))
+
+    def position(self, value: float) -> float:
+        """Where a value lies.
+
+        Args:
+            value: In `unit`.
+
+        Returns:
+            Steps from the origin, not rounded.
+        """
+        return value if self == YEARS else (value - self.origin) / self.step
+
+    def at(self, position: int) -> float:
+        """The value of a step.
+
+        Args:
+            position: Steps from the origin.
+
+        Returns:
+            The value in `unit`, rounded to `digits`; a whole number of years.
+        """
+        return position if self == YEARS else round(self.origin + position * self.step, self.digits)
+
+
+YEARS: Final = Scale()
+
+
+def scale_of(range_: tuple[float, float] | None, unit: str) -> Scale:
+    """The values of an expectation with a range.
+
+    Args:
+        range_: Lowest and highest value; None where it is in years, from 0.
+        unit: What they are in.
+
+    Returns:
+        The scale, of `STEPS` steps over the range.
+    """
+    return YEARS if range_ is None else Scale(range_[0], (range_[1] - range_[0]) / STEPS, unit)
+
+
+class Declaration(Section):
+    """What is declared of an attribute, wherever one is: by a model, a recipe or a report."""
 
     name: AttributeName
     """The name in answers and queries."""
     kind: Literal["expectation", "labels"]
-    """An expectation in years, or the probabilities of `labels`."""
-    labels: tuple[str, ...] = ()
+    """An expected value, or the probabilities of `labels`."""
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Labels in the order of the network's output; none of an expectation."""
-    outputs: tuple[str, ...] = Field(min_length=1, max_length=2)
-    """The network's outputs. Of an expectation: its value [N], and where there is one its distribution over whole years [N, K].
-    Of labels: their probabilities [N, K], or, of two labels, the probability of the second one [N]."""
-    calibration: AttributeCalibration = AttributeCalibration()
+    range: tuple[float, float] | None = None
+    """Lowest and highest value of an expectation; None where it is in years, from 0."""
+    unit: str = Field(default="", max_length=16)
+    """What a `range` is in, such as `kg`; empty for a plain number."""
 
     @model_validator(mode="after")
     def _kind_and_labels_agree(self) -> Self:
         if self.kind == "labels" and (len(set(self.labels)) < 2 or len(set(self.labels)) != len(self.labels)):
             raise ValueError(f"the attribute {self.name!r} needs two labels or more, each once")
-        if self.kind == "labels" and len(self.outputs) != 1:
-            raise ValueError(f"the attribute {self.name!r} has one output, its labels' probabilities")
         if self.kind == "expectation" and self.labels:
             raise ValueError(f"the attribute {self.name!r} is an expectation, which has no labels")
+        return self
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> Self:
+        if self.range is None:
+            if self.unit:
+                raise ValueError(f"the attribute {self.name!r} has a unit, and needs the range that it is of")
+        elif self.kind == "labels" or self.name == AGE:
+            raise ValueError(f"the attribute {self.name!r} has a range, which only an expectation beside {AGE} has")
+        elif not all(map(math.isfinite, self.range)) or self.range[0] >= self.range[1]:
+            raise ValueError(f"the range of {self.name!r} is to be two numbers that rise")
+        return self
+
+    @property
+    def scale(self) -> Scale:
+        """The values of an expectation."""
+        return scale_of(self.range, self.unit)
+
+
+class Attribute(Declaration):
+    """One thing that a model says of a face."""
+
+    outputs: tuple[str, ...] = Field(min_length=1, max_length=2)
+    """The network's outputs. Of an expectation: its value [N], and where there is one its distribution [N, K]: over whole years
+    from 0, or, of one with a range, over 101 values spread evenly over it. Of labels: their probabilities [N, K], or, of two
+    labels, the probability of the second one [N]."""
+    calibration: AttributeCalibration = AttributeCalibration()
+
+    @model_validator(mode="after")
+    def _labels_have_one_output(self) -> Self:
+        if self.kind == "labels" and len(self.outputs) != 1:
+            raise ValueError(f"the attribute {self.name!r} has one output, its labels' probabilities")
         return self
 
 
@@ -146,18 +238,23 @@ DOUBLINGS: Final[Mapping[str, float]] = {
 }
 
 
+GAIN_OF_TWO: Final = 1.051
+GAIN_OF_MORE: Final = 0.988
+
+
 class TrackCalibration(Section):
     """How the answers to many frames of one face become one.
 
     `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
-    the gains, by attribute, multiply the mean logits of many frames. For each of `service.tracking.aggregation.impairments`,
+    the gains, by attribute, multiply the mean logits of many frames (see `gain`). For each of
+    `service.tracking.aggregation.impairments`,
     `doublings` has how often one unit of it doubles the variance of a frame's error. The defaults are for models that bring
     none (see docs/measurements.md).
     """
 
     correlation: float = Field(default=0.825, ge=0, le=1)
     scale: float = Field(default=1.16, gt=0)
-    gains: dict[str, Annotated[float, Field(gt=0)]] = {"gender": 1.051, "race": 0.988}
+    gains: dict[str, Annotated[float, Field(gt=0)]] = {}
     doublings: dict[str, float] = dict(DOUBLINGS)
 
     @model_validator(mode="before")
@@ -169,11 +266,27 @@ class TrackCalibration(Section):
         gains = {name: fields[f"{name}_gain"] for name in ("gender", "race") if f"{name}_gain" in fields}
         return {key: value for key, value in fields.items() if not key.endswith("_gain")} | {"gains": gains}
 
+    def gain(self, attribute: Declaration) -> float:
+        """What the mean logits of many frames are multiplied by.
+
+        Args:
+            attribute: One of labels.
+
+        Returns:
+            The fitted gain; without one, the default for two labels or for more.
+        """
+        return self.gains.get(attribute.name, GAIN_OF_TWO if len(attribute.labels) == 2 else GAIN_OF_MORE)
+
 
 class Tolerance(Section):
-    """Largest difference from the golden answers, for one precision: in years, and for every other output."""
+    """Largest difference from the golden answers, for one precision: of expectations in steps, which are years of an age and
+    hundredths of any other range, and of every other output.
+    """
 
-    age: float
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_by_name=True)
+
+    expectation: float = Field(validation_alias=AliasChoices("expectation", "age"))
+    """Also read as `age`, as it was called when the age was the only expectation."""
     other: float
 
 
@@ -248,8 +361,6 @@ class Manifest(Section):
 
 
 OUTPUTS: Final = ("age", "age_distribution", "gender", "race")
-GENDERS: Final = ("male", "female")
-RACES: Final = ("white", "black", "asian", "indian", "other")
 
 
 def declared(fields: Mapping[str, Any]) -> dict[str, Any]:

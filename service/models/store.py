@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
 from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest, read_evaluation
-from service.models.manifest import Manifest
+from service.models.manifest import STEPS, Manifest
 from service.models.runtime import Loader, Network
 
 MANIFEST: Final = "model.json"
@@ -194,12 +194,12 @@ class ModelStore:
                 raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
             if manifest.kind == "attributes":
                 _check_shapes(manifest, expected, title)
-            years = {attribute.outputs[0] for attribute in manifest.attributes if attribute.kind == "expectation"}
+            steps = {one.outputs[0]: one.scale.step for one in manifest.attributes if one.kind == "expectation"}
             for key, value in expected.items():
                 if key not in given or given[key].shape != value.shape:
                     raise ModelIncompatible(f"The output {key!r} of {title} is missing or has another shape.")
                 worst = float(np.max(np.abs(given[key] - value), initial=0))
-                if not worst <= (tolerance.age if key in years else tolerance.other):
+                if not worst <= (tolerance.expectation * steps[key] if key in steps else tolerance.other):
                     raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
 
 
@@ -211,7 +211,10 @@ def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]], t
             raise ModelIncompatible(
                 f"The output {attribute.outputs[0]!r} of {title} has not one value for each of the manifest's labels."
             )
-        if attribute.kind == "expectation" and (first or any(len(shape) != 1 for shape in distribution)):
+        lengths = None if attribute.range is None else (STEPS + 1,)
+        if attribute.kind == "expectation" and (
+            first or any(len(shape) != 1 or shape != (lengths or shape) for shape in distribution)
+        ):
             raise ModelIncompatible(
                 f"The outputs of {attribute.name!r} of {title} are not a value and a distribution for each face."
             )

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Doubles
-from service.inference.attributes import Attributes, Expectation, LabelProbabilities, bounds, deviation, labelled
+from service.inference.attributes import Attributes, Expectation, LabelProbabilities, deviation, labelled, within
 from service.inference.probabilities import logit, sigmoid, softmax
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.vision.quality import Quality
@@ -82,7 +82,7 @@ class Average:
         Args:
             manifest: That of the model whose answers are averaged.
         """
-        self._intervals = {attribute.name: attribute.calibration.interval for attribute in manifest.attributes}
+        self._declared = {attribute.name: attribute for attribute in manifest.attributes}
         self._track = manifest.track or DEFAULT
         self._weights = self._squares = 0.0
         self._expectations: dict[str, Doubles] = {}
@@ -109,8 +109,8 @@ class Average:
         for name, value in one.items():
             if isinstance(value, Expectation):
                 spread = 1.0 if value.distribution is None else deviation(value.distribution)
-                years = weight * np.array([value.years, spread])
-                self._expectations[name] = self._expectations.get(name, np.zeros(2)) + years
+                weighted = weight * np.array([value.value, spread])
+                self._expectations[name] = self._expectations.get(name, np.zeros(2)) + weighted
                 if value.at_least is not None:
                     odds = logit(np.array(list(value.at_least.values())), LEAST_PROBABILITY)
                     self._chances[name] = self._chances.get(name, 0.0) + weight * odds
@@ -132,14 +132,14 @@ class Average:
         }
 
     def _mean_expectation(self, name: str, latest: Expectation) -> Expectation:
-        years, spread = (float(value) for value in self._expectations[name] / self._weights)
-        interval: AgeInterval | None = self._intervals.get(name)
+        mean, spread = (float(value) for value in self._expectations[name] / self._weights)
+        interval: AgeInterval | None = self._declared[name].calibration.interval
         chances = self._mean_chances(name, latest)
         if interval is None or latest.low is None:
-            return Expectation(years, at_least=chances)
+            return Expectation(mean, at_least=chances, scale=latest.scale)
         unit = spread if interval.unit == "deviation" else 1.0
-        low, high = bounds(years, unit * narrowing(self.frames, self._track), interval)
-        return Expectation(years, low, high, interval.coverage, at_least=chances)
+        low, high = within(latest.scale, mean, unit * narrowing(self.frames, self._track), interval)
+        return Expectation(mean, low, high, interval.coverage, at_least=chances, scale=latest.scale)
 
     def _mean_chances(self, name: str, latest: Expectation) -> dict[int, float] | None:
         """By age, the probability whose log odds are the mean of the frames'."""
@@ -150,7 +150,7 @@ class Average:
 
     def _mean_labels(self, name: str, latest: LabelProbabilities) -> LabelProbabilities:
         """The normalised geometric mean; its logits times the gain, once there are many frames."""
-        gain = self._track.gains.get(name, 1.0)
+        gain = self._track.gain(self._declared[name])
         logits = self._logarithms[name] / self._weights * (1 + (gain - 1) * (1 - 1 / self.frames))
         labels = tuple(latest.probabilities)
         # The frames' predicted ages differ, and with them the thresholds.

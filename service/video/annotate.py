@@ -163,7 +163,8 @@ def _columns(attributes: Sequence[Attribute]) -> dict[str, type]:
     for attribute in attributes:
         name = attribute.name
         if attribute.kind == "expectation":
-            columns |= {name: float, f"{name}_low": int, f"{name}_high": int}
+            end = int if attribute.range is None else float
+            columns |= {name: float, f"{name}_low": end, f"{name}_high": end}
         else:
             columns |= {name: str, f"{name}_confidence": float, f"{name}_uncertain": bool}
     return columns
@@ -175,7 +176,7 @@ def _values(row: TrackRow, attributes: Sequence[Attribute]) -> dict[str, object]
     for attribute in attributes:
         name, value = attribute.name, row.attributes.get(attribute.name)
         if isinstance(value, Expectation):
-            cells |= {name: round(value.years, 1), f"{name}_low": value.low, f"{name}_high": value.high}
+            cells |= {name: round(value.value, value.scale.digits), f"{name}_low": value.low, f"{name}_high": value.high}
         elif value is not None:
             confidence = round(value.confidence, 4)
             cells |= {name: value.label, f"{name}_confidence": confidence, f"{name}_uncertain": value.uncertain}

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
+from service.models.manifest import YEARS
 
 _ANSWERS: Final = frozenset({"yes", "no", "none"})
 """Labels that answer a question, and mean nothing without it."""
@@ -39,7 +40,7 @@ def _place(value: Expectation | LabelProbabilities) -> int:
 
 def _words(name: str, value: Expectation | LabelProbabilities) -> str:
     if isinstance(value, Expectation):
-        return f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+        return str(value) if value.scale == YEARS else f"{name}: {value}"
     label = f"{value.label}? {value.confidence:.0%}" if value.uncertain else value.label
     return f"{name}: {label}" if _ANSWERS & set(value.probabilities) else label
 

@@ -94,7 +94,16 @@ async def test_the_types_are_those_of_the_openapi_document() -> None:
         schemas: dict[str, Any] = (await client.get("/openapi.json")).json()["components"]["schemas"]
     typed = interfaces()
     compared = sorted(set(schemas) & set(typed))
-    assert {"PredictAnswer", "FaceAnswer", "AgeAnswer", "LabelAnswer", "BatchAnswer", "Problem", "Health"} <= set(compared)
+    assert {
+        "PredictAnswer",
+        "FaceAnswer",
+        "AgeAnswer",
+        "ExpectationAnswer",
+        "LabelAnswer",
+        "BatchAnswer",
+        "Problem",
+        "Health",
+    } <= set(compared)
     for name in compared:
         assert set(fields(name)) == set(schemas[name]["properties"]), name
         nullable = {field for field, form in schemas[name]["properties"].items() if {"type": "null"} in form.get("anyOf", [])}

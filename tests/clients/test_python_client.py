@@ -38,6 +38,7 @@ from facet_client import (
 )
 from facet_client.base import Answer
 from service.api import schemas as schemas_of_the_service
+from service.models import card as card_of_the_service
 from tests.client import serving, until
 from tests.conftest import encoded
 from tests.fakes import shipped, squares
@@ -405,6 +406,7 @@ NAMES: dict[str, type[BaseModel]] = {
     **{name: model for name, model in vars(card).items() if isinstance(model, type) and Answer in model.__mro__[1:]},
     "AgeAnswer": models.Age,
     "BatchAnswer": models.Batch,
+    "ExpectationAnswer": models.Expectation,
     "BatchItem": models.BatchItem,
     "Box": models.Box,
     "FaceAnswer": models.Face,
@@ -425,7 +427,7 @@ SENT = {"StreamStart"}
 """What the client sends: `AsyncClient.stream` has an argument for each of its fields."""
 ASIDE = {
     *("title", "description", "default", "deprecated", "example", "examples", "format", "pattern"),
-    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems", "minLength", "maxLength"),
 }
 
 
@@ -454,7 +456,7 @@ async def test_the_models_are_those_of_the_contract() -> None:
     assert set(schemas) == set(NAMES) | SENT
     public = {model for part in (models, card) for model in vars(part).values() if isinstance(model, type)}
     assert {model for model in public if issubclass(model, BaseModel)} - {BaseModel, Answer} == set(NAMES.values())
-    sections = schemas_of_the_service.ModelCard.model_json_schema()["$defs"]
+    sections = card_of_the_service.ModelCard.model_json_schema()["$defs"]
     for name, model in NAMES.items():
         mine = model.model_json_schema(mode="serialization")
         assert fields(mine) == fields(schemas[name]), name

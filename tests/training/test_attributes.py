@@ -17,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from facet_client import Client, Label
+from facet_client import Client, Expectation, Label
 from service.cli import app as facet
 from service.inference.attributes import describe
 from service.models.runtime import Precision, Runtime, loader
@@ -42,6 +42,15 @@ labels = {list(RACES)}
 [[attributes]]
 name = "glasses"
 labels = ["no", "yes"]
+[[attributes]]
+name = "bmi"
+kind = "expectation"
+range = [10, 50]
+unit = "kg/m²"
+[[attributes]]
+name = "mood"
+kind = "expectation"
+range = [-1, 1]
 [network]
 architecture = "tiny"
 size = {made.SIDE}
@@ -54,16 +63,24 @@ epochs = 2
 batch_size = 7
 learning_rate = 0.01
 [loss]
-weights = {{ glasses = 0.5 }}
+weights = {{ glasses = 0.5, bmi = 2.0 }}
 [balance]
-class_weights = ["glasses"]
+class_weights = ["glasses", "bmi"]
 repeat = ["race"]
 [smote]
 heads = ["glasses"]
 epochs = 1
 """
 ROWS = [
-    (f"{split}{number}.png", split, 20 + number, RACES[number % 7], ("no", "yes")[number % 2])
+    (
+        f"{split}{number}.png",
+        split,
+        20 + number,
+        RACES[number % 7],
+        ("no", "yes")[number % 2],
+        18.5 + number,
+        number % 5 / 2 - 1,
+    )
     for split, count in (("train", 14), ("validation", 7))
     for number in range(count)
 ]
@@ -71,10 +88,10 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def club(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of a face, and a table of ages, seven races and glasses."""
+    """Pictures of a face, and a table of ages, seven races, glasses, and two numbers."""
     folder = tmp_path_factory.mktemp("data") / "club"
     made.folder_of(folder, [(name, made.face_picture(number % 5)) for number, (name, *_) in enumerate(ROWS)])
-    lines = ["file,split,age,race,glasses", *(",".join(map(str, row)) for row in ROWS)]
+    lines = ["file,split,age,race,glasses,bmi,mood", *(",".join(map(str, row)) for row in ROWS)]
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -119,16 +136,25 @@ def test_from_a_table_to_an_answer(store: Path) -> None:
         ("age", "expectation", (), ("age", "age_distribution")),
         ("race", "labels", RACES, ("race",)),
         ("glasses", "labels", ("no", "yes"), ("glasses",)),
+        ("bmi", "expectation", (), ("bmi", "bmi_distribution")),
+        ("mood", "expectation", (), ("mood", "mood_distribution")),
     ]
+    assert [(one.range, one.unit) for one in model.manifest.attributes[3:]] == [((10, 50), "kg/m²"), ((-1, 1), "")]
     crops = np.random.default_rng(0).integers(0, 256, (2, made.SIDE, made.SIDE, 3), np.uint8)
     outputs = model.networks["faces"](crops)
     assert (outputs["glasses"].shape, outputs["race"].shape) == ((2,), (2, 7))
     answer: dict[str, Any] = dict(
-        describe({name: values[0] for name, values in outputs.items()}, model.manifest, {"age", "race", "glasses"})
+        describe(
+            {name: values[0] for name, values in outputs.items()}, model.manifest, {"age", "race", "glasses", "bmi", "mood"}
+        )
     )
     assert answer["glasses"].probabilities["yes"] == pytest.approx(float(outputs["glasses"][0]), abs=1e-5)
     assert tuple(answer["race"].probabilities) == RACES
-    assert 0 <= answer["age"].years <= 100
+    assert 0 <= answer["age"].value <= 100
+    for name, low, high in (("bmi", 10, 50), ("mood", -1, 1)):
+        share = outputs[f"{name}_distribution"][0]
+        assert share.shape == (101,)
+        assert answer[name].value == pytest.approx(float(share @ np.linspace(low, high, 101)), abs=1e-3 * (high - low))
 
 
 def test_tracks_are_calibrated_by_what_the_model_declares(
@@ -137,9 +163,37 @@ def test_tracks_are_calibrated_by_what_the_model_declares(
     run("export", *step, "--store", store, "--version", 2, "--data", club)
     films = "--data", club, "--model", "made", "--store", store, "--precision", "f32", "--out", tmp_path / "report"
     run("tracks", *films, "--record")
-    track = ModelStore(store).load("made", 3, loader(Runtime.AUTO, Precision.F32, 1)).manifest.track
-    assert track is not None
-    assert set(track.gains) == {"race", "glasses"}
+    manifest = ModelStore(store).load("made", 3, loader(Runtime.AUTO, Precision.F32, 1)).manifest
+    assert manifest.track is not None
+    assert set(manifest.track.gains) == {"race", "glasses"}
+    measured = json.loads((tmp_path / "report/tracks.json").read_text())["tracks"][0]
+    assert {"age_error", "bmi_error", "bmi_held", "mood_error", "mood_width"} <= set(measured)
+    assert 0 < measured["mood_width"]["value"] <= 2
+
+
+def test_an_expectation_of_any_range_is_calibrated_and_measured(
+    store: Path, step: tuple[object, ...], club: Path, tmp_path: Path
+) -> None:
+    run("export", *step, "--store", store, "--version", 7, "--data", club)
+    chosen = "--data", club, "--model", "made", "--version", 7, "--store", store
+    run("evaluate", *chosen, "--split", "validation", "--out", tmp_path, "--precision", "f32")
+    network = ModelStore(store).load("made", 7, loader(Runtime.AUTO, Precision.F32, 1))
+    for name in ("bmi", "mood"):
+        fitted = network.manifest.attribute(name)
+        assert fitted is not None
+        assert fitted.calibration.interval is not None
+        assert fitted.calibration.interval.unit == "deviation"
+        assert fitted.calibration.at_least is None
+    report = json.loads((tmp_path / "report.json").read_text())
+    values = {name: [row[place] for row in ROWS if row[1] == "validation"] for name, place in (("bmi", 5), ("mood", 6))}
+    for name, (low, high) in {"bmi": (10, 50), "mood": (-1, 1)}.items():
+        assert 0 < report["headline"][f"{name}_mae"] < high - low
+        assert report["headline"][f"{name}_interval_coverage"] >= 0.5
+        counts = {group: figures["count"] for group, figures in report["groups"][name].items()}
+        assert sum(counts.values()) == len(values[name])
+    assert set(report["groups"]["mood"]) == {"-1 to -0.8", "-0.6 to -0.4", "0 to 0.2", "0.4 to 0.6", "0.8 to 1"}
+    assert set(report["bmi_mae_by_bmi"]) == {"18.4", "19.6", "20.4", "21.6", "22.4", "23.6", "24.4"}  # hundredths of the range
+    assert (tmp_path / "bmi_scatter.png").exists()
 
 
 def environment(store: Path) -> dict[str, str]:
@@ -160,6 +214,7 @@ def test_openapi_names_it(service: Service) -> None:
     for name in ("FaceAnswer", "TrackedFace"):
         assert schemas[name]["properties"]["glasses"]["description"] == "Labels: no, yes."
         assert schemas[name]["properties"]["race"]["description"] == f"Labels: {', '.join(RACES)}."
+        assert schemas[name]["properties"]["bmi"]["description"] == "From 10 to 50 kg/m²."
 
 
 def test_the_command_line_has_a_column_of_it(store: Path, monkeypatch: pytest.MonkeyPatch, examples: Path) -> None:
@@ -168,11 +223,12 @@ def test_the_command_line_has_a_column_of_it(store: Path, monkeypatch: pytest.Mo
     result = CliRunner().invoke(facet, ["predict", str(examples / "astronaut.jpg")])
     assert result.exit_code == 0, result.output
     header, row = (line for line in result.stdout.splitlines() if "confidence" in line or " at " in line)
-    assert re.split(r"\s*[┃|]\s*", header.strip("┃ "))[2:5] == ["age", "race", "glasses"]
+    assert re.split(r"\s*[┃|]\s*", header.strip("┃ "))[2:7] == ["age", "race", "glasses", "bmi", "mood"]
     assert re.search(rf"({'|'.join(RACES)})\??\s+\d+%", row)
     assert re.search(r"(no|yes)\??\s+\d+%", row)
+    assert re.search(r"\d\d\.\d+ kg/m²", row)
     listed = CliRunner().invoke(facet, ["models"]).stdout
-    assert "made/1  attributes: age, race, glasses" in listed
+    assert "made/1  attributes: age, race, glasses, bmi, mood" in listed
 
 
 def test_the_python_client_finds_it_by_name(service: Service, examples: Path) -> None:
@@ -180,7 +236,11 @@ def test_the_python_client_finds_it_by_name(service: Service, examples: Path) ->
         (face,) = client.predict(examples / "astronaut.jpg").faces
         card = client.model()
         (alone,) = client.predict(examples / "astronaut.jpg", attributes=["glasses"]).faces
-    assert list(face.attributes) == ["age", "race", "glasses"]
+    assert list(face.attributes) == ["age", "race", "glasses", "bmi", "mood"]
+    bmi = face.attributes["bmi"]
+    assert isinstance(bmi, Expectation)
+    assert (bmi.unit, bmi.range) == ("kg/m²", (10, 50))
+    assert 10 <= bmi.value <= 50
     glasses = face.attributes["glasses"]
     assert isinstance(glasses, Label)
     assert set(glasses.probabilities) == {"no", "yes"}
@@ -213,16 +273,30 @@ def test_the_javascript_client_finds_it_by_name(service: Service, examples: Path
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     answered, declared = json.loads(done.stdout)
-    assert list(answered) == ["age", "race", "glasses"]
+    assert list(answered) == ["age", "race", "glasses", "bmi", "mood"]
+    assert answered["mood"]["range"] == [-1, 1]
     assert set(answered["glasses"]["probabilities"]) == {"no", "yes"}
-    assert declared == [["age", []], ["race", list(RACES)], ["glasses", ["no", "yes"]]]
+    assert declared == [["age", []], ["race", list(RACES)], ["glasses", ["no", "yes"]], ["bmi", []], ["mood", []]]
 
 
 def test_words_become_indices_of_the_recipe_s_labels(prepared: Path) -> None:
     turned = Attribute(name="glasses", labels=("yes", "no"))
     data = load_prepared(prepared, Split.TRAIN, attributes=(turned,))
-    glasses = {name: word for name, _, _, _, word in ROWS}
+    glasses = {name: word for name, _, _, _, word, *_ in ROWS}
     assert [turned.labels[int(code)] for code in data.labels["glasses"]] == [glasses[name] for name in data.names.tolist()]
+
+
+def test_numbers_become_hundredths_of_the_range(prepared: Path) -> None:
+    mood, narrow = (
+        Attribute(name="mood", kind="expectation", range=(-1, 1)),
+        Attribute(name="bmi", kind="expectation", range=(20, 21)),
+    )
+    data = load_prepared(prepared, Split.TRAIN, attributes=(mood, narrow))
+    values = {name: (bmi, value) for name, _, _, _, _, bmi, value in ROWS}
+    expected = [(np.clip((values[name][0] - 20) * 100, 0, 100), (values[name][1] + 1) * 50) for name in data.names.tolist()]
+    assert list(zip(data.labels["bmi"].tolist(), data.labels["mood"].tolist(), strict=True)) == expected
+    with pytest.raises(DataSetError, match="the glasses 'no' is not a number"):
+        load_prepared(prepared, Split.TRAIN, attributes=(Attribute(name="glasses", kind="expectation", range=(0, 1)),))
 
 
 def test_a_word_that_the_recipe_lacks_is_named(prepared: Path) -> None:
@@ -263,6 +337,17 @@ def test_recipes_of_before_read_alike() -> None:
     assert (old.network.embedding_units, old.loss.embedding_weight) == (128, 2.0)
     assert old == made.recipe(network={"embedding_units": 128}, loss={"embedding_weight": 2.0})
     assert changed(old, {"network": {"hint_units": 64}}).network.embedding_units == 64
+    old = made.recipe(network={"gender_units": 2}, loss={"gender_weight": 3.0, "race_weight": 1.0})
+    assert (old.network.pair_units, old.loss.weights) == ({"gender": 2}, {"gender": 3.0})
+    assert old == made.recipe(network={"pair_units": {"gender": 2}}, loss={"weights": {"gender": 3.0}})
+    assert changed(old, {"loss": {"gender_weight": 4.0}}).loss.weight_of("gender") == 4
+
+
+def test_old_names_of_recipes_are_read(root: Path) -> None:
+    recipes = root / "training/recipes"
+    assert load_recipe(recipes / "mobilenet-taught.toml") == load_recipe(recipes / "mobilenet-distilled.toml")
+    assert load_recipe(recipes / "inceptionv3-hints.toml").name == "inceptionv3-embeddings"
+    assert load_recipe(root / "model_store/mobilenet/3/recipe.json").follows == "mobilenet-distilled"
 
 
 def test_recipes_of_shipped_models_load(root: Path) -> None:
@@ -276,14 +361,21 @@ def test_recipes_of_shipped_models_load(root: Path) -> None:
     ("document", "message"),
     [
         ({"attributes": [{"name": "glasses"}]}, "needs two labels"),
-        ({"attributes": [{"name": "height", "kind": "expectation"}]}, "age, and nothing else, is an expectation"),
+        ({"attributes": [{"name": "height", "kind": "expectation"}]}, "needs a range"),
+        ({"attributes": [{"name": "height", "kind": "expectation", "range": [2, 1]}]}, "two numbers that rise"),
+        ({"attributes": [{"name": "age", "range": [0, 50]}]}, "only an expectation beside age has"),
+        ({"attributes": [{"name": "glasses", "labels": ["no", "yes"], "unit": "kg"}]}, "needs the range"),
+        ({"attributes": [{"name": "age", "kind": "labels", "labels": ["a", "b"]}]}, "is an expectation, in years"),
         ({"attributes": [{"name": "trunk", "labels": ["a", "b"]}]}, "that of another layer"),
         ({"attributes": [{"name": "age"}, {"name": "age"}]}, "different names"),
         ({"balance": {"class_weights": ["hat"]}}, "balance.class_weights names 'hat'; there is: age, gender, race"),
         ({"smote": {"heads": ["age"]}}, "smote.heads names 'age'; there is: gender, race"),
         ({"transfer": {"replaced": ["hat"]}}, "transfer.replaced names 'hat'"),
         ({"loss": {"weights": {"hat": 1.0}}}, "loss.weights names 'hat'"),
-        ({"loss": {"weights": {"race": 1.0}}}, "the weight of race has a field of its own"),
+        (
+            {"network": {"architecture": "tiny", "size": 32, "pair_units": {"age": 2}}},
+            "network.pair_units names 'age'; there is: gender, race",
+        ),
     ],
 )
 def test_a_recipe_that_names_what_is_not_declared(document: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Final
 
@@ -103,14 +103,15 @@ class FilmedSet(DataSet):
 class FilmedExpectation:
     """Predictions of an expectation in N films.
 
-    `label` [N] is in years. `value` [N, FRAMES] is in years. `spread` [N, FRAMES] is what the ends of
-    `interval` are counted in: the standard deviation of each frame's distribution, or 1.
+    `label` [N] and `value` [N, FRAMES] are in steps of the scale, each of which is `step`: a year of an age. `spread`
+    [N, FRAMES] is what the ends of `interval` are counted in: the standard deviation of each frame's distribution, or 1.
     """
 
     label: Doubles
     value: Doubles
     spread: Doubles
     interval: AgeInterval
+    step: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class Films:
         """
         return Films(
             {
-                name: FilmedExpectation(one.label[chosen], one.value[chosen], one.spread[chosen], one.interval)
+                name: replace(one, label=one.label[chosen], value=one.value[chosen], spread=one.spread[chosen])
                 for name, one in self.expectations.items()
             },
             {name: FilmedLabels(one.label[chosen], one.logarithms[chosen]) for name, one in self.labels.items()},
@@ -202,9 +203,10 @@ def films(scored: Scored, attributes: Sequence[Attribute]) -> Films:
             logarithms = np.log(np.maximum(given.probabilities[rows], LEAST_PROBABILITY))
             labels[one.name] = FilmedLabels(given.label[first], logarithms)
         else:
-            years, interval = predictions.expectations[one.name], required_interval(one)
-            spread = _spread(years, interval)
-            expectations[one.name] = FilmedExpectation(years.label[first], years.value[rows], spread[rows], interval)
+            expected, interval = predictions.expectations[one.name], required_interval(one)
+            label, value = expected.positions(expected.label[first]), expected.positions(expected.value[rows])
+            spread = _spread(expected, interval)[rows]
+            expectations[one.name] = FilmedExpectation(label, value, spread, interval, expected.scale.step)
     names, amounts = _impairments(scored, rows)
     return Films(expectations, labels, amounts, names)
 
@@ -228,8 +230,8 @@ def required_interval(attribute: Attribute) -> AgeInterval:
 
 
 def _spread(one: ExpectationPredictions, interval: AgeInterval) -> Doubles:
-    """The unit of the interval's ends [N] in years."""
-    if interval.unit == "years" or one.distribution is None:
+    """The unit of the interval's ends [N] in steps."""
+    if interval.unit != "deviation" or one.distribution is None:
         return np.ones(len(one.value))
     return np.array([deviation(values.astype(np.float32)) for values in one.distribution])
 

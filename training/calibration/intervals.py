@@ -30,7 +30,7 @@ ROUNDS: Final = 60
 SCALES: Final = np.linspace(0.5, 3.0, 251)
 """Tried in turn, from narrow to wide."""
 
-Unit = Literal["deviation", "years"]
+Unit = Literal["deviation", "years", "steps"]
 
 
 def age_interval(

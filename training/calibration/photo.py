@@ -12,9 +12,9 @@ from scipy.optimize import minimize_scalar
 from service.arrays import Doubles, Ints
 from service.inference.attributes import deviation
 from service.inference.probabilities import temperature_scaled
-from service.models.manifest import AttributeCalibration
+from service.models.manifest import AGE, AttributeCalibration
 from training.calibration.at_least import fit_at_least
-from training.calibration.intervals import age_interval
+from training.calibration.intervals import Unit, age_interval
 from training.calibration.thresholds import (
     CERTAIN,
     CERTAIN_BY_DEFAULT,
@@ -79,12 +79,14 @@ def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
         else:
             given = [one.expectations[spec.name] for one in seen if spec.name in one.expectations]
             calibration = fit_expectation(
-                np.concatenate([one.value for one in given]),
+                np.concatenate([one.positions(one.value) for one in given]),
                 _spreads(given),
-                np.concatenate([one.label for one in given]),
+                np.concatenate([one.positions(one.label) for one in given]),
                 np.repeat(np.arange(len(given)), [len(one.label) for one in given]),
+                "years" if spec.range is None else "steps",
             )
-            calibration = _with_at_least(calibration, given)
+            if spec.name == AGE:
+                calibration = _with_at_least(calibration, given)
         if calibration is not None:
             fitted[spec.name] = calibration
     return fitted
@@ -93,12 +95,12 @@ def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
 def _with_at_least(
     calibration: AttributeCalibration | None, given: Sequence[ExpectationPredictions]
 ) -> AttributeCalibration | None:
-    """The calibration of an expectation, with that of the probability of being so old where there are distributions."""
+    """The calibration of the age, with that of the probability of being so old where there are distributions."""
     distributions = _distributions(given)
     if calibration is None or distributions is None:
         return calibration
     years = np.concatenate([one.label for one in given])
-    known = years != UNKNOWN
+    known = ~np.isnan(years)
     return calibration.model_copy(update={"at_least": fit_at_least(distributions[known], years[known])})
 
 
@@ -135,29 +137,34 @@ def fit_labels(
 
 def _predicted_ages(one: Predictions) -> Doubles:
     """Years [N]; not a number where the network gives none."""
-    age = one.expectations.get("age")
+    age = one.expectations.get(AGE)
     return np.full(len(one), np.nan) if age is None else age.value
 
 
 def fit_expectation(
-    years: Doubles, spread: Doubles | None, label: Doubles, sets: Ints | None = None
+    years: Doubles,
+    spread: Doubles | None,
+    label: Doubles,
+    sets: Ints | None = None,
+    single: Literal["years", "steps"] = "years",
 ) -> AttributeCalibration | None:
-    """Interval of an expectation.
+    """Interval of an expectation; years of an age are steps of any other scale.
 
     Args:
         years: Predicted ones [N]; not a number where the network has no such output.
         spread: Standard deviations of the distributions [N] in years; None where the network gives none.
-        label: True years [N], -1 where they are not known.
+        label: True years [N], not a number where they are not known.
         sets: Numbers of the data sets that the faces are from [N]; None where they are from one.
+        single: What a year is called.
 
     Returns:
         The calibration, or None where nothing is predicted or known.
     """
-    known = label != UNKNOWN
+    known = ~np.isnan(label)
     if not known.any() or np.isnan(years).any():
         return None
     units = np.ones_like(years) if spread is None else spread
-    unit: Literal["deviation", "years"] = "years" if spread is None else "deviation"
+    unit: Unit = single if spread is None else "deviation"
     origin = None if sets is None else sets[known]
     return AttributeCalibration(interval=age_interval(years[known], units[known], label[known], unit, origin))
 

@@ -13,7 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from service.arrays import Bools, Doubles, Ints
 from service.inference.probabilities import softmax
 from service.models.evaluation import TrackEvaluation, read_evaluation
-from service.models.manifest import AgeInterval, Attribute, TrackCalibration
+from service.models.manifest import AGE, AgeInterval, Attribute, TrackCalibration
 from training.artifacts import whole_folder, write_json
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedSet, Films, films, required_interval
 from training.calibration.intervals import MARGIN, intervals
@@ -243,13 +243,13 @@ def _track(given: Films, length: int, track: TrackCalibration) -> dict[str, Doub
         low, high = _ends(weighted, name, length, one.interval, track)
         error = np.abs(weighted.values[name][:, column] - one.label)
         single = np.abs(one.value[:, :length] - one.label[:, np.newaxis]).mean(axis=1)
-        prefix = "" if name == "age" else f"{name}_"
+        prefix = "" if name == AGE else f"{name}_"
         figures |= {
-            f"{name}_error": error,
-            f"{name}_error_saved": single - error,
-            f"{name}_error_unweighted": np.abs(plain.values[name][:, column] - one.label),
+            f"{name}_error": one.step * error,
+            f"{name}_error_saved": one.step * (single - error),
+            f"{name}_error_unweighted": one.step * np.abs(plain.values[name][:, column] - one.label),
             f"{prefix}held": _covered(weighted, name, length, one, track).astype(np.float64),
-            f"{prefix}width": high - low,
+            f"{prefix}width": one.step * (high - low),
         }
     for name, labels in given.labels.items():
         probabilities = gained(weighted.logarithms[name][:, column], track.gains[name], weighted.frames[:, column])

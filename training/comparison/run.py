@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.models.manifest import AGE
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
 from training.artifacts import write_json
 from training.comparison.documents import Budget, ComparisonReport
@@ -444,7 +445,10 @@ def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]])
         values = None if predicted is None else predicted.astype(np.float64)
         if one.kind == "expectation":
             value = nothing if values is None else values
-            expectations[one.name] = ExpectationPredictions(label.astype(np.float64), value, nothing, nothing)
+            known = np.where(label == UNKNOWN, np.nan, label).astype(np.float64)
+            expectations[one.name] = ExpectationPredictions(
+                one.scale.origin + one.scale.step * known, value, nothing, nothing, range=one.range, unit=one.unit
+            )
         else:
             if values is None:
                 values = np.full((len(data), len(one.labels)), np.nan)
@@ -456,9 +460,9 @@ def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]])
 
 def _within(predictions: Predictions, form: AgeSection) -> dict[str, Any]:
     """The age error over the ages that a network was trained on, where it was not trained on all."""
-    if "age" not in predictions.judged() or form.outside == "nearest":
+    if AGE not in predictions.judged() or form.outside == "nearest":
         return {}
-    years = predictions.expectations["age"].label
+    years = predictions.expectations[AGE].label
     inside = predictions.where((form.first <= years) & (years <= form.last))
     return {"age_range": [form.first, form.last], "age_range_mae": figures(inside).number("age_mae")}
 
@@ -467,8 +471,8 @@ def _classes(predictions: Predictions, distribution: npt.NDArray[np.float32], fo
     """How many classes of years a network has, and the share of pictures, of ages in its range, whose most probable
     class is the right one; `distribution` is over whole years [N, 101].
     """
-    age = predictions.expectations["age"].label
-    known = age != UNKNOWN
+    age = predictions.expectations[AGE].label
+    known = ~np.isnan(age)
     if form.outside == "unknown":
         known &= (form.first <= age) & (age <= form.last)
     held = ages.class_years(form)
@@ -519,7 +523,8 @@ def _constant(labels: npt.NDArray[Any], attribute: Attribute) -> npt.NDArray[np.
     """One prediction for every picture, from the labels of train: their median, or the share of each of them."""
     known = labels[labels != UNKNOWN].astype(np.int64)
     if attribute.kind == "expectation":
-        return np.array([np.median(known) if len(known) else np.nan], np.float32)
+        scale, median = attribute.scale, np.median(known) if len(known) else np.nan
+        return np.array([scale.origin + scale.step * median], np.float32)
     if len(attribute.labels) == 2:
         return np.array([known.mean() if len(known) else np.nan], np.float32)
     counts = np.bincount(known, minlength=len(attribute.labels))[np.newaxis]

@@ -57,10 +57,16 @@ class Label:
             attribute: Its name.
 
         Returns:
-            Years, or None.
+            A number in the attribute's unit, or None.
+
+        Raises:
+            DataSetError: The value is a word that is not a number.
         """
         value = self.values.get(attribute)
-        return None if value is None else float(value)
+        try:
+            return None if value is None else float(value)
+        except ValueError as error:
+            raise DataSetError(f"the {attribute} {value!r} is not a number") from error
 
     def word(self, attribute: str) -> str | None:
         """The word of an attribute of labels, or None where it is unknown.

@@ -15,15 +15,15 @@ from PIL import Image, ImageDraw, ImageOps
 
 from service.arrays import Pixels
 from service.errors import FacetError
+from service.models.manifest import CANONICAL
 from service.vision.image import decode
 from training.artifacts import replacing, write_json
-from training.datasets.base import GENDERS, RACES, DataSet, Label, Split
+from training.datasets.base import DataSet, Label, Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
 from training.plotting import save
 
-NAMES: Final[Mapping[str, Sequence[str]]] = {"gender": GENDERS, "race": RACES}
 UNKNOWN_VALUE: Final = "unknown"
 """Stands in tables for an attribute that a label does not have."""
 MOST_WORDS: Final = 40
@@ -178,7 +178,7 @@ def _place(attribute: str, name: str) -> tuple[int, str]:
         return 2000, ""
     if attribute in ("age", "decade"):
         return int(name.split("-", maxsplit=1)[0]), ""
-    known = NAMES.get(attribute, ())
+    known = CANONICAL.get(attribute, ())
     return (known.index(name), "") if name in known else (1000, name)
 
 

@@ -19,6 +19,7 @@ from rich.progress import track
 
 from service.arrays import Floats, Pixels
 from service.errors import FacetError
+from service.models.manifest import AGE, CANONICAL
 from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
@@ -298,9 +299,9 @@ def _cut(
 
 
 def _coded(found: Sequence[Found]) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of every attribute of labels that some picture has, and of gender and race, by attribute."""
-    given = {name for one in found for name in one.label.values if name != "age"}
-    names = ("gender", "race", *sorted(given - {"gender", "race"}))
+    """Arrays of every attribute but the age that some picture has, and of those of the contract, by attribute."""
+    given = {name for one in found for name in one.label.values if name != AGE}
+    names = (*CANONICAL, *sorted(given - set(CANONICAL)))
     return {name: coded([one.label.word(name) for one in found], name) for name in names}
 
 

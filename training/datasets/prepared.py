@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.arrays import Bools, Floats, Ints, Pixels
-from service.models.manifest import GENDERS, RACES
+from service.models.manifest import AGE, CANONICAL, STEPS
 from training.datasets.base import UNKNOWN, Split
 from training.errors import DataSetError, PreparedError
 from training.recipe import ATTRIBUTES, Attribute
@@ -28,7 +28,6 @@ EMBEDDINGS: Final = "embeddings.npy"
 """File of face embeddings, beside the crops."""
 
 _OLD_NAMES: Final = {TEACHER: "taught.npz", TEACHERS: "taught.json", EMBEDDINGS: "hints.npy"}
-_CANONICAL: Final[Mapping[str, tuple[str, ...]]] = {"gender": GENDERS, "race": RACES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,8 @@ class Prepared:
     """Crops and labels of the pictures of one split that hold a face.
 
     `crops` is uint8 RGB [N, size, size, 3]; `names` are the files they came from, `sets` the data sets. `labels` is float32
-    [N] by attribute: years of an expectation, else an index into the attribute's labels; -1 where unknown. `teacher` are
+    [N] by attribute: steps of an expectation's scale, which are years of an age, else an index into the attribute's labels; -1
+    where unknown. `teacher` are
     a teacher's probabilities (see `training.fit.distillation`): `age` [N, 101], [N, 1] of the second of two labels,
     [N, K] of K others. `embedding` [N, D] is of unit length (see `training.fit.face_embeddings`), zero where there is none.
     `ages` [N, 2] are the bounds of the age, included, both the age itself where it is known to the year.
@@ -200,7 +200,7 @@ def vocabulary(table: Mapping[str, npt.NDArray[Any]], name: str) -> tuple[str, .
     """
     if f"labels/{name}" in table:
         return tuple(str(word) for word in table[f"labels/{name}"])
-    return _CANONICAL.get(name) if name in table else None
+    return CANONICAL.get(name) if name in table else None
 
 
 def coded(words: Sequence[str | None], name: str) -> dict[str, npt.NDArray[Any]]:
@@ -214,7 +214,7 @@ def coded(words: Sequence[str | None], name: str) -> dict[str, npt.NDArray[Any]]
         `codes/NAME`, int32 [N], -1 where unknown, and `labels/NAME`, the words of the codes: the canonical labels of gender
         and race first, others in the alphabet's order.
     """
-    first = _CANONICAL.get(name, ())
+    first = CANONICAL.get(name, ())
     vocabulary = (*first, *sorted({word for word in words if word is not None} - set(first)))
     numbers = {word: number for number, word in enumerate(vocabulary)}
     codes = np.array([UNKNOWN if word is None else numbers[word] for word in words], np.int32)
@@ -222,7 +222,8 @@ def coded(words: Sequence[str | None], name: str) -> dict[str, npt.NDArray[Any]]
 
 
 def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folder: Path, rows: Ints | None = None) -> Floats:
-    """Labels [N] of an attribute: years, or indices into its labels; -1 where unknown.
+    """Labels [N] of an attribute: steps of an expectation's scale, which are years of an age, or indices into its labels; -1
+    where unknown. A value beside the range is the nearest one in it.
 
     Args:
         table: The arrays of `faces.npz`.
@@ -234,16 +235,18 @@ def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folde
         float32 [N].
 
     Raises:
-        DataSetError: A word of these pictures is none of the attribute's labels.
+        DataSetError: A word of these pictures is none of the attribute's labels, or no number where it is an expectation.
         PreparedError: No prepared data set has labels of the attribute.
     """
     chosen = slice(None) if rows is None else rows
-    if attribute.kind == "expectation":
+    if attribute.name == AGE:
         return np.asarray(_column(table, folder, attribute.name)[chosen], np.float32)
     words = vocabulary(table, attribute.name)
     if words is None:
         raise PreparedError(f"no data set in {folder} has labels of {attribute.name}")
     codes = table[f"codes/{attribute.name}" if f"codes/{attribute.name}" in table else attribute.name][chosen]
+    if attribute.kind == "expectation":
+        return _steps(words, codes, attribute, folder)
     for code in np.unique(codes[codes >= 0]):
         if words[code] not in attribute.labels:
             raise DataSetError(
@@ -253,6 +256,17 @@ def labels_of(table: Mapping[str, npt.NDArray[Any]], attribute: Attribute, folde
     return np.where(codes >= 0, places[codes], UNKNOWN).astype(np.float32)
 
 
+def _steps(words: Sequence[str], codes: Ints, attribute: Attribute, folder: Path) -> Floats:
+    """Steps [N] of an expectation whose values are written as words; -1 where unknown."""
+    scale, steps = attribute.scale, np.full(len(words) + 1, float(UNKNOWN))
+    for code in np.unique(codes[codes >= 0]):
+        try:
+            steps[code] = np.clip(scale.position(float(words[code])), 0, STEPS)
+        except ValueError as error:
+            raise DataSetError(f"{folder}: the {attribute.name} {words[code]!r} is not a number") from error
+    return np.asarray(steps[codes], np.float32)  # an unknown code, -1, is the last step
+
+
 def _teacher(folder: Path, attributes: Sequence[Attribute], chosen: Ints) -> dict[str, Floats]:
     """A teacher's probabilities of the attributes that it knows."""
     path = beside(folder, TEACHER)
@@ -260,7 +274,7 @@ def _teacher(folder: Path, attributes: Sequence[Attribute], chosen: Ints) -> dic
         known = [one for one in attributes if one.name in table]
         for one in known:
             theirs = tuple(table[f"labels/{one.name}"].tolist()) if f"labels/{one.name}" in table else None
-            if (theirs or _CANONICAL.get(one.name, ())) != one.labels:
+            if (theirs or CANONICAL.get(one.name, ())) != one.labels:
                 raise PreparedError(f"the labels of {one.name} in {path} are not the recipe's; distil again")
         return {one.name: table[one.name][chosen].astype(np.float32) for one in known}
 

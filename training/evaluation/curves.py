@@ -11,20 +11,21 @@ from training.evaluation.predictions import PLAIN, Predictions
 
 
 def errors_by_year(predictions: Predictions, name: str) -> dict[str, YearError]:
-    """Mean absolute error of the found faces of every true year.
+    """Mean absolute error of the found faces of every true year, or hundredth of a range.
 
     Args:
         predictions: Of N pictures.
         name: An expectation.
 
     Returns:
-        Errors in years, and counts, by year.
+        Errors and counts, by year or value.
     """
     one = predictions.expectations[name].where(predictions.found & predictions.known(name))
     error = np.abs(one.value - one.label)
+    steps = np.rint(one.positions(one.label)).astype(np.int64) if one.range is not None else one.label.astype(np.int64)
     return {
-        str(int(year)): YearError(mae=float(error[one.label == year].mean()), count=int((one.label == year).sum()))
-        for year in np.unique(one.label)
+        f"{one.scale.at(int(step)):g}": YearError(mae=float(error[steps == step].mean()), count=int((steps == step).sum()))
+        for step in np.unique(steps)
     }
 
 

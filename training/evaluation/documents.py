@@ -9,15 +9,14 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from service.models.evaluation import Part
-from service.models.manifest import Section
+from service.models.manifest import AGE, CANONICAL, Section
 from training.evaluation.predictions import AttributeSpec
 
 REPORT: Final = "report.json"
 
 DEFAULT_ATTRIBUTES: Final = (
-    AttributeSpec(name="age", kind="expectation"),
-    AttributeSpec(name="gender", kind="labels", labels=("male", "female")),
-    AttributeSpec(name="race", kind="labels", labels=("white", "black", "asian", "indian", "other")),
+    AttributeSpec(name=AGE, kind="expectation"),
+    *(AttributeSpec(name=name, kind="labels", labels=labels) for name, labels in CANONICAL.items()),
 )
 """Attributes of the documents that do not name theirs."""
 
@@ -48,21 +47,21 @@ class Curve(Section):
 
 
 class YearError(Section):
-    """Mean absolute error, in years, of the faces of one true year."""
+    """Mean absolute error of the faces of one true year, or of one hundredth of a range."""
 
     mae: float
     count: int
 
 
 class WrongYears(Section):
-    """A picture whose predicted years are far off."""
+    """A picture whose predicted years, or another value, are far off."""
 
     name: str
     """Of the file."""
     age: float
-    """Known years."""
+    """The known value."""
     years: float
-    """Predicted ones."""
+    """The predicted one."""
 
 
 class WrongLabel(Section):

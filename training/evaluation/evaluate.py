@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.models.evaluation import Part, PartIntervals, WithoutDuplicates
+from service.models.manifest import AGE
 from service.settings import Settings
 from training.artifacts import write_text
 from training.datasets.base import DataSet, Split
@@ -128,35 +129,32 @@ def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: 
     return ReportPart(**fields, **_worst(given))
 
 
-def means_of_train(data: DataSet) -> dict[str, float]:
+def means_of_train(data: DataSet, names: Iterable[str] = (AGE,)) -> dict[str, float]:
     """Means of the training split's expectations: what stands for a prediction where no face is found.
 
     Args:
         data: The data set.
+        names: Of the expectations.
 
     Returns:
-        Years by attribute, of those that the data set knows.
+        Means by attribute, of those that the data set knows.
 
     Raises:
         DataSetError: The training split has no labelled picture.
     """
-    values: dict[str, list[float]] = {}
     labels = [label for _, label, _ in data.labelled(Split.TRAIN)]
     if not labels:
         raise DataSetError(
             f"{data.source} has no labelled picture of the train split, whose mean age stands for faces not found"
         )
-    for label in labels:
-        for name, value in label.values.items():
-            if not isinstance(value, str):
-                values.setdefault(name, []).append(float(value))
-    return {name: float(np.mean(years)) for name, years in values.items()}
+    values = {name: [value for label in labels if (value := label.years(name)) is not None] for name in names}
+    return {name: float(np.mean(known)) for name, known in values.items() if known}
 
 
 def _part(settings: Settings, data: DataSet, split: Split, limit: int | None) -> tuple[Scored, ReportPart]:
     """Predictions and figures of one data set, with its near-duplicates where the split has others before it."""
-    means = means_of_train(data)
-    given = predict(settings, data, split, limit).with_fallbacks(means)
+    answered = predict(settings, data, split, limit)
+    given = answered.with_fallbacks(means_of_train(data, answered.predictions.expectations))
     if not EARLIER[split]:
         return given, report_part(given)
     twins = near_duplicates(data, split, limit)

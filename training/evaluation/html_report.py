@@ -336,11 +336,11 @@ def _worst(report: Report) -> Iterator[str]:
         for attribute in report.attributes:
             rows = part.worst(attribute.name)
             if rows:
-                years = attribute.kind == "expectation"
+                years, digits = attribute.kind == "expectation", attribute.scale.digits
                 header = ("file", "label", "prediction", "off by" if years else "confidence")
                 title = f"{attribute.name}s".capitalize() if years else f"Wrong {attribute.name}s"
                 cells = [
-                    (one.name, f"{one.age:.0f}", f"{one.years:.1f}", f"{one.years - one.age:+.1f}")
+                    (one.name, f"{one.age:.{digits - 1}f}", f"{one.years:.{digits}f}", f"{one.years - one.age:+.{digits}f}")
                     if isinstance(one, WrongYears)
                     else (one.name, one.label, one.answer, f"{one.confidence:.1%}")
                     for one in rows
@@ -348,7 +348,7 @@ def _worst(report: Report) -> Iterator[str]:
                 tables.append(_table(header, cells, f"{title}, {name}"))
     if tables:
         yield _heading("Worst errors")
-        yield _paragraph("The years that are furthest off, and the wrong labels that the service is surest of.")
+        yield _paragraph("The values that are furthest off, and the wrong labels that the service is surest of.")
         yield from tables
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate
-from service.models.manifest import Manifest
+from service.models.manifest import AGE, CANONICAL, Manifest
 from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
@@ -37,8 +37,6 @@ UNCERTAIN = (
     "A label marked `uncertain` is one whose probability lies below what validation asks of labels that can be relied on."
 )
 
-_IDENTITIES: Final[Mapping[str, str]] = {"gender": "genders", "race": "races"}
-"""Attributes as which people identify themselves, and the plural of their labels."""
 _LEFT: Final[Mapping[str, str]] = {"race": " (Latino, Middle Eastern and whoever else)"}
 """Whom the label `other` stands for, where an attribute's labels are Facet's own."""
 _ERRS: Final[Mapping[str, str]] = {"gender": "Small children's gender is often wrong."}
@@ -163,7 +161,7 @@ def attributes_of(manifest: Manifest) -> tuple[AttributeSpec, ...]:
     Returns:
         Its attributes.
     """
-    return tuple(AttributeSpec(name=one.name, kind=one.kind, labels=one.labels) for one in manifest.attributes)
+    return tuple(AttributeSpec.of(one) for one in manifest.attributes)
 
 
 def card(manifest: Manifest, evaluation: Evaluation) -> str:
@@ -282,16 +280,19 @@ def _conditions(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> 
 def _meanings(manifest: Manifest, attributes: Sequence[AttributeSpec]) -> list[str]:
     """What the values of each attribute stand for."""
     sentences = []
-    for name in _names(attributes, "expectation"):
-        if name == "age":
+    for one in (one for one in attributes if one.kind == "expectation"):
+        name = one.name
+        if name == AGE:
             made = "".join(f", and {one}" for one in _of_each(_APPARENT, manifest))
             sentences.append(f"The age is apparent: it is how old a face looks{made}.")
         else:
-            sentences.append(f"The {_spaced(name)} is in years, as the data sets give it.")
+            unit = one.scale.unit and f" in {one.scale.unit}"
+            within = "" if one.range is None else f", from {one.range[0]:g} to {one.range[1]:g}"
+            sentences.append(f"The {_spaced(name)} is{unit} as the data sets give it{within}.")
     labels = [one for one in attributes if one.kind == "labels"]
-    identities = [one for one in labels if one.name in _IDENTITIES]
+    identities = [one for one in labels if one.name in CANONICAL]
     if identities:
-        kinds = [f"{_counted(len(one.labels))} {_IDENTITIES[one.name]}" for one in identities]
+        kinds = [f"{_counted(len(one.labels))} {one.name}s" for one in identities]
         rest = ["many people fit none"]
         for one in identities:
             if "other" in one.labels:

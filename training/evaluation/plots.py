@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from service.arrays import Bools, Doubles
 from service.models.evaluation import Part
+from service.models.manifest import STEPS, Scale
 from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
 from training.evaluation.metrics import metrics_of
 from training.evaluation.metrics.labels import BINS, confidences
@@ -55,25 +56,33 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
     return [file for file, (applies, _) in plots.items() if applies]
 
 
+def _bracketed(scale: Scale) -> str:
+    return f" [{scale.unit}]" if scale.unit else ""
+
+
 def _draw_errors(predictions: Predictions, name: str, path: Path) -> None:
     errors = errors_by_year(predictions, name)
-    years = [int(year) for year in errors]
+    scale = predictions.expectations[name].scale
+    values = [float(value) for value in errors]
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
-    top.bar(years, [one.mae for one in errors.values()], color="#1971c2")
-    top.set(ylabel="mean absolute error [years]", title=f"Error by true {name}")
+    top.bar(values, [one.mae for one in errors.values()], 0.8 * scale.step, color="#1971c2")
+    top.set(ylabel=f"mean absolute error{_bracketed(scale)}", title=f"Error by true {name}")
     top.grid(axis="y", alpha=0.3)
-    bottom.bar(years, [one.count for one in errors.values()], color="#868e96")
-    bottom.set(xlabel=f"true {name} [years]", ylabel="faces", yscale="log")
+    bottom.bar(values, [one.count for one in errors.values()], 0.8 * scale.step, color="#868e96")
+    bottom.set(xlabel=f"true {name}{_bracketed(scale)}", ylabel="faces", yscale="log")
     save(figure, path)
 
 
 def _draw_scatter(detected: ExpectationPredictions, name: str, path: Path) -> None:
     detected = detected.where(detected.known)
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
-    edges = np.arange(0, max(100, detected.label.max(), detected.value.max()) + 2, 2)
+    scale = detected.scale
+    last = detected.positions(np.array([detected.label.max(), detected.value.max()])).max()
+    edges = scale.origin + scale.step * np.arange(0, max(STEPS, last) + 2, 2)
     *_, drawn = axis.hist2d(detected.label, detected.value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
-    axis.plot([0, edges[-1]], [0, edges[-1]], color="#e03131", linewidth=1)
-    axis.set(xlabel=f"true {name} [years]", ylabel=f"predicted {name} [years]", title="Predicted by true", aspect="equal")
+    axis.plot([edges[0], edges[-1]], [edges[0], edges[-1]], color="#e03131", linewidth=1)
+    unit = _bracketed(scale)
+    axis.set(xlabel=f"true {name}{unit}", ylabel=f"predicted {name}{unit}", title="Predicted by true", aspect="equal")
     figure.colorbar(drawn, label="faces")
     save(figure, path)
 
@@ -95,7 +104,8 @@ def _draw_coverage(part: Part, predictions: Predictions, name: str, promised: fl
     if promised is not None:
         axis.axhline(promised, color="#e03131", linestyle="--", label=f"promised: {promised:.0%}")
         axis.legend(loc="lower right")
-    axis.set(xlabel=f"true {name} [years], and pictures", ylabel="share inside", title="True values inside the interval")
+    unit = _bracketed(predictions.expectations[name].scale)
+    axis.set(xlabel=f"true {name}{unit}, and pictures", ylabel="share inside", title="True values inside the interval")
     axis.set_ylim(0, 1)
     axis.grid(axis="y", alpha=0.3)
     save(figure, path)

@@ -5,39 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from service.arrays import Bools, Doubles, Ints
-from service.models.manifest import AttributeName, Section
+from service.models.manifest import CANONICAL, STEPS, YEARS, Declaration, Scale, scale_of
 from training.datasets.base import UNKNOWN
 
 BANDS: Final = (*((low, low + 9) for low in range(0, 80, 10)), (80, 200))
 """Bands of true years, bounds included, by which the figures of an expectation are reported."""
 
-PLAIN: Final = frozenset({"gender", "race"})
+TENTHS: Final = 10
+"""Bands of equal width by which those of an expectation with a range are reported."""
+
+PLAIN: Final = frozenset(CANONICAL)
 """Attributes whose labels speak for themselves; any other stands before its labels."""
 
 
-class AttributeSpec(Section):
+class AttributeSpec(Declaration):
     """An attribute that is measured."""
 
-    name: AttributeName
-    kind: Literal["expectation", "labels"]
-    """An expectation in years, or one of `labels`."""
-    labels: tuple[str, ...] = ()
-    """The labels' names by number; none of an expectation."""
+    @classmethod
+    def of(cls, declared: Declaration) -> AttributeSpec:
+        """What is declared of an attribute elsewhere.
+
+        Args:
+            declared: By a model or a recipe.
+
+        Returns:
+            The same of a report.
+        """
+        given = declared.model_dump(include=set(Declaration.model_fields), exclude_defaults=True)
+        return cls(**{"labels": declared.labels, "kind": declared.kind, **given})
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectationPredictions:
-    """Predictions of an expectation, in years.
+    """Predictions of an expectation, in years or in the unit of its range.
 
-    `label` [N] is -1 where it is not known. `value`, `low` and `high` [N] are not a number where no face was found, or where
-    the model does not predict them. `distribution` [N, K] is over whole years, or None. `at_least` [N], by age, is
-    the probability of being so old, where it was asked for. `fallback` stands for the prediction
-    where no face was found: the mean of the training split.
+    `label` [N] is not a number where it is not known. `value`, `low` and `high` [N] are not a number where no face was found,
+    or where the model does not predict them. `distribution` [N, K] is over the steps of `scale`, or None. `at_least` [N], by
+    age, is the probability of being so old, where it was asked for. `fallback` stands for the prediction where no face was
+    found: the mean of the training split.
     """
 
     label: Doubles
@@ -47,11 +57,51 @@ class ExpectationPredictions:
     distribution: Doubles | None = None
     fallback: float = math.nan
     at_least: Mapping[int, Doubles] = field(default_factory=dict)
+    range: tuple[float, float] | None = None
+    unit: str = ""
+
+    @property
+    def scale(self) -> Scale:
+        """The values that there are."""
+        return scale_of(self.range, self.unit)
 
     @property
     def known(self) -> Bools:
         """Whether the label is known [N]."""
-        return np.asarray(self.label != UNKNOWN, np.bool_)
+        return np.asarray(~np.isnan(self.label), np.bool_)
+
+    def positions(self, values: Doubles) -> Doubles:
+        """Where values lie on the scale.
+
+        Args:
+            values: Labels or predictions, of any shape.
+
+        Returns:
+            Steps of the scale, not rounded; years of an age.
+        """
+        scale = self.scale
+        return values if scale == YEARS else (values - scale.origin) / scale.step
+
+    def bands(self) -> Ints:
+        """The band of each label: of years by `BANDS`, of a range by tenths.
+
+        Returns:
+            Numbers [N] from 0, of `band_names`; -1 where the label is not known.
+        """
+        positions = self.positions(np.where(self.known, self.label, self.scale.origin))
+        edges = [low for low, _ in BANDS[1:]] if self.range is None else np.arange(1, TENTHS) * STEPS / TENTHS
+        return np.where(self.known, np.digitize(np.round(positions, 6), edges), UNKNOWN)
+
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, such as `20-29` for years or `10 to 14` for a tenth of a range.
+
+        Returns:
+            Names by the bands' numbers.
+        """
+        if self.range is None:
+            return tuple(f"{low}-{high}" if (low, high) != BANDS[-1] else f"{low}+" for low, high in BANDS)
+        step = STEPS // TENTHS
+        return tuple(f"{self.scale.at(k * step):g} to {self.scale.at(k * step + step):g}" for k in range(TENTHS))
 
     def where(self, rows: Bools | Ints) -> ExpectationPredictions:
         """The chosen rows.
@@ -80,7 +130,7 @@ class ExpectationPredictions:
             found: Whether there was a face [N].
 
         Returns:
-            Years [N]; meaningless where the label is not known.
+            Differences [N]; not a number where the label is not known.
         """
         return np.where(found, self.value, self.fallback) - self.label
 
@@ -172,7 +222,12 @@ class Predictions:
     def attributes(self) -> tuple[AttributeSpec, ...]:
         """The attributes, expectations first."""
         return (
-            *(AttributeSpec(name=name, kind="expectation") for name in self.expectations),
+            *(
+                AttributeSpec(name=name, kind="expectation", range=one.range, unit=one.unit)
+                if one.range is not None
+                else AttributeSpec(name=name, kind="expectation")
+                for name, one in self.expectations.items()
+            ),
             *(AttributeSpec(name=name, kind="labels", labels=one.names) for name, one in self.labels.items()),
         )
 
@@ -246,7 +301,7 @@ def interval_of(name: str) -> str:
 
 
 def groups(predictions: Predictions) -> dict[str, dict[str, Bools]]:
-    """The rows of each label, and of each band of an expectation's true years.
+    """The rows of each label, and of each band of an expectation's true values.
 
     Args:
         predictions: Of N pictures.
@@ -258,7 +313,6 @@ def groups(predictions: Predictions) -> dict[str, dict[str, Bools]]:
         name: {label: one.label == number for number, label in enumerate(one.names)} for name, one in predictions.labels.items()
     }
     for name, one in predictions.expectations.items():
-        rows[name] = {
-            f"{low}-{high}" if high < 200 else f"{low}+": (low <= one.label) & (one.label <= high) for low, high in BANDS
-        }
+        numbers = one.bands()
+        rows[name] = {band: numbers == number for number, band in enumerate(one.band_names())}
     return {name: {group: chosen for group, chosen in members.items() if chosen.any()} for name, members in rows.items()}

@@ -17,11 +17,11 @@ from rich.progress import Progress
 
 from service.app import create_app
 from service.arrays import Doubles
-from service.models.manifest import Attribute, Manifest
+from service.models.manifest import AGE, Manifest
 from service.models.store import MANIFEST
 from service.settings import Settings
 from service.vision.quality import Quality
-from training.datasets.base import MAX_AGE, UNKNOWN, DataSet, Label, Split
+from training.datasets.base import MAX_AGE, DataSet, Label, Split
 from training.datasets.prepare import distance_to_centre
 from training.errors import DataSetError, EvaluationError
 from training.evaluation.age_checks import AGES
@@ -171,7 +171,7 @@ async def _post(
         async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
             card = (await client.get("/model")).json()
             query = {"distribution": "true"}
-            if any(len(one["outputs"]) > 1 and one["name"] == "age" for one in card["attributes"]):
+            if any(len(one["outputs"]) > 1 and one["name"] == AGE for one in card["attributes"]):
                 query["at_least"] = ",".join(map(str, AGES))
             with Progress(console=Console(stderr=True)) as progress:
                 task = progress.add_task("predicting", total=len(pictures))
@@ -190,7 +190,7 @@ async def _post(
 
 
 def _served(card: Mapping[str, Any], manifest: Manifest) -> Served:
-    age = manifest.attribute("age")
+    age = manifest.attribute(AGE)
     interval = None if age is None else age.calibration.interval
     return Served(
         model=MeasuredModel(name=manifest.name, version=manifest.version),
@@ -243,20 +243,16 @@ def scored(
         DataSetError: A label is none of the model's.
     """
     predictions = Predictions(found=np.array([face is not None for face in faces], np.bool_))
-    specs = DEFAULT_ATTRIBUTES if manifest is None else tuple(_spec(one) for one in manifest.attributes)
+    specs = DEFAULT_ATTRIBUTES if manifest is None else tuple(AttributeSpec.of(one) for one in manifest.attributes)
     expectations, named = {}, {}
     for one in _with_those_of_labels(specs, labels):
         if one.kind == "expectation":
-            expectations[one.name] = _expectation(one.name, labels, faces)
+            expectations[one.name] = _expectation(one, labels, faces)
         else:
             named[one.name] = _labels(one, labels, faces)
     predictions = replace(predictions, expectations=expectations, labels=named)
     qualities = {quality.name: _column(faces, "quality", quality.name) for quality in fields(Quality)}
     return Scored(list(names), predictions, qualities, [list(face["warnings"]) if face else [] for face in faces], served)
-
-
-def _spec(attribute: Attribute) -> AttributeSpec:
-    return AttributeSpec(name=attribute.name, kind=attribute.kind, labels=attribute.labels)
 
 
 def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[Label]) -> list[AttributeSpec]:
@@ -279,19 +275,22 @@ def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[La
     return list(specs.values())
 
 
-def _expectation(name: str, labels: Sequence[Label], faces: Sequence[Face | None]) -> ExpectationPredictions:
-    years = [label.years(name) for label in labels]
+def _expectation(spec: AttributeSpec, labels: Sequence[Label], faces: Sequence[Face | None]) -> ExpectationPredictions:
+    name = spec.name
+    known = [label.years(name) for label in labels]
     nothing = [math.nan] * (MAX_AGE + 1)
     asked = any(_at(face, name, "at_least") is not None for face in faces)
     return ExpectationPredictions(
-        label=np.array([UNKNOWN if one is None else one for one in years], np.float64),
-        value=_column(faces, name, "years"),
+        label=np.array([math.nan if one is None else one for one in known], np.float64),
+        value=_column(faces, name, "years" if name == AGE else "value"),
         low=_column(faces, name, "low"),
         high=_column(faces, name, "high"),
         at_least={age: _column(faces, name, "at_least", str(age)) for age in AGES} if asked else {},
         distribution=np.array([_at(face, name, "distribution") or nothing for face in faces], np.float64).reshape(
             -1, MAX_AGE + 1
         ),
+        range=spec.range,
+        unit=spec.unit,
     )
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from service.arrays import Pixels
-from service.models.manifest import Manifest
+from service.models.manifest import YEARS, Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
@@ -27,6 +27,7 @@ from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import ExportError
 from training.evaluation.service_client import measured_settings, predict
+from training.export.tolerance import TOLERANCE
 from training.models import age_head as ages
 from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
@@ -36,12 +37,6 @@ from training.recipe import ATTRIBUTES, RECIPE, Attribute, NetworkSection, Recip
 
 MAX_BYTES: Final = 50_000_000
 RESEARCH: Final = "Trained on data for research alone."
-TOLERANCE: Final = {
-    "f32": {"age": 0.05, "other": 0.005},
-    "bf16": {"age": 1.0, "other": 0.05},
-    "f16": {"age": 1.0, "other": 0.05},
-}
-
 
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 
@@ -152,13 +147,16 @@ def _served(model: keras.Model, section: NetworkSection, attributes: Sequence[At
             pixels = tf.concat([pixels, pixels[:, :, ::-1]], axis=0)
         logits, _ = model.stateless_call(weights[:learnt], weights[learnt:], pixels, training=False)
         outputs: dict[str, Any] = {}
-        if "age" in logits:
-            outputs["age"] = ages.years(logits["age"], section.age)
-            if section.age.form != "regression":
-                outputs["age_distribution"] = ages.distribution(logits["age"], section.age)
         for attribute in attributes:
-            if attribute.kind == "labels" and attribute.name in logits:
-                outputs[attribute.name] = label_head.probabilities(logits[attribute.name], attribute)
+            name = attribute.name
+            if name in logits and attribute.kind == "labels":
+                outputs[name] = label_head.probabilities(logits[name], attribute)
+            elif name in logits:
+                form, scale = section.form_of(attribute), attribute.scale
+                steps = ages.years(logits[name], form)
+                outputs[name] = steps if scale == YEARS else scale.origin + scale.step * steps
+                if form.form != "regression":
+                    outputs[f"{name}_distribution"] = ages.distribution(logits[name], form)
         return {name: _mean_of_halves(value) for name, value in outputs.items()} if section.mirror else outputs
 
     shape = [None, section.size, section.size, 3]
@@ -214,6 +212,7 @@ def export(
     created: str,
     data: Sequence[Path] = (),
     max_bytes: int = MAX_BYTES,
+    detector_title: str | None = None,
 ) -> Manifest:
     """Write `store/NAME/VERSION`.
 
@@ -230,6 +229,7 @@ def export(
         created: Date, such as 2026-09-01.
         data: Data sets on whose validation splits the calibration is fitted, through the service; none where empty.
         max_bytes: Most bytes that the SavedModel may have.
+        detector_title: Detector in the store by which the calibration finds faces; the service's default where it is None.
 
     Returns:
         The manifest.
@@ -280,17 +280,20 @@ def export(
         }
         manifest = write_manifest(folder, fields)
         if data:
-            settings = measured_settings(model_store=store, model=recipe.name, model_version=version, precision=Precision.F32)
+            chosen = {} if detector_title is None else {"detector": detector_title}
+            settings = measured_settings(
+                model_store=store, model=recipe.name, model_version=version, precision=Precision.F32, **chosen
+            )
             calibration = fit([predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
             manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
     return manifest
 
 
 def _declared(attribute: Attribute, outputs: Sequence[str]) -> dict[str, Any]:
-    """An attribute as the manifest declares it; an age has a distribution where the network gives one."""
+    """An attribute as the manifest declares it; an expectation has a distribution where the network gives one."""
     named = [attribute.name, f"{attribute.name}_distribution"] if attribute.kind == "expectation" else [attribute.name]
     given = [name for name in named if name in outputs]
-    return {"name": attribute.name, "kind": attribute.kind, "labels": attribute.labels, "outputs": given}
+    return attribute.model_dump() | {"outputs": given}
 
 
 def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -> Pixels:

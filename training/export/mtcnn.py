@@ -18,6 +18,7 @@ from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
 from training.artifacts import replacing
+from training.export.tolerance import TOLERANCE
 
 NETWORKS: Final = {"pnet": (PNet, None), "rnet": (RNet, 24), "onet": (ONet, 48)}
 """Class and side of the input in pixels; P-Net takes any."""
@@ -77,6 +78,6 @@ def export(folder: Path, photo: Pixels, created: str) -> Manifest:
             "description": "P-Net, R-Net and O-Net of Zhang et al. 2016, exported from the mtcnn package.",
             "networks": {name: name for name in NETWORKS},
             "attributes": [],
-            "tolerance": {"f32": {"age": 0.05, "other": 0.005}},
+            "tolerance": {"f32": TOLERANCE["f32"]},
         },
     )

@@ -200,7 +200,7 @@ def _mean_probabilities(network: keras.Model, crops: Pixels, recipe: Recipe) -> 
     both = [network(pixels, training=False), network(pixels[:, :, ::-1], training=False)]
     return {
         attribute.name: np.mean(
-            [_probabilities(logits[attribute.name], attribute, recipe.network.age) for logits in both],
+            [_probabilities(logits[attribute.name], attribute, recipe.network.form_of(attribute)) for logits in both],
             axis=0,
             dtype=np.float32,
         )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from service.models.manifest import AGE
 from training.datasets.base import MAX_AGE
 from training.models import age_head as ages
 from training.models import label_head
@@ -282,7 +283,6 @@ def losses_and_metrics(
     Returns:
         Loss, weight and metrics of each head, by name.
     """
-    form = form or AgeSection()
     declared = {attribute.name: attribute for attribute in attributes}
     losses: dict[str, keras.losses.Loss] = {}
     weights: dict[str, float] = {}
@@ -292,8 +292,12 @@ def losses_and_metrics(
             losses[name], weights[name], metrics[name] = EmbeddingLoss(), section.embedding_weight, []
         else:
             weights[name] = section.weight_of(name)
-            losses[name], metrics[name] = _of_attribute(declared[name], section, form)
+            losses[name], metrics[name] = _of_attribute(declared[name], section, _form(declared[name], form))
     return losses, weights, metrics
+
+
+def _form(attribute: Attribute, of_age: AgeSection | None) -> AgeSection:
+    return of_age if of_age is not None and attribute.name == AGE else AgeSection()
 
 
 def _of_attribute(attribute: Attribute, section: LossSection, form: AgeSection) -> tuple[keras.losses.Loss, list[Any]]:
@@ -302,7 +306,7 @@ def _of_attribute(attribute: Attribute, section: LossSection, form: AgeSection) 
         metrics = [MeanOfKnown(absolute_error, "mae", form)]
         if form.form != "regression" and form != AgeSection():
             metrics.append(MeanOfKnown(age_class_right, "accuracy", form))
-        return AgeLoss(section, form), metrics
+        return AgeLoss(section.of_expectation(attribute), form), metrics
     shares = section.label_smoothing, section.teacher_weight
     if label_head.width(attribute) == 1:
         return BinaryCrossEntropy(*shares), [MeanOfKnown(binary_right, "accuracy")]

@@ -1,4 +1,7 @@
-"""The output of an age head, classes of years, the years themselves, or both, and labels in that form."""
+"""The output of an expectation's head, classes of years, the years themselves, or both, and labels in that form.
+
+Years are those of an age; of any other expectation they are hundredths of its range (see `service.models.manifest.Scale`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from service.arrays import Floats
+from service.models.manifest import AGE
 from training.datasets.base import MAX_AGE, UNKNOWN
 from training.recipe import AgeSection, LossSection
 
@@ -45,26 +49,27 @@ def spread(form: AgeSection) -> Floats:
     return own
 
 
-def head(branch: Any, form: AgeSection) -> Any:
+def head(branch: Any, form: AgeSection, attribute: str = AGE) -> Any:
     """The output nodes behind a branch: logits [N, K], years [N, 1], or both side by side [N, K + 1].
 
     Args:
         branch: Hidden units [N, H].
-        form: Output form of the age head.
+        form: Output form of the head.
+        attribute: Name of the expectation, after which the layers are named.
 
     Returns:
         A tensor, float32.
     """
     classes = class_years(form).shape[1]
     if form.form == "classes":
-        return layers.Dense(classes, dtype="float32", name="age")(branch)
-    name = "age" if form.form == "regression" else "age_years"
+        return layers.Dense(classes, dtype="float32", name=attribute)(branch)
+    name = attribute if form.form == "regression" else f"{attribute}_years"
     bias = initializers.Constant(FIRST_GUESS)
     unit = layers.Dense(1, activation="relu", bias_initializer=bias, dtype="float32", name=name)(branch)
     if form.form == "regression":
         return unit
-    logits = layers.Dense(classes, dtype="float32", name="age_classes")(branch)
-    return layers.Concatenate(dtype="float32", name="age")([logits, unit])
+    logits = layers.Dense(classes, dtype="float32", name=f"{attribute}_classes")(branch)
+    return layers.Concatenate(dtype="float32", name=attribute)([logits, unit])
 
 
 def class_logits(outputs: Any, form: AgeSection) -> Any:

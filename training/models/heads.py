@@ -121,8 +121,10 @@ def assemble(
         if dropout > 0:
             branch = layers.Dropout(dropout, name=f"{name}_dropout")(branch)
         attribute = declared[name]
-        expectation = attribute.kind == "expectation"
-        outputs[name] = age_head.head(branch, section.age) if expectation else label_head.head(branch, attribute, section)
+        if attribute.kind == "expectation":
+            outputs[name] = age_head.head(branch, section.form_of(attribute), name)
+        else:
+            outputs[name] = label_head.head(branch, attribute, section)
     if embedding and section.embedding_units:
         outputs[EMBEDDING] = layers.Dense(section.embedding_units, dtype="float32", name=EMBEDDING)(features)
     return keras.Model(pixels, outputs, name=section.architecture)

@@ -11,7 +11,7 @@ from training.recipe import Attribute, NetworkSection
 
 def units(attribute: Attribute, section: NetworkSection) -> int:
     """Output nodes of a head: one, the logarithm of the odds of the second label, where there are two labels; else one for
-    each label, and so for a gender of two units.
+    each label, and so for two labels to which the network gives two units.
 
     Args:
         attribute: An attribute of labels.
@@ -22,7 +22,7 @@ def units(attribute: Attribute, section: NetworkSection) -> int:
     """
     if len(attribute.labels) > 2:
         return len(attribute.labels)
-    return section.gender_units if attribute.name == "gender" else 1
+    return section.pair_units.get(attribute.name, 1)
 
 
 def width(attribute: Attribute) -> int:

@@ -1,8 +1,8 @@
 /** One face in words and drawings: crop, attributes, quality and warnings. */
 
-import { ageChart, bars } from "./chart.js";
+import { expectationChart, bars } from "./chart.js";
 import { el, icon, place } from "./dom.js";
-import { capital, cases, measures, named, percent, unsure, visible, warning, words } from "./words.js";
+import { amount, capital, cases, measures, named, percent, unsure, visible, warning, words } from "./words.js";
 
 /** Boxes and the numbers on cards; white letters are readable on each. */
 export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
@@ -52,7 +52,7 @@ export function crop(source, box, scale) {
 
 /** A section for every answer that the viewer has not hidden. */
 export function attributes(face, hidden) {
-  return visible(face, hidden).map(([name, answer]) => ("years" in answer ? expectation(name, answer) : label(named(name), answer)));
+  return visible(face, hidden).map(([name, answer]) => ("label" in answer ? label(named(name), answer) : expectation(name, answer)));
 }
 
 function expectation(name, answer) {
@@ -61,8 +61,8 @@ function expectation(name, answer) {
     "section",
     { class: "attribute age" },
     el("h4", {}, name === "age" ? "Apparent age" : named(name)),
-    el("div", { class: "age-line" }, el("p", { class: "years" }, String(Math.round(answer.years))), interval),
-    ageChart(answer, named(name)),
+    el("div", { class: "age-line" }, el("p", { class: "years" }, amount(answer)), interval),
+    expectationChart(answer, named(name)),
     answer.at_least && el("ul", { class: "at-least" }, Object.entries(answer.at_least).map(([age, share]) => el("li", {}, `at least ${age}: `, el("b", {}, percent(share))))),
   );
 }

@@ -1,39 +1,45 @@
-/** An age as a curve over its interval, and labels as bars. */
+/** An age, or another number, as a curve over its interval, and labels as bars. */
 
 import { el, place, svg } from "./dom.js";
-import { capital, cases, percent } from "./words.js";
+import { amount, capital, cases, percent } from "./words.js";
 
 const WIDTH = 320;
 const HEIGHT = 76;
 const BASE = 58;
-const OLDEST = 100;
+const STEPS = 100; // years of an age, hundredths of any other range
 
-const x = (years) => 6 + (Math.min(OLDEST, Math.max(0, years)) / OLDEST) * (WIDTH - 12);
+const x = (step) => 6 + (Math.min(STEPS, Math.max(0, step)) / STEPS) * (WIDTH - 12);
 
-/** The distribution of an age, its interval and its expectation; without a distribution, the interval alone. */
-export function ageChart(age, name) {
-  const between = age.low == null ? "" : `, between ${age.low} and ${age.high} ${cases(age.coverage)}`;
+/** The distribution of an expectation, its interval and its value; without a distribution, the interval alone. */
+export function expectationChart(answer, name) {
+  const between = answer.low == null ? "" : `, between ${answer.low} and ${answer.high} ${cases(answer.coverage)}`;
+  const [lowest, highest] = answer.range ?? [0, STEPS];
+  const step = (value) => ((value - lowest) / (highest - lowest)) * STEPS;
   const chart = svg("svg", {
     class: "age-chart",
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     role: "img",
-    "aria-label": `${name} about ${Math.round(age.years)} years${between}`,
+    "aria-label": `${name} about ${amount(answer)}${"years" in answer ? " years" : ""}${between}`,
   });
-  for (const years of [0, 20, 40, 60, 80, 100]) {
-    chart.append(svg("line", { class: "tick", x1: x(years), x2: x(years), y1: BASE, y2: BASE + 4 }));
-    chart.append(svg("text", { class: "tick-label", x: x(years), y: HEIGHT - 2, "text-anchor": "middle" }, String(years)));
+  for (const tick of [0, 20, 40, 60, 80, 100]) {
+    chart.append(svg("line", { class: "tick", x1: x(tick), x2: x(tick), y1: BASE, y2: BASE + 4 }));
+    const value = Number((lowest + (tick / STEPS) * (highest - lowest)).toPrecision(4));
+    chart.append(svg("text", { class: "tick-label", x: x(tick), y: HEIGHT - 2, "text-anchor": "middle" }, String(value)));
   }
-  if (age.distribution) {
-    const curve = outline(age.distribution);
-    chart.append(svg("path", { class: "curve-fill", d: `${curve}L${x(OLDEST)} ${BASE}L${x(0)} ${BASE}Z` }));
-    if (age.low != null) chart.append(slice(age.distribution, age.low - 0.5, age.high + 0.5));
+  const low = answer.low == null ? null : step(answer.low);
+  const high = answer.low == null ? null : step(answer.high);
+  if (answer.distribution) {
+    const curve = outline(answer.distribution);
+    chart.append(svg("path", { class: "curve-fill", d: `${curve}L${x(STEPS)} ${BASE}L${x(0)} ${BASE}Z` }));
+    if (low != null) chart.append(slice(answer.distribution, low - 0.5, high + 0.5));
     chart.append(svg("path", { class: "curve", d: curve }));
-  } else if (age.low != null) {
-    chart.append(svg("rect", { class: "curve-interval", x: x(age.low), width: Math.max(3, x(age.high) - x(age.low)), y: 26, height: BASE - 26, rx: 4 }));
+  } else if (low != null) {
+    chart.append(svg("rect", { class: "curve-interval", x: x(low), width: Math.max(3, x(high) - x(low)), y: 26, height: BASE - 26, rx: 4 }));
   }
-  chart.append(svg("line", { class: "axis", x1: x(0), x2: x(OLDEST), y1: BASE, y2: BASE }));
-  chart.append(svg("line", { class: "mean", x1: x(age.years), x2: x(age.years), y1: 6, y2: BASE }));
-  chart.append(svg("circle", { class: "mean-dot", cx: x(age.years), cy: 6, r: 3 }));
+  const mean = x(step(answer.years ?? answer.value));
+  chart.append(svg("line", { class: "axis", x1: x(0), x2: x(STEPS), y1: BASE, y2: BASE }));
+  chart.append(svg("line", { class: "mean", x1: mean, x2: mean, y1: 6, y2: BASE }));
+  chart.append(svg("circle", { class: "mean-dot", cx: mean, cy: 6, r: 3 }));
   return chart;
 }
 
@@ -44,20 +50,20 @@ function heights(distribution) {
 }
 
 function outline(distribution) {
-  return heights(distribution).map((y, years) => `${years ? "L" : "M"}${x(years).toFixed(1)} ${y.toFixed(1)}`).join("");
+  return heights(distribution).map((y, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${y.toFixed(1)}`).join("");
 }
 
-/** The part of the curve from one age to another, down to the axis. */
+/** The part of the curve from one step to another, down to the axis. */
 function slice(distribution, from, to) {
   const y = heights(distribution);
-  const at = (years) => {
-    const left = Math.min(OLDEST, Math.max(0, Math.floor(years)));
-    const right = Math.min(OLDEST, left + 1);
-    return y[left] + (y[right] - y[left]) * Math.max(0, years - left);
+  const at = (step) => {
+    const left = Math.min(STEPS, Math.max(0, Math.floor(step)));
+    const right = Math.min(STEPS, left + 1);
+    return y[left] + (y[right] - y[left]) * Math.max(0, step - left);
   };
-  const inner = y.map((_, years) => years).filter((years) => years > from && years < to);
-  const points = [Math.max(0, from), ...inner, Math.min(OLDEST, to)];
-  const top = points.map((years) => `L${x(years).toFixed(1)} ${at(years).toFixed(1)}`).join("");
+  const inner = y.map((_, step) => step).filter((step) => step > from && step < to);
+  const points = [Math.max(0, from), ...inner, Math.min(STEPS, to)];
+  const top = points.map((step) => `L${x(step).toFixed(1)} ${at(step).toFixed(1)}`).join("");
   return svg("path", { class: "curve-interval", d: `M${x(points[0]).toFixed(1)} ${BASE}${top}L${x(points.at(-1)).toFixed(1)} ${BASE}Z` });
 }
 

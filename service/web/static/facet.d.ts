@@ -35,6 +35,18 @@ export interface AgeAnswer {
   at_least?: Record<string, number>;
 }
 
+/** Another number, in `unit`. The true one lies in `low` to `high`, bounds included, in a share `coverage` of cases. */
+export interface ExpectationAnswer {
+  value: number;
+  unit: string;
+  range: [number, number];
+  low?: number;
+  high?: number;
+  coverage?: number;
+  /** Probability of each of 101 values that are spread evenly over `range`. */
+  distribution?: number[];
+}
+
 /** Probabilities are 0 to 1 and calibrated. */
 export interface LabelAnswer {
   label: string;
@@ -130,10 +142,10 @@ export interface IntervalBand {
   high: number;
 }
 
-/** How a predicted age becomes an interval that holds the true one in a share `coverage` of cases. */
+/** How an expectation becomes an interval that holds the true one in a share `coverage` of cases. */
 export interface AgeInterval {
   coverage: number;
-  unit: "deviation" | "years";
+  unit: "deviation" | "years" | "steps";
   bands: IntervalBand[];
 }
 
@@ -165,11 +177,13 @@ export interface AttributeCalibration {
   at_least?: AtLeastCalibration | null;
 }
 
-/** One thing that the model says of a face: an expectation in years, or the probabilities of `labels`. */
+/** One thing that the model says of a face: an expectation, in years or in `unit` over `range`, or the probabilities of `labels`. */
 export interface Attribute {
   name: AttributeName;
   kind: "expectation" | "labels";
   labels: string[];
+  range?: [number, number] | null;
+  unit: string;
   /** The network's outputs; of an expectation with a distribution, two. */
   outputs: string[];
   calibration: AttributeCalibration;
@@ -415,7 +429,7 @@ export interface FacetOptions {
 }
 
 /** Everything that was answered of a face, by the name of the attribute: age, gender, race, and what the model says beside them. */
-export function attributesOf(face: FaceAnswer): Record<string, AgeAnswer | LabelAnswer>;
+export function attributesOf(face: FaceAnswer): Record<string, AgeAnswer | ExpectationAnswer | LabelAnswer>;
 
 /** `code` is the service's own, or the client's: `network_error`, `timeout`, `bad_answer`, `closed`. */
 export class FacetError extends Error {

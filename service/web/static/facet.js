@@ -27,7 +27,7 @@ export class FacetError extends Error {
 
 /** Everything that was answered of a face, by the name of the attribute: age, gender, race, and what the model says beside them. */
 export function attributesOf(face) {
-  const answers = (value) => typeof value?.years === "number" || (typeof value?.label === "string" && typeof value.probabilities === "object");
+  const answers = (value) => typeof value?.years === "number" || typeof value?.value === "number" || (typeof value?.label === "string" && typeof value.probabilities === "object");
   return Object.fromEntries(Object.entries(face).filter(([, value]) => answers(value)));
 }
 

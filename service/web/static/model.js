@@ -40,7 +40,7 @@ const LABELLED = { gender: "of genders are labelled right", race: "of races are 
 function figures({ attributes, evaluation }) {
   const all = evaluation?.headline;
   if (!all) return null;
-  const tiles = attributes.flatMap(({ name, kind }) => (kind === "expectation" ? errors(name, all) : [[all[`${name}_accuracy`], percent, "", LABELLED[name] ?? `of labels of ${name.replaceAll("_", " ")} are right`]])).filter(([value]) => typeof value === "number");
+  const tiles = attributes.flatMap(({ name, kind, ...declared }) => (kind === "expectation" ? errors(name, declared, all) : [[all[`${name}_accuracy`], percent, "", LABELLED[name] ?? `of labels of ${name.replaceAll("_", " ")} are right`]])).filter(([value]) => typeof value === "number");
   const found = typeof all.found === "number" ? `; a face was found in ${percent(all.found)} of them` : "";
   return panel(
     "How good it is",
@@ -49,9 +49,12 @@ function figures({ attributes, evaluation }) {
   );
 }
 
-function errors(name, all) {
+/** Digits of an error behind the point: one of years, as many of another range as its hundredth has. */
+const digits = (range) => (range ? Math.max(1, 3 - Math.floor(Math.log10(range[1] - range[0]))) : 1);
+
+function errors(name, { range, unit }, all) {
   return [
-    [all[`${name}_mae`], (value) => value.toFixed(1), "years", `mean error of the ${name}`],
+    [all[`${name}_mae`], (value) => value.toFixed(digits(range)), range ? unit : "years", `mean error of the ${name.replaceAll("_", " ")}`],
     name === "age" ? [all.interval_coverage, percent, "", "of true ages lie in the interval"] : [all[`${name}_interval_coverage`], percent, "", `of true values of ${name.replaceAll("_", " ")} lie in the interval`],
   ];
 }
@@ -66,7 +69,7 @@ function groups({ attributes, evaluation }) {
   const kinds = Object.entries(evaluation?.groups ?? {}).filter(([, members]) => Object.keys(members).length);
   if (!kinds.length) return null;
   const rows = kinds.flatMap(([kind, members]) => Object.entries(members).map(([name, figures]) => [group(kind, name), figures]));
-  const columns = attributes.map(({ name, kind }) => (kind === "expectation" ? mistaken(name, rows) : [`${named(name)} right`, (figures) => share(figures[`${name}_accuracy`])]));
+  const columns = attributes.map(({ name, kind, range }) => (kind === "expectation" ? mistaken(name, range, rows) : [`${named(name)} right`, (figures) => share(figures[`${name}_accuracy`])]));
   const head = ["Group", "Pictures", ...columns.map(([title]) => title)];
   return panel(
     "For whom",
@@ -91,11 +94,11 @@ function groups({ attributes, evaluation }) {
 }
 
 /** A column of an expectation's errors, each with a bar beside those of the other groups. */
-function mistaken(name, rows) {
+function mistaken(name, range, rows) {
   const key = `${name}_mae`;
   const worst = Math.max(...rows.map(([, figures]) => figures[key] ?? 0)) || 1;
   const meter = (value) => el("span", { class: "meter", "aria-hidden": "true" }, place(el("span"), { width: `${(100 * value) / worst}%` }));
-  return [`${named(name)} error`, (figures) => [meter(figures[key] ?? 0), figures[key]?.toFixed(1) ?? "–"]];
+  return [`${named(name)} error`, (figures) => [meter(figures[key] ?? 0), figures[key]?.toFixed(digits(range)) ?? "–"]];
 }
 
 const share = (value) => (typeof value === "number" ? percent(value) : "–");

@@ -141,7 +141,7 @@ export class Photos extends EventTarget {
 }
 
 /** Whether an attribute has a distribution over years. */
-const distributed = ({ kind, outputs }) => kind === "expectation" && outputs.length > 1;
+const distributed = ({ name, outputs }) => name === "age" && outputs.length > 1;
 
 /** Raises for what no service could answer: sending it would only look as if the connection were lost. */
 async function readable(blob) {

@@ -117,12 +117,15 @@ export function unsure(answer) {
   return `not sure: ${likeliest.map(([label, probability]) => `${label} ${percent(probability)}`).join(", ")}`;
 }
 
+/** An expectation in words: "34" for an age, "24.1 kg" for a number with a unit. */
+export const amount = (answer) => ("years" in answer ? String(Math.round(answer.years)) : `${answer.value} ${answer.unit}`.trim());
+
 /** A few words for one face, the answer to each attribute by itself: "34", "female", "race not sure", "glasses: no". */
 export function words(face, hidden) {
   return visible(face, hidden).map(([name, answer]) => {
     const title = name.replaceAll("_", " ");
     if (answer.uncertain) return `${title} not sure`;
-    const said = "years" in answer ? String(Math.round(answer.years)) : answer.label;
+    const said = "label" in answer ? answer.label : amount(answer);
     return PLAIN.has(name) ? said : `${title}: ${said}`;
   });
 }

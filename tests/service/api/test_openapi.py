@@ -16,7 +16,7 @@ from service.video.annotate import TrackRow
 from tests.client import serving
 from tests.fakes import GLASSES, attributes, engine_factory, shipped
 
-WEIGHT = {"name": "weight", "kind": "expectation", "outputs": ["weight"]}
+WEIGHT = {"name": "weight", "kind": "expectation", "outputs": ["weight"], "range": [40, 140], "unit": "kg"}
 
 
 async def document(engine: Any = None) -> Any:
@@ -30,9 +30,12 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
     for name in ("FaceAnswer", "TrackedFace"):
         theirs, ours = made["components"]["schemas"][name], plain["components"]["schemas"][name]
         label = {"anyOf": [{"$ref": "#/components/schemas/LabelAnswer"}, {"type": "null"}]}
-        age = {"anyOf": [{"$ref": "#/components/schemas/AgeAnswer"}, {"type": "null"}]}
+        number = {"anyOf": [{"$ref": "#/components/schemas/ExpectationAnswer"}, {"type": "null"}]}
         changed = {"race": label | {"description": "Labels: a, b, c, d, e."}}
-        added = {"glasses": label | {"description": "Labels: no, yes."}, "weight": age}
+        added = {
+            "glasses": label | {"description": "Labels: no, yes."},
+            "weight": number | {"description": "From 40 to 140 kg."},
+        }
         assert theirs == ours | {"properties": ours["properties"] | changed | added}
     for path in ("/predict", "/predict/batch"):
         (query,) = [one for one in made["paths"][path]["post"]["parameters"] if one["name"] == "attributes"]

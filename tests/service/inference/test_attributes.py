@@ -78,7 +78,7 @@ def test_what_a_model_lacks_is_not_told(missing: tuple[str, ...]) -> None:
 
 def test_an_age_without_a_distribution_has_no_interval_where_it_needs_one() -> None:
     age = person({"age": np.float32(33)})["age"]
-    assert (age.years, age.low, age.high, age.coverage, age.distribution) == (33, None, None, None, None)
+    assert (age.value, age.low, age.high, age.coverage, age.distribution) == (33, None, None, None, None)
 
 
 def test_an_age_without_calibration_has_no_interval() -> None:

@@ -84,7 +84,7 @@ def said(person: AnalysedFace) -> tuple[Any, ...]:
         person.face.box.tolist(),
         person.face.landmarks.tolist(),
         person.face.confidence,
-        [getattr(attributes.get("age"), name, None) for name in ("years", "low", "high")],
+        [getattr(attributes.get("age"), name, None) for name in ("value", "low", "high")],
         [getattr(attributes.get(name), "probabilities", None) for name in ("gender", "race")],
         person.quality,
         person.warnings,
@@ -92,7 +92,7 @@ def said(person: AnalysedFace) -> tuple[Any, ...]:
 
 
 def age(person: AnalysedFace) -> float:
-    return person.attributes["age"].years
+    return person.attributes["age"].value
 
 
 # One photo --------------------------------------------------------------------------------------------------------------

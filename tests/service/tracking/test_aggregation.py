@@ -111,7 +111,7 @@ def test_measures_of_nothing_are_no_error() -> None:
 def test_one_frame_is_answered_as_a_photo_would_be() -> None:
     photo = one(40.0)
     track = mean((photo, 0.3))
-    assert track["age"].years == pytest.approx(40.0)
+    assert track["age"].value == pytest.approx(40.0)
     assert (track["age"].low, track["age"].high) == (photo["age"].low, photo["age"].high)
     assert track["gender"].probabilities == pytest.approx({"male": 0.3, "female": 0.7})
     assert track["gender"].thresholds == pytest.approx(GENDER_THRESHOLDS)
@@ -119,7 +119,7 @@ def test_one_frame_is_answered_as_a_photo_would_be() -> None:
 
 def test_the_age_is_the_weighted_mean() -> None:
     age = mean((one(30.0), 3.0), (one(50.0), 1.0))["age"]
-    assert age.years == pytest.approx(35.0)
+    assert age.value == pytest.approx(35.0)
 
 
 def test_the_interval_narrows_with_every_frame_but_never_to_nothing() -> None:

@@ -57,7 +57,7 @@ async def camera() -> AsyncIterator[Camera]:
 
 
 def ages(view: FrameResult) -> list[float]:
-    return [face.attributes["age"].years for face in view.faces if face.attributes]
+    return [face.attributes["age"].value for face in view.faces if face.attributes]
 
 
 RED, GREEN = (200, 100, 50), (60, 200, 120)
@@ -68,7 +68,7 @@ async def test_two_faces_keep_their_ids_and_their_attributes_while_they_cross(ca
     for step in range(30):
         view = await camera.shows(frame((20 + 10 * step, 30, RED), (330 - 10 * step, 120, GREEN)))
         for face in view.faces:
-            by_id.setdefault(face.id, set()).add(round(face.attributes["age"].years))
+            by_id.setdefault(face.id, set()).add(round(face.attributes["age"].value))
     assert list(by_id) == [1, 2]
     assert by_id[1] != by_id[2]
     assert all(len(years) == 1 for years in by_id.values())

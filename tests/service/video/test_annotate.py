@@ -83,7 +83,7 @@ async def test_a_film_comes_back_with_marks_and_a_track_for_each_face(tmp_path: 
     assert (red.first_s, red.last_s, green.first_s, green.last_s) == (0, 4.9, 0, 4.9)
     assert (red.frames, green.frames) == (40, 50), "hidden for a second, the red one is still itself"
     age = red.attributes["age"]
-    assert age.years == pytest.approx(0.92 * 78, abs=8)
+    assert age.value == pytest.approx(0.92 * 78, abs=8)
     assert age.low < age.high
     assert [one.attributes["gender"].label for one in (red, green)] == ["male", "female"]
     assert 2 * 5 <= sum(network.batches) <= 2 * 16, "the network looked at some frames, not at all"

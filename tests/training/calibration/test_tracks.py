@@ -145,7 +145,7 @@ def test_many_means_are_those_that_the_service_answers() -> None:
                 float(weights[film, index]),
             )
             answer = average.attributes()
-            assert answer["age"].years == pytest.approx(several.values["age"][film, index])
+            assert answer["age"].value == pytest.approx(several.values["age"][film, index])
             assert average.frames == pytest.approx(several.frames[film, index])
             frames = several.frames[film : film + 1, index]
             for name, factor in track.gains.items():

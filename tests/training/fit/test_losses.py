@@ -124,7 +124,7 @@ def test_metrics_judge_by_the_data_set_s_label_alone() -> None:
 
 
 def test_metrics_are_means_over_the_known_of_all_batches() -> None:
-    _, weights, metrics = losses_and_metrics(LossSection(gender_weight=2), ("age", "gender", "race"))
+    _, weights, metrics = losses_and_metrics(LossSection(weights={"gender": 2}), ("age", "gender", "race"))
     assert weights == {"age": 1.0, "gender": 2.0, "race": 1.0}
     (mae,), (gender,), (race,) = (metrics[name] for name in ("age", "gender", "race"))
     assert [metric.name for metric in (mae, gender, race)] == ["mae", "accuracy", "accuracy"]

@@ -1,4 +1,4 @@
-"""Figures of an expectation in years, such as the age."""
+"""Figures of an expectation, such as the age."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Doubles, Ints
+from service.models.manifest import AGE
 from training.evaluation.metrics.base import EVERYWHERE, Metric, Table, mean
 from training.evaluation.metrics.registry import expectation_metric
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, Predictions, interval_of
@@ -31,7 +32,7 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
     Yields:
         The figures.
     """
-    name = attribute.name
+    name, unit, digits = attribute.name, attribute.scale.unit, attribute.scale.digits
     yield Metric(
         key=f"{name}_mae",
         title="mean absolute error",
@@ -40,8 +41,8 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
         compute=_mean_of_errors(name, np.abs),
         attribute=name,
         requires=name,
-        unit="years",
-        format=".2f",
+        unit=unit,
+        format=f".{digits + 1}f",
         better="lower",
         tables=EVERYWHERE | {Table.CARD_GROUPS, Table.CARD_PRECISIONS, Table.MODELS, Table.PANELS, Table.ROBUSTNESS_PLOT},
     )
@@ -51,8 +52,8 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
         compute=_mean_of_errors(name, np.square),
         attribute=name,
         requires=name,
-        unit="years²",
-        format=".1f",
+        unit=unit and f"{unit}²",
+        format=f".{digits if attribute.range is None else 2 * digits}f",
         better="lower",
         bootstrapped=False,
         tables=frozenset(),
@@ -66,8 +67,8 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
         compute=lambda predictions, weights: np.sqrt(square(predictions, weights)),
         attribute=name,
         requires=name,
-        unit="years",
-        format=".2f",
+        unit=unit,
+        format=f".{digits + 1}f",
         better="lower",
         tables=EVERYWHERE | {Table.CARD_PRECISIONS, Table.MODELS},
     )
@@ -77,9 +78,10 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
         compute=_mean_of_errors(name, lambda error: error),
         attribute=name,
         requires=name,
-        unit="years",
-        format="+.2f",
-        explanation="The mean of prediction less label: above zero, faces are taken for older than they are.",
+        unit=unit,
+        format=f"+.{digits + 1}f",
+        explanation="The mean of prediction less label: above zero, "
+        + ("faces are taken for older than they are." if name == AGE else "predictions are too high."),
         bootstrapped=False,
         tables=frozenset(),
     )
@@ -93,9 +95,11 @@ def shares(attribute: AttributeSpec) -> Iterator[Metric]:
         attribute: An expectation.
 
     Yields:
-        The figures.
+        The figures; none of an expectation with a range, which is not in years.
     """
     name = attribute.name
+    if attribute.range is not None:
+        return
     yield Metric(
         key=f"{name}_within_5",
         title="within 5 years",
@@ -147,8 +151,8 @@ def intervals(attribute: AttributeSpec) -> Iterator[Metric]:
     Yields:
         The figures; those of the age go without its name.
     """
-    name = attribute.name
-    prefix = "" if name == "age" else f"{name}_"
+    name, unit = attribute.name, attribute.scale.unit
+    prefix = "" if name == AGE else f"{name}_"
 
     def coverage(predictions: Predictions, weights: Doubles) -> Doubles:
         one = predictions.expectations[name]
@@ -176,8 +180,8 @@ def intervals(attribute: AttributeSpec) -> Iterator[Metric]:
         compute=width,
         attribute=name,
         requires=interval_of(name),
-        unit="years",
-        format=".1f",
+        unit=unit,
+        format=f".{attribute.scale.digits}f",
         better="lower",
         explanation="Over found faces.",
         bootstrapped=False,

@@ -62,11 +62,11 @@ def draw_condition(one: Finding, attributes: Sequence[AttributeSpec], out: Path)
         out: Folder to write to.
     """
     names = [spec.name for spec in attributes if any(spec.name in part.rises for part in one.bins)]
-    expectations = {spec.name for spec in attributes if spec.kind == "expectation"}
+    units = {spec.name: f"mean error, {spec.scale.unit}".rstrip(", ") for spec in attributes if spec.kind == "expectation"}
     panels = len(names) + bool(one.condition.kinds)
     figure, axes = plt.subplots(1, panels, figsize=(4 * panels, 3.6), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
-        _draw_curve(axis, one, name, name in expectations)
+        _draw_curve(axis, one, name, units.get(name))
     if one.condition.kinds:
         values, shares = zip(*one.found, strict=True)
         axes[0][-1].plot(values, [100 * share for share in shares], "o", color="#2f9e44")
@@ -87,10 +87,10 @@ def draw_condition(one: Finding, attributes: Sequence[AttributeSpec], out: Path)
     save(figure, out / condition_plot(one.condition))
 
 
-def _draw_curve(axis: Axes, one: Finding, name: str, years: bool) -> None:
+def _draw_curve(axis: Axes, one: Finding, name: str, error: str | None) -> None:
     parts = [part for part in one.bins if name in part.rises]
     values = [part.value for part in parts]
-    scale, unit = (1, "mean error, years") if years else (100, "wrong, %")
+    scale, unit = (100, "wrong, %") if error is None else (1, error)
     errors, expected = (
         np.array([scale * getattr(part.rises[name], which) for part in parts]) for which in ("error", "expected")
     )

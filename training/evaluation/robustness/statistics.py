@@ -15,7 +15,7 @@ from scipy.optimize import isotonic_regression
 from service.arrays import Bools, Doubles, Ints
 from service.vision.quality import BLURRED, BRIGHT, DARK, ROLL_DEGREES, SMALL_PX, YAW
 from training.evaluation.degradations import Degradation
-from training.evaluation.predictions import BANDS, Predictions
+from training.evaluation.predictions import Predictions
 from training.evaluation.service_client import Scored
 
 LIMITS: Final = {"expectation": 0.20, "labels": 0.25}
@@ -238,10 +238,10 @@ def _warned(scored: Scored, condition: Condition) -> Bools:
 
 
 def _stratum_errors(predictions: Predictions) -> dict[str, Doubles]:
-    """The mean error [N] of the faces of one band of years, and for an attribute of three labels or more, of one label."""
-    years = next(iter(predictions.expectations.values()), None)
+    """The mean error [N] of the faces of a band of values, and for an attribute of three labels or more, of one label."""
+    first = next(iter(predictions.expectations.values()), None)
     one_band = np.zeros(len(predictions), np.int64)
-    band = one_band if years is None else np.digitize(years.label, [low for low, _ in BANDS])
+    band = one_band if first is None else first.bands() + 1
     result = {}
     for name, values in errors(predictions).items():
         labels = predictions.labels.get(name)

@@ -32,10 +32,10 @@ class IntervalBand(Answer):
 
 
 class AgeInterval(Answer):
-    """How a predicted age becomes an interval that holds the true one in a share `coverage` of cases."""
+    """How an expectation becomes an interval that holds the true one in a share `coverage` of cases."""
 
     coverage: float
-    unit: Literal["deviation", "years"]
+    unit: Literal["deviation", "years", "steps"]
     bands: tuple[IntervalBand, ...]
 
 
@@ -72,11 +72,13 @@ class AttributeCalibration(Answer):
 
 
 class Attribute(Answer):
-    """One thing that the model says of a face: an expectation in years, or the probabilities of `labels`."""
+    """One attribute of the model: an expectation, in years or in `unit` over `range`, or the probabilities of `labels`."""
 
     name: str
     kind: Literal["expectation", "labels"]
     labels: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
+    unit: str = ""
     outputs: tuple[str, ...]
     calibration: AttributeCalibration = AttributeCalibration()
 

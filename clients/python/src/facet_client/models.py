@@ -44,6 +44,20 @@ class Age(Answer):
     at_least: dict[int, float] | None = None
 
 
+class Expectation(Answer):
+    """Another expected value, in `unit` and from `range`. The true one lies in `low` to `high`, bounds included, in a share
+    `coverage` of cases. `distribution` is over values spread evenly over the range.
+    """
+
+    value: float
+    unit: str
+    range: tuple[float, float]
+    low: float | None = None
+    high: float | None = None
+    coverage: float | None = None
+    distribution: list[float] | None = None
+
+
 class Label(Answer):
     """The most probable label, the probability of each, and whether the label is too improbable to rely on."""
 
@@ -66,7 +80,7 @@ class Quality(Answer):
 NAMED: Final = ("age", "gender", "race")
 """Attributes that have a field of their own."""
 
-Further = Annotated[Age | Label | JsonValue, Field(union_mode="left_to_right")]
+Further = Annotated[Expectation | Label | JsonValue, Field(union_mode="left_to_right")]
 
 
 class Face(Answer):
@@ -88,10 +102,10 @@ class Face(Answer):
     warnings: list[str]
 
     @property
-    def attributes(self) -> Mapping[str, Age | Label]:
+    def attributes(self) -> Mapping[str, Age | Expectation | Label]:
         """Everything that was answered of the face, by the name of the attribute."""
         values = {name: getattr(self, name) for name in NAMED} | self.__pydantic_extra__
-        return {name: value for name, value in values.items() if isinstance(value, Age | Label)}
+        return {name: value for name, value in values.items() if isinstance(value, Age | Expectation | Label)}
 
 
 class ModelName(Answer):
