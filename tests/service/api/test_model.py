@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api.schemas import ModelCard
+from service.models.card import ModelCard
 from service.models.evaluation import EVALUATION
 from service.models.store import ModelStore
 from tests.client import Client, serving

@@ -11,6 +11,7 @@ import pytest
 from service.app import create_engine
 from service.errors import ModelIncompatible, ModelNotFound
 from service.inference.pipeline import Options
+from service.models.card import DetectorName
 from service.models.manifest import Manifest
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import MANIFEST, ModelStore, write_manifest
@@ -96,4 +97,4 @@ async def test_a_detector_is_served_by_a_file_a_manifest_and_a_setting(tmp_path:
     finally:
         await engine.close()
     assert [face.face.box.tolist() for face in analysis.faces] == [[50, 30, 90, 70]]
-    assert engine.card()["serving"]["detector"] == {"name": "other", "version": 1}
+    assert engine.card().serving.detector == DetectorName(name="other", version=1)
