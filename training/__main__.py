@@ -32,6 +32,7 @@ from training.errors import MissingPackage, TrainingError, UsageError
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
 MODEL: Final[str] = Settings.model_fields["model"].default
+DETECTOR: Final[str] = Settings.model_fields["detector"].default
 
 app = typer.Typer(
     help=(
@@ -48,16 +49,23 @@ Data = Annotated[Path, typer.Option("--data", help="UTKFace's aligned set: its f
 Prepared = Annotated[Path, typer.Option("--prepared", help="Folder that `prepare` writes and `train` reads.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder of one training run: weights, history, logs, state.")]
 Store = Annotated[Path, typer.Option("--store", help="Model store.")]
+DetectorTitle = Annotated[str, typer.Option("--detector", help="Detector in the store: NAME, or NAME/VERSION.")]
 
 
-def _detector(store: Path, threads: int) -> Detector:
-    load = loader(Runtime.AUTO, Precision.F32, threads)
-    return load_detector(ModelStore(store), Settings.model_fields["detector"].default, load)[0]
+def _detector(store: Path, title: str, threads: int) -> Detector:
+    return load_detector(ModelStore(store), title, loader(Runtime.AUTO, Precision.F32, threads))[0]
 
 
 @contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """An error that the user can mend is one line and the exit status 1; a bug keeps its traceback."""
+def one_line_errors() -> Iterator[None]:
+    """An error that the user can mend is one line and the exit status 1; a bug keeps its traceback.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        typer.Exit: The user can mend what was raised inside.
+    """
     try:
         yield
     except ValidationError as error:
@@ -80,20 +88,22 @@ def prepare(
     out: Prepared = Path("runs/prepared"),
     size: Annotated[int, typer.Option(min=32, max=512, help="Side of the crops in pixels.")] = 160,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
     limit: Annotated[int | None, typer.Option(help="Look at the first pictures only.")] = None,
     template: Annotated[
         Path | None,
         typer.Option(help="Cut by the landmark template of this model.json; needed where no aligned set is among the data."),
     ] = None,
 ) -> None:
-    """Run the service's own detector and crop over the pictures; measure the landmark template on the training split."""
+    """Run a detector of the service and its crop over the pictures; measure the landmark template on the training split."""
     from training.datasets.prepare import prepare as run
     from training.datasets.prepare import read_template
 
-    with _one_line():
+    with one_line_errors():
         threads = cpu_quota()
         given = None if template is None else read_template(template)
-        report = run(data, out, _detector(store, 1), size=size, side=SIDE_PX, workers=threads, limit=limit, template=given)
+        finder = _detector(store, detector, 1)
+        report = run(data, out, finder, size=size, side=SIDE_PX, workers=threads, limit=limit, template=given)
         console.print_json(json.dumps({key: value for key, value in report.items() if key != "dropped_names"}))
 
 
@@ -117,7 +127,7 @@ def train(
     from training.recipe import load_recipe
 
     chosen = init or ("imagenet" if start is None else "random")
-    with _one_line():
+    with one_line_errors():
         console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start)}")
 
 
@@ -131,7 +141,7 @@ def reopen(
     """Write a model of the store as a run that `train --start` goes on from: a served model, learnt further."""
     from training.export.reopen import reopen as write
 
-    with _one_line():
+    with one_line_errors():
         name, _, version = model.partition("/")
         if not version.isdecimal():
             _fail(f"{model} is no NAME/VERSION")
@@ -147,7 +157,7 @@ def explore(
     """Count people per age, gender and race, and their crossings; draw them; show samples."""
     from training.datasets.explore import explore as look
 
-    with _one_line():
+    with one_line_errors():
         look(data, out, samples)
         console.print(f"wrote {out / 'counts.json'}")
 
@@ -169,7 +179,7 @@ def search(
     """Search for better settings of a recipe; the same command goes on where an interrupted search stopped."""
     from training.recipe import load_recipe
 
-    with _one_line():
+    with one_line_errors():
         try:
             from training.fit.search import load_space
             from training.fit.search import search as run
@@ -218,7 +228,7 @@ def compare(
     from training.comparison.run import chosen, load_comparison
     from training.comparison.run import compare as run
 
-    with _one_line():
+    with one_line_errors():
         given = load_comparison(comparison)
         if recipe:
             given = chosen(given, recipe)
@@ -252,7 +262,7 @@ def distill(
     """Predict every prepared crop by trained networks; a recipe with `teacher_weight` learns from them beside the labels."""
     from training.fit.distillation import write_teacher_predictions
 
-    with _one_line():
+    with one_line_errors():
         console.print(f"wrote {write_teacher_predictions(run or [], prepared, embeddings, recognition)}")
 
 
@@ -267,7 +277,7 @@ def convert_weights(
     """Turn a published face recognition network into initial weights of the architecture `mobilenet`."""
     from training.fit.weight_conversion import convert_weights as convert
 
-    with _one_line():
+    with one_line_errors():
         console.print(f"wrote {convert(graph, prepared, out, size)}")
 
 
@@ -280,7 +290,7 @@ def embed(
     """Embed the prepared faces, but those of test, by dlib's recognition network; a recipe with `embedding_units` learns it."""
     from training.fit.face_embeddings import write_embeddings
 
-    with _one_line():
+    with one_line_errors():
         console.print(f"wrote {write_embeddings(data, prepared, cpu_quota())}")
 
 
@@ -293,7 +303,7 @@ def average(
     """Average the weights of runs that went on from common ones."""
     from training.fit.weight_averaging import average as mean
 
-    with _one_line():
+    with one_line_errors():
         console.print(f"wrote {mean(run, share or [1.0] * len(run), out)}")
 
 
@@ -306,13 +316,14 @@ def export(
         list[Path] | None, typer.Option(help="Fit the calibration on this data's validation split; again for more.")
     ] = None,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
 ) -> None:
     """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
     from training.datasets.prepare import read_report
     from training.export.export import export as write
     from training.recipe import RECIPE, load_recipe
 
-    with _one_line():
+    with one_line_errors():
         recipe = load_recipe(run / RECIPE)
         described = read_report(prepared)
         manifest = write(
@@ -320,11 +331,12 @@ def export(
             run / "best.weights.h5",
             described,
             ROOT / "examples",
-            _detector(store, cpu_quota()),
+            _detector(store, detector, cpu_quota()),
             store,
             version,
             datetime.now(UTC).date().isoformat(),
             data or (),
+            detector_title=detector,
         )
         console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
 
@@ -339,6 +351,7 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="The test split is for reports alone.")] = Split.TEST,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
     limit: Annotated[int | None, typer.Option(help="The first pictures only.")] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures beside the model, into its evaluation.json.")
@@ -349,10 +362,12 @@ def evaluate(
     from training.evaluation.recording import record_report
     from training.evaluation.service_client import measured_settings
 
-    with _one_line():
+    with one_line_errors():
         if record and limit is not None:
             raise UsageError("figures of a part of a split are not recorded; leave out --limit or --record")
-        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+        settings = measured_settings(
+            model_store=store, model=model, model_version=version, precision=precision, detector=detector
+        )
         document = run(settings, open_data_set(data), split, out, limit, None if also is None else open_data_set(also))
         figures = {name: _brief(part.headline.model_dump()) for name, part in document.parts().items()}
         console.print_json(json.dumps(figures))
@@ -371,6 +386,7 @@ def degrade(
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
     limit: Annotated[int | None, typer.Option(min=1, help="So many pictures, drawn from the whole split.")] = None,
 ) -> None:
     """Post validation pictures made worse in known ways; write what each condition costs and where warnings are due."""
@@ -379,8 +395,10 @@ def degrade(
     from training.evaluation.robustness.study import study
     from training.evaluation.service_client import measured_settings, predict
 
-    with _one_line():
-        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+    with one_line_errors():
+        settings = measured_settings(
+            model_store=store, model=model, model_version=version, precision=precision, detector=detector
+        )
         sets = [open_data_set(one) for one in (data, also) if one is not None]
         study(partial(predict, settings), sets, out, limit)
         if (out / REPORT).exists():
@@ -396,6 +414,7 @@ def tracks(
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
     limit: Annotated[int | None, typer.Option(min=1, help="Film so many pictures, drawn from the whole split.")] = 300,
     record: Annotated[bool, typer.Option("--record", help="Write a new version of the model, calibrated so.")] = False,
 ) -> None:
@@ -403,8 +422,10 @@ def tracks(
     from training.calibration.tracks import TRACKS, record_track, study
     from training.evaluation.service_client import measured_settings, predict
 
-    with _one_line():
-        settings = measured_settings(model_store=store, model=model, model_version=version, precision=precision)
+    with one_line_errors():
+        settings = measured_settings(
+            model_store=store, model=model, model_version=version, precision=precision, detector=detector
+        )
         manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
         if not manifests:
             raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
@@ -424,14 +445,15 @@ def calibrate(
     model: Annotated[str, typer.Option(help="Model in the store.")] = MODEL,
     version: Annotated[int | None, typer.Option(help="Version; the newest where not given.")] = None,
     store: Store = STORE,
+    detector: DetectorTitle = DETECTOR,
 ) -> None:
     """Write a new version of a model with the same weights, whose probabilities, intervals and thresholds are fitted again."""
     from training.calibration.versions import recalibrate
     from training.evaluation.service_client import newest_manifest
 
-    with _one_line():
+    with one_line_errors():
         given = newest_manifest(store, model, version)
-        made = recalibrate(store, model, given.version, [open_data_set(one) for one in data])
+        made = recalibrate(store, model, given.version, [open_data_set(one) for one in data], detector)
         console.print(f"wrote {model}/{made.name}, a new version: a calibration is part of a model, which never changes")
 
 
@@ -458,7 +480,7 @@ def mtcnn(
     from service.vision.image import decode
     from training.export.mtcnn import export as write
 
-    with _one_line():
+    with one_line_errors():
         pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=1280).pixels
         manifest = write(store / "mtcnn" / str(version), pixels, datetime.now(UTC).date().isoformat())
         console.print(f"wrote {manifest.name}/{manifest.version}")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from service.errors import ModelNotFound
 from tests.conftest import encoded
 from tests.training import made
-from training.__main__ import ROOT, _one_line, app
+from training.__main__ import ROOT, app, one_line_errors
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import RecipeError, TrainingError
@@ -112,12 +112,15 @@ def test_every_command_explains_itself(command: str, message: tuple[str, ...], m
 
 @pytest.mark.usefixtures("architecture")
 def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -> None:
-    """The four steps, with a model of one output, in mixed precision."""
+    """The four steps, with a model of one output, in mixed precision; the store's only detector is not the default one."""
     (tmp_path / "recipe.toml").write_text(RECIPE)
     prepared, run, store, out = (tmp_path / name for name in ("prepared", "run", "store", "report"))
-    shutil.copytree(root / "model_store/mtcnn", store / "mtcnn")
+    shutil.copytree(root / "model_store/mtcnn", store / "other")
+    manifest = store / "other/1/model.json"
+    manifest.write_text(manifest.read_text().replace('"name": "mtcnn"', '"name": "other"'))
+    chosen = "--store", store, "--detector", "other/1"
 
-    result = training("prepare", "--data", pictures, "--prepared", prepared, "--size", 40, "--store", store)
+    result = training("prepare", "--data", pictures, "--prepared", prepared, "--size", 40, *chosen)
     assert result.exit_code == 0, result.stderr
     assert len(load_prepared(prepared, Split.TRAIN)) == 2
     assert '"UTKFace test: no face": 2' in result.stdout
@@ -128,12 +131,13 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     assert "best weights:" in result.stdout
     assert keras.config.dtype_policy().name == "float32"  # what the recipe asks for ends with the run
 
-    result = training("export", "--run", run, "--prepared", prepared, "--store", store, "--version", 3, "--data", pictures)
+    exported = "export", "--run", run, "--prepared", prepared, "--version", 3, *chosen
+    result = training(*exported, "--data", pictures)
     assert result.exit_code == 0, result.stderr
     assert "wrote tiny/3: age, age_distribution\n" in result.stdout
-    assert_one_line(training("export", "--run", run, "--prepared", prepared, "--store", store, "--version", 3), "tiny/3 exists")
+    assert_one_line(training(*exported), "tiny/3 exists")
 
-    result = training("evaluate", "--data", pictures, "--out", out, "--model", "tiny", "--store", store, "--record")
+    result = training("evaluate", "--data", pictures, "--out", out, "--model", "tiny", *chosen, "--record")
     assert result.exit_code == 0, result.stderr
     assert '"age_mae":' in result.stdout
     evaluation = json.loads((store / "tiny/3/evaluation.json").read_text())
@@ -143,6 +147,12 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
     assert_one_line(training("prepare", "--data", tmp_path / "nowhere", "--prepared", tmp_path / "out"), "nowhere")
+
+
+@pytest.mark.parametrize("detector", ["nobody", "mtcnn/9", "mtcnn/newest"])
+def test_a_detector_that_is_not_there(tmp_path: Path, pictures: Path, detector: str) -> None:
+    result = training("prepare", "--data", pictures, "--prepared", tmp_path / "out", "--detector", detector)
+    assert_one_line(result, detector)
 
 
 def test_data_that_is_no_data(tmp_path: Path) -> None:
@@ -196,7 +206,7 @@ def test_settings_that_are_wrong_are_named_as_settings(pictures: Path, monkeypat
 
 @pytest.mark.parametrize("bug", [KeyError("row"), ValueError("row"), FloatingPointError("overflow"), TypeError("row")])
 def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
-    with pytest.raises(type(bug)), _one_line():
+    with pytest.raises(type(bug)), one_line_errors():
         raise bug
 
 
@@ -204,7 +214,7 @@ def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
     "error", [TrainingError("mend it"), RecipeError("mend it"), FileNotFoundError("mend it"), ModelNotFound("mend it")]
 )
 def test_what_a_user_can_mend_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exit) as left, _one_line():
+    with pytest.raises(Exit) as left, one_line_errors():
         raise error
     assert (left.value.exit_code, capsys.readouterr().err) == (1, "training: mend it\n")
 

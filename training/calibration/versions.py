@@ -16,7 +16,7 @@ from training.datasets.base import DataSet, Split
 from training.evaluation.service_client import measured_settings, predict, read_manifest
 
 
-def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -> Path:
+def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], detector: str | None = None) -> Path:
     """Write a new version of a model, of the same weights, with a calibration that is fitted again; that of tracks stays.
 
     Its licence names the data sets that calibrate it and did not train it.
@@ -28,6 +28,7 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -
         name: The model's.
         version: Its version, which stays as it is.
         data: Data sets on whose validation splits the calibration is fitted, through the service.
+        detector: Name of the detector in the store, or `NAME/VERSION`; the service's default where it is None.
 
     Returns:
         The folder of the new version.
@@ -39,7 +40,10 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet]) -
     manifest = read_manifest(store, name, version)
     made = copied(store, name, version, {"attributes": calibrated(manifest.attributes, {})})
     with whole_folder(made):
-        settings = measured_settings(model_store=store, model=name, model_version=int(made.name), precision=Precision.F32)
+        chosen = {} if detector is None else {"detector": detector}
+        settings = measured_settings(
+            model_store=store, model=name, model_version=int(made.name), precision=Precision.F32, **chosen
+        )
         fitted = fit([predict(settings, one, Split.VALIDATION).predictions for one in data])
         licences = [one.licence for one in data if one.name not in manifest.trained_on]
         licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])

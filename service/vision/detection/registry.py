@@ -7,7 +7,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-from service.errors import ModelIncompatible
+from service.errors import ModelIncompatible, ModelNotFound
 from service.models.runtime import Loader, Network
 from service.models.store import Model, ModelStore
 from service.vision import detection
@@ -73,8 +73,11 @@ def load_detector(store: ModelStore, title: str, load: Loader, min_face_px: floa
         The detector, and the model that it was made of.
 
     Raises:
+        ModelNotFound: The version is not a number.
         ModelError: The model is not there, damaged, incompatible, or wrong about its golden answers.
     """
     name, _, version = title.partition("/")
+    if version and not (version.isascii() and version.isdecimal()):
+        raise ModelNotFound(f"The model store holds no detector {title!r}.")
     model = store.load(name, int(version) if version else None, load, kind="detector")
     return create_detector(model, min_face_px), model
