@@ -84,7 +84,6 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with the detector and the tiny network, written by `export`, calibrated on `pictures`."""
-    from training.__main__ import _detector
     from training.export.export import export
     from training.recipe import Recipe
 
@@ -93,6 +92,14 @@ def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPa
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
     described = json.loads((run / "prepare.json").read_text())
     export(
-        recipe, run / "best.weights.h5", described, root / "examples", _detector(folder, 2), folder, 1, "2026-01-01", [pictures]
+        recipe,
+        run / "best.weights.h5",
+        described,
+        root / "examples",
+        made.detector(folder),
+        folder,
+        1,
+        "2026-01-01",
+        [pictures],
     )
     return folder

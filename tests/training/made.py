@@ -12,6 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from service.vision.detection import Detector
+from service.vision.detection.registry import load_detector
 from tests.conftest import ROOT, encoded
 from tests.fakes import squares
 from training.datasets.base import Split, split_of
@@ -119,3 +123,8 @@ def prepared(folder: Path, train: int, validation: int, kinds: int | None = None
         **labels,
     )
     return folder
+
+
+def detector(store: Path) -> Detector:
+    """The detector that a store holds."""
+    return load_detector(ModelStore(store), "mtcnn", loader(Runtime.AUTO, Precision.F32, 2))[0]

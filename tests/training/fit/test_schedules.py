@@ -11,8 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.training import made
-from training.fit import callbacks as module
-from training.fit.callbacks import FiniteLoss, State
+from training.fit.callbacks import history_of
 from training.fit.optimizers import CarefulAdam, CarefulAdamW, CarefulSGD, optimizer
 from training.fit.schedules import WarmupCosine, rate, stopped
 from training.fit.train import train
@@ -133,51 +132,53 @@ class Interrupted(BaseException):
     """What a test stops a run with."""
 
 
+class PowerCut(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a run behind an epoch whose history is written and whose state is not: that of the epoch before is still there."""
+
+    def __init__(self, state: Path, epoch: int) -> None:
+        super().__init__()
+        self.state, self.epoch, self.kept = state, epoch, b""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
+            self.state.write_bytes(self.kept)
+            raise Interrupted
+        self.kept = self.state.read_bytes()
+
+
+class NoStep(keras.callbacks.Callback):  # type: ignore[misc]
+    """Fails where a run takes a step."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        raise AssertionError("a run that has ended takes another step")
+
+
 PLATEAU = {
     "epochs": 9,
     "optimizer": "sgd",
-    "learning_rate": 0.02,
+    "learning_rate": 1e-20,  # changes no weight, so that no validation loss is lower than the first
     "rate": "plateau",
     "rate_epochs": 1,
-    "stop_epochs": 2,
+    "stop_epochs": 5,
     "ema_momentum": 0.0,
 }
 
 
 @pytest.mark.usefixtures("architecture")
-def test_plateau_and_early_stopping_outlive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The validation losses are made up, so that the rate falls behind the third epoch and the run ends behind the fifth."""
+def test_plateau_and_early_stopping_outlive_an_interruption(tmp_path: Path) -> None:
+    """The rate falls behind every epoch but the first, and the run ends behind the sixth."""
     prepared = made.prepared(tmp_path / "prepared", train=16, validation=4)
     recipe = made.recipe(network={"outputs": ["gender"]}, schedule=PLATEAU)
-    made_up = [1.0, 0.9, 0.95, 0.8, 0.85, 0.86, 0.1, 0.1, 0.1]
-    write = module.History.on_epoch_end
-
-    def record(self: Any, epoch: int, logs: Any = None) -> None:
-        logs["val_loss"] = made_up[epoch]
-        write(self, epoch, logs)
-
-    monkeypatch.setattr(module.History, "on_epoch_end", record)
     train(recipe, prepared, tmp_path / "whole", "random")
-
-    def before_the_state(self: State, epoch: int, logs: Any = None) -> None:
-        if epoch == 3:
-            raise Interrupted
-        module.save_weights(self.model, self.path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(State, "on_epoch_end", before_the_state)
-        with pytest.raises(Interrupted):
-            train(recipe, prepared, tmp_path / "again", "random")
-    train(recipe, prepared, tmp_path / "again", "random")
-
-    def behind_the_last_epoch(*_: Any) -> None:
-        raise AssertionError("a run that has ended takes another step")
-
-    monkeypatch.setattr(FiniteLoss, "on_train_batch_end", behind_the_last_epoch)
-    train(recipe, prepared, tmp_path / "again", "random")
-    whole, again = (module.history_of(tmp_path / name / "history.csv") for name in ("whole", "again"))
+    run = tmp_path / "again"
+    with pytest.raises(Interrupted):
+        train(recipe, prepared, run, "random", callbacks=[PowerCut(run / "state.weights.h5", 3)])
+    train(recipe, prepared, run, "random")
+    train(recipe, prepared, run, "random", callbacks=[NoStep()])
+    whole, again = (history_of(tmp_path / name / "history.csv") for name in ("whole", "again"))
     assert [row["epoch"] for row in again] == ["0", "1", "2", "3", "4", "5"]
-    np.testing.assert_allclose([float(row["learning_rate"]) for row in again], [0.02, 0.02, 0.02, 0.01, 0.01, 0.005], rtol=1e-5)
+    expected = 1e-20 * np.array([1, 1, 0.5, 0.25, 0.125, 0.0625])
+    np.testing.assert_allclose([float(row["learning_rate"]) for row in again], expected, rtol=1e-5)
     for one, other in zip(whole, again, strict=True):
         assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)
         assert one["learning_rate"] == other["learning_rate"]

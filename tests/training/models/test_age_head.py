@@ -245,7 +245,6 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
 ) -> None:
     import shutil
 
-    from training.__main__ import _detector
     from training.evaluation.evaluate import evaluate
     from training.evaluation.service_client import measured_settings
     from training.export.export import export
@@ -258,7 +257,7 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     shutil.copytree(store / "mtcnn", own / "mtcnn")
     described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
     weights = tmp_path / "best.weights.h5"
-    manifest = export(recipe, weights, described, root / "examples", _detector(own, 2), own, 1, "2026-01-01", [pictures])
+    manifest = export(recipe, weights, described, root / "examples", made.detector(own), own, 1, "2026-01-01", [pictures])
     distributed = name != "regression"
     assert ("age_distribution" in manifest.outputs) is distributed
     interval = manifest.attributes[0].calibration.interval
