@@ -12,6 +12,7 @@ from service.models.store import CARD, ModelStore
 from service.settings import Settings
 from training.evaluation.model_card import PUBLISHED, attributes_of, card, group_table, headline_table, models_table
 from training.provenance import Provenance
+from training.recipe import RENAMED
 
 Measured = tuple[Manifest, Evaluation]
 
@@ -66,7 +67,7 @@ def test_every_model_says_of_which_recipes_it_came(root: Path) -> None:
 
     def named(made: Provenance) -> set[str]:
         parents = [part for _, part in made.mean_of] + ([] if made.follows is None else [made.follows])
-        return {made.recipe}.union(*map(named, parents))
+        return {RENAMED.get(made.recipe, made.recipe)}.union(*map(named, parents))
 
     for one, _ in attribute_models(root):
         assert named(Provenance.model_validate(one.provenance)) <= recipes, one.name
