@@ -12,8 +12,8 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
 import asyncio
 import contextlib
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,16 +21,17 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from service import __version__
 from service.app import create_app, create_engine
-from service.errors import FacetError, ModelNotFound
+from service.errors import FacetError, InvalidParameter, ModelNotFound
 from service.inference.at_least import parse_ages
-from service.inference.attributes import Expectation, LabelProbabilities
-from service.inference.engine import Engine
-from service.inference.pipeline import Analysis, Options
 from service.models.store import ModelStore
+from service.offline import command
+from service.offline.errors import Interrupted, RunError
+from service.offline.pictures import Pictures
+from service.offline.predictors import LocalPredictor, Predictor, ServicePredictor, query
+from service.offline.terminal import ReaderGone
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
 from service.settings import Settings, check_names
@@ -45,6 +46,10 @@ app = typer.Typer(
 )
 CLOSED_PIPE: Final = 141
 """Exit status of a command whose reader has left: what shells say of one that SIGPIPE ended."""
+INTERRUPTED: Final = 130
+"""Exit status of a command that Ctrl-C ended."""
+SERVICE_JOBS: Final = 8
+"""Photos that a service is sent at a time, where nothing else is said: enough for one of a few CPUs."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -65,7 +70,14 @@ def _one_line() -> Iterator[None]:
         _fail(f"setting FACET_{name}: {first['msg']}" if name else str(first["msg"]))
     except ModelNotFound as error:
         _fail(f"{error} {_advice(ModelStore(Settings().model_store))}")
-    except (FacetError, OSError) as error:
+    except ReaderGone as error:
+        raise typer.Exit(CLOSED_PIPE) from error
+    except Interrupted as error:
+        _print_error(str(error))
+        raise typer.Exit(INTERRUPTED) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+    except (FacetError, RunError, OSError) as error:
         _fail(str(error))
 
 
@@ -135,130 +147,132 @@ def _certificate(settings: Settings) -> tuple[Path, Path] | None:
 
 
 @app.command()
-def predict(
-    photos: Annotated[list[Path], typer.Argument(help="Photos to look at.", metavar="PHOTO...", show_default=False)],
+def predict(  # noqa: PLR0913 - a command takes its options so
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Photos: files, folders, globs, tar archives, addresses (s3://, gs://, https://), or - for what is piped in.",
+            metavar="SOURCE...",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line instead of a table.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Write a row for each face to a .csv, .jsonl or .parquet file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with TABLE where an earlier run ended.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write TABLE anew where it is there already.")] = False,
+    aggregate: Annotated[
+        bool, typer.Option("--aggregate", help="Write counts by attribute, band of age and folder to TABLE, and no row a face.")
+    ] = False,
+    listed: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Look at the sources that a file lists, one a line; - reads the list."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders inside of folders, too.")] = False,
     draw: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write the photo with boxes and labels: a file, or a folder for several.")
     ] = None,
+    attributes: Annotated[str | None, typer.Option(metavar="NAMES", help="Answer these only, such as age,gender.")] = None,
+    max_faces: Annotated[int | None, typer.Option(min=1, max=1000, help="Most faces of a photo: the largest.")] = None,
     min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
     at_least: Annotated[
         str | None, typer.Option(metavar="AGES", help="Ages, such as 18,21: say how probable it is to be at least so old.")
     ] = None,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Answer the five landmarks of every face.")] = False,
+    distribution: Annotated[bool, typer.Option("--distribution", help="Answer the probability of every age.")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME[/VERSION]", help="Model that answers; `facet models` lists them.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos in work at a time; 0 goes by the machine.")] = 0,
+    url: Annotated[str | None, typer.Option(help="Ask the service at this address instead of loading a model.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="FACET_CLIENT_KEY", show_envvar=True, help="Key that the service asks for.")
+    ] = None,
 ) -> None:
-    """Estimate age, gender and race on photos, without a server."""
+    """Estimate age, gender and race on any number of photos, without a server; `--out` writes a table of the faces."""
     with _one_line():
-        ages = parse_ages(at_least)
-        pictures = [None] * len(photos) if draw is None else _targets(draw, photos)
-        engine = create_engine(Settings())
-        options = engine.options(None, None, min_confidence, at_least=ages)
-        failed = asyncio.run(_predict_all(engine, options, list(zip(photos, pictures, strict=True)), json))
-    if failed:
+        request = command.Request(
+            words=photos or (),
+            listed=listed,
+            recursive=recursive,
+            json=json,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            aggregate=aggregate,
+            attributes=None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name],
+            max_faces=max_faces,
+            min_confidence=min_confidence,
+            ages=parse_ages(at_least),
+            landmarks=landmarks,
+            distribution=distribution,
+            jobs=jobs,
+        )
+        request.check()
+        pictures = None if draw is None else Pictures(draw, request.words)
+        if url is None:
+            predictor, usual = _local(request, model, pictures)
+        else:
+            predictor, usual = _remote(request, model, pictures, url, key)
+        success = command.predict(request, predictor, errors, usual)
+    if not success:
         raise typer.Exit(1)
 
 
-async def _predict_all(engine: Engine, options: Options, photos: Sequence[tuple[Path, Path | None]], json: bool) -> bool:
-    """Answer every photo, and draw the picture beside it; True where one of them failed."""
-    failed = False
-    try:
-        for path, picture in photos:
-            try:
-                data = await asyncio.to_thread(path.read_bytes)
-                analysis = await engine.analyse(data, options)
-                shown = _shown(engine, path, analysis, json)
-                if picture is not None:
-                    await asyncio.to_thread(_draw, data, analysis, picture)
-            except (FacetError, OSError) as error:
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                errors.print(f"facet: {path}: {reason}", markup=False)
-                failed = True
-            else:
-                _print(shown)
-    finally:
-        await engine.close()
-    return failed
+def _local(request: command.Request, model: str | None, pictures: Pictures | None) -> tuple[Predictor, int]:
+    """The models in this process, and how many photos keep it busy."""
+    limit_arenas()
+    # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
+    given: dict[str, object] = {"photo_queue": 4096, "face_queue": 10**6}
+    name, version = _named(model)
+    if name is not None:
+        given |= {"model": name, "model_version": version}
+    if request.max_faces is not None:
+        given["max_faces"] = request.max_faces
+    engine = create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
+    options = engine.options(request.attributes, request.max_faces, request.min_confidence, at_least=request.asked_ages)
+    predictor = LocalPredictor(
+        engine,
+        options,
+        landmarks=request.landmarks or request.json,
+        distribution=request.distribution,
+        then=None if pictures is None else pictures.write,
+    )
+    return predictor, 2 * engine.photos_at_once + 2
 
 
-def _print(text: str) -> None:
-    """Write to standard output; end at once where nobody reads it any more, or where it has no room."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter would flush once more
-        if isinstance(error, BrokenPipeError):
-            raise typer.Exit(CLOSED_PIPE) from error
-        _fail(f"standard output: {error.strerror}")
+def _remote(
+    request: command.Request, model: str | None, pictures: Pictures | None, url: str, key: str | None
+) -> tuple[Predictor, int]:
+    """A service that runs elsewhere, and how many photos it is sent at a time."""
+    if pictures is not None:
+        raise InvalidParameter("--draw needs the photos and the model in one place: leave --url out")
+    parameters = query(
+        request.attributes,
+        request.max_faces,
+        request.min_confidence,
+        request.asked_ages,
+        landmarks=request.landmarks or request.json,
+        distribution=request.distribution,
+    )
+    predictor = ServicePredictor(url, key, parameters, request.jobs or SERVICE_JOBS)
+    name, version = _named(model)
+    served = predictor.model
+    if name is not None and (name, version or served.version) != (served.name, served.version):
+        raise InvalidParameter(f"{url} serves {served.name}/{served.version}: another model cannot be asked for")
+    return predictor, SERVICE_JOBS
 
 
-def _shown(engine: Engine, path: Path, analysis: Analysis, json: bool) -> str:
-    from service.api.schemas import ModelName, answer
-
-    if json:
-        document = answer(analysis, path.name, ModelName.of(engine.model), landmarks=True, distribution=False)
-        return document.model_dump_json(exclude_none=True) + "\n"
-    count = len(analysis.faces)
-    table = Table(title=f"{path}: {count} face{'' if count == 1 else 's'}", title_justify="left")
-    names = [attribute.name for attribute in engine.model.manifest.attributes]
-    for column in ("box", "confidence", *names, "warnings"):
-        table.add_column(column, overflow="fold")
-    for person in analysis.faces:
-        x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
-        table.add_row(
-            f"{x1 - x0}x{y1 - y0} at {x0},{y0}",
-            f"{person.face.confidence:.1%}",
-            *(_cell(person.attributes.get(name)) for name in names),
-            ", ".join(person.warnings),
-        )
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
-
-
-def _cell(value: Expectation | LabelProbabilities | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Expectation):
-        return " ".join([str(value), *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
-    return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
-
-
-def _targets(draw: Path, photos: Sequence[Path]) -> list[Path]:
-    """A picture for each photo: `draw` itself of a single one, else a file in it, below the photos' own folders.
-
-    Photos of one name in different folders, or with different endings, keep pictures of their own.
-    """
-    if len(photos) == 1 and not draw.is_dir():
-        found = [draw]
-    else:
-        whole = [Path(os.path.abspath(photo)) for photo in photos]  # noqa: PTH100 - a link keeps its own name
-        try:
-            common = Path(os.path.commonpath([photo.parent for photo in whole]))
-        except ValueError:  # of several drives
-            common = Path()
-        places = [photo.parent.relative_to(common) if photo.is_relative_to(common) else Path() for photo in whole]
-        alike = Counter(photo.with_suffix("") for photo in set(whole))
-        names = [photo.stem if alike[photo.with_suffix("")] == 1 else photo.name for photo in whole]
-        found = [draw / place / f"{name}.faces.jpg" for place, name in zip(places, names, strict=True)]
-    originals = {photo.resolve() for photo in photos}
-    if lost := next((target for target in found if target.resolve() in originals), None):
-        _fail(f"{lost}: the picture would overwrite a photo; choose another name")
-    return found
-
-
-def _draw(data: bytes, analysis: Analysis, out: Path) -> None:
-    from PIL import Image
-
-    from service.video.drawing import draw
-    from service.vision.image import decode
-
-    pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
-    out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        draw(Image.fromarray(pixels), analysis).save(out)
-    except ValueError as error:
-        raise OSError(f"{out}: the picture's name must end in .jpg, .png or .webp") from error
+def _named(model: str | None) -> tuple[str | None, int | None]:
+    """Name and version of `--model`."""
+    if model is None:
+        return None, None
+    found = re.fullmatch(r"([\w-]+)(?:/([1-9][0-9]{0,8}))?", model)
+    if found is None:
+        raise InvalidParameter(f"--model: {model} is no NAME or NAME/VERSION, such as mobilenet/3")
+    return found[1], None if found[2] is None else int(found[2])
 
 
 @app.command()

@@ -50,7 +50,7 @@ def _origin(value: str) -> str:
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 
-_OF_SCRIPTS: Final = frozenset({"BIN", "KEYED_URL", "URL"})
+_OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
 """Names, after the prefix, by which scripts and workflows know where the command and a service are; they set nothing here."""
 
 _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")

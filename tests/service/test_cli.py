@@ -225,8 +225,36 @@ def test_a_missing_photo_is_one_line(facet: Facet, tmp_path: Path) -> None:
     assert_one_line(facet("predict", tmp_path / "none.jpg"), "none.jpg", "No such file")
 
 
-def test_a_folder_is_no_photo(facet: Facet, tmp_path: Path) -> None:
-    assert_one_line(facet("predict", tmp_path), "directory")
+def test_a_folder_gives_a_table_of_its_photos(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    for name in ("astronaut.jpg", "group.jpg"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        shutil.copyfile(examples / name, tmp_path / "photos" / name)
+    result = facet("predict", tmp_path / "photos", "--out", tmp_path / "faces.csv", "--model", "tiny/1", "--jobs", "2")
+    assert (result.exit_code, result.stdout) == (0, ""), result.output
+    assert "2 photos, 8 faces" in result.stderr
+    lines = (tmp_path / "faces.csv").read_text().splitlines()
+    assert len(lines) == 9
+    assert lines[0].startswith("file,face,x,y,width,height,confidence,age_years,")
+    assert_one_line(facet("predict", tmp_path / "photos", "--out", tmp_path / "faces.csv"), "there already", "--resume")
+    again = facet("predict", tmp_path / "photos", "--out", tmp_path / "faces.csv", "--resume")
+    assert again.exit_code == 0
+    assert (tmp_path / "faces.csv").read_text().splitlines() == lines
+
+
+def test_a_service_that_is_not_there_is_one_line(facet: Facet, examples: Path) -> None:
+    assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "ftp://nowhere"), "such as http://localhost:8000")
+    assert_one_line(facet("predict"), "name a source")
+    assert_one_line(facet("predict", examples / "astronaut.jpg", "--model", "no/such/model"), "NAME/VERSION")
+
+
+def test_pictures_lie_outside_of_the_photos(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    (tmp_path / "in/side").mkdir(parents=True)
+    shutil.copyfile(examples / "astronaut.jpg", tmp_path / "in/side/x.jpg")
+    assert_one_line(facet("predict", tmp_path / "in", "--draw", tmp_path / "in/out"), "inside of")
+    assert facet("predict", "-r", tmp_path / "in", "--draw", tmp_path / "out").exit_code == 0
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.jpg")] == [
+        "side/x.jpg.faces.jpg"
+    ]
 
 
 def test_a_damaged_photo_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:

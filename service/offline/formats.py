@@ -1,0 +1,241 @@
+"""Files of rows: CSV and JSON Lines, and Parquet where pyarrow is installed; written, read again for their names, joined."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from typing_extensions import override
+
+from service.extras import install_command
+from service.offline.errors import FormatError
+from service.offline.table import VERSION, Column, Row, Value
+
+ROWS_A_GROUP: Final = 65_536
+"""Rows of a group of a Parquet file: as many are held while one is written."""
+
+
+class Format(ABC):
+    """A kind of file, of a table with these columns."""
+
+    def __init__(self, table: Sequence[Column]) -> None:
+        self.table = tuple(table)
+
+    @abstractmethod
+    def write(self, path: Path, rows: Iterable[Row]) -> None:
+        """Write a whole file.
+
+        Args:
+            path: Where to.
+            rows: Its rows.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+
+    @abstractmethod
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write the rows of several files, one after the other, into one.
+
+        Args:
+            parts: Files that `write` wrote.
+            path: Where to.
+
+        Raises:
+            OSError: A file cannot be read or written.
+        """
+
+    @abstractmethod
+    def columns(self, path: Path) -> list[str] | None:
+        """Names of the columns of a file.
+
+        Args:
+            path: A file.
+
+        Returns:
+            The names, or None of a file without any row to tell them.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+
+    @abstractmethod
+    def names(self, path: Path) -> Iterator[str]:
+        """The photo of every row of a file.
+
+        Args:
+            path: A file that `write` or `join` wrote.
+
+        Returns:
+            Names; those of one photo follow each other.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+
+
+def format_of(path: Path, table: Sequence[Column]) -> Format:
+    """The format of a file by its name.
+
+    Args:
+        path: A file whose name ends in .csv, .jsonl or .parquet.
+        table: Its columns.
+
+    Returns:
+        What writes such files.
+
+    Raises:
+        FormatError: The name ends otherwise, or its format needs a package that is missing.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return Csv(table)
+    if suffix in (".jsonl", ".ndjson"):
+        return JsonLines(table)
+    if suffix not in (".parquet", ".pq"):
+        raise FormatError(f"{path}: the name of a table ends in .csv, .jsonl or .parquet")
+    if find_spec("pyarrow") is None:
+        raise FormatError(f"{path}: Parquet needs the extra `parquet`: {install_command('parquet')}; .csv and .jsonl need none")
+    return Parquet(table)
+
+
+class Csv(Format):
+    """Comma-separated values in UTF-8 with a header; what is missing is empty, and a list is separated by spaces."""
+
+    def __init__(self, table: Sequence[Column]) -> None:
+        super().__init__(table)
+        self._names = [column.name for column in table]
+
+    @override
+    def write(self, path: Path, rows: Iterable[Row]) -> None:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            stream.write(self._header())
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerows([_cell(row[name]) for name in self._names] for row in rows)
+
+    @override
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        header = self._header().encode()
+        with path.open("wb") as out:
+            out.write(header)
+            for part in parts:
+                with part.open("rb") as rows:
+                    rows.seek(len(header))
+                    shutil.copyfileobj(rows, out)
+
+    @override
+    def columns(self, path: Path) -> list[str] | None:
+        with path.open(newline="", encoding="utf-8") as stream:
+            return next(csv.reader(stream), None)
+
+    @override
+    def names(self, path: Path) -> Iterator[str]:
+        with path.open(newline="", encoding="utf-8") as stream:
+            yield from (row["file"] for row in csv.DictReader(stream))
+
+    def _header(self) -> str:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(self._names)
+        return line.getvalue()
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+class JsonLines(Format):
+    """An object a line with every column; what is missing is null."""
+
+    def __init__(self, table: Sequence[Column]) -> None:
+        super().__init__(table)
+        self._names = [column.name for column in table]
+
+    @override
+    def write(self, path: Path, rows: Iterable[Row]) -> None:
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(json.dumps({name: row[name] for name in self._names}) + "\n" for row in rows)
+
+    @override
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        with path.open("wb") as out:
+            for part in parts:
+                with part.open("rb") as rows:
+                    shutil.copyfileobj(rows, out)
+
+    @override
+    def columns(self, path: Path) -> list[str] | None:
+        with path.open(encoding="utf-8") as stream:
+            line = stream.readline()
+        return list(json.loads(line)) if line else None
+
+    @override
+    def names(self, path: Path) -> Iterator[str]:
+        with path.open(encoding="utf-8") as stream:
+            yield from (json.loads(line)["file"] for line in stream)
+
+
+class Parquet(Format):
+    """Parquet, compressed with Zstandard; the version of the schema stands in the metadata of the file."""
+
+    def __init__(self, table: Sequence[Column]) -> None:
+        import pyarrow as pa
+
+        super().__init__(table)
+        kinds = {
+            "string": pa.string(),
+            "int": pa.int64(),
+            "float": pa.float64(),
+            "bool": pa.bool_(),
+            "floats": pa.list_(pa.float64()),
+        }
+        fields = [(column.name, kinds[column.kind]) for column in table]
+        self._schema: Any = pa.schema(fields, metadata={"facet.schema": str(VERSION)})
+
+    @override
+    def write(self, path: Path, rows: Iterable[Row]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(list(rows), self._schema), path, compression="zstd")
+
+    @override
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(path, self._schema, compression="zstd") as out:
+            held: list[Any] = []
+            for part in parts:
+                with pq.ParquetFile(part) as file:
+                    for batch in file.iter_batches(ROWS_A_GROUP):
+                        held.append(batch)
+                        if sum(one.num_rows for one in held) >= ROWS_A_GROUP:
+                            out.write_table(pa.Table.from_batches(held, self._schema))
+                            held.clear()
+            if held:
+                out.write_table(pa.Table.from_batches(held, self._schema))
+
+    @override
+    def columns(self, path: Path) -> list[str] | None:
+        import pyarrow.parquet as pq
+
+        return list(pq.read_schema(path).names)
+
+    @override
+    def names(self, path: Path) -> Iterator[str]:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_A_GROUP, columns=["file"]):
+                yield from batch.column(0).to_pylist()

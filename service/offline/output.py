@@ -1,0 +1,289 @@
+"""A table that is written part by part, so that a run which was killed goes on with nothing twice and nothing lost.
+
+Parts lie in a folder beside the table, `NAME.parts`, and are whole whenever they are there. While the folder is there it holds
+every row, and a table beside it is but a copy of them; without it the table does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.offline.errors import OutputError
+from service.offline.formats import format_of
+from service.offline.table import VERSION, Column, Row
+
+PHOTOS_A_PART: Final = 1000
+"""Photos after which a part is written."""
+SECONDS_A_PART: Final = 15.0
+"""Seconds after which one is written with fewer: as much work a crash may cost."""
+STATE: Final = "state.json"
+DIGEST_BYTES: Final = 16
+"""Bytes of a name's digest: among ten million names two are alike with a probability of 1e-25."""
+
+
+class Names:
+    """A set of names that takes 16 bytes for each."""
+
+    def __init__(self) -> None:
+        self._sorted: npt.NDArray[np.bytes_] = np.empty(0, f"S{DIGEST_BYTES}")
+        self._recent: set[bytes] = set()
+
+    def __contains__(self, name: str) -> bool:
+        digest = _digest(name)
+        if digest in self._recent:
+            return True
+        held = self._sorted
+        index = int(np.searchsorted(held, np.bytes_(digest)))
+        return index < len(held) and bool(held[index] == np.bytes_(digest))
+
+    def add(self, name: str) -> None:
+        """Add a name.
+
+        Args:
+            name: Any text.
+        """
+        self._recent.add(_digest(name))
+        if len(self._recent) > max(100_000, len(self._sorted) // 8):
+            new = np.array(list(self._recent), self._sorted.dtype)
+            self._sorted = np.sort(np.concatenate([self._sorted, new]))
+            self._recent = set()
+
+
+def _digest(name: str) -> bytes:
+    """A digest without zero bytes, which NumPy takes for the end of a text."""
+    return hashlib.blake2b(name.encode("utf-8", "backslashreplace"), digest_size=DIGEST_BYTES).digest().replace(b"\0", b"\1")
+
+
+class Output:
+    """A table at `path`, with what was asked for to make it: going on takes the same.
+
+    As a context it writes, on leaving, what it holds; `finish` makes the table of the parts. Every method that writes raises
+    `OSError` where the disk is full.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        table: Sequence[Column],
+        asked: Mapping[str, object],
+        photos_a_part: int = PHOTOS_A_PART,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path, self.parts = path, path.with_name(path.name + ".parts")
+        self.photos = 0
+        self._format = format_of(path, table)
+        self._state: dict[str, Any] = {"schema": VERSION, "columns": [column.name for column in table], "asked": dict(asked)}
+        self._photos_a_part, self._clock = photos_a_part, clock
+        self._names = Names()
+        self._rows: list[Row] = []
+        self._held = 0
+        self._flushed = clock()
+        self._lock: IO[bytes] | None = None
+
+    def begin(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make the folder of parts, or take up the one that is there.
+
+        Args:
+            resume: Whether to go on where an earlier run ended.
+            overwrite: Whether a table or parts that are there are thrown away.
+
+        Raises:
+            OutputError: There is a table already and neither is wanted, the earlier run asked for something else, or another
+                run writes it now.
+            OSError: The folder cannot be written.
+        """
+        there = self.parts.is_dir()
+        if (there or self.path.exists()) and not (resume or overwrite):
+            raise OutputError(f"{self.path} is there already: --resume goes on with it, --overwrite begins anew")
+        try:
+            self._begin(there, overwrite)
+        except BaseException:
+            self._release()
+            raise
+
+    def _begin(self, there: bool, overwrite: bool) -> None:
+        if there:
+            self._take_lock()
+            if overwrite:
+                _remove(self.parts)
+                there = False
+            else:
+                self._check_state()
+        if not there:
+            self._make_parts(self.path if self.path.exists() and not overwrite else None)
+            self._take_lock()
+        for part in self._written():
+            self._remember(self._format.names(part))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the table has a photo's rows."""
+        return name in self._names
+
+    def add(self, name: str, rows: Iterable[Row]) -> None:
+        """Add a photo's rows, to be written with the next part.
+
+        Args:
+            name: The photo's name in the table.
+            rows: All of its rows.
+
+        Raises:
+            OSError: A part cannot be written.
+        """
+        self._names.add(name)
+        self._rows += rows
+        self._held += 1
+        if self._held >= self._photos_a_part or self._clock() - self._flushed >= SECONDS_A_PART:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held as a part.
+
+        Raises:
+            OSError: It cannot be written; nothing of it is left.
+        """
+        if self._rows:
+            written = self._written()
+            number = int(written[-1].stem.removeprefix("part-")) + 1 if written else 1
+            rows, target = self._rows, self.parts / f"part-{number:08d}{self.path.suffix}"
+            write_whole(target, lambda path: self._format.write(path, rows))
+            self.photos += self._held
+            self._rows, self._held = [], 0
+        self._flushed = self._clock()
+
+    def finish(self) -> None:
+        """Join the parts into the table, and remove them.
+
+        Raises:
+            OSError: It cannot be written; the parts are left.
+        """
+        self.flush()
+        parts = self._written()
+        if parts:
+            write_whole(self.path, lambda path: self._format.join(parts, path))
+        else:
+            write_whole(self.path, lambda path: self._format.write(path, []))
+        self._release()
+        _remove(self.parts)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if self._lock is None:
+            return
+        try:
+            if not isinstance(error, OSError):  # the disk is full already
+                self.flush()
+        finally:
+            self._release()
+
+    def _make_parts(self, finished: Path | None) -> None:
+        """The folder with its state, and in it a finished table as its first part; there at once, or not at all."""
+        if finished is not None:
+            columns = self._format.columns(finished)
+            if columns is not None and columns != self._state["columns"]:
+                raise OutputError(f"{finished} has other columns than this run would write; --overwrite begins anew")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        making = self.path.with_name(f"{self.path.name}.new")
+        _remove(making)
+        making.mkdir()
+        (making / STATE).write_text(json.dumps(self._state, indent=1))
+        if finished is not None:
+            first = making / f"part-{0:08d}{self.path.suffix}"
+            try:
+                os.link(finished, first)
+            except OSError:  # a file system without links
+                shutil.copyfile(finished, first)
+        making.rename(self.parts)
+
+    def _check_state(self) -> None:
+        """Raises `OutputError` where the parts are of a run that asked for something else."""
+        try:
+            before = json.loads((self.parts / STATE).read_text())
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{self.parts} is no folder of parts; --overwrite begins anew") from error
+        now = json.loads(json.dumps(self._state))
+        if before == now:
+            return
+        asked, asking = before.get("asked", {}), now["asked"]
+        differ = sorted(name for name in asked.keys() | asking.keys() if asked.get(name) != asking.get(name))
+        what = "; ".join(f"{name} was {asked.get(name)} and is {asking.get(name)}" for name in differ) or "its columns differ"
+        raise OutputError(f"{self.path} was begun otherwise ({what}): ask for the same, or begin anew with --overwrite")
+
+    def _written(self) -> list[Path]:
+        return sorted(self.parts.glob(f"part-*{self.path.suffix}"))
+
+    def _remember(self, names: Iterator[str]) -> None:
+        last = None
+        for name in names:
+            if name != last:
+                self._names.add(name)
+                self.photos += 1
+            last = name
+
+    def _take_lock(self) -> None:
+        """Keep other runs from the same parts, where the system can; the lock ends with the process."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        self._lock = (self.parts / "lock").open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._release()
+            raise OutputError(f"{self.path}: another run is writing it") from error
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place, see that it is on the disk, and put it there.
+
+    Args:
+        path: Its place.
+        write: Writes it at the path that it is given.
+
+    Raises:
+        OSError: It cannot be written; what was there before still is.
+    """
+    making = path.with_name(f".{path.name}.new")
+    try:
+        write(making)
+        with making.open("rb+") as file:
+            os.fsync(file.fileno())
+        making.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            making.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; it is gone at once, whatever becomes of the files in it."""
+    if not folder.exists():
+        return
+    going = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(going, ignore_errors=True)
+    folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)

@@ -1,0 +1,101 @@
+"""Photos with their faces marked: where each is written, so that none is lost and no original overwritten."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.inference.pipeline import Analysis
+from service.offline.errors import OutputError
+from service.offline.sources import printable
+
+
+class Pictures:
+    """Writes the picture of each photo: to `draw` itself of a single one, else into it, below the sources' own folders.
+
+    Of named photos, those of one name in different folders, or with different endings, keep pictures of their own. What
+    comes of a folder, archive or address keeps its whole name.
+    """
+
+    def __init__(self, draw: Path, words: Sequence[str]) -> None:
+        self._draw = draw
+        self._named: dict[str, Path] = {}
+        self._root = Path()
+        paths = [Path(word) for word in words]
+        if words and all(
+            word != "-" and "://" not in word and not path.is_dir() for word, path in zip(words, paths, strict=True)
+        ):
+            targets = _targets(draw, paths)
+            self._named = {printable(path): target for path, target in zip(paths, targets, strict=True)}
+        folders = [path for path in paths if path.is_dir()]
+        inside = [folder for folder in folders if draw.resolve().is_relative_to(folder.resolve())]
+        if inside:
+            raise OutputError(f"{draw} lies inside of {inside[0]}, whose photos are looked at; choose another folder")
+        local = [
+            _whole(path if path.is_dir() else path.parent) for word, path in zip(words, paths, strict=True) if "://" not in word
+        ]
+        self._root = _common(local)
+
+    def write(self, name: str, data: bytes, analysis: Analysis) -> None:
+        """Draw the faces of a photo.
+
+        Args:
+            name: The photo's name.
+            data: A file's bytes.
+            analysis: What was found.
+
+        Raises:
+            OSError: The picture cannot be written.
+        """
+        from PIL import Image
+
+        from service.video.drawing import draw
+        from service.vision.image import decode
+
+        out = self._named.get(name) or self._inside(name)
+        pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draw(Image.fromarray(pixels), analysis).save(out)
+        except ValueError as error:
+            raise OSError(f"{out}: the picture's name must end in .jpg, .png or .webp") from error
+
+    def _inside(self, name: str) -> Path:
+        whole = _whole(Path(name))
+        if "://" not in name and whole.is_relative_to(self._root):
+            parts = whole.relative_to(self._root).parts
+        else:
+            parts = tuple(
+                part for part in name.partition("://")[2].split("/") or name.split("/") if part not in ("", ".", "..")
+            )
+        return self._draw.joinpath(*parts[:-1], f"{parts[-1]}.faces.jpg")
+
+
+def _whole(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
+
+
+def _common(folders: Sequence[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:  # of several drives, or none
+        return Path()
+
+
+def _targets(draw: Path, photos: Sequence[Path]) -> list[Path]:
+    """A picture for each of some named photos."""
+    if len(photos) == 1 and not draw.is_dir():
+        found = [draw]
+    else:
+        whole = [_whole(photo) for photo in photos]
+        common = _common([photo.parent for photo in whole])
+        places = [photo.parent.relative_to(common) if photo.is_relative_to(common) else Path() for photo in whole]
+        alike = Counter(photo.with_suffix("") for photo in set(whole))
+        names = [photo.stem if alike[photo.with_suffix("")] == 1 else photo.name for photo in whole]
+        found = [draw / place / f"{name}.faces.jpg" for place, name in zip(places, names, strict=True)]
+    originals = {photo.resolve() for photo in photos}
+    if lost := next((target for target in found if target.resolve() in originals), None):
+        raise OutputError(f"{lost}: the picture would overwrite a photo; choose another name")
+    return found

@@ -1,0 +1,358 @@
+"""What answers photos: the models in this process, or a service that runs elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import http.client
+import json
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import override
+
+from service import __version__
+from service.api.problems import problem_of
+from service.api.schemas import ModelName, PredictAnswer, Problem, answer
+from service.errors import FacetError, Unavailable
+from service.inference.engine import Engine
+from service.inference.pipeline import Analysis, Options
+from service.models.manifest import Attribute
+from service.offline.errors import ServiceError
+from service.offline.table import Answered, Failure, Outcome
+
+DEADLINE_S: Final = 300.0
+"""Seconds in which a photo is answered here: nobody waits for a single one, and the machine may have other work."""
+TIMEOUT_S: Final = 90.0
+"""Seconds without a byte from a service after which its connection is given up."""
+ATTEMPTS: Final = 6
+"""Times that a photo is sent to a service that is not reached, or does not answer in time."""
+PATIENCE_S: Final = 600.0
+"""Seconds for which a photo waits while the service says that it has no room."""
+LONGEST_PAUSE_S: Final = 30.0
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What is no photo's fault: the disk is full."""
+BREAKS: Final = 2
+"""Times that a photo is sent under which a connection breaks: one that a service dies of must not reach every replica."""
+BUSY: Final = frozenset({429, 502, 503})
+"""Statuses after which a photo is sent again: nothing was computed."""
+
+
+class _Broken(OSError):
+    """A connection broke after the request was sent, at least in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """The model that answers, and what it says."""
+
+    name: str
+    version: int
+    digest: str
+    attributes: Sequence[Attribute]
+
+
+class Predictor(Protocol):
+    """Answers photos."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers now."""
+
+    async def predict(self, name: str, data: bytes) -> Outcome:
+        """Answer a photo.
+
+        Args:
+            name: Its name, for its answer's `request_id`.
+            data: A file's bytes.
+
+        Returns:
+            What was answered, or why nothing can be.
+
+        Raises:
+            RunError: No photo can be answered any more.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything, at once."""
+
+
+class LocalPredictor(Predictor):
+    """The models in this process. `then` gets each photo and its analysis, on a thread, before its answer is returned."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: Options,
+        *,
+        landmarks: bool = False,
+        distribution: bool = False,
+        then: Callable[[str, bytes, Analysis], None] | None = None,
+    ) -> None:
+        self._engine, self._options, self._then = engine, options, then
+        self._shown = {"landmarks": landmarks, "distribution": distribution}
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that was loaded."""
+        model = self._engine.model
+        return ServedModel(model.manifest.name, model.manifest.version, model.digest, model.manifest.attributes)
+
+    @override
+    async def predict(self, name: str, data: bytes) -> Outcome:
+        due = asyncio.get_running_loop().time() + max(DEADLINE_S, self._engine.deadline)
+        try:
+            analysis = await self._engine.analyse(data, self._options, due)
+            if self._then is not None:
+                await asyncio.to_thread(self._then, name, data, analysis)
+        except FacetError as error:
+            problem = problem_of(error, "-")
+            return Failure(problem.code, problem.detail)
+        except OSError as error:  # of the picture that is drawn
+            if error.errno in FULL:
+                raise
+            return Failure("unwritable", error.strerror or str(error))
+        return Answered(answer(analysis, name, ModelName.of(self._engine.model), **self._shown), self._engine.model.digest)
+
+    @override
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+class _Card(BaseModel):
+    """What is read of a model's card."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    version: int
+    digest: str
+    attributes: tuple[Attribute, ...]
+
+
+class ServicePredictor(Predictor):
+    """A service at `url`, asked over at most `connections` connections.
+
+    A photo that the service has no room for is sent again after what `Retry-After` says. One for which the service is not
+    reached, or does not answer in time, is sent at most six times, and one under which the connection breaks twice.
+    `parameters` are the query of every photo.
+    """
+
+    def __init__(self, url: str, key: str | None, parameters: Mapping[str, str], connections: int) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._host, self._port, self._base = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._base}"
+        self._query = f"?{urlencode(parameters)}" if parameters else ""
+        self._headers = {"User-Agent": f"facet/{__version__}", **({"X-API-Key": key} if key else {})}
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+        self._open: set[http.client.HTTPConnection] = set()
+        self._threads = asyncio.Semaphore(connections)
+        self._closed = threading.Event()
+        self._broken = 0
+        self._cards: dict[tuple[str, int], ServedModel] = {}
+        self._model = self._card()
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that the service named last."""
+        return self._model
+
+    @override
+    async def predict(self, name: str, data: bytes) -> Outcome:
+        async with self._threads:
+            return await asyncio.to_thread(self._predict, name, data)
+
+    @override
+    async def close(self) -> None:
+        self._closed.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+        for connection in tuple(self._open):
+            _cut(connection)
+
+    def _predict(self, name: str, data: bytes) -> Outcome:
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            status, body = self._ask("POST", f"/predict{self._query}", data, headers)
+        except _Broken as error:
+            self._broken += 1
+            if self._broken >= ATTEMPTS:  # of so many photos, one after the other: it is not theirs
+                raise ServiceError(f"{self._url} breaks off: {error}") from error
+            return Failure("connection_broken", f"The service broke off {BREAKS} times while it had the photo.")
+        if status != 200:
+            return self._failure(status, body)
+        try:
+            answered = PredictAnswer.model_validate_json(body).model_copy(update={"request_id": name})
+        except ValidationError as error:
+            raise ServiceError(f"{self._url}: its answers are not those of Facet") from error
+        model = answered.model
+        if (model.name, model.version) not in self._cards:
+            self._model = self._card()  # another model was put in its place
+        served = self._cards.get((model.name, model.version))
+        return Answered(answered, "" if served is None else served.digest)
+
+    def _failure(self, status: int, body: bytes) -> Failure:
+        """The problem of one photo. Raises `ServiceError` where every other one would have it, too."""
+        try:
+            problem = Problem.model_validate_json(body)
+        except ValidationError:
+            if status == 413:  # a proxy's own
+                return Failure("body_too_large", "The photo is larger than what is in front of the service lets pass.")
+            raise ServiceError(f"{self._url}: {status}, and not an answer of Facet's") from None
+        if status in (401, 403, 404, 405) or problem.code == "invalid_parameter":
+            raise ServiceError(f"{self._url}: {problem.detail}")
+        return Failure(problem.code, problem.detail)
+
+    def _card(self) -> ServedModel:
+        try:
+            status, body = self._ask("GET", "/model")
+        except _Broken as error:
+            raise ServiceError(f"{self._url} breaks off: {error}") from error
+        if status != 200:
+            self._failure(status, body)
+            raise ServiceError(f"{self._url}: {status} for its model")
+        try:
+            card = _Card.model_validate_json(body)
+        except ValidationError as error:
+            raise ServiceError(f"{self._url} is no service of Facet's, or an older one") from error
+        model = ServedModel(card.name, card.version, card.digest, card.attributes)
+        self._cards[card.name, card.version] = model
+        return model
+
+    def _ask(
+        self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer. Raises `ServiceError` where there is none after all attempts, `_Broken` where the
+        connection broke under the request again and again.
+        """
+        failures, breaks, began = 0, 0, time.monotonic()
+        while True:
+            self._check_open()
+            try:
+                status, retry_after, body = self._once(method, path, data, headers or {})
+            except _Broken:
+                self._check_open()
+                breaks += 1
+                if breaks >= BREAKS:
+                    raise
+                self._pause(0.5)
+                continue
+            except (OSError, http.client.HTTPException) as error:
+                self._check_open()
+                failures += 1
+                if failures >= ATTEMPTS:
+                    raise ServiceError(f"{self._url} cannot be reached: {_reason(error)}") from error
+                self._pause(0.25 * 2**failures)
+                continue
+            if status == 504 and failures < ATTEMPTS - 1:
+                failures += 1
+                self._pause(max(retry_after, 0.25 * 2**failures))
+            elif status in BUSY:
+                if time.monotonic() - began > PATIENCE_S:
+                    raise ServiceError(f"{self._url} has had no room for {PATIENCE_S / 60:.0f} minutes ({status})")
+                self._pause(retry_after or 1.0)
+            else:
+                self._broken = 0
+                return status, body
+
+    def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, float, bytes]:
+        connection, fresh = self._connection()
+        try:
+            if fresh:
+                connection.connect()
+            try:
+                connection.request(method, self._base + path, data, {**self._headers, **headers})
+                response = connection.getresponse()
+                body = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise _Broken(_reason(error)) from error
+        except BaseException:
+            connection.close()
+            self._open.discard(connection)
+            raise
+        after = response.headers.get("Retry-After", "")
+        if response.will_close:
+            connection.close()
+            self._open.discard(connection)
+        else:
+            self._idle.put(connection)
+        return response.status, float(after) if after.isdecimal() else 0.0, body
+
+    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it is a new one."""
+        with contextlib.suppress(queue.Empty):
+            return self._idle.get_nowait(), False
+        if self._tls is not None:
+            made: http.client.HTTPConnection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=TIMEOUT_S, context=self._tls
+            )
+        else:
+            made = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        self._open.add(made)
+        return made, True
+
+    def _pause(self, seconds: float) -> None:
+        self._closed.wait(min(seconds, LONGEST_PAUSE_S))
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise Unavailable("The run has ended.")
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    """End a connection under the thread that waits for it."""
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def query(
+    attributes: Sequence[str] | None,
+    max_faces: int | None,
+    min_confidence: float | None,
+    ages: Sequence[int],
+    *,
+    landmarks: bool,
+    distribution: bool,
+) -> dict[str, str]:
+    """What is asked for, as the query of `POST /predict`.
+
+    Args:
+        attributes: Names, or None for all.
+        max_faces: Most faces of a photo, or None.
+        min_confidence: Least confidence of a face, 0.5 to 1, or None.
+        ages: Those whose probability is asked for, 1 to 99.
+        landmarks: Whether landmarks are.
+        distribution: Whether distributions over ages are.
+
+    Returns:
+        Parameters by name.
+    """
+    given: dict[str, Any] = {
+        "attributes": None if attributes is None else ",".join(attributes),
+        "max_faces": max_faces,
+        "min_confidence": min_confidence,
+        "landmarks": json.dumps(landmarks) if landmarks else None,
+        "distribution": json.dumps(distribution) if distribution else None,
+        "at_least": ",".join(map(str, ages)) or None,
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}

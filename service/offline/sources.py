@@ -1,0 +1,396 @@
+"""Words of a command line to photos: files, folders, globs, archives, standard input and addresses, one after the other."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import stat
+import sys
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+from service.extras import install_command
+from service.offline.errors import SourceError
+from service.vision.image import sniff
+
+T = TypeVar("T")
+
+SUFFIXES: Final = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"}
+)
+"""Endings of photos' names, in small letters."""
+ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""Endings of archives' names."""
+LARGEST: Final = 256 * 2**20
+"""Bytes of the largest file that is read."""
+PIECE: Final = 2**20
+"""Bytes that are read of a stream at a time."""
+SORTED: Final = 100_000
+"""Most names of one folder that are sorted; those of a larger one come in the folder's own order, and need no memory."""
+HEAD: Final = 512
+"""Bytes in which an archive on standard input, or a photo whose name does not tell, is recognised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo by the name that a table has for it, what reads its bytes, and their number, 0 where it is not known.
+
+    `read` raises `OSError`.
+    """
+
+    name: str
+    read: Callable[[], bytes] = field(repr=False)
+    size: int = 0
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """What was found inside of folders and is not looked at: files that are no photos, and folders without `--recursive`."""
+
+    files: int = 0
+    folders: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """A tar file by its name, and what opens it."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+
+def photos(words: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Photo]:
+    """Every photo of some sources, in order; nothing is read before it is asked for, and little is held.
+
+    Args:
+        words: Files, folders, globs, tar files, addresses such as `s3://bucket/folder`, or `-` for standard input.
+        recursive: Whether the folders inside of folders are looked through.
+        left_out: Counts what is not looked at.
+
+    Yields:
+        A named file even where it cannot be read: reading it says why. Of a folder or archive only what is a photo.
+
+    Raises:
+        SourceError: A glob matches nothing, a folder cannot be listed, or an address needs packages that are missing.
+    """
+    for place in _places(words, recursive, left_out or LeftOut()):
+        if isinstance(place, Photo):
+            yield place
+        else:
+            yield from _members(place)
+
+
+def count(words: Iterable[str], *, recursive: bool = False) -> int | None:
+    """How many photos some sources hold, where that can be told without reading them.
+
+    Args:
+        words: As of `photos`.
+        recursive: As of `photos`.
+
+    Returns:
+        The number, or None where there are archives, addresses or standard input among them.
+    """
+    listed = list(words)
+    if any(word == "-" or "://" in word for word in listed):
+        return None
+    found = 0
+    try:
+        for place in _places(listed, recursive, LeftOut()):
+            if isinstance(place, _Archive):
+                return None
+            found += 1
+    except SourceError:
+        return None
+    return found
+
+
+def names_in(path: str) -> Iterator[str]:
+    """Sources that a file lists, one a line.
+
+    Args:
+        path: The file, in UTF-8, or `-` for standard input.
+
+    Yields:
+        Its lines without their ends; blank ones are passed over.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if path == "-":
+        yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        return
+    with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
+        yield from (line.rstrip("\r\n") for line in lines if line.strip())
+
+
+def _places(words: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+    for word in words:
+        if word == "-":
+            yield _standard_input()
+        elif "://" in word:
+            yield from _remote(word, recursive, left_out)
+        elif Path(word).exists() or not glob.has_magic(word):
+            yield from _local(Path(word), recursive, left_out)
+        else:  # of a shell that does not expand it, or in quotes
+            matches = glob.iglob(word, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
+            first = next(matches, None)
+            if first is None:
+                raise SourceError(f"{word}: nothing matches it")
+            for match in _in_order(itertools.chain([first], matches), str):
+                yield from _local(Path(match), recursive, left_out)
+
+
+def _local(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+    """What a path names: it was asked for, so that its name need not be that of a photo."""
+    if path.is_dir():
+        yield from _folder(path, recursive, left_out)
+    elif path.name.lower().endswith(ARCHIVES):
+        yield _Archive(printable(path), partial(_open, path))
+    else:
+        yield _file(path)
+
+
+def _folder(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+    try:
+        entries = os.scandir(path)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    with entries:
+        for entry in _in_order(entries, lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            below = path / entry.name
+            if entry.is_dir():
+                if recursive and not entry.is_symlink():  # a link may lead back to where it lies
+                    yield from _folder(below, recursive, left_out)
+                else:
+                    left_out.folders += 1
+            elif entry.name.lower().endswith(ARCHIVES):
+                yield _Archive(printable(below), partial(_open, below))
+            elif below.suffix.lower() in SUFFIXES or _is_photo(below):
+                yield _file(below)
+            else:
+                left_out.files += 1
+
+
+def _is_photo(path: Path) -> bool:
+    """Whether a file begins as a photo does, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and sniff(file.read(HEAD)) is not None
+    except OSError:
+        return False
+
+
+def _in_order(found: Iterator[T], key: Callable[[T], str]) -> Iterator[T]:
+    """Sorted where they are few enough to be held, else as they come."""
+    first = list(itertools.islice(found, SORTED + 1))
+    if len(first) <= SORTED:
+        first.sort(key=key)
+    return itertools.chain(first, found)
+
+
+def _file(path: Path) -> Photo:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0
+    return Photo(printable(path), partial(_read_file, path), size)
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            return _bounded(file)
+        if state.st_size > LARGEST:
+            raise _too_large()
+        return file.read()
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    """All that a stream holds, piece by piece: to read as much as is allowed at once would take that much memory."""
+    pieces: list[bytes] = []
+    while piece := file.read(PIECE):
+        pieces.append(piece)
+        if len(pieces) * PIECE > LARGEST + PIECE:
+            raise _too_large()
+    return b"".join(pieces)
+
+
+def _too_large() -> OSError:
+    return OSError(f"the file has more than {LARGEST // 2**20} MiB")
+
+
+def printable(path: str | Path) -> str:
+    """A path as text that every table can hold.
+
+    Args:
+        path: Any path; bytes that are no UTF-8 are in it as Python reads them.
+
+    Returns:
+        It with `/` between its parts; such bytes are written by their numbers.
+    """
+    name = path.as_posix() if isinstance(path, Path) else path
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+# Archives and standard input --------------------------------------------------------------------------------------------
+
+
+def _standard_input() -> Photo | _Archive:
+    """A photo or an archive, by its first bytes."""
+    stream = sys.stdin.buffer
+    head = stream.read(HEAD)
+    if head[257:262] == b"ustar" or head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00":
+        return _Archive("-", lambda: _Joined(head, stream))  # type: ignore[arg-type,return-value]
+    return Photo("-", lambda: _bounded(_Joined(head, stream)))  # type: ignore[arg-type]
+
+
+class _Joined:
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes."""
+        taken, self._head = self._head[:count], self._head[count:]
+        return taken + self._rest.read(count - len(taken)) if len(taken) < count else taken
+
+    def __enter__(self) -> _Joined:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Standard input stays open."""
+
+
+def _members(archive: _Archive) -> Iterator[Photo]:
+    """The photos in a tar file, such as a shard of WebDataset, read from its beginning to its end."""
+    try:
+        with archive.open() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # it would hold the header of every one of them
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    yield _member(archive.name, tar, member)
+    except (OSError, EOFError, tarfile.TarError) as error:
+        yield Photo(archive.name, partial(_fail, error))
+
+
+def _member(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Photo:
+    name = f"{archive}/{printable(member.name)}"
+    if member.size > LARGEST:
+        return Photo(name, partial(_fail, _too_large()))
+    file = tar.extractfile(member)
+    data = b"" if file is None else file.read()
+    return Photo(name, lambda: data, len(data))
+
+
+def _fail(error: Exception) -> bytes:
+    if isinstance(error, OSError) and error.strerror:
+        raise error
+    raise OSError(str(error) or type(error).__name__) from error
+
+
+# Addresses --------------------------------------------------------------------------------------------------------------
+
+
+def _remote(address: str, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+    """What an address names: a file, or, where the system has folders, all photos below one, or all that a glob matches."""
+    system, path, scheme = _file_system(address)
+    if scheme in ("http", "https"):
+        yield _at(system, path, address, 0)
+    elif glob.has_magic(path):
+        found = False
+        for one in _listed(lambda: system.glob(path, detail=True).values(), address):
+            found = True
+            if one["type"] == "file":
+                yield _at(system, one["name"], f"{scheme}://{one['name']}", one.get("size") or 0)
+        if not found:
+            raise SourceError(f"{address}: nothing matches it")
+    elif _told(lambda: system.isdir(path), address):
+        for one in _below(system, path, address, recursive, left_out):
+            yield _at(system, one["name"], f"{scheme}://{one['name'].lstrip('/')}", one.get("size") or 0)
+    else:
+        yield _at(system, path, address, 0)
+
+
+def _file_system(address: str) -> tuple[Any, str, str]:
+    if find_spec("fsspec") is None:
+        raise SourceError(f"{address}: addresses need the extra `remote`: {install_command('remote')}")
+    import fsspec
+
+    scheme = address.split("://", 1)[0]
+    options = {} if scheme in ("http", "https", "memory") else {"use_listings_cache": False}
+    try:
+        system, path = fsspec.core.url_to_fs(address, **options)
+    except ImportError as error:
+        raise SourceError(f"{address}: {error}; it comes with the extra `remote`: {install_command('remote')}") from error
+    except ValueError as error:
+        raise SourceError(f"{address}: {error}") from error
+    return system, path, scheme
+
+
+def _below(system: Any, path: str, address: str, recursive: bool, left_out: LeftOut) -> Iterator[dict[str, Any]]:
+    """The files of a folder, and of those inside of it; a folder at a time is held."""
+    entries = _listed(lambda: system.ls(path, detail=True), address)
+    for one in sorted(entries, key=lambda one: str(one["name"])):
+        name = str(one["name"])
+        if one["type"] == "directory":
+            if recursive and name.rstrip("/") != path.rstrip("/"):
+                yield from _below(system, name, address, recursive, left_out)
+            else:
+                left_out.folders += 1
+        elif Path(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES):
+            yield one
+        else:
+            left_out.files += 1
+
+
+def _listed(call: Callable[[], Iterable[dict[str, Any]]], address: str) -> Iterable[dict[str, Any]]:
+    return _told(call, address)
+
+
+def _told(call: Callable[[], T], address: str) -> T:
+    """What a file system answers. Raises `SourceError` where it fails."""
+    try:
+        return call()
+    except Exception as error:  # each file system raises errors of its own
+        raise SourceError(f"{address}: {str(error) or type(error).__name__}") from error
+
+
+def _at(system: Any, path: str, name: str, size: int) -> Photo | _Archive:
+    if path.lower().split("?")[0].endswith(ARCHIVES):
+        return _Archive(name, partial(_opened, system, path))
+    return Photo(name, partial(_fetched, system, path, size), size)
+
+
+def _opened(system: Any, path: str) -> IO[bytes]:
+    try:
+        opened: IO[bytes] = system.open(path, "rb")
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error
+    return opened
+
+
+def _fetched(system: Any, path: str, size: int) -> bytes:
+    try:
+        known = size or system.info(path).get("size") or 0
+        if known > LARGEST:
+            raise _too_large()
+        data: bytes = system.cat_file(path)
+    except Exception as error:
+        if isinstance(error, FileNotFoundError):
+            raise OSError("there is no such file") from error
+        raise OSError(str(error) or type(error).__name__) from error
+    return data

@@ -1,0 +1,141 @@
+"""What people and programs read on a terminal: an answer as a table or as JSON, and how far a run has come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from service.api.schemas import AgeAnswer, ExpectationAnswer, LabelAnswer, PredictAnswer
+from service.models.manifest import Attribute
+from service.offline.errors import OutputError
+from service.offline.table import answers_of
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more."""
+
+
+def write(text: str) -> None:
+    """Write to standard output.
+
+    Args:
+        text: Whole lines.
+
+    Raises:
+        ReaderGone: Nobody reads it any more.
+        OutputError: It has no room.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter would flush once more
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from error
+        raise OutputError(f"standard output: {error.strerror}") from error
+
+
+def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) -> str:
+    """An answer for people.
+
+    Args:
+        name: The photo's name.
+        answer: What was answered.
+        attributes: What the model says; each is a column.
+
+    Returns:
+        Lines, with a row for each face.
+    """
+    count = len(answer.faces)
+    table = Table(title=f"{name}: {count} face{'' if count == 1 else 's'}", title_justify="left")
+    names = [attribute.name for attribute in attributes]
+    for column in ("box", "confidence", *names, "warnings"):
+        table.add_column(column, overflow="fold")
+    for face in answer.faces:
+        box, answers = face.box, answers_of(face)
+        table.add_row(
+            f"{box.width}x{box.height} at {box.x},{box.y}",
+            f"{face.confidence:.1%}",
+            *(_cell(answers.get(attribute)) for attribute in names),
+            ", ".join(face.warnings),
+        )
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def _cell(value: AgeAnswer | ExpectationAnswer | LabelAnswer | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, ExpectationAnswer):
+        bounds = f" ({value.low:g} to {value.high:g})" if value.low is not None else ""
+        return f"{value.value:g}{bounds} {value.unit}"
+    if isinstance(value, AgeAnswer):
+        years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+        return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
+    return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
+
+
+class _Rate(ProgressColumn):
+    """Photos a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """Text of a task."""
+        return Text(f"{task.finished_speed or task.speed or 0:.1f}/s")
+
+
+@contextlib.contextmanager
+def progress(console: Console, count: Callable[[], int | None], done: int) -> Iterator[Callable[[], None]]:
+    """Show how far a run has come, at what rate, and how long it takes still; on a terminal alone.
+
+    Args:
+        console: Where to.
+        count: Number of all photos, or None; it is called on a thread, for it may take long.
+        done: Photos that an earlier run has done.
+
+    Yields:
+        What is called after each photo.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("photos", total=None, completed=done)
+        if console.is_terminal:
+            threading.Thread(target=lambda: bar.update(task, total=count()), daemon=True).start()
+        yield lambda: bar.advance(task)
+
+
+class Tally:
+    """Counts photos, faces and failures of a run, and its time."""
+
+    def __init__(self) -> None:
+        self.photos = self.faces = self.failed = 0
+        self._began = time.monotonic()
+
+    def add(self, answer: PredictAnswer | None) -> None:
+        """Count a photo.
+
+        Args:
+            answer: What was answered; None where it failed.
+        """
+        self.photos += 1
+        self.failed += answer is None
+        self.faces += 0 if answer is None else len(answer.faces)
+
+    def __str__(self) -> str:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        words = [_counted(self.photos, "photo"), _counted(self.faces, "face"), f"{self.photos / seconds:.1f} photos a second"]
+        return ", ".join([*words, *([f"{self.failed:,} of them failed" if self.failed else ""] if self.failed else [])])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

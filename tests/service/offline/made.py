@@ -1,0 +1,45 @@
+"""Folders of small photos, and the real command round a fake model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from service.offline import command
+from service.offline.predictors import LocalPredictor, Predictor
+from service.settings import Settings
+from tests.conftest import encoded
+from tests.fakes import engine_factory, squares
+
+
+def photo(*reds: int) -> bytes:
+    """A picture with a face for each value of red, which is its age in percent of 255."""
+    return encoded(squares(*((red, 120, 60) for red in reds)))
+
+
+def folder(path: Path, count: int) -> Path:
+    """A folder of so many photos, each with a face of an age of its own, every fifth with two and every seventh with none."""
+    path.mkdir(parents=True)
+    for index in range(count):
+        reds = [] if index % 7 == 3 else [60 + index % 150] * (2 if index % 5 == 4 else 1)
+        (path / f"{index:04d}.png").write_bytes(photo(*reds))
+    return path
+
+
+def local(request: command.Request, **engine: Any) -> Predictor:
+    """A fake model in this process, asked for what the request says."""
+    built = engine_factory(**engine)(Settings(photo_queue=1000, face_queue=10_000))
+    options = built.options(request.attributes, request.max_faces, request.min_confidence, at_least=request.asked_ages)
+    return LocalPredictor(built, options, landmarks=request.landmarks or request.json, distribution=request.distribution)
+
+
+def predict(*words: str | Path, predictor: Predictor | None = None, **asked: Any) -> tuple[bool, str]:
+    """Run a request; whether it succeeded, and what it said on standard error."""
+    request = command.Request([str(word) for word in words], **asked)
+    request.check()
+    errors = Console(file=io.StringIO(), width=200, highlight=False)
+    success = command.predict(request, predictor or local(request), errors, jobs=4)
+    return success, errors.file.getvalue()

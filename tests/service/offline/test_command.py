@@ -1,0 +1,253 @@
+"""Photos to tables: the schema, every format, going on after an end, and what ends a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import InvalidParameter
+from service.offline import command, table
+from service.offline.errors import FormatError, OutputError
+from tests.conftest import ROOT
+from tests.fakes import GLASSES, attributes, manifest
+from tests.service.offline.made import folder, local, photo, predict
+
+CONTRACT = (
+    "file face x y width height confidence age_years age_low age_high gender gender_confidence gender_uncertain "
+    "race race_confidence race_uncertain p_at_least_18 p_at_least_21 p_male p_female p_white p_black p_asian p_indian p_other "
+    "size_px sharpness brightness roll yaw warnings model version digest problem detail"
+)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table in JSON Lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# The table --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_schema_is_the_documented_one() -> None:
+    declared = manifest().attributes
+    assert " ".join(column.name for column in table.columns(declared, (18, 21))) == CONTRACT
+    names = {column.name for column in table.columns(declared, landmarks=True, distribution=True)}
+    assert {"left_eye_x", "mouth_right_y", "age_distribution"} <= names
+    page = (ROOT / "docs/tables.md").read_text()
+    for column in table.columns(declared):
+        assert f"`{column.name}`" in page or column.name.startswith("p_"), column.name
+
+
+def test_a_further_attribute_has_columns_of_its_name() -> None:
+    declared = manifest(attributes=[*attributes(), GLASSES]).attributes
+    names = [column.name for column in table.columns(declared)]
+    assert [name for name in names if "glasses" in name] == [
+        "glasses", "glasses_confidence", "glasses_uncertain", "p_glasses_no", "p_glasses_yes",
+    ]  # fmt: skip
+
+
+def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(photo(200, 90))
+    (photos / "b.png").write_bytes(photo())
+    (photos / "c.jpg").write_bytes(b"no photo")
+    (photos / "d.png").write_bytes(photo(120)[:-40])
+    success, errors = predict(photos, tmp_path / "none.jpg", out=tmp_path / "faces.jsonl", ages=(18,))
+    assert success
+    assert "5 photos, 2 faces" in errors
+    assert "3 of them failed" in errors
+    first, second, none, text, cut, missing = rows(tmp_path / "faces.jsonl")
+    assert [first["face"], second["face"], none["face"]] == [0, 1, None]
+    assert first["file"] == second["file"] == f"{photos.as_posix()}/a.png"
+    assert first["age_years"] > 70 > second["age_years"] > 30
+    assert first["p_at_least_18"] > 0.9
+    assert (first["model"], first["version"], first["digest"]) == ("fake", 3, "0" * 64)
+    assert (none["model"], none["problem"], none["x"]) == ("fake", None, None)
+    assert [row["problem"] for row in (text, cut, missing)] == ["unsupported_format", "corrupt_image", "unreadable"]
+    assert missing["detail"] == "No such file or directory"
+    assert missing["digest"] is None
+
+
+def test_formats_hold_the_same(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 9)
+    asked = {"distribution": True, "landmarks": True, "ages": (18,)}
+    for name in ("faces.csv", "faces.jsonl"):
+        predict(photos, out=tmp_path / name, photos_a_part=4, **asked)
+    lines = rows(tmp_path / "faces.jsonl")
+    with (tmp_path / "faces.csv").open(newline="", encoding="utf-8") as file:
+        cells = list(csv.DictReader(file))
+    assert list(cells[0]) == list(lines[0])
+    for line, row in zip(lines, cells, strict=True):
+        assert row["age_years"] == ("" if line["age_years"] is None else str(line["age_years"]))
+        assert row["gender_uncertain"] in ("true", "false", "")
+        assert len(row["age_distribution"].split()) == len(line["age_distribution"] or [])
+
+
+def test_parquet_holds_the_same_and_its_types(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    photos = folder(tmp_path / "photos", 9)
+    for name in ("faces.parquet", "faces.jsonl"):
+        predict(photos, out=tmp_path / name, photos_a_part=4, distribution=True)
+    read = parquet.read_table(tmp_path / "faces.parquet")
+    assert read.to_pylist() == rows(tmp_path / "faces.jsonl")
+    kinds = {field.name: str(field.type) for field in read.schema}
+    assert (kinds["face"], kinds["age_years"], kinds["gender_uncertain"], kinds["detail"]) == (
+        "int64",
+        "double",
+        "bool",
+        "string",
+    )
+    assert read.schema.metadata[b"facet.schema"] == b"1"
+
+
+def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.offline.formats.find_spec", lambda name: None)
+    with pytest.raises(FormatError, match="extra `parquet`"):
+        predict(folder(tmp_path / "photos", 1), out=tmp_path / "faces.parquet")
+
+
+def test_parameters_hold_for_every_photo(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(photo(200, 90))
+    predict(tmp_path / "x.png", out=tmp_path / "f.jsonl", attributes=["gender"], max_faces=1)
+    (row,) = rows(tmp_path / "f.jsonl")
+    assert "age_years" not in row
+    assert row["gender"] == "male"
+    predict(tmp_path / "x.png", out=tmp_path / "g.jsonl", min_confidence=1.0)
+    assert [row["face"] for row in rows(tmp_path / "g.jsonl")] == [None]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"resume": True},
+        {"aggregate": True},
+        {"out": Path("x.csv"), "json": True},
+        {"out": Path("x.csv"), "resume": True, "overwrite": True},
+        {"out": Path("x.csv"), "aggregate": True, "landmarks": True},
+        {"listed": "-", "words": ["-"]},
+        {"words": []},
+    ],
+)
+def test_options_that_do_not_fit_are_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        command.Request(**{"words": ["x.jpg"], **asked}).check()
+
+
+# Going on ---------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_written_over_unless_that_is_asked_for(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / "faces.csv"
+    out.write_text("precious")
+    with pytest.raises(OutputError, match="--overwrite"):
+        predict(photos, out=out)
+    with pytest.raises(OutputError, match="other columns"):
+        predict(photos, out=out, resume=True)
+    assert out.read_text() == "precious"
+    predict(photos, out=out, overwrite=True)
+    assert out.read_text().startswith("file,face,")
+
+
+def test_a_finished_table_takes_up_what_is_new(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 6), tmp_path / "faces.jsonl"
+    predict(photos, out=out)
+    before = out.read_text()
+    (photos / "zz.png").write_bytes(photo(99))
+    _, errors = predict(photos, out=out, resume=True)
+    assert "1 photo, 1 face" in errors
+    assert "6 photos were there before" in errors
+    assert out.read_text().startswith(before)
+    assert rows(out)[-1]["file"].endswith("zz.png")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == ["faces.jsonl"]
+
+
+def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 6), tmp_path / "faces.jsonl"
+    with pytest.raises(ZeroDivisionError):
+        predict(photos, out=out, predictor=Stopping(local(command.Request([])), 3))
+    assert (tmp_path / "faces.jsonl.parts").is_dir()
+    with pytest.raises(OutputError, match="max_faces was None and is 1"):
+        predict(photos, out=out, resume=True, max_faces=1)
+    predict(photos, out=out, resume=True)
+    predict(photos, out=tmp_path / "whole.jsonl")
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+class Stopping:
+    """A predictor that fails as nobody foresees, at one photo."""
+
+    def __init__(self, inner: Any, after: int) -> None:
+        self._inner, self._left = inner, after
+        self.model = inner.model
+
+    async def predict(self, name: str, data: bytes) -> Any:
+        self._left -= 1
+        return await self._inner.predict(name, data) if self._left >= 0 else 1 / 0
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def test_a_photo_that_is_named_twice_is_in_the_table_once(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 3)
+    predict(photos, photos / "0001.png", photos, out=tmp_path / "f.jsonl")
+    assert [row["file"][-8:] for row in rows(tmp_path / "f.jsonl")] == ["0000.png", "0001.png", "0002.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_run_that_is_killed_anywhere_loses_nothing_and_has_nothing_twice(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 18), tmp_path / "faces.jsonl"
+    predict(photos, out=tmp_path / "whole.jsonl")
+    run = [sys.executable, "-m", "tests.service.offline.crashes", str(photos), str(out), "7"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 5, "kills"
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.jsonl", "photos", "whole.jsonl"]
+
+
+# Ends -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_full_disk_ends_it_with_one_line_and_it_can_go_on(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 60), tmp_path / "faces.csv"
+    predict(photos, out=tmp_path / "whole.csv")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(OutputError, match=r"File too large; \d+ photos are written, and --resume goes on"):
+            predict(photos, out=out, photos_a_part=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not out.exists()
+    predict(photos, out=out, resume=True)
+    assert out.read_text() == (tmp_path / "whole.csv").read_text()
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path) -> None:
+    """What Python holds at its peak, for a tenth of the photos and for all of them."""
+    paths = [folder(tmp_path / "photos", 10) / "0000.png"]
+    peaks = []
+    for count in (30, 240):
+        listed = tmp_path / f"{count}.txt"
+        names = []
+        for index in range(count):
+            link = tmp_path / f"{count}-{index}.png"
+            link.hardlink_to(paths[0])
+            names.append(f"{link}\n")
+        listed.write_text("".join(names))
+        tracemalloc.start()
+        predict(listed=str(listed), out=tmp_path / f"{count}.jsonl", photos_a_part=20)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 2**20, peaks

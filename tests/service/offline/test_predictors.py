@@ -1,0 +1,136 @@
+"""A service that answers photos for the command: the same rows, patience where it is busy, and an end where it is not there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.offline import command
+from service.offline.errors import ServiceError
+from service.offline.predictors import ServicePredictor, query
+from tests.service.offline.made import folder, local, photo, predict
+from tests.service.offline.test_command import rows
+from tests.service.server.test_serve import fake
+
+CARD = b'{"name": "m", "version": 1, "digest": "d", "attributes": []}'
+ANSWER = b"""{"request_id": "r", "model": {"name": "m", "version": 1},
+    "image": {"width": 9, "height": 9}, "faces": [], "timing_ms": {}}"""
+
+
+@contextmanager
+def serving(answers: list[tuple[int, bytes, dict[str, str]]]) -> Iterator[tuple[str, list[Any]]]:
+    """A server that gives a card, and these answers to photos, the last one again and again; its address, and what it got."""
+    sent: list[Any] = []
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer(200, CARD, {})
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            with lock:
+                sent.append((self.path, dict(self.headers), body))
+                status, text, headers = answers.pop(0) if len(answers) > 1 else answers[0]
+            if status == 0:
+                self.close_connection = True
+                return
+            self._answer(status, text, headers)
+
+        def _answer(self, status: int, text: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "content-length": str(len(text))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", sent
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def problem(code: str, status: int) -> bytes:
+    text = '{"type": "t", "title": "t", "status": %d, "detail": "Why.", "code": "%s", "request_id": "r"}'
+    return (text % (status, code)).encode()
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    """A photo."""
+    (tmp_path / "x.png").write_bytes(photo(200))
+    return tmp_path / "x.png"
+
+
+def test_a_service_gives_the_same_table(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 12)
+    (photos / "text.jpg").write_bytes(b"text")
+    asked = {"ages": (18,), "landmarks": True, "max_faces": 1}
+    parameters = query(None, 1, None, (18,), landmarks=True, distribution=False)
+    with fake(tmp_path / "log") as service:
+        remote = ServicePredictor(service.url, None, parameters, 4)
+        predict(photos, predictor=remote, out=tmp_path / "remote.jsonl", **asked)
+    predict(photos, predictor=local(command.Request([], **asked)), out=tmp_path / "local.jsonl", **asked)
+    assert rows(tmp_path / "remote.jsonl") == rows(tmp_path / "local.jsonl")
+
+
+def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
+    parameters = query(["age"], 3, 0.9, (18, 21), landmarks=True, distribution=True)
+    with serving([(200, ANSWER, {})]) as (url, sent):
+        predict(one, predictor=ServicePredictor(f"{url}/below/", "secret", parameters, 1), out=tmp_path / "f.jsonl")
+    ((path, headers, body),) = sent
+    assert (
+        path == "/below/predict?attributes=age&max_faces=3&min_confidence=0.9&landmarks=true&distribution=true&at_least=18%2C21"
+    )
+    assert headers["X-API-Key"] == "secret"
+    assert body == one.read_bytes()
+    (row,) = rows(tmp_path / "f.jsonl")
+    assert (row["model"], row["digest"], row["problem"]) == ("m", "d", None)
+
+
+def test_a_photo_waits_where_the_service_has_no_room(one: Path, tmp_path: Path) -> None:
+    busy = [(429, problem("rate_limited", 429), {"retry-after": "1"}), (503, problem("queue_full", 503), {"retry-after": "1"})]
+    with serving([*busy, (200, ANSWER, {})]) as (url, sent):
+        predict(one, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl")
+    assert len(sent) == 3
+    assert rows(tmp_path / "f.jsonl")[0]["problem"] is None
+
+
+def test_a_photo_under_which_the_service_breaks_off_is_a_row(one: Path, tmp_path: Path) -> None:
+    other = one.with_name("y.png")
+    other.write_bytes(one.read_bytes())
+    with serving([(0, b"", {}), (0, b"", {}), (200, ANSWER, {})]) as (url, sent):
+        predict(one, other, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl", jobs=1)
+    assert len(sent) == 3
+    assert [row["problem"] for row in rows(tmp_path / "f.jsonl")] == ["connection_broken", None]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [(401, "unauthenticated", "Why"), (422, "invalid_parameter", "Why"), (418, None, "not an answer of Facet")],
+)
+def test_what_every_photo_would_meet_ends_the_run(one: Path, tmp_path: Path, status: int, code: str | None, words: str) -> None:
+    answers = [(status, problem(code, status) if code else b"<html>", {})]
+    with serving(answers) as (url, _), pytest.raises(ServiceError, match=words):
+        predict(one, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl")
+    assert (tmp_path / "f.jsonl.parts").is_dir()
+
+
+def test_no_service_is_said_at_once() -> None:
+    with pytest.raises(ServiceError, match="such as http"):
+        ServicePredictor("ftp://x", None, {}, 1)

@@ -1,0 +1,174 @@
+"""Sources to photos: what is found where, in which order, and what is left out."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from service.offline import sources
+from service.offline.errors import SourceError
+from service.offline.sources import LeftOut, count, names_in, photos
+from tests.service.offline.made import photo
+
+PHOTO = photo(200)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Photos, what is none, hidden files, and folders inside."""
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "in/c.webp", "in/deep/d.heic", "untold"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(PHOTO if name != "notes.txt" else b"no photo")
+    return tmp_path / "tree"
+
+
+def found(*words: str | Path, **options: object) -> list[str]:
+    return [one.name for one in photos([str(word) for word in words], **options)]
+
+
+def below(tree: Path, *names: str) -> list[str]:
+    return [f"{tree.as_posix()}/{name}" for name in names]
+
+
+def test_a_folder_gives_its_photos_in_order(tree: Path) -> None:
+    left_out = LeftOut()
+    assert found(tree, left_out=left_out) == below(tree, "a.png", "b.JPG", "untold")
+    assert (left_out.files, left_out.folders) == (1, 1)
+    assert count([str(tree)]) == 3
+
+
+def test_folders_inside_are_looked_into_where_that_is_asked_for(tree: Path) -> None:
+    (tree / "in" / "loop").symlink_to(tree)
+    names = below(tree, "a.png", "b.JPG", "in/c.webp", "in/deep/d.heic", "untold")
+    assert found(tree, recursive=True) == names
+    assert count([str(tree)], recursive=True) == 5
+
+
+def test_a_glob_that_no_shell_expanded_is_expanded(tree: Path) -> None:
+    assert found(f"{tree}/*.[jp]*") == below(tree, "a.png")
+    assert found(f"{tree}/**/*.webp") == below(tree, "in/c.webp")
+    with pytest.raises(SourceError, match="nothing matches"):
+        found(f"{tree}/*.tiff")
+
+
+def test_a_name_with_a_globs_characters_is_a_name(tree: Path) -> None:
+    odd = tree / "what[bold].txt"
+    odd.write_bytes(PHOTO)
+    assert found(odd) == [odd.as_posix()]
+
+
+def test_what_is_named_is_looked_at_whatever_it_is(tree: Path) -> None:
+    (text,) = photos([str(tree / "notes.txt")])
+    assert text.read() == b"no photo"
+    (missing,) = photos([str(tree / "none.jpg")])
+    with pytest.raises(FileNotFoundError):
+        missing.read()
+
+
+def test_a_list_names_more(tree: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{tree}/a.png\r\n\n{tree}/in\n")
+    assert found(*names_in(str(listed))) == below(tree, "a.png", "in/c.webp")
+
+
+def shard(path: Path, mode: str = "w") -> Path:
+    """A shard of WebDataset: photos, and what belongs to them."""
+    with tarfile.open(path, mode) as tar:
+        for name in ("000.png", "000.json", "001.jpg", "001.cls", "sub/002.PNG"):
+            member = tarfile.TarInfo(name)
+            member.size = len(PHOTO)
+            tar.addfile(member, io.BytesIO(PHOTO))
+    return path
+
+
+@pytest.mark.parametrize(("ending", "mode"), [("tar", "w"), ("tgz", "w:gz"), ("tar.xz", "w:xz")])
+def test_an_archive_gives_its_photos(tmp_path: Path, ending: str, mode: str) -> None:
+    path = shard(tmp_path / f"shard.{ending}", mode)
+    inside = list(photos([str(path)]))
+    assert [one.name for one in inside] == [f"{path.as_posix()}/{name}" for name in ("000.png", "001.jpg", "sub/002.PNG")]
+    assert all(one.read() == PHOTO and one.size == len(PHOTO) for one in inside)
+    assert found(tmp_path) == [one.name for one in inside], "in a folder, too"
+    assert count([str(path)]) is None
+
+
+def test_a_damaged_archive_gives_what_can_be_read_and_says_so(tmp_path: Path) -> None:
+    path = shard(tmp_path / "shard.tar")
+    path.write_bytes(path.read_bytes()[: len(PHOTO) + 800])
+    whole, broken = photos([str(path)])
+    assert whole.read() == PHOTO
+    assert broken.name == path.as_posix()
+    with pytest.raises(OSError, match=r"unexpected end|truncated|data"):
+        broken.read()
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_standard_input_is_a_photo_or_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archived: bool) -> None:
+    data = shard(tmp_path / "shard.tar").read_bytes() if archived else PHOTO
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    names = []
+    for one in photos(["-"]):
+        assert one.read() == PHOTO
+        names.append(one.name)
+    assert names == (["-/000.png", "-/001.jpg", "-/sub/002.PNG"] if archived else ["-"])
+
+
+def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.jpg").open("wb") as file:
+        file.truncate(sources.LARGEST + 1)
+    (large,) = photos([str(tmp_path / "large.jpg")])
+    with pytest.raises(OSError, match="256 MiB"):
+        large.read()
+
+
+def test_an_address_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    with pytest.raises(SourceError, match="extra `remote`"):
+        found("s3://bucket/photos")
+
+
+def test_a_folder_of_a_file_system_elsewhere() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for name in ("/bucket/b.jpg", "/bucket/a.png", "/bucket/in/c.jpg", "/bucket/notes.txt"):
+        memory.pipe(name, PHOTO)
+    left_out = LeftOut()
+    assert found("memory://bucket", left_out=left_out) == ["memory://bucket/a.png", "memory://bucket/b.jpg"]
+    assert (left_out.files, left_out.folders) == (1, 1)
+    assert found("memory://bucket", recursive=True)[2] == "memory://bucket/in/c.jpg"
+    (one,) = photos(["memory://bucket/a.png"])
+    assert one.read() == PHOTO
+    (missing,) = photos(["memory://bucket/none.jpg"])
+    with pytest.raises(OSError, match="no such file"):
+        missing.read()
+
+
+def test_a_bucket_of_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": "us-east-1"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        import boto3
+
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="photos")
+        for name in ("day/a.jpg", "day/b.png", "day/more/c.jpg"):
+            client.put_object(Bucket="photos", Key=name, Body=PHOTO)
+        client.upload_file(str(shard(tmp_path / "shard.tar")), "photos", "shards/0.tar")
+        listed = list(photos(["s3://photos/day"], recursive=True))
+        assert [one.name for one in listed] == [f"s3://photos/day/{name}" for name in ("a.jpg", "b.png", "more/c.jpg")]
+        assert all(one.read() == PHOTO for one in listed)
+        assert found("s3://photos/day/*.png") == ["s3://photos/day/b.png"]
+        assert found("s3://photos/shards/0.tar")[0] == "s3://photos/shards/0.tar/000.png"
+        (missing,) = photos(["s3://photos/none.jpg"])
+        with pytest.raises(OSError, match="no such file"):
+            missing.read()
+    finally:
+        server.stop()
