@@ -95,7 +95,7 @@ def prepare(
         typer.Option(help="Cut by the landmark template of this model.json; needed where no aligned set is among the data."),
     ] = None,
 ) -> None:
-    """Run a detector of the service and its crop over the pictures; measure the landmark template on the training split."""
+    """Run the service's detector and crop over the pictures; measure the landmark template on the training split."""
     from training.datasets.prepare import prepare as run
     from training.datasets.prepare import read_template
 
