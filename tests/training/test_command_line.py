@@ -181,6 +181,7 @@ def test_recipe_that_is_wrong(recipe: str, message: str, tmp_path: Path) -> None
     assert_one_line(training(*step), message)
 
 
+@pytest.mark.usefixtures("architecture")
 def test_training_without_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE)
     step = "train", "--recipe", tmp_path / "recipe.toml", "--run", tmp_path / "run", "--prepared"
