@@ -133,12 +133,15 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
         ReaderGone: Nobody reads standard output any more.
     """
     left_out = LeftOut()
-    if request.out is None:
-        success = _print(request, predictor, errors, jobs, left_out)
-    elif request.aggregate:
-        success = _count(request, request.out, predictor, errors, jobs, left_out)
-    else:
-        success = _write(request, request.out, predictor, errors, jobs, left_out)
+    try:
+        if request.out is None:
+            success = _print(request, predictor, errors, jobs, left_out)
+        elif request.aggregate:
+            success = _count(request, request.out, predictor, errors, jobs, left_out)
+        else:
+            success = _write(request, request.out, predictor, errors, jobs, left_out)
+    finally:
+        asyncio.run(predictor.close())  # where the run has not begun
     if left_out.files:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
     if left_out.folders:

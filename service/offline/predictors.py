@@ -83,7 +83,7 @@ class Predictor(Protocol):
         """
 
     async def close(self) -> None:
-        """Let go of everything, at once."""
+        """Let go of everything, at once; a second time does nothing."""
 
 
 class LocalPredictor(Predictor):
@@ -100,6 +100,7 @@ class LocalPredictor(Predictor):
     ) -> None:
         self._engine, self._options, self._then = engine, options, then
         self._shown = {"landmarks": landmarks, "distribution": distribution}
+        self._closed = False
 
     @property
     def model(self) -> ServedModel:
@@ -125,7 +126,9 @@ class LocalPredictor(Predictor):
 
     @override
     async def close(self) -> None:
-        await self._engine.close()
+        if not self._closed:
+            self._closed = True
+            await self._engine.close()
 
 
 class _Card(BaseModel):
