@@ -56,7 +56,9 @@ class ColourNetwork:
             "gender": mean[:, 1] / 255,
             "race": race / race.sum(axis=1, keepdims=True),
             "glasses": mean[:, 2] / 255,
+            "bmi": 10 + age * 0.4,
         }
+        answers["bmi_distribution"] = answers["age_distribution"]
         return {name: answers[name].astype(np.float32) for name in self.outputs}
 
 
@@ -128,6 +130,15 @@ def squares(*colours: tuple[int, int, int], side: int = 40, height: int = 80) ->
 
 GLASSES = {"name": "glasses", "kind": "labels", "labels": ["no", "yes"], "outputs": ["glasses"]}
 """An attribute that no line of the service, the page or a client names."""
+BMI: dict[str, Any] = {
+    "name": "bmi",
+    "kind": "expectation",
+    "range": [10, 50],
+    "unit": "kg/m²",
+    "outputs": ["bmi", "bmi_distribution"],
+    "calibration": {"interval": {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000, "low": -1, "high": 1}]}},
+}
+"""An expectation that no line of the service, the page or a client names."""
 RACES = ("white", "black", "asian", "indian", "other")
 INTERVAL = {"coverage": 0.8, "unit": "deviation", "bands": [{"below": 1000.0, "low": -1.3, "high": 1.3}]}
 

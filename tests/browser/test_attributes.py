@@ -1,7 +1,8 @@
-"""The page shows what the model declares: a service with seven races and glasses, and without a gender."""
+"""The page shows what the model declares: a service with seven races, glasses and a number, and without a gender."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-FIGURES = {"count": 90, "age_mae": 4.2, "race_accuracy": 0.7, "glasses_accuracy": 0.93}
+FIGURES = {"count": 90, "age_mae": 4.2, "race_accuracy": 0.7, "glasses_accuracy": 0.93, "bmi_mae": 2.345}
 NO_INTERVALS: dict[str, Any] = {"headline": {}, "found_only": {}, "groups": {}}
 EVALUATION = Evaluation.model_validate(
     {
@@ -47,27 +48,32 @@ def page(browser: Any, further: Service) -> Iterator[Any]:
 
 
 def test_a_card_shows_every_attribute_with_its_labels(page: Any) -> None:
-    expect(page.locator(".lead")).to_contain_text("answers an apparent age, a race and glasses for every face")
+    expect(page.locator(".lead")).to_contain_text("answers an apparent age, a race, glasses and bmi for every face")
     choose(page, ASTRONAUT)
     card = page.get_by_role("article", name="Face 1")
-    expect(card.locator("h4")).to_have_text(["Apparent age", "Race", "Glasses", "Quality of the picture"])
+    expect(card.locator("h4")).to_have_text(["Apparent age", "Race", "Glasses", "Bmi", "Quality of the picture"])
     glasses = card.locator(".attribute", has=page.get_by_role("heading", name="Glasses"))
     expect(glasses.locator(".bar-label")).to_have_count(2)
     shares = [int(one.strip("<> %")) for one in glasses.locator(".bar-value").all_inner_texts()]
     assert 99 <= sum(shares) <= 101
+    number = card.locator(".attribute", has=page.get_by_role("heading", name="Bmi"))
+    expect(number.locator(".years")).to_have_text(re.compile(r"^\d\d(\.\d+)? kg/m²$"))
+    expect(number.locator(".between")).to_contain_text("in 8 of 10 cases")
+    assert number.locator(".tick-label").all_text_contents() == ["10", "18", "26", "34", "42", "50"]
     race = card.locator(".attribute", has=page.get_by_role("heading", name="Race"))
     expect(race.locator(".bar-label")).to_have_count(7)
+    assert "kg/m²" in page.get_by_role("button", name="Face 1").get_attribute("aria-label")
     assert "glasses: " in page.get_by_role("button", name="Face 1").get_attribute("aria-label")
 
 
 def test_a_further_attribute_is_switched_off_as_any_other(page: Any) -> None:
     choose(page, ASTRONAUT)
-    assert page.locator("#show label").all_inner_texts() == ["Age", "Race", "Glasses"]
+    assert page.locator("#show label").all_inner_texts() == ["Age", "Race", "Glasses", "Bmi"]
     page.get_by_role("checkbox", name="Glasses").uncheck()
     expect(page.get_by_role("heading", name="Glasses")).to_have_count(0)
     with page.expect_request("**/predict?*") as asked:
         choose(page, EXAMPLES / "obama.jpg")
-    assert "attributes=age%2Crace&" in asked.value.url
+    assert "attributes=age%2Crace%2Cbmi&" in asked.value.url
     page.get_by_role("checkbox", name="Glasses").check()
     expect(page.get_by_role("heading", name="Glasses")).to_be_visible()
 
@@ -79,9 +85,11 @@ def test_the_view_of_the_model_goes_by_its_attributes(page: Any, further: Servic
     page.get_by_role("link", name="Model", exact=True).click()
     view = page.locator("#model")
     expect(view).to_contain_text("93 %of labels of glasses are right")
-    assert view.locator("thead th").all_inner_texts() == ["Group", "Pictures", "Age error", "Race right", "Glasses right"]
+    expect(view).to_contain_text("2.35 kg/m²mean error of the bmi")
+    head = ["Group", "Pictures", "Age error", "Race right", "Glasses right", "Bmi error"]
+    assert view.locator("thead th").all_inner_texts() == head
     assert view.locator("tbody th").all_inner_texts() == ["Glasses: no", "Glasses: yes"]
-    expect(view.locator("dl")).to_contain_text("age, race, glasses")
+    expect(view.locator("dl")).to_contain_text("age, race, glasses, bmi")
     expect(view.locator("dl")).not_to_contain_text("gender")
 
 
@@ -89,4 +97,4 @@ def test_the_live_view_shows_it_too(filming: Any, further: Service) -> None:
     with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.goto(further.url + "#live")
         start(page)
-        expect(page.locator(".live-card h4")).to_have_text(["Apparent age", "Race", "Glasses"])
+        expect(page.locator(".live-card h4")).to_have_text(["Apparent age", "Race", "Glasses", "Bmi"])
