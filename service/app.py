@@ -271,7 +271,7 @@ def create_app(
     if settings.page:
         app.include_router(web.create_router())
     problems.install(app)
-    _document(app)
+    _document(app, keyed=bool(secrets))
     bodies = bodies_bytes(settings, settings.memory_mib * MIB or memory_limit()[0])
     body, batch = int(settings.max_body_mib * MIB), min(bodies, int(settings.max_batch_mib * MIB))
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
@@ -285,7 +285,7 @@ def create_app(
         rate=settings.body_min_kib_s * 1024,
     )
     if keys is not None:
-        app.add_middleware(ApiKeys, keys=keys, protected=["/predict", "/predict/batch", "/model"])
+        app.add_middleware(ApiKeys, keys=keys, protected=openapi_document.KEYED)
     app.add_middleware(UnhandledErrors)
     if settings.cors_origins:
         app.add_middleware(
@@ -326,12 +326,12 @@ def _tracer(settings: Settings) -> Tracer | None:
     return Spans(settings.otlp_endpoint, settings.trace_ratio)
 
 
-def _document(app: FastAPI) -> None:
+def _document(app: FastAPI, *, keyed: bool) -> None:
     """Complete the OpenAPI document by the model that is served, once one is."""
     generate = app.openapi
 
     def openapi() -> dict[str, object]:
         engine: Engine | None = getattr(app.state, "engine", None)
-        return openapi_document.complete(generate(), None if engine is None else engine.model.manifest)
+        return openapi_document.complete(generate(), None if engine is None else engine.model.manifest, keyed=keyed)
 
     app.openapi = openapi  # type: ignore[method-assign]

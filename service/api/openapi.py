@@ -16,18 +16,32 @@ FACES: Final = ("FaceAnswer", "TrackedFace")
 """Schemas of a face, of a photo and of a stream."""
 
 
-def complete(generated: dict[str, Any], manifest: Manifest | None) -> dict[str, Any]:
+SCHEMES: Final = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "BearerKey": {"type": "http", "scheme": "bearer"},
+}
+"""Ways to send a key, where the operator has set some."""
+KEYED: Final = ("/predict", "/predict/batch", "/model")
+"""Paths that ask for a key, where the operator has set some."""
+
+
+def complete(generated: dict[str, Any], manifest: Manifest | None, *, keyed: bool = False) -> dict[str, Any]:
     """The document of the service.
 
     Args:
         generated: What FastAPI makes of the routes; it is left as it is.
+        keyed: Whether a key is asked for; else one may be sent, and is not looked at.
         manifest: That of the model that is served, whose attributes are properties of a face; None before one is loaded.
 
     Returns:
         The document, without FastAPI's own error.
     """
     document = copy.deepcopy(generated)
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    document.setdefault("components", {})["securitySchemes"] = SCHEMES
+    for path in KEYED:
+        for operation in document["paths"].get(path, {}).values():
+            operation["security"] = [{name: []} for name in SCHEMES] + ([] if keyed else [{}])
+    schemas = document["components"].setdefault("schemas", {})
     for message in ADDED:
         schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= schema.pop("$defs", {}) | {message.__name__: schema}

@@ -27,7 +27,7 @@ from service.metrics import FACES, PREDICTIONS
 from service.models.card import ModelCard
 from service.tracing import CURRENT
 
-router = APIRouter()
+router = APIRouter(generate_unique_id_function=lambda route: route.name)
 PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Paths that are asked again and again by machines."""
 

@@ -74,6 +74,25 @@ def test_the_package_is_the_file_that_is_served(tmp_path: Path) -> None:
     assert set(inside) == {"package/package.json", "package/README.md", *(f"package/{name}" for name in FILES)}
 
 
+def test_the_folder_can_be_installed_as_it_is(tmp_path: Path) -> None:
+    run = node("npm")
+    repository, project = tmp_path / "facet", tmp_path / "project"
+    shutil.copytree(CLIENT, repository / "clients/javascript", ignore=shutil.ignore_patterns("facet.*", "node_modules"))
+    (repository / "service/web/static").mkdir(parents=True)
+    for name in FILES:
+        shutil.copy(FOLDER / name, repository / "service/web/static")
+    project.mkdir()
+    (project / "package.json").write_text('{"name": "project", "private": true, "type": "module"}')
+    environment = os.environ | {"npm_config_cache": str(tmp_path / "cache"), "npm_config_offline": "true"}
+    command = [run, "install", "--silent", "--no-audit", "--no-fund", "../facet/clients/javascript"]
+    subprocess.run(command, cwd=project, env=environment, capture_output=True, check=True, timeout=120)
+    program = 'import { Facet } from "facet-client"; console.log(typeof new Facet().predictMany)'
+    said = subprocess.run(
+        [node(), "--input-type=module", "-e", program], cwd=project, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "function\n"
+
+
 def interfaces() -> dict[str, tuple[str | None, dict[str, bool]]]:
     """Every interface of the types: what it extends, and its fields, each with whether it may be absent."""
     text = re.sub(r"/\*\*.*?\*/", "", (FOLDER / "facet.d.ts").read_text(), flags=re.DOTALL)

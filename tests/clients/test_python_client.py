@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,9 +178,116 @@ def test_a_problem_is_an_error_that_knows_it(client: Client, photo: bytes, optio
     assert failed.value.problem.detail in str(failed.value)
 
 
-def test_a_file_name_is_told_to_become_a_path(client: Client) -> None:
-    with pytest.raises(TypeError, match="make a Path"):
-        client.predict("photo.jpg")  # type: ignore[arg-type]
+def test_a_photo_is_the_name_of_its_file_too(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    assert len(client.predict(str(tmp_path / "photo.png")).faces) == 1
+    with pytest.raises(FileNotFoundError):
+        client.predict(str(tmp_path / "none.png"))
+    with pytest.raises(TypeError, match="a path"):
+        client.predict(None)  # type: ignore[arg-type]
+
+
+# Many photos ------------------------------------------------------------------------------------------------------------
+
+
+def several(folder: Path) -> list[str]:
+    """Photos with one face and two, one that is none, and one that is not there."""
+    contents = [PHOTO, PAIR, b"text", PHOTO, None, PAIR, PHOTO]
+    for index, content in enumerate(contents):
+        if content is not None:
+            (folder / f"{index}.png").write_bytes(content)
+    return [str(folder / f"{index}.png") for index in range(len(contents))]
+
+
+def described(results: list[facet_client.PhotoResult]) -> list[int | str]:
+    """The number of each photo's faces, or its error."""
+    return [
+        len(one.prediction.faces) if one.prediction else getattr(one.error, "code", type(one.error).__name__) for one in results
+    ]
+
+
+async def test_many_photos_are_answered_in_order_and_each_fails_alone(service: Service, client: Client, tmp_path: Path) -> None:
+    paths, done = several(tmp_path), list[int]()
+    results = list(client.predict_many(iter(paths), concurrency=3, progress=done.append, max_faces=2))
+    assert [(one.index, one.photo) for one in results] == list(enumerate(paths))
+    assert described(results) == [1, 2, "unsupported_format", 1, "FileNotFoundError", 2, 1]
+    assert done == [1, 2, 3, 4, 5, 6, 7]
+    async with AsyncClient(service.url, key=KEY) as same:
+        again = [one async for one in same.predict_many(paths, concurrency=3)]
+    assert described(again) == described(results)
+
+
+async def test_so_many_are_in_work_at_a_time_and_photos_are_taken_as_they_are_needed() -> None:
+    taken = most = now = 0
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal most, now
+        now, most = now + 1, max(most, now + 1)
+        await asyncio.sleep(0.001)
+        now -= 1
+        return httpx.Response(404)
+
+    def photos() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(40):
+            taken += 1
+            yield PHOTO
+
+    async with AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        async for result in client.predict_many(photos(), concurrency=4):
+            assert taken <= result.index + 9
+            assert isinstance(result.error, ProblemError)
+    assert (most, taken) == (4, 40)
+
+
+def test_who_stops_early_sends_no_more(service: Service) -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(404)
+
+    with Client(transport=httpx.MockTransport(answer)) as client:
+        results = client.predict_many([PHOTO] * 50, concurrency=2)
+        assert next(results).index == 0
+        results.close()  # type: ignore[attr-defined]
+    assert len(sent) <= 5
+
+
+# What the README says ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def readme(root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The examples of the README as programs, beside the photos that they name."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "photos").mkdir()
+    for name in ("photo.jpg", "photos/a.jpg", "photos/b.jpg"):
+        (folder / name).write_bytes(PAIR)
+    examples = re.findall(r"```python\n(.*?)```", (root / "clients/python/README.md").read_text(), re.DOTALL)
+    paths = [folder / f"example{index}.py" for index in range(len(examples))]
+    for path, text in zip(paths, examples, strict=True):
+        path.write_text(text)
+    return paths
+
+
+def test_the_examples_of_the_readme_are_typed(readme: list[Path], root: Path) -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *map(str, readme)]
+    environment = os.environ | {"MYPYPATH": str(root / "clients/python/src")}
+    done = subprocess.run(command, cwd=readme[0].parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_examples_of_the_readme_run(readme: list[Path], root: Path, tmp_path: Path) -> None:
+    assert len(readme) == 3
+    with fake(tmp_path / "log") as service:
+        for path in readme:
+            program = path.read_text().replace("http://localhost:8000", service.url)
+            environment = os.environ | {"PYTHONPATH": str(root / "clients/python/src")}
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert "def watch" in program or len(done.stdout.splitlines()) >= 2, done.stdout
 
 
 async def test_a_wrong_key_is_refused_everywhere(service: Service) -> None:
@@ -250,6 +358,13 @@ async def test_the_async_client_too() -> None:
     assert script.times[1] - script.times[0] >= 1
 
 
+def test_a_key_whose_rate_is_used_up_waits() -> None:
+    script = Scripted(httpx.Response(429, headers={"retry-after": "1"}), httpx.Response(200, json=CARD))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        assert client.model() == ModelCard.model_validate(CARD)
+    assert script.times[1] - script.times[0] >= 1
+
+
 def test_it_gives_up_in_the_end() -> None:
     script = Scripted(*[busy("0")] * 3)
     with Client(transport=httpx.MockTransport(script), retries=2) as client, pytest.raises(UnavailableError) as failed:
@@ -258,7 +373,7 @@ def test_it_gives_up_in_the_end() -> None:
     assert script.answers == []
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(504), httpx.Response(429), httpx.ReadTimeout("slow")])
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(504), httpx.ReadTimeout("slow")])
 def test_what_may_have_been_computed_or_is_not_wanted_is_not_asked_again(answer: httpx.Response | Exception) -> None:
     script = Scripted(answer, httpx.Response(200, json=CARD))
     with Client(transport=httpx.MockTransport(script)) as client, pytest.raises(FacetClientError):
@@ -471,8 +586,9 @@ async def test_every_parameter_of_the_contract_has_its_argument() -> None:
         document = (await client.get("/openapi.json")).json()
     query = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
     for kind in (Client, AsyncClient):
-        for method in (kind.predict, kind.predict_batch):
-            assert set(inspect.signature(method).parameters) - {"self", "photo", "photos"} == query
+        for method in (kind.predict, kind.predict_batch, kind.predict_many):
+            own = {"self", "photo", "photos", "concurrency", "progress"}
+            assert set(inspect.signature(method).parameters) - own == query
     start = set(document["components"]["schemas"]["StreamStart"]["properties"]) - {"type", "key"}
     assert set(inspect.signature(AsyncClient.stream).parameters) - {"self"} == start
 

@@ -1,7 +1,10 @@
 /** The client against a running service (FACET_URL), and against a server of its own that is busy, slow or broken. */
 
 import assert from "node:assert/strict";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { Facet, FacetError, attributesOf } from "../facet.js";
@@ -45,6 +48,18 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     const { results } = await facet.predictBatch([PHOTO, new Blob(["text"]), PHOTO]);
     assert.deepEqual(results.map(({ index, status }) => [index, status]), [[0, 200], [1, 415], [2, 200]]);
     assert.equal(results[1].problem.code, "unsupported_format");
+  });
+
+  test("answers many photos in order, so many at a time, and each fails alone", async () => {
+    const path = join(await mkdtemp(join(tmpdir(), "facet-")), "photo.png");
+    await writeFile(path, PHOTO);
+    const photos = [PHOTO, new Blob(["text"]), path, "none.png", PHOTO];
+    const done = [];
+    const results = [];
+    for await (const result of facet.predictMany(photos, { concurrency: 2, onProgress: (count) => done.push(count), attributes: ["age"] })) results.push(result);
+    assert.deepEqual(results.map(({ index, photo }) => [index, photo]), photos.map((photo, index) => [index, photo]));
+    assert.deepEqual(results.map(({ answer, error }) => answer?.faces.length ?? error.code), [1, "unsupported_format", 1, "ENOENT", 1]);
+    assert.deepEqual(done, [1, 2, 3, 4, 5]);
   });
 
   test("says what it serves and how it is", async () => {

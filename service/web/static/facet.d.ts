@@ -414,6 +414,16 @@ export interface StreamFrame {
   timing_ms: Record<string, number>;
 }
 
+export interface ManyOptions extends PredictOptions {
+  /** Photos in work at a time; 4 where not given. */
+  concurrency?: number;
+  /** Gets the number of photos that are done, after each. */
+  onProgress?: (done: number) => void;
+}
+
+/** One photo of many: its answer, or why there is none. */
+export type PhotoResult<P> = { index: number; photo: P; answer: PredictAnswer; error?: undefined } | { index: number; photo: P; answer?: undefined; error: unknown };
+
 export interface FacetOptions {
   /** Where the service is; the page's own folder in a browser, http://localhost:8000/ elsewhere. */
   baseUrl?: string | URL;
@@ -453,6 +463,8 @@ export class Facet {
   url(path: string, options?: PredictOptions): URL;
   predict(photo: Photo, options?: PredictOptions): Promise<PredictAnswer>;
   predictBatch(photos: Iterable<Photo>, options?: PredictOptions): Promise<BatchAnswer>;
+  /** In Node a photo may be the path of its file. */
+  predictMany<P extends Photo | string>(photos: Iterable<P> | AsyncIterable<P>, options?: ManyOptions): AsyncGenerator<PhotoResult<P>, void, void>;
   model(options?: CallOptions): Promise<ModelCard>;
   health(options?: CallOptions): Promise<Health>;
   stream(options?: StreamOptions): FacetStream;

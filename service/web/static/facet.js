@@ -6,6 +6,8 @@
 
 /** Problems that another attempt may get past: the service is full, starts, or asks for a slower pace. */
 const RETRIED = new Set([429, 503]);
+/** Longest wait for a batch where none is given: a service answers one within 55 s. */
+const BATCH_MS = 60_000;
 
 /** A failure: a problem of the service by its stable `code`, or the client's own `network_error`, `timeout`, `bad_answer`. */
 export class FacetError extends Error {
@@ -79,7 +81,44 @@ export class Facet {
     for (const [index, photo] of [...photos].entries()) {
       body.append("file", photo instanceof Blob ? photo : new Blob([photo]), photo.name || `photo-${index}`);
     }
-    return this.#json(this.url("predict/batch", options), { method: "POST", body }, options);
+    const timeoutMs = options.timeoutMs ?? Math.max(this.timeoutMs, BATCH_MS);
+    return this.#json(this.url("predict/batch", options), { method: "POST", body }, { ...options, timeoutMs });
+  }
+
+  /**
+   * Any number of photos, `concurrency` at a time: yields `{index, photo, answer}` or `{index, photo, error}` for each, in their
+   * order. One that fails costs no other. In Node a photo may be the path of its file. `onProgress` gets the number that is done.
+   */
+  async *predictMany(photos, { concurrency = 4, onProgress, ...options } = {}) {
+    const window = [];
+    let working = 0;
+    const waiting = [];
+    const one = async (index, photo) => {
+      if (working >= concurrency) await new Promise((resolve) => waiting.push(resolve));
+      else working++;
+      try {
+        return { index, photo, answer: await this.predict(typeof photo === "string" ? await fileAt(photo) : photo, options) };
+      } catch (error) {
+        return { index, photo, error };
+      } finally {
+        const next = waiting.shift();
+        if (next) next();
+        else working--;
+      }
+    };
+    let index = 0;
+    const first = async () => {
+      const result = await window.shift();
+      options.signal?.throwIfAborted();
+      onProgress?.(result.index + 1);
+      return result;
+    };
+    for await (const photo of photos) {
+      options.signal?.throwIfAborted();
+      if (window.length >= 2 * concurrency) yield await first();
+      window.push(one(index++, photo));
+    }
+    while (window.length) yield await first();
   }
 
   /** What is served, on what it was trained, and how good it is for whom. */
@@ -289,6 +328,13 @@ function refusal(response, answer) {
   const { status, statusText } = response;
   if (typeof answer?.code === "string") return new FacetError(answer, more);
   return new FacetError({ code: "http_error", status, title: statusText, detail: answer?.detail ?? `HTTP ${status}` }, more);
+}
+
+/** The bytes of a file, in Node. */
+async function fileAt(path) {
+  const name = "node:fs/promises"; // no browser and no bundler is to look for it
+  const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
+  return readFile(path);
 }
 
 /** Milliseconds before attempt `attempt` + 1: what the service asks for, at least 0.5, 1, 2, … s, and up to a quarter more. */

@@ -42,6 +42,24 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
         assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is not answered."
 
 
+async def test_operations_have_short_names_and_say_how_a_key_is_sent() -> None:
+    async with serving(api_keys=("right",)) as client:
+        keyed = (await client.get("/openapi.json")).json()
+    names = {}
+    for made, wanted in ((keyed, []), (await document(), [{}])):
+        assert made["components"]["securitySchemes"]["ApiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        assert made["components"]["securitySchemes"]["BearerKey"]["scheme"] == "bearer"
+        operations = {path: one for path, ways in made["paths"].items() for one in ways.values()}
+        names = {path: one["operationId"] for path, one in operations.items()}
+        secured = {path for path, one in operations.items() if "security" in one}
+        assert secured == {"/predict", "/predict/batch", "/model"}
+        assert all(operations[path]["security"] == [{"ApiKey": []}, {"BearerKey": []}, *wanted] for path in secured)
+    assert names["/predict"] == "predict"
+    assert names["/predict/batch"] == "predict_batch"
+    assert names["/health/live"] == "live"
+    assert len(set(names.values())) == len(names)
+
+
 async def test_metrics_are_documented_as_the_text_that_they_are() -> None:
     async with serving() as client:
         answers = (await client.get("/openapi.json")).json()["paths"]["/metrics"]["get"]["responses"]

@@ -1,8 +1,9 @@
 """A typed client of Facet, sync and async."""
 
 from facet_client.card import Attribute, Evaluation, Figures, LabelScores, ModelCard, Part, Serving
-from facet_client.client import AsyncClient, Client, Photo
+from facet_client.client import AsyncClient, Client
 from facet_client.errors import ConnectionFailed, FacetClientError, ProblemError, StreamClosed, UnavailableError
+from facet_client.many import PhotoResult
 from facet_client.models import (
     Age,
     Batch,
@@ -23,6 +24,7 @@ from facet_client.models import (
     StreamReady,
     TrackedFace,
 )
+from facet_client.photo import Photo
 from facet_client.stream import Stream
 
 __version__ = "0.1.0"
@@ -50,6 +52,7 @@ __all__ = [
     "ModelName",
     "Part",
     "Photo",
+    "PhotoResult",
     "Prediction",
     "Problem",
     "ProblemError",

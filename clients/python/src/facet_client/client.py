@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 from httpx_retries import Retry, RetryTransport
@@ -14,17 +14,18 @@ from pydantic import BaseModel, ValidationError
 
 from facet_client.card import ModelCard
 from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
+from facet_client.many import PhotoResult, Progress, in_tasks, in_threads
 from facet_client.models import Batch, Health, Prediction, Problem
+from facet_client.photo import Photo, bytes_of
 from facet_client.stream import Stream, opened
-
-Photo = bytes | Path | IO[bytes]
-"""A photo: its bytes, the path of its file, or the file open for reading in binary mode."""
 
 M = TypeVar("M", bound=BaseModel)
 
 PASSING: Final = frozenset({429, 502, 503, 504})
-RETRIED: Final = frozenset({502, 503})
+RETRIED: Final = frozenset({429, 502, 503})
 """Statuses after which the same request may do better: nothing was computed. After a 504 it would be computed twice."""
+BATCH_S: Final = 60.0
+"""Least timeout of a batch, which a service answers within 55 s."""
 LONGEST_WAIT_S: Final = 60.0
 NEVER: Final = Retry(total=0)
 BROKEN: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
@@ -90,6 +91,7 @@ class _Base:
             max_backoff_wait=LONGEST_WAIT_S,
             total_timeout=LONGEST_WAIT_S,
         )
+        self._batch_timeout = max(timeout, BATCH_S)
         headers = {"X-API-Key": key} if key else {}
         self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
 
@@ -106,9 +108,10 @@ class _Base:
 class Client(_Base):
     """Asks a Facet service, and waits.
 
-    `key` is sent as `X-API-Key`; `timeout` is in seconds for each step of a request; a request that finds the service busy is
-    tried again up to `retries` times. One whose connection breaks after it was sent is sent once more at most. `transport`
-    takes the place of httpx's own. Every method raises `ConnectionFailed`, `ProblemError` or, of those, `UnavailableError`.
+    `key` is sent as `X-API-Key`; `timeout` is in seconds for each step of a request, and at least 60 for a batch. A request
+    that finds the service busy is tried again up to `retries` times. One whose connection breaks after it was sent is sent once
+    more at most. `transport` takes the place of httpx's own. Every method raises `ConnectionFailed`, `ProblemError` or, of
+    those, `UnavailableError`.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class Client(_Base):
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
-        return self._answer(self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW), Prediction)
+        return self._answer(self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW), Prediction)
 
     def predict_batch(
         self,
@@ -188,7 +191,47 @@ class Client(_Base):
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
-        return self._answer(self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
+        return self._answer(
+            self._send("POST", "/predict/batch", files=_files(photos), params=query, timeout=self._batch_timeout), Batch
+        )
+
+    def predict_many(
+        self,
+        photos: Iterable[Photo],
+        *,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+        at_least: Sequence[int] | None = None,
+        preview: bool = False,
+    ) -> Iterator[PhotoResult]:
+        """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
+
+        Args:
+            photos: Paths, bytes, or binary files; taken as they are needed.
+            concurrency: Photos in work at a time.
+            progress: Called with the number of photos that are done, after each.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
+
+        Returns:
+            A result for each photo, in order: its prediction, or its error.
+        """
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+
+        def one(photo: Photo) -> Prediction:
+            return self._answer(self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW), Prediction)
+
+        return in_threads(photos, one, concurrency, progress)
 
     def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.
@@ -277,7 +320,7 @@ class AsyncClient(_Base):
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
-        answer = await self._send("POST", "/predict", content=_bytes(photo), params=query, headers=_RAW)
+        answer = await self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW)
         return self._answer(answer, Prediction)
 
     async def predict_batch(
@@ -311,7 +354,49 @@ class AsyncClient(_Base):
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
-        return self._answer(await self._send("POST", "/predict/batch", files=_files(photos), params=query), Batch)
+        return self._answer(
+            await self._send("POST", "/predict/batch", files=_files(photos), params=query, timeout=self._batch_timeout), Batch
+        )
+
+    def predict_many(
+        self,
+        photos: Iterable[Photo],
+        *,
+        concurrency: int = 4,
+        progress: Progress | None = None,
+        attributes: Sequence[str] | None = None,
+        max_faces: int | None = None,
+        min_confidence: float | None = None,
+        landmarks: bool = False,
+        distribution: bool = False,
+        at_least: Sequence[int] | None = None,
+        preview: bool = False,
+    ) -> AsyncIterator[PhotoResult]:
+        """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
+
+        Args:
+            photos: Paths, bytes, or binary files; taken as they are needed.
+            concurrency: Photos in work at a time.
+            progress: Called with the number of photos that are done, after each.
+            attributes: Names of the attributes to answer; None for all that the service allows.
+            max_faces: Most faces, the largest first; None for the service's own bound.
+            min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
+            landmarks: Whether each face has its landmarks.
+            distribution: Whether each age has its distribution.
+            at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            preview: Whether the photo is answered too, upright, as a small JPEG.
+
+        Returns:
+            A result for each photo, in order: its prediction, or its error.
+        """
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+
+        async def one(photo: Photo) -> Prediction:
+            data = await asyncio.to_thread(bytes_of, photo)
+            answer = await self._send("POST", "/predict", content=data, params=query, headers=_RAW)
+            return self._answer(answer, Prediction)
+
+        return in_tasks(photos, one, concurrency, progress)
 
     async def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.
@@ -394,19 +479,8 @@ class AsyncClient(_Base):
 _RAW: Final = {"Content-Type": "application/octet-stream"}
 
 
-def _bytes(photo: Photo) -> bytes:
-    if isinstance(photo, bytes):
-        return photo
-    if isinstance(photo, Path):
-        return photo.read_bytes()
-    try:
-        return photo.read()
-    except AttributeError as error:  # a name, from code without type checks
-        raise TypeError("A photo is bytes, a pathlib.Path or an open file; of a file's name make a Path.") from error
-
-
 def _files(photos: Iterable[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    return [("file", (f"{index}", _bytes(photo))) for index, photo in enumerate(photos)]
+    return [("file", (f"{index}", bytes_of(photo))) for index, photo in enumerate(photos)]
 
 
 def _query(

@@ -1,0 +1,112 @@
+"""Many photos, several at a time: results in the order of the photos, each with its answer or its error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from facet_client.errors import FacetClientError
+from facet_client.models import Prediction
+from facet_client.photo import Photo
+
+Progress = Callable[[int], None]
+"""Is called with the number of photos that are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoResult:
+    """What became of one photo: `prediction`, or `error`, which says why there is none; the other one is None.
+
+    An error is that of the service, or an `OSError` of a file that cannot be read.
+    """
+
+    index: int
+    photo: Photo
+    prediction: Prediction | None = None
+    error: FacetClientError | OSError | None = None
+
+
+def in_threads(
+    photos: Iterable[Photo], predict: Callable[[Photo], Prediction], concurrency: int, progress: Progress | None
+) -> Iterator[PhotoResult]:
+    """Predict photos on threads.
+
+    Args:
+        photos: Taken as they are needed.
+        predict: Answers one photo.
+        concurrency: Photos in work at a time, 1 or more.
+        progress: Called after each photo.
+
+    Yields:
+        A result for each photo, in order.
+    """
+
+    def one(index: int, photo: Photo) -> PhotoResult:
+        try:
+            return PhotoResult(index, photo, prediction=predict(photo))
+        except (FacetClientError, OSError) as error:
+            return PhotoResult(index, photo, error=error)
+
+    def first() -> PhotoResult:
+        result = window.popleft().result()
+        if progress is not None:
+            progress(result.index + 1)
+        return result
+
+    window: deque[Future[PhotoResult]] = deque()
+    threads = ThreadPoolExecutor(concurrency, thread_name_prefix="facet")
+    try:
+        for index, photo in enumerate(photos):
+            if len(window) >= 2 * concurrency:
+                yield first()
+            window.append(threads.submit(one, index, photo))
+        while window:
+            yield first()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+async def in_tasks(
+    photos: Iterable[Photo], predict: Callable[[Photo], Awaitable[Prediction]], concurrency: int, progress: Progress | None
+) -> AsyncIterator[PhotoResult]:
+    """Predict photos in tasks.
+
+    Args:
+        photos: Taken as they are needed.
+        predict: Answers one photo.
+        concurrency: Photos in work at a time, 1 or more.
+        progress: Called after each photo.
+
+    Yields:
+        A result for each photo, in order.
+    """
+    turns = asyncio.Semaphore(concurrency)
+
+    async def one(index: int, photo: Photo) -> PhotoResult:
+        async with turns:
+            try:
+                return PhotoResult(index, photo, prediction=await predict(photo))
+            except (FacetClientError, OSError) as error:
+                return PhotoResult(index, photo, error=error)
+
+    async def first() -> PhotoResult:
+        result = await window.popleft()
+        if progress is not None:
+            progress(result.index + 1)
+        return result
+
+    window: deque[asyncio.Task[PhotoResult]] = deque()
+    try:
+        for index, photo in enumerate(photos):
+            if len(window) >= 2 * concurrency:
+                yield await first()
+            window.append(asyncio.create_task(one(index, photo)))
+        while window:
+            yield await first()
+    finally:
+        for task in window:
+            task.cancel()
+        await asyncio.gather(*window, return_exceptions=True)

@@ -1,0 +1,32 @@
+"""What a photo may be given as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+Photo = bytes | str | Path | IO[bytes]
+"""A photo: its bytes, the path of its file, or the file open for reading in binary mode."""
+
+
+def bytes_of(photo: Photo) -> bytes:
+    """The bytes of a photo.
+
+    Args:
+        photo: In any form.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        TypeError: It is none of them.
+        OSError: Its file cannot be read.
+    """
+    if isinstance(photo, bytes):
+        return photo
+    if isinstance(photo, str | Path):
+        return Path(photo).read_bytes()
+    try:
+        return photo.read()
+    except AttributeError as error:  # from code without type checks
+        raise TypeError("A photo is bytes, a path, or a file that is open for reading in binary mode.") from error
