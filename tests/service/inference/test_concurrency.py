@@ -199,7 +199,7 @@ async def test_a_deadline_counts_from_the_bodys_arrival(path: str) -> None:
         time.sleep(0.3)
         return [PHOTO]
 
-    async with serving(deadline_s=0.2) as client:
+    async with serving(deadline_s=0.2, batch_deadline_s=0.2) as client:
         client.app.dependency_overrides[body_reader] = lambda: slow
         response = await start(client, bytes(300_000), path)
         if path == "/predict":

@@ -192,10 +192,10 @@ def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
     genders_alone = fit(nothing, None, age, female, gender, races, unlabelled)
     assert set(genders_alone) == {"gender"}
     assert genders_alone["gender"].temperature != 1
-    strangers = np.where(np.arange(500) % 2, -1, age)
+    strangers = np.where(np.arange(500) % 2, np.nan, age)
     half = fit(years[::2], None, age[::2], nothing[::2], gender[::2], races[::2], unlabelled[::2])
     assert fit(years, None, strangers, nothing, gender, races, unlabelled)["age"] == half["age"]
-    assert "age" not in fit(years, None, unlabelled.astype(np.float64), female, gender, races, unlabelled)
+    assert "age" not in fit(years, None, nothing, female, gender, races, unlabelled)
     both = fit(years, spread, age, female, gender, races, unlabelled)
     assert both["age"].interval is not None
     assert both["age"].interval.unit == "deviation"

@@ -36,7 +36,7 @@ def predictions_of(
     genders = np.stack([1 - female, female], axis=1)
     return Predictions(
         found,
-        {"age": ExpectationPredictions(age, years, low, high, None, fallback)},
+        {"age": ExpectationPredictions(np.where(np.asarray(age) < 0, np.nan, age), years, low, high, None, fallback)},
         {
             "gender": LabelPredictions(
                 GENDERS, _numbers(gender), genders, nothing if gender_uncertain is None else gender_uncertain
