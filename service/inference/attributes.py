@@ -14,9 +14,9 @@ from service.arrays import Doubles, Floats
 from service.inference.at_least import at_least
 from service.inference.probabilities import temperature_scaled
 from service.metrics import decade
-from service.models.manifest import AGE, STEPS, YEARS, AgeInterval, AtLeastCalibration, Attribute, Manifest, Scale
+from service.models.manifest import AGE, CANONICAL, STEPS, YEARS, AgeInterval, AtLeastCalibration, Attribute, Manifest, Scale
 
-CONTRACT: Final = (AGE, "gender", "race")
+CONTRACT: Final = (AGE, *CANONICAL)
 """Attributes that every request may name: one that the model does not have is absent from the answer."""
 
 AS_IT_IS: Final = AtLeastCalibration()

@@ -263,7 +263,7 @@ class TrackCalibration(Section):
         """Gains stood in a field for each of two attributes once."""
         if not isinstance(fields, Mapping) or not {"gender_gain", "race_gain"} & set(fields):
             return fields
-        gains = {name: fields[f"{name}_gain"] for name in ("gender", "race") if f"{name}_gain" in fields}
+        gains = {name: fields[f"{name}_gain"] for name in CANONICAL if f"{name}_gain" in fields}
         return {key: value for key, value in fields.items() if not key.endswith("_gain")} | {"gains": gains}
 
     def gain(self, attribute: Declaration) -> float:
@@ -360,7 +360,7 @@ class Manifest(Section):
         return next((attribute for attribute in self.attributes if attribute.name == name), None)
 
 
-OUTPUTS: Final = ("age", "age_distribution", "gender", "race")
+OUTPUTS: Final = (AGE, "age_distribution", *CANONICAL)
 
 
 def declared(fields: Mapping[str, Any]) -> dict[str, Any]:

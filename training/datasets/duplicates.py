@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from service.errors import FacetError
+from service.models.manifest import AGE, CANONICAL
 from service.models.runtime import cpu_quota
 from service.vision.image import decode
 from training.datasets.base import DataSet, Split
@@ -93,7 +94,7 @@ def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
     """
     pairs = [(data.label_of(twin.name), data.label_of(twin.other)) for twin in twins]
     labels = [(one, other) for one, other in pairs if one is not None and other is not None]
-    names = dict.fromkeys(("age", "gender", "race", *sorted({name for pair in labels for one in pair for name in one.values})))
+    names = dict.fromkeys((AGE, *CANONICAL, *sorted({name for pair in labels for one in pair for name in one.values})))
     by_label = {name: sum(one.values.get(name) != other.values.get(name) for one, other in labels) for name in names}
     ages = [abs(one.age - other.age) for one, other in labels if one.age is not None and other.age is not None]
     return {

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from service.arrays import Pixels
 from service.errors import FacetError
-from service.models.manifest import CANONICAL
+from service.models.manifest import AGE, CANONICAL
 from service.vision.image import decode
 from training.artifacts import replacing, write_json
 from training.datasets.base import DataSet, Label, Split
@@ -100,7 +100,7 @@ def attributes_of(held: Sequence[Contents]) -> tuple[str, ...]:
         for label in one.labels.values():
             for name in label.values:
                 words.setdefault(name, set()).add(value(label, name))
-    first = ("age", "gender", "race")
+    first = (AGE, *CANONICAL)
     return (*first, *sorted(name for name, found in words.items() if name not in first and len(found) <= MOST_WORDS))
 
 
