@@ -24,8 +24,9 @@ from rich.progress import Progress
 
 from service import __version__
 from service.app import create_app, create_engine
-from service.errors import FacetError, InvalidParameter, ModelNotFound
+from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
+from service.models.manifest import Manifest
 from service.models.store import ModelStore
 from service.offline import command
 from service.offline.errors import Interrupted, RunError
@@ -308,7 +309,7 @@ def annotate(
 
 @app.command()
 def models() -> None:
-    """List the models in the store."""
+    """List the models in the store: which are served, how good and how large they are."""
     with _one_line():
         settings = Settings()
         console = Console(highlight=False)
@@ -316,10 +317,33 @@ def models() -> None:
         found = list(store.manifests())
         if not found:
             _fail(_advice(store))
+        served = {_served(store, settings.model, settings.model_version), _served(store, *_named(settings.detector))}
         for manifest in found:
             says = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
-            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}", style="bold", markup=False)
+            mark = "  (served)" if (manifest.name, manifest.version) in served else ""
+            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}{mark}", style="bold", markup=False)
+            console.print(f"  {store.size(manifest) / 1e6:.1f} MB{_quality(store, manifest)}", markup=False)
             console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
+
+
+def _served(store: ModelStore, name: str | None, version: int | None) -> tuple[str | None, int | None]:
+    """Name and version of what the settings choose; no version where there is none."""
+    return name, version or max(store.versions(name or ""), default=None)
+
+
+def _quality(store: ModelStore, manifest: Manifest) -> str:
+    """The figures that most people ask for first, where they were measured."""
+    try:
+        evaluation = store.evaluation(manifest.name, manifest.version)
+    except ModelError as error:
+        return f"; {error}"
+    if evaluation is None:
+        return ""
+    error_in_years = evaluation.headline.number("age_mae")
+    shares = {one.name: evaluation.headline.number(f"{one.name}_accuracy") for one in manifest.attributes}
+    words = [] if error_in_years is None else [f"age within {error_in_years:.1f} years on average"]
+    words += [f"{name} right for {share:.1%}" for name, share in shares.items() if share is not None]
+    return f"; {', '.join(words)} of {evaluation.headline.count:,} pictures of {evaluation.data}" if words else ""
 
 
 @app.command()

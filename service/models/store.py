@@ -72,6 +72,18 @@ class ModelStore:
                     continue
                 yield manifest
 
+    def size(self, manifest: Manifest) -> int:
+        """How large a model is.
+
+        Args:
+            manifest: One that `manifests` gave.
+
+        Returns:
+            Bytes of its files together; those that are missing count for nothing.
+        """
+        folder = self.root / manifest.name / str(manifest.version)
+        return sum(path.stat().st_size for path in (folder / name for name in manifest.files) if path.is_file())
+
     def evaluation(self, name: str, version: int) -> Evaluation | None:
         """What was measured of a model.
 

@@ -205,6 +205,16 @@ def test_models_are_listed(facet: Facet) -> None:
     assert result.exit_code == 0
     for word in ("tiny", "attributes", "CC0-1.0", "mtcnn", "detector", "WIDER FACE"):
         assert word in result.stdout
+    served = [line for line in result.stdout.splitlines() if line.endswith("(served)")]
+    assert [line.split()[0] for line in served] == ["mtcnn/1", "tiny/1"]
+    assert len(re.findall(r"^  \d+\.\d MB", result.stdout, re.MULTILINE)) == 2
+
+
+def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:
+    shown = facet("models", MODEL_STORE=str(root / "model_store"), MODEL="mobilenet").stdout
+    newest = max(int(path.name) for path in (root / "model_store/mobilenet").iterdir() if path.name.isdigit())
+    assert re.search(rf"^mobilenet/{newest}  attributes: age, gender, race  \(served\)$", shown, re.MULTILINE)
+    assert re.search(r"MB; age within \d\.\d years on average, gender right for 9\d\.\d%, race right", shown)
 
 
 def test_the_version_is_told(facet: Facet) -> None:
