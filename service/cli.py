@@ -40,7 +40,7 @@ from service.video.annotate import TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 
 app = typer.Typer(
-    help="Facet: the age, gender and race of every face in a photo.",
+    help="Estimate age, gender and race from faces in photos, with honest uncertainty.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -110,7 +110,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     https: Annotated[
-        bool | None, typer.Option("--tls", help="Speak HTTPS, which phones ask for before they lend a camera.")
+        bool | None, typer.Option("--tls", help="Serve over HTTPS, which phones require for camera access.")
     ] = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see docs/reference/settings.md)."""
@@ -179,7 +179,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     max_faces: Annotated[int | None, typer.Option(min=1, max=1000, help="Most faces of a photo: the largest.")] = None,
     min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
     at_least: Annotated[
-        str | None, typer.Option(metavar="AGES", help="Ages, such as 18,21: say how probable it is to be at least so old.")
+        str | None, typer.Option(metavar="AGES", help="Ages, such as 18,21: print the probability of being at least that old.")
     ] = None,
     landmarks: Annotated[bool, typer.Option("--landmarks", help="Answer the five landmarks of every face.")] = False,
     distribution: Annotated[bool, typer.Option("--distribution", help="Answer the probability of every age.")] = False,
@@ -278,10 +278,10 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
 
 @app.command()
 def annotate(
-    film: Annotated[Path, typer.Argument(help="Film to look at.", metavar="VIDEO", show_default=False)],
-    out: Annotated[Path, typer.Option(metavar="OUT", help="Film to write: .mp4, .mov or .mkv; the tables lie beside it.")],
+    film: Annotated[Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")],
     fps: Annotated[
-        float | None, typer.Option(min=0.1, help="Look at so many frames a second only; the others show the last faces.")
+        float | None, typer.Option(min=0.1, help="Analyse only this many frames per second; the others keep the last faces.")
     ] = None,
     min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
 ) -> None:

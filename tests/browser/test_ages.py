@@ -32,11 +32,11 @@ def test_a_card_shows_how_probable_each_age_is_and_the_command_asks_for_them(pag
     expect(card).to_be_visible()
     expect(page.locator(".at-least")).to_have_count(0)
     expect(page.get_by_label("At least").first).to_have_value("")
-    expect(page.locator(".ages:visible")).to_contain_text("where the answer matters, a human decides")
+    expect(page.locator(".ages:visible")).to_contain_text("Where it matters, a person should decide")
     with page.expect_request("**/predict?*") as asked:
         ask(page, "99, 18,18")
     assert "at_least=18%2C99" in asked.value.url
-    expect(card.locator(".at-least li")).to_have_text(["at least 18: > 99 %", "at least 99: < 1 %"])
+    expect(card.locator(".at-least li")).to_have_text(["at least 18: >\u200999%", "at least 99: <\u20091%"])
     expect(page.get_by_label("At least").first).to_have_value("18, 99")
     page.get_by_role("button", name="curl").click()
     command = page.get_by_label("Command").inner_text()
@@ -55,7 +55,7 @@ def test_what_is_no_age_is_said_and_not_asked_for(page: Any, text: str) -> None:
     choose(page, ASTRONAUT)
     expect(page.get_by_role("article")).to_have_count(1)
     ask(page, text)
-    expect(page.locator(".ages:visible")).to_contain_text("Whole ages from 1 to 99, at most 8 of them.")
+    expect(page.locator(".ages:visible")).to_contain_text("whole ages from 1 to 99, at most 8 of them.")
     expect(page.get_by_label("At least").first).to_have_attribute("aria-invalid", "true")
     with page.expect_request("**/predict?*") as asked:
         choose(page, EXAMPLES / "obama.jpg")
@@ -105,12 +105,12 @@ def test_the_live_view_asks_for_them_anew(filming: Any, service: Service) -> Non
     with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.route_web_socket("**/stream", connected)
         page.goto(service.url + "#live")
-        expect(page.locator(".ages:visible")).to_contain_text("a human decides")
+        expect(page.locator(".ages:visible")).to_contain_text("a person should decide")
         start(page)
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
         ask(page, "18 21")
         until(page, lambda: len(starts) == 2)
-        expect(page.locator(".live-card .at-least li")).to_have_text(["at least 18: 97 %", "at least 21: 97 %"])
+        expect(page.locator(".live-card .at-least li")).to_have_text(["at least 18: 97%", "at least 21: 97%"])
         expect(page.locator(".live-card")).to_have_count(1)
         assert [one.get("at_least") for one in starts] == [None, [18, 21]]
 

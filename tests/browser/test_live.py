@@ -33,7 +33,7 @@ def page(filming: Any, service: Service) -> Iterator[Any]:
 
 
 def start(page: Any) -> None:
-    page.get_by_role("button", name="Start the camera").click()
+    page.get_by_role("button", name="Start camera").click()
 
 
 def frame(number: int, *faces: dict[str, Any], next_in_ms: int = 0) -> str:
@@ -112,8 +112,8 @@ def test_boxes_are_drawn_where_the_viewer_sees_the_faces_and_cards_follow(page: 
     first = page.locator("[data-track='7']")
     expect(first).to_contain_text("41")
     expect(page.locator(".live-card")).to_have_count(2)
-    expect(page.get_by_role("article", name="Face 7")).to_contain_text("Not sure: indian 40 %, other 35 %")
-    expect(page.get_by_role("article", name="Face 9")).to_contain_text("looking")
+    expect(page.get_by_role("article", name="Face 7")).to_contain_text("Indian 40% or other 35%")
+    expect(page.get_by_role("article", name="Face 9")).to_contain_text("processing")
     page.wait_for_timeout(400)  # boxes glide
     box, stage = first.bounding_box(), page.locator(".live-stage").bounding_box()
     assert (box["x"] - stage["x"]) / stage["width"] == pytest.approx((640 - 40 - 100) / 640, abs=0.02)  # mirrored
@@ -186,10 +186,8 @@ def test_a_bad_frame_does_not_end_the_stream(page: Any) -> None:
     ("code", "close", "said"),
     [
         ("too_many_streams", 1013, "The service is busy"),
-        ("stream_over", 4000, "The stream has ended"),
-        ("not_ready", 1001, "The service starts or stops"),
-        (None, 4001, "The stream has ended"),
-        (None, 1009, "This photo is too large a file"),
+        (None, 4001, "The live view has ended"),
+        (None, 1009, "This file is too large"),
     ],
 )
 def test_the_end_of_a_stream_is_explained(page: Any, code: str | None, close: int, said: str) -> None:
@@ -201,14 +199,35 @@ def test_the_end_of_a_stream_is_explained(page: Any, code: str | None, close: in
     talking(page, answer)
     start(page)
     expect(page.locator(".live-message")).to_contain_text(said)
-    expect(page.get_by_role("button", name="Start the camera")).to_be_visible()
+    expect(page.get_by_role("button", name="Start camera")).to_be_visible()
     assert page.evaluate("document.querySelector('#live video').srcObject") is None
+
+
+@pytest.mark.parametrize(("code", "close"), [("stream_over", 4000), ("not_ready", 1001)])
+def test_a_stream_that_may_be_opened_again_is(page: Any, code: str, close: int) -> None:
+    ended: list[int] = []
+
+    def answer(socket: Any, number: int) -> None:
+        if ended:
+            socket.send(frame(number, face(1, 100), next_in_ms=100))
+            return
+        ended.append(number)
+        socket.send(json.dumps({"type": "problem", "code": code, "title": "T", "status": 503, "detail": "D."}))
+        socket.close(code=close, reason="")
+
+    talking(page, answer)
+    start(page)
+    expect(page.locator("#live .box")).to_have_count(1)
+    expect(page.get_by_role("button", name="Stop")).to_be_visible()
+    page.get_by_role("button", name="Snapshot").click()
+    expect(page.get_by_role("status").filter(has_text="in your photos")).to_be_visible()
+    expect(page.locator("#tiles li")).to_have_count(1)
 
 
 def test_a_key_that_the_stream_wants_is_asked_for(page: Any) -> None:
     talking(page, lambda socket, number: socket.close(code=1008, reason=""))
     start(page)
-    expect(page.get_by_role("dialog", name="This service asks for a key")).to_be_visible()
+    expect(page.get_by_role("dialog", name="This service needs an API key")).to_be_visible()
 
 
 def test_a_stream_that_does_not_open_is_explained(page: Any) -> None:
@@ -232,7 +251,7 @@ def test_a_camera_that_is_not_allowed(filming: Any, service: Service) -> None:
     with watched(filming) as page:
         page.goto(service.url + "#live")
         start(page)
-        expect(page.locator(".live-message")).to_contain_text("The camera was not allowed")
+        expect(page.locator(".live-message")).to_contain_text("The camera was blocked")
 
 
 def test_no_camera_at_all(browser: Any, service: Service) -> None:

@@ -176,9 +176,9 @@ def test_it_opens_without_a_connection_and_says_so(browser: Any, tmp_path: Path)
             url = service.url
         page.goto(url)
         expect(page.get_by_role("heading", name="Every face")).to_be_visible()
-        expect(page.locator("#banner")).to_contain_text("The service cannot be reached")
+        expect(page.locator("#banner")).to_contain_text("The service can't be reached")
         choose(page, ASTRONAUT)
-        expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
+        expect(page.get_by_role("alert")).to_contain_text("The service can't be reached")
         cached = page.evaluate(
             "caches.keys().then((names) => caches.open(names[0])).then((c) => c.keys()).then((k) => k.map((r) => r.url))"
         )

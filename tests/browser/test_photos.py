@@ -94,9 +94,9 @@ def test_a_dropped_photo(page: Any) -> None:
         }"""
     )
     page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop it anywhere")).to_be_visible()
+    expect(page.get_by_text("Drop anywhere")).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
-    expect(page.get_by_text("Drop it anywhere")).to_be_hidden()
+    expect(page.get_by_text("Drop anywhere")).to_be_hidden()
     expect(page.get_by_text("dropped.jpg")).to_be_visible()
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
@@ -124,8 +124,8 @@ def test_without_https_the_phones_own_camera_is_offered(browser: Any, service: S
             page.get_by_role("button", name="Take a photo").click()
         assert chooser.value.element.get_attribute("capture") == "user"
         page.get_by_role("link", name="Live", exact=True).click()
-        expect(page.get_by_role("heading", name="The camera needs HTTPS here")).to_be_visible()
-        expect(page.get_by_role("button", name="Start the camera")).to_be_hidden()
+        expect(page.get_by_role("heading", name="The camera needs HTTPS")).to_be_visible()
+        expect(page.get_by_role("button", name="Start camera")).to_be_hidden()
         expect(page.locator("#live code")).to_have_text("facet serve --tls")
 
 
@@ -139,7 +139,7 @@ def test_several_photos_with_progress_and_one_that_fails(browser: Any, tmp_path:
         page.goto(service.url)
         choose(page, EXAMPLES / "group.jpg", text, ASTRONAUT, EXAMPLES / "obama.jpg")
         progress = page.locator("#progress")
-        expect(progress).to_have_text("1 of 4 photos answered")
+        expect(progress).to_have_text("1 of 4 photos processed")
         expect(progress).to_have_text("9 faces in 3 photos, 1 failed")
         tiles = page.locator("#tiles button")
         assert [tile.get_attribute("aria-label") for tile in tiles.all()] == [
@@ -150,7 +150,7 @@ def test_several_photos_with_progress_and_one_that_fails(browser: Any, tmp_path:
         ]
         tiles.nth(1).click()
         alert = page.get_by_role("alert")
-        expect(alert).to_contain_text("This is not a photo that Facet reads")
+        expect(alert).to_contain_text("This file type isn't supported")
         expect(alert.get_by_role("button", name="Try again")).to_have_count(0)
         tiles.nth(2).click()
         expect(page.get_by_role("article")).to_have_count(1)
@@ -191,7 +191,7 @@ def test_the_visits_history_is_forgotten_on_demand_and_on_leaving(page: Any) -> 
 def test_no_face_is_an_answer(page: Any, tmp_path: Path) -> None:
     Image.new("RGB", (320, 240), "#8899aa").save(tmp_path / "wall.png")
     choose(page, tmp_path / "wall.png")
-    expect(page.get_by_role("heading", name="No face was found")).to_be_visible()
+    expect(page.get_by_role("heading", name="No faces found")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
 
@@ -218,9 +218,9 @@ def test_a_photo_that_stands_on_its_head_is_read_and_can_be_turned(page: Any, tm
 def test_a_photo_without_a_face_can_be_turned_and_looked_at_again(page: Any, tmp_path: Path) -> None:
     Image.new("RGB", (320, 240), "#8899aa").save(tmp_path / "wall.png")
     choose(page, tmp_path / "wall.png")
-    page.get_by_role("button", name="Turn it and look again").click()
+    page.get_by_role("button", name="Turn the photo and try again").click()
     expect(page.locator(".caption")).to_contain_text("wall-turned.jpg")
-    expect(page.get_by_role("heading", name="No face was found")).to_be_visible()
+    expect(page.get_by_role("heading", name="No faces found")).to_be_visible()
 
 
 def test_many_faces_are_one_line_each_until_they_are_opened(page: Any) -> None:
@@ -229,7 +229,7 @@ def test_many_faces_are_one_line_each_until_they_are_opened(page: Any) -> None:
     expect(page.get_by_role("article")).to_have_count(7)
     expect(curves).to_have_count(0)
     card = page.get_by_role("article", name="Face 4")
-    expect(card.locator(".brief")).to_have_text(re.compile(r"^\d+, (fe)?male, race not sure$"))
+    expect(card.locator(".brief")).to_have_text(re.compile(r"^\d+, (fe)?male, race uncertain$"))
     page.get_by_role("button", name="Face 4").click()
     expect(curves).to_have_count(1)
     expect(card.get_by_role("heading", name="Race")).to_be_visible()
@@ -248,7 +248,7 @@ def test_a_format_that_the_browser_cannot_show_is_shown_as_the_service_sees_it(p
     expect(page.locator(".caption")).to_contain_text("px")
     assert page.get_by_text("This browser cannot show this format").count() == 0
     page.get_by_role("button", name="JSON").click()
-    assert "preview" not in page.get_by_label("Answer as JSON").inner_text()
+    assert "preview" not in page.get_by_label("Result as JSON").inner_text()
 
 
 def test_the_boxes_of_a_webp_that_lies_on_its_side_are_on_its_faces(page: Any, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_the_boxes_of_a_webp_that_lies_on_its_side_are_on_its_faces(page: Any, t
 def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
     choose(page, ASTRONAUT)
     page.get_by_role("button", name="JSON").click()
-    shown = json.loads(page.get_by_label("Answer as JSON").inner_text())
+    shown = json.loads(page.get_by_label("Result as JSON").inner_text())
     assert len(shown["faces"]) == 1
     page.get_by_role("button", name="curl").click()
     command = page.get_by_label("Command").inner_text()
@@ -309,7 +309,7 @@ def test_what_is_uncertain_is_shown_as_such(page: Any) -> None:
     choose(page, ASTRONAUT)
     race = page.locator(".attribute", has=page.get_by_role("heading", name="Race"))
     expect(race.locator(".badge")).to_have_text("uncertain")
-    expect(race.locator(".said")).to_have_text(re.compile(r"^Not sure: \w+ \d+ %, \w+ \d+ %"))
+    expect(race.locator(".said")).to_have_text(re.compile(r"^\w+ \d+% or \w+ \d+%"))
     gender = page.locator(".attribute", has=page.get_by_role("heading", name="Gender"))
     expect(gender.locator(".badge")).to_have_count(0)
 
@@ -355,17 +355,17 @@ def test_what_the_operator_switches_off_cannot_be_switched_on(browser: Any, tmp_
 def test_a_key_is_asked_for_and_kept_in_this_tab_alone(browser: Any, tmp_path: Path) -> None:
     with faces(tmp_path / "log", FACET_API_KEYS="right") as service, watched(browser) as page:
         page.goto(service.url)
-        dialog = page.get_by_role("dialog", name="This service asks for a key")
+        dialog = page.get_by_role("dialog", name="This service needs an API key")
         expect(dialog).to_be_visible()
         dialog.get_by_role("button", name="Cancel").click()
         choose(page, ASTRONAUT)
         expect(dialog).to_be_visible()
         page.get_by_label("API key").fill("wrong")
         page.keyboard.press("Enter")
-        again = page.get_by_role("dialog", name="This key is not known here")
+        again = page.get_by_role("dialog", name="That key isn't valid")
         expect(again).to_be_visible()
         page.get_by_label("API key").fill("right")
-        again.get_by_role("button", name="Use it").click()
+        again.get_by_role("button", name="Use key").click()
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
         page.get_by_role("button", name="curl").click()
         expect(page.get_by_label("Command")).to_contain_text('-H "X-API-Key: $FACET_KEY"')
@@ -392,7 +392,7 @@ def test_a_service_that_goes_away_is_said_and_its_return_noticed(page: Any) -> N
 @pytest.mark.parametrize(
     ("code", "status", "said"),
     [
-        ("body_too_large", 413, "This photo is too large a file"),
+        ("body_too_large", 413, "This file is too large"),
         ("image_too_large", 422, "This photo has too many pixels"),
         ("queue_full", 503, "The service is busy"),
         ("rate_limited", 429, "That was a lot of photos"),
@@ -438,7 +438,7 @@ def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) ->
     copy.unlink()
     page.unroute("**/predict*")
     again.click()
-    expect(page.get_by_role("alert")).to_contain_text("This cannot be opened")
+    expect(page.get_by_role("alert")).to_contain_text("This can't be opened")
     expect(page.locator("#banner")).to_be_hidden()
 
 
@@ -465,7 +465,7 @@ def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
 def test_a_model_that_says_nothing_of_its_quality_is_shown_all_the_same(page: Any) -> None:
     page.get_by_role("link", name="Model", exact=True).click()
     expect(page.locator("#model")).to_contain_text("fake, version 3")
-    expect(page.get_by_role("heading", name="How good it is")).to_have_count(0)
+    expect(page.get_by_role("heading", name="How accurate it is")).to_have_count(0)
 
 
 # The client, in a browser ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /** The ages of which the viewer asks how probable it is that a face is at least so old. */
 
 import { el } from "./dom.js";
+import { language, text } from "./language.js";
 
 const LOWEST = 1;
 const HIGHEST = 99;
@@ -18,10 +19,10 @@ export function agesIn(text) {
 export function agesField(photos, id) {
   const input = el("input", { id, type: "text", inputmode: "numeric", placeholder: "18, 21, 25", autocomplete: "off", "aria-describedby": `${id}-note`, maxlength: "60" });
   const note = el("p", { id: `${id}-note`, class: "fine" });
-  const field = el("div", { class: "ages" }, el("label", { for: id }, "At least"), input, el("span", {}, "years old"), note);
+  const field = el("div", { class: "ages" }, el("label", { for: id, "data-text": "ages.at_least" }, text("ages.at_least")), input, el("span", { "data-text": "ages.years" }, text("ages.years")), note);
   const say = (wrong) => {
     input.setAttribute("aria-invalid", String(wrong));
-    note.textContent = wrong ? `Whole ages from ${LOWEST} to ${HIGHEST}, at most ${MOST} of them.` : "A probability is no proof of age: where the answer matters, a human decides.";
+    note.textContent = wrong ? text("ages.wrong", { low: LOWEST, high: HIGHEST, n: MOST }) : text("ages.note");
   };
   const show = () => {
     field.hidden = !photos.dated;
@@ -34,6 +35,7 @@ export function agesField(photos, id) {
     else say(true);
   });
   photos.addEventListener("offer", show);
+  language.addEventListener("change", show);
   show();
   return field;
 }

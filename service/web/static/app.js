@@ -5,15 +5,18 @@ import * as camera from "./camera.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
 import { Live } from "./live.js";
+import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
 import { answered, curl, unanswered } from "./result.js";
-import { count, listed, named } from "./words.js";
+import { count, named, thing } from "./words.js";
 
 const KEY = "facet-key";
 const MOST = 100; // photos of one visit
 const LATE_MS = 150; // a picture that takes longer to decode is waited for in sight
+
+await speak(preferred()).catch(() => speak("en")).catch(() => {}); // without its words, a page still works
 
 const facet = new Facet({ key: remembered(KEY) });
 const photos = new Photos(facet);
@@ -26,7 +29,7 @@ let selected = null;
 function add(files, saved = false) {
   const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
   const room = MOST - photos.all.length;
-  if (images.length > room) tell(`At most ${MOST} photos at once: the first ${room} were taken.`);
+  if (images.length > room) tell(text("strip.limit", { n: MOST }));
   const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png", saved));
   if (!added.length) return;
   location.hash = "#photos";
@@ -127,9 +130,8 @@ function progress() {
   const running = ended < all;
   $("progress").classList.toggle("running", running);
   $("progress").style.setProperty("--done", String(ended / all));
-  $("progress").textContent = running
-    ? `${ended} of ${count(all, "photo")} answered`
-    : `${count(faces, "face")} in ${count(all - failed, "photo")}${failed ? `, ${failed} failed` : ""}`;
+  const found = { faces: count(faces, "faces"), photos: count(all - failed, "photos"), n: failed };
+  $("progress").textContent = running ? text("strip.running", { done: ended, n: all }) : text(failed ? "strip.failed" : "strip.done", found);
 }
 
 // Tiles: the photos of this visit -----------------------------------------------------------------------------------------
@@ -139,9 +141,9 @@ let thumbs = Promise.resolve();
 function tileOf(photo) {
   const tile = $("tiles").querySelector(`[data-photo="${photo.id}"]`) ?? newTile(photo);
   const { status, answer } = photo;
-  const words = { waiting: "waits", asking: "is looked at", failed: "failed", done: answer ? count(answer.faces.length, "face") : "" };
+  const state = status === "done" ? count(answer.faces.length, "faces") : text(`tile.${status}`);
   tile.dataset.status = status;
-  tile.querySelector("button").setAttribute("aria-label", `${photo.name}: ${words[status]}`);
+  tile.querySelector("button").setAttribute("aria-label", text("tile.label", { name: photo.name, state }));
   tile.querySelector("button").title = photo.name;
   tile.querySelector(".tile-mark").textContent = { waiting: "", asking: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
   mark(tile);
@@ -207,7 +209,7 @@ document.addEventListener("paste", (event) => {
     event.preventDefault();
     add(files);
   } else if (!event.target.closest?.("input")) {
-    tell("There is no picture in the clipboard.");
+    tell(text("strip.no_picture"));
   }
 });
 
@@ -245,7 +247,13 @@ function offer({ attributes, serving }) {
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
   $("show").replaceChildren($("show").firstElementChild, ...switches);
   $("show").hidden = false;
-  $("answered").textContent = listed(photos.offered.map(({ name }) => name));
+  promise();
+}
+
+/** The page promises what the model estimates, and nothing before that is known. */
+function promise() {
+  const things = photos.offered?.map(({ name }) => thing(name)) ?? [];
+  $("lead").textContent = things.length ? text("hero.lead", { things: list(things) }) : text("hero.lead.any");
 }
 
 function toggle(name, allowed) {
@@ -255,12 +263,13 @@ function toggle(name, allowed) {
     photos.againWhere((photo) => photos.lacking(photo));
     draw();
   });
-  return el("label", { class: "toggle", title: allowed ? null : "Switched off by the operator" }, box, el("span", {}, named(name)));
+  return el("label", { class: "toggle", title: allowed ? null : text("options.off") }, box, el("span", {}, named(name)));
 }
 
 // The model and the connection --------------------------------------------------------------------------------------------
 
 let card = null;
+let missing = null; // why there is no card
 
 async function loadModel() {
   showModel(card, null);
@@ -271,6 +280,7 @@ async function loadModel() {
     showModel(card, null);
     connection.found();
   } catch (error) {
+    missing = error;
     showModel(card, error);
     if (error.code === "unauthenticated") askKey();
     if (error.code === "network_error" || error.code === "timeout") connection.lost();
@@ -281,8 +291,7 @@ const connection = {
   away: false,
   lost() {
     this.away = true;
-    const why = navigator.onLine === false ? "You are offline." : "The service cannot be reached.";
-    tell(`${why} Photos can be looked at again when it answers.`, true);
+    tell(text(navigator.onLine === false ? "banner.offline" : "banner.unreachable"), true);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.ask(), 5000);
   },
@@ -327,7 +336,7 @@ function remembered(name) {
 function askKey() {
   const dialog = $("key-dialog");
   if (dialog.open || $("camera-dialog").open) return;
-  $("key-title").textContent = facet.key ? "This key is not known here" : "This service asks for a key";
+  $("key-title").textContent = text(facet.key ? "key.wrong" : "key.title");
   $("key").value = "";
   dialog.showModal();
 }
@@ -335,6 +344,12 @@ function askKey() {
 $("key-cancel").addEventListener("click", () => $("key-dialog").close());
 $("change-key").addEventListener("click", askKey);
 $("live").addEventListener("key", askKey);
+$("live").addEventListener("snapshot", ({ detail: photo }) => {
+  if (photos.all.length >= MOST) return tell(text("strip.limit", { n: MOST }));
+  const added = photos.add(photo, `camera-${photos.all.length + 1}.jpg`, false);
+  selected ??= added.id;
+  tell(text("live.snapshot.done"));
+});
 $("key-dialog")
   .querySelector("form")
   .addEventListener("submit", async (event) => {
@@ -352,6 +367,20 @@ $("key-dialog")
   });
 $("change-key").hidden = !facet.key;
 
+// Language ----------------------------------------------------------------------------------------------------------------
+
+$("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code, selected: code === language.code }, name)));
+$("language").addEventListener("change", () => speak($("language").value, true).catch(() => connection.lost()));
+language.addEventListener("change", () => {
+  promise();
+  if (card) offer(card);
+  showModel(card, card ? null : missing);
+  for (const photo of photos.all) tileOf(photo);
+  if (photos.all.length) progress();
+  draw();
+  route();
+});
+
 // Views -------------------------------------------------------------------------------------------------------------------
 
 const VIEWS = ["photos", "live", "model"];
@@ -363,7 +392,7 @@ function route() {
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = { photos: "Facet", live: "Live · Facet", model: "Model · Facet" }[view];
+  document.title = view === "photos" ? "Facet" : `${text(`nav.${view}`)} · Facet`;
   if (view === "live") live.opened();
   else live.stop();
 }
@@ -395,6 +424,7 @@ function keepForOffline() {
   });
 }
 
+promise();
 route();
 keepForOffline();
 loadModel();

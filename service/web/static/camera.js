@@ -1,6 +1,7 @@
 /** The device's camera: opening it, what to say where it cannot be had, and taking one photo with it. */
 
 import { $ } from "./dom.js";
+import { text } from "./language.js";
 
 /** Whether this page may ask for a camera at all: browsers lend one to HTTPS and localhost only. */
 export const lent = () => window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
@@ -27,19 +28,17 @@ export function refusal(error) {
   switch (error.name) {
     case "NotAllowedError":
     case "SecurityError":
-      return "The camera was not allowed. Allow it for this page in the browser's settings, next to the address, and try again.";
+      return text("camera.refused");
     case "NotFoundError":
     case "OverconstrainedError":
-      return "No camera was found. Connect one and try again, or choose a photo instead.";
+      return text("camera.missing");
     case "NotReadableError":
     case "AbortError":
-      return "The camera is in use. Close the other program or tab that shows it, and try again.";
+      return text("camera.busy");
     default:
-      return "The camera could not be opened.";
+      return text("camera.failed");
   }
 }
-
-export const NEEDS_HTTPS = "Browsers lend the camera only to pages over HTTPS, or at localhost.";
 
 /** One photo as a JPEG blob from a dialog with a viewfinder, or null where the viewer closes it. */
 export async function takePhoto() {

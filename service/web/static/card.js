@@ -2,7 +2,9 @@
 
 import { expectationChart, bars } from "./chart.js";
 import { el, icon, place } from "./dom.js";
-import { amount, capital, cases, measures, named, percent, unsure, visible, warning, words } from "./words.js";
+import { text } from "./language.js";
+import { term } from "./terms.js";
+import { amount, capital, cases, labelled, measures, named, percent, unsure, visible, warning, words } from "./words.js";
 
 /** Boxes and the numbers on cards; white letters are readable on each. */
 export const COLOURS = ["#c2410c", "#1d4ed8", "#15803d", "#86198f", "#b91c1c", "#0e7490", "#a16207", "#4338ca"];
@@ -15,7 +17,7 @@ const CROP = 176;
  * what the crop is cut from, or null; `toggled(open)` is called when it is opened or closed. */
 export function card(face, { title, index, hidden, source, scale, open, toggled }) {
   const id = `face-${index}`;
-  const said = words(face, hidden).join(", ") || "found";
+  const said = words(face, hidden).join(", ") || text("face.found.only");
   const body = el(
     "details",
     { open, ontoggle: () => toggled(body.open) },
@@ -28,7 +30,7 @@ export function card(face, { title, index, hidden, source, scale, open, toggled 
         { class: "who" },
         el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
         el("span", { class: "brief" }, said, face.warnings.length > 0 && icon("alert")),
-        el("span", { class: "fine found" }, `Found with ${percent(face.confidence)} confidence`),
+        el("span", { class: "fine found" }, text("face.found", { share: percent(face.confidence) })),
       ),
       icon("down"),
     ),
@@ -56,20 +58,20 @@ export function attributes(face, hidden) {
 }
 
 function expectation(name, answer) {
-  const interval = answer.low == null ? null : el("p", { class: "between" }, `${answer.low} to ${answer.high}`, el("span", {}, ` ${cases(answer.coverage)}`));
+  const interval = answer.low == null ? null : el("p", { class: "between" }, text("age.between", { low: answer.low, high: answer.high }), el("span", {}, " ", term("interval", cases(answer.coverage))));
   return el(
     "section",
     { class: "attribute age" },
-    el("h4", {}, name === "age" ? "Apparent age" : named(name)),
+    el("h4", {}, name === "age" ? term("apparent", text("age.title")) : named(name)),
     el("div", { class: "age-line" }, el("p", { class: "years" }, amount(answer)), interval),
     expectationChart(answer, named(name)),
-    answer.at_least && el("ul", { class: "at-least" }, Object.entries(answer.at_least).map(([age, share]) => el("li", {}, `at least ${age}: `, el("b", {}, percent(share))))),
+    answer.at_least && el("ul", { class: "at-least" }, Object.entries(answer.at_least).map(([age, share]) => el("li", {}, text("age.at_least", { age: Number(age) }), el("b", {}, percent(share))))),
   );
 }
 
 function label(name, answer) {
-  const badge = answer.uncertain ? el("span", { class: "badge" }, "uncertain") : null;
-  const said = capital(answer.uncertain ? unsure(answer) : answer.label);
+  const badge = answer.uncertain ? el("span", { class: "badge" }, term("uncertain", text("label.uncertain"))) : null;
+  const said = capital(answer.uncertain ? unsure(answer) : labelled(answer.label));
   return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "said" }, said, badge), bars(answer));
 }
 
@@ -77,7 +79,7 @@ function quality(face) {
   return el(
     "section",
     { class: "attribute quality" },
-    el("h4", {}, "Quality of the picture"),
+    el("h4", {}, text("quality.title")),
     face.warnings.length > 0 && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name)))),
     el(
       "dl",

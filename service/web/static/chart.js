@@ -1,7 +1,9 @@
 /** An age, or another number, as a curve over its interval, and labels as bars. */
 
 import { el, place, svg } from "./dom.js";
-import { amount, capital, cases, percent } from "./words.js";
+import { number, text } from "./language.js";
+import { term } from "./terms.js";
+import { amount, capital, cases, labelled, percent } from "./words.js";
 
 const WIDTH = 320;
 const HEIGHT = 76;
@@ -12,19 +14,18 @@ const x = (step) => 6 + (Math.min(STEPS, Math.max(0, step)) / STEPS) * (WIDTH - 
 
 /** The distribution of an expectation, its interval and its value; without a distribution, the interval alone. */
 export function expectationChart(answer, name) {
-  const between = answer.low == null ? "" : `, between ${answer.low} and ${answer.high} ${cases(answer.coverage)}`;
   const [lowest, highest] = answer.range ?? [0, STEPS];
   const step = (value) => ((value - lowest) / (highest - lowest)) * STEPS;
   const chart = svg("svg", {
     class: "age-chart",
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
     role: "img",
-    "aria-label": `${name} about ${amount(answer)}${"years" in answer ? " years" : ""}${between}`,
+    "aria-label": described(answer, name),
   });
   for (const tick of [0, 20, 40, 60, 80, 100]) {
     chart.append(svg("line", { class: "tick", x1: x(tick), x2: x(tick), y1: BASE, y2: BASE + 4 }));
     const value = Number((lowest + (tick / STEPS) * (highest - lowest)).toPrecision(4));
-    chart.append(svg("text", { class: "tick-label", x: x(tick), y: HEIGHT - 2, "text-anchor": "middle" }, String(value)));
+    chart.append(svg("text", { class: "tick-label", x: x(tick), y: HEIGHT - 2, "text-anchor": "middle" }, number(value)));
   }
   const low = answer.low == null ? null : step(answer.low);
   const high = answer.low == null ? null : step(answer.high);
@@ -41,6 +42,12 @@ export function expectationChart(answer, name) {
   chart.append(svg("line", { class: "mean", x1: mean, x2: mean, y1: 6, y2: BASE }));
   chart.append(svg("circle", { class: "mean-dot", cx: mean, cy: 6, r: 3 }));
   return chart;
+}
+
+function described(answer, name) {
+  if (!("years" in answer)) return text("face.named", { attribute: name, value: amount(answer) });
+  const said = { attribute: name, years: Math.round(answer.years), low: answer.low, high: answer.high };
+  return answer.low == null ? text("age.chart", said) : text("age.chart.between", { ...said, cases: cases(answer.coverage) });
 }
 
 function heights(distribution) {
@@ -77,7 +84,7 @@ export function bars(answer) {
       el(
         "li",
         { class: label === answer.label ? "top" : null },
-        el("span", { class: "bar-label" }, capital(label)),
+        el("span", { class: "bar-label" }, label === "other" ? term("other", capital(labelled(label))) : capital(labelled(label))),
         el("span", { class: "bar-track", "aria-hidden": "true" }, place(el("span", { class: "bar-fill" }), { width: `${Math.max(1, probability * 100)}%` })),
         el("span", { class: "bar-value" }, percent(probability)),
       ),

@@ -4,13 +4,16 @@ import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { attributes, colour, crop } from "./card.js";
 import { $, el, icon, place } from "./dom.js";
+import { known, language, number, text, translate } from "./language.js";
 import { position } from "./picture.js";
-import { count, failure, visible, warning, words } from "./words.js";
+import { count, duration, failure, visible, warning, words } from "./words.js";
 
 const SIDE = 640; // pixels; a face that fills a tenth of it is found
 const QUALITY = 0.8;
 const STILL_MS = 1500; // a card's crop is taken anew so often
 const AWAY_MS = 2500; // the service expects a face back for two seconds; so long its card stays
+const SNAPSHOT = 4096; // pixels
+const RECONNECTS = 6;
 const LEAD_MS = 300; // a box runs ahead of its answer by no more than this
 
 export class Live {
@@ -25,7 +28,8 @@ export class Live {
     this.#facet = facet;
     this.#photos = photos;
     this.#build();
-    document.addEventListener("visibilitychange", () => document.hidden && this.stop("The camera was switched off while the page was in the background."));
+    document.addEventListener("visibilitychange", () => document.hidden && this.stop("live.hidden"));
+    language.addEventListener("change", () => (translate(this.message), this.#forget()));
   }
 
   #build() {
@@ -33,43 +37,45 @@ export class Live {
     this.video.muted = true;
     this.overlay = el("div", { class: "live-boxes" });
     this.status = el("p", { class: "live-status", role: "status" });
-    this.start = el("button", { type: "button", class: "primary", onclick: () => this.begin() }, icon("camera"), "Start the camera");
-    this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), "Stop");
-    this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#turn() }, icon("flip"), "Other camera");
+    this.start = el("button", { type: "button", class: "primary", onclick: () => this.begin() }, icon("camera"), el("span", { "data-text": "live.start" }));
+    this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), el("span", { "data-text": "live.stop" }));
+    this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#turn() }, icon("flip"), el("span", { "data-text": "live.flip" }));
+    this.snap = el("button", { type: "button", hidden: true, onclick: () => this.#snapshot() }, icon("image"), el("span", { "data-text": "live.snapshot" }));
     this.message = el("div", { class: "live-message" });
     this.cards = el("div", { class: "cards live-cards" });
     this.stage = el("div", { class: "stage live-stage idle" }, this.video, this.overlay, this.message);
-    const controls = el("div", { class: "live-controls" }, this.start, this.end, this.flip, this.status);
-    const title = el("h1", { id: "live-title", class: "view-title" }, "Live view");
+    const controls = el("div", { class: "live-controls" }, this.start, this.end, this.snap, this.flip, this.status);
+    const title = el("h1", { id: "live-title", class: "view-title", "data-text": "live.title" });
     $("live").append(el("div", { class: "result live-result" }, el("div", { class: "stage-column" }, title, this.stage, controls, agesField(this.#photos, "live-ages")), this.cards));
-    this.#say("Your camera, face by face", "Frames go to this service alone, are answered from memory and forgotten. Each face keeps its number, and its answer settles as more frames are seen.");
+    this.#say("live.intro", "live.intro.text");
+    translate($("live"));
   }
 
   /** Called whenever the view is opened. */
   opened() {
     if (!camera.lent()) {
       this.start.hidden = true;
-      this.#say("The camera needs HTTPS here", `${camera.NEEDS_HTTPS} Open the page at localhost, or start the service with`, "facet serve --tls");
+      this.#say("live.https", "live.https.text", "facet serve --tls");
     }
   }
 
   async begin() {
-    const run = (this.#run = new AbortController());
+    const run = (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0 }));
     this.start.hidden = true;
-    this.#say("Opening the camera …");
+    this.#say("live.opening");
     try {
       this.#stream = await camera.open(this.#facing);
     } catch (error) {
-      this.#over(run, "There is no picture", camera.refusal(error));
+      this.#over(run, "live.no_camera", camera.refusal(error));
       return;
     }
     if (run.signal.aborted) return camera.stop(this.#stream);
     this.video.srcObject = this.#stream;
     this.stage.classList.toggle("mirrored", camera.mirrored(this.#stream));
-    this.#stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("The camera was disconnected."), { signal: run.signal });
+    this.#stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("live.disconnected"), { signal: run.signal });
     await this.video.play().catch(() => {});
     this.#frameSize();
-    this.end.hidden = false;
+    this.end.hidden = this.snap.hidden = false;
     const cameras = await navigator.mediaDevices.enumerateDevices();
     this.flip.hidden = cameras.filter(({ kind }) => kind === "videoinput").length < 2;
     await this.#follow(run);
@@ -77,16 +83,29 @@ export class Live {
 
   /** Let go of the camera and of the stream. */
   stop(reason = null) {
-    if (this.#run && !this.#run.signal.aborted) this.#over(this.#run, reason ? "Stopped" : "The camera is off", reason ?? "Nothing of what it saw was kept.");
+    if (this.#run && !this.#run.signal.aborted) this.#over(this.#run, reason ? "live.stopped" : "live.off", reason ?? "live.off.text");
   }
 
   async #follow(run) {
-    this.#say("Connecting …");
-    try {
-      while (!run.signal.aborted) await this.#ask(run);
-    } catch (error) {
-      if (!run.signal.aborted) await this.#failed(run, error);
+    this.#say("live.connecting");
+    while (!run.signal.aborted) {
+      try {
+        await this.#ask(run);
+      } catch (error) {
+        if (run.signal.aborted) return;
+        if (!run.opened || !PASSING.has(error.code) || run.lost >= RECONNECTS) return await this.#failed(run, error);
+        await this.#reconnect(run);
+      }
     }
+  }
+
+  /** Keep the camera, and try another stream after 0.5, 1, 2, … seconds. */
+  async #reconnect(run) {
+    this.#forget();
+    this.status.replaceChildren();
+    this.#say("live.reconnecting", "live.reconnecting.text");
+    this.stage.classList.add("idle");
+    await pause(Math.min(8000, 500 * 2 ** run.lost++), run.signal);
   }
 
   /** One stream. What is asked for is said at its start, so that it ends when the viewer asks for something else. */
@@ -97,6 +116,7 @@ export class Live {
     const stream = this.#facet.stream({ ...this.#photos.asked, signal: run.signal, timeoutMs: 15_000 });
     try {
       const { max_fps: fastest = 30 } = await stream.ready;
+      run.opened = true;
       this.#forget();
       this.message.replaceChildren();
       this.stage.classList.remove("idle");
@@ -118,6 +138,7 @@ export class Live {
     const sent = performance.now();
     try {
       const answer = await stream.send(jpeg);
+      run.lost = 0;
       if (answer && !run.signal.aborted) this.#draw(answer, canvas, sent);
       return answer?.next_in_ms ?? 0;
     } catch (error) {
@@ -143,8 +164,8 @@ export class Live {
       track.tag.textContent = words(face, this.#photos.hidden).slice(0, 2).join(", ");
       this.#describe(track, face, canvas, canvas.width / image.width);
     }
-    const seen = faces.length ? count(faces.length, "face") : "No face in view";
-    this.#note(seen, `${Math.round(now - taken)} ms`);
+    const seen = faces.length ? count(faces.length, "faces") : text("live.nobody");
+    this.#note(seen, duration(now - taken));
   }
 
   /** What is not in view has no box; its card stays a while, so that nothing jumps where somebody is hidden for a moment. */
@@ -163,9 +184,9 @@ export class Live {
 
   #appear(face) {
     const tag = el("span");
-    const box = el("div", { class: "box", "data-track": String(face.id) }, el("span", { class: "tag" }, el("b", {}, String(face.id)), " ", tag));
+    const box = el("div", { class: "box", "data-track": String(face.id) }, el("span", { class: "tag" }, el("b", {}, number(face.id)), " ", tag));
     const holder = el("div", { class: "live-body" });
-    const card = place(el("article", { class: "card live-card", "aria-label": `Face ${face.id}` }, holder), { "--face": colour(face.id - 1) });
+    const card = place(el("article", { class: "card live-card", "aria-label": text("face.title", { n: face.id }) }, holder), { "--face": colour(face.id - 1) });
     const track = { tag, box, card, holder, still: null, stillAt: -Infinity, last: null, seenAt: performance.now() };
     this.cards.append(card);
     this.#tracks.set(face.id, track);
@@ -179,13 +200,13 @@ export class Live {
       track.stillAt = now;
     }
     const { hidden } = this.#photos;
-    const known = visible(face, new Set()).length > 0;
+    const answered = visible(face, new Set()).length > 0;
     track.holder.replaceChildren(
       el(
         "header",
         {},
         track.still,
-        el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, String(face.id)), `Face ${face.id}`), el("p", { class: "fine" }, known ? `from ${count(face.answers ?? face.frames, "frame")}` : "looking …")),
+        el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, number(face.id)), text("face.title", { n: face.id })), el("p", { class: "fine" }, answered ? text("live.from", { frames: count(face.answers ?? face.frames, "frames") }) : text("live.looking"))),
       ),
       ...[
         ...attributes(face, hidden),
@@ -208,7 +229,7 @@ export class Live {
 
   async #failed(run, error) {
     if (error.code === "network_error" && (await reachable(this.#facet))) {
-      return this.#over(run, "The live stream did not open", "The service answers, but no stream could be opened or it broke off. A proxy in between may not pass WebSockets on, or this service has none.");
+      return this.#over(run, "live.unopened", "live.unopened.text");
     }
     const { title, advice } = failure(error);
     this.#over(run, title, advice);
@@ -224,7 +245,7 @@ export class Live {
     this.status.replaceChildren();
     this.stage.classList.add("idle");
     this.start.hidden = false;
-    this.end.hidden = this.flip.hidden = true;
+    this.end.hidden = this.flip.hidden = this.snap.hidden = true;
     this.#say(title, text);
   }
 
@@ -234,8 +255,16 @@ export class Live {
     this.#tracks.clear();
   }
 
-  #say(title, text = null, command = null) {
-    this.message.replaceChildren(el("h2", {}, title), ...(text ? [el("p", {}, text)] : []), ...(command ? [el("code", {}, command)] : []));
+  /** A title and a sentence by their keys, or what `failure` and `refusal` have put into words already. */
+  #say(title, sentence = null, command = null) {
+    const said = (tag, words) => (known(words) ? el(tag, { "data-text": words }, text(words)) : el(tag, {}, words));
+    this.message.replaceChildren(said("h2", title), ...(sentence ? [said("p", sentence)] : []), ...(command ? [el("code", {}, command)] : []));
+  }
+
+  /** What the camera shows now, as a photo of the visit. */
+  async #snapshot() {
+    const photo = await camera.frame(this.video, SNAPSHOT, 0.92);
+    if (photo) this.stage.dispatchEvent(new CustomEvent("snapshot", { bubbles: true, detail: photo }));
   }
 
   #frameSize() {
@@ -256,6 +285,9 @@ function ahead(track, { x, y, width }, taken, now) {
   const moves = Math.hypot(across, down) * lead > width / 20; // a still face must not tremble
   return moves ? { left: x + across * lead, top: y + down * lead } : { left: x, top: y };
 }
+
+/** What ends a stream, but may not end the next one. */
+const PASSING = new Set(["network_error", "not_ready", "stream_over", "timeout"]);
 
 async function reachable(facet) {
   try {

@@ -1,18 +1,20 @@
 /** What the model is and how good it is, from `GET /model`. */
 
 import { $, el, place } from "./dom.js";
-import { NEEDS_HTTPS, lent } from "./camera.js";
-import { capital, failure, named, percent } from "./words.js";
+import { lent } from "./camera.js";
+import { list, number, text } from "./language.js";
+import { TERMS } from "./terms.js";
+import { capital, failure, labelled, named, percent, thing } from "./words.js";
 
 /** Fill the view with the card, or with why there is none. */
 export function showModel(card, error) {
-  const title = el("h1", { id: "model-title", class: "view-title" }, "What answers here");
-  const [left, right] = card ? [[figures(card), groups(card)], [about(card), use(), install()]] : [[trouble(error)], [use(), install()]];
+  const title = el("h1", { id: "model-title", class: "view-title" }, text("model.title"));
+  const [left, right] = card ? [[figures(card), groups(card)], [about(card), use(card), terms(card), install()]] : [[trouble(error)], [install()]];
   $("model").replaceChildren(title, el("div", { class: "sheet" }, el("div", {}, left), el("div", {}, right)));
 }
 
 function trouble(error) {
-  if (!error) return el("p", { class: "message" }, "Asking the service …");
+  if (!error) return el("p", { class: "message" }, text("model.loading"));
   const { title, advice } = failure(error);
   return el("div", { class: "message bad" }, el("div", {}, el("h2", {}, title), el("p", {}, advice)));
 }
@@ -20,31 +22,33 @@ function trouble(error) {
 function about(card) {
   const { serving } = card;
   const rows = [
-    ["Model", `${card.name}, version ${card.version}`],
-    ["Trained on", card.trained_on?.join(", ")],
-    ["Made", card.created],
-    ["Licence", card.licence],
-    ["Answers", answers(card).map(({ name }) => name).join(", ")],
-    ["Runs on", `${serving.runtime}, ${serving.precision}`],
-    ["Faces found by", `${serving.detector?.name}, version ${serving.detector?.version}`],
-    ["Service", `Facet ${serving.facet}`],
+    [text("model.row.model"), versioned(card)],
+    [text("model.row.trained"), card.trained_on?.join(", ")],
+    [text("model.row.made"), card.created],
+    [text("model.row.licence"), card.licence],
+    [text("model.row.answers"), list(answers(card).map(({ name }) => thing(name)))],
+    [text("model.row.runs"), `${serving.runtime}, ${serving.precision}`],
+    [text("model.row.detector"), serving.detector && versioned(serving.detector)],
+    [text("model.row.service"), `Facet ${serving.facet}`],
   ];
-  return panel("The model", list(rows.filter(([, value]) => value)));
+  return panel(text("model.about"), rowsOf(rows.filter(([, value]) => value)));
 }
+
+const versioned = ({ name, version }) => text("model.versioned", { name, version: String(version) });
 
 /** Attributes that the model declares and the operator allows. */
 const answers = ({ attributes, serving }) => attributes.filter(({ name }) => serving.attributes.includes(name));
 
-const LABELLED = { gender: "of genders are labelled right", race: "of races are labelled right" };
+const LABELLED = { gender: "model.gender_right", race: "model.race_right" };
 
 function figures({ attributes, evaluation }) {
   const all = evaluation?.headline;
   if (!all) return null;
-  const tiles = attributes.flatMap(({ name, kind, ...declared }) => (kind === "expectation" ? errors(name, declared, all) : [[all[`${name}_accuracy`], percent, "", LABELLED[name] ?? `of labels of ${name.replaceAll("_", " ")} are right`]])).filter(([value]) => typeof value === "number");
-  const found = typeof all.found === "number" ? `; a face was found in ${percent(all.found)} of them` : "";
+  const tiles = attributes.flatMap(({ name, kind, ...declared }) => (kind === "expectation" ? errors(name, declared, all) : [[all[`${name}_accuracy`], percent, "", text(LABELLED[name] ?? "model.label_right", { attribute: thing(name) })]])).filter(([value]) => typeof value === "number");
+  const found = typeof all.found === "number";
   return panel(
-    "How good it is",
-    el("p", { class: "fine" }, `Measured on ${all.count.toLocaleString("en")} labelled pictures that it never saw in training${found}.`),
+    text("model.quality"),
+    el("p", { class: "fine" }, text(found ? "model.quality.found" : "model.quality.on", { n: all.count, share: found ? percent(all.found) : "" })),
     el("ul", { class: "tiles" }, tiles.map(([value, form, unit, text]) => el("li", {}, el("b", {}, form(value), unit && el("small", {}, ` ${unit}`)), el("span", {}, text)))),
   );
 }
@@ -54,29 +58,29 @@ const digits = (range) => (range ? Math.max(1, 3 - Math.floor(Math.log10(range[1
 
 function errors(name, { range, unit }, all) {
   return [
-    [all[`${name}_mae`], (value) => value.toFixed(digits(range)), range ? unit : "years", `mean error of the ${name.replaceAll("_", " ")}`],
-    name === "age" ? [all.interval_coverage, percent, "", "of true ages lie in the interval"] : [all[`${name}_interval_coverage`], percent, "", `of true values of ${name.replaceAll("_", " ")} lie in the interval`],
+    [all[`${name}_mae`], (value) => decimal(value, range), range ? unit : text("model.years"), text("model.mae", { attribute: thing(name) })],
+    [name === "age" ? all.interval_coverage : all[`${name}_interval_coverage`], percent, "", text("model.covered", { attribute: thing(name) })],
   ];
 }
 
 /** Labels that say what they are are named alone, others with their attribute. */
 function group(kind, name) {
-  if (kind === "age") return `Age ${name}`;
-  return kind in LABELLED ? capital(name) : `${named(kind)}: ${name}`;
+  if (kind === "age") return text("model.group.age", { name });
+  return kind in LABELLED ? capital(labelled(name)) : text("face.named", { attribute: named(kind), value: labelled(name) });
 }
 
 function groups({ attributes, evaluation }) {
   const kinds = Object.entries(evaluation?.groups ?? {}).filter(([, members]) => Object.keys(members).length);
   if (!kinds.length) return null;
   const rows = kinds.flatMap(([kind, members]) => Object.entries(members).map(([name, figures]) => [group(kind, name), figures]));
-  const columns = attributes.map(({ name, kind, range }) => (kind === "expectation" ? mistaken(name, range, rows) : [`${named(name)} right`, (figures) => share(figures[`${name}_accuracy`])]));
-  const head = ["Group", "Pictures", ...columns.map(([title]) => title)];
+  const columns = attributes.map(({ name, kind, range }) => (kind === "expectation" ? mistaken(name, range, rows) : [text("model.column.right", { attribute: named(name) }), (figures) => share(figures[`${name}_accuracy`])]));
+  const head = [text("model.group"), text("model.pictures"), ...columns.map(([title]) => title)];
   return panel(
-    "For whom",
-    el("p", { class: "fine" }, "It errs more for some than for others. Years of age error, and the share of labels that are right."),
+    text("model.groups"),
+    el("p", { class: "fine" }, text("model.groups.text")),
     el(
       "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Quality by group" },
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": text("model.groups.table") },
       el(
         "table",
         {},
@@ -85,7 +89,7 @@ function groups({ attributes, evaluation }) {
           "tbody",
           {},
           rows.map(([name, figures]) =>
-            el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, figures.count.toLocaleString("en")), columns.map(([, cell]) => el("td", {}, cell(figures)))),
+            el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(figures.count)), columns.map(([, cell]) => el("td", {}, cell(figures)))),
           ),
         ),
       ),
@@ -98,31 +102,40 @@ function mistaken(name, range, rows) {
   const key = `${name}_mae`;
   const worst = Math.max(...rows.map(([, figures]) => figures[key] ?? 0)) || 1;
   const meter = (value) => el("span", { class: "meter", "aria-hidden": "true" }, place(el("span"), { width: `${(100 * value) / worst}%` }));
-  return [`${named(name)} error`, (figures) => [meter(figures[key] ?? 0), figures[key]?.toFixed(digits(range)) ?? "–"]];
+  return [text("model.column.error", { attribute: named(name) }), (figures) => [meter(figures[key] ?? 0), figures[key] == null ? "–" : decimal(figures[key], range)]];
 }
+
+const decimal = (value, range) => number(value, { minimumFractionDigits: digits(range), maximumFractionDigits: digits(range) });
 
 const share = (value) => (typeof value === "number" ? percent(value) : "–");
 
-function use() {
-  return panel(
-    "What it is not for",
-    el("p", {}, "The age is an apparent age: how old a face looks to those who labelled the training pictures. The genders and races are the labels of a data set. They say nothing of how a person identifies, and many people fit none of them."),
-    el("p", {}, "Do not decide about a person by it, and do not sort people by it where the law forbids that. It cannot tell who somebody is. Photos are answered from memory: nothing of them is stored or logged."),
-  );
+/** What is said of ages and of labels goes by what the model estimates. */
+function use(card) {
+  const names = answers(card).map(({ name }) => name);
+  const about = [names.includes("age") && "model.use.age", names.some((name) => name in LABELLED) && "model.use.labels", "model.use.never"];
+  return panel(text("model.use"), about.filter(Boolean).map((key) => el("p", {}, text(key))));
+}
+
+const OF_LABELS = new Set(["uncertain", "other"]);
+
+function terms(card) {
+  const kinds = new Set(answers(card).map(({ kind }) => kind));
+  const wanted = TERMS.filter((name) => kinds.has(OF_LABELS.has(name) ? "labels" : "expectation"));
+  return panel(text("model.terms"), el("dl", { class: "terms" }, wanted.flatMap((name) => [el("dt", {}, text(`term.${name}.name`)), el("dd", {}, text(`term.${name}`))])));
 }
 
 function install() {
   return panel(
-    "On a phone",
-    el("p", {}, lent() ? "This page can be installed: “Add to home screen” in the browser's menu. It then opens full screen and takes photos with the camera." : `${NEEDS_HTTPS} The same goes for installing this page. Without it, “Take a photo” opens the phone's own camera, and there is no live view.`),
-    lent() ? null : el("p", {}, "On a home network, whoever runs the service starts it with ", el("code", {}, "facet serve --tls"), "."),
+    text("model.phone"),
+    el("p", {}, text(lent() ? "model.phone.install" : "model.phone.https")),
+    lent() ? null : el("p", {}, `${text("model.phone.tls")} `, el("code", {}, "facet serve --tls"), "."),
   );
 }
 
 function panel(title, ...content) {
-  return el("section", { class: "panel" }, el("h2", {}, title), ...content);
+  return el("section", { class: "panel" }, el("h2", {}, title), content.flat());
 }
 
-function list(rows) {
+function rowsOf(rows) {
   return el("dl", { class: "rows" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }

@@ -2,7 +2,8 @@
 
 import { colour } from "./card.js";
 import { el, place } from "./dom.js";
-import { words } from "./words.js";
+import { text } from "./language.js";
+import { count, words } from "./words.js";
 
 const LONGEST = 1800;
 const THUMB = 144;
@@ -78,7 +79,7 @@ export function marked(picture, answer, name, hidden, { chosen, over }) {
       {
         type: "button",
         class: `box${face.box.y / height < headroom ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
-        "aria-label": `Face ${index + 1}${said.length ? `: ${said.join(", ")}` : ""}`,
+        "aria-label": said.length ? text("face.label", { n: index + 1, words: said.join(", ") }) : text("face.title", { n: index + 1 }),
         onclick: () => chosen(index),
         onpointerenter: () => over(index),
         onpointerleave: () => over(null),
@@ -87,14 +88,14 @@ export function marked(picture, answer, name, hidden, { chosen, over }) {
     );
     return position(box, face.box, width, height, colour(index));
   });
-  const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, "This browser cannot show this format. The service read it all the same."));
+  const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, text("photo.unshown")));
   if (picture) filledIn(picture, name, answer.faces.length);
   return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
 }
 
 function filledIn(picture, name, faces) {
   picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", `${name}, with ${faces || "no"} ${faces === 1 ? "face" : "faces"} marked`);
+  picture.setAttribute("aria-label", text("photo.marked", { name, faces: count(faces, "faces") }));
 }
 
 /** Put a box where it belongs on a picture of `width` by `height` pixels. */

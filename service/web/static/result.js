@@ -3,7 +3,8 @@
 import { card } from "./card.js";
 import { copy, el, icon, place } from "./dom.js";
 import { marked } from "./picture.js";
-import { count, duration, failure } from "./words.js";
+import { text } from "./language.js";
+import { count, dimensions, duration, failure } from "./words.js";
 
 /** Up to so many cards are open at first; of more, each is one line. */
 const OPEN = 3;
@@ -15,7 +16,7 @@ export function answered(photo, picture, { hidden, command, turn }) {
   photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
   const cards = answer.faces.map((face, index) =>
     card(face, {
-      title: `Face ${index + 1}`,
+      title: text("face.title", { n: index + 1 }),
       index,
       hidden,
       source: picture,
@@ -48,7 +49,7 @@ export function answered(photo, picture, { hidden, command, turn }) {
 function openAll(cards) {
   const bodies = cards.map((one) => one.querySelector("details"));
   const button = el("button", { type: "button", class: "quiet" });
-  const name = () => (button.textContent = bodies.every(({ open }) => open) ? "Close all" : "Open all");
+  const name = () => (button.textContent = text(bodies.every(({ open }) => open) ? "cards.close" : "cards.open"));
   button.addEventListener("click", () => {
     const open = !bodies.every((body) => body.open);
     for (const body of bodies) body.open = open;
@@ -56,7 +57,7 @@ function openAll(cards) {
   });
   for (const body of bodies) body.addEventListener("toggle", name);
   name();
-  return el("div", { class: "all-faces" }, el("h2", {}, count(cards.length, "face")), button);
+  return el("div", { class: "all-faces" }, el("h2", {}, count(cards.length, "faces")), button);
 }
 
 /** Failures of the photo itself: sending it again would change nothing. */
@@ -75,33 +76,32 @@ export function unanswered(photo, picture, { again }) {
     { class: "message bad", role: "alert" },
     icon("alert"),
     el("div", {}, el("h3", {}, title), el("p", {}, advice), el("p", { class: "fine where" }, detail ? `${photo.name}: ${detail}` : photo.name)),
-    !FINAL.has(photo.error.code) && el("button", { type: "button", onclick: again }, "Try again"),
+    !FINAL.has(photo.error.code) && el("button", { type: "button", onclick: again }, text("photo.again")),
   );
   if (!picture) return [el("div", { class: "alone" }, message)];
-  return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, el("span", { class: "file", title: photo.name }, photo.name))), el("div", { class: "cards" }, message)];
+  return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, el("span", { class: "file", dir: "auto", title: photo.name }, photo.name))), el("div", { class: "cards" }, message)];
 }
 
 function waiting(photo) {
-  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", {}, photo.status === "asking" ? "Looking for faces …" : "Waiting for its turn …"));
+  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", {}, text(photo.status === "asking" ? "photo.looking" : "photo.queued")));
 }
 
 function nobody(answer, turn) {
-  const small = Math.max(answer.image.width, answer.image.height) < 200 ? " The picture is small: a larger one may show more." : "";
+  const small = Math.max(answer.image.width, answer.image.height) < 200 ? ` ${text("photo.none.small")}` : "";
   return el(
     "div",
     { class: "message" },
-    el("div", {}, el("h3", {}, "No face was found"), el("p", {}, `Faces that are tiny, turned far away or covered are missed.${small}`)),
-    turn && el("button", { type: "button", onclick: turn }, icon("turn"), "Turn it and look again"),
+    el("div", {}, el("h3", {}, text("photo.none")), el("p", {}, `${text("photo.none.why")}${small}`)),
+    turn && el("button", { type: "button", onclick: turn }, icon("turn"), text("photo.none.turn")),
   );
 }
 
 function caption({ name, answer }) {
-  const { width, height } = answer.image;
   return el(
     "p",
     { class: "caption" },
-    el("span", { class: "file", title: name }, name),
-    el("span", {}, `${count(answer.faces.length, "face")} · ${width} × ${height} px · ${duration(answer.timing_ms.total)}`),
+    el("span", { class: "file", dir: "auto", title: name }, name),
+    el("span", {}, `${count(answer.faces.length, "faces")} · ${dimensions(answer.image)} px · ${duration(answer.timing_ms.total)}`),
   );
 }
 
@@ -120,7 +120,7 @@ function code(photo, command, turn) {
     panel.hidden = open === null;
     panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo)].filter(Boolean) : []));
   };
-  const turning = turn && el("button", { type: "button", class: "quiet turn", onclick: turn }, icon("turn"), "Turn");
+  const turning = turn && el("button", { type: "button", class: "quiet turn", onclick: turn }, icon("turn"), text("photo.turn"));
   return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons, turning), panel);
 }
 
@@ -131,17 +131,17 @@ function save({ blob, name }) {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
-  return el("p", { class: "fine save" }, "The command wants the photo as a file. ", el("button", { type: "button", class: "quiet", onclick: download }, `Save ${name}`));
+  return el("p", { class: "fine save" }, `${text("photo.save.why")} `, el("button", { type: "button", class: "quiet", onclick: download }, text("photo.save", { name })));
 }
 
 function pre(text, name) {
-  const button = el("button", { type: "button", class: "quiet" }, icon("copy"), "Copy");
+  const button = el("button", { type: "button", class: "quiet" }, icon("copy"), text("photo.copy"));
   button.addEventListener("click", async () => {
     await copy(text);
-    button.lastChild.textContent = "Copied";
-    setTimeout(() => (button.lastChild.textContent = "Copy"), 2000);
+    button.lastChild.textContent = text("photo.copied");
+    setTimeout(() => (button.lastChild.textContent = text("photo.copy")), 2000);
   });
-  return el("div", { class: "pre" }, button, el("pre", { tabindex: "0", "aria-label": name === "json" ? "Answer as JSON" : "Command" }, text));
+  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "json" ? "photo.result" : "photo.command") }, text));
 }
 
 /** JSON with lists of numbers on one line. */

@@ -1,0 +1,44 @@
+"""The page in the languages of its viewers: by the browser's, by the switch, and from right to left."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import watched
+from tests.browser.test_photos import ASTRONAUT, choose
+from tests.client import ROOT
+from tests.service.server.test_serve import Service
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+
+
+def words(code: str) -> Any:
+    return json.loads((ROOT / f"service/web/static/languages/{code}.json").read_text())
+
+
+def test_the_page_speaks_the_browsers_language_and_the_one_that_is_chosen(browser: Any, service: Service) -> None:
+    german, arabic = words("de"), words("ar")
+    with watched(browser, locale="de-AT", viewport={"width": 1280, "height": 860}) as page:
+        page.goto(service.url)
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        expect(page.locator(".lead")).to_contain_text("schätzt für jedes Gesicht darauf scheinbares Alter, Geschlecht und")
+        choose(page, ASTRONAUT)
+        card = page.get_by_role("article", name="Gesicht 1")
+        expect(card).to_contain_text(german["age.title"])
+        expect(card.locator(".bar-value").first).to_have_text("56 %")
+        card.get_by_role("button", name=german["label.uncertain"]).click()
+        expect(page.get_by_role("dialog", name=german["term.uncertain.name"])).to_contain_text(german["term.uncertain"])
+        page.keyboard.press("Escape")
+        page.locator("#language").select_option("ar")
+        expect(page.get_by_role("article").locator(".attribute").first).to_contain_text(arabic["age.title"])
+        expect(page.locator("html")).to_have_attribute("dir", "rtl")
+        expect(page.locator("#drop").get_by_role("button").first).to_have_text(arabic["drop.choose"])
+        stage, shown = page.locator("#result .stage").bounding_box(), page.get_by_role("article").bounding_box()
+        assert stage["x"] > shown["x"]  # what comes first is on the right
+        page.reload()
+        expect(page.get_by_role("link", name=arabic["nav.live"], exact=True)).to_be_visible()  # it is remembered
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
