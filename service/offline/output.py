@@ -103,24 +103,23 @@ class Output:
                 run writes it now.
             OSError: The folder cannot be written.
         """
-        there = self.parts.is_dir()
-        if (there or self.path.exists()) and not (resume or overwrite):
+        if (self._written() or self.path.exists()) and not (resume or overwrite):
             raise OutputError(f"{self.path} is there already: --resume goes on with it, --overwrite begins anew")
         try:
-            self._begin(there, overwrite)
+            self._begin(overwrite)
         except BaseException:
             self._release()
             raise
 
-    def _begin(self, there: bool, overwrite: bool) -> None:
-        if there:
+    def _begin(self, overwrite: bool) -> None:
+        if self.parts.is_dir():
             self._take_lock()
-            if overwrite:
-                _remove(self.parts)
-                there = False
-            else:
+            if self._written() and not overwrite:
                 self._check_state()
-        if not there:
+            else:  # what a run left that had written nothing, or what is not wanted any more
+                self._release()
+                _remove(self.parts)
+        if not self.parts.is_dir():
             self._make_parts(self.path if self.path.exists() and not overwrite else None)
             self._take_lock()
         for part in self._written():
@@ -187,6 +186,8 @@ class Output:
                 self.flush()
         finally:
             self._release()
+            if not self._written():  # nothing to go on with
+                _remove(self.parts)
 
     def _make_parts(self, finished: Path | None) -> None:
         """The folder with its state, and in it a finished table as its first part; there at once, or not at all."""

@@ -16,7 +16,8 @@ import pytest
 
 from service.errors import InvalidParameter
 from service.offline import command, table
-from service.offline.errors import FormatError, OutputError
+from service.offline.errors import FormatError, OutputError, SourceError
+from service.offline.output import Output
 from tests.conftest import ROOT
 from tests.fakes import GLASSES, attributes, manifest
 from tests.service.offline.made import folder, local, photo, predict
@@ -168,6 +169,26 @@ def test_a_finished_table_takes_up_what_is_new(tmp_path: Path) -> None:
     assert out.read_text().startswith(before)
     assert rows(out)[-1]["file"].endswith("zz.png")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == ["faces.jsonl"]
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="nothing matches"):
+        predict(f"{tmp_path}/*.jpg", out=tmp_path / "faces.csv")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "faces.csv.parts").mkdir()  # of one that was killed before its first part
+    predict(folder(tmp_path / "photos", 2), out=tmp_path / "faces.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "photos"]
+
+
+def test_two_runs_do_not_write_one_table(tmp_path: Path) -> None:
+    output = Output(tmp_path / "f.csv", table.columns(manifest().attributes), {})
+    output.begin()
+    with output:
+        output.add("x.jpg", [])
+        if sys.platform != "win32":
+            with pytest.raises(OutputError, match="another run"):
+                Output(tmp_path / "f.csv", table.columns(manifest().attributes), {}).begin(overwrite=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
