@@ -6,9 +6,11 @@ import csv
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from service.errors import InvalidParameter
 from service.offline import command, table
-from service.offline.errors import FormatError, OutputError, SourceError
+from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
 from service.offline.output import Output
 from tests.conftest import ROOT
 from tests.fakes import GLASSES, attributes, manifest
@@ -204,15 +206,17 @@ def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
 
 
 class Stopping:
-    """A predictor that fails as nobody foresees, at one photo."""
+    """A predictor that does something else after some photos: it fails as nobody foresees."""
 
-    def __init__(self, inner: Any, after: int) -> None:
-        self._inner, self._left = inner, after
+    def __init__(self, inner: Any, after: int, do: Callable[[], Any] = lambda: 1 / 0) -> None:
+        self._inner, self._left, self._do = inner, after, do
         self.model = inner.model
 
     async def predict(self, name: str, data: bytes) -> Any:
         self._left -= 1
-        return await self._inner.predict(name, data) if self._left >= 0 else 1 / 0
+        if self._left < 0:
+            self._do()
+        return await self._inner.predict(name, data)
 
     async def close(self) -> None:
         await self._inner.close()
@@ -234,6 +238,16 @@ def test_a_run_that_is_killed_anywhere_loses_nothing_and_has_nothing_twice(tmp_p
     assert int(done.stdout) >= 5, "kills"
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.jsonl", "photos", "whole.jsonl"]
+
+
+def test_ctrl_c_writes_what_is_done(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 30), tmp_path / "faces.jsonl"
+    pressing = Stopping(local(command.Request([])), 12, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Interrupted, match=r"stopped: .* has \d+ photos so far, and --resume goes on"):
+        predict(photos, out=out, predictor=pressing, photos_a_part=2)
+    predict(photos, out=out, resume=True)
+    predict(photos, out=tmp_path / "whole.jsonl")
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
 
 
 # Ends -------------------------------------------------------------------------------------------------------------------
