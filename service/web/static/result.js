@@ -134,14 +134,14 @@ function save({ blob, name }) {
   return el("p", { class: "fine save" }, `${text("photo.save.why")} `, el("button", { type: "button", class: "quiet", onclick: download }, text("photo.save", { name })));
 }
 
-function pre(text, name) {
+function pre(content, name) {
   const button = el("button", { type: "button", class: "quiet" }, icon("copy"), text("photo.copy"));
   button.addEventListener("click", async () => {
-    await copy(text);
+    await copy(content);
     button.lastChild.textContent = text("photo.copied");
     setTimeout(() => (button.lastChild.textContent = text("photo.copy")), 2000);
   });
-  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "json" ? "photo.result" : "photo.command") }, text));
+  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "json" ? "photo.result" : "photo.command") }, content));
 }
 
 /** JSON with lists of numbers on one line. */
