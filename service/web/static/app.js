@@ -4,9 +4,11 @@ import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
+import * as keep from "./files.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
+import { overview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
 import { answered, curl, unanswered } from "./result.js";
@@ -38,6 +40,7 @@ function add(files, saved = false) {
 
 async function select(id) {
   selected = id;
+  look(false);
   for (const tile of $("tiles").children) mark(tile);
   await draw();
 }
@@ -55,15 +58,16 @@ async function pictureOf(photo) {
 
 async function draw() {
   const photo = photos.find(selected);
-  $("result").hidden = !photo;
+  $("result").hidden = !photo && !overlooking;
+  if (overlooking) return redrawn([overview(photos, { chosen: ({ id }) => select(id), pictures: archive })]);
   if (!photo) return $("result").replaceChildren();
-  const opening = () => photo.id === selected && photo.status === "asking" && redrawn(unanswered(photo, null, {}));
+  const opening = () => photo.id === selected && !overlooking && photo.status === "asking" && redrawn(unanswered(photo, null, {}));
   const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
   const picture = await pictureOf(photo);
   clearTimeout(late);
-  if (photo.id !== selected) return;
+  if (photo.id !== selected || overlooking) return;
   const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
-  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo) }) : unanswered(photo, picture, { again: () => again(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { again: () => again(photo), remove: () => remove(photo) });
   redrawn(parts.filter(Boolean));
 }
 
@@ -79,6 +83,51 @@ function redrawn(parts) {
   const again = name && [...$("result").querySelectorAll("button, summary, a")].find((one) => called(one) === name);
   missed = again ? null : name;
   if (again) again.focus({ preventScroll: true });
+}
+
+/** Whether all results are shown in place of one photo. */
+let overlooking = false;
+
+function look(whole) {
+  overlooking = whole;
+  $("overview").setAttribute("aria-pressed", String(whole));
+}
+
+$("overview").addEventListener("click", () => {
+  look(!overlooking);
+  draw();
+});
+
+/** All pictures with their boxes, and the table and the document, as one file. */
+async function archive() {
+  const done = photos.all.filter(({ status }) => status === "done");
+  const files = [["facet.csv", keep.csv(photos.all)], ["facet.json", keep.json(photos.all)]];
+  for (const [index, photo] of done.entries()) {
+    tell(text("overview.zipping", { done: index + 1, n: done.length }));
+    const picture = await decode(shown(photo));
+    if (picture) files.push([keep.marked(photo.name), await keep.annotated(picture, photo.answer, photos.hidden)]);
+  }
+  $("banner").hidden = !connection.away;
+  keep.download("facet.zip", await keep.zip(files));
+}
+
+const UNDO_MS = 10_000;
+let letting;
+
+/** Let go of one photo or of all, which can be undone for a while. */
+function remove(photo = null) {
+  const at = photos.all.indexOf(photo);
+  const before = photos.forget(photo);
+  if (photo && photos.all.length) select(photos.all[Math.min(at, photos.all.length - 1)].id);
+  const undo = () => {
+    $("undo").hidden = true;
+    photos.restore(before);
+    select(photo?.id ?? before[0].id);
+  };
+  $("undo").replaceChildren(photo ? text("undo.removed", { name: photo.name }) : text("undo.forgotten", { n: before.length }), " ", el("button", { type: "button", onclick: undo }, text("undo")));
+  $("undo").hidden = false;
+  clearTimeout(letting);
+  letting = setTimeout(() => ($("undo").replaceChildren(), ($("undo").hidden = true)), UNDO_MS);
 }
 
 function again(photo) {
@@ -109,10 +158,15 @@ photos.addEventListener("change", ({ detail: photo }) => {
   if (photo.error?.code === "network_error") connection.lost();
   else if (photo.status === "done") connection.found();
   if (photo.status === "done" && photo.seen) paint(photo);
-  if (photo.id === selected) draw();
+  if (photo.id === selected || overlooking) draw();
 });
 
 function forgotten() {
+  const kept = new Set(photos.all.map(({ id }) => String(id)));
+  for (const tile of [...$("tiles").children]) if (!kept.has(tile.dataset.photo)) tile.remove();
+  for (const { id } of photos.all) $("tiles").append(...$("tiles").querySelectorAll(`[data-photo="${id}"]`));
+  if (photos.all.length) return progress();
+  look(false);
   selected = null;
   decoded = { id: null, picture: null };
   $("tiles").replaceChildren();
@@ -169,10 +223,12 @@ function paint(photo) {
 }
 
 function mark(tile) {
-  tile.querySelector("button").setAttribute("aria-current", String(tile.dataset.photo === String(selected)));
+  const current = tile.dataset.photo === String(selected);
+  tile.querySelector("button").setAttribute("aria-current", String(current));
+  if (current) tile.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-$("forget").addEventListener("click", () => photos.forget());
+$("forget").addEventListener("click", () => remove());
 
 // Ways in -----------------------------------------------------------------------------------------------------------------
 

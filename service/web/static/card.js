@@ -1,7 +1,7 @@
 /** One face in words and drawings: crop, attributes, quality and warnings. */
 
 import { expectationChart, bars } from "./chart.js";
-import { el, icon, place } from "./dom.js";
+import { copy, el, icon, place } from "./dom.js";
 import { text } from "./language.js";
 import { term } from "./terms.js";
 import { amount, capital, cases, labelled, measures, named, percent, unsure, visible, warning, words } from "./words.js";
@@ -36,8 +36,21 @@ export function card(face, { title, index, hidden, source, scale, open, toggled 
     ),
     attributes(face, hidden),
     quality(face),
+    copying(title, face, hidden),
   );
   return place(el("article", { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` }, body), { "--face": colour(index) });
+}
+
+/** A button that copies what is said of a face, in words. */
+function copying(title, face, hidden) {
+  const label = el("span", {}, text("face.copy"));
+  const button = el("button", { type: "button", class: "quiet copying" }, icon("copy"), label);
+  button.addEventListener("click", async () => {
+    await copy([`${title}: ${words(face, hidden).join(", ")}`, ...face.warnings.map(warning)].join("\n"));
+    label.textContent = text("photo.copied");
+    setTimeout(() => (label.textContent = text("face.copy")), 2000);
+  });
+  return button;
 }
 
 /** The face and a little round it, as a square picture. */

@@ -90,9 +90,20 @@ export class Photos extends EventTarget {
     return photo.status === "done" && photo.answer.faces.length > 0 && (fewer || otherAges);
   }
 
-  forget() {
-    this.all = [];
+  /** Let go of all photos, or of one; what was let go of can be given to `restore`. */
+  forget(one = null) {
+    const before = this.all;
+    this.all = one ? before.filter((photo) => photo !== one) : [];
     this.dispatchEvent(new CustomEvent("change", { detail: null }));
+    return before;
+  }
+
+  /** Take back what was let go of, before what came since. */
+  restore(before) {
+    this.all = [...before, ...this.all.filter((photo) => !before.includes(photo))];
+    for (const photo of this.all) this.#tell(photo);
+    this.dispatchEvent(new CustomEvent("change", { detail: null }));
+    this.#work();
   }
 
   #work() {

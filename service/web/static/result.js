@@ -2,6 +2,7 @@
 
 import { card } from "./card.js";
 import { copy, el, icon, place } from "./dom.js";
+import * as files from "./files.js";
 import { marked } from "./picture.js";
 import { text } from "./language.js";
 import { count, dimensions, duration, failure } from "./words.js";
@@ -10,7 +11,7 @@ import { count, dimensions, duration, failure } from "./words.js";
 const OPEN = 3;
 
 /** An answered photo. `picture` is null where the browser cannot show it; `turn` asks again with the photo turned. */
-export function answered(photo, picture, { hidden, command, turn }) {
+export function answered(photo, picture, { hidden, command, turn, remove }) {
   const { answer } = photo;
   const scale = picture ? picture.width / answer.image.width : 1;
   photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
@@ -41,9 +42,14 @@ export function answered(photo, picture, { hidden, command, turn }) {
     one.addEventListener("pointerleave", () => light(null));
   });
   return [
-    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command, picture && turn)), { "--ratio": String(answer.image.width / answer.image.height) }),
+    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
     el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : nobody(answer, picture && turn)),
   ];
+}
+
+/** Save the picture with its boxes. */
+async function keep({ name, answer }, picture, hidden) {
+  files.download(files.marked(name), await files.annotated(picture, answer, hidden));
 }
 
 function openAll(cards) {
@@ -64,7 +70,7 @@ function openAll(cards) {
 const FINAL = new Set(["body_too_large", "corrupt_image", "empty_file", "image_error", "image_too_large", "image_too_small", "unreadable_file", "unsupported_format"]);
 
 /** A photo that waits for its answer, or failed. */
-export function unanswered(photo, picture, { again }) {
+export function unanswered(photo, picture, { again, remove }) {
   const frame = place(el("div", { class: `stage${photo.error ? " failed" : " asking"}` }, picture ?? el("div", { class: "unshown" })), {
     "--ratio": picture ? String(picture.width / picture.height) : "1.5",
     "--natural": picture ? `${picture.width}px` : "100vw",
@@ -77,6 +83,7 @@ export function unanswered(photo, picture, { again }) {
     icon("alert"),
     el("div", {}, el("h3", {}, title), el("p", {}, advice), el("p", { class: "fine where" }, detail ? `${photo.name}: ${detail}` : photo.name)),
     !FINAL.has(photo.error.code) && el("button", { type: "button", onclick: again }, text("photo.again")),
+    el("button", { type: "button", class: "quiet", onclick: remove }, icon("trash"), text("photo.remove")),
   );
   if (!picture) return [el("div", { class: "alone" }, message)];
   return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, el("span", { class: "file", dir: "auto", title: photo.name }, photo.name))), el("div", { class: "cards" }, message)];
@@ -106,7 +113,7 @@ function caption({ name, answer }) {
 }
 
 /** Buttons, one click each: the answer as JSON, the command that asks for the same, and, where the picture is known, a turn. */
-function code(photo, command, turn) {
+function code(photo, command, { turn, remove, keep }) {
   const panel = el("div", { class: "code-panel", hidden: true });
   const views = { json: () => written(photo.answer), curl: () => command };
   const buttons = Object.keys(views).map((name) =>
@@ -120,18 +127,15 @@ function code(photo, command, turn) {
     panel.hidden = open === null;
     panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo)].filter(Boolean) : []));
   };
-  const turning = turn && el("button", { type: "button", class: "quiet turn", onclick: turn }, icon("turn"), text("photo.turn"));
-  return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons, turning), panel);
+  const turning = turn && el("button", { type: "button", class: "quiet plain", onclick: turn }, icon("turn"), text("photo.turn"));
+  const keeping = keep && el("button", { type: "button", class: "quiet plain", onclick: keep }, icon("image"), text("photo.picture"));
+  const removing = el("button", { type: "button", class: "quiet plain", onclick: remove }, icon("trash"), text("photo.remove"));
+  return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons, el("span", { class: "plain-buttons" }, keeping, turning, removing)), panel);
 }
 
 /** What a command needs before it can name a photo that is no file yet. */
 function save({ blob, name }) {
-  const download = () => {
-    const link = el("a", { href: URL.createObjectURL(blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  };
-  return el("p", { class: "fine save" }, `${text("photo.save.why")} `, el("button", { type: "button", class: "quiet", onclick: download }, text("photo.save", { name })));
+  return el("p", { class: "fine save" }, `${text("photo.save.why")} `, el("button", { type: "button", class: "quiet", onclick: () => files.download(name, blob) }, text("photo.save", { name })));
 }
 
 function pre(content, name) {

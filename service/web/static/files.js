@@ -1,0 +1,132 @@
+/** What a viewer takes away: tables, documents, pictures with their boxes, and archives of them. */
+
+import { colour } from "./card.js";
+import { el } from "./dom.js";
+import { attributesOf } from "./facet.js";
+import { words } from "./words.js";
+
+const REVOKE_MS = 1000;
+
+/** Let the browser save a blob under a name. */
+export function download(name, blob) {
+  const link = el("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), REVOKE_MS);
+}
+
+/** Columns of one face, under the names that `facet predict --out` gives them. */
+function cells(face) {
+  const row = { ...face.box, confidence: face.confidence };
+  const chances = {};
+  for (const [name, answer] of Object.entries(attributesOf(face))) {
+    if ("label" in answer) {
+      Object.assign(row, { [name]: answer.label, [`${name}_confidence`]: answer.confidence, [`${name}_uncertain`]: answer.uncertain });
+      for (const [label, share] of Object.entries(answer.probabilities)) chances[`p_${name === "gender" || name === "race" ? "" : `${name}_`}${label}`] = share;
+    } else {
+      Object.assign(row, { [name === "age" ? "age_years" : name]: answer.years ?? answer.value, [`${name}_low`]: answer.low, [`${name}_high`]: answer.high });
+      for (const [age, share] of Object.entries(answer.at_least ?? {})) chances[`p_at_least_${age}`] = share;
+    }
+  }
+  return { ...row, ...chances, ...face.quality, warnings: face.warnings.join(" ") };
+}
+
+/** A row for each face, one without a face for a photo that has none, and one with the problem of a photo that failed. */
+export function rows(photos) {
+  return photos.flatMap(({ name, status, answer, error }) => {
+    if (status === "failed") return [{ file: name, problem: error.code, detail: error.detail }];
+    if (status !== "done") return [];
+    const model = { model: answer.model.name, version: answer.model.version };
+    return answer.faces.length ? answer.faces.map((face, index) => ({ file: name, face: index, ...cells(face), ...model })) : [{ file: name, ...model }];
+  });
+}
+
+/** A table as RFC 4180 has it. A text that a spreadsheet would take for a formula begins with an apostrophe. */
+export function csv(photos) {
+  const all = rows(photos);
+  const last = ["problem", "detail"];
+  const columns = [...new Set(["file", "face", ...all.flatMap(Object.keys).filter((name) => !last.includes(name)), ...last])];
+  const cell = (value) => {
+    const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? "");
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const lines = [columns, ...all.map((row) => columns.map((name) => row[name]))];
+  return new Blob([lines.map((line) => line.map(cell).join(",")).join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" });
+}
+
+/** Every answer and failure with the name of its photo. */
+export function json(photos) {
+  const all = photos
+    .filter(({ status }) => status === "done" || status === "failed")
+    .map(({ name, status, answer, error }) => (status === "done" ? { file: name, result: answer } : { file: name, problem: { code: error.code, detail: error.detail } }));
+  return new Blob([JSON.stringify(all, null, 2), "\n"], { type: "application/json" });
+}
+
+/** A picture with a box and a few words on every face, as a JPEG. */
+export function annotated(picture, answer, hidden) {
+  const canvas = el("canvas", { width: picture.width, height: picture.height });
+  const pen = canvas.getContext("2d");
+  const scale = picture.width / answer.image.width;
+  const size = Math.max(12, Math.round(Math.max(picture.width, picture.height) / 55));
+  pen.drawImage(picture, 0, 0);
+  pen.font = `600 ${size}px Figtree, sans-serif`;
+  pen.textBaseline = "top";
+  answer.faces.forEach((face, index) => {
+    const { x, y, width, height } = face.box;
+    pen.strokeStyle = pen.fillStyle = colour(index);
+    pen.lineWidth = Math.max(2, size / 6);
+    pen.strokeRect(x * scale, y * scale, width * scale, height * scale);
+    const said = [String(index + 1), words(face, hidden).slice(0, 2).join(", ")].filter(Boolean).join(" ");
+    const wide = pen.measureText(said).width + size * 0.8;
+    const high = size * 1.5;
+    const left = Math.max(0, Math.min(x * scale, picture.width - wide));
+    const top = y * scale - high >= 0 ? y * scale - high : Math.min(picture.height - high, (y + height) * scale);
+    pen.fillRect(left, top, wide, high);
+    pen.fillStyle = "white";
+    pen.fillText(said, left + size * 0.4, top + size * 0.25);
+  });
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
+}
+
+/** The name of a picture with boxes. */
+export const marked = (name) => `${name.replace(/\.[^.]*$/, "")}.faces.jpg`;
+
+/** An archive of files by name (APPNOTE 6.3.10), stored as they are: pictures are compressed already. */
+export async function zip(files) {
+  const encoder = new TextEncoder();
+  const taken = new Map();
+  const parts = [];
+  const directory = [];
+  let offset = 0;
+  for (const [wanted, blob] of files) {
+    const again = taken.get(wanted) ?? 0;
+    taken.set(wanted, again + 1);
+    const name = encoder.encode(again ? wanted.replace(/(\.[^/]*)?$/, `-${again + 1}$1`) : wanted);
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    // Version 2.0, names in UTF-8, stored, 1 January 1980, then the sum and both sizes.
+    const common = numbers([2, 20], [2, 0x800], [2, 0], [2, 0], [2, 33], [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, name.length], [2, 0]);
+    const head = [numbers([4, 0x04034b50]), common, name];
+    directory.push(numbers([4, 0x02014b50], [2, 20]), common, numbers([2, 0], [2, 0], [2, 0], [4, 0], [4, offset]), name);
+    parts.push(...head, bytes);
+    offset += 30 + name.length + bytes.length;
+  }
+  const length = directory.reduce((sum, part) => sum + part.length, 0);
+  const end = numbers([4, 0x06054b50], [2, 0], [2, 0], [2, files.length], [2, files.length], [4, length], [4, offset], [2, 0]);
+  return new Blob([...parts, ...directory, end], { type: "application/zip" });
+}
+
+/** Numbers of so many bytes each, lowest byte first. */
+function numbers(...fields) {
+  return Uint8Array.from(fields.flatMap(([bytes, value]) => Array.from({ length: bytes }, (_, index) => (value >>> (8 * index)) & 255)));
+}
+
+const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+function crc32(bytes) {
+  let sum = 0xffffffff;
+  for (const byte of bytes) sum = TABLE[(sum ^ byte) & 255] ^ (sum >>> 8);
+  return (sum ^ 0xffffffff) >>> 0;
+}

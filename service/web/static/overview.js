@@ -1,0 +1,103 @@
+/** All results of the visit: a table of the faces that is sorted and filtered, and what can be downloaded of it. */
+
+import { el } from "./dom.js";
+import { attributesOf } from "./facet.js";
+import { csv, download, json } from "./files.js";
+import { text } from "./language.js";
+import { amount, capital, failure, labelled, named, percent, unsure } from "./words.js";
+
+const state = { filter: "all", uncertain: false, key: null, down: false };
+
+const KEPT = {
+  all: () => true,
+  with: ({ face }) => face !== null,
+  without: ({ photo, face }) => photo.status === "done" && face === null,
+  failed: ({ photo }) => photo.status === "failed",
+};
+
+const doubtful = (face) => face !== null && Object.values(attributesOf(face)).some(({ uncertain }) => uncertain);
+
+/** What is shown in place of the photo: `chosen(photo)` is called for one that is wanted, `pictures()` makes the archive. */
+export function overview(photos, { chosen, pictures }) {
+  const body = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("overview.title") });
+  const names = (photos.offered ?? []).map(({ name }) => name).filter((name) => !photos.hidden.has(name));
+  const draw = () => body.replaceChildren(table(shown(photos.all), names, chosen, draw));
+  const filter = el("select", { "aria-label": text("overview.filter") }, Object.keys(KEPT).map((name) => el("option", { value: name, selected: name === state.filter }, text(`overview.${name}`))));
+  filter.addEventListener("change", () => ((state.filter = filter.value), draw()));
+  const only = el("input", { type: "checkbox", checked: state.uncertain });
+  only.addEventListener("change", () => ((state.uncertain = only.checked), draw()));
+  const saves = [
+    ["CSV", () => download("facet.csv", csv(photos.all))],
+    ["JSON", () => download("facet.json", json(photos.all))],
+    [text("overview.zip"), pictures],
+  ];
+  draw();
+  return el(
+    "div",
+    { class: "overview panel" },
+    el(
+      "div",
+      { class: "overview-head" },
+      el("h2", {}, text("overview.title")),
+      filter,
+      el("label", { class: "check" }, only, el("span", {}, text("overview.uncertain"))),
+      el("div", { class: "overview-saves" }, el("span", { class: "fine" }, text("overview.download")), saves.map(([name, save]) => el("button", { type: "button", class: "quiet", onclick: save }, name))),
+    ),
+    body,
+  );
+}
+
+/** A row for each face, and one for each photo without any. */
+function shown(all) {
+  const rows = all.flatMap((photo) => (photo.status === "done" && photo.answer.faces.length ? photo.answer.faces.map((face, index) => ({ photo, face, index })) : [{ photo, face: null, index: 0 }]));
+  const kept = rows.filter((row) => KEPT[state.filter](row) && (!state.uncertain || doubtful(row.face)));
+  if (!state.key) return kept;
+  const sign = state.down ? -1 : 1;
+  return kept.sort((one, other) => sign * compared(value(one, state.key), value(other, state.key)));
+}
+
+function value({ photo, face }, key) {
+  if (key === "photo") return photo.name;
+  if (face === null) return null;
+  if (key === "confidence") return face.confidence;
+  const answer = attributesOf(face)[key];
+  return answer ? (answer.years ?? answer.value ?? labelled(answer.label)) : null;
+}
+
+function compared(one, other) {
+  if (one === null || other === null) return (one === null) - (other === null);
+  return typeof one === "number" ? one - other : String(one).localeCompare(String(other));
+}
+
+function table(rows, names, chosen, draw) {
+  if (!rows.length) return el("p", { class: "fine" }, text("overview.empty"));
+  const columns = [["photo", text("overview.photo")], ...names.map((name) => [name, named(name)]), ["confidence", text("overview.confidence")]];
+  const head = columns.map(([key, title]) => {
+    const sorted = state.key === key ? (state.down ? "descending" : "ascending") : "none";
+    const sort = () => {
+      state.down = state.key === key && !state.down;
+      state.key = key;
+      draw();
+    };
+    return el("th", { scope: "col", "aria-sort": sorted }, el("button", { type: "button", class: "quiet", onclick: sort }, title, { none: "", ascending: " ↑", descending: " ↓" }[sorted]));
+  });
+  return el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows.map((row) => line(row, names, chosen))));
+}
+
+function line({ photo, face, index }, names, chosen) {
+  const open = el("button", { type: "button", class: "quiet", dir: "auto", onclick: () => chosen(photo) }, photo.name);
+  const first = el("th", { scope: "row" }, open, face && photo.answer.faces.length > 1 ? el("span", { class: "fine" }, ` ${text("face.title", { n: index + 1 })}`) : null);
+  if (face === null) {
+    const why = photo.status === "done" ? text("photo.none") : photo.status === "failed" ? failure(photo.error).title : text(`tile.${photo.status}`);
+    return el("tr", {}, first, el("td", { colspan: String(names.length + 1) }, why));
+  }
+  const answers = attributesOf(face);
+  return el("tr", {}, first, names.map((name) => cell(answers[name])), el("td", {}, percent(face.confidence)));
+}
+
+function cell(answer) {
+  if (!answer) return el("td", {}, "–");
+  if ("label" in answer) return el("td", {}, answer.uncertain ? el("span", { class: "badge", title: capital(unsure(answer)) }, text("label.uncertain")) : `${capital(labelled(answer.label))} ${percent(answer.confidence)}`);
+  const interval = answer.low == null ? "" : ` (${text("age.between", { low: answer.low, high: answer.high })})`;
+  return el("td", {}, `${amount(answer)}${interval}`);
+}
