@@ -5,17 +5,16 @@ IEEE SPL 2016): pyramid, proposals, two refinements, landmarks. Its three networ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
+from service.vision.windows import HalvedPicture, Reals, area, overlapping, resized, rotated, square, suppress, suppress_same
 
 CELL: Final = 12
 """Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
@@ -25,22 +24,45 @@ MAX_CANDIDATES: Final = 2500
 SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
 BATCH_STEP: Final = 16
-"""Batches of R-Net and O-Net are multiples of this."""
+"""Batches of R-Net and O-Net are 1, 2, multiples of a quarter of this, and above it multiples of it."""
 MAX_BATCH: Final = 128
 """Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
-_OVERLAP_PAIRS: Final = 2**20
-"""Most pairs of boxes that are compared at once, so that memory stays bounded."""
 _HEADROOM: Final = 4
 SMALL_PX: Final = 64.0
 """Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""
 SMALL_FACTOR: Final = np.float32(2)
 """Factor by which a small box's distance from full confidence is multiplied."""
 _MIRRORED_ORDER: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
-_VIEWS: Final = np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], dtype=np.float32)
-"""Shift in x and y and size, in sides of the box, of the views by which a face is confirmed."""
-_MIRRORED_VIEWS: Final = np.array([True, False, True, False, True, False])
-"""Which of the views are mirrored."""
-_GREY: Final = (127.5, 127.5, 127.5)  # what lies outside the photo: zero, once the networks have scaled their input
+
+
+class _Views(NamedTuple):
+    """Views of a box: `places` [V, 3], their shift in x and y and their size, in sides of the box; those `mirrored` [V]."""
+
+    places: Floats
+    mirrored: Bools
+
+
+_ONE_VIEW: Final = _Views(np.array([[0, 0, 1]], np.float32), np.array([False]))
+_VIEWS: Final = _Views(
+    np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], np.float32),
+    np.array([True, False, True, False, True, False]),
+)
+"""By which every face is confirmed."""
+_WIDER_VIEWS: Final = _Views(
+    np.array(
+        [
+            *([0, 0, 1.25], [0.1, 0.1, 1], [-0.1, -0.1, 1.1], [0.1, -0.1, 1.1]),
+            *([-0.1, 0.1, 1], [0, 0, 0.9], [0, 0.12, 1.12], [0, -0.12, 1.12]),
+        ],
+        np.float32,
+    ),
+    np.array([False, True, False, True, False, True, False, True]),
+)
+"""By which a face of the second look is confirmed too: what is no face loses its confidence there."""
+_APART: Final = 0.25
+"""Mean distance of the landmarks of two overlapping boxes, in sides of the smaller one, up to which they show the same face."""
+_NESTED_CONFIDENCE: Final = 0.95
+"""Confidence that a face needs that lies in a more certain one's box and is no second reading of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +86,31 @@ class Thresholds:
 PACKAGE_THRESHOLDS: Final = Thresholds(proposal=0.6, refinement=0.7, output=0.8, confirmation=None)
 """The mtcnn package's own values; the cascade then ends with O-Net, without confirmation, as the package's does."""
 
-SECOND_PASS: Final = Thresholds(proposal=0.3, refinement=0.15, output=0.15)
-"""For a picture in which no face was found: P-Net often rejects babies, and faces behind a hand or cut by the picture's edge.
-The mean over several views still decides. See docs/measurements.md."""
-SECOND_PASS_MIN_FACE: Final = 48.0
-"""Side of the second pass's smallest face, in pixels of the picture that is searched: so it costs what the first did."""
-_MARGIN: Final = 0.3
-_TURNS: Final = (25.0, -25.0)
-"""Width of the margin, in shorter sides, and degrees of the turns, which the second pass tries until it finds a face."""
+REGION_SCORE: Final = 0.15
+"""R-Net's score from which a window without a face is a doubtful region: P-Net and R-Net pass heads at any angle, which O-Net
+rejects. See docs/measurements.md."""
+REGION_MIN_PX: Final = 40.0
+"""Side of the smallest doubtful region, in pixels of the picture that is searched."""
+MAX_REGIONS: Final = 24
+"""Most doubtful regions of a picture that are looked at again."""
+_REGION_OVERLAP: Final = 0.3
+"""Intersection over union above which two regions, or a region and a face, are one."""
+_REGION_OUTPUT: Final = 0.3
+_ALIGNED_OUTPUT: Final = 0.5
+"""O-Net's score, at an angle and then set upright, from which a doubtful region is read further."""
+REGION_CONFIDENCE: Final = 0.87
+"""Mean confidence over all views that a face of the second look needs."""
+_ANGLES: Final = np.array([0, 90, 180, 270], np.float32)
+"""Degrees, clockwise, at which a doubtful region is looked at; what lies between is set upright by its landmarks."""
+_SLANT: Final = 15.0
+"""Degrees by which a face may slant in its window."""
+_LYING: Final = 45.0
+"""Degrees of roll beyond which a face lies: O-Net is not certain of it as it stands."""
 _UPRIGHT_CONFIDENCE: Final = 0.99
 """Confidence from which a face counts as upright: hardly any on its side or upside down reaches it."""
-_ROTATED_CONFIDENCE: Final = 0.9
-"""Confidence that a face needs that is found only after a quarter turn; nearly all upright faces reach it, no false one did."""
-COARSE: Final = Thresholds(proposal=0.7, refinement=0.8, output=0.8)
-"""For the orientation of a picture, which its most confident face decides: half the work of the usual ones."""
-_QUARTERS: Final = (1, 3, 2)
-"""Counterclockwise, the order in which a picture is turned: on its side is more frequent than on its head."""
+_EDGE: Final = 0.1
+_EDGE_SIZE: Final = 1.3
+"""A region that is closer to the edge than this share of its side is looked at in this size, too: the face may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +131,8 @@ class MtcnnDetector:
     def detect(self, pixels: Pixels) -> list[Face]:
         """Find the faces of a picture; several threads may call it at once.
 
-        Where no face reaches `MIN_CONFIDENCE`, a second pass has lower thresholds, a margin and turned copies. Where faces are
-        more certain after a quarter turn, the turned picture's are the answer.
+        Regions in which the cascade saw something that it did not confirm are looked at again, at every angle. Where the faces
+        are more certain on their side or upside down, the whole picture is searched as it stands upright.
 
         Args:
             pixels: uint8 RGB [H, W, 3].
@@ -109,49 +140,21 @@ class MtcnnDetector:
         Returns:
             Faces in pixels of the array; boxes may reach outside it.
         """
-        faces = self.cascade(pixels)
+        picture = HalvedPicture(pixels)
+        faces, windows, scores = self._search(picture)
         if self.thresholds.confirmation is None:
             return faces
-        if not _confident(faces):
-            faces = self._second_pass(pixels) or faces
-        quarters = self._quarters(pixels, _confident(faces))
+        found, degrees = self._look_again(picture, self._regions(picture, faces, windows, scores), _doubtful(faces))
+        quarters = _quarters(faces, found, degrees)
         if quarters:
             copy, back = quarter_turned(pixels, quarters)
-            upright = self.cascade(copy)
-            if _confident(upright):
-                return [_moved(face, back) for face in upright]
-        return faces
-
-    def _second_pass(self, pixels: Pixels) -> list[Face]:
-        """Confident faces of the first variant of the picture that has one."""
-        second = replace(self, thresholds=SECOND_PASS, min_face=max(self.min_face, SECOND_PASS_MIN_FACE))
-        for copy, back in variants(pixels):
-            found = _confident(second.cascade(copy))
-            if found:
-                return [_moved(face, back) for face in found]
-        return []
-
-    def _quarters(self, pixels: Pixels, faces: list[Face]) -> int:
-        """Quarter turns, counterclockwise, after which the highest confidence is a quarter nearer to 1 than these faces', or,
-        where there are none, above `_ROTATED_CONFIDENCE`; 0 where it is not.
-
-        Faces of less than half the largest one's side are not looked for: that is quick, and enough to know.
-        """
-        upright = max((face.confidence for face in faces), default=0.0)
-        if upright >= _UPRIGHT_CONFIDENCE:
-            return 0
-        best, quarters = 1 - 0.75 * (1 - upright) if faces else _ROTATED_CONFIDENCE, 0
-        side = max((float((face.box[2:] - face.box[:2]).max()) for face in faces), default=2 * SECOND_PASS_MIN_FACE)
-        coarse = replace(self, thresholds=COARSE, min_face=max(self.min_face, side / 2))
-        for turn in _QUARTERS:
-            found = coarse.cascade(quarter_turned(pixels, turn)[0])
-            highest = max((face.confidence for face in found), default=0.0)
-            if highest > best:
-                best, quarters = highest, turn
-        return quarters
+            upright = [_moved(face, back) for face in self.cascade(copy) if face.confidence >= MIN_CONFIDENCE]
+            found = [*upright, *(face for face in found if not _meeting(face, upright))]
+            faces = [face for face in faces if face.confidence >= REGION_CONFIDENCE]
+        return _merged(faces, found)
 
     def cascade(self, pixels: Pixels) -> list[Face]:
-        """Run the cascade once, with these thresholds and without a second pass.
+        """Run the cascade once, without a second look.
 
         Args:
             pixels: uint8 RGB [H, W, 3].
@@ -159,61 +162,129 @@ class MtcnnDetector:
         Returns:
             Faces in pixels of the array; boxes may reach outside it.
         """
+        return self._search(HalvedPicture(pixels))[0]
+
+    def _search(self, picture: HalvedPicture) -> tuple[list[Face], Floats, Floats]:
+        """The cascade's faces; and all windows [N, 4] with R-Net's scores [N]."""
         limits = self.thresholds
-        boxes = self._propose(pixels)
+        boxes = self._propose(picture.pixels)
+        if len(boxes) == 0:
+            return [], boxes, np.empty(0, np.float32)
+        refined = _in_batches(self.rnet, picture, boxes, 24)
+        windows, scores = _regress(boxes, refined["offsets"]), refined["probability"]
+        keep = suppress(windows, scores, scores > limits.refinement, limits.overlap_refinement)
+        return self._faces(picture, square(windows[keep])), windows, scores
+
+    def _faces(self, picture: HalvedPicture, boxes: Floats) -> list[Face]:
+        """Faces of the windows [N, 4] that passed R-Net."""
+        limits = self.thresholds
         if len(boxes) == 0:
             return []
-        picture = _HalvedPicture(pixels)
-        refined = _in_batches(self.rnet, picture, boxes, 24)
-        scores, boxes = refined["probability"], _regress(boxes, refined["offsets"])
-        keep = _suppress(boxes, scores, scores > limits.refinement, limits.overlap_refinement)
-        if len(keep) == 0:
-            return []
-        boxes = _square(boxes[keep])
         final = _in_batches(self.onet, picture, boxes, 48)
-        scores, points, boxes = final["probability"], _landmarks(boxes, final["landmarks"]), _regress(boxes, final["offsets"])
-        keep = _suppress(boxes, scores, scores > limits.output, limits.overlap_output, smaller=True)
-        if len(keep) == 0:
-            return []
+        passed = np.flatnonzero(final["probability"] > limits.output)
+        scores, boxes = final["probability"][passed], boxes[passed]
+        points, boxes = _landmarks(boxes, final["landmarks"][passed]), _regress(boxes, final["offsets"][passed])
+        apart = math.inf if limits.confirmation is None else _APART
+        keep = suppress_same(boxes, scores, points, limits.overlap_output, apart)
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
-        if limits.confirmation is not None:
-            scores, points, boxes = self._confirm(picture, boxes)
-        floor = limits.confirmation or 0.0
-        return [
-            Face(box, landmarks, float(score))
-            for box, landmarks, score in zip(boxes, points, scores, strict=True)
-            if score >= floor
-        ]
+        if limits.confirmation is not None and len(boxes):
+            scores, points, boxes = self._confirm(picture, boxes, _VIEWS)
+            scores = _doubled(scores, boxes)
+            keep = np.flatnonzero((scores >= limits.confirmation) & ~_nested(boxes, scores, limits.overlap_output))
+            keep = keep[suppress_same(boxes[keep], scores[keep], points[keep], limits.overlap_output, _APART)]
+            boxes, scores, points = boxes[keep], scores[keep], points[keep]
+        return [Face(box, landmarks, float(score)) for box, landmarks, score in zip(boxes, points, scores, strict=True)]
 
-    def _confirm(self, picture: _HalvedPicture, boxes: Floats) -> tuple[Floats, Floats, Floats]:
-        """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over `_VIEWS` of each box, half of them mirrored.
+    def _confirm(
+        self, picture: HalvedPicture, boxes: Floats, views: _Views, degrees: Floats | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over views of each box, some of them mirrored.
 
-        A face keeps its confidence a few pixels further and mirrored; a false one seldom does. Those that still do are small,
-        so that a small face's distance from full confidence counts `SMALL_FACTOR` times.
+        A face keeps its confidence a few pixels further and mirrored; a false one seldom does. The boxes of windows that are
+        turned by `degrees` [N] are turned like them.
         """
-        squares = _square(boxes)
+        squares = square(boxes)
         side = squares[:, 2:3] - squares[:, :1]
         centre = (squares[:, :2] + squares[:, 2:]) / 2
-        centres = centre[:, np.newaxis] + _VIEWS[:, :2] * side[:, np.newaxis]
-        halves = np.broadcast_to(_VIEWS[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
-        views = np.concatenate([centres - halves, centres + halves], axis=2).reshape(-1, 4)
-        turned = np.tile(_MIRRORED_VIEWS, len(boxes))
-        answer = _in_batches(self.onet, picture, views, 48, mirrored=turned)
+        centres = centre[:, np.newaxis] + views.places[:, :2] * side[:, np.newaxis]
+        halves = np.broadcast_to(views.places[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
+        upright = _boxes(centres, halves).reshape(-1, 4)
+        mirrored = np.tile(views.mirrored, len(boxes))
+        if degrees is None:
+            answer = _in_batches(self.onet, picture, upright, 48, mirrored)
+        else:
+            windows = _boxes(rotated(centres, centre, degrees), halves).reshape(-1, 4)
+            answer = _in_batches(self.onet, picture, windows, 48, mirrored, np.repeat(degrees, len(views.mirrored)))
         points = answer["landmarks"].reshape(-1, 2, 5)
-        mirrored = points[turned][:, :, _MIRRORED_ORDER]
-        mirrored[:, 0] = 1 - mirrored[:, 0]
-        points[turned] = mirrored
+        swapped = points[mirrored][:, :, _MIRRORED_ORDER]
+        swapped[:, 0] = 1 - swapped[:, 0]
+        points[mirrored] = swapped
         offsets = answer["offsets"].copy()
-        offsets[turned] = offsets[turned][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
-        shape = (len(boxes), len(_VIEWS))
-        means = _regress(views, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32)
-        distance = 1 - answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
-        small = (means[:, 2:] - means[:, :2]).min(axis=1) < SMALL_PX
-        return (
-            np.clip(1 - np.where(small, SMALL_FACTOR * distance, distance), 0, 1).astype(np.float32),
-            _landmarks(views, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32),
-            means,
-        )
+        offsets[mirrored] = offsets[mirrored][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
+        shape = (len(boxes), len(views.mirrored))
+        scores = answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
+        landmarks = _landmarks(upright, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32)
+        means = _regress(upright, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32)
+        if degrees is not None:
+            landmarks = rotated(landmarks, centre, degrees)
+            means = _boxes(rotated((means[:, :2] + means[:, 2:]) / 2, centre, degrees), (means[:, 2:] - means[:, :2]) / 2)
+        return scores, landmarks, means
+
+    def _regions(self, picture: HalvedPicture, faces: list[Face], windows: Floats, scores: Floats) -> Floats:
+        """Squares [N, 4] in which R-Net saw what might be a head, and the cascade confirmed no face; the most likely first."""
+        sides = (windows[:, 2:] - windows[:, :2]).max(axis=1, initial=0)
+        passed = (scores > REGION_SCORE) & (sides >= max(REGION_MIN_PX, self.min_face))
+        keep = suppress(windows, scores, passed, _REGION_OVERLAP)
+        sure = _stacked([face for face in faces if face.confidence >= MIN_CONFIDENCE])
+        regions = square(windows[keep])
+        regions = regions[~_one_place(regions, sure).any(axis=1)][:MAX_REGIONS]
+        height, width = picture.pixels.shape[:2]
+        margin = _EDGE * (regions[:, 2:] - regions[:, :2])
+        cut = (regions[:, :2] < margin).any(axis=1) | (regions[:, 2:] > [width, height] - margin).any(axis=1)
+        return np.concatenate([regions, _grown(regions[cut], _EDGE_SIZE)])
+
+    def _look_again(self, picture: HalvedPicture, regions: Floats, doubtful: list[Face]) -> tuple[list[Face], Floats]:
+        """Faces of doubtful regions, and of doubtful faces that may lie on their side, at the angle at which they are most
+        certain; and their angles, degrees clockwise.
+        """
+        turns = _ANGLES[1:]
+        boxes = np.concatenate([np.repeat(regions, len(_ANGLES), axis=0), np.repeat(_stacked(doubtful), len(turns), axis=0)])
+        if len(boxes) == 0:
+            return [], np.empty(0, np.float32)
+        boxes, degrees = square(boxes), np.concatenate([np.tile(_ANGLES, len(regions)), np.tile(turns, len(doubtful))])
+        scores = _in_batches(self.onet, picture, boxes, 48, degrees=degrees)["probability"]
+        likely = np.flatnonzero(scores > _REGION_OUTPUT)
+        boxes, degrees = boxes[likely], degrees[likely]
+        boxes, degrees = self._aligned(picture, boxes, degrees)
+        if len(boxes) == 0:
+            return [], degrees
+        scores, points, means = self._confirm(picture, boxes, _VIEWS, degrees)
+        likely = np.flatnonzero(_doubled(scores, means) >= MIN_CONFIDENCE)
+        if len(likely) == 0:
+            return [], degrees[likely]
+        scores, points, means, degrees = scores[likely], points[likely], means[likely], degrees[likely]
+        wider = self._confirm(picture, boxes[likely], _WIDER_VIEWS, degrees)[0]
+        few, many = len(_VIEWS.mirrored), len(_WIDER_VIEWS.mirrored)
+        scores = _doubled((few * scores + many * wider) / (few + many), means)
+        keep = suppress(square(means), scores, scores >= REGION_CONFIDENCE, _REGION_OVERLAP)
+        odd = np.rint(degrees[keep] / 90).astype(int) % 2 == 1
+        means = np.where(odd[:, np.newaxis], _lying(means[keep]), means[keep])
+        faces = zip(means, points[keep], scores[keep], strict=True)
+        return [Face(box, landmarks, float(score)) for box, landmarks, score in faces], degrees[keep]
+
+    def _aligned(self, picture: HalvedPicture, boxes: Floats, degrees: Floats) -> tuple[Floats, Floats]:
+        """Windows [N, 4] and degrees [N] in which a face stands upright: the windows given as they are, and moved to it.
+
+        Where the picture's edge cuts a face, moving to where its middle would be makes it less certain.
+        """
+        if len(boxes) == 0:
+            return boxes, degrees
+        _, points, moved = self._confirm(picture, boxes, _ONE_VIEW, degrees)
+        degrees = _upright_angle(points, degrees)
+        scores, points, moved = self._confirm(picture, moved, _ONE_VIEW, degrees)
+        passed = scores > _ALIGNED_OUTPUT
+        turned = _upright_angle(points, degrees)
+        return np.concatenate([boxes[passed], moved[passed]]), np.concatenate([degrees[passed], turned[passed]])
 
     def _propose(self, pixels: Pixels) -> Floats:
         """P-Net's square proposals over the whole pyramid, [N, 4]."""
@@ -232,13 +303,13 @@ class MtcnnDetector:
             # Corners as the package cuts them: the first pixel's index + 1 on one side, index + 12 on the other.
             boxes = np.concatenate([corner + 1, corner + CELL], axis=1) + offsets[rows, columns] * (CELL - 1)
             boxes /= np.float32(scale)
-            keep = _suppress(boxes, scores, scores > 0, limits.overlap_level)
+            keep = suppress(boxes, scores, scores > 0, limits.overlap_level)
             found.append(boxes[keep])
             confidences.append(scores[keep])
         if not found:
             return np.empty((0, 4), np.float32)
         boxes, scores = np.concatenate(found), np.concatenate(confidences)
-        return _square(boxes[_suppress(boxes, scores, scores > 0, limits.overlap_proposal)])
+        return square(boxes[suppress(boxes, scores, scores > 0, limits.overlap_proposal)])
 
 
 def create(networks: Mapping[str, Network], min_face_px: float) -> MtcnnDetector:
@@ -277,36 +348,12 @@ def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float,
         double = next((level for other, level in levels if math.isclose(other, 2 * scale, rel_tol=1e-9)), None)
         if double is None:
             while scale * 2 * _HEADROOM <= halved and min(source.shape[:2]) >= 2 * CELL:
-                source = _resize(source, source.shape[1] // 2, source.shape[0] // 2)
+                source = resized(source, source.shape[1] // 2, source.shape[0] // 2)
                 halved /= 2
             double = source
-        levels.append((scale, _resize(double, *size)))
+        levels.append((scale, resized(double, *size)))
         scale *= factor
     return levels
-
-
-def _confident(faces: list[Face]) -> list[Face]:
-    return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
-
-
-def variants(pixels: Pixels) -> Iterator[tuple[Pixels, Floats]]:
-    """Versions of a picture for a second pass: as it is, inside a margin that repeats its edge, and turned.
-
-    Args:
-        pixels: uint8 RGB [H, W, 3].
-
-    Yields:
-        Pixels, uint8 [h, w, 3], and the map float32 [2, 3] of their coordinates back to the picture's.
-    """
-    yield pixels, np.eye(2, 3, dtype=np.float32)
-    height, width = pixels.shape[:2]
-    margin = round(_MARGIN * min(height, width))
-    wider = cv2.copyMakeBorder(pixels, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    yield wider.astype(np.uint8, copy=False), np.array([[1, 0, -margin], [0, 1, -margin]], np.float32)
-    for degrees in _TURNS:
-        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
-        turned = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        yield turned.astype(np.uint8, copy=False), cv2.invertAffineTransform(turn).astype(np.float32)
 
 
 def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
@@ -338,82 +385,148 @@ def _moved(face: Face, back: Floats) -> Face:
     return Face(np.concatenate([centre - half, centre + half]), face.landmarks @ back[:, :2].T + back[:, 2], face.confidence)
 
 
-def _resize(pixels: Pixels, width: int, height: int) -> Pixels:
-    if (height, width) == pixels.shape[:2]:
-        return pixels
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+def _boxes(centres: Reals, halves: Reals) -> Floats:
+    """Boxes [..., 4] of centres and half sides [..., 2]."""
+    return np.concatenate([centres - halves, centres + halves], axis=-1).astype(np.float32, copy=False)
 
 
-class _HalvedPicture:
-    """A picture and its copies of a half, a quarter and so on of the size, each made on first use."""
+def _grown(boxes: Floats, factor: float) -> Floats:
+    """Boxes [N, 4] grown about their centres."""
+    return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * np.float32(factor))
 
-    def __init__(self, pixels: Pixels) -> None:
-        self._copies = [pixels]
 
-    def patches(self, boxes: Floats, side: int) -> Pixels:
-        """Square boxes [N, 4] of the picture as [N, side, side, 3]; grey outside it.
+def _lying(boxes: Floats) -> Floats:
+    """Boxes [N, 4] whose width is their height."""
+    return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2])[:, ::-1] / 2)
 
-        A box of more than twice `side` is sampled from a copy of the picture halved as often as fits: the networks are surer
-        of a face that does not alias.
-        """
-        pixels = self._copies[0]
-        patches = np.empty((len(boxes), side, side, 3), np.uint8)
-        halvings = np.floor(np.log2(np.maximum((boxes[:, 2] - boxes[:, 0]) / side, 1))).astype(np.int64)
-        for level in np.unique(halvings):
-            source = self._halved(int(level))
-            members = np.flatnonzero(halvings == level)
-            ratio = np.array([source.shape[1] / pixels.shape[1], source.shape[0] / pixels.shape[0]] * 2, np.float32)
-            patches[members] = _sampled(source, boxes[members] * ratio, side)
-        return patches
 
-    def _halved(self, times: int) -> Pixels:
-        """The copy that was halved so often, or as often as leaves it a pixel of each side."""
-        while len(self._copies) <= times:
-            source = self._copies[-1]
-            small = min(source.shape[:2]) < 2
-            self._copies.append(source if small else _resize(source, source.shape[1] // 2, source.shape[0] // 2))
-        return self._copies[times]
+def _stacked(faces: list[Face]) -> Floats:
+    """The faces' boxes, [N, 4]."""
+    return np.stack([face.box for face in faces]) if faces else np.empty((0, 4), np.float32)
+
+
+def _doubtful(faces: list[Face]) -> list[Face]:
+    """Faces that may lie on their side or upside down, the least certain first, no more than `MAX_REGIONS`."""
+    found = [face for face in faces if MIN_CONFIDENCE <= face.confidence < _UPRIGHT_CONFIDENCE]
+    return sorted(found, key=lambda face: face.confidence)[:MAX_REGIONS]
+
+
+def _doubled(scores: Reals, boxes: Floats) -> Floats:
+    """Mean confidences as they are answered: a small box's distance from full confidence counts `SMALL_FACTOR` times, because
+    the false faces that keep their confidence are small.
+    """
+    small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < SMALL_PX
+    return np.clip(1 - np.where(small, SMALL_FACTOR, np.float32(1)) * (1 - scores), 0, 1).astype(np.float32)
+
+
+def _nested(boxes: Floats, scores: Floats, overlap: float) -> Bools:
+    """Which boxes lie in a more certain one and are not certain themselves: a mouth and a nose may pass for a small face."""
+    nested = np.zeros(len(boxes), dtype=bool)
+    areas = area(boxes)
+    for one, other, shared in overlapping(boxes):
+        inside = shared > overlap * np.minimum(areas[one], areas[other])
+        worse = np.where(scores[one] < scores[other], one, other)[inside]
+        nested[worse[scores[worse] < _NESTED_CONFIDENCE]] = True
+    return nested
+
+
+def _one_place(one: Floats, other: Floats) -> Bools:
+    """Which boxes [N, 4] and [M, 4] are in one place, [N, M]: they overlap, or less so with the centre of one in the other."""
+    one, other = one[:, np.newaxis], other[np.newaxis]
+    shared = np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0).prod(axis=2)
+    union = area(one) + area(other) - shared
+    distance = np.abs(one[..., :2] + one[..., 2:] - other[..., :2] - other[..., 2:]) / 2
+    larger = np.maximum(one[..., 2:] - one[..., :2], other[..., 2:] - other[..., :2])
+    central = (distance < larger / 2).all(axis=2)
+    return np.asarray((shared > _REGION_OVERLAP * union) | (central & (shared > _REGION_OVERLAP / 3 * union)))
+
+
+def _meeting(face: Face, others: list[Face]) -> list[Face]:
+    """Those of the others that are in the same place."""
+    near = _one_place(_stacked(others), face.box[np.newaxis])[:, 0]
+    return [other for other, met in zip(others, near, strict=True) if met]
+
+
+def _upright_angle(points: Floats, degrees: Floats) -> Floats:
+    """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than `_SLANT`,
+    for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
+    """
+    eyes = points[:, 1] - points[:, 0]
+    slope = np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])).astype(np.float32)
+    change = (slope - degrees + 180) % 360 - 180
+    return np.asarray(np.where((np.abs(change) >= _SLANT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32)
+
+
+def _nearer(turned: float, upright: float) -> bool:
+    """Whether a face is more certain turned than as it stands: by a quarter of what is missing to full confidence."""
+    return upright < _UPRIGHT_CONFIDENCE and turned > 1 - 0.75 * (1 - upright)
+
+
+def _quarters(faces: list[Face], found: list[Face], degrees: Floats) -> int:
+    """Quarter turns, counterclockwise, after which the whole picture stands upright, where its faces say so; else 0."""
+    turns = np.rint(degrees / 90).astype(int) % 4
+    lying = [face.confidence for face, turn in zip(found, turns, strict=True) if turn]
+    upright = [face.confidence for face in faces if face.confidence >= MIN_CONFIDENCE]
+    upright += [face.confidence for face, turn in zip(found, turns, strict=True) if not turn]
+    if not lying or not _nearer(max(lying), max(upright, default=0.0)):
+        return 0
+    return int(np.bincount(turns[turns > 0]).argmax())
+
+
+def _merged(faces: list[Face], found: list[Face]) -> list[Face]:
+    """The cascade's faces and the second look's; a sure one yields only to one that lies and is more certain."""
+    merged = list(faces)
+    for face in found:
+        met = _meeting(face, faces)
+        sure = [other for other in met if other.confidence >= MIN_CONFIDENCE]
+        if not sure or (_lies(face) and all(_nearer(face.confidence, other.confidence) for other in sure)):
+            merged = [other for other in merged if all(other is not one for one in met)] + [face]
+    return merged
+
+
+def _lies(face: Face) -> bool:
+    """Whether a face is on its side or upside down."""
+    x, y = (face.landmarks[1] - face.landmarks[0]).tolist()
+    return abs(math.degrees(math.atan2(y, x))) > _LYING
 
 
 def _in_batches(
-    network: Network, picture: _HalvedPicture, boxes: Floats, side: int, mirrored: Bools | None = None
+    network: Network,
+    picture: HalvedPicture,
+    boxes: Floats,
+    side: int,
+    mirrored: Bools | None = None,
+    degrees: Floats | None = None,
 ) -> dict[str, Floats]:
-    """Outputs for any number of boxes [N, 4] of a picture; those of `mirrored` are flipped from left to right.
+    """Outputs for any number of boxes [N, 4] of a picture, each turned by its `degrees`; those of `mirrored` are flipped from
+    left to right.
 
     No more than `MAX_BATCH` patches are held at a time, so that a crowd takes the memory of one batch.
     """
     answers = []
     for start in range(0, len(boxes), MAX_BATCH):
         group = slice(start, start + MAX_BATCH)
-        patches = picture.patches(boxes[group], side)
+        patches = picture.patches(boxes[group], side, None if degrees is None else degrees[group])
         if mirrored is not None:
-            turned = mirrored[group]
-            patches[turned] = patches[turned, :, ::-1]
-        answers.append(_in_steps(network, patches))
+            flipped = mirrored[group]
+            patches[flipped] = patches[flipped, :, ::-1]
+        answers.append(_padded(network, patches))
+    if len(answers) == 1:
+        return answers[0]
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
-def _in_steps(network: Network, patches: Pixels) -> dict[str, Floats]:
-    """Outputs for a batch of patches, padded to a multiple of `BATCH_STEP`: a runtime prepares itself for every size that it
-    meets, and keeps what it prepared.
+def _padded(network: Network, patches: Pixels) -> dict[str, Floats]:
+    """Outputs for a batch of patches, padded to one of few sizes: a runtime prepares itself for every size that it meets, and
+    keeps what it prepared.
     """
     count = len(patches)
-    padding = np.zeros((-count % BATCH_STEP, *patches.shape[1:]), np.uint8)
+    step = 1 if count <= 2 else BATCH_STEP // 4 if count <= BATCH_STEP else BATCH_STEP
+    size = count + -count % step
+    if size == count:
+        return network(patches)
+    padding = np.zeros((size - count, *patches.shape[1:]), np.uint8)
     return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}
-
-
-def _sampled(pixels: Pixels, boxes: Floats, side: int) -> Pixels:
-    """Bilinear samples [N, side, side, 3] of at most `MAX_BATCH` boxes [N, 4], corner to corner, in one call."""
-    height, width = pixels.shape[:2]
-    steps = np.linspace(0, 1, side, dtype=np.float32)
-    # The package samples on the grid of tf.image.crop_and_resize, whose unit is the side less one.
-    xs = (boxes[:, 0:1] + steps * (boxes[:, 2:3] - boxes[:, 0:1])) * np.float32((width - 1) / width)
-    ys = (boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])) * np.float32((height - 1) / height)
-    shape = (len(boxes), side, side)
-    map_x = np.ascontiguousarray(np.broadcast_to(xs[:, np.newaxis, :], shape)).reshape(-1, side)
-    map_y = np.ascontiguousarray(np.broadcast_to(ys[:, :, np.newaxis], shape)).reshape(-1, side)
-    sampled = cv2.remap(pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_GREY)
-    return sampled.reshape(*shape, 3).astype(np.uint8, copy=False)
 
 
 def _regress(boxes: Floats, offsets: Floats) -> Floats:
@@ -426,34 +539,3 @@ def _landmarks(boxes: Floats, points: Floats) -> Floats:
     """O-Net's five x and five y, in fractions of the box, as [N, 5, 2] in pixels."""
     size = boxes[:, 2:] - boxes[:, :2] + 1
     return np.stack([points[:, :5], points[:, 5:]], axis=2) * size[:, np.newaxis] + boxes[:, np.newaxis, :2] - 1
-
-
-def _square(boxes: Floats) -> Floats:
-    """Boxes widened to squares about their centres: the networks see squares."""
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
-
-
-def _suppress(boxes: Floats, scores: Floats, passed: Bools, overlap: float, *, smaller: bool = False) -> npt.NDArray[np.intp]:
-    """Indices, best first, of the boxes that passed and that no better one covers by more than `overlap`.
-
-    Overlap is intersection over union, or over the smaller box. As in the mtcnn package, a box yields to any better one,
-    to one that itself yielded too, so the whole is one matrix and no loop.
-    """
-    order = np.flatnonzero(passed)
-    order = order[np.argsort(-scores[order], kind="stable")]
-    chosen = boxes[order]
-    area = (chosen[:, 2] - chosen[:, 0]) * (chosen[:, 3] - chosen[:, 1])
-    covered = np.zeros(len(order), dtype=bool)
-    rows = max(16, _OVERLAP_PAIRS // max(1, len(order)))  # in bands: the matrix must not grow with the square of the boxes
-    for start in range(0, len(order), rows):
-        band = slice(start, start + rows)
-        one, rest = chosen[band, np.newaxis], chosen[np.newaxis, start:]
-        width = np.minimum(one[..., 2], rest[..., 2]) - np.maximum(one[..., 0], rest[..., 0])
-        height = np.minimum(one[..., 3], rest[..., 3]) - np.maximum(one[..., 1], rest[..., 1])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        pair = area[band, np.newaxis], area[np.newaxis, start:]
-        whole = np.minimum(*pair) if smaller else pair[0] + pair[1] - shared
-        covered[start:] |= np.triu(shared > overlap * whole, k=1).any(axis=0)
-    return order[~covered]

@@ -25,7 +25,6 @@ from service.vision.detection.mtcnn import (
     Thresholds,
     pyramid,
     quarter_turned,
-    variants,
 )
 from service.vision.image import decode
 
@@ -355,16 +354,43 @@ def test_a_quarter_turns_places_are_those_of_the_picture(quarters: int) -> None:
         assert copy[row, column].tolist() == picture[y, x].tolist()
 
 
-def test_a_patient_looks_places_are_those_of_the_picture() -> None:
-    gradient = np.zeros((120, 160, 3), np.uint8)
-    gradient[..., 0], gradient[..., 1] = np.arange(160), np.arange(120)[:, np.newaxis]
-    copies = list(variants(gradient))
-    assert len(copies) == 4
-    for copy, back in copies:
-        middle = np.array([copy.shape[1] / 2 + 7, copy.shape[0] / 2 - 9]).round()
-        x, y = back[:, :2] @ middle + back[:, 2]
-        red, green, _ = copy[int(middle[1]), int(middle[0])]
-        assert (red, green) == (pytest.approx(x, abs=1.1), pytest.approx(y, abs=1.1))
+def beside(photos: dict[str, Pixels], name: str, easy: str, degrees: float) -> Pixels:
+    """A head turned counterclockwise about its middle, on plain ground, to the left of another photo that stands upright."""
+    size = 400
+    left, right = (
+        cv2.resize(photos[one][:side, :side], (size, size), interpolation=cv2.INTER_AREA)
+        for one in (name, easy)
+        for side in [min(photos[one].shape[:2])]
+    )
+    turn = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), degrees, 0.8)
+    turned = cv2.warpAffine(left, turn, (size, size), borderValue=(GREY, GREY, GREY))
+    return np.ascontiguousarray(np.concatenate([turned, right], axis=1), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 135, 180, -90])
+@pytest.mark.parametrize(("name", "easy"), [("obama", "biden"), ("biden", "astronaut")])
+def test_a_turned_head_beside_an_upright_one_is_found_as_it_lies(
+    detector: MtcnnDetector, photos: dict[str, Pixels], name: str, easy: str, degrees: float
+) -> None:
+    """What is looked at again is a region and not a picture."""
+    picture = beside(photos, name, easy, degrees)
+    found = sure(detector.detect(picture))
+    (upright,) = sure(detector.detect(np.ascontiguousarray(picture[:, 400:])))
+    (turned,) = [face for face in found if face.box[0] < 400]
+    (other,) = [face for face in found if face.box[0] >= 400]
+    assert np.abs(other.landmarks - upright.landmarks - [400, 0]).max() < 2
+    eyes = turned.landmarks[1] - turned.landmarks[0]
+    slope = math.degrees(math.atan2(eyes[1], eyes[0]))
+    assert abs((slope + degrees + 180) % 360 - 180) < 25
+
+
+def test_a_face_that_is_hidden_in_part_is_found_beside_another(detector: MtcnnDetector, photos: dict[str, Pixels]) -> None:
+    capped = photos["astronaut"].copy()
+    cv2.rectangle(capped, (165, 29), (284, 117), (40, 60, 90), -1)
+    assert len(sure(detector.detect(capped))) == 1
+    easy = cv2.resize(photos["biden"][:, : photos["biden"].shape[0]], (512, 512), interpolation=cv2.INTER_AREA)
+    found = sure(detector.detect(np.ascontiguousarray(np.concatenate([capped, easy], axis=1), dtype=np.uint8)))
+    assert len([face for face in found if face.box[0] < 512]) == 1
 
 
 def test_one_look_is_enough_where_a_face_is_sure_or_the_package_is_followed() -> None:
