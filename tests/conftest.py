@@ -52,6 +52,7 @@ SLOW = (
     "service/tracking/test_session.py::test_runs_grow_rare_but_never_end",
     "service/tracking/test_tracker.py::test_a_crowd_changes_hardly_an_id",
     "service/video/test_annotate.py",
+    "service/vision/detection/test_costs.py",
     "service/vision/detection/test_mtcnn.py",
     "service/vision/test_align.py",
     "test_distribution.py",
