@@ -11,7 +11,8 @@ import { showModel } from "./model.js";
 import { overview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
-import { answered, curl, unanswered } from "./result.js";
+import { answered, curl, unanswered, underway } from "./result.js";
+import { send } from "./upload.js";
 import { count, named, thing } from "./words.js";
 
 const KEY = "facet-key";
@@ -20,7 +21,7 @@ const LATE_MS = 150; // a picture that takes longer to decode is waited for in s
 
 await speak(preferred()).catch(() => speak("en")).catch(() => {}); // without its words, a page still works
 
-const facet = new Facet({ key: remembered(KEY) });
+const facet = new Facet({ key: remembered(KEY), fetch: send });
 const photos = new Photos(facet);
 const live = new Live(facet, photos);
 let selected = null;
@@ -61,13 +62,13 @@ async function draw() {
   $("result").hidden = !photo && !overlooking;
   if (overlooking) return redrawn([overview(photos, { chosen: ({ id }) => select(id), pictures: archive })]);
   if (!photo) return $("result").replaceChildren();
-  const opening = () => photo.id === selected && !overlooking && photo.status === "asking" && redrawn(unanswered(photo, null, {}));
+  const opening = () => photo.id === selected && !overlooking && photo.status === "asking" && redrawn(unanswered(photo, null, { cancel: () => photos.cancel(photo) }));
   const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
   const picture = await pictureOf(photo);
   clearTimeout(late);
   if (photo.id !== selected || overlooking) return;
   const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
-  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { again: () => again(photo), remove: () => remove(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
   redrawn(parts.filter(Boolean));
 }
 
@@ -159,6 +160,11 @@ photos.addEventListener("change", ({ detail: photo }) => {
   else if (photo.status === "done") connection.found();
   if (photo.status === "done" && photo.seen) paint(photo);
   if (photo.id === selected || overlooking) draw();
+});
+
+photos.addEventListener("progress", ({ detail: photo }) => {
+  const line = photo.id === selected && $("result").querySelector(".sending");
+  if (line) line.textContent = underway(photo);
 });
 
 function forgotten() {

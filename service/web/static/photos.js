@@ -1,7 +1,8 @@
 /** The photos of this visit: in memory alone, asked for two at a time, newest last. */
 
 import { FacetError } from "./facet.js";
-import { needsPreview } from "./picture.js";
+import { needsPreview, outgoing } from "./picture.js";
+import { watch } from "./upload.js";
 
 const AT_ONCE = 2;
 
@@ -116,14 +117,20 @@ export class Photos extends EventTarget {
 
   async #ask(photo) {
     this.#asking++;
-    photo.status = "asking";
+    const stopping = new AbortController();
+    Object.assign(photo, { status: "asking", sent: null, share: 0, stopping });
     photo.asked = this.asked;
     this.#tell(photo);
     const { blob } = photo;
     try {
       await readable(blob);
       const preview = await needsPreview(blob);
-      const { image, ...answer } = await this.#facet.predict(blob, { ...this.options(photo.asked), preview });
+      const sent = preview ? { blob, reduced: false } : await outgoing(blob);
+      stopping.signal.throwIfAborted();
+      photo.sent = sent;
+      watch(sent.blob, (share) => this.#told(photo, share));
+      this.#told(photo, 0);
+      const { image, ...answer } = await this.#facet.predict(sent.blob, { ...this.options(photo.asked), preview, signal: stopping.signal });
       if (photo.blob !== blob) return; // it was turned meanwhile
       const { preview: seen = null, ...size } = image; // it is no part of the answer that is shown as JSON
       Object.assign(photo, { answer: { ...answer, image: size }, seen, status: "done" });
@@ -142,7 +149,19 @@ export class Photos extends EventTarget {
   /** A prediction's options for what is asked. */
   options(asked) {
     const distribution = !this.offered || this.#visible.some(({ kind }) => kind === "expectation");
-    return { ...asked, distribution, timeoutMs: 60_000 };
+    return { ...asked, distribution, timeoutMs: 900_000 };
+  }
+
+  /** Stop a photo that is prepared, sent or waits. */
+  cancel(photo) {
+    const error = new FacetError({ code: "cancelled" });
+    if (photo.status === "asking") photo.stopping.abort(error);
+    else if (photo.status === "waiting") (Object.assign(photo, { status: "failed", error }), this.#tell(photo));
+  }
+
+  #told(photo, share) {
+    photo.share = share;
+    this.dispatchEvent(new CustomEvent("progress", { detail: photo }));
   }
 
   #tell(photo) {

@@ -41,6 +41,18 @@ export async function needsPreview(blob) {
   return text.slice(4, 8) === "ftyp" && (await decode(blob, 16)) === null;
 }
 
+const SEEN = 2560; // the service looks at no more pixels of a side
+const LIGHT = 1_500_000; // bytes; less is sent as it is
+
+/** What is sent of a photo: the photo, or a smaller JPEG of it, upright, where that is much less and shows the service as much. */
+export async function outgoing(photo) {
+  const whole = { blob: photo, reduced: false };
+  if (photo.size < LIGHT) return whole;
+  const picture = await decode(photo, SEEN);
+  const smaller = picture && (await new Promise((resolve) => picture.toBlob(resolve, "image/jpeg", 0.92)));
+  return smaller && smaller.size < 0.7 * photo.size ? { blob: smaller, reduced: true } : whole;
+}
+
 /** A photo turned to the right by a multiple of 90 degrees, as a JPEG; null where the browser does not know its format. */
 export async function turned(photo, degrees) {
   const picture = await decode(photo, LARGEST);

@@ -5,7 +5,7 @@ import { copy, el, icon, place } from "./dom.js";
 import * as files from "./files.js";
 import { marked } from "./picture.js";
 import { text } from "./language.js";
-import { count, dimensions, duration, failure } from "./words.js";
+import { count, dimensions, duration, failure, percent } from "./words.js";
 
 /** Up to so many cards are open at first; of more, each is one line. */
 const OPEN = 3;
@@ -70,12 +70,12 @@ function openAll(cards) {
 const FINAL = new Set(["body_too_large", "corrupt_image", "empty_file", "image_error", "image_too_large", "image_too_small", "unreadable_file", "unsupported_format"]);
 
 /** A photo that waits for its answer, or failed. */
-export function unanswered(photo, picture, { again, remove }) {
+export function unanswered(photo, picture, { again, cancel, remove }) {
   const frame = place(el("div", { class: `stage${photo.error ? " failed" : " asking"}` }, picture ?? el("div", { class: "unshown" })), {
     "--ratio": picture ? String(picture.width / picture.height) : "1.5",
     "--natural": picture ? `${picture.width}px` : "100vw",
   });
-  if (!photo.error) return [el("div", { class: "stage-column" }, frame), el("div", { class: "cards" }, waiting(photo))];
+  if (!photo.error) return [el("div", { class: "stage-column" }, frame), el("div", { class: "cards" }, waiting(photo, cancel))];
   const { title, advice, detail } = failure(photo.error);
   const message = el(
     "div",
@@ -89,8 +89,16 @@ export function unanswered(photo, picture, { again, remove }) {
   return [el("div", { class: "stage-column" }, frame, el("p", { class: "caption" }, el("span", { class: "file", dir: "auto", title: photo.name }, photo.name))), el("div", { class: "cards" }, message)];
 }
 
-function waiting(photo) {
-  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", {}, text(photo.status === "asking" ? "photo.looking" : "photo.queued")));
+/** What happens to a photo that has no answer yet. */
+export function underway({ status, sent, share }) {
+  if (status !== "asking") return text("photo.queued");
+  if (!sent) return text("photo.preparing");
+  return share < 1 ? text("photo.sending", { share: percent(share) }) : text("photo.looking");
+}
+
+function waiting(photo, cancel) {
+  const stop = el("button", { type: "button", class: "quiet", onclick: cancel }, text("photo.cancel"));
+  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", { class: "sending" }, underway(photo)), stop);
 }
 
 function nobody(answer, turn) {
@@ -103,12 +111,13 @@ function nobody(answer, turn) {
   );
 }
 
-function caption({ name, answer }) {
+function caption({ name, answer, sent }) {
   return el(
     "p",
     { class: "caption" },
     el("span", { class: "file", dir: "auto", title: name }, name),
     el("span", {}, `${count(answer.faces.length, "faces")} · ${dimensions(answer.image)} px · ${duration(answer.timing_ms.total)}`),
+    sent?.reduced && el("span", {}, text("photo.reduced", { size: dimensions(answer.image) })),
   );
 }
 
@@ -125,7 +134,7 @@ function code(photo, command, { turn, remove, keep }) {
     open = open === name ? null : name;
     Object.keys(views).forEach((view, index) => buttons[index].setAttribute("aria-expanded", String(view === open)));
     panel.hidden = open === null;
-    panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo)].filter(Boolean) : []));
+    panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo), open === "curl" && photo.sent?.reduced && el("p", { class: "fine" }, text("photo.reduced.command", { size: dimensions(photo.answer.image) }))].filter(Boolean) : []));
   };
   const turning = turn && el("button", { type: "button", class: "quiet plain", onclick: turn }, icon("turn"), text("photo.turn"));
   const keeping = keep && el("button", { type: "button", class: "quiet plain", onclick: keep }, icon("image"), text("photo.picture"));

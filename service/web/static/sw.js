@@ -29,6 +29,7 @@ const FILES = [
   "page/picture.js",
   "page/result.js",
   "page/terms.js",
+  "page/upload.js",
   "page/words.js",
   "page/style.css",
   "page/symbols.svg",
