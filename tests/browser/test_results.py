@@ -61,6 +61,19 @@ def test_the_overview_sorts_filters_and_is_downloaded(page: Any, tmp_path: Path)
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
 
+def test_what_is_asked_of_the_detector(page: Any) -> None:
+    choose(page, EXAMPLES / "group.jpg")
+    expect(page.get_by_role("article")).to_have_count(7)
+    page.get_by_text("More options").click()
+    page.get_by_label("Show landmarks").check()
+    expect(page.locator(".point")).to_have_count(35)
+    with page.expect_request("**/predict?*") as asked:
+        page.get_by_label("Maximum number of faces").fill("2")
+        page.keyboard.press("Enter")
+    assert "max_faces=2" in asked.value.url
+    expect(page.get_by_role("article")).to_have_count(2)
+
+
 def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) -> None:
     choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
     expect(page.locator("#progress")).to_have_text("2 faces in 2 photos")

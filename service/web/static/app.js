@@ -8,6 +8,7 @@ import * as keep from "./files.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
+import { detectorOptions } from "./options.js";
 import { overview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
@@ -300,7 +301,7 @@ document.addEventListener("keydown", (event) => {
 
 // What is shown -----------------------------------------------------------------------------------------------------------
 
-$("options").append(agesField(photos, "ages"));
+$("options").append(agesField(photos, "ages"), detectorOptions(photos));
 
 /** A switch for every attribute of the model; what the operator does not allow cannot be switched on. */
 function offer({ attributes, serving }) {

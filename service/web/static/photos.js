@@ -19,6 +19,8 @@ export class Photos extends EventTarget {
   hidden = new Set();
   /** Ages of which the viewer wants to know how probable it is that a face is at least so old. */
   atLeast = [];
+  /** What the viewer asks of the detector: `minConfidence`, `maxFaces` and `landmarks`, where they were changed. */
+  detector = {};
 
   constructor(facet) {
     super();
@@ -30,7 +32,7 @@ export class Photos extends EventTarget {
     const visible = this.#visible.map(({ name }) => name);
     const some = visible.length < (this.offered ?? []).length;
     const atLeast = this.#visible.some(distributed) ? this.atLeast : [];
-    return { ...(some && { attributes: visible }), ...(atLeast.length && { atLeast }) };
+    return { ...(some && { attributes: visible }), ...(atLeast.length && { atLeast }), ...this.detector };
   }
 
   /** Whether the model has a distribution over ages, so that it can be asked for probabilities of being so old. */
@@ -47,6 +49,11 @@ export class Photos extends EventTarget {
   askAtLeast(ages) {
     this.atLeast = ages;
     this.dispatchEvent(new Event("offer"));
+    this.againWhere((photo) => this.lacking(photo));
+  }
+
+  askDetector(detector) {
+    this.detector = detector;
     this.againWhere((photo) => this.lacking(photo));
   }
 
@@ -88,7 +95,8 @@ export class Photos extends EventTarget {
   lacking(photo) {
     const fewer = this.#visible.some(({ name }) => !(photo.asked?.attributes?.includes(name) ?? true));
     const otherAges = this.#visible.some(distributed) && String(this.atLeast) !== String(photo.asked?.atLeast ?? []);
-    return photo.status === "done" && photo.answer.faces.length > 0 && (fewer || otherAges);
+    const otherwise = ["minConfidence", "maxFaces", "landmarks"].some((name) => this.detector[name] !== photo.asked?.[name]);
+    return photo.status === "done" && (otherwise || (photo.answer.faces.length > 0 && (fewer || otherAges)));
   }
 
   /** Let go of all photos, or of one; what was let go of can be given to `restore`. */

@@ -102,7 +102,13 @@ export function marked(picture, answer, name, hidden, { chosen, over }) {
   });
   const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, text("photo.unshown")));
   if (picture) filledIn(picture, name, answer.faces.length);
-  return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
+  return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, points(answer), boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
+}
+
+/** A dot on each landmark that was asked for. */
+function points({ image, faces }) {
+  const all = faces.flatMap(({ landmarks }) => Object.values(landmarks ?? {}));
+  return all.map(([x, y]) => place(el("span", { class: "point", "aria-hidden": "true" }), { left: `${(x / image.width) * 100}%`, top: `${(y / image.height) * 100}%` }));
 }
 
 function filledIn(picture, name, faces) {

@@ -24,6 +24,7 @@ const FILES = [
   "page/languages/zh.json",
   "page/live.js",
   "page/model.js",
+  "page/options.js",
   "page/overview.js",
   "page/photos.js",
   "page/picture.js",

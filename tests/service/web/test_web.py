@@ -216,8 +216,13 @@ def test_the_switch_offers_the_languages_that_there_are() -> None:
     assert sorted(re.findall(r"^  (\w+):", offered, re.MULTILINE)) == CODES
 
 
-def test_every_sentence_that_is_used_exists() -> None:
+def test_every_sentence_is_used_and_every_one_that_is_used_exists() -> None:
+    """Keys stand whole in the source, or begin with what a template puts before a name."""
     source = "".join((STATIC / name).read_text() for name in NAMES if name.endswith((".js", ".html")))
+    whole = set(re.findall(r"[\"'`]([a-z]+(?:\.[a-z_]+)*)[\"'`]", source))
+    begun = set(re.findall(r"`([a-z]+\.)\$\{", source))
+    unused = {key for key in ENGLISH if key not in whole and not any(key.startswith(start) for start in begun)}
+    assert unused == set()
     asked = set(re.findall(r"(?:text|say|stop)\(\"([a-z_.]+)\"|data-(?:text|label)=\"([\w.]+)\"", source))
     assert {key for pair in asked for key in pair if key} <= ENGLISH.keys()
 
