@@ -42,7 +42,7 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
         raise UsageError("each run needs its share, and all shares together more than nothing")
     recipes = [load_recipe(run / RECIPE) for run in runs]
     last = recipes[-1].network
-    alike = {"dropout": last.dropout, "size": last.size}
+    alike = {"dropout": last.dropout, "size": last.size, "mirror": last.mirror}
     if any(recipe.network.model_copy(update=alike) != last or recipe.learnt != recipes[-1].learnt for recipe in recipes):
         raise RunError("the runs' networks differ, and their weights have no mean")
     total: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
