@@ -27,6 +27,8 @@ GATE: Final = 16.27
 MAX_DISTANCE: Final = 2.5
 """Sizes from where a track is expected, beyond which a face is never its own, however long nobody saw it."""
 
+SAME_SHAPE: Final = 1.05
+"""Ratio of two frames' shapes up to which one is the other at another size: sides are rounded, some to multiples of 16."""
 LOST_TRACK_S: Final = 2.0
 """Seconds for which a track without a detection is expected back."""
 UNCONFIRMED_TRACK_S: Final = 0.5
@@ -92,6 +94,20 @@ class Motion:
         """
         return float(np.square(measured - self.place).sum()), self.variance + self.measurement_noise**2
 
+    def rescale(self, factors: Doubles) -> None:
+        """Count in other units from now on.
+
+        Args:
+            factors: New units per old one, for each value [K]; the deviations go by their geometric mean.
+        """
+        mean = float(np.exp(np.log(factors).mean()))
+        self.place, self.speed = self.place * factors, self.speed * factors
+        self.measurement_noise *= mean
+        self.process_noise *= mean
+        self.variance *= mean**2
+        self.covariance *= mean**2
+        self.speed_variance *= mean**2
+
     def correct(self, measured: Doubles) -> None:
         """Update the state by a measurement.
 
@@ -152,6 +168,7 @@ class Tracker:
     _tracks: dict[int, Track] = field(default_factory=dict)
     _count: int = 0
     _now: float = -math.inf
+    _frame: tuple[int, int] | None = None
 
     def update(self, faces: Sequence[Face], now: float, width: int, height: int) -> list[Track | None]:
         """Assign the faces of one frame to tracks, and start and end tracks.
@@ -165,6 +182,7 @@ class Tracker:
         Returns:
             The track of each face; None of a face whose confidence is too low to start one.
         """
+        self._resize(width, height)
         elapsed = max(0.0, now - self._now) if self._tracks else 0.0
         self._now = now
         for track in self._tracks.values():
@@ -190,6 +208,23 @@ class Tracker:
     def ids(self) -> set[int]:
         """Ids of the faces that are seen or expected back."""
         return set(self._tracks)
+
+    def _resize(self, width: int, height: int) -> None:
+        """Follow a camera whose frames change their size, as a browser's do on a slow connection.
+
+        Where the shape stays, so does everybody in it. Of another shape nothing is known: the camera was turned, or its view is
+        another one, and every face is a new one.
+        """
+        before, self._frame = self._frame, (width, height)
+        if before is None or before == (width, height):
+            return
+        across, down = width / before[0], height / before[1]
+        if not 1 / SAME_SHAPE <= across / down <= SAME_SHAPE:
+            self._tracks.clear()
+            return
+        for track in self._tracks.values():
+            track.place.rescale(np.array([across, down]))
+            track.size.place = track.size.place + math.log(math.sqrt(across * down))
 
     def _start(self, face: Face, now: float) -> Track:
         self._count += 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 from PIL import Image
@@ -31,6 +31,7 @@ from service.vision.image import DecodedImage
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
+    from av.buffer import Buffer
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
     from av.video.frame import VideoFrame
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 CODEC: Final = "libx264"
 QUALITY: Final = "20"
 """Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
+
+
+MAX_PIXEL_ASPECT: Final = 4
+"""Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
 
 
 class FilmError(OSError):
@@ -103,10 +108,13 @@ async def annotate(
     tracks: dict[int, _TrackSpan] = {}
     result: FrameResult | None = None
     last_step = -math.inf
+    began: float | None = None  # a recorder's clock may start at any hour
     with _opened(source) as film, _written(out, film, warn) as (write, pass_on):
         for frame in _frames(film, pass_on):
-            now = float(frame.time or 0.0)
-            pixels = _upright(frame)
+            time = float(frame.time or 0.0)
+            began = time if began is None else began
+            now = time - began
+            pixels = _upright(frame, film.video.sample_aspect_ratio)
             if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
                 height, width = pixels.shape[:2]
                 deadline = asyncio.get_running_loop().time() + engine.deadline
@@ -324,7 +332,30 @@ def _packets(film: _Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]
         raise _unreadable(film.source, error) from error
 
 
-def _upright(frame: VideoFrame) -> Pixels:
-    """A frame as uint8 RGB [height, width, 3], turned as its display matrix asks: phones film on their side."""
-    pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+def _upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
+    """A frame as players show it, uint8 RGB [height, width, 3]: of square pixels, turned and mirrored as its matrix asks.
+
+    Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows.
+    """
+    width, height = _square(frame.width, frame.height, aspect)
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
+    a, b, c, d = _display_matrix(frame)
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x comes of y
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Size in square pixels of a frame whose pixels are `aspect` times as wide as high; the lacking side is made longer."""
+    if not aspect or aspect == 1 or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Where a frame's pixels are shown, but for its offset: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2)."""
+    data = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return a, b, c, d

@@ -288,3 +288,30 @@ def test_the_filter_is_a_kalman_filter() -> None:
         assert [motion.variance, motion.covariance, motion.speed_variance] == pytest.approx(
             [covariance[0, 0], covariance[0, 1], covariance[1, 1]]
         )
+
+
+# Frames of another size -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.75, 2.0])
+def test_a_frame_of_another_size_and_the_same_shape_keeps_every_id(factor: float) -> None:
+    """Where one person now is, in pixels, another one was before."""
+    tracker = Tracker(0.75)
+    places = [150.0, 300.0, 550.0]
+    for index in range(5):
+        tracks = tracker.update([face(x, 300, 100) for x in places], index / 10, 1280, 720)
+    ids = [track.id for track in tracks if track is not None]
+    smaller = [face(x * factor, 300 * factor, 100 * factor) for x in places]
+    for index in range(5, 10):
+        tracks = tracker.update(smaller, index / 10, round(1280 * factor), round(720 * factor))
+        assert [track.id for track in tracks if track is not None] == ids
+    assert tracker.ids == set(ids)
+
+
+def test_a_frame_of_another_shape_begins_anew() -> None:
+    tracker = Tracker(0.75)
+    for index in range(5):
+        tracker.update([face(300, 300, 100)], index / 10, 1280, 720)
+    (track,) = tracker.update([face(300, 300, 100)], 0.5, 720, 1280)
+    assert track is not None
+    assert (track.id, tracker.ids) == (2, {2})

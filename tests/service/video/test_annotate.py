@@ -38,15 +38,26 @@ def picture(index: int, width: int = 320, height: int = 240) -> Pixels:
     return frame
 
 
-def film(path: Path, count: int = 50, *, sound: bool = False, shown: Callable[[int], Pixels] = picture) -> Path:
+def film(
+    path: Path,
+    count: int = 50,
+    *,
+    sound: bool = False,
+    shown: Callable[[int], Pixels] = picture,
+    aspect: Fraction = Fraction(1),
+    start_s: int = 0,
+) -> Path:
     """A film of `count` pictures, ten a second, with a tone where `sound` is asked for."""
     with av.open(path, "w") as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": "10", "preset": "ultrafast"})
         first = shown(0)
         video.height, video.width, video.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
+        video.codec_context.sample_aspect_ratio = aspect
         audio = container.add_stream("aac", rate=16000) if sound else None
         for index in range(count):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(shown(index), format="rgb24")))
+            shot = av.VideoFrame.from_ndarray(shown(index), format="rgb24")
+            shot.pts, shot.time_base = index + start_s * RATE, Fraction(1, RATE)
+            container.mux(video.encode(shot))
         container.mux(video.encode(None))
         if audio is not None:
             tone = np.sin(np.arange(16000 * count // RATE) / 20).astype(np.float32)[np.newaxis]
@@ -188,20 +199,35 @@ async def test_a_film_without_a_face_has_no_rows(tmp_path: Path) -> None:
     assert len(decoded(tmp_path / "out.mp4")[0]) == 5
 
 
-async def test_a_film_on_its_side_is_turned_upright(tmp_path: Path) -> None:
-    """As phones write it: pixels as the sensor has them, and a matrix in `tkhd` that turns them clockwise by 90 degrees."""
+@pytest.mark.parametrize(
+    ("matrix", "side", "right", "low"),
+    [
+        ((0, 1, -1, 0), (320, 240), True, False),
+        ((0, -1, 1, 0), (320, 240), False, True),
+        ((0, 1, 1, 0), (320, 240), False, False),
+        ((-1, 0, 0, -1), (240, 320), True, True),
+        ((-1, 0, 0, 1), (240, 320), True, False),
+        ((1, 0, 0, -1), (240, 320), False, True),
+    ],
+    ids=["right", "left", "transposed", "upside-down", "mirrored", "flipped"],
+)
+async def test_a_film_is_shown_as_its_matrix_asks(
+    tmp_path: Path, matrix: tuple[int, ...], side: tuple[int, int], right: bool, low: bool
+) -> None:
+    """As phones write it: pixels as the sensor has them, and a matrix in `tkhd` that turns or mirrors them."""
 
     def sideways(index: int) -> Pixels:
         frame = np.zeros((240, 320, 3), np.uint8)
-        frame[:60, :60] = RED  # the upper left corner is the upper right one of what was filmed
+        frame[:60, :60] = RED  # the upper left corner is another one of what was filmed
         return frame
 
     source = film(tmp_path / "in.mp4", 3, shown=sideways)
+    a, b, c, d = matrix
     identity, turned = (
         struct.pack(">9i", *values)
         for values in (
             (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30),
-            (0, 65536, 0, -65536, 0, 0, 240 << 16, 0, 1 << 30),
+            (a << 16, b << 16, 0, c << 16, d << 16, 0, right * side[1] << 16, low * side[0] << 16, 1 << 30),
         )
     )
     content = source.read_bytes()
@@ -210,9 +236,33 @@ async def test_a_film_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     source.write_bytes(content[:place] + turned + content[place + len(turned) :])
     await annotated(source, tmp_path / "out.mp4")
     frames, _ = decoded(tmp_path / "out.mp4")
-    assert frames[0].shape == (320, 240, 3)
-    assert frames[0][5:15, 220:235].mean(axis=(0, 1)) == pytest.approx(RED, abs=40)
-    assert frames[0][300:, 10:].max() < 60
+    assert frames[0].shape == (*side, 3)
+    upright = frames[0][:: -1 if low else 1, :: -1 if right else 1]
+    assert upright[5:15, 5:15].mean(axis=(0, 1)) == pytest.approx(RED, abs=40)
+    assert upright[100:].max() < 60
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "aspect"), [(160, 240, Fraction(2)), (320, 120, Fraction(1, 2)), (240, 240, Fraction(4, 3))]
+)
+async def test_pixels_that_are_not_square_are_shown_square(tmp_path: Path, width: int, height: int, aspect: Fraction) -> None:
+    def squeezed(index: int) -> Pixels:
+        return np.asarray(Image.fromarray(picture(index)).resize((width, height)))
+
+    rows, _ = await annotated(film(tmp_path / "in.mp4", 8, shown=squeezed, aspect=aspect), tmp_path / "out.mp4")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert frames[0].shape == (240, 320, 3)
+    assert len(rows) == 2
+    assert [row.size_px for row in rows] == pytest.approx([40, 40], abs=4)
+
+
+async def test_times_count_from_the_films_first_picture(tmp_path: Path) -> None:
+    """A recorder's clock may have run for ten hours before."""
+    done: list[float] = []
+    source = film(tmp_path / "in.mkv", 8, start_s=36_000)
+    rows, _ = await annotated(source, tmp_path / "out.mkv", progress=done.append)
+    assert [(row.first_s, row.last_s) for row in rows] == [(0.0, pytest.approx(0.7)), (0.0, pytest.approx(0.7))]
+    assert max(done[:-1]) <= 1
 
 
 async def test_what_is_no_film_is_an_error(tmp_path: Path) -> None:
