@@ -44,6 +44,7 @@ cp "{pip}" "$1/etc/pip.conf"
 
 STAND_IN = """FROM {base}
 COPY bin/ /usr/bin/
+COPY share/ /usr/share/prometheus/
 COPY --chown=65534:65534 data/ /{called}/
 USER 65534:65534
 ENTRYPOINT ["/bin/{called}"]
@@ -217,6 +218,11 @@ def monitoring_image(name: str, folder: Path, base: str, env: Mapping[str, str])
     shutil.copy(context / "x/usr/bin" / program, context / "bin" / called)
     shutil.copy(context / "x/usr/bin" / checker, context / "bin")
     shutil.copy(context / "x/bin/busybox", context / "bin/wget")
+    # The real program has its templates built in; Debian's reads them at its start.
+    templates = context / "x/usr/share/prometheus/alertmanager"
+    (context / "share").mkdir()
+    if templates.is_dir():
+        shutil.copytree(templates, context / "share/alertmanager")
     (folder / "bin" / checker).symlink_to(context / "bin" / checker)
     (context / "Dockerfile").write_text(STAND_IN.format(base=base, called=called))
     (context / ".dockerignore").write_text("x\n*.deb\n")
