@@ -245,7 +245,7 @@ async def test_openapi_documents_every_route_and_every_problem(client: Client) -
     assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
     predict = document["paths"]["/predict"]["post"]
     assert {parameter["name"] for parameter in predict["parameters"]} == {
-        "attributes", "max_faces", "min_confidence", "landmarks", "distribution", "at_least",
+        "attributes", "max_faces", "min_confidence", "landmarks", "distribution", "at_least", "preview",
     }  # fmt: skip
     content = predict["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json", "image/*", "application/octet-stream"}
