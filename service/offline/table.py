@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from service.api.schemas import AgeAnswer, ExpectationAnswer, FaceAnswer, LabelAnswer, PredictAnswer
+from service.errors import InvalidParameter
 from service.inference.attributes import CONTRACT
 from service.models.manifest import AGE, Attribute
 from service.vision.detection import LANDMARKS
@@ -59,6 +60,9 @@ def columns(
 
     Returns:
         The columns, in their order.
+
+    Raises:
+        InvalidParameter: Two of them have one name, because an attribute or a label has that of something else.
     """
     found = [Column("file", "string"), *(Column(name, "int") for name in ("face", "x", "y", "width", "height"))]
     found.append(Column("confidence", "float"))
@@ -73,7 +77,11 @@ def columns(
         found += [Column(f"{one.name}_distribution", "floats") for one in attributes if one.kind == "expectation"]
     found += [Column(name, "float") for name in ("size_px", "sharpness", "brightness", "roll", "yaw")]
     found += [Column("warnings", "string"), Column("model", "string"), Column("version", "int")]
-    return (*found, *(Column(name, "string") for name in ("digest", "problem", "detail")))
+    found += [Column(name, "string") for name in ("digest", "problem", "detail")]
+    names = [column.name for column in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidParameter(f"--out: the table would have two columns {twice!r}; leave one out by --attributes.")
+    return tuple(found)
 
 
 def probability_column(attribute: str, label: str) -> str:
