@@ -1,4 +1,4 @@
-"""Files that are at every moment whole: as they were, or as they are meant to be."""
+"""Documents, tables and folders that are at every moment whole: as they were, or as they are meant to be."""
 
 from __future__ import annotations
 
@@ -10,26 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what was written takes its place at the end of the block, if that ends well.
-
-    The name keeps the ending, by which libraries choose a format. An error inside the block leaves `path` as it was.
-
-    Args:
-        path: The file.
-
-    Yields:
-        The path beside it.
-    """
-    new = path.with_name(f"new.{path.name}")
-    try:
-        yield new
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    new.replace(path)
+from service.files import replacing
 
 
 @contextmanager

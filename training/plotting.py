@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import replacing
+from service.files import replacing
 
 mpl.use("Agg")
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
+from service.files import replacing
 from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest, read_evaluation
 from service.models.manifest import STEPS, Manifest
 from service.models.runtime import Loader, Network
@@ -279,5 +280,6 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
         if path.is_file() and path.relative_to(folder).as_posix() not in UNLISTED
     }
     manifest = Manifest.model_validate({**fields, "files": files})
-    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
+    with replacing(folder / MANIFEST) as new:
+        new.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
     return manifest

@@ -12,12 +12,13 @@ from typing import Final
 from rich.console import Console
 
 from service.errors import InvalidParameter
+from service.files import replacing
 from service.models.manifest import Attribute
 from service.offline import counts, sources, table, terminal
 from service.offline.counts import BAND_EDGES, Counts
 from service.offline.errors import Interrupted, OutputError
 from service.offline.formats import format_of
-from service.offline.output import PHOTOS_A_PART, Output, write_whole
+from service.offline.output import PHOTOS_A_PART, Output
 from service.offline.predictors import Predictor
 from service.offline.run import run
 from service.offline.sources import LeftOut, Photo
@@ -222,7 +223,8 @@ def _count(request: Request, path: Path, predictor: Predictor, errors: Console, 
         _run(request, request.sources(left_out), predictor, emit, jobs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda making: form.write(making, sums.rows()))
+        with replacing(path) as new:
+            form.write(new, sums.rows())
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror or error}") from error
     errors.print(f"{path}: {tally}", markup=False)

@@ -6,7 +6,6 @@ every row, and a table beside it is but a copy of them; without it the table doe
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from typing import IO, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from service.files import replacing
 from service.offline.errors import OutputError
 from service.offline.formats import format_of
 from service.offline.table import VERSION, Column, Row
@@ -154,8 +154,8 @@ class Output:
         if self._rows:
             written = self._written()
             number = int(written[-1].stem.removeprefix("part-")) + 1 if written else 1
-            rows, target = self._rows, self.parts / f"part-{number:08d}{self.path.suffix}"
-            write_whole(target, lambda path: self._format.write(path, rows))
+            with replacing(self.parts / f"part-{number:08d}{self.path.suffix}") as new:
+                self._format.write(new, self._rows)
             self.photos += self._held
             self._rows, self._held = [], 0
         self._flushed = self._clock()
@@ -168,10 +168,11 @@ class Output:
         """
         self.flush()
         parts = self._written()
-        if parts:
-            write_whole(self.path, lambda path: self._format.join(parts, path))
-        else:
-            write_whole(self.path, lambda path: self._format.write(path, []))
+        with replacing(self.path) as new:
+            if parts:
+                self._format.join(parts, new)
+            else:
+                self._format.write(new, [])
         self._release()
         _remove(self.parts)
 
@@ -250,34 +251,6 @@ class Output:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place, see that it is on the disk, and put it there.
-
-    Args:
-        path: Its place.
-        write: Writes it at the path that it is given.
-
-    Raises:
-        OSError: It cannot be written; what was there before still is.
-    """
-    making = path.with_name(f".{path.name}.new")
-    try:
-        write(making)
-        with making.open("rb+") as file:
-            os.fsync(file.fileno())
-        making.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            making.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -13,23 +13,8 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import replacing, whole_folder, write_json, write_rows, write_text
+from training.artifacts import whole_folder, write_json, write_rows
 from training.plotting import save
-
-
-def test_a_file_that_is_half_written_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    write_text(path, "old")
-
-    def fail_half_way() -> None:
-        with replacing(path) as new:
-            new.write_text("ne")
-            raise KeyError("a bug in between")
-
-    with pytest.raises(KeyError):
-        fail_half_way()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
@@ -44,16 +29,6 @@ def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "model") as folder:
         folder.mkdir()
     assert folder.is_dir()
-
-
-def test_what_was_written_takes_the_old_ones_place_under_its_own_ending(tmp_path: Path) -> None:
-    path = tmp_path / "best.weights.h5"
-    with replacing(path) as new:
-        assert new.suffix == path.suffix
-        assert not path.exists()
-        new.write_text("weights")
-    assert path.read_text() == "weights"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_is_readable_and_knows_no_nan(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageOps
 
 from service.arrays import Pixels
 from service.errors import FacetError
+from service.files import replacing
 from service.models.manifest import AGE, CANONICAL
 from service.vision.image import decode
-from training.artifacts import replacing, write_json
+from training.artifacts import write_json
 from training.datasets.base import DataSet, Label, Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS

@@ -19,12 +19,13 @@ from rich.progress import track
 
 from service.arrays import Floats, Pixels
 from service.errors import FacetError
+from service.files import replacing
 from service.models.manifest import AGE, CANONICAL
 from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import measure
-from training.artifacts import replacing, write_json
+from training.artifacts import write_json
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.prepared import CROPS, FACES, REPORT, coded
 from training.datasets.readers import open_data_set

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from service.arrays import Pixels
+from service.files import replacing
 from service.models.manifest import YEARS, Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
@@ -19,7 +20,7 @@ from service.models.store import GOLDEN, write_manifest
 from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
-from training.artifacts import replacing, whole_folder
+from training.artifacts import whole_folder
 from training.calibration.photo import fit
 from training.calibration.versions import calibrated
 from training.datasets.base import Split

@@ -13,11 +13,11 @@ from mtcnn.network.rnet import RNet
 from mtcnn.utils.tensorflow import load_weights
 
 from service.arrays import Pixels
+from service.files import replacing
 from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
-from training.artifacts import replacing
 from training.export.tolerance import TOLERANCE
 
 NETWORKS: Final = {"pnet": (PNet, None), "rnet": (RNet, 24), "onet": (ONet, 48)}

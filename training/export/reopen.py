@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 from service.arrays import Floats
-from training.artifacts import replacing
+from service.files import replacing
 from training.errors import WeightsError
 from training.evaluation.service_client import read_manifest
 from training.export.export import folding_pairs, plain

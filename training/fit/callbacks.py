@@ -12,7 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from training.artifacts import replacing, write_rows
+from service.files import replacing
+from training.artifacts import write_rows
 from training.errors import Diverged
 from training.fit.batches import Batches
 

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from service.arrays import Floats, Ints, Pixels
-from training.artifacts import replacing
+from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, labels_of, open_faces
 from training.errors import RunError, UsageError, WeightsError

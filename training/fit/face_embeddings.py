@@ -21,9 +21,9 @@ from rich.progress import track
 
 from service.arrays import Bools, Floats
 from service.extras import install_command
+from service.files import replacing
 from service.vision.detection import SIDE_PX
 from service.vision.image import decode
-from training.artifacts import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import EMBEDDINGS, open_faces
 from training.datasets.readers import open_data_set

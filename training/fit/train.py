@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from training.artifacts import replacing, write_rows
+from service.files import replacing
+from training.artifacts import write_rows
 from training.datasets.base import Split
 from training.datasets.prepared import Prepared, Selection, load_prepared
 from training.errors import RunError

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from service.arrays import Floats
-from training.artifacts import replacing
+from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import WeightsError
