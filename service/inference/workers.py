@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 FIRST_GUESS_S: Final = 0.1
 """Seconds that a call is taken to last while none has ended."""
-LONG: Final = 4.0
+LONG: Final = 2.0
 """Times the shortest mean of the clients that ask now, above which a client's calls are long."""
 RECENT_S: Final = 5.0
 """Seconds after its last call for which a client still counts as one that asks."""

@@ -1,0 +1,68 @@
+"""Start a service for a benchmark: a process of its own on a free port, ended with the benchmark."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 120.0
+"""Seconds within which a service has to become ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that runs: its address and its process."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def served(folder: Path = ROOT, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Serve from a checkout until the block ends.
+
+    Args:
+        folder: A checkout of Facet.
+        settings: `FACET_*` variables; those of the environment are left out, so that a run can be repeated.
+
+    Yields:
+        The service, ready.
+
+    Raises:
+        SystemExit: The service did not become ready.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "service.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
+    variables |= {"PYTHONPATH": str(folder), "FACET_MODEL_STORE": str(folder / "model_store"), **(settings or {})}
+    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    service = Service(f"http://127.0.0.1:{port}", process.pid)
+    try:
+        until = time.monotonic() + READY_S
+        while not _ready(service.url):
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit(f"the service of {folder} did not become ready")
+            time.sleep(0.05)
+        yield service
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").is_success
+    except httpx.TransportError:
+        return False
