@@ -419,7 +419,8 @@ def tracks(
     record: Annotated[bool, typer.Option("--record", help="Write a new version of the model, calibrated so.")] = False,
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
-    from training.calibration.tracks import TRACKS, record_track, study
+    from training.calibration.documents import TRACKS, study_json
+    from training.calibration.track_study import record_track, study
     from training.evaluation.service_client import measured_settings, predict
 
     with one_line_errors():
@@ -430,7 +431,7 @@ def tracks(
         if not manifests:
             raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
         document = study(partial(predict, settings), open_data_set(data), manifests[-1].attributes, out, limit)
-        console.print_json(json.dumps(document))
+        console.print_json(study_json(document))
         console.print(f"wrote {out / TRACKS}")
         if record:
             made = record_track(store, document)

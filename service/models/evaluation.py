@@ -126,7 +126,7 @@ class AgeChecks(Section):
     bands: dict[str, AgeBand]
     """By band of true ages."""
     groups: dict[str, dict[str, AgeBand]]
-    """The same by gender and race."""
+    """The same by pairs of labels of two attributes, such as `male, asian`."""
 
 
 class Part(Section):

@@ -103,15 +103,14 @@ class FilmedSet(DataSet):
 class FilmedExpectation:
     """Predictions of an expectation in N films.
 
-    `label` [N] and `value` [N, FRAMES] are in steps of the scale, each of which is `step`: a year of an age. `spread`
-    [N, FRAMES] is what the ends of `interval` are counted in: the standard deviation of each frame's distribution, or 1.
+    `label` [N] and `value` [N, FRAMES] are in steps of the scale: years of an age. `spread` [N, FRAMES] is what the ends of
+    `interval` are counted in: the standard deviation of each frame's distribution, or 1.
     """
 
     label: Doubles
     value: Doubles
     spread: Doubles
     interval: AgeInterval
-    step: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +205,7 @@ def films(scored: Scored, attributes: Sequence[Attribute]) -> Films:
             expected, interval = predictions.expectations[one.name], required_interval(one)
             label, value = expected.positions(expected.label[first]), expected.positions(expected.value[rows])
             spread = _spread(expected, interval)[rows]
-            expectations[one.name] = FilmedExpectation(label, value, spread, interval, expected.scale.step)
+            expectations[one.name] = FilmedExpectation(label, value, spread, interval)
     names, amounts = _impairments(scored, rows)
     return Films(expectations, labels, amounts, names)
 

@@ -1,43 +1,26 @@
-"""Predictions of films to what the mean over a track's frames needs, and what it brings."""
+"""Predictions of films to what the mean over a track's frames needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from service.arrays import Bools, Doubles, Ints
 from service.inference.probabilities import softmax
-from service.models.evaluation import TrackEvaluation, read_evaluation
-from service.models.manifest import AGE, AgeInterval, Attribute, TrackCalibration
-from training.artifacts import whole_folder, write_json
-from training.calibration.films import FRAMES, FilmedExpectation, FilmedSet, Films, films, required_interval
+from service.models.manifest import AgeInterval, TrackCalibration
+from training.calibration.films import FilmedExpectation, Films
 from training.calibration.intervals import MARGIN, intervals
-from training.calibration.versions import copied
-from training.datasets.base import DataSet, Split
-from training.evaluation.metrics.labels import expected_calibration_error
-from training.evaluation.recording import write_evaluation
-from training.evaluation.robustness.study import sampled
-from training.evaluation.service_client import Predict
 
 LENGTHS: Final = (1, 2, 3, 5, 8, 12)
 """Frames of the tracks whose intervals are fitted and measured."""
-FOLDS: Final = 5
-"""Parts of the pictures; each is measured with what was fitted on the others."""
-REPLICATES: Final = 1000
-"""Resamplings of the pictures behind every 95 % interval."""
 CHOSEN: Final = {"small": 1.0}
 """Doublings that are not fitted, because a film's camera keeps its distance; docs/measurements.md has the figure."""
-TRACKS: Final = "tracks.json"
 
 _ROUNDING: Final = 0.05  # years², of answers that are rounded to a tenth
-
-
-# What is fitted -------------------------------------------------------------------------------------------------------
 
 
 def fit(given: Films) -> TrackCalibration:
@@ -188,160 +171,24 @@ def narrowed(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> 
 
 def _covered(weighted: Means, name: str, length: int, one: FilmedExpectation, track: TrackCalibration) -> Bools:
     """Whether the interval of a track of so many frames holds the label, [N]."""
-    low, high = _ends(weighted, name, length, one.interval, track)
+    low, high = ends(weighted, name, length, one.interval, track)
     return np.asarray((low <= one.label) & (one.label <= high))
 
 
-def _ends(weighted: Means, name: str, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Doubles, Doubles]:
+def ends(weighted: Means, name: str, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Doubles, Doubles]:
+    """The intervals of tracks of one length.
+
+    Args:
+        weighted: Means over N films.
+        name: An expectation.
+        length: Frames of the tracks.
+        interval: The interval of a photo.
+        track: What narrows it.
+
+    Returns:
+        Lower and upper bounds [N] in steps of the expectation's scale.
+    """
     column = length - 1
     # `service.tracking.aggregation.narrowing`, for many at once.
     narrow = track.scale * np.sqrt(track.correlation + (1 - track.correlation) / weighted.frames[:, column])
     return intervals(weighted.values[name][:, column], weighted.spreads[name][:, column] * narrow, interval)
-
-
-# What is measured -----------------------------------------------------------------------------------------------------
-
-
-def measure(given: Films) -> dict[str, Any]:
-    """Errors and intervals of tracks by their length, each film measured with what was fitted on other films.
-
-    Args:
-        given: Films of validation pictures.
-
-    Returns:
-        The counts of films and frames, the mean correlation of the errors of two frames, and the figures of each of `LENGTHS`:
-        by expectation also the error of a mean without weights.
-    """
-    folds = np.random.default_rng(0).permutation(len(given)) % FOLDS
-    parts = [(np.flatnonzero(folds == fold), fit(given.where(folds != fold))) for fold in range(FOLDS)]
-    rows = []
-    for length in LENGTHS:
-        columns: dict[str, list[Doubles]] = {}
-        for chosen, track in parts:
-            for name, values in _track(given.where(chosen), length, track).items():
-                columns.setdefault(name, []).append(values)
-        rows.append(_row(length, {name: np.concatenate(values) for name, values in columns.items()}, given.labels))
-    return {
-        "films": len(given),
-        "frames": FRAMES,
-        "correlation_of_errors": _correlation(given.expectations.values()),
-        "tracks": rows,
-    }
-
-
-def _track(given: Films, length: int, track: TrackCalibration) -> dict[str, Doubles]:
-    """Figures by film.
-
-    Of an expectation: the error, what of the mean error of its single frames is saved, the error without weights, whether the
-    interval holds the label and how wide it is. Of labels: whether the most probable one is right, and its probability.
-    """
-    weighted = means(given, given.weights(track))
-    plain = means(given, np.ones_like(weighted.frames))
-    column = length - 1
-    figures: dict[str, Doubles] = {}
-    for name, one in given.expectations.items():
-        low, high = _ends(weighted, name, length, one.interval, track)
-        error = np.abs(weighted.values[name][:, column] - one.label)
-        single = np.abs(one.value[:, :length] - one.label[:, np.newaxis]).mean(axis=1)
-        prefix = "" if name == AGE else f"{name}_"
-        figures |= {
-            f"{name}_error": one.step * error,
-            f"{name}_error_saved": one.step * (single - error),
-            f"{name}_error_unweighted": one.step * np.abs(plain.values[name][:, column] - one.label),
-            f"{prefix}held": _covered(weighted, name, length, one, track).astype(np.float64),
-            f"{prefix}width": one.step * (high - low),
-        }
-    for name, labels in given.labels.items():
-        probabilities = gained(weighted.logarithms[name][:, column], track.gains[name], weighted.frames[:, column])
-        figures[f"{name}_right"] = (probabilities.argmax(axis=1) == labels.label).astype(np.float64)
-        figures[f"{name}_confidence"] = probabilities.max(axis=1)
-    return figures
-
-
-def _row(length: int, columns: Mapping[str, Doubles], labels: Iterable[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"frames": length}
-    for name, values in columns.items():
-        if not name.endswith("_confidence"):
-            row[name] = {"value": float(values.mean()), "interval": _bootstrapped(values)}
-    for name in labels:
-        confidence, right = columns[f"{name}_confidence"], columns[f"{name}_right"].astype(np.bool_)
-        row[f"{name}_ece"] = expected_calibration_error(confidence, right)
-    return row
-
-
-def _bootstrapped(values: Doubles) -> list[float]:
-    """95 % interval of the mean, over films drawn again."""
-    random = np.random.default_rng(0)
-    drawn_again = values[random.integers(0, len(values), (REPLICATES, len(values)))].mean(axis=1)
-    return [float(bound) for bound in np.quantile(drawn_again, (0.025, 0.975))]
-
-
-def _correlation(expectations: Iterable[FilmedExpectation]) -> float | None:
-    """Mean correlation of the errors of two frames of one film; None where nothing is expected."""
-    pairs = [
-        np.asarray(np.corrcoef((one.value - one.label[:, np.newaxis]).T))[np.triu_indices(FRAMES, 1)] for one in expectations
-    ]
-    return float(np.mean(pairs)) if pairs else None
-
-
-def study(
-    predict: Predict, data: DataSet, attributes: Sequence[Attribute], out: Path, limit: int | None = None
-) -> dict[str, Any]:
-    """Predict every frame of films of validation pictures; write `tracks.json`.
-
-    Args:
-        predict: Predictions of a split by the service.
-        data: The data set.
-        attributes: What the model declares.
-        out: Folder to write to.
-        limit: Pictures that films are made of, drawn from the whole split; all where it is None.
-
-    Returns:
-        What `tracks.json` holds: what was fitted on all films, `calibration`, and what was measured.
-
-    Raises:
-        CalibrationError: An expectation of the model has no interval, or no film can be measured.
-        DataSetError: The validation split has no labelled picture.
-    """
-    for one in attributes:
-        if one.kind == "expectation":
-            required_interval(one)
-    scored = predict(FilmedSet.of(sampled(data, Split.VALIDATION, limit)), Split.VALIDATION)
-    given = films(scored, attributes)
-    document = {
-        "data": data.name,
-        **({} if scored.served is None else scored.served.model_dump()),
-        "pictures": len(set(scored.names)),
-        "calibration": fit(given).model_dump(),
-        **measure(given),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / TRACKS, document)
-    return document
-
-
-def record_track(store: Path, document: Mapping[str, Any]) -> Path:
-    """Write a new version of the model that a document is about, of the same weights, with the calibration that was fitted.
-
-    A version never changes. What was measured of photos holds for the new one too, for it answers them alike: it is copied,
-    with what was measured of tracks beside it.
-
-    Args:
-        store: Model store.
-        document: What `study` returned.
-
-    Returns:
-        The folder of the new version.
-
-    Raises:
-        EvaluationError: The store holds no such model.
-    """
-    name, version = document["model"]["name"], document["model"]["version"]
-    made = copied(store, name, version, {"track": document["calibration"]})
-    with whole_folder(made):
-        evaluation = read_evaluation(store / name / str(version))
-        if evaluation is not None:
-            measured = {name: document[name] for name in TrackEvaluation.model_fields}
-            tracks = TrackEvaluation.model_validate(measured)
-            write_evaluation(store, name, int(made.name), evaluation.model_copy(update={"tracks": tracks}))
-    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -49,18 +49,11 @@ class Run(Section):
     cpu_seconds: float
 
 
-class RecipeResult(Section):
-    """What a recipe is, took and gave."""
+class TrainedRecipe(Section):
+    """What a recipe is, and what its training took."""
 
     _read_old_keys = model_validator(mode="before")(_renamed)
 
-    name: str
-    system: str
-    """Published system that it is of."""
-    published: str
-    """Figures that were published, and of which data."""
-    differs: str
-    """What else than data and budget is not as published."""
     architecture: str
     size: int
     """Side of the input in pixels."""
@@ -69,8 +62,7 @@ class RecipeResult(Section):
     """Initial weights."""
     unfrozen: bool
     """Whether nothing is frozen although the recipe freezes layers, since its weights are random."""
-    state: str
-    """`finished` or `diverged`."""
+    state: Literal["finished", "diverged"]
     follows: tuple[str, ...]
     """Recipes that led to it."""
     batch: int
@@ -78,6 +70,11 @@ class RecipeResult(Section):
     pictures: int
     """Pictures seen."""
     cpu_seconds: float
+
+
+class MeasuredRecipe(Section):
+    """What a trained network costs, and its figures."""
+
     weights: int
     multiply_adds: int
     """Of one face."""
@@ -86,6 +83,18 @@ class RecipeResult(Section):
     """Of one face."""
     figures: dict[str, RecipeFigures]
     """By data set; none of a recipe that diverged in its first epoch."""
+
+
+class RecipeResult(MeasuredRecipe, TrainedRecipe):
+    """What a recipe is, took and gave."""
+
+    name: str
+    system: str
+    """Published system that it is of."""
+    published: str
+    """Figures that were published, and of which data."""
+    differs: str
+    """What else than data and budget is not as published."""
 
 
 class Budget(Section):

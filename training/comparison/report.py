@@ -9,19 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from service.arrays import Doubles
 from service.models.evaluation import Figures
+from service.models.manifest import AGE
 from training.artifacts import write_rows, write_text
 from training.comparison.documents import ComparisonReport, RecipeResult, comparison_json
+from training.comparison.metrics import error_in_range, own_classes
 from training.errors import EvaluationError
 from training.evaluation.metrics import Metric, Table, metrics_of
 from training.evaluation.predictions import Predictions
 from training.plotting import save
+from training.recipe import AgeSection
 
 TABLE: Final = "compare.csv"
 PAGE: Final = "compare.md"
@@ -36,25 +37,10 @@ _MARKED: Final = re.compile(
 )
 
 
-def _unknown(_: Predictions, weights: Doubles) -> Doubles:
-    return np.full(len(weights), np.nan)
-
-
-OWN_CLASSES: Final = Metric(
-    key="age_class_accuracy",
-    title="its own classes",
-    compute=_unknown,
-    attribute="age",
-    format=".1%",
-    better="higher",
-    explanation="How often the most probable class of years, of those that the network has, is the right one. The comparison "
-    "computes it, for it takes the network's own classes.",
-    tables=frozenset({Table.COMPARISON}),
-)
 _COLOURS: Final = ("#1971c2", "#e8590c", "#2f9e44", "#9c36b5", "#c2255c", "#0c8599", "#f08c00", "#495057")
 
 
-def metrics(report: ComparisonReport) -> list[Metric]:
+def metrics(report: ComparisonReport) -> list[Metric[Predictions]]:
     """The figures of the tables.
 
     Args:
@@ -64,9 +50,9 @@ def metrics(report: ComparisonReport) -> list[Metric]:
         Those of its attributes; of the age also the accuracy over a network's own classes.
     """
     shown = list(metrics_of(report.attributes, Table.COMPARISON))
-    ages = [place for place, metric in enumerate(shown) if metric.attribute == "age"]
+    ages = [place for place, metric in enumerate(shown) if metric.attribute == AGE]
     if ages:
-        shown.insert(ages[-1] + 1, OWN_CLASSES)
+        shown.insert(ages[-1] + 1, own_classes(AgeSection()))
     return shown
 
 
@@ -287,7 +273,10 @@ def differences(row: RecipeResult) -> str:
         clauses.append("nothing is frozen, since its weights are random")
     bounds = [of.age_range for of in row.figures.values()]
     if bounds and all(one is not None for one in bounds) and bounds[0] is not None:
-        errors = [f"{of.age_range_mae:.2f} on {name}" for name, of in row.figures.items() if of.age_range_mae is not None]
+        error = error_in_range(AgeSection())
+        errors = [
+            f"{error.shown(of.age_range_mae)} on {name}" for name, of in row.figures.items() if of.age_range_mae is not None
+        ]
         first, last = bounds[0]
         clauses.append(f"knows the ages {first} to {last} alone, and of these errs by {' and '.join(errors)}")
     if row.state == "diverged":
@@ -312,16 +301,16 @@ def _mark(row: RecipeResult) -> str:
     return " (diverged)" if row.state == "diverged" else ""
 
 
-def _number(row: RecipeResult, name: str, metric: Metric) -> float | None:
+def _number(row: RecipeResult, name: str, metric: Metric[Predictions]) -> float | None:
     """A recipe's figure on a data set."""
     return _value(row.figures.get(name), metric)
 
 
-def _value(figures: Figures | None, metric: Metric) -> float | None:
+def _value(figures: Figures | None, metric: Metric[Predictions]) -> float | None:
     return None if figures is None else figures.number(metric.place)
 
 
-def _shown(value: float | None, metric: Metric) -> str:
+def _shown(value: float | None, metric: Metric[Predictions]) -> str:
     return _NOTHING if value is None else metric.shown(value, brief=True)
 
 

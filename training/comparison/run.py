@@ -17,23 +17,35 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from service.models.manifest import AGE
+from service.models.manifest import AGE, Section
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from training.artifacts import write_json
-from training.comparison.documents import Budget, ComparisonReport
-from training.datasets.base import MAX_AGE, UNKNOWN, Split
+from training.artifacts import write_json, write_text
+from training.comparison.documents import (
+    Budget,
+    ComparisonReport,
+    MeasuredRecipe,
+    RecipeFigures,
+    RecipeResult,
+    Run,
+    TrainedRecipe,
+    comparison_json,
+)
+from training.comparison.metrics import error_in_range, own_classes
+from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
 from training.errors import Diverged, RecipeError
+from training.evaluation.metrics import Metric, value_of
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
@@ -59,12 +71,10 @@ BATCH: Final = 32
 LATENCY_RUNS: Final = 100
 """Runs of one crop, the quickest of which is the latency: what else the machine does only ever adds to it."""
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+Document = TypeVar("Document", bound=Section)
 
 
-class Entry(_Section):
+class Entry(Section):
     """One recipe of a comparison."""
 
     recipe: Path
@@ -77,16 +87,16 @@ class Entry(_Section):
     """What else than data and budget is not as published."""
     steps: int = Field(default=0, ge=0)
     """Steps of the published run, where phases of composed batches are counted in them."""
-    override: dict[str, Any] = {}
+    override: dict[str, Any] = Field(default={})
     """Values that take the place of the recipe's, in tables shaped like its own."""
 
 
-class Comparison(_Section):
+class Comparison(Section):
     """Which recipes are compared, and what is alike for all."""
 
     recipes: tuple[Entry, ...] = Field(min_length=1)
     """In the order of the table."""
-    override: dict[str, Any] = {}
+    override: dict[str, Any] = Field(default={})
     """Values that take the place of every recipe's, such as data sets at hand instead of those that are not."""
 
 
@@ -169,7 +179,7 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     _reserve(out / "budget.json", "budget", budget.model_dump())
     attributes = {one.name: one for entry in given.recipes for one in recipe_chain(entry, given)[-1].attributes}
-    document = _described(given, budget, prepared, split, sets, tuple(attributes.values()))
+    report = _described(given, budget, prepared, split, sets, tuple(attributes.values()))
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise RecipeError(f"a name stands for one recipe: {', '.join(names)}")
@@ -180,21 +190,33 @@ def compare(
         _reserve(folder / "recipes.json", "recipe", content)
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
         here = partial(training, callbacks)
-        trained = _cached(folder / "trained.json", _in_process(training) if own_process else here)
+        trained = _cached(folder / "trained.json", TrainedRecipe, _in_process(training) if own_process else here)
         measuring = partial(_measure, folder, trained, prepared, split, sets)
         result = folder / f"{'-'.join([split.value, *sorted(sets)])}.json"
-        measured = _cached(result, _in_process(measuring) if own_process else measuring)
-        described = {"name": name, "system": entry.system, "published": entry.published, "differs": entry.differs}
-        document["recipes"].append(described | trained | measured)
-        write_json(out / REPORT, document)
+        measured = _cached(result, MeasuredRecipe, _in_process(measuring) if own_process else measuring)
+        described = RecipeResult(
+            name=name,
+            system=entry.system,
+            published=entry.published,
+            differs=entry.differs,
+            **_set_fields(trained),
+            **_set_fields(measured),
+        )
+        report = report.model_copy(update={"recipes": (*report.recipes, described)})
+        write_text(out / REPORT, comparison_json(report))
         _release_memory()
-    return ComparisonReport.model_validate(document)
+    return report
 
 
-def _in_process(make: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+def _set_fields(document: Section) -> dict[str, Any]:
+    """The fields of a document that were given, as they are."""
+    return {name: getattr(document, name) for name in document.model_fields_set}
+
+
+def _in_process(make: Callable[[], Document]) -> Callable[[], Document]:
     """The same, by a process that ends with it."""
 
-    def run() -> dict[str, Any]:
+    def run() -> Document:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             return pool.submit(make).result()
 
@@ -215,12 +237,11 @@ def _reserve(path: Path, kind: str, content: Mapping[str, Any]) -> None:
     write_json(path, content)
 
 
-def _cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _cached(path: Path, kind: type[Document], make: Callable[[], Document]) -> Document:
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
-        write_json(path, make())
-    document: dict[str, Any] = json.loads(path.read_text())
-    return document
+        write_text(path, make().model_dump_json(indent=2, exclude_unset=True) + "\n")
+    return kind.model_validate_json(path.read_text())
 
 
 # Training --------------------------------------------------------------------------------------------------------------
@@ -269,37 +290,39 @@ def _train(
     out: Path,
     steps: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> dict[str, Any]:
+) -> TrainedRecipe:
     """Train each recipe of a chain with an equal part of the budget; `steps` are those of the last one's published run."""
     unfrozen = init == RANDOM and recipes[0].transfer.frozen_layers != 0
     if unfrozen:
         recipes = [changed(recipes[0], {"transfer": {"frozen_layers": 0}}), *recipes[1:]]
-    last, start, state = recipes[-1], None, "finished"
-    runs: list[dict[str, Any]] = []
+    last, start, diverged = recipes[-1], None, False
+    runs: list[Run] = []
     for number, recipe in enumerate(recipes, 1):
         run = out / f"{number}-{recipe.name}"
         fitted = fitted_recipe(recipe, budget, len(recipes), prepared, run, steps if recipe is last else 0)
         try:
             start = train(fitted, prepared, run, init, start, callbacks)
         except Diverged:
-            state = "diverged"
-        runs.append({"run": run.name, "recipe": recipe.name, "batch": fitted.schedule.batch_size} | _spent(run))
+            diverged = True
+        spent = _spent(run)
+        runs.append(Run(run=run.name, recipe=recipe.name, batch=fitted.schedule.batch_size, **asdict(spent)))
         _release_memory()
-        if state == "diverged":
+        if diverged:
             break
     section = last.network
-    return {
-        "architecture": section.architecture,
-        "size": section.size,
-        "outputs": list(section.outputs),
-        "init": Path(init).name,
-        "unfrozen": unfrozen,
-        "state": state,
-        "follows": [recipe.name for recipe in recipes[:-1]],
-        "batch": runs[-1]["batch"],
-        "runs": runs,
-        **{name: round(sum(run[name] for run in runs), 1) for name in ("pictures", "cpu_seconds")},
-    }
+    return TrainedRecipe(
+        architecture=section.architecture,
+        size=section.size,
+        outputs=section.outputs,
+        init=Path(init).name,
+        unfrozen=unfrozen,
+        state="diverged" if diverged else "finished",
+        follows=tuple(recipe.name for recipe in recipes[:-1]),
+        batch=runs[-1].batch,
+        runs=tuple(runs),
+        pictures=sum(run.pictures for run in runs),
+        cpu_seconds=round(sum(run.cpu_seconds for run in runs), 1),
+    )
 
 
 def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, run: Path, steps: int) -> Recipe:
@@ -352,7 +375,7 @@ def seconds_per_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
         spent = _spent(scratch)
         shutil.rmtree(scratch)
         _release_memory()
-        timings[key] = spent["cpu_seconds"] / spent["pictures"]
+        timings[key] = spent.cpu_seconds / spent.pictures
         write_json(path, timings)
     return timings[key]
 
@@ -379,33 +402,49 @@ def _few_steps(recipe: Recipe) -> Recipe:
     )
 
 
-def _spent(run: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """What a run took."""
+
+    epochs: int
+    pictures: int
+    cpu_seconds: float
+
+
+def _spent(run: Path) -> _Spent:
     """What a run's whole epochs took, those of all its parts together."""
     whole = run / "history.csv"
     files = [whole] if whole.exists() else sorted(run.glob("part-*/history.csv"))
     rows = [row for file in files for row in history_of(file)]
     pictures, seconds = (sum(float(row[name]) for row in rows) for name in ("pictures", "cpu_seconds"))
-    return {"epochs": len(rows), "pictures": int(pictures), "cpu_seconds": seconds}
+    return _Spent(len(rows), int(pictures), seconds)
 
 
 # Measuring -------------------------------------------------------------------------------------------------------------
-def _measure(out: Path, trained: Mapping[str, Any], prepared: Path, split: Split, sets: Sequence[str]) -> dict[str, Any]:
+
+
+def _measure(out: Path, trained: TrainedRecipe, prepared: Path, split: Split, sets: Sequence[str]) -> MeasuredRecipe:
     """Cost and figures of a chain's last network; cost alone where it was not reached or diverged in its first epoch."""
-    run = out / str(trained["runs"][-1]["run"])
+    run = out / trained.runs[-1].run
     recipe, best = load_recipe(run / "fitted.json"), run / "best.weights.h5"
     with dtype_policy("float32"):
         network = build(recipe.network, attributes=recipe.attributes)
-        cost = {"weights": network.count_params(), "multiply_adds": multiply_adds(network)}
-        if len(trained["runs"]) <= len(trained["follows"]) or not best.exists():
-            return cost | {"figures": {}}
+        weights, additions = network.count_params(), multiply_adds(network)
+        if len(trained.runs) <= len(trained.follows) or not best.exists():
+            return MeasuredRecipe(weights=weights, multiply_adds=additions, figures={})
         network.load_weights(best)
         served = plain(network, recipe.network, recipe.attributes)
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(served, recipe.network, Path(folder), recipe.attributes)
         serving = loader(Runtime.AUTO, Precision.AUTO, cpu_quota())(Path(folder))
         data = load_prepared(prepared, split, sets or None, attributes=recipe.attributes)
-        cost |= {"precision": serving.precision, "latency_ms": _latency(serving, recipe.network.size)}
-        return cost | {"figures": _figures(serving, recipe.network, data)}
+        return MeasuredRecipe(
+            weights=weights,
+            multiply_adds=additions,
+            precision=serving.precision,
+            latency_ms=_latency(serving, recipe.network.size),
+            figures=_figures(serving, recipe.network, data),
+        )
 
 
 def _latency(serving: Network, size: int) -> float:
@@ -418,22 +457,15 @@ def _latency(serving: Network, size: int) -> float:
     return round(min(times) * 1000, 2)
 
 
-def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[str, Any]:
+def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[str, RecipeFigures]:
     """Figures of every data set among the crops, each of which is predicted once."""
     parts = []
     for begin in range(0, len(data), BATCH):
         crops = [resized(crop, section.size) for crop in data.crops[begin : begin + BATCH]]
         parts.append(serving(np.stack([*crops, *crops[:1] * (BATCH - len(crops))])))
     outputs = {name: np.concatenate([part[name] for part in parts])[: len(data)] for name in parts[0]}
-    predictions, distribution = _predictions(data, outputs), outputs.get("age_distribution")
-    result = {}
-    for name in np.unique(data.sets):
-        rows = data.sets == name
-        of_set = predictions.where(rows)
-        result[str(name)] = figures(of_set).model_dump() | _within(of_set, section.age)
-        if distribution is not None:
-            result[str(name)] |= _classes(of_set, distribution[rows], section.age)
-    return result
+    predictions = _predictions(data, outputs)
+    return {str(name): _figures_of(predictions.where(data.sets == name), section.age) for name in np.unique(data.sets)}
 
 
 def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Predictions:
@@ -444,10 +476,16 @@ def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]])
         label, predicted = data.labels[one.name], outputs.get(one.name)
         values = None if predicted is None else predicted.astype(np.float64)
         if one.kind == "expectation":
-            value = nothing if values is None else values
+            value, distribution = nothing if values is None else values, outputs.get(f"{one.name}_distribution")
             known = np.where(label == UNKNOWN, np.nan, label).astype(np.float64)
             expectations[one.name] = ExpectationPredictions(
-                one.scale.origin + one.scale.step * known, value, nothing, nothing, range=one.range, unit=one.unit
+                one.scale.origin + one.scale.step * known,
+                value,
+                nothing,
+                nothing,
+                None if distribution is None else distribution.astype(np.float64),
+                range=one.range,
+                unit=one.unit,
             )
         else:
             if values is None:
@@ -458,27 +496,21 @@ def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]])
     return Predictions(np.ones(len(data), np.bool_), expectations, labels)
 
 
-def _within(predictions: Predictions, form: AgeSection) -> dict[str, Any]:
-    """The age error over the ages that a network was trained on, where it was not trained on all."""
-    if AGE not in predictions.judged() or form.outside == "nearest":
-        return {}
-    years = predictions.expectations[AGE].label
-    inside = predictions.where((form.first <= years) & (years <= form.last))
-    return {"age_range": [form.first, form.last], "age_range_mae": figures(inside).number("age_mae")}
+def _figures_of(predictions: Predictions, form: AgeSection) -> RecipeFigures:
+    """The figures of a data set, with those of the ages and the classes of years that the network was made for."""
+    own: dict[str, Any] = {}
+    if form.outside == "unknown" and AGE in predictions.judged():
+        own |= {"age_range": (form.first, form.last)} | _valued(error_in_range(form), predictions)
+    if AGE in predictions.expectations and predictions.expectations[AGE].distribution is not None:
+        accuracy = _valued(own_classes(form), predictions)
+        own |= {"age_classes": ages.class_years(form).shape[1]} | accuracy if accuracy else {}
+    return RecipeFigures(**figures(predictions).model_dump(), **own)
 
 
-def _classes(predictions: Predictions, distribution: npt.NDArray[np.float32], form: AgeSection) -> dict[str, Any]:
-    """How many classes of years a network has, and the share of pictures, of ages in its range, whose most probable
-    class is the right one; `distribution` is over whole years [N, 101].
-    """
-    age = predictions.expectations[AGE].label
-    known = ~np.isnan(age)
-    if form.outside == "unknown":
-        known &= (form.first <= age) & (age <= form.last)
-    held = ages.class_years(form)
-    right = held[np.minimum(age[known], MAX_AGE).astype(np.int64)].argmax(axis=1)
-    predicted = (distribution[known] @ (ages.spread(form).T > 0)).argmax(axis=1)
-    return {"age_classes": held.shape[1], "age_class_accuracy": float((predicted == right).mean())} if known.any() else {}
+def _valued(metric: Metric[Predictions], predictions: Predictions) -> dict[str, float]:
+    """A figure by its key, where it has a value."""
+    value = value_of(metric, predictions)
+    return {} if np.isnan(value) else {metric.key: value}
 
 
 # What all recipes share -----------------------------------------------------------------------------------------------
@@ -491,7 +523,7 @@ def _described(
     split: Split,
     measured: Sequence[str],
     attributes: tuple[Attribute, ...],
-) -> dict[str, Any]:
+) -> ComparisonReport:
     """What all rows share, and how good a constant prediction is."""
     counts: dict[str, dict[str, int]] = {}
     with np.load(prepared / "faces.npz") as table:
@@ -507,16 +539,16 @@ def _described(
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
         data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces, attributes)
         repeated = {one: np.repeat(value, len(data), 0) for one, value in constant.items()}
-        baseline[str(name)] = figures(_predictions(data, repeated)).model_dump()
-    return {
-        "split": split.value,
-        "budget": budget.model_dump(),
-        "cpus": cpu_quota(),
-        "data": counts,
-        "override": given.override,
-        "constant_baseline": baseline,
-        "recipes": [],
-    }
+        baseline[str(name)] = RecipeFigures(**figures(_predictions(data, repeated)).model_dump())
+    return ComparisonReport(
+        split=split.value,
+        budget=budget,
+        cpus=cpu_quota(),
+        data=counts,
+        override=given.override,
+        constant_baseline=baseline,
+        recipes=(),
+    )
 
 
 def _constant(labels: npt.NDArray[Any], attribute: Attribute) -> npt.NDArray[np.float32]:

@@ -6,14 +6,18 @@ and by group; an operator reads from them what a threshold costs whom.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Final
 
 import numpy as np
 
 from service.arrays import Bools, Doubles
-from service.models.evaluation import AgeBand, AgeChecks, Interval, Rate
-from training.evaluation.predictions import ExpectationPredictions, Predictions
+from service.models.evaluation import AgeBand, AgeChecks, Rate
+from service.models.manifest import AGE
+from training.evaluation.bootstrap import bootstrap
+from training.evaluation.metrics import Metric, mean, metrics_of, ratio, value_of
+from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
 
 ADULT: Final = 18
 """The age that is checked."""
@@ -28,10 +32,8 @@ THRESHOLDS: Final = (0.5, 0.9, 0.95, 0.99)
 """Least probabilities of being adult at which somebody is taken for one."""
 BINS: Final = 15
 """Bins of equal width of the expected calibration error."""
-REPLICATES: Final = 2000
-"""Resamplings of a bootstrap."""
 
-_SEED: Final = 20170101
+_DIGITS: Final = 5
 
 
 def age_checks(predictions: Predictions) -> AgeChecks | None:
@@ -41,34 +43,89 @@ def age_checks(predictions: Predictions) -> AgeChecks | None:
         predictions: Of N pictures.
 
     Returns:
-        The shares of all, and by the crossings of labels of gender and race that are known; None where the model says no
-        probability of being so old, or no age is known.
+        The shares of all, and by the crossings of labels that are known; None where the model says no probability of being so
+        old, or no age is known.
     """
-    age = predictions.expectations.get("age")
+    age = predictions.expectations.get(AGE)
     if age is None or set(AGES) - set(age.at_least):
         return None
     rows = predictions.found & age.known
     if not rows.any():
         return None
-    seen = age.where(rows)
+    seen, error = predictions.where(rows), mean_absolute_error()
     return AgeChecks(
-        calibration_error={str(least): _calibration_error(seen, least) for least in AGES},
-        error_of_minors=_mean_error(seen),
+        calibration_error={str(least): round(value_of(calibration_error(least), seen), _DIGITS) for least in AGES},
+        error_of_minors=_rates([error], seen.where(_in_band(seen, MINORS)))[error.key],
         bands=dict(_bands(seen)),
-        groups={name: dict(_bands(seen.where(chosen))) for name, chosen in _crossings(predictions.where(rows))},
+        groups={name: dict(_bands(seen.where(chosen))) for name, chosen in crossings(seen)},
     )
 
 
-def rules() -> tuple[str, ...]:
-    """Names of the rules by which somebody is taken for an adult, in the order of a table.
+def rules() -> tuple[Metric[Predictions], ...]:
+    """The share of faces that each rule takes for adults, in the order of a table.
 
     Returns:
-        Least probabilities of being 18, and the rule of the estimated age.
+        A figure for each least probability of being 18, and one for the rule of the estimated age.
     """
-    return (*(f"{threshold:g}" for threshold in THRESHOLDS), f"challenge {CHALLENGE}")
+    return (
+        *(
+            _rule(
+                f"{threshold:g}", f"Adults are those whose probability of being {ADULT} is at least {threshold:g}.", threshold
+            )
+            for threshold in THRESHOLDS
+        ),
+        _rule(f"challenge {CHALLENGE}", f"Adults are those estimated at {CHALLENGE} years or older."),
+    )
 
 
-def expected_calibration_error(probabilities: Doubles, reached: Bools) -> float:
+def _rule(key: str, explanation: str, threshold: float | None = None) -> Metric[Predictions]:
+    """The share that a rule takes for adults; that of the estimated age without a threshold."""
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        age = predictions.expectations[AGE]
+        adult = age.value >= CHALLENGE if threshold is None else age.at_least[ADULT] >= threshold
+        return mean(adult, predictions.found & age.known, weights)
+
+    return Metric(key=key, title=key, compute=compute, attribute=AGE, format=".1%", explanation=explanation)
+
+
+def calibration_error(least: int) -> Metric[Predictions]:
+    """The expected calibration error of the probability of being at least so old.
+
+    Args:
+        least: The age in years, one of `AGES`.
+
+    Returns:
+        A metric from 0 to 1; lower is better.
+    """
+
+    def compute(predictions: Predictions, weights: Doubles) -> Doubles:
+        age = predictions.expectations[AGE]
+        rows = predictions.found & age.known
+        return expected_calibration_errors(age.at_least[least][rows], age.label[rows] >= least, weights[:, rows])
+
+    return Metric(
+        key=str(least),
+        title=f"expected calibration error at {least}",
+        compute=compute,
+        attribute=AGE,
+        better="lower",
+        explanation="Over found faces; see `expected_calibration_errors`.",
+        bootstrapped=False,
+    )
+
+
+def mean_absolute_error() -> Metric[Predictions]:
+    """The mean absolute error of the age, as reports have it.
+
+    Returns:
+        A metric in years; lower is better.
+    """
+    (metric,) = (one for one in metrics_of([AttributeSpec(name=AGE, kind="expectation")]) if one.key == f"{AGE}_mae")
+    return metric
+
+
+def expected_calibration_errors(probabilities: Doubles, reached: Bools, weights: Doubles) -> Doubles:
     """Mean distance, weighted by faces, between predicted probability and true share in `BINS` bins of equal width.
 
     Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
@@ -76,59 +133,61 @@ def expected_calibration_error(probabilities: Doubles, reached: Bools) -> float:
     Args:
         probabilities: Predicted ones [N].
         reached: Whether the true age is at least that [N].
+        weights: B weightings [B, N].
 
     Returns:
-        Between 0 and 1.
+        Errors [B] between 0 and 1; not a number where nothing has weight.
     """
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    predicted, true = (np.bincount(bins, values.astype(np.float64), minlength=BINS) for values in (probabilities, reached))
-    return float(np.abs(predicted - true).sum() / max(1, len(probabilities)))
+    of_bin = (bins[:, np.newaxis] == np.arange(BINS)).astype(np.float64)
+    gaps = np.abs((weights * (probabilities - reached)) @ of_bin).sum(axis=1)
+    return ratio(gaps, weights.sum(axis=1))
 
 
-def _calibration_error(age: ExpectationPredictions, least: int) -> float:
-    return round(expected_calibration_error(age.at_least[least], age.label >= least), 5)
+def crossings(predictions: Predictions) -> Iterator[tuple[str, Bools]]:
+    """The faces of every pair of labels of two attributes, by what is known of them.
+
+    Args:
+        predictions: Of N pictures.
+
+    Yields:
+        Title and mask [N] of each pair that has faces; of each label alone where one attribute is known.
+    """
+    known = {name: one for name, one in predictions.labels.items() if one.known.any()}
+    groups = {
+        name: [(label if name in PLAIN else f"{name} {label}", one.label == number) for number, label in enumerate(one.names)]
+        for name, one in known.items()
+    }
+    if len(groups) == 1:
+        yield from ((title, rows) for members in groups.values() for title, rows in members if rows.any())
+    for first, second in combinations(groups.values(), 2):
+        for title, rows in first:
+            for other, chosen in second:
+                if (rows & chosen).any():
+                    yield f"{title}, {other}", rows & chosen
 
 
-def _mean_error(age: ExpectationPredictions) -> Rate:
-    """Mean absolute error of the 13 to 17 years old, in years."""
-    low, high = BANDS[MINORS]
-    chosen = (low <= age.label) & (age.label <= high)
-    return _rate(np.abs(age.value - age.label)[chosen])
+def _in_band(predictions: Predictions, band: str) -> Bools:
+    """The faces of a band of true ages [N]."""
+    low, high = BANDS[band]
+    years = predictions.expectations[AGE].label
+    return np.asarray((low <= years) & (years <= high), np.bool_)
 
 
-def _bands(age: ExpectationPredictions) -> Iterator[tuple[str, AgeBand]]:
+def _bands(predictions: Predictions) -> Iterator[tuple[str, AgeBand]]:
     """Each band that has faces."""
-    adult = {f"{threshold:g}": age.at_least[ADULT] >= threshold for threshold in THRESHOLDS}
-    adult[f"challenge {CHALLENGE}"] = age.value >= CHALLENGE
-    for name, (low, high) in BANDS.items():
-        chosen = (low <= age.label) & (age.label <= high)
-        if chosen.any():
-            taken = {rule: _rate(passed[chosen].astype(np.float64)) for rule, passed in adult.items()}
-            yield name, AgeBand(count=int(chosen.sum()), adult=taken)
+    for name in BANDS:
+        chosen = predictions.where(_in_band(predictions, name))
+        if len(chosen):
+            yield name, AgeBand(count=len(chosen), adult=_rates(rules(), chosen))
 
 
-def _rate(values: Doubles) -> Rate:
-    """A mean, with its 95 % percentile bootstrap interval over faces."""
-    if not len(values):
-        return Rate(value=None)
-    drawn = np.random.default_rng(_SEED).integers(0, len(values), (REPLICATES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    interval: Interval = (round(float(low), 5), round(float(high), 5))
-    return Rate(value=round(float(values.mean()), 5), interval=interval)
-
-
-def _crossings(predictions: Predictions) -> Iterator[tuple[str, Bools]]:
-    """The faces of each crossing of gender and race, by what is known of them."""
-    gender, race = (predictions.labels.get(name) for name in ("gender", "race"))
-    if gender is None:
-        return
-    for number, word in enumerate(gender.names):
-        of_gender = gender.label == number
-        if race is None or not race.known.any():
-            if of_gender.any():
-                yield word, of_gender
-            continue
-        for other, second in enumerate(race.names):
-            chosen = of_gender & (race.label == other)
-            if chosen.any():
-                yield f"{word}, {second}", chosen
+def _rates(metrics: Sequence[Metric[Predictions]], predictions: Predictions) -> dict[str, Rate]:
+    """Figures with their intervals by key; None of no faces."""
+    if not len(predictions):
+        return {metric.key: Rate(value=None) for metric in metrics}
+    intervals = bootstrap(metrics, predictions)
+    return {
+        metric.key: Rate(value=round(value_of(metric, predictions), _DIGITS), interval=intervals[metric.key])
+        for metric in metrics
+    }

@@ -16,7 +16,7 @@ from training.errors import EvaluationError
 from training.evaluation.age_checks import rules
 from training.evaluation.documents import REPORT, MeasuredModel, Report, ReportPart, Supplement, WrongYears
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
-from training.evaluation.predictions import AttributeSpec
+from training.evaluation.predictions import AttributeSpec, Predictions
 
 PAGE: Final = "report.html"
 SUPPLEMENTS: Final = ("conditions.json", "robustness.json")
@@ -176,14 +176,14 @@ def _headline(report: Report) -> Iterator[str]:
     )
 
 
-def _figure_rows(metrics: Iterable[Metric], columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
+def _figure_rows(metrics: Iterable[Metric[Predictions]], columns: Sequence[Column]) -> Iterator[tuple[Cell, ...]]:
     """A row of each figure that a column has."""
     for metric in metrics:
         if any(figures.has(metric.place) for _, figures, _ in columns):
             yield metric.heading, *(_figure(metric, figures, intervals) for _, figures, intervals in columns)
 
 
-def _figure(metric: Metric, figures: Figures, intervals: Intervals, *, brief: bool = False) -> Cell:
+def _figure(metric: Metric[Predictions], figures: Figures, intervals: Intervals, *, brief: bool = False) -> Cell:
     value, interval = figures.number(metric.place), intervals.get(metric.key)
     if value is None:
         return _NOTHING
@@ -234,13 +234,13 @@ def _age_checks(report: Report) -> Iterator[str]:
         )
     for name, checks in parts.items():
         rows = [
-            (group, band, str(one.count), *(_rate(one.adult[rule]) for rule in rules()))
+            (group, band, str(one.count), *(_rate(one.adult[rule.key]) for rule in rules()))
             for group, bands in {"all": checks.bands, **checks.groups}.items()
             for band, one in bands.items()
         ]
         errors = ", ".join(f"{value:.3f} at {age}" for age, value in checks.calibration_error.items())
         yield _paragraph(f"{name}: expected calibration error {errors}.")
-        yield _table(("group", "true age", "faces", *rules()), rows, name)
+        yield _table(("group", "true age", "faces", *(rule.title for rule in rules())), rows, name)
 
 
 def _rate(rate: Rate) -> Cell:

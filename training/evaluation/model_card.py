@@ -11,7 +11,7 @@ from service.models.manifest import AGE, CANONICAL, Manifest
 from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
-from training.evaluation.predictions import PLAIN, AttributeSpec
+from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
 from training.provenance import Provenance, lineage
 
 PUBLISHED_ON = "UTKFace"
@@ -83,7 +83,7 @@ def headline_table(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) 
     return "\n".join(lines)
 
 
-def _cell(metric: Metric, value: float | None, bounds: Intervals) -> str:
+def _cell(metric: Metric[Predictions], value: float | None, bounds: Intervals) -> str:
     """A figure with its interval, where there is one."""
     if value is None or metric.key not in bounds:
         return "" if value is None else metric.shown(value)
@@ -138,7 +138,7 @@ def _group_title(kind: str, name: str, labels: bool) -> str:
     return name if labels and kind in PLAIN else f"{kind} {name}"
 
 
-def _firsts(metrics: Iterable[Metric]) -> Iterator[tuple[Metric, bool]]:
+def _firsts(metrics: Iterable[Metric[Predictions]]) -> Iterator[tuple[Metric[Predictions], bool]]:
     """Each figure, and whether it is the first one of its attribute."""
     seen: set[str | None] = set()
     for metric in metrics:
@@ -146,7 +146,7 @@ def _firsts(metrics: Iterable[Metric]) -> Iterator[tuple[Metric, bool]]:
         seen.add(metric.attribute)
 
 
-def _shown(metric: Metric, figures: Figures | None, *, brief: bool = False) -> str:
+def _shown(metric: Metric[Predictions], figures: Figures | None, *, brief: bool = False) -> str:
     """A figure, or nothing where it is missing."""
     value = None if figures is None else figures.number(metric.place)
     return "" if value is None else metric.shown(value, brief=brief)
@@ -220,10 +220,11 @@ def age_check_table(checks: AgeChecks) -> str:
     Returns:
         A table: a row for each group and band of true ages, with the share of it that each rule is wrong about.
     """
-    lines = [f"| group | true age | faces | {' | '.join(rules())} |", "|---|---|---|" + "---|" * len(rules())]
+    titles = [rule.title for rule in rules()]
+    lines = [f"| group | true age | faces | {' | '.join(titles)} |", "|---|---|---|" + "---|" * len(titles)]
     for name, bands in {"all": checks.bands, **checks.groups}.items():
         for band, one in bands.items():
-            cells = (_share_wrong(one.adult[rule], minors=band == MINORS) for rule in rules())
+            cells = (_share_wrong(one.adult[rule.key], minors=band == MINORS) for rule in rules())
             lines.append(f"| {name} | {band} | {one.count} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from service.arrays import Bools, Doubles, Ints
 from service.models.manifest import CANONICAL, STEPS, YEARS, Declaration, Scale, scale_of
@@ -286,6 +287,43 @@ class Predictions:
             for name, (known, predicted) in values.items()
             if (known.any() or not len(self)) and not (self.found.any() and np.isnan(predicted[self.found]).all())
         )
+
+
+def concatenated(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions of several parts as one.
+
+    Args:
+        parts: Of the same attributes, without distributions.
+
+    Returns:
+        The predictions of all pictures, in the order of the parts.
+    """
+
+    def column(of: Callable[[Predictions], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.concatenate([of(part) for part in parts])
+
+    def expectation(name: str) -> ExpectationPredictions:
+        return replace(
+            parts[0].expectations[name],
+            label=column(lambda part: part.expectations[name].label),
+            value=column(lambda part: part.expectations[name].value),
+            low=column(lambda part: part.expectations[name].low),
+            high=column(lambda part: part.expectations[name].high),
+        )
+
+    def labels(name: str) -> LabelPredictions:
+        return LabelPredictions(
+            parts[0].labels[name].names,
+            column(lambda part: part.labels[name].label),
+            column(lambda part: part.labels[name].probabilities),
+            column(lambda part: part.labels[name].uncertain),
+        )
+
+    return Predictions(
+        column(lambda part: part.found),
+        {name: expectation(name) for name in parts[0].expectations},
+        {name: labels(name) for name in parts[0].labels},
+    )
 
 
 def interval_of(name: str) -> str:

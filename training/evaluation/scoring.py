@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from service.arrays import Doubles
 from service.models.evaluation import Figures, Groups, Intervals
+from training.evaluation.bootstrap import bootstrap
 from training.evaluation.metrics import Metric, metrics_of, value_of
 from training.evaluation.predictions import Predictions, groups
-
-REPLICATES: Final = 2000
-"""Resamplings of a bootstrap."""
-CONFIDENCE: Final = 0.95
-"""Share of samples whose interval holds the true figure."""
-
-_SEED: Final = 20170101  # fixed: the same predictions have the same intervals
-_AT_ONCE: Final = 100  # replicates in one matrix, 4 MB of 4,700 pictures
 
 
 def figures(predictions: Predictions, judged: Collection[str] | None = None) -> Figures:
@@ -46,7 +38,7 @@ def figures(predictions: Predictions, judged: Collection[str] | None = None) -> 
     return Figures.model_validate(document)
 
 
-def applicable(predictions: Predictions, judged: Collection[str] | None = None) -> list[Metric]:
+def applicable(predictions: Predictions, judged: Collection[str] | None = None) -> list[Metric[Predictions]]:
     """The figures that the predictions have.
 
     Args:
@@ -68,11 +60,7 @@ def applicable(predictions: Predictions, judged: Collection[str] | None = None) 
 
 
 def bootstrap_intervals(predictions: Predictions, judged: Collection[str] | None = None) -> Intervals:
-    """Lower and upper bound of the 95 % interval of each figure that is bootstrapped and has a value.
-
-    The percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13): as many pictures as
-    there are, drawn with replacement, `REPLICATES` times with a fixed seed. A share of none or of all is given an interval of
-    no width; the count beside it shows how little that means.
+    """The 95 % interval of each figure that is bootstrapped and has a value; see `training.evaluation.bootstrap`.
 
     Args:
         predictions: Of N pictures.
@@ -81,25 +69,7 @@ def bootstrap_intervals(predictions: Predictions, judged: Collection[str] | None
     Returns:
         Intervals by key, of five digits.
     """
-    count = len(predictions)
-    metrics = [metric for metric in applicable(predictions, judged) if metric.bootstrapped]
-    if not metrics:
-        return {}
-    random = np.random.default_rng(_SEED)
-    parts = []
-    for _ in range(REPLICATES // _AT_ONCE):
-        drawn = random.integers(0, count, (_AT_ONCE, count)) + count * np.arange(_AT_ONCE)[:, np.newaxis]
-        weights = np.bincount(drawn.ravel(), minlength=_AT_ONCE * count).reshape(_AT_ONCE, count).astype(np.float64)
-        parts.append([metric.compute(predictions, weights) for metric in metrics])
-    values = {metric.key: np.concatenate(drawn) for metric, drawn in zip(metrics, zip(*parts, strict=True), strict=True)}
-    return {key: _percentiles(drawn) for key, drawn in values.items() if not np.isnan(drawn).all()}
-
-
-def _percentiles(values: Doubles) -> tuple[float, float]:
-    """The ends of the central part of the resampled figures."""
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return round(float(low), 5), round(float(high), 5)
+    return bootstrap([metric for metric in applicable(predictions, judged) if metric.bootstrapped], predictions)
 
 
 def by_group(predictions: Predictions) -> Groups:

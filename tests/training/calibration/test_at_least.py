@@ -9,7 +9,7 @@ from service.arrays import Doubles
 from service.inference.at_least import calibrated, log_odds
 from service.models.manifest import AtLeastCalibration
 from training.calibration.at_least import AGES, fit_at_least, held_out_probabilities
-from training.evaluation.age_checks import expected_calibration_error
+from training.evaluation.age_checks import expected_calibration_errors
 
 AS_IT_IS = AtLeastCalibration()
 
@@ -24,7 +24,12 @@ def faces(count: int, seed: int, *, shift: float = 0.0, claimed: float = 4.0) ->
 
 
 def error(distributions: Doubles, ages: Doubles, age: int, calibration: AtLeastCalibration) -> float:
-    return expected_calibration_error(calibrated(log_odds(distributions), calibration)[:, age - 1], ages >= age)
+    reached = ages >= age
+    return float(
+        expected_calibration_errors(
+            calibrated(log_odds(distributions), calibration)[:, age - 1], reached, np.ones((1, len(ages)))
+        )[0]
+    )
 
 
 def test_what_is_calibrated_stays() -> None:

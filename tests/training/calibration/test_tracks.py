@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from service.inference.attributes import Expectation, LabelProbabilities
+from service.models.evaluation import TrackEvaluation
 from service.models.manifest import AgeInterval, Attribute, AttributeCalibration, IntervalBand, TrackCalibration
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
@@ -20,24 +21,17 @@ from service.tracking.aggregation import Average, weight
 from service.vision.quality import Quality
 from tests.fakes import attributes, manifest
 from tests.training import made
+from training.calibration.documents import TRACKS, TrackStudy
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedLabels, FilmedSet, Films, filmed, films
 from training.calibration.intervals import MARGIN
-from training.calibration.tracks import (
-    LENGTHS,
-    TRACKS,
-    doublings,
-    fit,
-    gain,
-    gained,
-    means,
-    measure,
-    record_track,
-    study,
-)
+from training.calibration.track_study import CORRELATION, measure, metrics, record_track, study, tracks
+from training.calibration.tracks import LENGTHS, doublings, fit, gain, gained, means
 from training.datasets.base import DataSet, Split
 from training.datasets.readers import open_data_set
 from training.errors import CalibrationError
 from training.evaluation.documents import MeasuredModel, Served
+from training.evaluation.metrics import value_of
+from training.evaluation.predictions import AttributeSpec
 from training.evaluation.service_client import Scored, scored
 
 INTERVAL = AgeInterval(coverage=0.8, unit="deviation", bands=(IntervalBand(below=1e6, low=-1.2816, high=1.2816),))
@@ -89,6 +83,15 @@ def made_films(count: int, seed: int = 0, noise: float = 6.0, declared: Sequence
         impairments=amounts,
         names=tuple(DOUBLINGS),
     )
+
+
+def measured(given: Films, declared: Sequence[Attribute] = DECLARED) -> list[dict[str, Any]]:
+    """What is measured of tracks, by their length."""
+    return [one.model_dump() for one in measure(given, specs(declared))]
+
+
+def specs(declared: Sequence[Attribute]) -> list[AttributeSpec]:
+    return [AttributeSpec.of(one) for one in declared]
 
 
 # Films ------------------------------------------------------------------------------------------------------------------
@@ -252,7 +255,7 @@ def test_a_gain_is_recovered(true: float) -> None:
 def test_tracks_of_every_length_hold_of_unseen_films_what_photos_hold() -> None:
     fitted = fit(made_films(1500))
     assert 0.2 < fitted.correlation < 0.8
-    rows = measure(made_films(3000, seed=1))["tracks"]
+    rows = measured(made_films(3000, seed=1))
     for row in rows:
         assert row["held"]["value"] == pytest.approx(0.8 + MARGIN, abs=0.025), row["frames"]
     widths = [row["width"]["value"] for row in rows]
@@ -260,15 +263,38 @@ def test_tracks_of_every_length_hold_of_unseen_films_what_photos_hold() -> None:
 
 
 def test_the_weighted_mean_of_many_frames_errs_less() -> None:
-    document = measure(made_films(800))
-    first, last = document["tracks"][0], document["tracks"][-1]
-    assert [row["frames"] for row in document["tracks"]] == list(LENGTHS)
+    given = made_films(800)
+    rows = measured(given)
+    first, last = rows[0], rows[-1]
+    assert [row["frames"] for row in rows] == list(LENGTHS)
     assert last["age_error"]["value"] < 0.85 * first["age_error"]["value"]
     assert last["age_error"]["value"] < last["age_error_unweighted"]["value"]
     assert last["race_right"]["value"] > first["race_right"]["value"]
     low, high = last["age_error"]["interval"]
     assert low < last["age_error"]["value"] < high
-    assert 0 < document["correlation_of_errors"] < SHARED
+    assert 0 < value_of(CORRELATION, given) < SHARED
+    errors = given.expectations["age"].value - given.expectations["age"].label[:, np.newaxis]
+    pairs = np.corrcoef(errors.T)[np.triu_indices(FRAMES, 1)]
+    assert value_of(CORRELATION, given) == pytest.approx(pairs.mean(), rel=1e-12)
+
+
+def test_figures_of_tracks_are_those_of_photos_over_their_means() -> None:
+    """A track of one frame errs as its frame does, and saves nothing."""
+    given, declared = made_films(80), specs(DECLARED)
+    fitted = fit(given)
+    one, three = tracks(given, 1, fitted, declared), tracks(given, 3, fitted, declared)
+    figures = {metric.key: metric for metric in metrics(declared)}
+    age, gender = given.expectations["age"], given.labels["gender"]
+    errors = np.abs(age.value - age.label[:, np.newaxis])
+    assert value_of(figures["age_error"], one) == pytest.approx(errors[:, 0].mean())
+    assert value_of(figures["age_error_saved"], one) == 0
+    saved = errors[:, :3].mean() - value_of(figures["age_error"], three)
+    assert value_of(figures["age_error_saved"], three) == pytest.approx(saved)
+    plain = np.abs(age.value[:, :3].mean(axis=1) - age.label).mean()
+    assert value_of(figures["age_error_unweighted"], three) == pytest.approx(plain)
+    right = gender.logarithms[:, 0].argmax(axis=1) == gender.label
+    assert value_of(figures["gender_right"], one) == right.mean()
+    assert [metric.key for metric in figures.values() if not metric.bootstrapped] == ["gender_ece", "race_ece"]
 
 
 def test_another_model_is_fitted_and_measured_by_what_it_declares() -> None:
@@ -276,7 +302,7 @@ def test_another_model_is_fitted_and_measured_by_what_it_declares() -> None:
     fitted = fit(given)
     assert set(fitted.gains) == {"glasses", "race"}
     assert 0.2 < fitted.correlation < 0.8
-    rows = measure(given)["tracks"]
+    rows = measured(given, CLUB)
     first, last = rows[0], rows[-1]
     assert last["member_years_held"]["value"] == pytest.approx(0.8 + MARGIN, abs=0.06)
     assert last["member_years_error"]["value"] < last["member_years_error_unweighted"]["value"]
@@ -292,9 +318,8 @@ def test_a_model_of_labels_alone_gets_gains_and_the_defaults() -> None:
     assert set(fitted.gains) == {"glasses", "race"}
     assert (fitted.correlation, fitted.scale) == (default.correlation, default.scale)
     assert fitted.doublings == {"small": default.doublings["small"], "turned": default.doublings["turned"]}
-    document = measure(given)
-    assert document["correlation_of_errors"] is None
-    assert set(document["tracks"][0]) == {"frames", "glasses_right", "glasses_ece", "race_right", "race_ece"}
+    assert np.isnan(value_of(CORRELATION, given))
+    assert set(measured(given, CLUB[1:])[0]) == {"frames", "glasses_right", "glasses_ece", "race_right", "race_ece"}
 
 
 # The study --------------------------------------------------------------------------------------------------------------
@@ -325,9 +350,9 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
 
     document = study(predict, open_data_set(pictures), DECLARED, tmp_path / "out", 2)
     assert {split for _, split in called} == {Split.VALIDATION}
-    assert json.loads((tmp_path / "out" / TRACKS).read_text()) == document
-    assert TrackCalibration.model_validate(document["calibration"]).correlation <= 1
-    assert (document["pictures"], document["films"], document["model"]["name"]) == (40, 40, "tiny")
+    assert TrackStudy.model_validate_json((tmp_path / "out" / TRACKS).read_text()) == document
+    assert document.calibration.correlation <= 1
+    assert (document.pictures, document.films, document.frames, document.model.name) == (40, 40, FRAMES, "tiny")
 
 
 def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path: Path) -> None:
@@ -338,12 +363,28 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
         study(predict, open_data_set(pictures), WITHOUT_INTERVAL, tmp_path)
 
 
+def study_of(given: Films, fitted: TrackCalibration) -> TrackStudy:
+    """A study of the first version of the tiny network."""
+    return TrackStudy(
+        model=MeasuredModel(name="tiny", version=1),
+        precision="f32",
+        runtime="openvino",
+        data="UTKFace",
+        pictures=len(given),
+        films=len(given),
+        frames=FRAMES,
+        correlation_of_errors=value_of(CORRELATION, given),
+        tracks=measure(given, specs(DECLARED)),
+        calibration=fitted,
+    )
+
+
 def test_a_calibration_is_a_new_version_and_the_old_one_stays(tiny_store: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(tiny_store, store)
     before = {path: path.read_bytes() for path in (store / "tiny/1").rglob("*") if path.is_file()}
     fitted = TrackCalibration(correlation=0.3, scale=1.2, gains={"gender": 1.1, "race": 1.05}, doublings={"small": 0.4})
-    made = record_track(store, {"model": {"name": "tiny", "version": 1}, "calibration": fitted.model_dump()})
+    made = record_track(store, study_of(made_films(60), fitted))
     assert made == store / "tiny/2"
     assert {path: path.read_bytes() for path in before} == before
     load = loader(Runtime.AUTO, Precision.F32, 1)
@@ -358,10 +399,16 @@ def test_what_was_measured_goes_along_to_the_new_version(store: Path, tmp_path: 
     part |= {"intervals": {"headline": {}, "found_only": {}, "groups": {}}}
     photos = {"data": "UTKFace", "split": "test", "precision": "f32", **part}
     (own / "tiny/1/evaluation.json").write_text(json.dumps(photos))
-    tracks = measure(made_films(60)) | {"data": "UTKFace", "precision": "f32", "pictures": 60}
-    served = {"model": {"name": "tiny", "version": 1}, "calibration": TrackCalibration().model_dump()}
-    folder = record_track(own, tracks | served)
+    document = study_of(made_films(60), TrackCalibration())
+    row = document.tracks[2].model_dump()
+    assert row["age_error"]["value"] == pytest.approx(4.339014, abs=1e-6), "the same films have the same figures"
+    assert row["age_error"]["interval"] == pytest.approx((3.51824, 5.20338), abs=1e-5)
+    assert row["age_error_saved"]["interval"] == pytest.approx((1.42051, 2.75944), abs=1e-5)
+    assert row["width"] == {"value": pytest.approx(15.8), "interval": pytest.approx((15.53292, 16.08375), abs=1e-5)}
+    assert row["gender_ece"] == pytest.approx(0.0542199, abs=1e-6)
+    folder = record_track(own, document)
     recorded = json.loads((folder / "evaluation.json").read_text())
-    assert recorded == photos | {"tracks": tracks}
+    assert recorded == photos | {"tracks": document.evaluation.model_dump(mode="json")}
+    assert set(recorded["tracks"]) == set(TrackEvaluation.model_fields)
     assert json.loads((own / "tiny/1/evaluation.json").read_text()) == photos
     assert (folder / "README.md").read_text().startswith("# tiny, version 2")

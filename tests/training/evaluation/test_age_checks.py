@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.models.evaluation import AgeChecks
-from training.evaluation.age_checks import BINS, age_checks, expected_calibration_error, rules
+from training.evaluation.age_checks import BINS, age_checks, expected_calibration_errors, rules
 from training.evaluation.model_card import age_check_table
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 
@@ -35,10 +35,11 @@ def checks() -> AgeChecks:
 
 
 def test_every_rule_counts_who_is_taken_for_an_adult() -> None:
-    assert rules() == ("0.5", "0.9", "0.95", "0.99", "challenge 25")
+    names = [rule.key for rule in rules()]
+    assert names == ["0.5", "0.9", "0.95", "0.99", "challenge 25"]
     bands = checks().bands
     assert {name: band.count for name, band in bands.items()} == {"13-17": 4, "18-24": 2, "25+": 2}
-    shares = {name: [band.adult[rule].value for rule in rules()] for name, band in bands.items()}
+    shares = {name: [band.adult[rule].value for rule in names] for name, band in bands.items()}
     assert shares == {
         "13-17": [0.75, 0.5, 0.25, 0.25, 0.5],
         "18-24": [0.5, 0.5, 0.5, 0.0, 0.5],
@@ -69,8 +70,9 @@ def test_the_error_of_minors_and_the_intervals() -> None:
     found = checks()
     assert found.error_of_minors.value == pytest.approx((1 + 4 + 9 + 13) / 4)
     assert found.error_of_minors.interval is not None
-    low, high = found.error_of_minors.interval
-    assert low < found.error_of_minors.value < high
+    assert found.error_of_minors.interval == (2.5, 11.0)
+    assert found.bands["13-17"].adult["0.5"].interval == (0.25, 1.0)
+    assert found.calibration_error == {"18": 0.44378, "21": 0.34607, "25": 0.42613}
     assert found.bands["25+"].adult["0.5"].interval == (1.0, 1.0)
 
 
@@ -82,9 +84,11 @@ def test_what_has_no_such_probability_has_no_checks() -> None:
 def test_the_calibration_error_of_a_hand_of_faces() -> None:
     given = np.array([0.02, 0.02, 0.03, 0.03, 0.97])
     assert BINS == 15
-    error = expected_calibration_error(given, np.array([True, False, False, False, True]))
-    assert error == pytest.approx((abs(0.1 - 1) + abs(0.97 - 1)) / 5)
-    assert expected_calibration_error(np.ones(3), np.ones(3, bool)) == 0
+    reached = np.array([True, False, False, False, True])
+    once, twice = expected_calibration_errors(given, reached, np.array([[1.0] * 5, [2.0, 1.0, 0.0, 0.0, 2.0]]))
+    assert once == pytest.approx((abs(0.1 - 1) + abs(0.97 - 1)) / 5)
+    assert twice == pytest.approx((abs(0.06 - 2) + abs(1.94 - 2)) / 5)
+    assert expected_calibration_errors(np.ones(3), np.ones(3, bool), np.ones((1, 3))).tolist() == [0]
 
 
 def test_the_table_tells_minors_taken_for_adults_and_adults_for_minors() -> None:

@@ -30,7 +30,7 @@ RACES = ("black", "east asian", "indian", "latino", "middle eastern", "southeast
 COUNT = 60
 
 
-def certain_mistakes(attribute: AttributeSpec) -> Iterator[Metric]:
+def certain_mistakes(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The share of labels that are wrong with a probability of more than 0.6."""
 
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:

@@ -7,11 +7,13 @@ tables of robustness go by `metrics_of`.
 from __future__ import annotations
 
 from training.evaluation.metrics import detection, expectations, labels
-from training.evaluation.metrics.base import EVERYWHERE, Family, Metric, Table, mean, ratio, value_of
+from training.evaluation.metrics.base import EVERYWHERE, Compute, Data, Family, Metric, Table, mean, ratio, value_of
 from training.evaluation.metrics.registry import metrics_of, registered
 
 __all__ = [
     "EVERYWHERE",
+    "Compute",
+    "Data",
     "Family",
     "Metric",
     "Table",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 import numpy as np
 
 from service.arrays import Bools, Doubles, Ints
-from training.evaluation.predictions import Predictions
 
-Compute = Callable[[Predictions, Doubles], Doubles]
-"""Figures [B] of B weightings [B, N] of N pictures; not a number where nothing has weight."""
+Data = TypeVar("Data", bound=Sized)
+"""What figures are of: `Predictions` of N pictures, or of N films."""
+Compute = Callable[[Data, Doubles], Doubles]
+"""Figures [B] of B weightings [B, N] of N samples; not a number where nothing has weight."""
 
 
 class Table(Enum):
@@ -55,10 +56,10 @@ class Family(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A figure of labelled pictures.
+class Metric(Generic[Data]):
+    """A figure of labelled samples.
 
-    Scoring, bootstrap, reports, cards and comparisons know figures by these objects alone. `compute` weighs pictures, so that
+    Scoring, bootstrap, reports, cards and comparisons know figures by these objects alone. `compute` weighs samples, so that
     a figure and its bootstrap come from the very same computation.
     """
 
@@ -66,7 +67,7 @@ class Metric:
     """Its name in documents."""
     title: str
     """What it is, without the attribute's name."""
-    compute: Compute
+    compute: Compute[Data]
     attribute: str | None = None
     """The attribute that it is of; None where it is of no attribute."""
     requires: str | None = None
@@ -132,17 +133,17 @@ class Metric:
         return f"{text} [{self.unit}]" if self.unit else text
 
 
-def value_of(metric: Metric, predictions: Predictions) -> float:
-    """A figure of pictures that all count once.
+def value_of(metric: Metric[Data], data: Data) -> float:
+    """A figure of samples that all count once.
 
     Args:
         metric: The figure.
-        predictions: Of N pictures.
+        data: N samples.
 
     Returns:
         The figure, or not a number.
     """
-    return float(metric.compute(predictions, np.ones((1, len(predictions))))[0])
+    return float(metric.compute(data, np.ones((1, len(data))))[0])
 
 
 def mean(values: Doubles | Bools | Ints, counted: Bools, weights: Doubles) -> Doubles:

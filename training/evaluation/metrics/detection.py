@@ -11,7 +11,7 @@ from training.evaluation.predictions import Predictions
 
 
 @detection_metric
-def found() -> Metric:
+def found() -> Metric[Predictions]:
     """The share of pictures in which a face was found.
 
     Returns:

@@ -23,7 +23,7 @@ _EDGES: Final = frozenset({Table.COMPARISON})
 
 
 @expectation_metric
-def errors(attribute: AttributeSpec) -> Iterator[Metric]:
+def errors(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """Mean absolute, mean square, root mean square and mean error.
 
     Args:
@@ -88,7 +88,7 @@ def errors(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @expectation_metric
-def shares(attribute: AttributeSpec) -> Iterator[Metric]:
+def shares(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """Shares of predictions within five years, of the very year, and in the right class of years.
 
     Args:
@@ -142,7 +142,7 @@ def shares(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @expectation_metric
-def intervals(attribute: AttributeSpec) -> Iterator[Metric]:
+def intervals(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """How often the interval holds the true value, and how wide it is.
 
     Args:

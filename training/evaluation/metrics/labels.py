@@ -19,7 +19,7 @@ Score = Literal["precision", "recall", "F1"]
 
 
 @label_metric
-def accuracy(attribute: AttributeSpec) -> Iterator[Metric]:
+def accuracy(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The share of labels that are right.
 
     Args:
@@ -48,7 +48,7 @@ def accuracy(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @label_metric
-def scores(attribute: AttributeSpec) -> Iterator[Metric]:
+def scores(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """Precision, recall and F1 of each of two labels.
 
     Args:
@@ -80,7 +80,7 @@ def scores(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @label_metric
-def area(attribute: AttributeSpec) -> Iterator[Metric]:
+def area(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The area under the receiver operating characteristic of two labels.
 
     Args:
@@ -114,7 +114,7 @@ def area(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @label_metric
-def macro_f1(attribute: AttributeSpec) -> Iterator[Metric]:
+def macro_f1(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The mean F1 of three labels or more.
 
     Args:
@@ -146,7 +146,7 @@ def macro_f1(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @label_metric
-def calibration(attribute: AttributeSpec) -> Iterator[Metric]:
+def calibration(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The expected calibration error.
 
     Args:
@@ -175,7 +175,7 @@ def calibration(attribute: AttributeSpec) -> Iterator[Metric]:
 
 
 @label_metric
-def certainty(attribute: AttributeSpec) -> Iterator[Metric]:
+def certainty(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     """The share of the found faces whose label is not marked as uncertain, and the accuracy of those labels.
 
     Args:

@@ -8,11 +8,11 @@ from itertools import chain
 from typing import Final, Literal
 
 from training.evaluation.metrics.base import Metric, Table
-from training.evaluation.predictions import AttributeSpec
+from training.evaluation.predictions import AttributeSpec, Predictions
 
-Detection = Callable[[], Metric]
+Detection = Callable[[], Metric[Predictions]]
 """Makes a figure that is of no attribute."""
-OfAttribute = Callable[[AttributeSpec], Iterable[Metric]]
+OfAttribute = Callable[[AttributeSpec], Iterable[Metric[Predictions]]]
 """Makes figures of an attribute; none where it is not of the sort that they are for."""
 
 _DETECTION: Final[list[Detection]] = []
@@ -76,7 +76,7 @@ def registered(kind: Literal["expectation", "labels"], make: OfAttribute) -> Ite
         _OF_KIND[kind].remove(make)
 
 
-def metrics_of(attributes: Iterable[AttributeSpec], table: Table | None = None) -> tuple[Metric, ...]:
+def metrics_of(attributes: Iterable[AttributeSpec], table: Table | None = None) -> tuple[Metric[Predictions], ...]:
     """Every figure of these attributes, attribute by attribute.
 
     Args:

@@ -93,25 +93,25 @@ def _warned_share(scored: Scored) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def _title(metric: Metric) -> str:
+def _title(metric: Metric[Predictions]) -> str:
     """A column's title, such as `Age MAE, years`."""
     short = metric.short or metric.title
     name = f"{metric.attribute} {short}" if metric.attribute and not metric.key.startswith("interval_") else short
     return (name[0].upper() + name[1:]) + (f", {metric.unit}" if metric.unit else "")
 
 
-def _scale(metric: Metric) -> float:
+def _scale(metric: Metric[Predictions]) -> float:
     """Shares are shown in percent."""
     return 1 if metric.unit else 100
 
 
-def _difference(metric: Metric, given: Figures, base: Figures) -> float:
+def _difference(metric: Metric[Predictions], given: Figures, base: Figures) -> float:
     """A figure less that of the pictures as they are; not a number where one is missing."""
     values = given.number(metric.place), base.number(metric.place)
     return float("nan") if values[0] is None or values[1] is None else values[0] - values[1]
 
 
-def _text(metric: Metric, given: Figures, base: Figures | None = None) -> str:
+def _text(metric: Metric[Predictions], given: Figures, base: Figures | None = None) -> str:
     """A figure, and its difference to that of the pictures as they are."""
     value = given.number(metric.place)
     if value is None:
