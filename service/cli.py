@@ -26,12 +26,14 @@ from service import __version__
 from service.app import create_app, create_engine
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
-from service.models.manifest import Manifest
+from service.models.evaluation import Figures
+from service.models.manifest import Attribute, Manifest
 from service.models.store import ModelStore
 from service.offline import command
 from service.offline.errors import Interrupted, RunError
+from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
-from service.offline.predictors import LocalPredictor, Predictor, ServicePredictor, query
+from service.offline.predictors import LocalPredictor, Predictor, ServicePredictor
 from service.offline.terminal import ReaderGone
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
@@ -194,8 +196,9 @@ def predict(  # noqa: PLR0913 - a command takes its options so
 ) -> None:
     """Estimate age, gender and race on any number of photos, without a server; `--out` writes a table of the faces."""
     with _one_line():
+        names = None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name]
         request = command.Request(
-            words=photos or (),
+            sources=photos or (),
             listed=listed,
             recursive=recursive,
             json=json,
@@ -203,16 +206,11 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             resume=resume,
             overwrite=overwrite,
             aggregate=aggregate,
-            attributes=None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name],
-            max_faces=max_faces,
-            min_confidence=min_confidence,
-            ages=parse_ages(at_least),
-            landmarks=landmarks,
-            distribution=distribution,
+            parameters=Parameters(names, max_faces, min_confidence, parse_ages(at_least), landmarks, distribution),
             jobs=jobs,
         )
         request.check()
-        pictures = None if draw is None else Pictures(draw, request.words)
+        pictures = None if draw is None else Pictures(draw, request.sources)
         if url is None:
             predictor, usual = _local(request, model, pictures)
         else:
@@ -226,21 +224,14 @@ def _local(request: command.Request, model: str | None, pictures: Pictures | Non
     """The models in this process, and how many photos keep it busy."""
     limit_arenas()
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
-    given: dict[str, object] = {"photo_queue": 4096, "face_queue": 10**6}
+    changes: dict[str, object] = {"photo_queue": 4096, "face_queue": 10**6}
     name, version = _named(model)
     if name is not None:
-        given |= {"model": name, "model_version": version}
-    if request.max_faces is not None:
-        given["max_faces"] = request.max_faces
-    engine = create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
-    options = engine.options(request.attributes, request.max_faces, request.min_confidence, at_least=request.asked_ages)
-    predictor = LocalPredictor(
-        engine,
-        options,
-        landmarks=request.landmarks or request.json,
-        distribution=request.distribution,
-        then=None if pictures is None else pictures.write,
-    )
+        changes |= {"model": name, "model_version": version}
+    if request.parameters.max_faces is not None:
+        changes["max_faces"] = request.parameters.max_faces
+    engine = create_engine(Settings.model_validate({**Settings().model_dump(), **changes}))
+    predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
     return predictor, 2 * engine.photos_at_once + 2
 
 
@@ -250,15 +241,7 @@ def _remote(
     """A service that runs elsewhere, and how many photos it is sent at a time."""
     if pictures is not None:
         raise InvalidParameter("--draw needs the photos and the model in one place: leave --url out")
-    parameters = query(
-        request.attributes,
-        request.max_faces,
-        request.min_confidence,
-        request.asked_ages,
-        landmarks=request.landmarks or request.json,
-        distribution=request.distribution,
-    )
-    predictor = ServicePredictor(url, key, parameters, request.jobs or SERVICE_JOBS)
+    predictor = ServicePredictor(url, key, request.parameters_of, request.jobs or SERVICE_JOBS)
     name, version = _named(model)
     served = predictor.model
     if name is not None and (name, version or served.version) != (served.name, served.version):
@@ -339,11 +322,19 @@ def _quality(store: ModelStore, manifest: Manifest) -> str:
         return f"; {error}"
     if evaluation is None:
         return ""
-    error_in_years = evaluation.headline.number("age_mae")
-    shares = {one.name: evaluation.headline.number(f"{one.name}_accuracy") for one in manifest.attributes}
-    words = [] if error_in_years is None else [f"age within {error_in_years:.1f} years on average"]
-    words += [f"{name} right for {share:.1%}" for name, share in shares.items() if share is not None]
-    return f"; {', '.join(words)} of {evaluation.headline.count:,} pictures of {evaluation.data}" if words else ""
+    figures = [figure for one in manifest.attributes if (figure := _figure(one, evaluation.headline)) is not None]
+    return f"; {', '.join(figures)} of {evaluation.headline.count:,} pictures of {evaluation.data}" if figures else ""
+
+
+def _figure(attribute: Attribute, figures: Figures) -> str | None:
+    """The mean error of an expectation, in its unit, or the share of right labels; None where it was not measured."""
+    if attribute.kind == "labels":
+        accuracy = figures.number(f"{attribute.name}_accuracy")
+        return None if accuracy is None else f"{attribute.name} right for {accuracy:.1%}"
+    error, scale = figures.number(f"{attribute.name}_mae"), attribute.scale
+    return (
+        None if error is None else " ".join(f"{attribute.name} within {error:.{scale.digits}f} {scale.unit} on average".split())
+    )
 
 
 @app.command()

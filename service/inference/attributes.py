@@ -21,6 +21,21 @@ CONTRACT: Final = (AGE, *CANONICAL)
 
 AS_IT_IS: Final = AtLeastCalibration()
 """Stands for a calibration that a model does not bring."""
+BAND_STEPS: Final = 10
+"""Steps of each band of a range: a tenth of it."""
+
+
+def bands(scale: Scale) -> tuple[str, ...]:
+    """Names of the bands of an expectation with a range.
+
+    Args:
+        scale: Its values.
+
+    Returns:
+        Ten names, such as `22 to 26`, ascending.
+    """
+    starts = range(0, STEPS, BAND_STEPS)
+    return tuple(f"{scale.at(start):g} to {scale.at(start + BAND_STEPS):g}" for start in starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,8 @@ class Expectation:
         """The decade of an age, such as `30-39`, or the tenth of another range, such as `22 to 26`."""
         if self.scale == YEARS:
             return decade(self.value)
-        start = min(90, int(max(0.0, self.scale.position(self.value))) // 10 * 10)
-        return f"{self.scale.at(start):g} to {self.scale.at(start + 10):g}"
+        band = int(max(0.0, self.scale.position(self.value))) // BAND_STEPS
+        return bands(self.scale)[min(band, STEPS // BAND_STEPS - 1)]
 
     def __str__(self) -> str:
         """The value and its bounds in few words: `34 (29-40)`, or `24.1 (21.2 to 27.6) kg/m²`."""

@@ -1,11 +1,11 @@
-"""`facet predict`: what was asked for, and where each photo's outcome goes: a terminal, a table, or counts."""
+"""`facet predict`: a request, and where each photo's outcome goes: a terminal, a table, or counts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +13,17 @@ from rich.console import Console
 
 from service.errors import InvalidParameter
 from service.files import replacing
-from service.models.manifest import Attribute
-from service.offline import counts, sources, table, terminal
+from service.models.manifest import AGE, Attribute
+from service.offline import counts, sources, terminal
 from service.offline.counts import BAND_EDGES, Counts
 from service.offline.errors import Interrupted, OutputError
 from service.offline.formats import format_of
 from service.offline.output import PHOTOS_A_PART, Output
+from service.offline.parameters import Parameters
 from service.offline.predictors import Predictor
 from service.offline.run import run
 from service.offline.sources import LeftOut, Photo
-from service.offline.table import Answered, Failure, Outcome
+from service.offline.table import Answered, Failure, Outcome, Table
 
 THREADS: Final = 8
 """Threads beside those of the jobs: for sources, for what is written, and for pictures."""
@@ -30,9 +31,9 @@ THREADS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for, but for the model. `words` are sources, `listed` names a file of more; `jobs` 0 leaves them open."""
+    """What is requested, but for the model. `listed` names a file of more sources; `jobs` 0 leaves their number open."""
 
-    words: Sequence[str]
+    sources: Sequence[str]
     listed: str | None = None
     recursive: bool = False
     json: bool = False
@@ -40,24 +41,19 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     aggregate: bool = False
-    attributes: Sequence[str] | None = None
-    max_faces: int | None = None
-    min_confidence: float | None = None
-    ages: tuple[int, ...] = ()
-    landmarks: bool = False
-    distribution: bool = False
+    parameters: Parameters = field(default_factory=Parameters)
     jobs: int = 0
     photos_a_part: int = PHOTOS_A_PART
 
     def check(self) -> None:
-        """See that the options fit each other.
+        """Check that the options fit each other.
 
         Raises:
             InvalidParameter: They do not.
         """
-        if not self.words and self.listed is None:
+        if not self.sources and self.listed is None:
             raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them by --from")
-        if self.words.count("-") + (self.listed == "-") > 1:
+        if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
         if self.out is None and (self.resume or self.overwrite or self.aggregate):
             raise InvalidParameter("--resume, --overwrite and --aggregate say what becomes of a table: name it by --out")
@@ -65,19 +61,35 @@ class Request:
             raise InvalidParameter("--json prints and --out writes: give one of them; --out faces.jsonl writes JSON lines")
         if self.resume and self.overwrite:
             raise InvalidParameter("--resume goes on with a table and --overwrite begins anew: give one of them")
-        if self.aggregate and (self.resume or self.landmarks or self.distribution):
+        if self.aggregate and (self.resume or self.parameters.landmarks or self.parameters.distribution):
             raise InvalidParameter(
                 "--aggregate writes counts when all photos are done: no --resume, --landmarks, --distribution"
             )
 
-    @property
-    def asked_ages(self) -> tuple[int, ...]:
-        """Ages whose probability is asked for: with counts, the least ages of their bands."""
-        wanted = self.attributes is None or "age" in self.attributes
-        return (self.ages or BAND_EDGES) if self.aggregate and wanted else self.ages
+    def parameters_of(self, attributes: Sequence[Attribute]) -> Parameters:
+        """The parameters of every photo: JSON shows landmarks, and counts need probabilities of their bands.
 
-    def sources(self, left_out: LeftOut | None = None) -> Iterator[Photo]:
-        """Every photo that was named.
+        Args:
+            attributes: What the model declares.
+
+        Returns:
+            The parameters, with those that the output needs.
+        """
+        parameters = self.parameters
+        if self.json:
+            return replace(parameters, landmarks=True)
+        if not self.aggregate:
+            return parameters
+        distributed = {
+            one.name
+            for one in attributes
+            if one.kind == "expectation" and len(one.outputs) > 1 and parameters.includes(one.name)
+        }
+        at_least = parameters.at_least or (BAND_EDGES if AGE in distributed else ())
+        return replace(parameters, at_least=at_least, distribution=bool(distributed - {AGE}))
+
+    def photos(self, left_out: LeftOut | None = None) -> Iterator[Photo]:
+        """Every photo of the sources.
 
         Args:
             left_out: Counts what is not looked at.
@@ -92,7 +104,7 @@ class Request:
         yield from sources.photos(self._all(), recursive=self.recursive, left_out=left_out)
 
     def count(self) -> int | None:
-        """How many photos were named.
+        """Number of photos.
 
         Returns:
             The number, or None where it is not known.
@@ -100,24 +112,13 @@ class Request:
         return None if self.listed == "-" else sources.count(self._all(), recursive=self.recursive)
 
     def _all(self) -> Iterator[str]:
-        yield from self.words
+        yield from self.sources
         if self.listed is not None:
             yield from sources.names_in(self.listed)
 
-    def said(self, attributes: Sequence[Attribute]) -> list[Attribute]:
-        """Attributes of the table.
-
-        Args:
-            attributes: What the model says.
-
-        Returns:
-            Those that were asked for.
-        """
-        return [one for one in attributes if self.attributes is None or one.name in self.attributes]
-
 
 def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) -> bool:
-    """Answer what was asked for.
+    """Answer a request.
 
     Args:
         request: As `check` lets it pass.
@@ -133,16 +134,17 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
         Interrupted: Its user ended it.
         ReaderGone: Nobody reads standard output any more.
     """
-    left_out = LeftOut()
+    command = _Command(request, predictor, errors, request.jobs or jobs)
     try:
         if request.out is None:
-            success = _print(request, predictor, errors, jobs, left_out)
+            success = command.print()
         elif request.aggregate:
-            success = _count(request, request.out, predictor, errors, jobs, left_out)
+            success = command.count(request.out)
         else:
-            success = _write(request, request.out, predictor, errors, jobs, left_out)
+            success = command.write(request.out)
     finally:
         asyncio.run(predictor.close())  # where the run has not begun
+    left_out = command.left_out
     if left_out.files:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
     if left_out.folders:
@@ -150,103 +152,107 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
     return success
 
 
-def _print(request: Request, predictor: Predictor, errors: Console, jobs: int, left_out: LeftOut) -> bool:
-    """Each photo's answer on standard output, each failure on standard error."""
-    tally = terminal.Tally()
+@dataclass(slots=True)
+class _Command:
+    """One run of the command, with `jobs` photos in work at a time."""
 
-    def emit(photo: Photo, outcome: Outcome) -> None:
-        tally.add(outcome.answer if isinstance(outcome, Answered) else None)
-        if isinstance(outcome, Failure):
-            errors.print(f"facet: {photo.name}: {outcome.detail}", markup=False)
-        elif request.json:
-            terminal.write(outcome.answer.model_dump_json(exclude_none=True) + "\n")
-        else:
-            terminal.write(terminal.as_table(photo.name, outcome.answer, predictor.model.attributes))
+    request: Request
+    predictor: Predictor
+    errors: Console
+    jobs: int
+    left_out: LeftOut = field(default_factory=LeftOut)
+    tally: terminal.Tally = field(default_factory=terminal.Tally)
 
-    _run(request, request.sources(left_out), predictor, emit, jobs)
-    return not tally.failed
-
-
-def _write(request: Request, path: Path, predictor: Predictor, errors: Console, jobs: int, left_out: LeftOut) -> bool:
-    """Rows into a table."""
-    model = predictor.model
-    columns = table.columns(
-        request.said(model.attributes), request.ages, landmarks=request.landmarks, distribution=request.distribution
-    )
-    asked = {
-        "model": f"{model.name}/{model.version}",
-        "digest": model.digest,
-        "max_faces": request.max_faces,
-        "min_confidence": request.min_confidence,
-    }
-    tally, output = terminal.Tally(), Output(path, columns, asked, request.photos_a_part)
-    output.begin(resume=request.resume, overwrite=request.overwrite)
-    try:
-        with output, terminal.progress(errors, request.count, output.photos) as advance:
-
-            def emit(photo: Photo, outcome: Outcome) -> None:
-                if photo.name not in output:  # it was named twice, and both were under way
-                    tally.add(outcome.answer if isinstance(outcome, Answered) else None)
-                    output.add(photo.name, table.rows(photo.name, outcome, columns))
-                advance()
-
-            _run(request, request.sources(left_out), predictor, emit, jobs, lambda photo: photo.name in output)
-            output.finish()
-    except KeyboardInterrupt:
-        raise Interrupted(f"stopped: {path} has {output.photos:,} photos so far, and --resume goes on") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: {reason}; {output.photos:,} photos are written, and --resume goes on with the others"
-        ) from error
-    errors.print(f"{path}: {tally}" + _before(output.photos - tally.photos), markup=False)
-    return True
-
-
-def _before(photos: int) -> str:
-    return f"; {photos:,} photos were there before" if photos else ""
-
-
-def _count(request: Request, path: Path, predictor: Predictor, errors: Console, jobs: int, left_out: LeftOut) -> bool:
-    """Counts into a table, when all photos are done."""
-    form = format_of(path, counts.COLUMNS)
-    if path.exists() and not request.overwrite:
-        raise OutputError(f"{path} is there already: --overwrite takes its place")
-    sums, tally = Counts(request.asked_ages), terminal.Tally()
-    with terminal.progress(errors, request.count, 0) as advance:
+    def print(self) -> bool:
+        """Each photo's answer on standard output, each failure on standard error."""
 
         def emit(photo: Photo, outcome: Outcome) -> None:
-            tally.add(outcome.answer if isinstance(outcome, Answered) else None)
-            sums.add(photo.name, outcome)
-            advance()
+            self._add(outcome)
+            if isinstance(outcome, Failure):
+                self.errors.print(f"facet: {photo.name}: {outcome.detail}", markup=False)
+            elif self.request.json:
+                terminal.write(outcome.answer.model_dump_json(exclude_none=True) + "\n")
+            else:
+                terminal.write(terminal.as_table(photo.name, outcome.answer, self.predictor.model.attributes))
 
-        _run(request, request.sources(left_out), predictor, emit, jobs)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as new:
-            form.write(new, sums.rows())
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
-    errors.print(f"{path}: {tally}", markup=False)
-    return True
+        self._run(emit)
+        return not self.tally.failed
 
-
-def _run(
-    request: Request,
-    photos: Iterator[Photo],
-    predictor: Predictor,
-    emit: Callable[[Photo, Outcome], None],
-    jobs: int,
-    skip: Callable[[Photo], bool] = lambda _: False,
-) -> None:
-    """Run to the end, on an event loop with as many threads as the jobs need, and let go of the predictor."""
-    at_once = request.jobs or jobs
-
-    async def whole() -> None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * at_once + THREADS))
+    def write(self, path: Path) -> bool:
+        """Rows into a table."""
+        model, parameters = self.predictor.model, self.request.parameters
+        table = Table(
+            model.attributes,
+            parameters.attributes,
+            parameters.at_least,
+            landmarks=parameters.landmarks,
+            distribution=parameters.distribution,
+        )
+        recorded = {
+            "model": f"{model.name}/{model.version}",
+            "digest": model.digest,
+            "max_faces": parameters.max_faces,
+            "min_confidence": parameters.min_confidence,
+        }
+        output = Output(path, table.columns, recorded, self.request.photos_a_part)
+        output.begin(resume=self.request.resume, overwrite=self.request.overwrite)
         try:
-            await run(photos, predictor, emit, jobs=at_once, skip=skip)
-        finally:
-            await predictor.close()
+            with output, terminal.progress(self.errors, self.request.count, output.photos) as advance:
 
-    asyncio.run(whole())
+                def emit(photo: Photo, outcome: Outcome) -> None:
+                    if photo.name not in output:  # it was named twice, and both were under way
+                        self._add(outcome)
+                        output.add(photo.name, table.rows(photo.name, outcome))
+                    advance()
+
+                self._run(emit, lambda photo: photo.name in output)
+                output.finish()
+        except KeyboardInterrupt:
+            raise Interrupted(f"stopped: {path} has {output.photos:,} photos so far, and --resume goes on") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(
+                f"{path}: {reason}; {output.photos:,} photos are written, and --resume goes on with the others"
+            ) from error
+        before = output.photos - self.tally.photos
+        resumed = f"; {before:,} photos were there before" if before else ""
+        self.errors.print(f"{path}: {self.tally}{resumed}", markup=False)
+        return True
+
+    def count(self, path: Path) -> bool:
+        """Counts into a table, when all photos are done."""
+        form = format_of(path, counts.COLUMNS)
+        if path.exists() and not self.request.overwrite:
+            raise OutputError(f"{path} is there already: --overwrite takes its place")
+        sums = Counts(self.request.parameters.at_least or BAND_EDGES)
+        with terminal.progress(self.errors, self.request.count, 0) as advance:
+
+            def emit(photo: Photo, outcome: Outcome) -> None:
+                self._add(outcome)
+                sums.add(photo.name, outcome)
+                advance()
+
+            self._run(emit)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as new:
+                form.write(new, sums.rows())
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from error
+        self.errors.print(f"{path}: {self.tally}", markup=False)
+        return True
+
+    def _add(self, outcome: Outcome) -> None:
+        self.tally.add(outcome.answer if isinstance(outcome, Answered) else None)
+
+    def _run(self, emit: Callable[[Photo, Outcome], None], skip: Callable[[Photo], bool] = lambda _: False) -> None:
+        """Run to the end, on an event loop with as many threads as the jobs need, and let go of the predictor."""
+
+        async def whole() -> None:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self.jobs + THREADS))
+            try:
+                await run(self.request.photos(self.left_out), self.predictor, emit, jobs=self.jobs, skip=skip)
+            finally:
+                await self.predictor.close()
+
+        asyncio.run(whole())

@@ -15,8 +15,9 @@ from typing import Any, Final
 from typing_extensions import override
 
 from service.extras import install_command
+from service.inference.columns import Column
 from service.offline.errors import FormatError
-from service.offline.table import VERSION, Column, Row, Value
+from service.offline.table import VERSION, Row, Value
 
 ROWS_A_GROUP: Final = 65_536
 """Rows of a group of a Parquet file: as many are held while one is written."""

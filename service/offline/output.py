@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from service.files import replacing
+from service.inference.columns import Column
 from service.offline.errors import OutputError
 from service.offline.formats import format_of
-from service.offline.table import VERSION, Column, Row
+from service.offline.table import VERSION, Row
 
 PHOTOS_A_PART: Final = 1000
 """Photos after which a part is written."""
@@ -66,7 +67,7 @@ def _digest(name: str) -> bytes:
 
 
 class Output:
-    """A table at `path`, with what was asked for to make it: going on takes the same.
+    """A table at `path`, with the `parameters` that it is made with: going on takes the same.
 
     As a context it writes, on leaving, what it holds; `finish` makes the table of the parts. Every method that writes raises
     `OSError` where the disk is full.
@@ -76,14 +77,18 @@ class Output:
         self,
         path: Path,
         table: Sequence[Column],
-        asked: Mapping[str, object],
+        parameters: Mapping[str, object],
         photos_a_part: int = PHOTOS_A_PART,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self.parts = path, path.with_name(path.name + ".parts")
         self.photos = 0
         self._format = format_of(path, table)
-        self._state: dict[str, Any] = {"schema": VERSION, "columns": [column.name for column in table], "asked": dict(asked)}
+        self._state: dict[str, Any] = {
+            "schema": VERSION,
+            "columns": [column.name for column in table],
+            "parameters": dict(parameters),
+        }
         self._photos_a_part, self._clock = photos_a_part, clock
         self._names = Names()
         self._rows: list[Row] = []
@@ -99,8 +104,8 @@ class Output:
             overwrite: Whether a table or parts that are there are thrown away.
 
         Raises:
-            OutputError: There is a table already and neither is wanted, the earlier run asked for something else, or another
-                run writes it now.
+            OutputError: There is a table already and neither is wanted, the earlier run had other parameters, or another run
+                writes it now.
             OSError: The folder cannot be written.
         """
         if (self._written() or self.path.exists()) and not (resume or overwrite):
@@ -210,7 +215,7 @@ class Output:
         making.rename(self.parts)
 
     def _check_state(self) -> None:
-        """Raises `OutputError` where the parts are of a run that asked for something else."""
+        """Raises `OutputError` where the parts are of a run with other parameters."""
         try:
             before = json.loads((self.parts / STATE).read_text())
         except (OSError, ValueError) as error:
@@ -218,9 +223,9 @@ class Output:
         now = json.loads(json.dumps(self._state))
         if before == now:
             return
-        asked, asking = before.get("asked", {}), now["asked"]
-        differ = sorted(name for name in asked.keys() | asking.keys() if asked.get(name) != asking.get(name))
-        what = "; ".join(f"{name} was {asked.get(name)} and is {asking.get(name)}" for name in differ) or "its columns differ"
+        old, new = before.get("parameters", {}), now["parameters"]
+        differ = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        what = "; ".join(f"{name} was {old.get(name)} and is {new.get(name)}" for name in differ) or "its columns differ"
         raise OutputError(f"{self.path} was begun otherwise ({what}): ask for the same, or begin anew with --overwrite")
 
     def _written(self) -> list[Path]:

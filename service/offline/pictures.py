@@ -19,13 +19,13 @@ class Pictures:
     comes of a folder, archive or address keeps its whole name.
     """
 
-    def __init__(self, draw: Path, words: Sequence[str]) -> None:
+    def __init__(self, draw: Path, sources: Sequence[str]) -> None:
         self._draw = draw
         self._named: dict[str, Path] = {}
         self._root = Path()
-        paths = [Path(word) for word in words]
-        if words and all(
-            word != "-" and "://" not in word and not path.is_dir() for word, path in zip(words, paths, strict=True)
+        paths = [Path(source) for source in sources]
+        if sources and all(
+            source != "-" and "://" not in source and not path.is_dir() for source, path in zip(sources, paths, strict=True)
         ):
             targets = _targets(draw, paths)
             self._named = {printable(path): target for path, target in zip(paths, targets, strict=True)}
@@ -34,7 +34,9 @@ class Pictures:
         if inside:
             raise OutputError(f"{draw} lies inside of {inside[0]}, whose photos are looked at; choose another folder")
         local = [
-            _whole(path if path.is_dir() else path.parent) for word, path in zip(words, paths, strict=True) if "://" not in word
+            _whole(path if path.is_dir() else path.parent)
+            for source, path in zip(sources, paths, strict=True)
+            if "://" not in source
         ]
         self._root = _common(local)
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import http.client
-import json
 import queue
 import socket
 import ssl
@@ -14,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,9 +24,10 @@ from service.api.problems import problem_of
 from service.api.schemas import ModelName, PredictAnswer, Problem, answer
 from service.errors import FacetError, Unavailable
 from service.inference.engine import Engine
-from service.inference.pipeline import Analysis, Options
+from service.inference.pipeline import Analysis
 from service.models.manifest import Attribute
 from service.offline.errors import ServiceError
+from service.offline.parameters import ParametersOf
 from service.offline.table import Answered, Failure, Outcome
 
 DEADLINE_S: Final = 300.0
@@ -36,18 +36,18 @@ TIMEOUT_S: Final = 90.0
 """Seconds without a byte from a service after which its connection is given up."""
 ATTEMPTS: Final = 6
 """Times that a photo is sent to a service that is not reached, or does not answer in time."""
-PATIENCE_S: Final = 600.0
+MAX_WAIT_S: Final = 600.0
 """Seconds for which a photo waits while the service says that it has no room."""
-LONGEST_PAUSE_S: Final = 30.0
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+MAX_PAUSE_S: Final = 30.0
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What is no photo's fault: the disk is full."""
-BREAKS: Final = 2
+MAX_BREAKS: Final = 2
 """Times that a photo is sent under which a connection breaks: one that a service dies of must not reach every replica."""
 BUSY: Final = frozenset({429, 502, 503})
 """Statuses after which a photo is sent again: nothing was computed."""
 
 
-class _Broken(OSError):
+class _ConnectionBroken(OSError):
     """A connection broke after the request was sent, at least in part."""
 
 
@@ -92,14 +92,17 @@ class LocalPredictor(Predictor):
     def __init__(
         self,
         engine: Engine,
-        options: Options,
-        *,
-        landmarks: bool = False,
-        distribution: bool = False,
+        parameters_of: ParametersOf,
         then: Callable[[str, bytes, Analysis], None] | None = None,
     ) -> None:
-        self._engine, self._options, self._then = engine, options, then
-        self._shown = {"landmarks": landmarks, "distribution": distribution}
+        self._engine, self._then = engine, then
+        self._parameters = parameters_of(engine.model.manifest.attributes)
+        self._options = engine.options(
+            self._parameters.attributes,
+            self._parameters.max_faces,
+            self._parameters.min_confidence,
+            at_least=self._parameters.at_least,
+        )
         self._closed = False
 
     @property
@@ -119,10 +122,12 @@ class LocalPredictor(Predictor):
             problem = problem_of(error, "-")
             return Failure(problem.code, problem.detail)
         except OSError as error:  # of the picture that is drawn
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 raise
             return Failure("unwritable", error.strerror or str(error))
-        return Answered(answer(analysis, name, ModelName.of(self._engine.model), **self._shown), self._engine.model.digest)
+        model, shown = self._engine.model, self._parameters
+        document = answer(analysis, name, ModelName.of(model), landmarks=shown.landmarks, distribution=shown.distribution)
+        return Answered(document, model.digest)
 
     @override
     async def close(self) -> None:
@@ -143,21 +148,19 @@ class _Card(BaseModel):
 
 
 class ServicePredictor(Predictor):
-    """A service at `url`, asked over at most `connections` connections.
+    """A service at `url`, over at most `connections` connections.
 
     A photo that the service has no room for is sent again after what `Retry-After` says. One for which the service is not
     reached, or does not answer in time, is sent at most six times, and one under which the connection breaks twice.
-    `parameters` are the query of every photo.
     """
 
-    def __init__(self, url: str, key: str | None, parameters: Mapping[str, str], connections: int) -> None:
+    def __init__(self, url: str, key: str | None, parameters_of: ParametersOf, connections: int) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host, self._port, self._base = parts.hostname, parts.port, parts.path.rstrip("/")
         self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._base}"
-        self._query = f"?{urlencode(parameters)}" if parameters else ""
         self._headers = {"User-Agent": f"facet/{__version__}", **({"X-API-Key": key} if key else {})}
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._open: set[http.client.HTTPConnection] = set()
@@ -166,6 +169,8 @@ class ServicePredictor(Predictor):
         self._broken = 0
         self._cards: dict[tuple[str, int], ServedModel] = {}
         self._model = self._card()
+        query = urlencode(parameters_of(self._model.attributes).query())
+        self._query = f"?{query}" if query else ""
 
     @property
     def model(self) -> ServedModel:
@@ -189,12 +194,12 @@ class ServicePredictor(Predictor):
     def _predict(self, name: str, data: bytes) -> Outcome:
         headers = {"Content-Type": "application/octet-stream"}
         try:
-            status, body = self._ask("POST", f"/predict{self._query}", data, headers)
-        except _Broken as error:
+            status, body = self._request("POST", f"/predict{self._query}", data, headers)
+        except _ConnectionBroken as error:
             self._broken += 1
             if self._broken >= ATTEMPTS:  # of so many photos, one after the other: it is not theirs
                 raise ServiceError(f"{self._url} breaks off: {error}") from error
-            return Failure("connection_broken", f"The service broke off {BREAKS} times while it had the photo.")
+            return Failure("connection_broken", f"The service broke off {MAX_BREAKS} times while it had the photo.")
         if status != 200:
             return self._failure(status, body)
         try:
@@ -221,8 +226,8 @@ class ServicePredictor(Predictor):
 
     def _card(self) -> ServedModel:
         try:
-            status, body = self._ask("GET", "/model")
-        except _Broken as error:
+            status, body = self._request("GET", "/model")
+        except _ConnectionBroken as error:
             raise ServiceError(f"{self._url} breaks off: {error}") from error
         if status != 200:
             self._failure(status, body)
@@ -235,21 +240,21 @@ class ServicePredictor(Predictor):
         self._cards[card.name, card.version] = model
         return model
 
-    def _ask(
+    def _request(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of an answer. Raises `ServiceError` where there is none after all attempts, `_Broken` where the
-        connection broke under the request again and again.
+        """Status and body of an answer. Raises `ServiceError` where there is none after all attempts, `_ConnectionBroken`
+        where the connection broke under the request again and again.
         """
         failures, breaks, began = 0, 0, time.monotonic()
         while True:
             self._check_open()
             try:
-                status, retry_after, body = self._once(method, path, data, headers or {})
-            except _Broken:
+                status, retry_after, body = self._send(method, path, data, headers or {})
+            except _ConnectionBroken:
                 self._check_open()
                 breaks += 1
-                if breaks >= BREAKS:
+                if breaks >= MAX_BREAKS:
                     raise
                 self._pause(0.5)
                 continue
@@ -264,14 +269,14 @@ class ServicePredictor(Predictor):
                 failures += 1
                 self._pause(max(retry_after, 0.25 * 2**failures))
             elif status in BUSY:
-                if time.monotonic() - began > PATIENCE_S:
-                    raise ServiceError(f"{self._url} has had no room for {PATIENCE_S / 60:.0f} minutes ({status})")
+                if time.monotonic() - began > MAX_WAIT_S:
+                    raise ServiceError(f"{self._url} has had no room for {MAX_WAIT_S / 60:.0f} minutes ({status})")
                 self._pause(retry_after or 1.0)
             else:
                 self._broken = 0
                 return status, body
 
-    def _once(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, float, bytes]:
+    def _send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, float, bytes]:
         connection, fresh = self._connection()
         try:
             if fresh:
@@ -281,7 +286,7 @@ class ServicePredictor(Predictor):
                 response = connection.getresponse()
                 body = response.read()
             except (OSError, http.client.HTTPException) as error:
-                raise _Broken(_reason(error)) from error
+                raise _ConnectionBroken(_reason(error)) from error
         except BaseException:
             connection.close()
             self._open.discard(connection)
@@ -308,7 +313,7 @@ class ServicePredictor(Predictor):
         return made, True
 
     def _pause(self, seconds: float) -> None:
-        self._closed.wait(min(seconds, LONGEST_PAUSE_S))
+        self._closed.wait(min(seconds, MAX_PAUSE_S))
 
     def _check_open(self) -> None:
         if self._closed.is_set():
@@ -326,36 +331,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
-
-
-def query(
-    attributes: Sequence[str] | None,
-    max_faces: int | None,
-    min_confidence: float | None,
-    ages: Sequence[int],
-    *,
-    landmarks: bool,
-    distribution: bool,
-) -> dict[str, str]:
-    """What is asked for, as the query of `POST /predict`.
-
-    Args:
-        attributes: Names, or None for all.
-        max_faces: Most faces of a photo, or None.
-        min_confidence: Least confidence of a face, 0.5 to 1, or None.
-        ages: Those whose probability is asked for, 1 to 99.
-        landmarks: Whether landmarks are.
-        distribution: Whether distributions over ages are.
-
-    Returns:
-        Parameters by name.
-    """
-    given: dict[str, Any] = {
-        "attributes": None if attributes is None else ",".join(attributes),
-        "max_faces": max_faces,
-        "min_confidence": min_confidence,
-        "landmarks": json.dumps(landmarks) if landmarks else None,
-        "distribution": json.dumps(distribution) if distribution else None,
-        "at_least": ",".join(map(str, ages)) or None,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Words of a command line to photos: files, folders, globs, archives, standard input and addresses, one after the other."""
+"""Arguments of a command line to photos: files, folders, globs, archives, standard input and addresses, one after the other."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class _Archive:
     open: Callable[[], IO[bytes]]
 
 
-def photos(words: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Photo]:
+def photos(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Photo]:
     """Every photo of some sources, in order; nothing is read before it is asked for, and little is held.
 
     Args:
-        words: Files, folders, globs, tar files, addresses such as `s3://bucket/folder`, or `-` for standard input.
+        sources: Files, folders, globs, tar files, addresses such as `s3://bucket/folder`, or `-` for standard input.
         recursive: Whether the folders inside of folders are looked through.
         left_out: Counts what is not looked at.
 
@@ -79,25 +79,25 @@ def photos(words: Iterable[str], *, recursive: bool = False, left_out: LeftOut |
     Raises:
         SourceError: A glob matches nothing, a folder cannot be listed, or an address needs packages that are missing.
     """
-    for place in _places(words, recursive, left_out or LeftOut()):
+    for place in _places(sources, recursive, left_out or LeftOut()):
         if isinstance(place, Photo):
             yield place
         else:
             yield from _members(place)
 
 
-def count(words: Iterable[str], *, recursive: bool = False) -> int | None:
+def count(sources: Iterable[str], *, recursive: bool = False) -> int | None:
     """How many photos some sources hold, where that can be told without reading them.
 
     Args:
-        words: As of `photos`.
+        sources: As of `photos`.
         recursive: As of `photos`.
 
     Returns:
         The number, or None where there are archives, addresses or standard input among them.
     """
-    listed = list(words)
-    if any(word == "-" or "://" in word for word in listed):
+    listed = list(sources)
+    if any(source == "-" or "://" in source for source in listed):
         return None
     found = 0
     try:
@@ -129,19 +129,19 @@ def names_in(path: str) -> Iterator[str]:
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
 
 
-def _places(words: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
-    for word in words:
-        if word == "-":
+def _places(sources: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+    for source in sources:
+        if source == "-":
             yield _standard_input()
-        elif "://" in word:
-            yield from _remote(word, recursive, left_out)
-        elif Path(word).exists() or not glob.has_magic(word):
-            yield from _local(Path(word), recursive, left_out)
+        elif "://" in source:
+            yield from _remote(source, recursive, left_out)
+        elif Path(source).exists() or not glob.has_magic(source):
+            yield from _local(Path(source), recursive, left_out)
         else:  # of a shell that does not expand it, or in quotes
-            matches = glob.iglob(word, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
+            matches = glob.iglob(source, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
             first = next(matches, None)
             if first is None:
-                raise SourceError(f"{word}: nothing matches it")
+                raise SourceError(f"{source}: nothing matches it")
             for match in _in_order(itertools.chain([first], matches), str):
                 yield from _local(Path(match), recursive, left_out)
 
@@ -312,13 +312,13 @@ def _remote(address: str, recursive: bool, left_out: LeftOut) -> Iterator[Photo 
         yield _at(system, path, address, 0)
     elif glob.has_magic(path):
         found = False
-        for one in _listed(lambda: system.glob(path, detail=True).values(), address):
+        for one in _result(lambda: system.glob(path, detail=True).values(), address):
             found = True
             if one["type"] == "file":
                 yield _at(system, one["name"], f"{scheme}://{one['name']}", one.get("size") or 0)
         if not found:
             raise SourceError(f"{address}: nothing matches it")
-    elif _told(lambda: system.isdir(path), address):
+    elif _result(lambda: system.isdir(path), address):
         for one in _below(system, path, address, recursive, left_out):
             yield _at(system, one["name"], f"{scheme}://{one['name'].lstrip('/')}", one.get("size") or 0)
     else:
@@ -343,7 +343,7 @@ def _file_system(address: str) -> tuple[Any, str, str]:
 
 def _below(system: Any, path: str, address: str, recursive: bool, left_out: LeftOut) -> Iterator[dict[str, Any]]:
     """The files of a folder, and of those inside of it; a folder at a time is held."""
-    entries = _listed(lambda: system.ls(path, detail=True), address)
+    entries: Iterable[dict[str, Any]] = _result(lambda: system.ls(path, detail=True), address)
     for one in sorted(entries, key=lambda one: str(one["name"])):
         name = str(one["name"])
         if one["type"] == "directory":
@@ -357,12 +357,8 @@ def _below(system: Any, path: str, address: str, recursive: bool, left_out: Left
             left_out.files += 1
 
 
-def _listed(call: Callable[[], Iterable[dict[str, Any]]], address: str) -> Iterable[dict[str, Any]]:
-    return _told(call, address)
-
-
-def _told(call: Callable[[], T], address: str) -> T:
-    """What a file system answers. Raises `SourceError` where it fails."""
+def _result(call: Callable[[], T], address: str) -> T:
+    """The result of a call of a file system. Raises `SourceError` where it fails."""
     try:
         return call()
     except Exception as error:  # each file system raises errors of its own

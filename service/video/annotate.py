@@ -20,6 +20,7 @@ from PIL import Image
 from service.arrays import Pixels
 from service.extras import install_command
 from service.inference.attributes import Attributes, Expectation
+from service.inference.columns import TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
 from service.inference.pipeline import AnalysedFace, Analysis, Options
 from service.models.manifest import Attribute
@@ -131,7 +132,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
 
     Args:
         rows: The tracks.
-        attributes: What the model says; each becomes three columns of its name.
+        attributes: All that the model declares; each has three columns, named by `column_names`.
         path: The CSV file.
 
     Returns:
@@ -140,10 +141,11 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     Raises:
         OSError: A file cannot be written.
     """
-    columns = _columns(attributes)
-    values = [_values(row, attributes) for row in rows]
+    names = column_names(attributes)
+    columns = _columns(attributes, names)
+    values = [dict.fromkeys(column.name for column in columns) | _values(row, names) for row in rows]
     with path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(columns))
+        table = csv.DictWriter(stream, [column.name for column in columns])
         table.writeheader()
         table.writerows(values)
     if find_spec("pyarrow") is None:
@@ -151,44 +153,41 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    kinds = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     parquet = path.with_suffix(".parquet")
     pq.write_table(pa.Table.from_pylist(values, schema), parquet)
     return [path, parquet]
 
 
-def _columns(attributes: Sequence[Attribute]) -> dict[str, type]:
-    """Names and types of the table's columns."""
-    columns: dict[str, type] = {
-        "track": int,
-        "first_s": float,
-        "last_s": float,
-        "frames": int,
-        "answers": int,
-        "size_px": float,
-    }
+def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Column, ...]:
+    columns = list(TRACK)
     for attribute in attributes:
-        name = attribute.name
+        prefix = names.prefixes[attribute.name]
         if attribute.kind == "expectation":
-            end = int if attribute.range is None else float
-            columns |= {name: float, f"{name}_low": end, f"{name}_high": end}
+            end: Kind = "int" if attribute.range is None else "float"
+            columns += [Column(prefix, "float"), Column(f"{prefix}_low", end), Column(f"{prefix}_high", end)]
         else:
-            columns |= {name: str, f"{name}_confidence": float, f"{name}_uncertain": bool}
-    return columns
+            columns += [
+                Column(prefix, "string"),
+                Column(f"{prefix}_confidence", "float"),
+                Column(f"{prefix}_uncertain", "bool"),
+            ]
+    return tuple(columns)
 
 
-def _values(row: TrackRow, attributes: Sequence[Attribute]) -> dict[str, object]:
-    """A row's cells by column; None is what is not known."""
+def _values(row: TrackRow, names: ColumnNames) -> dict[str, object]:
+    """A row's cells by column, of what is known."""
     cells: dict[str, object] = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "attributes"}
-    for attribute in attributes:
-        name, value = attribute.name, row.attributes.get(attribute.name)
+    for name, value in row.attributes.items():
+        prefix = names.prefixes[name]
         if isinstance(value, Expectation):
-            cells |= {name: round(value.value, value.scale.digits), f"{name}_low": value.low, f"{name}_high": value.high}
-        elif value is not None:
+            rounded = round(value.value, value.scale.digits)
+            cells |= {prefix: rounded, f"{prefix}_low": value.low, f"{prefix}_high": value.high}
+        else:
             confidence = round(value.confidence, 4)
-            cells |= {name: value.label, f"{name}_confidence": confidence, f"{name}_uncertain": value.uncertain}
-    return dict.fromkeys(_columns(attributes)) | cells
+            cells |= {prefix: value.label, f"{prefix}_confidence": confidence, f"{prefix}_uncertain": value.uncertain}
+    return cells
 
 
 # Tracks ---------------------------------------------------------------------------------------------------------------

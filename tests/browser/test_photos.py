@@ -309,7 +309,7 @@ def test_what_is_uncertain_is_shown_as_such(page: Any) -> None:
     choose(page, ASTRONAUT)
     race = page.locator(".attribute", has=page.get_by_role("heading", name="Race"))
     expect(race.locator(".badge")).to_have_text("uncertain")
-    expect(race.locator(".said")).to_have_text(re.compile(r"^\w+ \d+% or \w+ \d+%"))
+    expect(race.locator(".label")).to_have_text(re.compile(r"^\w+ \d+% or \w+ \d+%"))
     gender = page.locator(".attribute", has=page.get_by_role("heading", name="Gender"))
     expect(gender.locator(".badge")).to_have_count(0)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,10 @@ from typer.testing import CliRunner
 
 from service import __version__
 from service.cli import app
+from service.models.evaluation import EVALUATION
 from service.models.store import MANIFEST
 from service.settings import Settings
+from tests.fakes import BMI, GLASSES, attributes, manifest
 
 Facet = Callable[..., Result]
 
@@ -215,6 +218,24 @@ def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:
     newest = max(int(path.name) for path in (root / "model_store/mobilenet").iterdir() if path.name.isdigit())
     assert re.search(rf"^mobilenet/{newest}  attributes: age, gender, race  \(served\)$", shown, re.MULTILINE)
     assert re.search(r"MB; age within \d\.\d years on average, gender right for 9\d\.\d%, race right", shown)
+
+
+def test_models_say_how_good_they_are_at_any_attribute(facet: Facet, tmp_path: Path) -> None:
+    folder = tmp_path / "fake" / "3"
+    folder.mkdir(parents=True)
+    declared = manifest(attributes=[*attributes(), GLASSES, BMI])
+    (folder / MANIFEST).write_text(declared.model_dump_json(), encoding="utf-8")
+    figures = {"count": 90, "age_mae": 4.21, "glasses_accuracy": 0.934, "bmi_mae": 2.345}
+    parts: dict[str, Any] = {"found_only": figures, "groups": {}, "mean_age_of_train": 40.0}
+    measured = {"data": "club", "split": "test", "precision": "f32", "headline": figures, **parts}
+    intervals: dict[str, Any] = {"headline": {}, "found_only": {}, "groups": {}}
+    (folder / EVALUATION).write_text(json.dumps(measured | {"intervals": intervals}), encoding="utf-8")
+    shown = " ".join(facet("models", MODEL_STORE=str(tmp_path)).stdout.split())
+    assert "attributes: age, gender, race, glasses, bmi" in shown
+    quality = (
+        "age within 4.2 years on average, glasses right for 93.4%, bmi within 2.35 kg/m² on average of 90 pictures of club"
+    )
+    assert quality in shown
 
 
 def test_the_version_is_told(facet: Facet) -> None:

@@ -1,4 +1,4 @@
-/** The ages of which the viewer asks how probable it is that a face is at least so old. */
+/** The ages of which a face's probability of being at least so old is requested. */
 
 import { el } from "./dom.js";
 import { language, text } from "./language.js";
@@ -20,19 +20,19 @@ export function agesField(photos, id) {
   const input = el("input", { id, type: "text", inputmode: "numeric", placeholder: "18, 21, 25", autocomplete: "off", "aria-describedby": `${id}-note`, maxlength: "60" });
   const note = el("p", { id: `${id}-note`, class: "fine" });
   const field = el("div", { class: "ages" }, el("label", { for: id, "data-text": "ages.at_least" }, text("ages.at_least")), input, el("span", { "data-text": "ages.years" }, text("ages.years")), note);
-  const say = (wrong) => {
+  const describe = (wrong) => {
     input.setAttribute("aria-invalid", String(wrong));
     note.textContent = wrong ? text("ages.wrong", { low: LOWEST, high: HIGHEST, n: MOST }) : text("ages.note");
   };
   const show = () => {
-    field.hidden = !photos.dated;
+    field.hidden = !photos.hasAgeDistribution;
     input.value = photos.atLeast.join(", ");
-    say(false);
+    describe(false);
   };
   input.addEventListener("change", () => {
     const ages = agesIn(input.value);
-    if (ages) photos.askAtLeast(ages);
-    else say(true);
+    if (ages) photos.setAtLeast(ages);
+    else describe(true);
   });
   photos.addEventListener("offer", show);
   language.addEventListener("change", show);

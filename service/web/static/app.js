@@ -4,7 +4,7 @@ import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
-import * as keep from "./files.js";
+import * as save from "./files.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
@@ -12,7 +12,7 @@ import { detectorOptions } from "./options.js";
 import { overview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
-import { answered, curl, unanswered, underway } from "./result.js";
+import { answered, curl, progressText, unanswered } from "./result.js";
 import { send } from "./upload.js";
 import { count, named, thing } from "./words.js";
 
@@ -33,7 +33,7 @@ let selected = null;
 function add(files, saved = false) {
   const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
   const room = MOST - photos.all.length;
-  if (images.length > room) tell(text("strip.limit", { n: MOST }));
+  if (images.length > room) notify(text("strip.limit", { n: MOST }));
   const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png", saved));
   if (!added.length) return;
   location.hash = "#photos";
@@ -42,7 +42,7 @@ function add(files, saved = false) {
 
 async function select(id) {
   selected = id;
-  look(false);
+  showOverview(false);
   for (const tile of $("tiles").children) mark(tile);
   await draw();
 }
@@ -51,7 +51,7 @@ async function select(id) {
 let decoded = { id: null, picture: null };
 
 /** What the browser is to show of a photo: the service's picture where its own would be another. */
-const shown = (photo) => photo.seen ?? photo.blob;
+const shown = (photo) => photo.preview ?? photo.blob;
 
 async function pictureOf(photo) {
   if (decoded.id !== photo.id || decoded.of !== shown(photo)) decoded = { id: photo.id, of: shown(photo), picture: decode(shown(photo)) };
@@ -60,61 +60,61 @@ async function pictureOf(photo) {
 
 async function draw() {
   const photo = photos.find(selected);
-  $("result").hidden = !photo && !overlooking;
-  if (overlooking) return redrawn([overview(photos, { chosen: ({ id }) => select(id), pictures: archive })]);
+  $("result").hidden = !photo && !overviewShown;
+  if (overviewShown) return redrawn([overview(photos, { chosen: ({ id }) => select(id), pictures: archive })]);
   if (!photo) return $("result").replaceChildren();
-  const opening = () => photo.id === selected && !overlooking && photo.status === "asking" && redrawn(unanswered(photo, null, { cancel: () => photos.cancel(photo) }));
+  const opening = () => photo.id === selected && !overviewShown && photo.status === "running" && redrawn(unanswered(photo, null, { cancel: () => photos.cancel(photo) }));
   const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
   const picture = await pictureOf(photo);
   clearTimeout(late);
-  if (photo.id !== selected || overlooking) return;
-  const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.asked)).href, photo.name, facet.key);
+  if (photo.id !== selected || overviewShown) return;
+  const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.parameters)).href, photo.name, facet.key);
   const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
   redrawn(parts.filter(Boolean));
 }
 
 /** Name of the control in the result that had the focus when it was drawn without it; it may come back with the answer. */
-let missed = null;
+let lostFocus = null;
 
 /** Draw the result anew, and give the focus back to the control that had it. */
 function redrawn(parts) {
   const called = (control) => control.getAttribute("aria-label") ?? control.textContent;
   const active = document.activeElement;
-  const name = $("result").contains(active) ? called(active) : active === document.body ? missed : null;
+  const name = $("result").contains(active) ? called(active) : active === document.body ? lostFocus : null;
   $("result").replaceChildren(...parts);
   const again = name && [...$("result").querySelectorAll("button, summary, a")].find((one) => called(one) === name);
-  missed = again ? null : name;
+  lostFocus = again ? null : name;
   if (again) again.focus({ preventScroll: true });
 }
 
 /** Whether all results are shown in place of one photo. */
-let overlooking = false;
+let overviewShown = false;
 
-function look(whole) {
-  overlooking = whole;
+function showOverview(whole) {
+  overviewShown = whole;
   $("overview").setAttribute("aria-pressed", String(whole));
 }
 
 $("overview").addEventListener("click", () => {
-  look(!overlooking);
+  showOverview(!overviewShown);
   draw();
 });
 
 /** All pictures with their boxes, and the table and the document, as one file. */
 async function archive() {
   const done = photos.all.filter(({ status }) => status === "done");
-  const files = [["facet.csv", keep.csv(photos.all)], ["facet.json", keep.json(photos.all)]];
+  const files = [["facet.csv", save.csv(photos.all, photos.declared)], ["facet.json", save.json(photos.all)]];
   for (const [index, photo] of done.entries()) {
-    tell(text("overview.zipping", { done: index + 1, n: done.length }));
+    notify(text("overview.zipping", { done: index + 1, n: done.length }));
     const picture = await decode(shown(photo));
-    if (picture) files.push([keep.marked(photo.name), await keep.annotated(picture, photo.answer, photos.hidden)]);
+    if (picture) files.push([save.annotatedName(photo.name), await save.annotated(picture, photo.answer, photos.hidden)]);
   }
   $("banner").hidden = !connection.away;
-  keep.download("facet.zip", await keep.zip(files));
+  save.download("facet.zip", await save.zip(files));
 }
 
 const UNDO_MS = 10_000;
-let letting;
+let undoTimer;
 
 /** Let go of one photo or of all, which can be undone for a while. */
 function remove(photo = null) {
@@ -128,8 +128,8 @@ function remove(photo = null) {
   };
   $("undo").replaceChildren(photo ? text("undo.removed", { name: photo.name }) : text("undo.forgotten", { n: before.length }), " ", el("button", { type: "button", onclick: undo }, text("undo")));
   $("undo").hidden = false;
-  clearTimeout(letting);
-  letting = setTimeout(() => ($("undo").replaceChildren(), ($("undo").hidden = true)), UNDO_MS);
+  clearTimeout(undoTimer);
+  undoTimer = setTimeout(() => ($("undo").replaceChildren(), ($("undo").hidden = true)), UNDO_MS);
 }
 
 function again(photo) {
@@ -139,10 +139,10 @@ function again(photo) {
 
 /** Turn a photo to the right by a quarter, from its first bytes each time, so that it is compressed once only. */
 async function turn(photo) {
-  photo.first ??= { blob: photo.blob, seen: photo.seen, name: photo.name, saved: photo.saved };
+  photo.first ??= { blob: photo.blob, preview: photo.preview, name: photo.name, saved: photo.saved };
   photo.degrees = ((photo.degrees ?? 0) + 90) % 360;
-  const { blob, seen, name, saved } = photo.first;
-  const picture = photo.degrees === 0 ? blob : await turned(seen ?? blob, photo.degrees);
+  const { blob, preview, name, saved } = photo.first;
+  const picture = photo.degrees === 0 ? blob : await turned(preview ?? blob, photo.degrees);
   if (!picture || !photos.find(photo.id)) return;
   if (decoded.id === photo.id) decoded = { id: null, picture: null };
   const plain = name.replace(/\.[^.]*$/, "");
@@ -159,13 +159,13 @@ photos.addEventListener("change", ({ detail: photo }) => {
   if (photo.error?.code === "unauthenticated") askKey();
   if (photo.error?.code === "network_error") connection.lost();
   else if (photo.status === "done") connection.found();
-  if (photo.status === "done" && photo.seen) paint(photo);
-  if (photo.id === selected || overlooking) draw();
+  if (photo.status === "done" && photo.preview) paint(photo);
+  if (photo.id === selected || overviewShown) draw();
 });
 
 photos.addEventListener("progress", ({ detail: photo }) => {
   const line = photo.id === selected && $("result").querySelector(".sending");
-  if (line) line.textContent = underway(photo);
+  if (line) line.textContent = progressText(photo);
 });
 
 function forgotten() {
@@ -173,7 +173,7 @@ function forgotten() {
   for (const tile of [...$("tiles").children]) if (!kept.has(tile.dataset.photo)) tile.remove();
   for (const { id } of photos.all) $("tiles").append(...$("tiles").querySelectorAll(`[data-photo="${id}"]`));
   if (photos.all.length) return progress();
-  look(false);
+  showOverview(false);
   selected = null;
   decoded = { id: null, picture: null };
   $("tiles").replaceChildren();
@@ -206,7 +206,7 @@ function tileOf(photo) {
   tile.dataset.status = status;
   tile.querySelector("button").setAttribute("aria-label", text("tile.label", { name: photo.name, state }));
   tile.querySelector("button").title = photo.name;
-  tile.querySelector(".tile-mark").textContent = { waiting: "", asking: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
+  tile.querySelector(".tile-mark").textContent = { waiting: "", running: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
   mark(tile);
 }
 
@@ -272,7 +272,7 @@ document.addEventListener("paste", (event) => {
     event.preventDefault();
     add(files);
   } else if (!event.target.closest?.("input")) {
-    tell(text("strip.no_picture"));
+    notify(text("strip.no_picture"));
   }
 });
 
@@ -306,15 +306,15 @@ $("options").append(agesField(photos, "ages"), detectorOptions(photos));
 /** A switch for every attribute of the model; what the operator does not allow cannot be switched on. */
 function offer({ attributes, serving }) {
   const allowed = new Set(serving.attributes);
-  photos.offer(attributes.filter(({ name }) => allowed.has(name)));
+  photos.offer(attributes, allowed);
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
   $("show").replaceChildren($("show").firstElementChild, ...switches);
   $("show").hidden = false;
-  promise();
+  showLead();
 }
 
 /** The page promises what the model estimates, and nothing before that is known. */
-function promise() {
+function showLead() {
   const things = photos.offered?.map(({ name }) => thing(name)) ?? [];
   $("lead").textContent = things.length ? text("hero.lead", { things: list(things) }) : text("hero.lead.any");
 }
@@ -323,7 +323,7 @@ function toggle(name, allowed) {
   const box = el("input", { type: "checkbox", name, checked: allowed && !photos.hidden.has(name), disabled: !allowed });
   box.addEventListener("change", () => {
     photos.hidden[box.checked ? "delete" : "add"](name);
-    photos.againWhere((photo) => photos.lacking(photo));
+    photos.againWhere((photo) => photos.outdated(photo));
     draw();
   });
   return el("label", { class: "toggle", title: allowed ? null : text("options.off") }, box, el("span", {}, named(name)));
@@ -354,7 +354,7 @@ const connection = {
   away: false,
   lost() {
     this.away = true;
-    tell(text(navigator.onLine === false ? "banner.offline" : "banner.unreachable"), true);
+    notify(text(navigator.onLine === false ? "banner.offline" : "banner.unreachable"), true);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.ask(), 5000);
   },
@@ -378,12 +378,12 @@ const connection = {
 addEventListener("offline", () => connection.lost());
 addEventListener("online", () => connection.ask());
 
-let untold;
-function tell(text, stays = false) {
+let bannerTimer;
+function notify(text, stays = false) {
   $("banner").textContent = text;
   $("banner").hidden = false;
-  clearTimeout(untold);
-  if (!stays) untold = setTimeout(() => ($("banner").hidden = !connection.away), 6000);
+  clearTimeout(bannerTimer);
+  if (!stays) bannerTimer = setTimeout(() => ($("banner").hidden = !connection.away), 6000);
 }
 
 // The key -----------------------------------------------------------------------------------------------------------------
@@ -408,10 +408,10 @@ $("key-cancel").addEventListener("click", () => $("key-dialog").close());
 $("change-key").addEventListener("click", askKey);
 $("live").addEventListener("key", askKey);
 $("live").addEventListener("snapshot", ({ detail: photo }) => {
-  if (photos.all.length >= MOST) return tell(text("strip.limit", { n: MOST }));
+  if (photos.all.length >= MOST) return notify(text("strip.limit", { n: MOST }));
   const added = photos.add(photo, `camera-${photos.all.length + 1}.jpg`, false);
   selected ??= added.id;
-  tell(text("live.snapshot.done"));
+  notify(text("live.snapshot.done"));
 });
 $("key-dialog")
   .querySelector("form")
@@ -435,7 +435,7 @@ $("change-key").hidden = !facet.key;
 $("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code, selected: code === language.code }, name)));
 $("language").addEventListener("change", () => speak($("language").value, true).catch(() => connection.lost()));
 language.addEventListener("change", () => {
-  promise();
+  showLead();
   if (card) offer(card);
   showModel(card, card ? null : missing);
   for (const photo of photos.all) tileOf(photo);
@@ -487,7 +487,7 @@ function keepForOffline() {
   });
 }
 
-promise();
+showLead();
 route();
 keepForOffline();
 loadModel();

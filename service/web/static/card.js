@@ -1,6 +1,7 @@
 /** One face in words and drawings: crop, attributes, quality and warnings. */
 
 import { expectationChart, bars } from "./chart.js";
+import { AGE } from "./contract.js";
 import { copy, el, icon, place } from "./dom.js";
 import { text } from "./language.js";
 import { term } from "./terms.js";
@@ -17,7 +18,7 @@ const CROP = 176;
  * what the crop is cut from, or null; `toggled(open)` is called when it is opened or closed. */
 export function card(face, { title, index, hidden, source, scale, open, toggled }) {
   const id = `face-${index}`;
-  const said = words(face, hidden).join(", ") || text("face.found.only");
+  const summary = words(face, hidden).join(", ") || text("face.found.only");
   const body = el(
     "details",
     { open, ontoggle: () => toggled(body.open) },
@@ -29,7 +30,7 @@ export function card(face, { title, index, hidden, source, scale, open, toggled 
         "span",
         { class: "who" },
         el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
-        el("span", { class: "brief" }, said, face.warnings.length > 0 && icon("alert")),
+        el("span", { class: "brief" }, summary, face.warnings.length > 0 && icon("alert")),
         el("span", { class: "fine found" }, text("face.found", { share: percent(face.confidence) })),
       ),
       icon("down"),
@@ -41,7 +42,7 @@ export function card(face, { title, index, hidden, source, scale, open, toggled 
   return place(el("article", { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` }, body), { "--face": colour(index) });
 }
 
-/** A button that copies what is said of a face, in words. */
+/** A button that copies the answers for a face, in words. */
 function copying(title, face, hidden) {
   const label = el("span", {}, text("face.copy"));
   const button = el("button", { type: "button", class: "quiet copying" }, icon("copy"), label);
@@ -75,7 +76,7 @@ function expectation(name, answer) {
   return el(
     "section",
     { class: "attribute age" },
-    el("h4", {}, name === "age" ? term("apparent", text("age.title")) : named(name)),
+    el("h4", {}, name === AGE ? term("apparent", text("age.title")) : named(name)),
     el("div", { class: "age-line" }, el("p", { class: "years" }, amount(answer)), interval),
     expectationChart(answer, named(name)),
     answer.at_least && el("ul", { class: "at-least" }, Object.entries(answer.at_least).map(([age, share]) => el("li", {}, text("age.at_least", { age: Number(age) }), el("b", {}, percent(share))))),
@@ -84,8 +85,8 @@ function expectation(name, answer) {
 
 function label(name, answer) {
   const badge = answer.uncertain ? el("span", { class: "badge" }, term("uncertain", text("label.uncertain"))) : null;
-  const said = capital(answer.uncertain ? unsure(answer) : labelled(answer.label));
-  return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "said" }, said, badge), bars(answer));
+  const value = capital(answer.uncertain ? unsure(answer) : labelled(answer.label));
+  return el("section", { class: "attribute" }, el("h4", {}, name), el("p", { class: "label" }, value, badge), bars(answer));
 }
 
 function quality(face) {

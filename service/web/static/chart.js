@@ -46,8 +46,8 @@ export function expectationChart(answer, name) {
 
 function described(answer, name) {
   if (!("years" in answer)) return text("face.named", { attribute: name, value: amount(answer) });
-  const said = { attribute: name, years: Math.round(answer.years), low: answer.low, high: answer.high };
-  return answer.low == null ? text("age.chart", said) : text("age.chart.between", { ...said, cases: cases(answer.coverage) });
+  const values = { attribute: name, years: Math.round(answer.years), low: answer.low, high: answer.high };
+  return answer.low == null ? text("age.chart", values) : text("age.chart.between", { ...values, cases: cases(answer.coverage) });
 }
 
 function heights(distribution) {

@@ -1,6 +1,7 @@
 /** What a viewer takes away: tables, documents, pictures with their boxes, and archives of them. */
 
 import { colour } from "./card.js";
+import { atLeastColumn, columnNames } from "./columns.js";
 import { el } from "./dom.js";
 import { attributesOf } from "./facet.js";
 import { words } from "./words.js";
@@ -15,34 +16,50 @@ export function download(name, blob) {
 }
 
 /** Columns of one face, under the names that `facet predict --out` gives them. */
-function cells(face) {
+function cells(face, { prefixes, labels }) {
   const row = { ...face.box, confidence: face.confidence };
   const chances = {};
   for (const [name, answer] of Object.entries(attributesOf(face))) {
+    const prefix = prefixes.get(name);
     if ("label" in answer) {
-      Object.assign(row, { [name]: answer.label, [`${name}_confidence`]: answer.confidence, [`${name}_uncertain`]: answer.uncertain });
-      for (const [label, share] of Object.entries(answer.probabilities)) chances[`p_${name === "gender" || name === "race" ? "" : `${name}_`}${label}`] = share;
+      Object.assign(row, { [prefix]: answer.label, [`${prefix}_confidence`]: answer.confidence, [`${prefix}_uncertain`]: answer.uncertain });
+      for (const [label, share] of Object.entries(answer.probabilities)) chances[labels.get(name).get(label)] = share;
     } else {
-      Object.assign(row, { [name === "age" ? "age_years" : name]: answer.years ?? answer.value, [`${name}_low`]: answer.low, [`${name}_high`]: answer.high });
-      for (const [age, share] of Object.entries(answer.at_least ?? {})) chances[`p_at_least_${age}`] = share;
+      const value = "years" in answer ? { [`${prefix}_years`]: answer.years } : { [prefix]: answer.value };
+      Object.assign(row, value, { [`${prefix}_low`]: answer.low, [`${prefix}_high`]: answer.high });
+      for (const [age, share] of Object.entries(answer.at_least ?? {})) chances[atLeastColumn(age)] = share;
     }
   }
   return { ...row, ...chances, ...face.quality, warnings: face.warnings.join(" ") };
 }
 
 /** A row for each face, one without a face for a photo that has none, and one with the problem of a photo that failed. */
-export function rows(photos) {
+function rows(photos, names) {
   return photos.flatMap(({ name, status, answer, error }) => {
     if (status === "failed") return [{ file: name, problem: error.code, detail: error.detail }];
     if (status !== "done") return [];
     const model = { model: answer.model.name, version: answer.model.version };
-    return answer.faces.length ? answer.faces.map((face, index) => ({ file: name, face: index, ...cells(face), ...model })) : [{ file: name, ...model }];
+    return answer.faces.length ? answer.faces.map((face, index) => ({ file: name, face: index, ...cells(face, names), ...model })) : [{ file: name, ...model }];
   });
 }
 
-/** A table as RFC 4180 has it. A text that a spreadsheet would take for a formula begins with an apostrophe. */
-export function csv(photos) {
-  const all = rows(photos);
+/** Declarations of attributes, and after them those that only the answers tell of: the model may have changed since. */
+function completed(declared, photos) {
+  const all = new Map(declared.map((one) => [one.name, { ...one, labels: [...(one.labels ?? [])] }]));
+  for (const face of photos.flatMap(({ status, answer }) => (status === "done" ? answer.faces : []))) {
+    for (const [name, answer] of Object.entries(attributesOf(face))) {
+      const known = all.get(name) ?? { name, kind: "label" in answer ? "labels" : "expectation", labels: [] };
+      known.labels = [...new Set([...known.labels, ...Object.keys(answer.probabilities ?? {})])];
+      all.set(name, known);
+    }
+  }
+  return [...all.values()];
+}
+
+/** A table as RFC 4180 has it, of a model that declares these attributes. A text that a spreadsheet would take for a formula begins
+ * with an apostrophe. */
+export function csv(photos, declared) {
+  const all = rows(photos, columnNames(completed(declared, photos)));
   const last = ["problem", "detail"];
   const columns = [...new Set(["file", "face", ...all.flatMap(Object.keys).filter((name) => !last.includes(name)), ...last])];
   const cell = (value) => {
@@ -75,32 +92,32 @@ export function annotated(picture, answer, hidden) {
     pen.strokeStyle = pen.fillStyle = colour(index);
     pen.lineWidth = Math.max(2, size / 6);
     pen.strokeRect(x * scale, y * scale, width * scale, height * scale);
-    const said = [String(index + 1), words(face, hidden).slice(0, 2).join(", ")].filter(Boolean).join(" ");
-    const wide = pen.measureText(said).width + size * 0.8;
-    const high = size * 1.5;
-    const left = Math.max(0, Math.min(x * scale, picture.width - wide));
-    const top = y * scale - high >= 0 ? y * scale - high : Math.min(picture.height - high, (y + height) * scale);
-    pen.fillRect(left, top, wide, high);
+    const tag = [String(index + 1), words(face, hidden).slice(0, 2).join(", ")].filter(Boolean).join(" ");
+    const tagWidth = pen.measureText(tag).width + size * 0.8;
+    const tagHeight = size * 1.5;
+    const left = Math.max(0, Math.min(x * scale, picture.width - tagWidth));
+    const top = y * scale - tagHeight >= 0 ? y * scale - tagHeight : Math.min(picture.height - tagHeight, (y + height) * scale);
+    pen.fillRect(left, top, tagWidth, tagHeight);
     pen.fillStyle = "white";
-    pen.fillText(said, left + size * 0.4, top + size * 0.25);
+    pen.fillText(tag, left + size * 0.4, top + size * 0.25);
   });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
 }
 
 /** The name of a picture with boxes. */
-export const marked = (name) => `${name.replace(/\.[^.]*$/, "")}.faces.jpg`;
+export const annotatedName = (name) => `${name.replace(/\.[^.]*$/, "")}.faces.jpg`;
 
 /** An archive of files by name (APPNOTE 6.3.10), stored as they are: pictures are compressed already. */
 export async function zip(files) {
   const encoder = new TextEncoder();
-  const taken = new Map();
+  const uses = new Map();
   const parts = [];
   const directory = [];
   let offset = 0;
-  for (const [wanted, blob] of files) {
-    const again = taken.get(wanted) ?? 0;
-    taken.set(wanted, again + 1);
-    const name = encoder.encode(again ? wanted.replace(/(\.[^/]*)?$/, `-${again + 1}$1`) : wanted);
+  for (const [title, blob] of files) {
+    const before = uses.get(title) ?? 0;
+    uses.set(title, before + 1);
+    const name = encoder.encode(before ? title.replace(/(\.[^/]*)?$/, `-${before + 1}$1`) : title);
     const bytes = new Uint8Array(await blob.arrayBuffer());
     // Version 2.0, names in UTF-8, stored, 1 January 1980, then the sum and both sizes.
     const common = numbers([2, 20], [2, 0x800], [2, 0], [2, 0], [2, 33], [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, name.length], [2, 0]);

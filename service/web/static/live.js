@@ -29,7 +29,7 @@ export class Live {
     this.#photos = photos;
     this.#build();
     document.addEventListener("visibilitychange", () => document.hidden && this.stop("live.hidden"));
-    language.addEventListener("change", () => (translate(this.message), this.#forget()));
+    language.addEventListener("change", () => (translate(this.message), this.#clear()));
   }
 
   #build() {
@@ -39,7 +39,7 @@ export class Live {
     this.status = el("p", { class: "live-status", role: "status" });
     this.start = el("button", { type: "button", class: "primary", onclick: () => this.begin() }, icon("camera"), el("span", { "data-text": "live.start" }));
     this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), el("span", { "data-text": "live.stop" }));
-    this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#turn() }, icon("flip"), el("span", { "data-text": "live.flip" }));
+    this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#flip() }, icon("flip"), el("span", { "data-text": "live.flip" }));
     this.snap = el("button", { type: "button", hidden: true, onclick: () => this.#snapshot() }, icon("image"), el("span", { "data-text": "live.snapshot" }));
     this.message = el("div", { class: "live-message" });
     this.cards = el("div", { class: "cards live-cards" });
@@ -47,7 +47,7 @@ export class Live {
     const controls = el("div", { class: "live-controls" }, this.start, this.end, this.snap, this.flip, this.status);
     const title = el("h1", { id: "live-title", class: "view-title", "data-text": "live.title" });
     $("live").append(el("div", { class: "result live-result" }, el("div", { class: "stage-column" }, title, this.stage, controls, agesField(this.#photos, "live-ages")), this.cards));
-    this.#say("live.intro", "live.intro.text");
+    this.#show("live.intro", "live.intro.text");
     translate($("live"));
   }
 
@@ -55,18 +55,18 @@ export class Live {
   opened() {
     if (!camera.lent()) {
       this.start.hidden = true;
-      this.#say("live.https", "live.https.text", "facet serve --tls");
+      this.#show("live.https", "live.https.text", "facet serve --tls");
     }
   }
 
   async begin() {
     const run = (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0 }));
     this.start.hidden = true;
-    this.#say("live.opening");
+    this.#show("live.opening");
     try {
       this.#stream = await camera.open(this.#facing);
     } catch (error) {
-      this.#over(run, "live.no_camera", camera.refusal(error));
+      this.#end(run, "live.no_camera", camera.refusal(error));
       return;
     }
     if (run.signal.aborted) return camera.stop(this.#stream);
@@ -83,14 +83,14 @@ export class Live {
 
   /** Let go of the camera and of the stream. */
   stop(reason = null) {
-    if (this.#run && !this.#run.signal.aborted) this.#over(this.#run, reason ? "live.stopped" : "live.off", reason ?? "live.off.text");
+    if (this.#run && !this.#run.signal.aborted) this.#end(this.#run, reason ? "live.stopped" : "live.off", reason ?? "live.off.text");
   }
 
   async #follow(run) {
-    this.#say("live.connecting");
+    this.#show("live.connecting");
     while (!run.signal.aborted) {
       try {
-        await this.#ask(run);
+        await this.#runStream(run);
       } catch (error) {
         if (run.signal.aborted) return;
         if (!run.opened || !PASSING.has(error.code) || run.lost >= RECONNECTS) return await this.#failed(run, error);
@@ -101,28 +101,28 @@ export class Live {
 
   /** Keep the camera, and try another stream after 0.5, 1, 2, … seconds. */
   async #reconnect(run) {
-    this.#forget();
+    this.#clear();
     this.status.replaceChildren();
-    this.#say("live.reconnecting", "live.reconnecting.text");
+    this.#show("live.reconnecting", "live.reconnecting.text");
     this.stage.classList.add("idle");
     await pause(Math.min(8000, 500 * 2 ** run.lost++), run.signal);
   }
 
-  /** One stream. What is asked for is said at its start, so that it ends when the viewer asks for something else. */
-  async #ask(run) {
+  /** One stream. Its parameters are sent at its start, so that it ends when they change. */
+  async #runStream(run) {
     const canvas = el("canvas");
-    const wanted = () => JSON.stringify(this.#photos.asked);
-    const asked = wanted();
-    const stream = this.#facet.stream({ ...this.#photos.asked, signal: run.signal, timeoutMs: 15_000 });
+    const current = () => JSON.stringify(this.#photos.parameters);
+    const begunWith = current();
+    const stream = this.#facet.stream({ ...this.#photos.parameters, signal: run.signal, timeoutMs: 15_000 });
     try {
       const { max_fps: fastest = 30 } = await stream.ready;
       run.opened = true;
-      this.#forget();
+      this.#clear();
       this.message.replaceChildren();
       this.stage.classList.remove("idle");
-      while (!run.signal.aborted && wanted() === asked) {
+      while (!run.signal.aborted && current() === begunWith) {
         const began = performance.now();
-        const waitMs = await this.#one(stream, canvas, run);
+        const waitMs = await this.#sendFrame(stream, canvas, run);
         const spent = performance.now() - began;
         await pause(Math.max(waitMs, 1000 / fastest - spent), run.signal);
       }
@@ -132,7 +132,7 @@ export class Live {
   }
 
   /** Send a frame and draw its answer; milliseconds that the service asks to wait for the next one. */
-  async #one(stream, canvas, run) {
+  async #sendFrame(stream, canvas, run) {
     const jpeg = await camera.frame(this.video, SIDE, QUALITY, canvas);
     if (!jpeg || run.signal.aborted) return 50;
     const sent = performance.now();
@@ -143,7 +143,7 @@ export class Live {
       return answer?.next_in_ms ?? 0;
     } catch (error) {
       if (stream.over || run.signal.aborted) throw error;
-      this.#note(failure(error).title, ""); // this frame alone
+      this.#report(failure(error).title, ""); // this frame alone
       return 500;
     }
   }
@@ -152,7 +152,7 @@ export class Live {
   #draw({ image, faces }, canvas, taken) {
     const now = performance.now();
     const mirror = this.stage.classList.contains("mirrored");
-    this.#miss(new Set(faces.map(({ id }) => id)), now);
+    this.#hideAbsent(new Set(faces.map(({ id }) => id)), now);
     for (const face of faces) {
       const track = this.#tracks.get(face.id) ?? this.#appear(face);
       const { left, top } = ahead(track, face.box, taken, now);
@@ -164,19 +164,19 @@ export class Live {
       track.tag.textContent = words(face, this.#photos.hidden).slice(0, 2).join(", ");
       this.#describe(track, face, canvas, canvas.width / image.width);
     }
-    const seen = faces.length ? count(faces.length, "faces") : text("live.nobody");
-    this.#note(seen, duration(now - taken));
+    const found = faces.length ? count(faces.length, "faces") : text("live.nobody");
+    this.#report(found, duration(now - taken));
   }
 
   /** What is not in view has no box; its card stays a while, so that nothing jumps where somebody is hidden for a moment. */
-  #miss(present, now) {
+  #hideAbsent(present, now) {
     for (const [id, track] of this.#tracks) {
-      if (present.has(id)) track.seenAt = now;
+      if (present.has(id)) track.lastSeen = now;
       track.card.classList.toggle("away", !present.has(id));
       if (present.has(id)) continue;
       track.box.remove();
       track.last = null;
-      if (now - track.seenAt < AWAY_MS) continue;
+      if (now - track.lastSeen < AWAY_MS) continue;
       track.card.remove();
       this.#tracks.delete(id);
     }
@@ -187,7 +187,7 @@ export class Live {
     const box = el("div", { class: "box", "data-track": String(face.id) }, el("span", { class: "tag" }, el("b", {}, number(face.id)), " ", tag));
     const holder = el("div", { class: "live-body" });
     const card = place(el("article", { class: "card live-card", "aria-label": text("face.title", { n: face.id }) }, holder), { "--face": colour(face.id - 1) });
-    const track = { tag, box, card, holder, still: null, stillAt: -Infinity, last: null, seenAt: performance.now() };
+    const track = { tag, box, card, holder, still: null, stillAt: -Infinity, last: null, lastSeen: performance.now() };
     this.cards.append(card);
     this.#tracks.set(face.id, track);
     return track;
@@ -216,12 +216,12 @@ export class Live {
   }
 
   /** The number of faces is news for a screen reader; the pace is not. */
-  #note(seen, pace) {
-    if (this.status.firstChild?.textContent !== seen) this.status.replaceChildren(el("span", {}, seen), el("span", { class: "pace", "aria-hidden": "true" }));
+  #report(found, pace) {
+    if (this.status.firstChild?.textContent !== found) this.status.replaceChildren(el("span", {}, found), el("span", { class: "pace", "aria-hidden": "true" }));
     this.status.lastChild.textContent = pace;
   }
 
-  async #turn() {
+  async #flip() {
     this.#facing = this.#facing === "user" ? "environment" : "user";
     this.stop();
     await this.begin();
@@ -229,36 +229,36 @@ export class Live {
 
   async #failed(run, error) {
     if (error.code === "network_error" && (await reachable(this.#facet))) {
-      return this.#over(run, "live.unopened", "live.unopened.text");
+      return this.#end(run, "live.unopened", "live.unopened.text");
     }
     const { title, advice } = failure(error);
-    this.#over(run, title, advice);
+    this.#end(run, title, advice);
     if (error.code === "unauthenticated") this.stage.dispatchEvent(new CustomEvent("key", { bubbles: true }));
   }
 
-  #over(run, title, text) {
+  #end(run, title, text) {
     run.abort();
     camera.stop(this.#stream);
     this.#stream = null;
     this.video.srcObject = null;
-    this.#forget();
+    this.#clear();
     this.status.replaceChildren();
     this.stage.classList.add("idle");
     this.start.hidden = false;
     this.end.hidden = this.flip.hidden = this.snap.hidden = true;
-    this.#say(title, text);
+    this.#show(title, text);
   }
 
   /** Faces are numbered anew in every stream. */
-  #forget() {
+  #clear() {
     for (const { box, card } of this.#tracks.values()) (box.remove(), card.remove());
     this.#tracks.clear();
   }
 
   /** A title and a sentence by their keys, or what `failure` and `refusal` have put into words already. */
-  #say(title, sentence = null, command = null) {
-    const said = (tag, words) => (known(words) ? el(tag, { "data-text": words }, text(words)) : el(tag, {}, words));
-    this.message.replaceChildren(said("h2", title), ...(sentence ? [said("p", sentence)] : []), ...(command ? [el("code", {}, command)] : []));
+  #show(title, sentence = null, command = null) {
+    const line = (tag, words) => (known(words) ? el(tag, { "data-text": words }, text(words)) : el(tag, {}, words));
+    this.message.replaceChildren(line("h2", title), ...(sentence ? [line("p", sentence)] : []), ...(command ? [el("code", {}, command)] : []));
   }
 
   /** What the camera shows now, as a photo of the visit. */

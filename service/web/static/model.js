@@ -2,7 +2,8 @@
 
 import { $, el, place } from "./dom.js";
 import { lent } from "./camera.js";
-import { list, number, text } from "./language.js";
+import { AGE, CONTRACT } from "./contract.js";
+import { known, list, number, text } from "./language.js";
 import { TERMS } from "./terms.js";
 import { capital, failure, labelled, named, percent, thing } from "./words.js";
 
@@ -39,12 +40,10 @@ const versioned = ({ name, version }) => text("model.versioned", { name, version
 /** Attributes that the model declares and the operator allows. */
 const answers = ({ attributes, serving }) => attributes.filter(({ name }) => serving.attributes.includes(name));
 
-const LABELLED = { gender: "model.gender_right", race: "model.race_right" };
-
 function figures({ attributes, evaluation }) {
   const all = evaluation?.headline;
   if (!all) return null;
-  const tiles = attributes.flatMap(({ name, kind, ...declared }) => (kind === "expectation" ? errors(name, declared, all) : [[all[`${name}_accuracy`], percent, "", text(LABELLED[name] ?? "model.label_right", { attribute: thing(name) })]])).filter(([value]) => typeof value === "number");
+  const tiles = attributes.flatMap(({ name, kind, ...declared }) => (kind === "expectation" ? errors(name, declared, all) : [[all[`${name}_accuracy`], percent, "", known(`right.${name}`) ?? text("model.label_right", { attribute: thing(name) })]])).filter(([value]) => typeof value === "number");
   const found = typeof all.found === "number";
   return panel(
     text("model.quality"),
@@ -59,14 +58,14 @@ const digits = (range) => (range ? Math.max(1, 3 - Math.floor(Math.log10(range[1
 function errors(name, { range, unit }, all) {
   return [
     [all[`${name}_mae`], (value) => decimal(value, range), range ? unit : text("model.years"), text("model.mae", { attribute: thing(name) })],
-    [name === "age" ? all.interval_coverage : all[`${name}_interval_coverage`], percent, "", text("model.covered", { attribute: thing(name) })],
+    [name === AGE ? all.interval_coverage : all[`${name}_interval_coverage`], percent, "", text("model.covered", { attribute: thing(name) })],
   ];
 }
 
 /** Labels that say what they are are named alone, others with their attribute. */
 function group(kind, name) {
-  if (kind === "age") return text("model.group.age", { name });
-  return kind in LABELLED ? capital(labelled(name)) : text("face.named", { attribute: named(kind), value: labelled(name) });
+  if (kind === AGE) return text("model.group.age", { name });
+  return CONTRACT.has(kind) ? capital(labelled(name)) : text("face.named", { attribute: named(kind), value: labelled(name) });
 }
 
 function groups({ attributes, evaluation }) {
@@ -109,10 +108,10 @@ const decimal = (value, range) => number(value, { minimumFractionDigits: digits(
 
 const share = (value) => (typeof value === "number" ? percent(value) : "–");
 
-/** What is said of ages and of labels goes by what the model estimates. */
+/** The notes on ages and on labels go by what the model estimates. */
 function use(card) {
   const names = answers(card).map(({ name }) => name);
-  const about = [names.includes("age") && "model.use.age", names.some((name) => name in LABELLED) && "model.use.labels", "model.use.never"];
+  const about = [names.includes(AGE) && "model.use.age", names.some((name) => name !== AGE && CONTRACT.has(name)) && "model.use.labels", "model.use.never"];
   return panel(text("model.use"), about.filter(Boolean).map((key) => el("p", {}, text(key))));
 }
 

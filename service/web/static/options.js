@@ -1,9 +1,9 @@
-/** What a viewer asks of the detector: its least confidence, the most faces, and landmarks. */
+/** Parameters of the detector: its least confidence, the most faces, and landmarks. */
 
 import { el } from "./dom.js";
 import { text } from "./language.js";
 
-/** Controls that are folded away; `photos` is told of every change. */
+/** Controls that are folded away; every change goes to `photos`. */
 export function detectorOptions(photos) {
   const labelled = (key, input) => el("label", { class: "check" }, el("span", { "data-text": key }, text(key)), input);
   const confidence = el("input", { type: "number", min: "0.5", max: "1", step: "0.01", inputmode: "decimal" });
@@ -11,7 +11,7 @@ export function detectorOptions(photos) {
   const landmarks = el("input", { type: "checkbox" });
   const changed = () => {
     if (!confidence.checkValidity() || !faces.checkValidity()) return;
-    photos.askDetector({
+    photos.setDetector({
       ...(confidence.value && { minConfidence: Number(confidence.value) }),
       ...(faces.value && { maxFaces: Number(faces.value) }),
       ...(landmarks.checked && { landmarks: true }),

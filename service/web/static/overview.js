@@ -27,7 +27,7 @@ export function overview(photos, { chosen, pictures }) {
   const only = el("input", { type: "checkbox", checked: state.uncertain });
   only.addEventListener("change", () => ((state.uncertain = only.checked), draw()));
   const saves = [
-    ["CSV", () => download("facet.csv", csv(photos.all))],
+    ["CSV", () => download("facet.csv", csv(photos.all, photos.declared))],
     ["JSON", () => download("facet.json", json(photos.all))],
     [text("overview.zip"), pictures],
   ];

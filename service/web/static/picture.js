@@ -41,14 +41,14 @@ export async function needsPreview(blob) {
   return text.slice(4, 8) === "ftyp" && (await decode(blob, 16)) === null;
 }
 
-const SEEN = 2560; // the service looks at no more pixels of a side
-const LIGHT = 1_500_000; // bytes; less is sent as it is
+const MAX_SIDE = 2560; // the service looks at no more pixels of a side
+const SENT_WHOLE = 1_500_000; // bytes; less is sent as it is
 
 /** What is sent of a photo: the photo, or a smaller JPEG of it, upright, where that is much less and shows the service as much. */
 export async function outgoing(photo) {
   const whole = { blob: photo, reduced: false };
-  if (photo.size < LIGHT) return whole;
-  const picture = await decode(photo, SEEN);
+  if (photo.size < SENT_WHOLE) return whole;
+  const picture = await decode(photo, MAX_SIDE);
   const smaller = picture && (await new Promise((resolve) => picture.toBlob(resolve, "image/jpeg", 0.92)));
   return smaller && smaller.size < 0.7 * photo.size ? { blob: smaller, reduced: true } : whole;
 }
@@ -79,29 +79,29 @@ export function thumbnail(picture) {
 }
 
 /** The picture with a box on every face; `chosen(index)` is called for the one that is clicked, `over(index | null)` on hover. */
-export function marked(picture, answer, name, hidden, { chosen, over }) {
+export function annotatedPicture(picture, answer, name, hidden, { chosen, over }) {
   const { width, height } = answer.image;
   // A tag is about 30 pixels high, and a wide picture not much higher on a phone.
   const headroom = Math.max(0.06, width / height / 14);
   const boxes = answer.faces.map((face, index) => {
-    const said = words(face, hidden);
+    const summary = words(face, hidden);
     const crowded = face.box.width / width < 0.07;
     const box = el(
       "button",
       {
         type: "button",
         class: `box${face.box.y / height < headroom ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
-        "aria-label": said.length ? text("face.label", { n: index + 1, words: said.join(", ") }) : text("face.title", { n: index + 1 }),
+        "aria-label": summary.length ? text("face.label", { n: index + 1, words: summary.join(", ") }) : text("face.title", { n: index + 1 }),
         onclick: () => chosen(index),
         onpointerenter: () => over(index),
         onpointerleave: () => over(null),
       },
-      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !said.length ? "" : ` ${said.slice(0, 2).join(", ")}`),
+      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !summary.length ? "" : ` ${summary.slice(0, 2).join(", ")}`),
     );
     return position(box, face.box, width, height, colour(index));
   });
   const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, text("photo.unshown")));
-  if (picture) filledIn(picture, name, answer.faces.length);
+  if (picture) describe(picture, name, answer.faces.length);
   return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, points(answer), boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
 }
 
@@ -111,7 +111,7 @@ function points({ image, faces }) {
   return all.map(([x, y]) => place(el("span", { class: "point", "aria-hidden": "true" }), { left: `${(x / image.width) * 100}%`, top: `${(y / image.height) * 100}%` }));
 }
 
-function filledIn(picture, name, faces) {
+function describe(picture, name, faces) {
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", text("photo.marked", { name, faces: count(faces, "faces") }));
 }

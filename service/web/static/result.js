@@ -3,7 +3,7 @@
 import { card } from "./card.js";
 import { copy, el, icon, place } from "./dom.js";
 import * as files from "./files.js";
-import { marked } from "./picture.js";
+import { annotatedPicture } from "./picture.js";
 import { text } from "./language.js";
 import { count, dimensions, duration, failure, percent } from "./words.js";
 
@@ -36,20 +36,20 @@ export function answered(photo, picture, { hidden, command, turn, remove }) {
     cards[index].scrollIntoView({ block: "nearest", behavior: "smooth" });
     cards[index].focus({ preventScroll: true });
   };
-  const stage = marked(picture, answer, photo.name, hidden, { chosen: show, over: light });
+  const stage = annotatedPicture(picture, answer, photo.name, hidden, { chosen: show, over: light });
   cards.forEach((one, index) => {
     one.addEventListener("pointerenter", () => light(index));
     one.addEventListener("pointerleave", () => light(null));
   });
   return [
     place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
-    el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : nobody(answer, picture && turn)),
+    el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : noFaces(answer, picture && turn)),
   ];
 }
 
 /** Save the picture with its boxes. */
 async function keep({ name, answer }, picture, hidden) {
-  files.download(files.marked(name), await files.annotated(picture, answer, hidden));
+  files.download(files.annotatedName(name), await files.annotated(picture, answer, hidden));
 }
 
 function openAll(cards) {
@@ -71,7 +71,7 @@ const FINAL = new Set(["body_too_large", "corrupt_image", "empty_file", "image_e
 
 /** A photo that waits for its answer, or failed. */
 export function unanswered(photo, picture, { again, cancel, remove }) {
-  const frame = place(el("div", { class: `stage${photo.error ? " failed" : " asking"}` }, picture ?? el("div", { class: "unshown" })), {
+  const frame = place(el("div", { class: `stage${photo.error ? " failed" : " running"}` }, picture ?? el("div", { class: "unshown" })), {
     "--ratio": picture ? String(picture.width / picture.height) : "1.5",
     "--natural": picture ? `${picture.width}px` : "100vw",
   });
@@ -90,18 +90,18 @@ export function unanswered(photo, picture, { again, cancel, remove }) {
 }
 
 /** What happens to a photo that has no answer yet. */
-export function underway({ status, sent, share }) {
-  if (status !== "asking") return text("photo.queued");
+export function progressText({ status, sent, share }) {
+  if (status !== "running") return text("photo.queued");
   if (!sent) return text("photo.preparing");
   return share < 1 ? text("photo.sending", { share: percent(share) }) : text("photo.looking");
 }
 
 function waiting(photo, cancel) {
   const stop = el("button", { type: "button", class: "quiet", onclick: cancel }, text("photo.cancel"));
-  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", { class: "sending" }, underway(photo)), stop);
+  return el("div", { class: "message" }, el("div", { class: "spinner", "aria-hidden": "true" }), el("p", { class: "sending" }, progressText(photo)), stop);
 }
 
-function nobody(answer, turn) {
+function noFaces(answer, turn) {
   const small = Math.max(answer.image.width, answer.image.height) < 200 ? ` ${text("photo.none.small")}` : "";
   return el(
     "div",
@@ -124,7 +124,7 @@ function caption({ name, answer, sent }) {
 /** Buttons, one click each: the answer as JSON, the command that asks for the same, and, where the picture is known, a turn. */
 function code(photo, command, { turn, remove, keep }) {
   const panel = el("div", { class: "code-panel", hidden: true });
-  const views = { json: () => written(photo.answer), curl: () => command };
+  const views = { json: () => formatted(photo.answer), curl: () => command };
   const buttons = Object.keys(views).map((name) =>
     el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": "code-panel", onclick: () => toggle(name) }, name === "json" ? "JSON" : "curl"),
   );
@@ -158,7 +158,7 @@ function pre(content, name) {
 }
 
 /** JSON with lists of numbers on one line. */
-function written(answer) {
+function formatted(answer) {
   return JSON.stringify(answer, null, 2).replace(/\[\s+([-\d.,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replace(/\s+/g, " ")}]`);
 }
 

@@ -9,6 +9,8 @@ const FILES = [
   "page/camera.js",
   "page/card.js",
   "page/chart.js",
+  "page/columns.js",
+  "page/contract.js",
   "page/dom.js",
   "page/facet.js",
   "page/files.js",

@@ -1,5 +1,6 @@
 /** What the service says in codes and numbers, in the viewer's words. */
 
+import { CONTRACT } from "./contract.js";
 import { attributesOf } from "./facet.js";
 import { known, number, text } from "./language.js";
 
@@ -74,13 +75,13 @@ export function measures(quality, warnings) {
     tilt: roll < 4 ? "upright" : quality.roll > 0 ? "tilt_right" : "tilt_left",
     pose: yaw < 0.2 ? "frontal" : yaw < 0.5 ? `slightly_${side}` : side,
   };
-  const said = (word) => text(`quality.${word}`, { angle });
+  const worded = (word) => text(`quality.${word}`, { angle });
   return [
     [text("quality.size"), pixels(quality.size_px), has("small")],
-    [text("quality.focus"), said(words.focus), has("blurred")],
-    [text("quality.light"), words.light ? said(words.light) : percent(quality.brightness), has("dark", "bright")],
-    [text("quality.tilt"), said(words.tilt), has("rolled")],
-    [text("quality.pose"), said(words.pose), has("turned", "cut_off")],
+    [text("quality.focus"), worded(words.focus), has("blurred")],
+    [text("quality.light"), words.light ? worded(words.light) : percent(quality.brightness), has("dark", "bright")],
+    [text("quality.tilt"), worded(words.tilt), has("rolled")],
+    [text("quality.pose"), worded(words.pose), has("turned", "cut_off")],
   ];
 }
 
@@ -124,9 +125,6 @@ export const labelled = (label) => known(`label.${label}`) ?? label;
 /** Answers to a face by the names of their attributes, without those that the viewer has hidden. */
 export const visible = (face, hidden) => Object.entries(attributesOf(face)).filter(([name]) => !hidden.has(name));
 
-/** Attributes whose answers say what they are. */
-const PLAIN = new Set(["age", "gender", "race"]);
-
 /** The two most probable labels, where none is probable enough: "white 37% or other 36%". */
 export function unsure(answer) {
   const [first, second] = Object.entries(answer.probabilities).sort(([, one], [, other]) => other - one);
@@ -136,13 +134,13 @@ export function unsure(answer) {
 /** An expectation in words: "34" for an age, "24.1 kg" for a number with a unit. */
 export const amount = (answer) => ("years" in answer ? number(Math.round(answer.years)) : `${number(answer.value)} ${answer.unit}`.trim());
 
-/** A few words for one face, the answer to each attribute by itself: "34", "female", "race uncertain", "glasses: no". */
+/** A few words for one face, the answer to each attribute by itself: "34", "female", "race uncertain". Those beside the contract's are named: "glasses: no". */
 export function words(face, hidden) {
   return visible(face, hidden).map(([name, answer]) => {
     const attribute = named(name).toLocaleLowerCase();
     if (answer.uncertain) return text("face.not_sure", { attribute });
     const value = "label" in answer ? labelled(answer.label) : amount(answer);
-    return PLAIN.has(name) ? value : text("face.named", { attribute, value });
+    return CONTRACT.has(name) ? value : text("face.named", { attribute, value });
   });
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from service.offline import command
+from service.offline.parameters import Parameters
 from service.offline.predictors import LocalPredictor, Predictor
 from service.settings import Settings
 from tests.conftest import encoded
@@ -30,15 +32,20 @@ def folder(path: Path, count: int) -> Path:
 
 
 def local(request: command.Request, **engine: Any) -> Predictor:
-    """A fake model in this process, asked for what the request says."""
-    built = engine_factory(**engine)(Settings(photo_queue=1000, face_queue=10_000))
-    options = built.options(request.attributes, request.max_faces, request.min_confidence, at_least=request.asked_ages)
-    return LocalPredictor(built, options, landmarks=request.landmarks or request.json, distribution=request.distribution)
+    """A fake model in this process, with the parameters of the request."""
+    return LocalPredictor(engine_factory(**engine)(Settings(photo_queue=1000, face_queue=10_000)), request.parameters_of)
 
 
-def predict(*words: str | Path, predictor: Predictor | None = None, **asked: Any) -> tuple[bool, str]:
-    """Run a request; whether it succeeded, and what it said on standard error."""
-    request = command.Request([str(word) for word in words], **asked)
+def requested(*sources: str | Path, **options: Any) -> command.Request:
+    """A request with these options, the parameters of photos among them."""
+    names = {one.name for one in fields(Parameters)} & options.keys()
+    parameters = Parameters(**{name: options.pop(name) for name in names})
+    return command.Request([str(source) for source in sources], parameters=parameters, **options)
+
+
+def predict(*sources: str | Path, predictor: Predictor | None = None, **options: Any) -> tuple[bool, str]:
+    """Run a request; whether it succeeded, and what it printed on standard error."""
+    request = requested(*sources, **options)
     request.check()
     errors = Console(file=io.StringIO(), width=200, highlight=False)
     success = command.predict(request, predictor or local(request), errors, jobs=4)

@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidParameter
-from service.offline import command, table
+from service.offline import command
 from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
 from service.offline.output import Output
+from service.offline.table import Table
 from tests.conftest import ROOT
 from tests.fakes import GLASSES, attributes, manifest
-from tests.service.offline.made import folder, local, photo, predict
+from tests.service.offline.made import folder, local, photo, predict, requested
 
 CONTRACT = (
     "file face x y width height confidence age_years age_low age_high gender gender_confidence gender_uncertain "
@@ -41,17 +42,17 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def test_the_schema_is_the_documented_one() -> None:
     declared = manifest().attributes
-    assert " ".join(column.name for column in table.columns(declared, (18, 21))) == CONTRACT
-    names = {column.name for column in table.columns(declared, landmarks=True, distribution=True)}
+    assert " ".join(column.name for column in Table(declared, ages=(18, 21)).columns) == CONTRACT
+    names = {column.name for column in Table(declared, landmarks=True, distribution=True).columns}
     assert {"left_eye_x", "mouth_right_y", "age_distribution"} <= names
     page = (ROOT / "docs/tables.md").read_text()
-    for column in table.columns(declared):
+    for column in Table(declared).columns:
         assert f"`{column.name}`" in page or column.name.startswith("p_"), column.name
 
 
 def test_a_further_attribute_has_columns_of_its_name() -> None:
     declared = manifest(attributes=[*attributes(), GLASSES]).attributes
-    names = [column.name for column in table.columns(declared)]
+    names = [column.name for column in Table(declared).columns]
     assert [name for name in names if "glasses" in name] == [
         "glasses", "glasses_confidence", "glasses_uncertain", "p_glasses_no", "p_glasses_yes",
     ]  # fmt: skip
@@ -64,7 +65,7 @@ def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(t
     (photos / "b.png").write_bytes(photo())
     (photos / "c.jpg").write_bytes(b"no photo")
     (photos / "d.png").write_bytes(photo(120)[:-40])
-    success, errors = predict(photos, tmp_path / "none.jpg", out=tmp_path / "faces.jsonl", ages=(18,))
+    success, errors = predict(photos, tmp_path / "none.jpg", out=tmp_path / "faces.jsonl", at_least=(18,))
     assert success
     assert "5 photos, 2 faces" in errors
     assert "3 of them failed" in errors
@@ -82,9 +83,9 @@ def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(t
 
 def test_formats_hold_the_same(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", 9)
-    asked = {"distribution": True, "landmarks": True, "ages": (18,)}
+    options = {"distribution": True, "landmarks": True, "at_least": (18,)}
     for name in ("faces.csv", "faces.jsonl"):
-        predict(photos, out=tmp_path / name, photos_a_part=4, **asked)
+        predict(photos, out=tmp_path / name, photos_a_part=4, **options)
     lines = rows(tmp_path / "faces.jsonl")
     with (tmp_path / "faces.csv").open(newline="", encoding="utf-8") as file:
         cells = list(csv.DictReader(file))
@@ -113,7 +114,7 @@ def test_parquet_holds_the_same_and_its_types(tmp_path: Path) -> None:
 
 
 def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.offline.formats.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
     with pytest.raises(FormatError, match="extra `parquet`"):
         predict(folder(tmp_path / "photos", 1), out=tmp_path / "faces.parquet")
 
@@ -129,20 +130,21 @@ def test_parameters_hold_for_every_photo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "options",
     [
         {"resume": True},
         {"aggregate": True},
         {"out": Path("x.csv"), "json": True},
         {"out": Path("x.csv"), "resume": True, "overwrite": True},
         {"out": Path("x.csv"), "aggregate": True, "landmarks": True},
-        {"listed": "-", "words": ["-"]},
-        {"words": []},
+        {"listed": "-", "sources": ["-"]},
+        {"sources": []},
     ],
 )
-def test_options_that_do_not_fit_are_refused(asked: dict[str, Any]) -> None:
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
+    sources = options.get("sources", ["x.jpg"])
     with pytest.raises(InvalidParameter):
-        command.Request(**{"words": ["x.jpg"], **asked}).check()
+        requested(*sources, **{name: value for name, value in options.items() if name != "sources"}).check()
 
 
 # Going on ---------------------------------------------------------------------------------------------------------------
@@ -183,13 +185,13 @@ def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_write_one_table(tmp_path: Path) -> None:
-    output = Output(tmp_path / "f.csv", table.columns(manifest().attributes), {})
+    output = Output(tmp_path / "f.csv", Table(manifest().attributes).columns, {})
     output.begin()
     with output:
         output.add("x.jpg", [])
         if sys.platform != "win32":
             with pytest.raises(OutputError, match="another run"):
-                Output(tmp_path / "f.csv", table.columns(manifest().attributes), {}).begin(overwrite=True)
+                Output(tmp_path / "f.csv", Table(manifest().attributes).columns, {}).begin(overwrite=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from service.offline import command
 from service.offline.errors import ServiceError
-from service.offline.predictors import ServicePredictor, query
-from tests.service.offline.made import folder, local, photo, predict
+from service.offline.parameters import Parameters
+from service.offline.predictors import ServicePredictor
+from tests.service.offline.made import folder, photo, predict, requested
 from tests.service.offline.test_command import rows
 from tests.service.server.test_serve import fake
 
@@ -80,19 +80,18 @@ def one(tmp_path: Path) -> Path:
 def test_a_service_gives_the_same_table(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", 12)
     (photos / "text.jpg").write_bytes(b"text")
-    asked = {"ages": (18,), "landmarks": True, "max_faces": 1}
-    parameters = query(None, 1, None, (18,), landmarks=True, distribution=False)
+    options = {"at_least": (18,), "landmarks": True, "max_faces": 1}
     with fake(tmp_path / "log") as service:
-        remote = ServicePredictor(service.url, None, parameters, 4)
-        predict(photos, predictor=remote, out=tmp_path / "remote.jsonl", **asked)
-    predict(photos, predictor=local(command.Request([], **asked)), out=tmp_path / "local.jsonl", **asked)
+        remote = ServicePredictor(service.url, None, requested(**options).parameters_of, 4)
+        predict(photos, predictor=remote, out=tmp_path / "remote.jsonl", **options)
+    predict(photos, out=tmp_path / "local.jsonl", **options)
     assert rows(tmp_path / "remote.jsonl") == rows(tmp_path / "local.jsonl")
 
 
 def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
-    parameters = query(["age"], 3, 0.9, (18, 21), landmarks=True, distribution=True)
+    parameters = Parameters(["age"], 3, 0.9, (18, 21), landmarks=True, distribution=True)
     with serving([(200, ANSWER, {})]) as (url, sent):
-        predict(one, predictor=ServicePredictor(f"{url}/below/", "secret", parameters, 1), out=tmp_path / "f.jsonl")
+        predict(one, predictor=ServicePredictor(f"{url}/below/", "secret", lambda _: parameters, 1), out=tmp_path / "f.jsonl")
     ((path, headers, body),) = sent
     assert (
         path == "/below/predict?attributes=age&max_faces=3&min_confidence=0.9&landmarks=true&distribution=true&at_least=18%2C21"
@@ -106,7 +105,7 @@ def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
 def test_a_photo_waits_where_the_service_has_no_room(one: Path, tmp_path: Path) -> None:
     busy = [(429, problem("rate_limited", 429), {"retry-after": "1"}), (503, problem("queue_full", 503), {"retry-after": "1"})]
     with serving([*busy, (200, ANSWER, {})]) as (url, sent):
-        predict(one, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl")
+        predict(one, predictor=ServicePredictor(url, None, requested().parameters_of, 1), out=tmp_path / "f.jsonl")
     assert len(sent) == 3
     assert rows(tmp_path / "f.jsonl")[0]["problem"] is None
 
@@ -115,7 +114,9 @@ def test_a_photo_under_which_the_service_breaks_off_is_a_row(one: Path, tmp_path
     other = one.with_name("y.png")
     other.write_bytes(one.read_bytes())
     with serving([(0, b"", {}), (0, b"", {}), (200, ANSWER, {})]) as (url, sent):
-        predict(one, other, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl", jobs=1)
+        predict(
+            one, other, predictor=ServicePredictor(url, None, requested().parameters_of, 1), out=tmp_path / "f.jsonl", jobs=1
+        )
     assert len(sent) == 3
     assert [row["problem"] for row in rows(tmp_path / "f.jsonl")] == ["connection_broken", None]
 
@@ -127,10 +128,10 @@ def test_a_photo_under_which_the_service_breaks_off_is_a_row(one: Path, tmp_path
 def test_what_every_photo_would_meet_ends_the_run(one: Path, tmp_path: Path, status: int, code: str | None, words: str) -> None:
     answers = [(status, problem(code, status) if code else b"<html>", {})]
     with serving(answers) as (url, _), pytest.raises(ServiceError, match=words):
-        predict(one, predictor=ServicePredictor(url, None, {}, 1), out=tmp_path / "f.jsonl")
+        predict(one, predictor=ServicePredictor(url, None, requested().parameters_of, 1), out=tmp_path / "f.jsonl")
     assert not list(tmp_path.glob("f.jsonl*")), "nothing to go on with"
 
 
 def test_no_service_is_said_at_once() -> None:
     with pytest.raises(ServiceError, match="such as http"):
-        ServicePredictor("ftp://x", None, {}, 1)
+        ServicePredictor("ftp://x", None, requested().parameters_of, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
 
 
 def test_an_address_without_its_packages_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "fsspec", None)  # as where it is not installed
     with pytest.raises(SourceError, match="extra `remote`"):
         found("s3://bucket/photos")
 

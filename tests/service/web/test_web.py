@@ -223,7 +223,7 @@ def test_every_sentence_is_used_and_every_one_that_is_used_exists() -> None:
     begun = set(re.findall(r"`([a-z]+\.)\$\{", source))
     unused = {key for key in ENGLISH if key not in whole and not any(key.startswith(start) for start in begun)}
     assert unused == set()
-    asked = set(re.findall(r"(?:text|say|stop)\(\"([a-z_.]+)\"|data-(?:text|label)=\"([\w.]+)\"", source))
+    asked = set(re.findall(r"(?:text|show|stop)\(\"([a-z_.]+)\"|data-(?:text|label)=\"([\w.]+)\"", source))
     assert {key for pair in asked for key in pair if key} <= ENGLISH.keys()
 
 
