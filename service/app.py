@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import cv2
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -29,7 +31,7 @@ from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
-from service.errors import FacetError, GoldenMismatch, NotEnoughMemory
+from service.errors import FacetError, NotEnoughMemory
 from service.extras import install_command
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
@@ -37,8 +39,9 @@ from service.inference.engine import Engine, allowed
 from service.inference.memory import MemoryBudget, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
-from service.models.runtime import Loader, Precision, cpu_quota, loader, resolve
-from service.models.store import Model, ModelStore
+from service.models.runtime import Precision, cpu_quota, loader, resolve
+from service.models.store import ModelStore
+from service.reloading import ModelSource, Reloader
 from service.settings import Settings
 from service.tracing import Tracer
 from service.vision.detection.registry import load_detector
@@ -78,7 +81,7 @@ def create_engine(settings: Settings) -> Engine:
     Raises:
         ModelError: A model is refused, or the memory does not hold it and the photos.
     """
-    limit, source = (settings.memory_mib * MIB, "the setting") if settings.memory_mib else memory_limit()
+    limit, named = (settings.memory_mib * MIB, "the setting") if settings.memory_mib else memory_limit()
     bodies = bodies_bytes(settings, limit)
     at_once = settings.workers or most_workers(limit, cpu_quota(), bodies)
     require_memory(limit, LEAST_RESIDENT, at_once, bodies)  # before a model is loaded: the kernel would end us, without a word
@@ -88,14 +91,25 @@ def create_engine(settings: Settings) -> Engine:
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
     detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)
-    model = load_model(store, settings, quick, exact)
+    budget = MemoryBudget(limit)
+    source = ModelSource(
+        store=store,
+        name=settings.model,
+        version=settings.model_version,
+        digest=settings.model_digest,
+        attributes=settings.attributes,
+        face_queue=settings.face_queue,
+        quick=quick,
+        exact=exact if settings.precision is Precision.AUTO else None,
+        budget=budget,
+    )
+    model = source.load(settings.model_version)
     attributes = allowed(model.manifest, settings.attributes)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
         batcher.warm(model.manifest.input.size)
     workers = Workers(at_once, settings.photo_queue)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
-    budget = MemoryBudget(limit)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once))
     pipeline.warm()
     models = resident()
@@ -104,7 +118,7 @@ def create_engine(settings: Settings) -> Engine:
     logger.info(
         "memory: %d MiB by %s; models and process %d, bodies %d, photos being decoded %d",
         limit // MIB,
-        source,
+        named,
         models // MIB,
         bodies // MIB,
         budget.total // MIB,
@@ -123,6 +137,7 @@ def create_engine(settings: Settings) -> Engine:
         max_batch_files=settings.max_batch_files,
         photos_at_once=at_once,
         deadline=settings.deadline_s,
+        source=source,
         batch_deadline=settings.batch_deadline_s,
     )
     logger.info(
@@ -134,31 +149,6 @@ def create_engine(settings: Settings) -> Engine:
         model.manifest.licence,
     )
     return engine
-
-
-def load_model(store: ModelStore, settings: Settings, quick: Loader, exact: Loader) -> Model:
-    """The attribute model; in float32 where this CPU's bfloat16 gives wrong answers, and the precision is left to Facet.
-
-    Args:
-        store: Model store.
-        settings: Every setting.
-        quick: Reads networks in the precision of the settings.
-        exact: Reads them in float32.
-
-    Returns:
-        The model, verified and held to its golden answers.
-
-    Raises:
-        ModelError: It is refused.
-    """
-    try:
-        return store.load(settings.model, settings.model_version, quick, digest=settings.model_digest)
-    except GoldenMismatch as error:
-        if settings.precision is not Precision.AUTO:
-            raise
-        model = store.load(settings.model, settings.model_version, exact, digest=settings.model_digest)
-        logger.warning("%s This CPU's quick arithmetic is wrong; serving in f32, which is slower", error)
-        return model
 
 
 def bodies_bytes(settings: Settings, limit: int) -> int:
@@ -237,19 +227,15 @@ def create_app(
         async with AsyncExitStack() as stack:
             if tracer is not None:
                 stack.push_async_callback(asyncio.to_thread, tracer.close)
-            built = engine(settings)
-            stack.push_async_callback(built.close)
-            app.state.engine = built
-            metrics.watch_queue("photos", lambda: built.workers.waiting)
-            metrics.watch_queue("faces", lambda: built.batcher.waiting)
-            named = built.model.manifest
-            metrics.MODEL_INFO.clear()
-            metrics.MODEL_INFO.labels(
-                named.name, str(named.version), built.runtime, built.precision, built.model.digest[:12]
-            ).set(1)
-            for attribute in named.attributes:
-                metrics.begin_predictions(attribute.name, attribute.labels if attribute.kind == "labels" else None)
+            app.state.engine = engine(settings)  # and nowhere else: a model that is replaced has to go
+            stack.push_async_callback(_close, app)
+            app.state.reloader = reloader = Reloader(lambda: app.state.engine, partial(_serve_by, app))
+            stack.push_async_callback(reloader.close)
+            _serve_by(app, app.state.engine)
+            metrics.watch_queue("photos", lambda: app.state.engine.workers.waiting)
+            metrics.watch_queue("faces", lambda: app.state.engine.batcher.waiting)
             metrics.READY.set(1)
+            reloader.begin(settings.model_poll_s)
             yield
 
     tracer = _tracer(settings)
@@ -264,14 +250,14 @@ def create_app(
     )
     app.include_router(routes.router)
     metrics.begin_requests(["/predict", "/predict/batch"])
-    secrets = [key.get_secret_value() for key in settings.api_keys]
-    keys = Keys(secrets, settings.rate_limit, clock) if secrets else None
+    keys = _keys(settings.api_keys, settings.rate_limit, clock)
+    app.state.operators = _keys(settings.operator_keys)
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
     app.add_api_websocket_route(stream.PATH, streams.serve)
     if settings.page:
         app.include_router(web.create_router())
     problems.install(app)
-    _document(app, keyed=bool(secrets))
+    _document(app, keyed=keys is not None)
     bodies = bodies_bytes(settings, settings.memory_mib * MIB or memory_limit()[0])
     body, batch = int(settings.max_body_mib * MIB), min(bodies, int(settings.max_batch_mib * MIB))
     # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
@@ -303,6 +289,11 @@ def create_app(
     return app
 
 
+def _keys(secrets: Sequence[SecretStr], rate: float = 0, clock: Callable[[], float] = time.monotonic) -> Keys | None:
+    """What knows these keys, or None where there is none."""
+    return Keys([secret.get_secret_value() for secret in secrets], rate, clock) if secrets else None
+
+
 def _stream_limits(settings: Settings) -> StreamLimits:
     return StreamLimits(
         streams=settings.max_streams,
@@ -313,6 +304,22 @@ def _stream_limits(settings: Settings) -> StreamLimits:
         idle=settings.stream_idle_s,
         duration=settings.stream_duration_s,
     )
+
+
+async def _close(app: FastAPI) -> None:
+    """Close the engine that is in service by then."""
+    await app.state.engine.close()
+
+
+def _serve_by(app: FastAPI, engine: Engine) -> None:
+    """Serve by an engine from the next request on, and say so in the metrics; streams begin anew."""
+    app.state.engine = engine
+    named = engine.model.manifest
+    metrics.MODEL_INFO.clear()
+    metrics.MODEL_INFO.labels(named.name, str(named.version), engine.runtime, engine.precision, engine.model.digest[:12]).set(1)
+    for attribute in named.attributes:
+        metrics.begin_predictions(attribute.name, attribute.labels if attribute.kind == "labels" else None)
+    app.state.streams.renew()
 
 
 def _tracer(settings: Settings) -> Tracer | None:

@@ -26,6 +26,7 @@ from service import __version__
 from service.app import create_app, create_engine
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
+from service.inference.engine import Engine
 from service.models.evaluation import Figures
 from service.models.manifest import Attribute, Manifest
 from service.models.store import ModelStore
@@ -122,9 +123,10 @@ def serve(
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
         limit_arenas()
-        built = create_engine(settings)  # before the server, so that a refused model is one line and no traceback
+        engines = [create_engine(settings)]  # before the server, so that a refused model is one line and no traceback
+        served = create_app(settings, lambda _: engines.pop())
         run(
-            create_app(settings, lambda _: built),
+            served,
             host=settings.host,
             port=settings.port,
             certificate=_certificate(settings),
@@ -137,8 +139,10 @@ def serve(
                 settings.max_head_kib * 1024, settings.head_timeout_s, settings.max_connections, settings.trusted_proxies
             ),
         )
-        if built.batcher.hung or built.workers.hung:
-            _print_error(f"{'a network' if built.batcher.hung else 'a photo'} hangs; leaving without it")
+        engine: Engine = served.state.engine
+        network_hangs = any(batcher.hung for batcher in (engine.batcher, *engine.retiring))
+        if network_hangs or engine.workers.hung:
+            _print_error(f"{'a network' if network_hangs else 'a photo'} hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread
 
 

@@ -20,7 +20,8 @@ FacetError
 │   ├── ForeignOrigin           a page of another site opens a stream
 │   ├── MalformedMessage        what came over a stream is neither its start nor a frame
 │   ├── StreamIdle              nothing came over a stream for long
-│   └── RateLimited             a key's share of requests is used up
+│   ├── RateLimited             a key's share of requests is used up
+│   └── ModelRefused            the model that an operator asks for cannot be served
 ├── ImageError                  the bytes of a photo cannot be used
 │   ├── UnsupportedFormat       not one of the formats that are read
 │   ├── CorruptImage            truncated, damaged, or made to exhaust the decoder
@@ -30,7 +31,7 @@ FacetError
 │   ├── QueueFull               as much is waiting as may wait
 │   ├── NotReady                starting, draining, or without a model
 │   ├── TooManyStreams          as many streams are open as may be
-│   ├── StreamOver              a stream has lasted as long as one may
+│   ├── StreamOver              a stream has lasted as long as one may, or the model was swapped
 │   └── DeadlineExceeded        the answer would come too late
 ├── InferenceError              the network failed, or answered with what is not a number
 └── ModelError                  a model in the store cannot be served
@@ -208,6 +209,12 @@ class ImageTooSmall(ImageError):
     code = "image_too_small"
 
 
+class ModelRefused(RequestError):
+    """An operator asked for a model that cannot be served; the one in service stays."""
+
+    code = "model_refused"
+
+
 class Unavailable(FacetError):
     """The request is right and the moment is wrong; `retry_after` is in seconds."""
 
@@ -237,7 +244,7 @@ class TooManyStreams(Unavailable):
 
 
 class StreamOver(Unavailable):
-    """A stream has lasted as long as one may; another one can be opened."""
+    """A stream has lasted as long as one may, or another model is in service; another one can be opened."""
 
     code = "stream_over"
 

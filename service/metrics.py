@@ -78,6 +78,11 @@ NO_CLOSE_FRAME: Final = 1006
 MODEL_INFO: Final = Gauge(
     "facet_model_info", "1 for the model in service.", ["name", "version", "runtime", "precision", "digest"]
 )
+MODEL_RELOADS: Final = Counter(
+    "facet_model_reloads_total",
+    "Times that another version of the model was asked for, by what came of it: swapped, unchanged, or refused.",
+    ["outcome"],
+)
 BUILD_INFO: Final = Gauge("facet_build_info", "1 for this build.", ["version", "python"])
 READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while it drains.")
 
@@ -86,6 +91,8 @@ BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 # A series that begins with its first event has no increase: every value that is known beforehand begins at 0.
 for _outcome in ("answered", "dropped", "failed"):
     STREAM_FRAMES.labels(_outcome)
+for _outcome in ("swapped", "unchanged", "refused"):
+    MODEL_RELOADS.labels(_outcome)
 for _network in ("run", "spared"):
     STREAM_FACES.labels(_network)
 for _stage in ("wait", "decode", "detect", "crop", "predict"):

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """SHA-256 that the model's manifest must have; not checked where not set."""
+    model_poll_s: float = Field(default=0, ge=0)
+    """Seconds between two looks for another version in the store, which is then put in the place of the one in service;
+    0 looks at start and on SIGHUP alone."""
     detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
     """Detector model that finds the faces, NAME or NAME/VERSION; the newest version where none is named."""
     runtime: Runtime = Runtime.AUTO
@@ -158,6 +161,8 @@ class Settings(BaseSettings):
 
     api_keys: Secrets = ()
     """Keys of which a client must send one; open to all where none is set."""
+    operator_keys: Secrets = ()
+    """Keys of which `POST /model/reload` wants one; there is no such route where none is set."""
     rate_limit: float = Field(default=0, ge=0)
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
     cors_origins: Origins = ()

@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
     errors.ForeignOrigin: 403,
     errors.StreamIdle: 408,
     errors.RateLimited: 429,
+    errors.ModelRefused: 409,
     errors.ImageError: 422,
     errors.UnsupportedFormat: 415,
     errors.EmptyFile: 400,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Literal, Protocol
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from service import errors
-from service.api.keys import client_of
+from service.api.keys import Keys, client_of, sent_key
 from service.api.problems import count, documented, problem_of, request_id, status_of
-from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, answer
+from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
 from service.api.uploads import photos
 from service.errors import FacetError
 from service.inference.at_least import parse_ages
@@ -28,6 +28,26 @@ from service.models.card import ModelCard
 from service.tracing import CURRENT
 
 router = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+
+class Reloads(Protocol):
+    """Swaps the model in service."""
+
+    async def reload(self, version: int | None = None) -> Literal["swapped", "unchanged"]:
+        """Serve a version of the model.
+
+        Args:
+            version: 1 or more, served and kept; None for that of the settings, or the newest.
+
+        Returns:
+            Whether it was put in the place of another one.
+
+        Raises:
+            ModelRefused: It cannot be served; the former one is.
+            NotReady: The service is shutting down.
+        """
+
+
 PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Paths that are asked again and again by machines."""
 
@@ -99,17 +119,34 @@ _PHOTO_ERRORS = (
 )
 
 
-def engine_of(request: Request) -> Engine:
-    """The engine that the application's lifespan started.
+async def engine_of(request: Request) -> AsyncIterator[Engine]:
+    """The engine in service when a request comes: all of its answer is that engine's, whatever is put in its place meanwhile.
 
     Args:
         request: Any request.
 
-    Returns:
+    Yields:
         The engine.
     """
     engine: Engine = request.app.state.engine
-    return engine
+    with engine.asked():
+        yield engine
+
+
+def operator_of(request: Request) -> None:
+    """Let nobody pass but an operator.
+
+    Args:
+        request: Any request.
+
+    Raises:
+        HTTPException: With 404, where no operator has a key.
+        Unauthenticated: There is no key, or it is no operator's.
+    """
+    keys: Keys | None = request.app.state.operators
+    if keys is None:
+        raise HTTPException(404)
+    keys.take(sent_key(request.headers.get("x-api-key"), request.headers.get("authorization")).encode("latin-1"))
 
 
 EngineDependency = Annotated[Engine, Depends(engine_of)]
@@ -285,6 +322,29 @@ async def live(engine: EngineDependency) -> JSONResponse:
 async def ready(engine: EngineDependency) -> JSONResponse:
     """200 while the model is loaded, warmed and right about its golden answers, and the service does not drain."""
     return _health(engine, engine.trouble())
+
+
+@router.post(
+    "/model/reload",
+    summary="Serve another version of the model",
+    response_model=ReloadAnswer,
+    responses=documented(errors.Unauthenticated, errors.InvalidParameter, errors.ModelRefused, errors.NotReady),
+    dependencies=[Depends(operator_of)],
+    tags=["operate"],
+)
+async def reload(
+    request: Request,
+    version: Annotated[int | None, Query(ge=1, description="Serve this one and keep it, whatever the store holds.")] = None,
+) -> ReloadAnswer:
+    """Load the newest version, or the one that the settings or the query name, and serve it from the next request on.
+
+    It is verified, warmed and held to its golden answers beside the one in service, which stays where the other is refused.
+    There is no such route unless `FACET_OPERATOR_KEYS` are set, of which it wants one.
+    """
+    reloader: Reloads = request.app.state.reloader
+    outcome = await reloader.reload(version)
+    engine: Engine = request.app.state.engine
+    return ReloadAnswer(outcome=outcome, model=ModelName.of(engine.model), digest=engine.model.digest)
 
 
 def _health(engine: Engine, trouble: str | None) -> JSONResponse:

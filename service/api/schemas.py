@@ -123,6 +123,14 @@ class ModelName(_Schema):
         return cls(name=model.manifest.name, version=model.manifest.version)
 
 
+class ReloadAnswer(_Schema):
+    """The model in service after another one was asked for, and whether it was put in the place of a former one."""
+
+    outcome: Literal["swapped", "unchanged"]
+    model: ModelName
+    digest: str
+
+
 class ImageSize(_Schema):
     """The upright photo in pixels, and the photo as a small JPEG, a `data:` address, where `preview` asked for it."""
 

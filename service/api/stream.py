@@ -70,6 +70,7 @@ class Streams:
     def __init__(self, limits: StreamLimits, keys: Keys | None, origins: Collection[str]) -> None:
         self._limits, self._keys, self._origins = limits, keys, frozenset(origins)
         self._leaving = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._unstarted: dict[asyncio.Timeout, str] = {}
         self._open: set[asyncio.Task[object] | None] = set()
 
@@ -94,6 +95,11 @@ class Streams:
             # Codes that clients make up are no labels.
             STREAM_CLOSED.labels(str(code) if code in _COUNTED else "other").inc()
 
+    def renew(self) -> None:
+        """End every stream with 4000, since another model is in service: a track is averaged over answers of one model."""
+        self._renewed.set()
+        self._renewed = asyncio.Event()
+
     async def close(self, grace: float = 2.0) -> None:
         """End every stream with 1001 and let no new one in.
 
@@ -112,6 +118,7 @@ class Streams:
             raise errors.NotReady("The service is shutting down.")
         self._check_origin(websocket)
         start = await self._start(websocket)
+        engine = websocket.app.state.engine
         if self._keys is not None:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             sent = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
@@ -124,8 +131,9 @@ class Streams:
             client_of(websocket.scope),
             parse_ages(start.at_least),
         )
-        with self._place():
-            return await Session(websocket, engine, options, start.landmarks, self._limits, identity).run(self._leaving)
+        with engine.asked(), self._place():
+            session = Session(websocket, engine, options, start.landmarks, self._limits, identity)
+            return await session.run(self._leaving, self._renewed)
 
     def _check_origin(self, websocket: WebSocket) -> None:
         """Refuse pages of other sites: a browser opens a WebSocket wherever a page points it, and CORS does not apply."""
@@ -212,17 +220,18 @@ class Session:
         self._dropped = 0
         self._cost: SmoothedMean | None = None
 
-    async def run(self, leaving: asyncio.Event) -> int:
+    async def run(self, leaving: asyncio.Event, renewed: asyncio.Event) -> int:
         """Serve until the client leaves.
 
         Args:
             leaving: Set when the service shuts down.
+            renewed: Set when another model is in service.
 
         Returns:
             The close code that the client sent.
 
         Raises:
-            StreamOver: The stream has lasted as long as one may.
+            StreamOver: The stream has lasted as long as one may, or another model is in service.
             StreamIdle: No frame came for longer than is allowed.
             MalformedMessage: What came is not a frame.
             BodyTooLarge: A frame has more bytes than one may.
@@ -236,7 +245,7 @@ class Session:
             max_duration_s=self._limits.duration,
         )
         await self._websocket.send_text(ready.model_dump_json())
-        parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving))]
+        parts = [asyncio.create_task(part) for part in (self._read(), self._work(), _left(leaving), _swapped(renewed))]
         for part in parts:
             part.add_done_callback(retrieve)
         try:
@@ -412,6 +421,11 @@ async def _ended(reading: asyncio.Task[int], done: set[asyncio.Task[int]]) -> in
 async def _left(leaving: asyncio.Event) -> int:
     await leaving.wait()
     raise errors.NotReady("The service is shutting down.")
+
+
+async def _swapped(renewed: asyncio.Event) -> int:
+    await renewed.wait()
+    raise errors.StreamOver("Another model is in service; open another stream.", 0)
 
 
 async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:

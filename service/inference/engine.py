@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from service import __version__
 from service.errors import InvalidParameter, ModelIncompatible, NotReady
@@ -58,6 +59,31 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(names)
 
 
+class Renewal(Protocol):
+    """Where another version of the model comes from."""
+
+    def renewed(self, engine: Engine, version: int | None) -> Engine | None:
+        """Load a version beside the one in service, and try it; blocks.
+
+        Args:
+            engine: What is in service.
+            version: Of the model; None for the one that is configured, or the newest.
+
+        Returns:
+            An engine that shares everything with the other but the model; None where that is the version in service.
+
+        Raises:
+            ModelError: It is refused.
+        """
+
+    def state(self) -> object:
+        """What changes whenever another version is there to be loaded; blocks.
+
+        Returns:
+            Something to compare with what it was before; None where there is no version at all.
+        """
+
+
 @dataclass(slots=True)
 class Engine:
     """What the routes talk to. `deadline`, of a photo, `batch_deadline` and `hang_s` are in seconds; `attributes` are those
@@ -80,9 +106,28 @@ class Engine:
     batch_deadline: float
     version: str = __version__
     draining: bool = False
+    retiring: list[Batcher] = field(default_factory=list)
+    """Batchers of models that were replaced, and are still asked; engines that follow one another share the list."""
+    source: Renewal | None = None
+    """Where another version of the model comes from."""
+    users: int = field(default=0, init=False)
+    """Requests and streams that ask this model now."""
     hang_s: float = HANG_S
     _born: float = field(default_factory=time.monotonic)
     _drained: float = math.inf
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Keep the model in memory for as long as somebody asks it.
+
+        Yields:
+            Nothing, while it is asked.
+        """
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
 
     def due(self) -> float:
         """When a request that has arrived now is to be answered.
@@ -202,7 +247,7 @@ class Engine:
         Returns:
             A sentence, or None where nothing has been running for longer than `hang_s`.
         """
-        busy = self.batcher.busy_for()
+        busy = max(batcher.busy_for() for batcher in (self.batcher, *self.retiring))
         if busy > self.hang_s:
             return f"A batch has been running for {busy:.0f} s."
         late = self.workers.overdue(asyncio.get_running_loop().time())
@@ -233,6 +278,7 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
-        await self.batcher.close(self.hang_s)
+        for batcher in (*self.retiring, self.batcher):
+            await batcher.close(self.hang_s)
         self.pipeline.decoder.close()
         await asyncio.to_thread(self.workers.close, self.hang_s)

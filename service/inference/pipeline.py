@@ -119,6 +119,18 @@ class Pipeline:
         self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
         self.decoder = decoder or PhotoDecoder(MemoryBudget(UNMEASURED_BYTES), workers.threads)
 
+    def with_model(self, manifest: Manifest, batcher: Batcher) -> Pipeline:
+        """The same pipeline with another model.
+
+        Args:
+            manifest: Of the model.
+            batcher: Runs its network.
+
+        Returns:
+            A pipeline that shares detector, workers and decoder with this one.
+        """
+        return Pipeline(self._detector, manifest, batcher, self._workers, self._limits, self.decoder)
+
     async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
         """Find every face of a photo and describe it; what has not begun by the deadline never does.
 

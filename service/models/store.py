@@ -105,6 +105,47 @@ class ModelStore:
         except (OSError, ValidationError) as error:
             raise ModelDamaged(f"{EVALUATION} of {name}/{version} cannot be read as an evaluation.") from error
 
+    def find(self, name: str, version: int | None) -> tuple[Manifest, str]:
+        """Read the manifest of a model, without its files.
+
+        Args:
+            name: Of the model.
+            version: 1 or more; None for the newest.
+
+        Returns:
+            The manifest and the SHA-256 of its file.
+
+        Raises:
+            ModelNotFound: The store does not hold it.
+            ModelIncompatible: It is no manifest of this model.
+        """
+        if version is None:
+            versions = self.versions(name)
+            if not versions:
+                raise ModelNotFound(f"The model store holds no model {name!r}.")
+            version = versions[-1]
+        return self._manifest(name, version)
+
+    def _files(self, name: str, version: int) -> list[tuple[str, int, int]]:
+        folder = self.root / name / str(version)
+        found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+        return [(path.relative_to(folder).as_posix(), known.st_size, known.st_mtime_ns) for path, known in found]
+
+    def state(self, name: str, version: int) -> object:
+        """What changes whenever a file of a model does, without reading any.
+
+        Args:
+            name: Of the model.
+            version: Of it.
+
+        Returns:
+            Something to compare with what it was before.
+        """
+        try:
+            return version, self._files(name, version)
+        except OSError:  # a file that goes while it is looked at
+            return version
+
     def load(
         self,
         name: str,
@@ -132,12 +173,8 @@ class ModelStore:
             ModelIncompatible: Its manifest or a network's signature is not one that is served.
             GoldenMismatch: Its outputs differ from its golden answers by more than the tolerance.
         """
-        if version is None:
-            versions = self.versions(name)
-            if not versions:
-                raise ModelNotFound(f"The model store holds no model {name!r}.")
-            version = versions[-1]
-        manifest, found = self._manifest(name, version)
+        manifest, found = self.find(name, version)
+        version = manifest.version
         title = f"{name}/{version}"
         if digest is not None and found != digest.lower():
             raise ModelDamaged(f"The manifest of {title} is not the pinned one.")

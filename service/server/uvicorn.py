@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.stream import Streams
 from service.errors import FacetError
 from service.inference.engine import Engine
+from service.reloading import Reloader
 from service.server import tls
 from service.server.connections import Connections, possible
 from service.server.protocol import ConnectionLimits, HttpProtocol
@@ -42,7 +43,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle SIGTERM and SIGINT while the server runs.
+        """Handle SIGTERM, SIGINT and SIGHUP while the server runs.
 
         Yields:
             Nothing, while the signals are handled here.
@@ -50,11 +51,13 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         try:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
             loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGHUP)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
         """Start the app and listen, with `HttpProtocol`.
@@ -97,6 +100,11 @@ class Server(uvicorn.Server):
     def _terminate(self) -> None:
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def _hang_up(self) -> None:
+        reloader: Reloader | None = getattr(getattr(self.config.app, "state", None), "reloader", None)
+        if reloader is not None:
+            reloader.hang_up()
 
     def _interrupt(self) -> None:
         self.force_exit = self.should_exit  # a second Ctrl+C does not wait

@@ -320,9 +320,11 @@ class Scripted:
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
         self.times: list[float] = []
+        self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.times.append(time.monotonic())
+        self.requests.append(request)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -386,6 +388,17 @@ def test_health_is_asked_once_and_an_unwell_service_is_an_answer() -> None:
     with Client(transport=httpx.MockTransport(script)) as client:
         assert client.health().status == "unavailable"
     assert len(script.times) == 1
+
+
+def test_another_version_is_asked_for_by_its_number() -> None:
+    answer = {"outcome": "swapped", "model": {"name": "fake", "version": 4}, "digest": "0" * 64}
+    script = Scripted(httpx.Response(200, json=answer), httpx.Response(200, json=answer))
+    with Client(transport=httpx.MockTransport(script), key="operator") as client:
+        assert client.reload().model.version == client.reload(4).model.version == 4
+    assert [(one.method, one.url.raw_path) for one in script.requests] == [
+        ("POST", b"/model/reload"),
+        ("POST", b"/model/reload?version=4"),
+    ]
 
 
 def test_an_answer_of_somebody_else_is_an_error() -> None:
@@ -533,6 +546,7 @@ NAMES: dict[str, type[BaseModel]] = {
     "PredictAnswer": models.Prediction,
     "Problem": models.Problem,
     "QualityAnswer": models.Quality,
+    "ReloadAnswer": models.Reload,
     "StreamFrame": models.StreamFrame,
     "StreamProblem": models.StreamProblem,
     "StreamReady": models.StreamReady,

@@ -67,6 +67,7 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     assert.equal(name, "fake");
     assert.deepEqual(attributes[1].labels, ["male", "female"]);
     assert.equal((await facet.health()).status, "ok");
+    await assert.rejects(facet.reload({ version: 4 }), code("not_found", 404)); // for operators, of whom this service has none
   });
 
   test("refuses with its own code and the id of the request", async () => {

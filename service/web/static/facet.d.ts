@@ -120,6 +120,13 @@ export interface BatchAnswer {
   results: BatchItem[];
 }
 
+/** What came of asking for another version of the model; `model` and `digest` are those in service now. */
+export interface ReloadAnswer {
+  outcome: "swapped" | "unchanged";
+  model: ModelName;
+  digest: string;
+}
+
 export interface Health {
   status: "ok" | "unavailable";
   model: ModelName;
@@ -466,6 +473,7 @@ export class Facet {
   /** In Node a photo may be the path of its file. */
   predictMany<P extends Photo | string>(photos: Iterable<P> | AsyncIterable<P>, options?: ManyOptions): AsyncGenerator<PhotoResult<P>, void, void>;
   model(options?: CallOptions): Promise<ModelCard>;
+  reload(options?: CallOptions & { version?: number }): Promise<ReloadAnswer>;
   health(options?: CallOptions): Promise<Health>;
   stream(options?: StreamOptions): FacetStream;
 }

@@ -126,6 +126,13 @@ export class Facet {
     return this.#json(this.url("model"), {}, options);
   }
 
+  /** Serve another version of the model, the newest where none is named; wants an operator's key. */
+  reload({ version, ...options } = {}) {
+    const url = this.url("model/reload");
+    if (version !== undefined) url.searchParams.set("version", version);
+    return this.#json(url, { method: "POST" }, options);
+  }
+
   /** State of the service, also where it is not well: then `status` is "unavailable", and nothing is thrown. */
   async health(options = {}) {
     try {

@@ -27,6 +27,7 @@ export const PROBLEMS = {
   image_too_large: "many_pixels",
   image_too_small: "few_pixels",
   image_error: "image",
+  model_refused: "refused",
   rate_limited: "rate",
   internal_error: "internal",
   inference_failed: "internal",

@@ -236,6 +236,7 @@ async def test_openapi_documents_every_route_and_every_problem(client: Client) -
         "/health/live",
         "/health/ready",
         "/model",
+        "/model/reload",
         "/metrics",
     }
     schemas = document["components"]["schemas"]
@@ -272,10 +273,12 @@ STREAMS = {
 
 
 async def test_every_error_that_a_request_can_meet_is_documented_under_its_status(client: Client) -> None:
-    responses = (await client.get("/openapi.json")).json()["paths"]["/predict"]["post"]["responses"]
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    responses = paths["/predict"]["post"]["responses"]
+    assert f"`{errors.ModelRefused.code}`" in paths["/model/reload"]["post"]["responses"]["409"]["description"]
     bases = {errors.FacetError, errors.RequestError, errors.ImageError, errors.Unavailable}
     for kind in kinds(errors.FacetError):
-        if kind in bases or issubclass(kind, errors.ModelError):
+        if kind in {*bases, errors.ModelRefused} or issubclass(kind, errors.ModelError):
             continue
         if kind in STREAMS:
             assert f"`{kind.code}`" in (ROOT / "docs/live.md").read_text(), kind

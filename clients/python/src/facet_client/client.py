@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from facet_client.card import ModelCard
 from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
 from facet_client.many import PhotoResult, Progress, in_tasks, in_threads
-from facet_client.models import Batch, Health, Prediction, Problem
+from facet_client.models import Batch, Health, Prediction, Problem, Reload
 from facet_client.photo import Photo, bytes_of
 from facet_client.stream import Stream, opened
 
@@ -255,6 +255,22 @@ class Client(_Base):
         """
         return self._answer(self._send("GET", "/model"), ModelCard)
 
+    def reload(self, version: int | None = None) -> Reload:
+        """Serve another version of the model; wants an operator's key.
+
+        Args:
+            version: Served and kept; None for that of the service's settings, or the newest in its store.
+
+        Returns:
+            What is in service now, and whether it was put in the place of another one.
+
+        Raises:
+            ProblemError: The version is refused (`model_refused`), or the key is no operator's.
+            FacetClientError: The service was not reached.
+        """
+        query = {} if version is None else {"version": version}
+        return self._answer(self._send("POST", "/model/reload", params=query), Reload)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
@@ -419,6 +435,22 @@ class AsyncClient(_Base):
             FacetClientError: The service was not reached, or answered with an error.
         """
         return self._answer(await self._send("GET", "/model"), ModelCard)
+
+    async def reload(self, version: int | None = None) -> Reload:
+        """Serve another version of the model; wants an operator's key.
+
+        Args:
+            version: Served and kept; None for that of the service's settings, or the newest in its store.
+
+        Returns:
+            What is in service now, and whether it was put in the place of another one.
+
+        Raises:
+            ProblemError: The version is refused (`model_refused`), or the key is no operator's.
+            FacetClientError: The service was not reached.
+        """
+        query = {} if version is None else {"version": version}
+        return self._answer(await self._send("POST", "/model/reload", params=query), Reload)
 
     def stream(
         self,

@@ -170,6 +170,14 @@ class Health(Answer):
     detail: str | None = None
 
 
+class Reload(Answer):
+    """What came of asking for another version of the model; `model` and `digest` are those in service now."""
+
+    outcome: Literal["swapped", "unchanged"]
+    model: ModelName
+    digest: str
+
+
 class StreamReady(Answer):
     """What a stream's frames may be, and how long it may last."""
 

@@ -1,0 +1,243 @@
+"""Another version of the model in the place of the one in service: tried beside it, then swapped between two requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import gc
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final, Literal
+
+from service import metrics
+from service.errors import (
+    DeadlineExceeded,
+    FacetError,
+    GoldenMismatch,
+    ImageTooLarge,
+    ModelError,
+    ModelRefused,
+    NotEnoughMemory,
+    NotReady,
+)
+from service.inference.batching import Batcher
+from service.inference.engine import Engine, allowed
+from service.inference.memory import MIB, MemoryBudget
+from service.models.runtime import Loader
+from service.models.store import Model, ModelStore
+
+logger = logging.getLogger("facet")
+
+BESIDE_BYTES: Final = 64 * MIB
+"""What a network takes while it is warmed, beside its weights."""
+WEIGHTS: Final = 4
+"""Bytes in memory for each byte of a model's files, whose weights are of 16 bits, while it is loaded."""
+MEMORY_S: Final = 30.0
+"""Seconds to wait until photos have given back the memory that a second model takes."""
+RETIRE_S: Final = 0.05
+"""Seconds between two looks at whether a model that was replaced is still asked."""
+
+Outcome = Literal["swapped", "unchanged"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelSource:
+    """The attribute model that is configured, in any version.
+
+    `version` is the one that is configured, or None for the newest; `digest` is that of the only manifest that is served, or
+    None for any. `quick` reads a network as it is to run, `exact` in float32, or is None where that is not to be tried.
+    `attributes` are those that the operator allows, `face_queue` is how many faces may wait.
+    """
+
+    store: ModelStore
+    name: str
+    version: int | None
+    digest: str | None
+    attributes: Sequence[str] | None
+    face_queue: int
+    quick: Loader
+    exact: Loader | None
+    budget: MemoryBudget
+
+    def load(self, version: int | None) -> Model:
+        """Load a version, verify it and hold it to its golden answers; blocks.
+
+        It is float32 where this CPU's bfloat16 gives wrong answers, and the precision is left to Facet.
+
+        Args:
+            version: Of the model; None for the newest.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: It is refused.
+        """
+        try:
+            return self.store.load(self.name, version, self.quick, digest=self.digest)
+        except GoldenMismatch as error:
+            if self.exact is None:
+                raise
+            model = self.store.load(self.name, version, self.exact, digest=self.digest)
+            logger.warning("%s This CPU's quick arithmetic is wrong; serving in f32, which is slower", error)
+            return model
+
+    def renewed(self, engine: Engine, version: int | None) -> Engine | None:
+        """Load a version beside the one in service, and warm it; blocks.
+
+        Its memory is taken from that for photos while both are there.
+
+        Args:
+            engine: What is in service.
+            version: Of the model; None for the one that the settings name, or the newest.
+
+        Returns:
+            An engine that shares everything with the other but the model; None where that is the version in service.
+
+        Raises:
+            ModelError: It is refused.
+            NotEnoughMemory: The memory for two models is not there.
+            OSError: A file of it cannot be read.
+        """
+        manifest, digest = self.store.find(self.name, version or self.version)
+        if (manifest.version, digest) == (engine.model.manifest.version, engine.model.digest):
+            return None
+        count = BESIDE_BYTES + WEIGHTS * self.store.size(manifest)
+        try:
+            with self.budget.take(count, time.monotonic() + MEMORY_S):
+                return self._beside(engine, manifest.version)
+        except (ImageTooLarge, DeadlineExceeded, NotReady) as error:
+            raise NotEnoughMemory(f"{count // MIB} MiB of memory for a second model are not there.") from error
+
+    def state(self) -> object:
+        """What changes whenever another version is there to be loaded; blocks.
+
+        Returns:
+            Something to compare with what it was before; None where there is no version at all.
+        """
+        versions = self.store.versions(self.name)
+        return self.store.state(self.name, self.version or versions[-1]) if versions else None
+
+    def _beside(self, engine: Engine, version: int) -> Engine:
+        model = self.load(version)
+        attributes = allowed(model.manifest, self.attributes)
+        network = model.networks["faces"]
+        batcher = Batcher(network, self.face_queue, metrics.BATCH_SIZE.observe)
+        if model.manifest.input is not None:
+            batcher.warm(model.manifest.input.size)
+        pipeline = engine.pipeline.with_model(model.manifest, batcher)
+        pipeline.warm()
+        return dataclasses.replace(
+            engine, pipeline=pipeline, batcher=batcher, model=model, precision=network.precision, attributes=attributes
+        )
+
+
+class Reloader:
+    """Swaps the model in service, one at a time; whatever refuses to be served is logged and counted, and the old one stays.
+
+    `current` gives the engine in service, and `replace` puts another one in its place; both are called on the event loop.
+    """
+
+    def __init__(self, current: Callable[[], Engine], replace: Callable[[Engine], None]) -> None:
+        self._current, self._replace = current, replace
+        self._lock = asyncio.Lock()
+        self._held = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def reload(self, version: int | None = None) -> Outcome:
+        """Serve a version of the model.
+
+        Args:
+            version: That which is to be served, and to stay until another call; None for that of the settings, or the newest.
+
+        Returns:
+            Whether it was put in the place of another one.
+
+        Raises:
+            ModelRefused: It cannot be served; the former one is.
+            NotReady: The service is shutting down.
+        """
+        async with self._lock:
+            old = self._current()
+            if old.source is None:
+                raise ModelRefused("This service has no model store.")
+            try:
+                new = await asyncio.to_thread(old.source.renewed, old, version)
+            except (ModelError, OSError) as error:
+                metrics.MODEL_RELOADS.labels("refused").inc()
+                stays = f"{old.model.manifest.name}/{old.model.manifest.version} stays in service"
+                logger.error("the model was refused, %s: %s", stays, error)
+                reason = str(error) if isinstance(error, FacetError) else "Its files cannot be read."
+                raise ModelRefused(f"{reason} The model in service is still version {old.model.manifest.version}.") from error
+            self._held = version is not None
+            if new is None:
+                metrics.MODEL_RELOADS.labels("unchanged").inc()
+                return "unchanged"
+            if old.draining:
+                await new.batcher.close(0)
+                raise NotReady("The service is shutting down.")
+            old.retiring.append(old.batcher)
+            self._replace(new)
+            metrics.MODEL_RELOADS.labels("swapped").inc()
+            named = new.model.manifest
+            logger.info("serving %s/%d in the place of version %d", named.name, named.version, old.model.manifest.version)
+            self._start(self._retire(old))
+            return "swapped"
+
+    async def _retire(self, old: Engine) -> None:
+        """Let a model go once nobody asks it any more."""
+        while old.users:  # noqa: ASYNC110 - requests leave one by one, and nobody waits for this
+            await asyncio.sleep(RETIRE_S)
+        await old.batcher.close(old.hang_s)
+        old.retiring.remove(old.batcher)
+        del old
+        gc.collect()  # networks may stand in cycles, and are large
+
+    async def poll(self, seconds: float) -> None:
+        """Look for another version again and again; one that was refused is tried again only once a file of it has changed.
+
+        Args:
+            seconds: Between two looks.
+        """
+        seen: object = None
+        while True:
+            await asyncio.sleep(seconds)
+            source = self._current().source
+            if self._held or source is None:
+                continue
+            state = await asyncio.to_thread(source.state)
+            if state is None or state == seen:
+                continue
+            seen = state
+            with contextlib.suppress(ModelRefused, NotReady):
+                await self.reload()
+
+    def hang_up(self) -> None:
+        """Reload as SIGHUP asks; its outcome stands in the log."""
+        self._start(self._quietly())
+
+    async def _quietly(self) -> None:
+        with contextlib.suppress(ModelRefused, NotReady):
+            logger.info("reloading the model: %s", await self.reload())
+
+    def begin(self, seconds: float) -> None:
+        """Begin to look for other versions.
+
+        Args:
+            seconds: Between two looks; 0 for never.
+        """
+        if seconds:
+            self._start(self.poll(seconds))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End what runs in the background; models that are still asked are let go by whoever closes the engine."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
