@@ -19,11 +19,16 @@ from service.models.runtime import Loader, Network, Precision  # noqa: E402
 ANY_SIZE_CACHE: Final = 64
 """Compiled primitives that are kept of a network that takes any picture size, whose memory would else grow with each size."""
 
+# Never released: on CPUs with AMX the plugin of a core gives the thread that loads it a signal stack of its own. It unmaps it
+# with the core, on whichever thread that happens, and the first thread's next signal would end the process.
+_CORE: Final = ov.Core()
+_CORE.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a file that is overwritten changes no answer
+
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
 def loader(precision: Precision, threads: int) -> Loader:
-    """Make the function that reads SavedModel folders with OpenVINO; its networks share one core.
+    """Make the function that reads SavedModel folders with OpenVINO; all networks share one core.
 
     Args:
         precision: Arithmetic of the networks.
@@ -32,18 +37,16 @@ def loader(precision: Precision, threads: int) -> Loader:
     Returns:
         The function; it raises `ModelIncompatible` for a folder that OpenVINO cannot read.
     """
-    core = ov.Core()
-    core.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a file that is overwritten changes no answer
     config: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     if precision is not Precision.AUTO:
         config["INFERENCE_PRECISION_HINT"] = precision.value
 
     def load(folder: Path) -> Network:
         try:
-            model = core.read_model(str(folder))
+            model = _CORE.read_model(str(folder))
             sizes = list(model.inputs[0].partial_shape)[1:3]
             bounded = {"CPU_RUNTIME_CACHE_CAPACITY": ANY_SIZE_CACHE} if any(size.is_dynamic for size in sizes) else {}
-            compiled = core.compile_model(model, "CPU", config | bounded)
+            compiled = _CORE.compile_model(model, "CPU", config | bounded)
         except RuntimeError as error:
             raise ModelIncompatible(f"OpenVINO cannot read the SavedModel: {str(error).splitlines()[-1]}") from error
         return _Network(compiled)
