@@ -13,7 +13,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -21,6 +22,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
+from starlette.applications import Starlette
 
 from service import __version__
 from service.app import create_app, create_engine
@@ -57,9 +59,22 @@ SERVICE_JOBS: Final = 8
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Entry point of the `facet` command."""
-    app()
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the commands are put together from: the engine of the settings, its app, and the server that runs it."""
+
+    create_engine: Callable[[Settings], Engine] = create_engine
+    create_app: Callable[[Settings, Callable[[Settings], Engine]], Starlette] = create_app
+    run: Callable[..., None] = run
+
+
+def main(parts: Parts | None = None) -> None:
+    """Entry point of the `facet` command.
+
+    Args:
+        parts: Other parts than those of the service, such as an engine without a model.
+    """
+    app(obj=parts)
 
 
 @contextlib.contextmanager
@@ -110,6 +125,7 @@ def _fail(message: str) -> None:
 
 @app.command()
 def serve(
+    context: typer.Context,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     https: Annotated[
@@ -117,15 +133,17 @@ def serve(
     ] = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see docs/reference/settings.md)."""
+    parts = context.ensure_object(Parts)
     with _one_line(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
         limit_arenas()
-        engines = [create_engine(settings)]  # before the server, so that a refused model is one line and no traceback
-        served = create_app(settings, lambda _: engines.pop())
-        run(
+        # Before the server, so that a refused model is one line and no traceback.
+        engines = [parts.create_engine(settings)]
+        served = parts.create_app(settings, lambda _: engines.pop())
+        parts.run(
             served,
             host=settings.host,
             port=settings.port,
@@ -155,6 +173,7 @@ def _certificate(settings: Settings) -> tuple[Path, Path] | None:
 
 @app.command()
 def predict(  # noqa: PLR0913 - a command takes its options so
+    context: typer.Context,
     photos: Annotated[
         list[str] | None,
         typer.Argument(
@@ -216,7 +235,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         request.check()
         pictures = None if draw is None else Pictures(draw, request.sources)
         if url is None:
-            predictor, usual = _local(request, model, pictures)
+            predictor, usual = _local(context.ensure_object(Parts), request, model, pictures)
         else:
             predictor, usual = _remote(request, model, pictures, url, key)
         success = command.predict(request, predictor, errors, usual)
@@ -224,7 +243,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         raise typer.Exit(1)
 
 
-def _local(request: command.Request, model: str | None, pictures: Pictures | None) -> tuple[Predictor, int]:
+def _local(parts: Parts, request: command.Request, model: str | None, pictures: Pictures | None) -> tuple[Predictor, int]:
     """The models in this process, and how many photos keep it busy."""
     limit_arenas()
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
@@ -234,7 +253,7 @@ def _local(request: command.Request, model: str | None, pictures: Pictures | Non
         changes |= {"model": name, "model_version": version}
     if request.parameters.max_faces is not None:
         changes["max_faces"] = request.parameters.max_faces
-    engine = create_engine(Settings.model_validate({**Settings().model_dump(), **changes}))
+    engine = parts.create_engine(Settings.model_validate({**Settings().model_dump(), **changes}))
     predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
     return predictor, 2 * engine.photos_at_once + 2
 
@@ -265,6 +284,7 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
 
 @app.command()
 def annotate(
+    context: typer.Context,
     film: Annotated[Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")],
     fps: Annotated[
@@ -274,7 +294,7 @@ def annotate(
 ) -> None:
     """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
     with _one_line():
-        engine = create_engine(Settings())
+        engine = context.ensure_object(Parts).create_engine(Settings())
 
         async def answer(progress: Progress) -> list[TrackRow]:
             task = progress.add_task(film.name, total=1.0)

@@ -14,15 +14,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from typing_extensions import override
 
 from service import __version__
-from service.tracing import RequestRecord
+from service.tracing import RequestRecord, Tracer
 
 FLUSH_MS: Final = 5000
 """Most milliseconds that the end waits for a collector."""
 
 
-class Spans:
+class Spans(Tracer):
     """Makes a span of every request and of each of its stages, and sends them in the background.
 
     What the collector does not take in time is dropped: no request waits for it. `endpoint` is its address, to which
@@ -41,17 +42,8 @@ class Spans:
         self._tracer = self._provider.get_tracer("facet", __version__)
         self._propagator = TraceContextTextMapPropagator()
 
+    @override
     def begin(self, record: RequestRecord, traceparent: str, tracestate: str) -> Callable[[], None]:
-        """Begin the span of a request and write its ids into the record.
-
-        Args:
-            record: Of the request.
-            traceparent: The header (W3C Trace Context), or an empty string.
-            tracestate: The header, or an empty string.
-
-        Returns:
-            What ends the span, and makes one of each of the record's stages.
-        """
         parent = self._propagator.extract({"traceparent": traceparent, "tracestate": tracestate})
         span = self._tracer.start_span("request", parent, SpanKind.SERVER, start_time=record.began_ns)
         context = span.get_span_context()
@@ -82,7 +74,7 @@ class Spans:
             self._tracer.start_span(stage.name, within, start_time=stage.began_ns).end(stage.ended_ns)
         span.end()
 
+    @override
     def close(self) -> None:
-        """Send what has not been sent; blocks for a few seconds at most."""
         self._provider.force_flush(FLUSH_MS)
         self._provider.shutdown()

@@ -52,8 +52,7 @@ declared = {
 }[os.environ["DECLARED"]]
 outputs = tuple(output for one in declared for output in one["outputs"])
 network = Slow(outputs, races=len(next(one for one in declared if one["name"] == "race")["labels"]))
-service.cli.create_engine = engine_factory(network, create(detection.networks, 40), attributes=declared)
-service.cli.main()
+service.cli.main(service.cli.Parts(engine_factory(network, create(detection.networks, 40), attributes=declared)))
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""
 

@@ -281,8 +281,7 @@ def test_sighup_asks_for_the_newest(store: Path, tmp_path_factory: pytest.TempPa
     script = f"""
 import pathlib, service.cli
 from tests.service.test_reloading import factory
-service.cli.create_engine = factory(pathlib.Path({str(store)!r}))
-service.cli.main()
+service.cli.main(service.cli.Parts(factory(pathlib.Path({str(store)!r}))))
 """
     with started(tmp_path_factory.mktemp("hup") / "log", sys.executable, "-c", script) as service:
         assert httpx.post(service.url + "/predict", content=FACES).json()["model"]["version"] == 3

@@ -89,18 +89,28 @@ def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
     return tensorflow.loader(precision, threads)
 
 
-def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> int:
+def affinity() -> int:
+    """CPUs that the system may run this process on.
+
+    Returns:
+        At least 1.
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), allowed: int | None = None) -> int:
     """Whole CPUs that this process may use: the smaller of its affinity and its container's quota.
 
     The libraries size their pools by affinity and do not see a quota: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`.
 
     Args:
         root: Where the cgroups are mounted.
+        allowed: CPUs of its affinity; None for those of `affinity()`.
 
     Returns:
         At least 1.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = affinity() if allowed is None else allowed
     try:
         quota, period = (root / "cpu.max").read_text().split()
     except (OSError, ValueError):

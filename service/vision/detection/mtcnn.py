@@ -59,7 +59,7 @@ _WIDER_VIEWS: Final = _Views(
     np.array([False, True, False, True, False, True, False, True]),
 )
 """By which a face of the second look is confirmed too: what is no face loses its confidence there."""
-_APART: Final = 0.25
+_LANDMARK_DISTANCE: Final = 0.25
 """Mean distance of the landmarks of two overlapping boxes, in sides of the smaller one, up to which they show the same face."""
 _NESTED_CONFIDENCE: Final = 0.95
 """Confidence that a face needs that lies in a more certain one's box and is no second reading of it."""
@@ -101,11 +101,11 @@ _ALIGNED_OUTPUT: Final = 0.5
 REGION_CONFIDENCE: Final = 0.87
 """Mean confidence over all views that a face of the second look needs."""
 _ANGLES: Final = np.array([0, 90, 180, 270], np.float32)
-"""Degrees, clockwise, at which a doubtful region is looked at; what lies between is set upright by its landmarks."""
-_SLANT: Final = 15.0
-"""Degrees by which a face may slant in its window."""
-_LYING: Final = 45.0
-"""Degrees of roll beyond which a face lies: O-Net is not certain of it as it stands."""
+"""Degrees, clockwise, by which a doubtful region is rotated; what is between is set upright by its landmarks."""
+_MAX_MISALIGNMENT: Final = 15.0
+"""Degrees of roll that a face may have in its window."""
+_ROTATED: Final = 45.0
+"""Degrees of roll beyond which a face counts as rotated: O-Net is not certain of it as it is."""
 _UPRIGHT_CONFIDENCE: Final = 0.99
 """Confidence from which a face counts as upright: hardly any on its side or upside down reaches it."""
 _EDGE: Final = 0.1
@@ -144,12 +144,12 @@ class MtcnnDetector:
         faces, windows, scores = self._search(picture)
         if self.thresholds.confirmation is None:
             return faces
-        found, degrees = self._look_again(picture, self._regions(picture, faces, windows, scores), _doubtful(faces))
+        found, degrees = self._second_look(picture, self._regions(picture, faces, windows, scores), _doubtful(faces))
         quarters = _quarters(faces, found, degrees)
         if quarters:
             copy, back = quarter_turned(pixels, quarters)
             upright = [_moved(face, back) for face in self.cascade(copy) if face.confidence >= MIN_CONFIDENCE]
-            found = [*upright, *(face for face in found if not _meeting(face, upright))]
+            found = [*upright, *(face for face in found if not _at_same_place(face, upright))]
             faces = [face for face in faces if face.confidence >= REGION_CONFIDENCE]
         return _merged(faces, found)
 
@@ -184,14 +184,14 @@ class MtcnnDetector:
         passed = np.flatnonzero(final["probability"] > limits.output)
         scores, boxes = final["probability"][passed], boxes[passed]
         points, boxes = _landmarks(boxes, final["landmarks"][passed]), _regress(boxes, final["offsets"][passed])
-        apart = math.inf if limits.confirmation is None else _APART
+        apart = math.inf if limits.confirmation is None else _LANDMARK_DISTANCE
         keep = suppress_same(boxes, scores, points, limits.overlap_output, apart)
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
         if limits.confirmation is not None and len(boxes):
             scores, points, boxes = self._confirm(picture, boxes, _VIEWS)
             scores = _doubled(scores, boxes)
             keep = np.flatnonzero((scores >= limits.confirmation) & ~_nested(boxes, scores, limits.overlap_output))
-            keep = keep[suppress_same(boxes[keep], scores[keep], points[keep], limits.overlap_output, _APART)]
+            keep = keep[suppress_same(boxes[keep], scores[keep], points[keep], limits.overlap_output, _LANDMARK_DISTANCE)]
             boxes, scores, points = boxes[keep], scores[keep], points[keep]
         return [Face(box, landmarks, float(score)) for box, landmarks, score in zip(boxes, points, scores, strict=True)]
 
@@ -237,15 +237,15 @@ class MtcnnDetector:
         keep = suppress(windows, scores, passed, _REGION_OVERLAP)
         sure = _stacked([face for face in faces if face.confidence >= MIN_CONFIDENCE])
         regions = square(windows[keep])
-        regions = regions[~_one_place(regions, sure).any(axis=1)][:MAX_REGIONS]
+        regions = regions[~_same_place(regions, sure).any(axis=1)][:MAX_REGIONS]
         height, width = picture.pixels.shape[:2]
         margin = _EDGE * (regions[:, 2:] - regions[:, :2])
         cut = (regions[:, :2] < margin).any(axis=1) | (regions[:, 2:] > [width, height] - margin).any(axis=1)
         return np.concatenate([regions, _grown(regions[cut], _EDGE_SIZE)])
 
-    def _look_again(self, picture: HalvedPicture, regions: Floats, doubtful: list[Face]) -> tuple[list[Face], Floats]:
-        """Faces of doubtful regions, and of doubtful faces that may lie on their side, at the angle at which they are most
-        certain; and their angles, degrees clockwise.
+    def _second_look(self, picture: HalvedPicture, regions: Floats, doubtful: list[Face]) -> tuple[list[Face], Floats]:
+        """Faces of doubtful regions, and of doubtful faces that may be rotated, at the angle at which they are most certain;
+        and their angles, degrees clockwise.
         """
         turns = _ANGLES[1:]
         boxes = np.concatenate([np.repeat(regions, len(_ANGLES), axis=0), np.repeat(_stacked(doubtful), len(turns), axis=0)])
@@ -268,7 +268,7 @@ class MtcnnDetector:
         scores = _doubled((few * scores + many * wider) / (few + many), means)
         keep = suppress(square(means), scores, scores >= REGION_CONFIDENCE, _REGION_OVERLAP)
         odd = np.rint(degrees[keep] / 90).astype(int) % 2 == 1
-        means = np.where(odd[:, np.newaxis], _lying(means[keep]), means[keep])
+        means = np.where(odd[:, np.newaxis], _quarter_turned_boxes(means[keep]), means[keep])
         faces = zip(means, points[keep], scores[keep], strict=True)
         return [Face(box, landmarks, float(score)) for box, landmarks, score in faces], degrees[keep]
 
@@ -395,8 +395,8 @@ def _grown(boxes: Floats, factor: float) -> Floats:
     return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * np.float32(factor))
 
 
-def _lying(boxes: Floats) -> Floats:
-    """Boxes [N, 4] whose width is their height."""
+def _quarter_turned_boxes(boxes: Floats) -> Floats:
+    """Boxes [N, 4] with width and height exchanged, about their centres."""
     return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2])[:, ::-1] / 2)
 
 
@@ -406,7 +406,7 @@ def _stacked(faces: list[Face]) -> Floats:
 
 
 def _doubtful(faces: list[Face]) -> list[Face]:
-    """Faces that may lie on their side or upside down, the least certain first, no more than `MAX_REGIONS`."""
+    """Faces that may be rotated, the least certain first, no more than `MAX_REGIONS`."""
     found = [face for face in faces if MIN_CONFIDENCE <= face.confidence < _UPRIGHT_CONFIDENCE]
     return sorted(found, key=lambda face: face.confidence)[:MAX_REGIONS]
 
@@ -420,7 +420,7 @@ def _doubled(scores: Reals, boxes: Floats) -> Floats:
 
 
 def _nested(boxes: Floats, scores: Floats, overlap: float) -> Bools:
-    """Which boxes lie in a more certain one and are not certain themselves: a mouth and a nose may pass for a small face."""
+    """Which boxes are in a more certain one and are not certain themselves: a mouth and a nose may pass for a small face."""
     nested = np.zeros(len(boxes), dtype=bool)
     areas = area(boxes)
     for one, other, shared in overlapping(boxes):
@@ -430,7 +430,7 @@ def _nested(boxes: Floats, scores: Floats, overlap: float) -> Bools:
     return nested
 
 
-def _one_place(one: Floats, other: Floats) -> Bools:
+def _same_place(one: Floats, other: Floats) -> Bools:
     """Which boxes [N, 4] and [M, 4] are in one place, [N, M]: they overlap, or less so with the centre of one in the other."""
     one, other = one[:, np.newaxis], other[np.newaxis]
     shared = np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2]), 0).prod(axis=2)
@@ -441,53 +441,55 @@ def _one_place(one: Floats, other: Floats) -> Bools:
     return np.asarray((shared > _REGION_OVERLAP * union) | (central & (shared > _REGION_OVERLAP / 3 * union)))
 
 
-def _meeting(face: Face, others: list[Face]) -> list[Face]:
+def _at_same_place(face: Face, others: list[Face]) -> list[Face]:
     """Those of the others that are in the same place."""
-    near = _one_place(_stacked(others), face.box[np.newaxis])[:, 0]
+    near = _same_place(_stacked(others), face.box[np.newaxis])[:, 0]
     return [other for other, met in zip(others, near, strict=True) if met]
 
 
 def _upright_angle(points: Floats, degrees: Floats) -> Floats:
-    """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than `_SLANT`,
-    for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
+    """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than
+    `_MAX_MISALIGNMENT`, for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
     """
     eyes = points[:, 1] - points[:, 0]
     slope = np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])).astype(np.float32)
     change = (slope - degrees + 180) % 360 - 180
-    return np.asarray(np.where((np.abs(change) >= _SLANT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32)
+    return np.asarray(
+        np.where((np.abs(change) >= _MAX_MISALIGNMENT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32
+    )
 
 
-def _nearer(turned: float, upright: float) -> bool:
-    """Whether a face is more certain turned than as it stands: by a quarter of what is missing to full confidence."""
+def _more_certain(turned: float, upright: float) -> bool:
+    """Whether a face is more certain rotated than as it is: by a quarter of what is missing to full confidence."""
     return upright < _UPRIGHT_CONFIDENCE and turned > 1 - 0.75 * (1 - upright)
 
 
 def _quarters(faces: list[Face], found: list[Face], degrees: Floats) -> int:
     """Quarter turns, counterclockwise, after which the whole picture stands upright, where its faces say so; else 0."""
     turns = np.rint(degrees / 90).astype(int) % 4
-    lying = [face.confidence for face, turn in zip(found, turns, strict=True) if turn]
+    rotated_faces = [face.confidence for face, turn in zip(found, turns, strict=True) if turn]
     upright = [face.confidence for face in faces if face.confidence >= MIN_CONFIDENCE]
     upright += [face.confidence for face, turn in zip(found, turns, strict=True) if not turn]
-    if not lying or not _nearer(max(lying), max(upright, default=0.0)):
+    if not rotated_faces or not _more_certain(max(rotated_faces), max(upright, default=0.0)):
         return 0
     return int(np.bincount(turns[turns > 0]).argmax())
 
 
 def _merged(faces: list[Face], found: list[Face]) -> list[Face]:
-    """The cascade's faces and the second look's; a sure one yields only to one that lies and is more certain."""
+    """The cascade's faces and the second look's; a sure one yields only to a rotated one that is more certain."""
     merged = list(faces)
     for face in found:
-        met = _meeting(face, faces)
+        met = _at_same_place(face, faces)
         sure = [other for other in met if other.confidence >= MIN_CONFIDENCE]
-        if not sure or (_lies(face) and all(_nearer(face.confidence, other.confidence) for other in sure)):
+        if not sure or (_is_rotated(face) and all(_more_certain(face.confidence, other.confidence) for other in sure)):
             merged = [other for other in merged if all(other is not one for one in met)] + [face]
     return merged
 
 
-def _lies(face: Face) -> bool:
+def _is_rotated(face: Face) -> bool:
     """Whether a face is on its side or upside down."""
     x, y = (face.landmarks[1] - face.landmarks[0]).tolist()
-    return abs(math.degrees(math.atan2(y, x))) > _LYING
+    return abs(math.degrees(math.atan2(y, x))) > _ROTATED
 
 
 def _in_batches(

@@ -32,8 +32,8 @@ export async function decode(photo, longest = LONGEST) {
   }
 }
 
-/** Whether a browser may show a photo otherwise than the service sees it, or not at all: HEIC, and a WebP that says how it
- * lies, which browsers read as it is stored. */
+/** Whether a browser may show a photo otherwise than the service sees it, or not at all: HEIC, and a WebP with an
+ * orientation, which browsers ignore. */
 export async function needsPreview(blob) {
   const head = new Uint8Array(await blob.slice(0, 32).arrayBuffer());
   const text = String.fromCharCode(...head);

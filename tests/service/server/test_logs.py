@@ -23,8 +23,7 @@ pytest.importorskip("pythonjsonlogger")
 FAILING = """
 import service.cli
 from tests.fakes import FailingNetwork, engine_factory
-service.cli.create_engine = engine_factory(FailingNetwork())
-service.cli.main()
+service.cli.main(service.cli.Parts(engine_factory(FailingNetwork())))
 """
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

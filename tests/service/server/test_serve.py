@@ -39,8 +39,7 @@ class Slow(ColourNetwork):
         time.sleep(float(os.environ["SLOW"]))
         return super().__call__(batch)
 
-service.cli.create_engine = engine_factory(Slow())
-service.cli.main()
+service.cli.main(service.cli.Parts(engine_factory(Slow())))
 """
 """`facet` with fakes in place of its models: everything else is the real thing, and it starts in a second."""
 
@@ -348,11 +347,12 @@ sys.meta_path.insert(0, Finder)
 import service.cli
 from tests.fakes import engine_factory
 
-service.cli.create_engine = engine_factory()
-setattr(service.cli, os.environ["AT"], pause)
-service.cli.main()
+parts = {"create_engine": engine_factory()}
+if os.environ["AT"] in ("create_engine", "create_app", "run"):
+    parts[os.environ["AT"]] = pause
+service.cli.main(service.cli.Parts(**parts))
 """
-"""`facet` with fakes, which stops and says so where it imports a module, or calls what `service.cli` knows by a name."""
+"""`facet` with fakes, which stops and prints where it imports a module, or calls one of its parts."""
 
 FIRST_PROCESS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 """What makes a command the first process of a namespace of its own, as a container does."""
@@ -452,8 +452,8 @@ def test_the_real_service_from_start_to_end(tmp_path: Path, examples: Path) -> N
                 (-90, Image.Transpose.ROTATE_90),
                 (180, Image.Transpose.ROTATE_180),
             ):
-                lying = encoded(np.asarray(photo.transpose(turn)))
-                (turned,) = client.post("/predict", files={"file": lying}).json()["faces"]
+                rotated = encoded(np.asarray(photo.transpose(turn)))
+                (turned,) = client.post("/predict", files={"file": rotated}).json()["faces"]
                 assert "rolled" in turned["warnings"]
                 assert (turned["quality"]["roll"] - roll - face["quality"]["roll"] + 180) % 360 - 180 == pytest.approx(0, abs=5)
                 assert (years(turned), turned["gender"]["label"]) == (pytest.approx(years(face), abs=3), "female")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from facet_client.errors import FacetClientError
 from facet_client.models import Prediction
 from facet_client.photo import Photo
+
+T = TypeVar("T")
 
 Progress = Callable[[int], None]
 """Is called with the number of photos that are done."""
@@ -50,21 +53,10 @@ def in_threads(
         except (FacetClientError, OSError) as error:
             return PhotoResult(index, photo, error=error)
 
-    def first() -> PhotoResult:
-        result = window.popleft().result()
-        if progress is not None:
-            progress(result.index + 1)
-        return result
-
-    window: deque[Future[PhotoResult]] = deque()
     threads = ThreadPoolExecutor(concurrency, thread_name_prefix="facet")
     try:
-        for index, photo in enumerate(photos):
-            if len(window) >= 2 * concurrency:
-                yield first()
-            window.append(threads.submit(one, index, photo))
-        while window:
-            yield first()
+        for future in _in_order(photos, lambda index, photo: threads.submit(one, index, photo), concurrency):
+            yield _reported(future.result(), progress)
     finally:
         threads.shutdown(cancel_futures=True)
 
@@ -84,6 +76,7 @@ async def in_tasks(
         A result for each photo, in order.
     """
     turns = asyncio.Semaphore(concurrency)
+    tasks: set[asyncio.Task[PhotoResult]] = set()
 
     async def one(index: int, photo: Photo) -> PhotoResult:
         async with turns:
@@ -92,21 +85,36 @@ async def in_tasks(
             except (FacetClientError, OSError) as error:
                 return PhotoResult(index, photo, error=error)
 
-    async def first() -> PhotoResult:
-        result = await window.popleft()
-        if progress is not None:
-            progress(result.index + 1)
-        return result
+    def begin(index: int, photo: Photo) -> asyncio.Task[PhotoResult]:
+        task = asyncio.create_task(one(index, photo))
+        tasks.add(task)
+        return task
 
-    window: deque[asyncio.Task[PhotoResult]] = deque()
     try:
-        for index, photo in enumerate(photos):
-            if len(window) >= 2 * concurrency:
-                yield await first()
-            window.append(asyncio.create_task(one(index, photo)))
-        while window:
-            yield await first()
+        for task in _in_order(photos, begin, concurrency):
+            result = await task
+            tasks.remove(task)
+            yield _reported(result, progress)
     finally:
-        for task in window:
+        left = tuple(tasks)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*window, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def _in_order(photos: Iterable[Photo], begin: Callable[[int, Photo], T], concurrency: int) -> Iterator[T]:
+    """What `begin` returns for each photo, in order; no more than twice `concurrency` photos are begun and not yet yielded."""
+    window: deque[T] = deque()
+    for index, photo in enumerate(photos):
+        if len(window) >= 2 * concurrency:
+            yield window.popleft()
+        window.append(begin(index, photo))
+    while window:
+        yield window.popleft()
+
+
+def _reported(result: PhotoResult, progress: Progress | None) -> PhotoResult:
+    """A result whose photo is counted as done."""
+    if progress is not None:
+        progress(result.index + 1)
+    return result

@@ -12,12 +12,6 @@ from service.errors import ModelIncompatible
 from service.models.runtime import Runtime, cpu_quota, resolve
 
 
-@pytest.fixture
-def cpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that may run on eight CPUs."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-
-
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Of the libraries, these alone can be imported."""
     for runtime in (Runtime.OPENVINO, Runtime.TENSORFLOW):
@@ -53,7 +47,6 @@ def test_what_is_not_installed_is_a_clear_error(
         resolve(asked)
 
 
-@pytest.mark.usefixtures("cpus")
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -68,21 +61,19 @@ def test_what_is_not_installed_is_a_clear_error(
 )
 def test_quota_of_cgroup_v2(tmp_path: Path, content: str, expected: int) -> None:
     (tmp_path / "cpu.max").write_text(content)
-    assert cpu_quota(tmp_path) == expected
+    assert cpu_quota(tmp_path, 8) == expected
 
 
-@pytest.mark.usefixtures("cpus")
 @pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("200000", 2), ("250000", 3), ("10000", 1), ("0", 8)])
 def test_quota_of_cgroup_v1(tmp_path: Path, quota: str, expected: int) -> None:
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu/cpu.cfs_quota_us").write_text(quota + "\n")
     (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000\n")
-    assert cpu_quota(tmp_path) == expected
+    assert cpu_quota(tmp_path, 8) == expected
 
 
-@pytest.mark.usefixtures("cpus")
 def test_without_a_cgroup_affinity_counts(tmp_path: Path) -> None:
-    assert cpu_quota(tmp_path) == 8
+    assert cpu_quota(tmp_path, 8) == 8
 
 
 def test_on_this_machine_it_is_a_number_of_cpus() -> None:

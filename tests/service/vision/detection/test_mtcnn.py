@@ -333,16 +333,16 @@ def test_faces_of_a_picture_that_lies_are_found_as_if_it_stood(
     detector: MtcnnDetector, photos: dict[str, Pixels], name: str, quarters: int
 ) -> None:
     """Scans, screenshots and messengers lose what a camera noted of its turn."""
-    lying, back = quarter_turned(photos[name], quarters)
-    faces, found = sure(locate(photos[name], detector, SIDE_PX)), sure(locate(lying, detector, SIDE_PX))
+    turned_photo, back = quarter_turned(photos[name], quarters)
+    faces, found = sure(locate(photos[name], detector, SIDE_PX)), sure(locate(turned_photo, detector, SIDE_PX))
     assert len(found) == len(faces) == COUNTS[name]
     there = np.stack([face.landmarks @ back[:, :2].T + back[:, 2] for face in found])
     for face in faces:
         away = np.linalg.norm(there - face.landmarks, axis=2).mean(axis=1)
         nearest = found[int(away.argmin())]
         assert away.min() < 0.05 * (face.box[2] - face.box[0])
-        lying_sides, sides = nearest.box[2:] - nearest.box[:2], face.box[2:] - face.box[:2]
-        assert lying_sides == pytest.approx(sides if quarters == 2 else sides[::-1], rel=0.05)
+        turned_photo_sides, sides = nearest.box[2:] - nearest.box[:2], face.box[2:] - face.box[:2]
+        assert turned_photo_sides == pytest.approx(sides if quarters == 2 else sides[::-1], rel=0.05)
 
 
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])

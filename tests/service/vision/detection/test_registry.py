@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.app import create_engine
 from service.errors import ModelIncompatible, ModelNotFound
-from service.inference.pipeline import Options
-from service.models.card import DetectorName
 from service.models.manifest import Manifest
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import MANIFEST, ModelStore, write_manifest
-from service.settings import Settings
-from service.vision import detection
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.detection.registry import architectures, load_detector
 from tests.conftest import encoded
@@ -57,14 +56,6 @@ def store_with(folder: Path, root: Path, architecture: str) -> ModelStore:
     return ModelStore(folder / "store")
 
 
-@pytest.fixture
-def brightest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file more in the folder of detectors."""
-    (tmp_path / "files").mkdir()
-    (tmp_path / "files" / "brightest.py").write_text(BRIGHTEST)
-    monkeypatch.setattr(detection, "__path__", [*detection.__path__, str(tmp_path / "files")])
-
-
 def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
     assert "mtcnn" in architectures()
     assert "registry" not in architectures()
@@ -84,17 +75,22 @@ def test_a_version_that_is_not_there_is_refused(tmp_path: Path, root: Path) -> N
         load_detector(store_with(tmp_path, root, "mtcnn"), "other/2", LOAD)
 
 
-@pytest.mark.usefixtures("brightest")
 @pytest.mark.model
-async def test_a_detector_is_served_by_a_file_a_manifest_and_a_setting(tmp_path: Path, root: Path) -> None:
+def test_a_detector_is_served_by_a_file_a_manifest_and_a_setting(tmp_path: Path, root: Path) -> None:
+    """The command of a copy of the service, with a file more in its folder of detectors."""
+    shutil.copytree(root / "service", tmp_path / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "service/vision/detection/brightest.py").write_text(BRIGHTEST)
     store = store_with(tmp_path, root, "brightest").root
     shutil.copytree(root / "model_store/mobilenet", store / "mobilenet")
-    engine = create_engine(Settings(model_store=store, detector="other", min_face_px=40))
-    try:
-        picture = np.zeros((120, 160, 3), np.uint8)
-        picture[30:70, 50:90] = 200
-        analysis = await engine.analyse(encoded(picture), Options(("age",), 5, 0.5))
-    finally:
-        await engine.close()
-    assert [face.face.box.tolist() for face in analysis.faces] == [[50, 30, 90, 70]]
-    assert engine.card().serving.detector == DetectorName(name="other", version=1)
+    picture = np.zeros((120, 160, 3), np.uint8)
+    picture[30:70, 50:90] = 200
+    (tmp_path / "picture.png").write_bytes(encoded(picture))
+    settings = {"FACET_MODEL_STORE": str(store), "FACET_DETECTOR": "other", "FACET_MIN_FACE_PX": "40"}
+    command = [sys.executable, "-m", "service.cli", "predict", "--json", "--attributes", "age", "picture.png"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (face,) = json.loads(done.stdout)["faces"]
+    assert face["box"] == {"x": 50, "y": 30, "width": 40, "height": 40}
+    assert "age" in face
