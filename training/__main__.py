@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -154,7 +154,7 @@ def explore(
     out: Annotated[Path, typer.Option(help="Folder for counts, plots and the sheet of samples.")] = Path("runs/explored"),
     samples: Annotated[int, typer.Option(min=0, help="Pictures on the sheet; 0 for none.")] = 48,
 ) -> None:
-    """Count people per age, gender and race, and their crossings; draw them; show samples."""
+    """Count people per attribute and by crossings of attributes; draw the counts; show samples."""
     from training.datasets.explore import explore as look
 
     with one_line_errors():
@@ -459,7 +459,12 @@ def calibrate(
 
 
 def _brief(headline: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in headline.items() if key != "gender"}
+    """The single figures, rounded; the scores of each label stand in the report."""
+    return {
+        key: round(value, 4) if isinstance(value, float) else value
+        for key, value in headline.items()
+        if not isinstance(value, Mapping)
+    }
 
 
 @app.command()

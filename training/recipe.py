@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from service.models.manifest import AGE, CANONICAL, Declaration
+from service.models.manifest import AGE, CANONICAL, GENDERS, RACES, Declaration
 from training.artifacts import write_text
 
 
@@ -35,6 +35,17 @@ def _by_attribute(fields: Any, ending: str, table: str) -> Any:
     return kept | {table: {**kept.get(table, {}), **given}} if old else fields
 
 
+class SelectiveAccuracy(_Section):
+    """Share of the labels not marked uncertain that has to be right on validation, where any threshold reaches it (selective
+    classification, El-Yaniv and Wiener, JMLR 2010).
+    """
+
+    overall: float = Field(default=0.95, gt=0, le=1)
+    """Share of all of them together."""
+    group: float = Field(default=0.90, gt=0, le=1)
+    """Share of each label's, and of those in each band of predicted age."""
+
+
 class Attribute(Declaration):
     """One thing that is learnt of a face; `age`, `gender` and `race` are known by their name alone.
 
@@ -44,6 +55,8 @@ class Attribute(Declaration):
 
     kind: Literal["expectation", "labels"] = "labels"
     """`expectation`, a number, or one of `labels`."""
+    selective_accuracy: SelectiveAccuracy = SelectiveAccuracy()
+    """Accuracy that the labels not marked uncertain are calibrated to have; of no matter for an expectation."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,7 +75,7 @@ class Attribute(Declaration):
     @model_validator(mode="after")
     def _expectations_have_a_range(self) -> Self:
         if self.name == AGE and self.kind != "expectation":
-            raise ValueError("the attribute 'age' is an expectation, in years")
+            raise ValueError(f"the attribute {AGE!r} is an expectation, in years")
         if self.name != AGE and self.kind == "expectation" and self.range is None:
             raise ValueError(f"the attribute {self.name!r} is an expectation, and needs a range")
         return self
@@ -70,7 +83,8 @@ class Attribute(Declaration):
 
 _KNOWN: Final[Mapping[str, dict[str, Any]]] = {
     AGE: {"kind": "expectation"},
-    **{name: {"labels": labels} for name, labels in CANONICAL.items()},
+    "gender": {"labels": GENDERS, "selective_accuracy": {"overall": 0.97, "group": 0.95}},
+    "race": {"labels": RACES, "selective_accuracy": {"overall": 0.93, "group": 0.90}},
 }
 _RESERVED: Final = ("trunk", "pixels", "embedding", "hint")
 _ENDINGS: Final = ("_hidden", "_dropout", "_years", "_classes", "_distribution")
@@ -117,7 +131,7 @@ class NetworkSection(_Section):
     embedding_units: int = Field(default=0, ge=0)
     """Numbers of the face embedding (see `training.fit.face_embeddings`) that the trunk learns to give beside the heads; 0 for
     none. Also read as `hint_units`."""
-    outputs: tuple[str, ...] = Field(default=("age", "gender", "race"), min_length=1)
+    outputs: tuple[str, ...] = Field(default=tuple(_KNOWN), min_length=1)
     """Attributes that the network has a head for; all that the recipe declares where not given."""
     age: AgeSection = AgeSection()
     """The age head's output form."""
@@ -448,8 +462,8 @@ class Recipe(_Section):
         for place, (named, allowed) in places.items():
             if unknown := [name for name in named if name not in allowed]:
                 raise ValueError(f"{place} names {unknown[0]!r}; there is: {', '.join(allowed) or 'none'}")
-        if self.balance.groups is not None and "age" not in names:
-            raise ValueError("balance.groups needs the attribute age")
+        if self.balance.groups is not None and AGE not in names:
+            raise ValueError(f"balance.groups needs the attribute {AGE}")
         return self
 
     @property
@@ -460,8 +474,13 @@ class Recipe(_Section):
     @property
     def used(self) -> tuple[Attribute, ...]:
         """The attributes whose labels a run reads, in the order of their declaration."""
-        named = {*self.network.outputs, *self.balance.repeat, *(("age",) if self.balance.groups is not None else ())}
+        named = {*self.network.outputs, *self.balance.repeat, *((AGE,) if self.balance.groups is not None else ())}
         return tuple(attribute for attribute in self.attributes if attribute.name in named)
+
+    @property
+    def selective_accuracies(self) -> dict[str, SelectiveAccuracy]:
+        """What the labels not marked uncertain are calibrated to, by attribute."""
+        return {one.name: one.selective_accuracy for one in self.attributes if one.kind == "labels"}
 
     def attribute(self, name: str) -> Attribute:
         """The declared attribute of a name.

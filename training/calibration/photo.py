@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -15,17 +15,11 @@ from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AGE, AttributeCalibration
 from training.calibration.at_least import fit_at_least
 from training.calibration.intervals import Unit, age_interval
-from training.calibration.thresholds import (
-    CERTAIN,
-    CERTAIN_BY_DEFAULT,
-    CERTAIN_EVERYWHERE,
-    CERTAIN_EVERYWHERE_BY_DEFAULT,
-    fit_thresholds,
-    threshold,
-)
+from training.calibration.thresholds import fit_thresholds, threshold
 from training.datasets.base import UNKNOWN
 from training.errors import CalibrationError
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, Predictions
+from training.recipe import SelectiveAccuracy
 
 ROUNDING: Final = 5e-5
 """The service's answers have four digits: a probability of zero stands for anything below this."""
@@ -49,13 +43,17 @@ def temperature(probabilities: Doubles, labels: npt.NDArray[np.int64]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.25), np.log(4)), method="bounded").x))
 
 
-def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
+def fit(
+    parts: Sequence[Predictions], accuracies: Mapping[str, SelectiveAccuracy] | None = None
+) -> dict[str, AttributeCalibration]:
     """Calibrations of a network from its uncalibrated predictions.
 
     A face that was not found, or whose label of an attribute is not known, counts for nothing there.
 
     Args:
         parts: Predictions of one data set each.
+        accuracies: What the labels that are not marked uncertain have to reach, by attribute; the default for one that is not
+            there.
 
     Returns:
         Calibrations by attribute, of those that the model predicts and any data set knows.
@@ -74,6 +72,7 @@ def fit(parts: Sequence[Predictions]) -> dict[str, AttributeCalibration]:
                 spec,
                 np.concatenate([one.labels[spec.name].probabilities for one in labelled]),
                 np.concatenate([one.labels[spec.name].label for one in labelled]),
+                (accuracies or {}).get(spec.name, SelectiveAccuracy()),
                 np.concatenate([_predicted_ages(one) for one in labelled]),
             )
         else:
@@ -105,14 +104,19 @@ def _with_at_least(
 
 
 def fit_labels(
-    spec: AttributeSpec, probabilities: Doubles, labels: Ints, years: Doubles | None = None
+    spec: AttributeSpec,
+    probabilities: Doubles,
+    labels: Ints,
+    accuracy: SelectiveAccuracy,
+    years: Doubles | None = None,
 ) -> AttributeCalibration | None:
     """Temperature and thresholds of labels.
 
     Args:
-        spec: The attribute, which says what its labels that are not marked uncertain have to reach.
+        spec: The attribute.
         probabilities: Uncalibrated ones [N, K]; not a number where the network has no such output.
         labels: Numbers [N], -1 where a label is not known.
+        accuracy: What the labels that are not marked uncertain have to reach.
         years: Predicted ages [N]; None, or not a number, where the network gives none.
 
     Returns:
@@ -127,11 +131,10 @@ def fit_labels(
     confidence, answered = scaled.max(axis=1), scaled.argmax(axis=1)
     right = answered == labels[known]
     ages = None if years is None or np.isnan(years).any() else years[known]
-    everywhere = CERTAIN_EVERYWHERE.get(spec.name, CERTAIN_EVERYWHERE_BY_DEFAULT)
     return AttributeCalibration(
         temperature=degrees,
-        threshold=threshold(confidence, right, CERTAIN.get(spec.name, CERTAIN_BY_DEFAULT)),
-        thresholds=fit_thresholds(confidence, answered, right, ages, spec.labels, everywhere),
+        threshold=threshold(confidence, right, accuracy.overall),
+        thresholds=fit_thresholds(confidence, answered, right, ages, spec.labels, accuracy.group),
     )
 
 

@@ -9,14 +9,6 @@ import numpy as np
 from service.arrays import Bools, Doubles, Ints
 from service.models.manifest import LabelThresholds, ThresholdBand
 
-CERTAIN: Final = {"gender": 0.97, "race": 0.93}
-"""Accuracy that the labels which are not uncertain have on validation, together."""
-CERTAIN_BY_DEFAULT: Final = 0.95
-"""The same for any other attribute."""
-CERTAIN_EVERYWHERE: Final = {"gender": 0.95, "race": 0.90}
-"""The same for each label, and in each band of predicted age."""
-CERTAIN_EVERYWHERE_BY_DEFAULT: Final = 0.90
-
 BANDS: Final = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get a threshold of their own."""
 LEAST: Final = 60

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.models.manifest import Attribute, AttributeCalibration
+from service.models.manifest import Attribute, AttributeCalibration, Manifest
 from service.models.runtime import Precision
 from service.models.store import UNLISTED, write_manifest
 from training.artifacts import whole_folder
 from training.calibration.photo import fit
 from training.datasets.base import DataSet, Split
 from training.evaluation.service_client import measured_settings, predict, read_manifest
+from training.recipe import ATTRIBUTES, SelectiveAccuracy, load_recipe
 
 
 def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], detector: str | None = None) -> Path:
@@ -44,12 +45,19 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], d
         settings = measured_settings(
             model_store=store, model=name, model_version=int(made.name), precision=Precision.F32, **chosen
         )
-        fitted = fit([predict(settings, one, Split.VALIDATION).predictions for one in data])
+        parts = [predict(settings, one, Split.VALIDATION).predictions for one in data]
+        fitted = fit(parts, _accuracies(made, manifest))
         licences = [one.licence for one in data if one.name not in manifest.trained_on]
         licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])
         fields = manifest.model_dump(mode="json") | {"version": int(made.name), "licence": licence}
         write_manifest(made, fields | {"attributes": calibrated(manifest.attributes, fitted)})
     return made
+
+
+def _accuracies(folder: Path, manifest: Manifest) -> dict[str, SelectiveAccuracy]:
+    """What the recipe in a model's folder declares; for a model without one, what is known of an attribute by its name."""
+    known = {one.name: one.selective_accuracy for one in ATTRIBUTES}
+    return known if manifest.recipe is None else known | load_recipe(folder / manifest.recipe).selective_accuracies
 
 
 def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> Path:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from service.models.manifest import AGE
 from service.models.manifest import GENDERS as CANONICAL_GENDERS
 from service.models.manifest import RACES as CANONICAL_RACES
 from training.datasets.sources import base_name, walk
@@ -48,7 +49,7 @@ class Label:
     @property
     def age(self) -> float | None:
         """The age in years, or None where it is unknown."""
-        return self.years("age")
+        return self.years(AGE)
 
     def years(self, attribute: str) -> float | None:
         """The value of an expectation, or None where it is unknown.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, product
 from pathlib import Path
 from typing import Final
 
@@ -16,26 +18,25 @@ from PIL import Image, ImageDraw, ImageOps
 from service.arrays import Pixels
 from service.errors import FacetError
 from service.files import replacing
-from service.models.manifest import AGE, CANONICAL
 from service.vision.image import decode
 from training.artifacts import write_json
 from training.datasets.base import DataSet, Label, Split
+from training.datasets.columns import Column, Decades, Words, Years, columns_of
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
 from training.plotting import save
 
-UNKNOWN_VALUE: Final = "unknown"
-"""Stands in tables for an attribute that a label does not have."""
-MOST_WORDS: Final = 40
-"""Most words of an attribute that is counted and drawn; a column of notes or names has more."""
-CROSSINGS: Final = (("decade", "gender"), ("decade", "race"), ("race", "gender"))
 SAMPLES: Final = 48
 COLUMNS: Final = 8
 TILE: Final = 128
 """Side of a sample in pixels."""
 CAPTION: Final = 14
-"""Height of the line below it."""
+"""Height of a line below it."""
+CAPTION_LETTERS: Final = 20
+"""Letters of such a line."""
+PANELS: Final = 3
+"""Crossings drawn side by side."""
 
 _SEED: Final = 20170101  # fixed: the same data give the same sheet
 
@@ -74,35 +75,33 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[
     if not any(one.labels for one in held):
         raise DataSetError(f"no labelled picture in {', '.join(str(source) for source in sources)}")
     out.mkdir(parents=True, exist_ok=True)
-    attributes = attributes_of(held)
-    document: dict[str, object] = {one.name: counted(one, attributes) for one in held}
+    labels = [label for one in held for label in one.labels.values()]
+    columns = columns_of(labels)
+    document: dict[str, object] = {one.name: counted(one, columns) for one in held}
     write_json(out / "counts.json", document)
-    _write_csv(held, attributes, out / "counts.csv")
-    for attribute in attributes:
-        _bars({one.name: _tally(one.labels.values(), attribute) for one in held}, attribute, out / f"{attribute}.png")
-    _crossings([label for one in held for label in one.labels.values()], out / "crossings.png")
+    _write_csv(held, columns, out / "counts.csv")
+    for column in columns:
+        _bars({one.name: _tally(one.labels.values(), column) for one in held}, column, out / f"{column.name}.png")
+    if pairs := crossings(columns):
+        _draw_crossings(labels, pairs, out / "crossings.png")
     if samples:
         with replacing(out / "samples.jpg") as new:
-            sheet(sets, held, samples).save(new, quality=90)
+            sheet(sets, held, columns, samples).save(new, quality=90)
     return document
 
 
-def attributes_of(held: Sequence[Contents]) -> tuple[str, ...]:
-    """The attributes that are counted: age, gender and race, and what else labels hold in few words.
+def crossings(columns: Sequence[Column]) -> list[tuple[Column, Column]]:
+    """The pairs of attributes whose values are counted together: of any two one has labels, and an age counts by decade.
 
     Args:
-        held: What the data sets hold.
+        columns: The attributes.
 
     Returns:
-        Their names.
+        The pairs.
     """
-    words: dict[str, set[str]] = {}
-    for one in held:
-        for label in one.labels.values():
-            for name in label.values:
-                words.setdefault(name, set()).add(value(label, name))
-    first = (AGE, *CANONICAL)
-    return (*first, *sorted(name for name, found in words.items() if name not in first and len(found) <= MOST_WORDS))
+    numbers = [Decades() if isinstance(one, Years) else one for one in columns if not isinstance(one, Words)]
+    words = [one for one in columns if isinstance(one, Words)]
+    return [*product(numbers, words), *((later, earlier) for earlier, later in combinations(words, 2))]
 
 
 def contents(data_set: DataSet) -> Contents:
@@ -124,30 +123,12 @@ def contents(data_set: DataSet) -> Contents:
     return Contents(data_set.name, labels, splits, without)
 
 
-def value(label: Label, attribute: str) -> str:
-    """The value of an attribute of a label, in words.
-
-    Args:
-        label: The label.
-        attribute: Name of an attribute, or `decade`, that of the age.
-
-    Returns:
-        A word, `34`, `30-39`, or `UNKNOWN_VALUE`.
-    """
-    if attribute in ("age", "decade"):
-        if label.age is None:
-            return UNKNOWN_VALUE
-        years = int(label.age) if attribute == "age" else int(label.age) // 10 * 10
-        return str(years) if attribute == "age" else f"{years}-{years + 9}"
-    return label.word(attribute) or UNKNOWN_VALUE
-
-
-def counted(held: Contents, attributes: Sequence[str]) -> dict[str, object]:
+def counted(held: Contents, columns: Sequence[Column]) -> dict[str, object]:
     """Pictures by split, attribute and crossings; a crossing's keys are `30-39 female`.
 
     Args:
         held: What a data set holds.
-        attributes: Names of the attributes that are counted.
+        columns: The attributes that are counted.
 
     Returns:
         Counts by what is counted.
@@ -157,91 +138,81 @@ def counted(held: Contents, attributes: Sequence[str]) -> dict[str, object]:
         "pictures": len(labels),
         "unlabelled": held.unlabelled,
         "split": dict(Counter(split.value for split in held.splits.values())),
-        **{attribute: _tally(labels, attribute) for attribute in attributes},
-        **{f"{one} and {other}": _crossing(labels, one, other) for one, other in CROSSINGS},
+        **{column.name: _tally(labels, column) for column in columns},
+        **{f"{one.name} and {other.name}": _crossing(labels, one, other) for one, other in crossings(columns)},
     }
 
 
-def _tally(labels: Iterable[Label], attribute: str) -> dict[str, int]:
-    counts = Counter(value(label, attribute) for label in labels)
-    return {name: counts[name] for name in sorted(counts, key=lambda name: _place(attribute, name))}
+def _tally(labels: Iterable[Label], column: Column) -> dict[str, int]:
+    counts = Counter(column.value(label) for label in labels)
+    return {name: counts[name] for name in sorted(counts, key=column.place)}
 
 
-def _crossing(labels: Iterable[Label], one: str, other: str) -> dict[str, int]:
-    counts = Counter((value(label, one), value(label, other)) for label in labels)
-    order = sorted(counts, key=lambda pair: (_place(one, pair[0]), _place(other, pair[1])))
+def _crossing(labels: Iterable[Label], one: Column, other: Column) -> dict[str, int]:
+    counts = Counter((one.value(label), other.value(label)) for label in labels)
+    order = sorted(counts, key=lambda pair: (one.place(pair[0]), other.place(pair[1])))
     return {f"{first} {second}": counts[first, second] for first, second in order}
 
 
-def _place(attribute: str, name: str) -> tuple[int, str]:
-    """Where a value stands among the others: known words in their order, others by the alphabet, unknown ones last."""
-    if name == UNKNOWN_VALUE:
-        return 2000, ""
-    if attribute in ("age", "decade"):
-        return int(name.split("-", maxsplit=1)[0]), ""
-    known = CANONICAL.get(attribute, ())
-    return (known.index(name), "") if name in known else (1000, name)
-
-
-def _write_csv(held: Iterable[Contents], attributes: Sequence[str], path: Path) -> None:
+def _write_csv(held: Iterable[Contents], columns: Sequence[Column], path: Path) -> None:
     """A line of each set, split and crossing of attributes that comes, with its count: what a spreadsheet makes tables of."""
     with replacing(path) as new, new.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("set", "split", *attributes, "pictures"))
+        writer.writerow(("set", "split", *(column.name for column in columns), "pictures"))
         for one in held:
             rows = Counter(
-                (one.splits[name].value, *(value(label, attribute) for attribute in attributes))
-                for name, label in one.labels.items()
+                (one.splits[name].value, *(column.value(label) for column in columns)) for name, label in one.labels.items()
             )
             writer.writerows((one.name, *row, count) for row, count in sorted(rows.items()))
 
 
-def _bars(tallies: Mapping[str, Mapping[str, int]], attribute: str, path: Path) -> None:
+def _bars(tallies: Mapping[str, Mapping[str, int]], column: Column, path: Path) -> None:
     """Bars of every set, one on another."""
-    names = sorted({name for tally in tallies.values() for name in tally}, key=lambda name: _place(attribute, name))
-    if attribute == "age":
-        known = [int(name) for name in names if name != UNKNOWN_VALUE]
-        names = [str(age) for age in range(min(known, default=0), max(known, default=0) + 1)]
-    figure, axis = plt.subplots(figsize=(10 if attribute == "age" else 6, 4.5), layout="constrained")
+    names = column.drawn({name for tally in tallies.values() for name in tally})
+    figure, axis = plt.subplots(figsize=(10 if len(names) > 12 else 6, 4.5), layout="constrained")
     below = np.zeros(len(names))
     for set_name, tally in tallies.items():
         heights = np.array([tally.get(name, 0) for name in names])
         axis.bar(np.arange(len(names)), heights, bottom=below, label=set_name)
         below += heights
-    step = 10 if attribute == "age" else 1
-    shown = [place for place, name in enumerate(names) if attribute != "age" or int(name) % step == 0]
-    axis.set_xticks(shown, [names[place] for place in shown])
-    unit = " [years]" if attribute == "age" else ""
-    axis.set(xlabel=f"{attribute}{unit}", ylabel="pictures", title=f"People per {attribute}")
+    shown = [place for place, name in enumerate(names) if column.place(name)[0] % column.ticks == 0]
+    turned = sum(len(names[place]) for place in shown) > 60
+    axis.set_xticks(shown, [names[place] for place in shown], rotation=90 if turned else 0)
+    unit = f" [{column.unit}]" if column.unit else ""
+    axis.set(xlabel=f"{column.name}{unit}", ylabel="pictures", title=f"People per {column.name}")
     axis.grid(axis="y", alpha=0.3)
     axis.legend()
     save(figure, path)
 
 
-def _crossings(labels: Sequence[Label], path: Path) -> None:
+def _draw_crossings(labels: Sequence[Label], pairs: Sequence[tuple[Column, Column]], path: Path) -> None:
     """A table of counts for each pair of attributes, of all sets together."""
-    figure, axes = plt.subplots(1, len(CROSSINGS), figsize=(6 * len(CROSSINGS), 5.5), layout="constrained")
-    for axis, (one, other) in zip(axes, CROSSINGS, strict=True):
-        rows, columns = (list(_tally(labels, name)) for name in (one, other))
+    wide, high = min(len(pairs), PANELS), -(-len(pairs) // PANELS)
+    figure, axes = plt.subplots(high, wide, figsize=(6 * wide, 5.5 * high), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(pairs) :]:
+        axis.remove()
+    for axis, (one, other) in zip(axes.flat, pairs, strict=False):
+        rows, columns = (list(_tally(labels, column)) for column in (one, other))
         table = np.zeros((len(rows), len(columns)), np.int64)
         for label in labels:
-            table[rows.index(value(label, one)), columns.index(value(label, other))] += 1
+            table[rows.index(one.value(label)), columns.index(other.value(label))] += 1
         axis.imshow(np.log1p(table), cmap="Blues", aspect="auto", vmin=0)
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(rows)), rows)
-        axis.set(title=f"{one} and {other}")
+        axis.set(title=f"{one.name} and {other.name}")
         for (row, column), count in np.ndenumerate(table):
             dark = np.log1p(count) > 0.6 * np.log1p(table.max())
             axis.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=8)
     save(figure, path)
 
 
-def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Image.Image:
+def sheet(sets: Sequence[DataSet], held: Sequence[Contents], columns: Sequence[Column], count: int) -> Image.Image:
     """Pictures drawn from all sets, with their labels below; one that cannot be read is left grey.
 
     Args:
         sets: The data sets.
         held: What each of them holds.
+        columns: The attributes in the captions.
         count: Pictures on the sheet.
 
     Returns:
@@ -250,23 +221,33 @@ def sheet(sets: Sequence[DataSet], held: Sequence[Contents], count: int) -> Imag
     every = [(place, name) for place, one in enumerate(held) for name in one.labels]
     drawn = np.random.default_rng(_SEED).permutation(len(every))[:count]
     places = {every[index]: tile for tile, index in enumerate(drawn)}
+    captions = [caption(held[place].labels[name], columns) for place, name in places]
+    height = TILE + CAPTION * max(map(len, captions))
     rows = -(-len(places) // COLUMNS)
-    page = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
+    page = Image.new("RGB", (COLUMNS * TILE, rows * height), "white")
     pen = ImageDraw.Draw(page)
-    for place, (data_set, one) in enumerate(zip(sets, held, strict=True)):
+    for place, data_set in enumerate(sets):
         for name, data in data_set.pictures():
             tile = places.get((place, name))
             if tile is not None:
-                x, y = tile % COLUMNS * TILE, tile // COLUMNS * (TILE + CAPTION)
+                x, y = tile % COLUMNS * TILE, tile // COLUMNS * height
                 page.paste(Image.fromarray(_thumbnail(data)), (x, y))
-                pen.text((x + 2, y + TILE), _caption(one.labels[name]), fill="black")
+                for line, text in enumerate(captions[tile]):
+                    pen.text((x + 2, y + TILE + CAPTION * line), text, fill="black")
     return page
 
 
-def _caption(label: Label) -> str:
-    years = f"{label.ages[0]}-{label.ages[1]}" if label.ages else value(label, "age")
-    words = (years, value(label, "gender"), value(label, "race"))
-    return " ".join("?" if word == UNKNOWN_VALUE else word for word in words)
+def caption(label: Label, columns: Sequence[Column]) -> list[str]:
+    """What is known of a picture, in short lines.
+
+    Args:
+        label: Its label.
+        columns: The attributes.
+
+    Returns:
+        Lines of at most `CAPTION_LETTERS` letters, at least one; a question mark stands for what is unknown.
+    """
+    return textwrap.wrap(" ".join(column.caption(label) for column in columns), CAPTION_LETTERS) or ["?"]
 
 
 def _thumbnail(data: bytes) -> Pixels:

@@ -121,7 +121,7 @@ def load_prepared(
         given = Prepared(crops, table["name"][chosen], table["set"][chosen], labels, tuple(attributes))
         if "ages" in table:
             given = replace(given, ages=table["ages"][chosen].astype(np.float32))
-        if selection.real_age and "age" in labels:
+        if selection.real_age and AGE in labels:
             given = _with_real_ages(given, _column(table, folder, "real_age")[chosen].astype(np.float32))
     if teacher:
         given = replace(given, teacher=_teacher(folder, attributes, chosen))
@@ -314,4 +314,4 @@ def _with_real_ages(given: Prepared, real: Floats) -> Prepared:
     """Ages in years lived where they are known, and as they were elsewhere."""
     known = real != UNKNOWN
     ages = None if given.ages is None else np.where(known[:, np.newaxis], real[:, np.newaxis], given.ages)
-    return replace(given, labels={**given.labels, "age": np.where(known, real, given.labels["age"])}, ages=ages)
+    return replace(given, labels={**given.labels, AGE: np.where(known, real, given.labels[AGE])}, ages=ages)

@@ -36,7 +36,7 @@ class Served(Section):
     """Arithmetic of the network."""
     runtime: str
     promised_coverage: float | None = None
-    """Share of the true ages that the interval promises to hold; None without one."""
+    """Share of the true values that the intervals promise to hold; None without any."""
 
 
 class Curve(Section):

@@ -101,7 +101,7 @@ def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: 
     """
     predictions = given.predictions
     found = predictions.where(predictions.found)
-    age = predictions.expectations.get("age")
+    age = predictions.expectations.get(AGE)
     fields: dict[str, Any] = {
         "mean_age_of_train": None if age is None or math.isnan(age.fallback) else age.fallback,
         "headline": figures(predictions),
@@ -129,7 +129,7 @@ def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: 
     return ReportPart(**fields, **_worst(given))
 
 
-def means_of_train(data: DataSet, names: Iterable[str] = (AGE,)) -> dict[str, float]:
+def means_of_train(data: DataSet, names: Iterable[str]) -> dict[str, float]:
     """Means of the training split's expectations: what stands for a prediction where no face is found.
 
     Args:
@@ -144,9 +144,7 @@ def means_of_train(data: DataSet, names: Iterable[str] = (AGE,)) -> dict[str, fl
     """
     labels = [label for _, label, _ in data.labelled(Split.TRAIN)]
     if not labels:
-        raise DataSetError(
-            f"{data.source} has no labelled picture of the train split, whose mean age stands for faces not found"
-        )
+        raise DataSetError(f"{data.source} has no labelled picture of the train split, whose means stand for faces not found")
     values = {name: [value for label in labels if (value := label.years(name)) is not None] for name in names}
     return {name: float(np.mean(known)) for name, known in values.items() if known}
 

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from service.arrays import Bools, Doubles
 from service.models.evaluation import Part
-from service.models.manifest import STEPS, Scale
+from service.models.manifest import AGE, STEPS, Scale
 from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
 from training.evaluation.metrics import metrics_of
 from training.evaluation.metrics.labels import BINS, confidences
@@ -43,7 +43,7 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
     for name in predictions.expectations:
         plots[f"{name}_error.png"] = name in judged, partial(_draw_errors, predictions, name)
         plots[f"{name}_scatter.png"] = name in judged, partial(_draw_scatter, detected.expectations[name], name)
-        coverage = "coverage.png" if name == "age" else f"{name}_coverage.png"
+        coverage = "coverage.png" if name == AGE else f"{name}_coverage.png"
         plots[coverage] = interval_of(name) in judged, partial(_draw_coverage, part, predictions, name, promised)
     plots["confusion.png"] = bool(labels), partial(_draw_confusions, predictions)
     plots["roc.png"] = bool(labels), partial(_draw_roc, predictions)

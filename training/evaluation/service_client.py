@@ -190,13 +190,12 @@ async def _post(
 
 
 def _served(card: Mapping[str, Any], manifest: Manifest) -> Served:
-    age = manifest.attribute(AGE)
-    interval = None if age is None else age.calibration.interval
+    intervals = [one.calibration.interval for one in manifest.attributes if one.calibration.interval is not None]
     return Served(
         model=MeasuredModel(name=manifest.name, version=manifest.version),
         precision=card["serving"]["precision"],
         runtime=card["serving"]["runtime"],
-        promised_coverage=None if interval is None else interval.coverage,
+        promised_coverage=intervals[0].coverage if intervals else None,
     )
 
 

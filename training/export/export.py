@@ -13,7 +13,7 @@ from keras import layers
 
 from service.arrays import Pixels
 from service.files import replacing
-from service.models.manifest import YEARS, Manifest
+from service.models.manifest import YEARS, Declaration, Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
@@ -285,7 +285,8 @@ def export(
             settings = measured_settings(
                 model_store=store, model=recipe.name, model_version=version, precision=Precision.F32, **chosen
             )
-            calibration = fit([predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data])
+            parts = [predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data]
+            calibration = fit(parts, recipe.selective_accuracies)
             manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
     return manifest
 
@@ -294,7 +295,7 @@ def _declared(attribute: Attribute, outputs: Sequence[str]) -> dict[str, Any]:
     """An attribute as the manifest declares it; an expectation has a distribution where the network gives one."""
     named = [attribute.name, f"{attribute.name}_distribution"] if attribute.kind == "expectation" else [attribute.name]
     given = [name for name in named if name in outputs]
-    return attribute.model_dump() | {"outputs": given}
+    return attribute.model_dump(include=set(Declaration.model_fields)) | {"outputs": given}
 
 
 def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -> Pixels:

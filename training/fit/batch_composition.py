@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Ints
+from service.models.manifest import AGE
 from training.datasets.prepared import Prepared
 from training.errors import DataSetError, RecipeError
 from training.recipe import GroupsSection, PhaseSection, Recipe
@@ -46,7 +47,7 @@ class Composition:
         _check(section, recipe, self.counts)
         self.orders: dict[tuple[int, ...], tuple[int, Ints]] = {}  # of each cell its last turn, which batches draw on for long
         groups = self.counts[0].shape[0]
-        age = data.labels["age"]
+        age = data.labels[AGE]
         group = np.where(age < section.lowest, -1, (age - section.lowest) // section.width).astype(np.int64)
         self.cells = [
             [np.flatnonzero(np.isin(data.sets, pool) & (group == g)) for pool in section.pools] for g in range(groups)

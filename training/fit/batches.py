@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from service.arrays import Floats, Ints
+from service.models.manifest import AGE
 from training.datasets.prepared import Prepared
 from training.fit.augmentation import augmented, resized
 from training.fit.batch_composition import Composition
@@ -70,8 +71,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             random = np.random.default_rng([self.seed, self.epoch, index])
             crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
         labels = {name: self._labels(name, rows) for name in self.outputs}
-        if self.augment is not None and "age" in labels:
-            self._draw_ages(labels["age"], rows, random)
+        if self.augment is not None and AGE in labels:
+            self._draw_ages(labels[AGE], rows, random)
         pixels = scaled(np.stack(crops))
         if not self.weights:
             return pixels, labels

@@ -105,8 +105,9 @@ def _from_run(run: Path, prepared: Path) -> Probabilities:
     recipe = load_recipe(run / RECIPE)
     if set(recipe.learnt) != set(recipe.attributes):
         raise RunError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all attributes")
-    if "age" in recipe.network.outputs and recipe.network.age.form == "regression":
-        raise RunError(f"{run} predicts an age in years alone; a teacher needs its distribution")
+    for one in recipe.learnt:
+        if one.kind == "expectation" and recipe.network.form_of(one).form == "regression":
+            raise RunError(f"{run} predicts the {one.name} as a number alone; a teacher needs its distribution")
     with dtype_policy(recipe.schedule.policy):
         network = build(recipe.network, attributes=recipe.attributes)
         load_weights(network, run / WEIGHTS)

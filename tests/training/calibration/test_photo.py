@@ -13,11 +13,13 @@ from training.calibration.photo import fit as fit_predictions
 from training.calibration.photo import fit_expectation, fit_labels, temperature
 from training.datasets.base import RACES
 from training.errors import CalibrationError
-from training.evaluation.predictions import AttributeSpec, Predictions
+from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
+from training.recipe import ATTRIBUTES, Attribute
 
 Made = tuple[Doubles, Doubles, Doubles]
 GENDER = AttributeSpec(name="gender", kind="labels", labels=("male", "female"))
 RACE = AttributeSpec(name="race", kind="labels", labels=RACES)
+RECIPE = {one.name: one.selective_accuracy for one in ATTRIBUTES}
 
 
 def answers(count: int, seed: int) -> Made:
@@ -34,8 +36,8 @@ def fit(
     """Calibrations of age, gender and race."""
     fitted = {
         "age": fit_expectation(years, spread, age),
-        "gender": fit_labels(GENDER, np.stack([1 - female, female], axis=1), gender, years),
-        "race": fit_labels(RACE, races, race, years),
+        "gender": fit_labels(GENDER, np.stack([1 - female, female], axis=1), gender, RECIPE["gender"], years),
+        "race": fit_labels(RACE, races, race, RECIPE["race"], years),
     }
     return {name: one for name, one in fitted.items() if one is not None}
 
@@ -171,6 +173,26 @@ def test_fit_puts_all_together_from_answers_of_four_digits() -> None:
     assert 0.2 < calibration["race"].threshold < 1
     assert calibration["age"].interval is not None
     assert calibration["age"].interval.unit == "deviation"
+
+
+def test_a_recipe_declares_how_often_labels_that_are_not_marked_are_right() -> None:
+    """Of glasses, which no line of code names, as of gender."""
+    random = np.random.default_rng(6)
+    logits = random.normal(0, 1.5, (4000, 2))
+    glasses = LabelPredictions(("no", "yes"), labels(logits, 8), probabilities(logits))
+    given = [Predictions(np.ones(4000, np.bool_), labels={"glasses": glasses})]
+    declared = Attribute.model_validate(
+        {"name": "glasses", "labels": ["no", "yes"], "selective_accuracy": {"overall": 0.85, "group": 0.8}}
+    )
+    bold, default = (
+        fit_predictions(given, accuracies)["glasses"] for accuracies in ({"glasses": declared.selective_accuracy}, None)
+    )
+    assert bold.threshold < default.threshold
+    confidence, right = glasses.probabilities.max(axis=1), glasses.right(given[0].found)
+    assert right[confidence >= bold.threshold].mean() == pytest.approx(0.85, abs=0.01)
+    assert right[confidence >= default.threshold].mean() == pytest.approx(0.95, abs=0.01)
+    assert set(bold.thresholds.labels) == {"no", "yes"}
+    assert all(bold.thresholds.labels[name] < default.thresholds.labels[name] for name in ("no", "yes"))
 
 
 def test_no_faces_no_calibration() -> None:

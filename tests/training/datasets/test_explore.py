@@ -15,7 +15,8 @@ from tests.conftest import encoded
 from tests.training import made
 from training.__main__ import app
 from training.datasets.base import Label
-from training.datasets.explore import CAPTION, COLUMNS, TILE, explore, value
+from training.datasets.columns import MOST_BANDS, MOST_WORDS, Bands, Decades, Words, Years, columns_of
+from training.datasets.explore import CAPTION, COLUMNS, TILE, caption, explore
 
 NAMES = ["34_0_0_1.jpg.chip.jpg", "36_1_0_2.jpg.chip.jpg", "36_1_4_3.jpg.chip.jpg", "7_0_1_4.jpg.chip.jpg"]
 
@@ -80,5 +81,56 @@ def test_from_the_command_line(sources: list[Path], tmp_path: Path) -> None:
 
 
 def test_words_of_a_label() -> None:
-    label = Label({"age": 30, "gender": "female"})
-    assert [value(label, name) for name in ("age", "decade", "gender", "race")] == ["30", "30-39", "female", "unknown"]
+    label = Label({"age": 30, "gender": "female", "bmi": "22.5", "glasses": "no"})
+    columns = [Years(), Decades(), Words("gender"), Words("race"), Words("glasses"), Bands("bmi", [18.0, 40.5])]
+    assert [column.value(label) for column in columns] == ["30", "30-39", "female", "unknown", "no", "22 to 24"]
+    assert [column.caption(label) for column in columns] == ["30", "30-39", "female", "?", "glasses: no", "bmi: 22.5"]
+    assert Years().caption(Label({"age": 75}, (70, 80))) == "70-80"
+    assert caption(label, columns) == ["30 30-39 female ?", "glasses: no bmi:", "22.5"]
+
+
+def test_what_is_counted_and_how() -> None:
+    random = np.random.default_rng(0)
+    labels = [
+        Label(
+            {
+                "smoker": random.choice(["yes", "no"]),
+                "worn": str(number % 2),
+                "bmi": f"{number / 10}",
+                "steps": str(1000 * number),
+                "note": f"picture {number}",
+            }
+        )
+        for number in range(100, 300)
+    ]
+    columns = columns_of(labels)
+    assert [(type(column).__name__, column.name) for column in columns] == [
+        ("Bands", "bmi"),
+        ("Words", "smoker"),
+        ("Bands", "steps"),
+        ("Words", "worn"),
+    ], "notes are not counted, numbers are"
+    assert len(labels) > MOST_WORDS
+    bmi, steps = columns[0].drawn(()), columns[2].drawn(())
+    assert (bmi[0], bmi[-1]) == ("10 to 12", "28 to 30")
+    assert (steps[0], steps[-1]) == ("100000 to 120000", "280000 to 300000")
+    assert max(len(bmi), len(steps)) <= MOST_BANDS
+    assert columns_of([Label({"bmi": "22.5"})])[0].value(Label({"bmi": "22.5"})) == "22 to 23"
+
+
+def test_a_number_and_labels_of_any_name_are_counted_drawn_and_crossed(tmp_path: Path) -> None:
+    club = made.folder_of(tmp_path / "club", [(f"{number}.png", encoded(made.square_picture(1, 1))) for number in range(30)])
+    rows = [f"{number}.png,{'yes' if number % 3 else 'no'},{18 + number / 2}" for number in range(30)]
+    (club / "labels.csv").write_text("\n".join(["file,glasses,bmi", *rows[:-1], "29.png,yes,"]))
+    explore([club], tmp_path / "out")
+    counts = json.loads((tmp_path / "out/counts.json").read_text())["club"]
+    assert set(counts) == {"pictures", "unlabelled", "split", "bmi", "glasses", "bmi and glasses"}
+    assert counts["glasses"] == {"no": 10, "yes": 20}
+    assert counts["bmi"] == {**{f"{year} to {year + 1}": 2 for year in range(18, 32)}, "32 to 33": 1, "unknown": 1}
+    assert counts["bmi and glasses"]["18 to 19 no"] == 1
+    for name in ("bmi", "glasses", "crossings"):
+        with Image.open(tmp_path / f"out/{name}.png") as plot:
+            assert len(np.unique(np.asarray(plot.convert("L")))) > 20
+    assert not (tmp_path / "out/age.png").exists()
+    with (tmp_path / "out/counts.csv").open(newline="") as file:
+        assert list(csv.DictReader(file).fieldnames or ()) == ["set", "split", "bmi", "glasses", "pictures"]

@@ -165,11 +165,11 @@ def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path)
     with pytest.raises(TrainingError, match="no labelled picture of the test split"):
         predict(settings, open_data_set(folder), Split.TEST)
     with pytest.raises(DataSetError, match="no labelled picture of the train split"):
-        means_of_train(open_data_set(folder))
+        means_of_train(open_data_set(folder), ["age"])
 
 
 def test_mean_age_is_over_train_alone(pictures: Path) -> None:
-    assert means_of_train(open_data_set(pictures)) == {
+    assert means_of_train(open_data_set(pictures), ["age"]) == {
         "age": 30
     }  # of 20 and 40; the broken name and the other splits do not count
 

@@ -106,7 +106,7 @@ def test_ages_of_any_classes_are_taught_as_years(prepared: Path, tmp_path: Path)
 
 
 def test_a_teacher_needs_a_distribution_of_ages(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="predicts an age in years alone"):
+    with pytest.raises(TrainingError, match="predicts the age as a number alone"):
         write_teacher_predictions([finished(tmp_path / "years", {"form": "regression"})], prepared)
 
 

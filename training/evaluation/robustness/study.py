@@ -56,9 +56,10 @@ def study(
     Raises:
         DataSetError: A set has no validation picture.
     """
-    means = means_of_train(sets[0])
     samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
-    clean = [predict(one, Split.VALIDATION).with_fallbacks(means) for one in samples]
+    predicted = [predict(one, Split.VALIDATION) for one in samples]
+    means = means_of_train(sets[0], predicted[0].predictions.expectations)
+    clean = [one.with_fallbacks(means) for one in predicted]
     degraded = {one: predict(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
     served = clean[0].served
     subject = None

@@ -63,10 +63,11 @@ def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path,
         if Table.ROBUSTNESS_PLOT in metric.tables
     }
     draw_robustness([one for one, _, _ in levels], panels, out / ROBUSTNESS_PLOT)
+    fallbacks = "".join(f", its {name} as the mean {name} of train" for name in clean.predictions.expectations)
     text = (
         f"{base.count} validation pictures, as they are and made worse in one way at a time, through the whole path: "
         "detection, alignment, network. In brackets, the difference to the pictures as they are. A face that is not found "
-        "counts as wrong, its age as the mean age of train; warned is the share of the faces found that have any warning. "
+        f"counts as wrong{fallbacks}; warned is the share of the faces found that have any warning. "
         "Pixels are those of pictures of 200 by 200; brightness and contrast are factors of the stored, gamma-encoded "
         "values; size is the side that is posted; cut is a share of the width or height, at one of the four sides."
     )
