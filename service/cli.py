@@ -326,9 +326,9 @@ def models() -> None:
             _fail(_advice(store))
         served = {_served(store, settings.model, settings.model_version), _served(store, *_named(settings.detector))}
         for manifest in found:
-            says = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
+            names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             mark = "  (served)" if (manifest.name, manifest.version) in served else ""
-            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{says}{mark}", style="bold", markup=False)
+            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{names}{mark}", style="bold", markup=False)
             console.print(f"  {store.size(manifest) / 1e6:.1f} MB{_quality(store, manifest)}", markup=False)
             console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 

@@ -37,7 +37,7 @@ WEIGHTS: Final = 4
 MEMORY_S: Final = 30.0
 """Seconds to wait until photos have given back the memory that a second model takes."""
 RETIRE_S: Final = 0.05
-"""Seconds between two looks at whether a model that was replaced is still asked."""
+"""Seconds between two checks of whether a model that was replaced is still in use."""
 
 Outcome = Literal["swapped", "unchanged"]
 
@@ -237,7 +237,7 @@ class Reloader:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End what runs in the background; models that are still asked are let go by whoever closes the engine."""
+        """End what runs in the background; models that are still in use are let go by whoever closes the engine."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -152,6 +152,15 @@ def attributes(races: tuple[str, ...] = RACES, **calibration: dict[str, Any]) ->
     return [one | {"calibration": fitted.get(one["name"], {})} for one in (age, gender, race)]
 
 
+REPEATED = [
+    {"name": "face", "kind": "labels", "labels": ["round", "long"], "outputs": ["glasses"]},
+    {"name": "gender", "kind": "labels", "labels": ["other", "female"], "outputs": ["gender"]},
+    {"name": "model", "kind": "expectation", "range": [10, 50], "outputs": ["bmi", "bmi_distribution"]},
+    attributes()[2],
+]
+"""Two attributes with names of columns of a table, and a label that gender and race share."""
+
+
 def manifest(**changes: Any) -> Manifest:
     """A manifest of an attribute model with everything."""
     fields: dict[str, Any] = {

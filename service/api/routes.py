@@ -129,7 +129,7 @@ async def engine_of(request: Request) -> AsyncIterator[Engine]:
         The engine.
     """
     engine: Engine = request.app.state.engine
-    with engine.asked():
+    with engine.in_use():
         yield engine
 
 

@@ -131,7 +131,7 @@ class Streams:
             client_of(websocket.scope),
             parse_ages(start.at_least),
         )
-        with engine.asked(), self._place():
+        with engine.in_use(), self._place():
             session = Session(websocket, engine, options, start.landmarks, self._limits, identity)
             return await session.run(self._leaving, self._renewed)
 

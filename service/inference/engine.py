@@ -107,21 +107,21 @@ class Engine:
     version: str = __version__
     draining: bool = False
     retiring: list[Batcher] = field(default_factory=list)
-    """Batchers of models that were replaced, and are still asked; engines that follow one another share the list."""
+    """Batchers of models that were replaced, and are still in use; engines that follow one another share the list."""
     source: Renewal | None = None
     """Where another version of the model comes from."""
     users: int = field(default=0, init=False)
-    """Requests and streams that ask this model now."""
+    """Requests and streams that use this model now."""
     hang_s: float = HANG_S
     _born: float = field(default_factory=time.monotonic)
     _drained: float = math.inf
 
     @contextlib.contextmanager
-    def asked(self) -> Iterator[None]:
-        """Keep the model in memory for as long as somebody asks it.
+    def in_use(self) -> Iterator[None]:
+        """Keep the model in memory for as long as a request or stream uses it.
 
         Yields:
-            Nothing, while it is asked.
+            Nothing, while it is in use.
         """
         self.users += 1
         try:

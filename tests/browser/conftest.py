@@ -37,7 +37,7 @@ from service.vision.detection.mtcnn import create
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
-from tests.fakes import BMI, GLASSES, ColourNetwork, attributes, engine_factory
+from tests.fakes import BMI, GLASSES, REPEATED, ColourNetwork, attributes, engine_factory
 
 class Slow(ColourNetwork):
     def __call__(self, batch):
@@ -49,6 +49,7 @@ RACES = ("black", "east asian", "indian", "latino", "middle eastern", "southeast
 declared = {
     "three": attributes(race={"threshold": 0.99}),
     "further": [attributes()[0], *attributes(RACES, race={"threshold": 0.99})[2:], GLASSES, BMI],
+    "repeated": REPEATED,
 }[os.environ["DECLARED"]]
 outputs = tuple(output for one in declared for output in one["outputs"])
 network = Slow(outputs, races=len(next(one for one in declared if one["name"] == "race")["labels"]))
@@ -58,7 +59,7 @@ service.cli.main(service.cli.Parts(engine_factory(network, create(detection.netw
 
 
 def faces(log: Path, slow: float = 0, declared: str = "three", **environment: str) -> Any:
-    """A service; `declared` chooses age, gender and race, or, as `further`, age, seven races, glasses and a number."""
+    """A service; `declared` chooses age, gender and race; as `further` seven races, glasses and a number; or `repeated`."""
     own = {"SLOW": str(slow), "DECLARED": declared, "FACET_DRAIN_DELAY_S": "0"}
     return started(log, sys.executable, "-c", FACES, **own, **environment)
 

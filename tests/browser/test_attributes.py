@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.models.evaluation import Evaluation
+from service.models.manifest import Attribute
+from service.offline.table import Table
 from tests.browser.conftest import faces, watched
 from tests.browser.test_live import start
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
+from tests.browser.test_results import saved
+from tests.fakes import REPEATED
 from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -91,6 +98,28 @@ def test_the_view_of_the_model_goes_by_its_attributes(page: Any, further: Servic
     assert view.locator("tbody th").all_inner_texts() == ["Glasses: no", "Glasses: yes"]
     expect(view.locator(".rows")).to_contain_text("apparent age, race, glasses, and bmi")
     expect(view.locator(".rows")).not_to_contain_text("gender")
+
+
+def test_no_two_columns_of_the_csv_have_one_name(browser: Any, tmp_path: Path) -> None:
+    """Where the model has attributes called `face` and `model`, and gender and race share a label."""
+    with (
+        faces(tmp_path / "log", declared="repeated") as service,
+        watched(browser, viewport={"width": 1280, "height": 860}) as page,
+    ):
+        page.goto(service.url)
+        expect(page.locator("#served")).to_contain_text("fake")
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+        page.get_by_role("button", name="Overview").click()
+        header, row = csv.reader(io.StringIO(saved(page, "CSV").decode()))
+    assert len(set(header)) == len(header)
+    declared = [Attribute.model_validate(one) for one in REPEATED]
+    assert {column.name for column in Table(declared).columns} - {"digest"} == set(header)
+    cells = dict(zip(header, row, strict=True))
+    assert (cells["face"], cells["model"]) == ("0", "fake")
+    assert cells["attribute_face"] in ("round", "long")
+    assert float(cells["p_gender_other"]) + float(cells["p_female"]) == pytest.approx(1)
+    assert 10 <= float(cells["attribute_model"]) <= 50
 
 
 def test_the_live_view_shows_it_too(filming: Any, further: Service) -> None:

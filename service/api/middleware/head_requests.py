@@ -16,13 +16,13 @@ class HeadRequests:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
-        asked = dict(scope, method="GET")
+        as_get = dict(scope, method="GET")
 
         async def bodiless(message: Message) -> None:
             await send(message if message["type"] == "http.response.start" else {**message, "body": b""})
 
         try:
-            await self.app(asked, receive, bodiless)
+            await self.app(as_get, receive, bodiless)
         finally:
-            if "route" in asked:
-                scope["route"] = asked["route"]
+            if "route" in as_get:
+                scope["route"] = as_get["route"]

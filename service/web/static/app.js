@@ -90,9 +90,9 @@ function redrawn(parts) {
 /** Whether all results are shown in place of one photo. */
 let overviewShown = false;
 
-function showOverview(whole) {
-  overviewShown = whole;
-  $("overview").setAttribute("aria-pressed", String(whole));
+function showOverview(shown) {
+  overviewShown = shown;
+  $("overview").setAttribute("aria-pressed", String(shown));
 }
 
 $("overview").addEventListener("click", () => {
@@ -116,10 +116,10 @@ async function archive() {
 const UNDO_MS = 10_000;
 let undoTimer;
 
-/** Let go of one photo or of all, which can be undone for a while. */
+/** Remove one photo or all, which can be undone for a while. */
 function remove(photo = null) {
   const at = photos.all.indexOf(photo);
-  const before = photos.forget(photo);
+  const before = photos.remove(photo);
   if (photo && photos.all.length) select(photos.all[Math.min(at, photos.all.length - 1)].id);
   const undo = () => {
     $("undo").hidden = true;
@@ -151,7 +151,7 @@ async function turn(photo) {
 }
 
 photos.addEventListener("change", ({ detail: photo }) => {
-  if (!photo) return forgotten();
+  if (!photo) return removed();
   $("photos").classList.add("busy");
   $("strip").hidden = $("options").hidden = false;
   tileOf(photo);
@@ -168,7 +168,7 @@ photos.addEventListener("progress", ({ detail: photo }) => {
   if (line) line.textContent = progressText(photo);
 });
 
-function forgotten() {
+function removed() {
   const kept = new Set(photos.all.map(({ id }) => String(id)));
   for (const tile of [...$("tiles").children]) if (!kept.has(tile.dataset.photo)) tile.remove();
   for (const { id } of photos.all) $("tiles").append(...$("tiles").querySelectorAll(`[data-photo="${id}"]`));
@@ -241,14 +241,16 @@ $("forget").addEventListener("click", () => remove());
 
 $("choose").addEventListener("click", () => $("files").click());
 for (const id of ["files", "capture"]) {
-  $(id).addEventListener("change", () => {
+  const chosen = () => {
     add($(id).files, id === "files");
     $(id).value = "";
-  });
+  };
+  $(id).addEventListener("change", chosen);
+  if ($(id).files.length) queueMicrotask(chosen); // chosen before this script ran
 }
 
 $("take").addEventListener("click", async () => {
-  if (!camera.lent()) return $("capture").click();
+  if (!camera.available()) return $("capture").click();
   const photo = await camera.takePhoto();
   if (photo) add([new File([photo], `camera-${photos.all.length + 1}.jpg`, { type: "image/jpeg" })]);
 });

@@ -3,8 +3,8 @@
 import { $ } from "./dom.js";
 import { text } from "./language.js";
 
-/** Whether this page may ask for a camera at all: browsers lend one to HTTPS and localhost only. */
-export const lent = () => window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
+/** Whether this page can have a camera at all: browsers give one to HTTPS and localhost only. */
+export const available = () => window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
 
 /** A stream of the camera that faces the user or the world. Raises the browser's own error. */
 export function open(facing) {

@@ -36,7 +36,7 @@ export function place(element, style) {
   return element;
 }
 
-/** Copy text; where the clipboard is not lent, which is so without HTTPS, select it and let the browser copy. */
+/** Copy text; where the page may not use the clipboard, as without HTTPS, select it and let the browser copy. */
 export async function copy(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);

@@ -53,7 +53,7 @@ export class Live {
 
   /** Called whenever the view is opened. */
   opened() {
-    if (!camera.lent()) {
+    if (!camera.available()) {
       this.start.hidden = true;
       this.#show("live.https", "live.https.text", "facet serve --tls");
     }

@@ -1,7 +1,7 @@
 /** What the model is and how good it is, from `GET /model`. */
 
 import { $, el, place } from "./dom.js";
-import { lent } from "./camera.js";
+import { available } from "./camera.js";
 import { AGE, CONTRACT } from "./contract.js";
 import { known, list, number, text } from "./language.js";
 import { TERMS } from "./terms.js";
@@ -126,8 +126,8 @@ function terms(card) {
 function install() {
   return panel(
     text("model.phone"),
-    el("p", {}, text(lent() ? "model.phone.install" : "model.phone.https")),
-    lent() ? null : el("p", {}, `${text("model.phone.tls")} `, el("code", {}, "facet serve --tls"), "."),
+    el("p", {}, text(available() ? "model.phone.install" : "model.phone.https")),
+    available() ? null : el("p", {}, `${text("model.phone.tls")} `, el("code", {}, "facet serve --tls"), "."),
   );
 }
 

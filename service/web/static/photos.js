@@ -103,15 +103,15 @@ export class Photos extends EventTarget {
     return photo.status === "done" && (detectorDiffers || (photo.answer.faces.length > 0 && (attributesLack || agesDiffer)));
   }
 
-  /** Let go of all photos, or of one; what was let go of can be given to `restore`. */
-  forget(one = null) {
+  /** Remove all photos, or one; returns what there was before, for `restore`. */
+  remove(one = null) {
     const before = this.all;
     this.all = one ? before.filter((photo) => photo !== one) : [];
     this.dispatchEvent(new CustomEvent("change", { detail: null }));
     return before;
   }
 
-  /** Take back what was let go of, before what came since. */
+  /** Take back what was removed, before what came since. */
   restore(before) {
     this.all = [...before, ...this.all.filter((photo) => !before.includes(photo))];
     for (const photo of this.all) this.#changed(photo);

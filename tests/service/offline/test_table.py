@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from service.models.manifest import RESERVED, Attribute
 from service.offline.table import Table
-from tests.fakes import ColourNetwork, attributes
+from tests.fakes import REPEATED, ColourNetwork, attributes
 from tests.service.offline.made import folder, local, predict, requested
-
-REPEATED = [
-    {"name": "face", "kind": "labels", "labels": ["round", "long"], "outputs": ["glasses"]},
-    {"name": "gender", "kind": "labels", "labels": ["other", "female"], "outputs": ["gender"]},
-    {"name": "model", "kind": "expectation", "range": [10, 50], "outputs": ["bmi", "bmi_distribution"]},
-    attributes()[2],
-]
-"""Two attributes with names of other columns, and a label that gender and race share."""
 
 
 def labels(name: str, *names: str) -> Attribute:
