@@ -56,6 +56,7 @@ SLOW = (
     "service/vision/detection/test_costs.py",
     "service/vision/detection/test_mtcnn.py",
     "service/vision/test_align.py",
+    "soak/test_fuzz.py",
     "test_distribution.py",
     "test_imports.py",
     "training/calibration/test_at_least.py",

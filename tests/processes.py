@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -85,13 +86,18 @@ def parents() -> dict[int, int]:
     return found
 
 
+def family(root: int, parent_of: Mapping[int, int]) -> set[int]:
+    """A process and all that descend from it."""
+    found = {root}
+    while more := {child for child, parent in parent_of.items() if parent in found} - found:
+        found |= more
+    return found
+
+
 def held(root: int, parent_of: dict[int, int]) -> float:
     """MiB that a process and all that descend from it hold; pages that several processes share count in part."""
-    family = {root}
-    while more := {child for child, parent in parent_of.items() if parent in family} - family:
-        family |= more
     shares = []
-    for process in family:
+    for process in family(root, parent_of):
         try:
             found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
         except OSError:
