@@ -37,10 +37,11 @@ _BAND_PIXELS: Final = 2**18
 """Pixels of a large photo that are converted and reduced at a time."""
 _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
 """Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
-_NO_CODE: Final = b"\xff\x00" * 8
-"""Eight bytes of ones, of which no Huffman code of a JPEG consists (ITU T.81, C.2)."""
-_UNREAD: Final = (91, 173, 37, 59)
-"""A colour for pixels that the decoder has not written."""
+_NO_CODE: Final = b"\xff\x00"
+"""Eight bits of ones, of which no Huffman code of a JPEG consists (ITU T.81, C.2)."""
+_JPEG_END: Final = b"\xff\xd9"
+_LOOK_AHEAD: Final = 8
+"""Bytes that a decoder of Huffman codes may read beyond the last code."""
 _BMP_RUN_LENGTH: Final = {1, 2}
 MAX_RUN_LENGTH_PIXELS: Final = 8_000_000
 """Pixels of a run-length coded BMP: Pillow fills them in Python, a tenth of a second for a million."""
@@ -296,7 +297,7 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
     pixels = image.width * image.height
-    endless = form == "JPEG" and not parts.coefficient_bytes and not data.endswith(b"\xff\xd9")
+    endless = form == "JPEG" and not data.endswith(_JPEG_END)
 
     def load() -> Image.Image:
         try:
@@ -327,19 +328,32 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
 
 
 def _load_without_end(data: bytes, side: int) -> Image.Image:
-    """A baseline JPEG that lacks its end marker. Raises `CorruptImage` where more than a corner of a block or two is lacking.
+    """A JPEG that lacks its end marker. Raises `CorruptImage` where more than a corner of a few blocks is lacking.
 
-    The decoder looks ahead, so it gets bits that are no code; where it still asks for more, the pixels show how far it came.
+    The decoder looks ahead, so it gets bits that are no code. Behind its last scan it throws them away; within one it leaves
+    those of a block that it cannot finish, but where they end with the bits that it holds: hence eight counts of them.
     """
-    image = Image.open(io.BytesIO(data + _NO_CODE), formats=["JPEG"])
-    image.draft(None, _at_least(image.size, side))
-    colour = _UNREAD[: len(image.getbands())]
-    image.im = Image.new(image.mode, image.size, colour).im
-    with contextlib.suppress(OSError):
-        image.load()
-    image.tile = []
-    if image.crop((0, image.height - 1, *image.size)).tobytes() == bytes(colour) * image.width:
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    if not structure.lacks_end_alone(data):
         raise CorruptImage("The image is truncated or damaged.")
+    image.draft(None, _at_least(image.size, side))
+    name, extents, _, arguments = image.tile[0]
+    image.load_prepare()
+    decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)  # noqa: SLF001 - `load` hides what it leaves
+    try:
+        decoder.setimage(image.im, extents)
+        rest = data + _LOOK_AHEAD * _NO_CODE
+        for more in (*[_NO_CODE] * _LOOK_AHEAD, _JPEG_END, b""):
+            used, error = decoder.decode(rest)
+            if used < 0 and not error:
+                break
+            rest = rest[used:]
+            if used < 0 or rest:
+                raise CorruptImage("The image is truncated or damaged.")
+            rest = more
+    finally:
+        decoder.cleanup()
+    image.tile = []
     return image
 
 
@@ -373,7 +387,14 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
     names = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
     carrier.info.update({names[kind]: content for kind, content in found.metadata.items() if content})
 
+    def framed() -> bytes:
+        """The file, with its true length where the one that it declares leaves pixels out or goes beyond its end."""
+        if found.pixels_end <= 8 + int.from_bytes(data[4:8], "little") <= len(data) or found.end < found.pixels_end:
+            return data
+        return data[:4] + (found.end - 8).to_bytes(4, "little") + data[8 : found.end].ljust(found.end - 8, b"\0")
+
     def still() -> Pixels:
+        data = framed()
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if pixels is None or pixels.shape[:2] != full[::-1]:
             raise CorruptImage("The image is truncated or damaged.")
@@ -383,7 +404,7 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
         return pixels.astype(np.uint8, copy=False)
 
     def animated() -> Image.Image:
-        marked = bytearray(data)
+        marked = bytearray(framed())
         if found.alpha and data[12:16] == b"VP8X":
             marked[20] |= 0x10  # without it Pillow lays the frame on black
         image = _opened(bytes(marked), "WEBP")

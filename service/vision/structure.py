@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,9 +25,13 @@ _SMALL_SCANS: Final = 16
 _BMP_PLAIN: Final = {0, 3}
 
 _MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
+_ANY_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff])")
+_HUFFMAN: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
+_NOTHING: Final = 99
+"""Bits of a coefficient that no scan has brought yet."""
 _LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
@@ -90,6 +96,69 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
     return found
 
 
+def lacks_end_alone(data: bytes) -> bool:
+    """Whether a Huffman-coded JPEG without an end marker has all else that can be counted: its scans bring every bit of every
+    coefficient (ITU T.81, G.1.1), and the last one has all its restart intervals. How far that one goes only a decoder sees.
+
+    Args:
+        data: The file.
+
+    Returns:
+        Whether it does; False, too, for a frame that is arithmetic coded, or hierarchical.
+    """
+    frame = b""
+    interval, restarts = 0, 0
+    scan = b""
+    lacking: dict[int, list[int]] = {}
+    for code, segment in _segments(data):
+        if 0xD0 <= code <= 0xD7:
+            restarts += 1
+        elif code in _FRAMES:
+            if frame or code not in _HUFFMAN or len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
+                return False
+            frame = segment  # a lossless scan brings a component at once: what stands for a band is a predictor there
+            lacking = {
+                component: [_NOTHING] * (1 if code in _LOSSLESS else 64) for component in frame[6 : 6 + 3 * frame[5] : 3]
+            }
+        elif code == _RESTART_INTERVAL:
+            interval = int.from_bytes(segment[:2], "big")
+        elif code == _START_OF_SCAN:
+            scan, restarts = segment[1 : 1 + 2 * segment[0] : 2] if len(segment) >= 6 else b"", 0
+            if not set(scan) <= set(lacking) or len(segment) < 4 + 2 * len(scan):
+                return False
+            _bring(lacking, scan, segment[-3:])
+    if not scan or any(any(bits) for bits in lacking.values()):
+        return False
+    return not interval or restarts == -(-_jpeg_units(frame, scan, 1 if len(lacking[scan[0]]) == 1 else 8) // interval) - 1
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Code and contents of every marker segment of a JPEG; restart markers have none."""
+    position = 2
+    while (marker := _ANY_MARKER.search(data, position)) is not None:
+        code, position = marker.group(1)[0], marker.end()
+        length = 0 if 0xD0 <= code <= _END_OF_IMAGE else max(2, int.from_bytes(data[position : position + 2], "big"))
+        yield code, data[position + 2 : position + length]
+        position += length
+
+
+def _bring(lacking: dict[int, list[int]], scan: bytes, band: bytes) -> None:
+    """Note the bits that coefficients lack behind a scan, of whose header the last three bytes are given."""
+    for component in scan:
+        bits = lacking[component]
+        brought = slice(None) if len(bits) == 1 else slice(band[0], min(band[1], 63) + 1)
+        bits[brought] = [band[2] & 15] * len(bits[brought])
+
+
+def _jpeg_units(frame: bytes, scan: bytes, side: int) -> int:
+    """Units that a scan codes (ITU T.81, A.2): blocks of `side` samples of one component, or of several ones together."""
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    sampling = {frame[at]: (frame[at + 1] >> 4 or 1, frame[at + 1] & 15 or 1) for at in range(6, 6 + 3 * frame[5], 3)}
+    most_h, most_v = max(h for h, _ in sampling.values()), max(v for _, v in sampling.values())
+    h, v = sampling[scan[0]] if len(scan) == 1 else (1, 1)
+    return math.ceil(width * h / (side * most_h)) * math.ceil(height * v / (side * most_v))
+
+
 def _jpeg_blocks(frame: bytes) -> int:
     """8 by 8 blocks of all components, from a frame header's height on (ITU T.81, B.2.2)."""
     if len(frame) < 5 or len(frame) < 5 + 3 * frame[4]:
@@ -137,7 +206,10 @@ def png(data: bytes, *, whole: bool = True) -> Structure:
 
 @dataclass(slots=True)
 class WebP:
-    """Header of a WebP: the canvas in pixels, how it is coded, its metadata chunks by name, and `simple` as of `Structure`."""
+    """Header of a WebP: the canvas in pixels, how it is coded, its metadata chunks by name, and `simple` as of `Structure`.
+
+    `end` is where its last whole chunk ends, `pixels_end` where the last one of its pixels does; both in bytes.
+    """
 
     width: int = 0
     height: int = 0
@@ -147,6 +219,8 @@ class WebP:
     parts: int = 0
     metadata: dict[bytes, bytes] = field(default_factory=dict)
     simple: bool = False
+    end: int = 0
+    pixels_end: int = 0
 
 
 def webp(data: bytes) -> WebP:
@@ -188,6 +262,10 @@ def webp(data: bytes) -> WebP:
         elif kind in (b"ICCP", b"EXIF", b"XMP "):
             found.metadata.setdefault(kind, data[body : body + length])
         position = body + length + (length & 1)
+        if kind in (b"VP8 ", b"VP8L", b"ANMF"):
+            found.pixels_end = position
+        if body + length <= len(data):
+            found.end = position
     if not found.width or not found.height:
         raise CorruptImage("The image's header is damaged.")
     small = found.width * found.height <= _SMALL_PIXELS and len(data) <= _SMALL_BYTES

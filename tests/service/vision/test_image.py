@@ -456,20 +456,84 @@ def test_reduction_averages(form: str) -> None:
 
 
 @pytest.mark.parametrize("side", [1280, 80])
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize(
-    "options", [{}, {"subsampling": 0}, {"quality": 30, "optimize": True}], ids=["4:2:0", "4:4:4", "optimised"]
+    "options",
+    [{}, {"subsampling": 0}, {"quality": 30, "optimize": True}, {"restart_marker_blocks": 3}],
+    ids=["4:2:0", "4:4:4", "optimised", "restarts"],
 )
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-def test_a_jpeg_that_lacks_its_end_marker_alone_is_read(mode: str, options: dict[str, Any], side: int) -> None:
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_read(
+    mode: str, options: dict[str, Any], progressive: bool, side: int
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (150, 170, 3), np.uint8)
     for picture in (noise, quarters(170, 150)):
         buffer = io.BytesIO()
-        Image.fromarray(picture).convert(mode).save(buffer, "JPEG", **options)
+        Image.fromarray(picture).convert(mode).save(buffer, "JPEG", progressive=progressive, **options)
         whole = buffer.getvalue()
         assert np.array_equal(look(whole[:-2], side=side).pixels, look(whole, side=side).pixels)
         assert np.array_equal(look(whole[:-1], side=side).pixels, look(whole, side=side).pixels)
         with pytest.raises(CorruptImage):
             look(whole[: len(whole) * 7 // 8], side=side)
+
+
+@pytest.mark.parametrize("restarts", [{}, {"restart_marker_blocks": 3}], ids=["none", "restarts"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_is_damaged_wherever_more_than_two_blocks_of_it_are_lacking(progressive: bool, restarts: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 72, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", progressive=progressive, subsampling=0, **restarts)
+    whole = buffer.getvalue()
+    pixels = look(whole).pixels.astype(int)
+    for cut in range(3, len(whole) - 700, 7):
+        try:
+            found = look(whole[:-cut]).pixels
+        except CorruptImage:
+            continue
+        assert (np.abs(found - pixels).max(axis=-1) > 0).sum() <= 128, cut
+
+
+def test_a_jpeg_that_lacks_its_last_scans_is_damaged() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(quarters(170, 150)).save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    last = whole.rindex(b"\xff\xda")
+    for end in (last, whole.rindex(b"\xff\xc4", 0, last)):
+        with pytest.raises(CorruptImage):
+            look(whole[:end])
+
+
+def test_a_lossless_jpeg_that_lacks_its_end_marker_alone_is_read() -> None:
+    whole = lossless_jpeg(600, 40)
+    assert np.array_equal(look(whole[:-2]).pixels, look(whole).pixels)
+    with pytest.raises(CorruptImage):
+        look(whole[:-200])
+
+
+@pytest.mark.parametrize(("form", "tail"), [("PNG", 12), ("PNG", 5), ("PNG", 16), ("GIF", 1), ("GIF", 2)])
+def test_a_picture_whose_pixels_are_all_there_is_read_without_what_ends_its_file(form: str, tail: int) -> None:
+    whole = encoded(quarters(170, 150), form)
+    assert np.array_equal(look(whole[:-tail]).pixels, look(whole).pixels)
+    with pytest.raises(CorruptImage):
+        look(whole[: len(whole) * 7 // 8])
+
+
+@pytest.mark.parametrize("length", [0, 20, -7, 1000, 0xFFFFFFF6])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"lossless": True}, {"exif": Image.Exif().tobytes(), "icc_profile": b"none"}, {"animated": True}],
+    ids=["lossy", "lossless", "extended", "animated"],
+)
+def test_a_webp_that_declares_a_wrong_length_is_read(options: dict[str, Any], length: int) -> None:
+    animated = {"save_all": True, "append_images": [Image.new("RGB", (170, 150))]} if options.get("animated") else options
+    buffer = io.BytesIO()
+    Image.fromarray(quarters(170, 150)).save(buffer, "WEBP", **animated)
+    whole = buffer.getvalue()
+    declared = length if length >= 0 and length != 1000 else len(whole) - 8 + length
+    wrong = whole[:4] + struct.pack("<I", declared) + whole[8:]
+    assert np.array_equal(look(wrong).pixels, look(whole).pixels)
+    with pytest.raises(CorruptImage):
+        look(wrong[: len(whole) * 7 // 8])
 
 
 def lossless_jpeg(width: int, height: int) -> bytes:
