@@ -24,7 +24,7 @@ from service.errors import (
 )
 from service.inference.batching import Batcher
 from service.inference.engine import Engine, allowed
-from service.inference.memory import MIB, MemoryBudget
+from service.inference.memory import MIB, MemoryBudget, give_back
 from service.models.runtime import Loader
 from service.models.store import Model, ModelStore
 
@@ -194,6 +194,7 @@ class Reloader:
         old.retiring.remove(old.batcher)
         del old
         gc.collect()  # networks may stand in cycles, and are large
+        await asyncio.to_thread(give_back)
 
     async def poll(self, seconds: float) -> None:
         """Look for another version again and again; one that was refused is tried again only once a file of it has changed.

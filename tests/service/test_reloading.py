@@ -25,7 +25,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from service.app import create_app
 from service.inference.engine import Engine
-from service.inference.memory import MemoryBudget
+from service.inference.memory import MemoryBudget, resident
+from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import GOLDEN, MANIFEST, Model, ModelStore, write_manifest
 from service.reloading import ModelSource
 from service.settings import Settings
@@ -298,3 +299,47 @@ service.cli.main(service.cli.Parts(factory(pathlib.Path({str(store)!r}))))
         assert json.loads(httpx.get(service.url + "/model").text)["version"] == 3
         service.process.send_signal(signal.SIGTERM)
         assert service.exit_status() == 0
+
+
+def threads() -> int:
+    """Of this process."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not say what a process holds")
+async def test_swapped_networks_leave_nothing_behind(root: Path, tmp_path: Path) -> None:
+    """Compiled networks, their requests and threads go with the model; `benchmarks/swaps.py` swaps whole services 50 times."""
+    for version in (1, 2):
+        folder = tmp_path / "swapped" / str(version)
+        shutil.copytree(root / "model_store/mobilefacenet/1", folder)
+        described = json.loads((folder / MANIFEST).read_text()) | {"name": "swapped", "version": version}
+        (folder / MANIFEST).write_text(json.dumps(described))
+    networks: list[weakref.ref[Network]] = []
+    real = loader(Runtime.OPENVINO, Precision.F32, 1)
+
+    def observed(folder: Path) -> Network:
+        network = real(folder)
+        networks.append(weakref.ref(network))
+        return network
+
+    def build(settings: Settings) -> Engine:
+        source = ModelSource(ModelStore(tmp_path), "swapped", 1, None, None, 100, observed, None, MemoryBudget(2**30))
+        model = source.load(1)
+        engine = engine_factory(model.networks["faces"], **model.manifest.model_dump())(settings)
+        return dataclasses.replace(engine, model=model, source=source, detector=Model(model.manifest, {}, "0" * 64))
+
+    held, alive = list[int](), list[int]()
+    async with serving(build, operator_keys="operator") as client:
+        first = ages((await client.post("/predict", content=FACES)).json())
+        for turn in range(6):
+            asked = [asyncio.create_task(client.post("/predict", content=FACES)) for _ in range(4)]
+            assert (await reload(client, 2 - turn % 2)).json()["outcome"] == "swapped"
+            for one in asked:
+                assert ages((await one).json()) == pytest.approx(first, abs=0.2)
+            await until(lambda: client.engine.retiring == [], 30)
+            await until(lambda: sum(one() is not None for one in networks) == 1, 30)
+            held.append(resident())
+            alive.append(threads())
+    assert len(networks) == 7
+    assert alive[-1] <= alive[1]
+    assert min(held[4:]) < 1.05 * max(held[1:3])

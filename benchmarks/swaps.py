@@ -1,0 +1,312 @@
+"""Models swapped under load: requests that failed, answers that were another model's, and memory from swap to swap.
+
+    .venv/bin/python benchmarks/swaps.py [--swaps 50] [--clients 4] [--models mobilenet/3,mobilefacenet/1]
+
+A service is started whose store holds these models as the versions of one. Clients send photos and batches while it is told to
+serve one after the other. Every answer is held to what the model that it names says of that photo where no other model is.
+Memory is what no file holds (RssAnon), and the allocator's slack with it: the least of some looks while nobody asks. It fails
+where a request failed, an answer was another model's, or the memory grew by 3 % from swap 10 to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+
+from service.api.schemas import ModelName, answer
+from service.app import create_engine
+from service.models.store import MANIFEST
+from service.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS: Final = ("astronaut.jpg", "obama.jpg", "group.jpg")
+NAME: Final = "swapped"
+KEY: Final = "operator"
+FIRST: Final = 10
+"""The swap from which on memory has to be flat: before it, every buffer has not yet been as large as it becomes."""
+GROWTH: Final = 0.03
+YEARS: Final = 0.6
+"""How far an age may be from the same model's of the same photo: bf16 rounds otherwise in a batch of another size."""
+SHARE: Final = 0.03
+"""The same of a probability."""
+
+DEADLINE_S: Final = 60
+"""What a photo may take: the machine may be busy, and how long a swap holds photos up is measured."""
+
+Answer = list[tuple[float, dict[str, float], dict[str, float]]]
+"""Age and the probabilities of genders and races, face by face."""
+
+
+@dataclass
+class Outcome:
+    """What clients met."""
+
+    answered: Counter[int] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    beside: list[float] = field(default_factory=list)
+    """Seconds of single photos that were asked while a model was loaded."""
+    usual: list[float] = field(default_factory=list)
+    """Seconds of all others."""
+
+
+def make_store(root: Path, models: list[str]) -> None:
+    """The models as versions 1, 2 and so on of one; each stays byte for byte what it is, but for its manifest's name."""
+    for version, model in enumerate(models, 1):
+        folder = root / NAME / str(version)
+        shutil.copytree(ROOT / "model_store" / model, folder)
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps(manifest | {"name": NAME, "version": version}))
+    shutil.copytree(ROOT / "model_store/mtcnn", root / "mtcnn")
+
+
+def said(document: dict[str, Any]) -> Answer:
+    """The numbers of an answer."""
+    return [
+        (face["age"]["years"], face["gender"]["probabilities"], face["race"]["probabilities"]) for face in document["faces"]
+    ]
+
+
+def distance(one: Answer, other: Answer) -> float:
+    """The farthest that two answers are apart, in units of what rounding may do; endless where the faces are not the same."""
+    if len(one) != len(other):
+        return float("inf")
+    apart = [0.0]
+    for (years, *shares), (others, *more) in zip(one, other, strict=True):
+        apart.append(abs(years - others) / YEARS)
+        apart += [abs(mine[key] - theirs[key]) / SHARE for mine, theirs in zip(shares, more, strict=True) for key in mine]
+    return max(apart)
+
+
+async def alone(root: Path, version: int, photos: list[bytes]) -> list[Answer]:
+    """What one model says of each photo in this process."""
+    engine = create_engine(Settings(model_store=root, model=NAME, model_version=version))
+    options = engine.options(None, None, None)
+    answers = []
+    for photo in photos:
+        document = answer(
+            await engine.analyse(photo, options), "", ModelName.of(engine.model), landmarks=False, distribution=False
+        )
+        answers.append(said(document.model_dump(mode="json", exclude_none=True)))
+    await engine.close()
+    return answers
+
+
+@contextmanager
+def service(root: Path, log: Path) -> Iterator[tuple[str, int]]:
+    """A service of its own process, its address and its number."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
+    environment |= {"FACET_MODEL_STORE": str(root), "FACET_MODEL": NAME, "FACET_MODEL_VERSION": "1", "FACET_PORT": str(port)}
+    environment |= {"FACET_HOST": "127.0.0.1", "FACET_OPERATOR_KEYS": KEY, "FACET_LOG_LEVEL": "warning"}
+    environment |= {"FACET_DRAIN_DELAY_S": "0", "FACET_PHOTO_QUEUE": "200"}
+    environment |= {"FACET_DEADLINE_S": str(DEADLINE_S), "FACET_BATCH_DEADLINE_S": str(DEADLINE_S)}
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=out, stderr=out, cwd=ROOT
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                try:
+                    if httpx.get(url + "/health/ready").is_success:
+                        break
+                except httpx.TransportError:
+                    if process.poll() is not None:
+                        break
+                time.sleep(0.2)
+            else:
+                raise SystemExit("the service does not start")
+            if process.poll() is not None:
+                raise SystemExit(f"the service does not start: {log.read_text()}")
+            yield url, process.pid
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def resident(process: int) -> float:
+    """MiB of a process that no file holds."""
+    found = re.search(r"^RssAnon:\s+(\d+)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+class Clients:
+    """Photos and batches, one after the other, but while they are asked to pause."""
+
+    def __init__(self, client: httpx.AsyncClient, photos: list[bytes], expected: dict[int, list[Answer]]) -> None:
+        self._client, self._photos, self._expected = client, photos, expected
+        self.outcome = Outcome()
+        self.going = asyncio.Event()
+        self.under_way = 0
+        self.loading = False
+
+    def _check(self, document: dict[str, Any], photo: int) -> None:
+        version = document["model"]["version"]
+        self.outcome.answered[version] += 1
+        apart = distance(said(document), self._expected[version][photo])
+        if apart > 1:
+            self.outcome.mixed.append(f"{PHOTOS[photo]}: said to be version {version}'s, and {apart:.1f} times too far from it")
+
+    async def _ask(self, turn: int, batch: bool) -> None:
+        photo = turn % len(self._photos)
+        if not batch:
+            began, beside = time.perf_counter(), self.loading
+            response = await self._client.post("/predict", content=self._photos[photo])
+            (self.outcome.beside if beside or self.loading else self.outcome.usual).append(time.perf_counter() - began)
+            if not response.is_success:
+                self.outcome.failed.append(response.text)
+                return
+            self._check(response.json(), photo)
+            return
+        response = await self._client.post(
+            "/predict/batch", files=[("file", (name, data)) for name, data in zip(PHOTOS, self._photos, strict=True)]
+        )
+        results = response.json().get("results", []) if response.is_success else []
+        if len(results) != len(self._photos) or any("result" not in one for one in results):
+            self.outcome.failed.append(response.text)
+            return
+        for index, one in enumerate(results):
+            self._check(one["result"], index)
+        if len({one["result"]["model"]["version"] for one in results}) != 1:
+            self.outcome.mixed.append("a batch has answers of several models")
+
+    async def run(self, number: int) -> None:
+        """One client, for ever; the first one sends batches."""
+        turn = number
+        while True:
+            await self.going.wait()
+            self.under_way += 1
+            try:
+                await self._ask(turn, number == 0)
+            except httpx.HTTPError as error:
+                self.outcome.failed.append(repr(error))
+            finally:
+                self.under_way -= 1
+            turn += 1
+
+    async def pause(self) -> None:
+        """Let nobody ask, and wait until the last one is answered."""
+        self.going.clear()
+        while self.under_way:  # noqa: ASYNC110 - of several clients
+            await asyncio.sleep(0.01)
+
+
+async def least(process: int, looks: int = 8) -> float:
+    """The least memory of some looks, a tenth of a second apart."""
+    found = []
+    for _ in range(looks):
+        found.append(resident(process))
+        await asyncio.sleep(0.1)
+    return min(found)
+
+
+async def measure(swaps: int, count: int, models: list[str], console: Console) -> bool:
+    """Swap under load and print; returns whether everything held."""
+    photos = [(ROOT / "examples" / name).read_bytes() for name in PHOTOS]
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        make_store(root, models)
+        expected = {version: await alone(root, version, photos) for version in range(1, len(models) + 1)}
+        nearest = min(
+            distance(expected[one][photo], expected[other][photo])
+            for photo in range(len(photos))
+            for one in expected
+            for other in expected
+            if one < other
+        )
+        console.print(
+            f"models: {', '.join(models)}; of one photo they are at least {nearest:.1f} times apart what rounding may bring"
+        )
+        with service(root, root / "log") as (url, process):
+            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+                clients = Clients(client, photos, expected)
+                tasks = [asyncio.create_task(clients.run(number)) for number in range(count)]
+                memory: list[float] = []
+                took: list[float] = []
+                for swap in range(1, swaps + 1):
+                    clients.going.set()
+                    await asyncio.sleep(0.3)
+                    began, version = time.perf_counter(), swap % len(models) + 1
+                    clients.loading = True
+                    response = await client.post("/model/reload", params={"version": version}, headers={"X-API-Key": KEY})
+                    clients.loading = False
+                    took.append(time.perf_counter() - began)
+                    if not response.is_success or response.json()["outcome"] != "swapped":
+                        clients.outcome.failed.append(response.text)
+                    before = sum(clients.outcome.answered.values())
+                    while (  # noqa: ASYNC110 - of several clients
+                        sum(clients.outcome.answered.values()) < before + count and not clients.outcome.failed
+                    ):
+                        await asyncio.sleep(0.05)
+                    await clients.pause()
+                    memory.append(await least(process))
+                    if swap % 5 == 0 or swap == 1:
+                        console.print(f"swap {swap}: version {version}, {memory[-1]:.1f} MiB, {took[-1]:.2f} s")
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                outcome = clients.outcome
+    return verdict(outcome, memory, took, len(models), console)
+
+
+def verdict(outcome: Outcome, memory: list[float], took: list[float], models: int, console: Console) -> bool:
+    """Print what was found; returns whether everything held."""
+    answered = f"{sum(outcome.answered.values())} photos answered {dict(sorted(outcome.answered.items()))}"
+    console.print(f"{answered}; {len(outcome.failed)} failed, {len(outcome.mixed)} mixed")
+    for line in (*outcome.failed[:3], *outcome.mixed[:3]):
+        console.print(f"  {line[:300]}")
+    # Models differ in size: the same one's are compared, each the mean of its swaps about the first and the last.
+    growth = 0.0
+    for version in range(models):
+        own = [memory[at] for at in range(FIRST - 1, len(memory)) if at % models == version]
+        if len(own) > 1:
+            end = max(1, len(own) // 4)
+            early, late = sum(own[:end]) / end, sum(own[-end:]) / end
+            growth = max(growth, late / early - 1)
+            console.print(
+                f"one model's memory: {early:.1f} MiB from swap {FIRST}, {late:.1f} MiB at the end, {late / early - 1:+.2%}"
+            )
+    for title, seconds in (("while a model is loaded", outcome.beside), ("otherwise", outcome.usual)):
+        ranked = sorted(seconds) or [0.0]
+        console.print(f"a photo {title}: half within {ranked[len(ranked) // 2]:.2f} s, the longest {ranked[-1]:.2f} s")
+    console.print(f"a swap took {sorted(took)[len(took) // 2]:.2f} s, the longest {max(took):.2f} s")
+    held = not outcome.failed and not outcome.mixed and growth < GROWTH and len(outcome.answered) == models
+    console.print("held" if held else "NOT held")
+    return held
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--swaps", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--models", default="mobilenet/3,mobilefacenet/1")
+    given = parser.parse_args()
+    console = Console(highlight=False, width=160)
+    sys.exit(not asyncio.run(measure(given.swaps, given.clients, given.models.split(","), console)))
+
+
+if __name__ == "__main__":
+    main()
