@@ -1,4 +1,5 @@
-"""Lays prints of the three photos on a table: group.jpg, seven faces about 40 to 330 pixels high, tilted both ways.
+"""Lays prints of the other photos on a table: group.jpg, seven faces of three people, about 40 to 330 pixels high; and
+portraits.jpg, eight people of many ages and origins. Heads are tilted both ways.
 
 Needs Pillow and NumPy, and gives the same pixels every time: python examples/make_group.py
 """
@@ -13,7 +14,6 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 HERE: Final = Path(__file__).parent
-SIZE: Final = (1600, 1200)
 FINE: Final = 2
 """Everything is laid out at this many times the size and reduced at the end, which smooths the tilted edges."""
 
@@ -25,7 +25,7 @@ SHADOW: Final = 110
 @dataclass(frozen=True)
 class Print:
     """One print on the table: `part` of a photo as left, top, right, bottom in its pixels, `scale` times as large,
-    turned by `angle` degrees counter-clockwise, its middle at `centre`; lengths are in pixels of group.jpg.
+    turned by `angle` degrees counter-clockwise, its middle at `centre`; lengths are in pixels of the whole.
     """
 
     photo: str
@@ -41,7 +41,7 @@ class Print:
 
 
 # From the bottom up.
-PRINTS: Final = (
+GROUP: Final = (
     Print("biden.jpg", (0, 0, 728, 1654), 0.24, -9, (1450, 350)),  # face 70 high
     Print("biden.jpg", (90, 30, 670, 755), 0.84, 6, (970, 360)),  # 240
     Print("astronaut.jpg", (0, 0, 512, 512), 0.60, 8, (1010, 985)),  # 67
@@ -51,10 +51,21 @@ PRINTS: Final = (
     Print("obama.jpg", (60, 0, 910, 1060), 0.13, -12, (400, 1050)),  # 43
 )
 
+PORTRAITS: Final = (
+    Print("biden.jpg", (90, 30, 670, 755), 0.52, 5, (245, 250)),
+    Print("underwood.jpg", (0, 0, 335, 410), 1.00, -4, (615, 240)),
+    Print("lieu.jpg", (0, 0, 335, 410), 0.95, 3, (985, 225)),
+    Print("casar.jpg", (0, 0, 335, 410), 0.95, -6, (1360, 250)),
+    Print("astronaut.jpg", (55, 0, 400, 430), 0.90, -5, (240, 700)),
+    Print("khanna.jpg", (40, 10, 295, 322), 1.05, 6, (590, 715)),
+    Print("waters.jpg", (0, 0, 335, 410), 0.95, -3, (955, 700)),
+    Print("matsui.jpg", (0, 0, 335, 410), 0.90, 8, (1345, 715)),
+)
 
-def table() -> Image.Image:
+
+def table(size: tuple[int, int]) -> Image.Image:
     """A plain table, lighter towards the top left, with its grain below what the eye sees: it keeps steps away."""
-    width, height = SIZE[0] * FINE, SIZE[1] * FINE
+    width, height = size[0] * FINE, size[1] * FINE
     across, down = np.linspace(0, 1, width), np.linspace(0, 1, height)[:, None]
     light = 1.0 - 0.16 * across - 0.20 * down
     grain = np.random.default_rng(0).uniform(-0.5, 0.5, (height, width))
@@ -89,11 +100,12 @@ def lay(ground: Image.Image, one: Print) -> None:
 
 
 def main() -> None:
-    """Writes group.jpg beside this file."""
-    ground = table()
-    for one in PRINTS:
-        lay(ground, one)
-    ground.resize(SIZE, Image.Resampling.LANCZOS).save(HERE / "group.jpg", quality=90, optimize=True)
+    """Writes group.jpg and portraits.jpg beside this file."""
+    for name, size, prints in (("group.jpg", (1600, 1200), GROUP), ("portraits.jpg", (1600, 960), PORTRAITS)):
+        ground = table(size)
+        for one in prints:
+            lay(ground, one)
+        ground.resize(size, Image.Resampling.LANCZOS).save(HERE / name, quality=90, optimize=True)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_a_dropped_photo(page: Any) -> None:
     transfer = page.evaluate_handle(
         """async () => {
             const transfer = new DataTransfer();
-            const photo = await (await fetch('page/examples/obama.jpg')).blob();
+            const photo = await (await fetch('page/examples/lieu.jpg')).blob();
             transfer.items.add(new File([photo], 'dropped.jpg', { type: 'image/jpeg' }));
             return transfer;
         }"""
