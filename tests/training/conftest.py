@@ -29,10 +29,9 @@ def file_released() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def architecture() -> Iterator[str]:
     """The tiny network among the ones that can be trained."""
-    from training.models.heads import ARCHITECTURES
+    from training.models.architectures import registered
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", made.tiny)
+    with registered("tiny", made.tiny):
         yield "tiny"
 
 

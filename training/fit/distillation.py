@@ -28,7 +28,7 @@ from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, label
 from training.errors import RunError, UsageError, WeightsError
 from training.fit.augmentation import resized
 from training.models import age_head, label_head
-from training.models.architectures import ARCHITECTURES
+from training.models.architectures import ARCHITECTURES, Trunk
 from training.models.heads import build, dtype_policy, load_weights
 from training.models.pixels import scaled
 from training.provenance import WEIGHTS, record_teachers
@@ -42,7 +42,11 @@ Probabilities = dict[str, Floats]
 
 
 def write_teacher_predictions(
-    runs: Sequence[Path], prepared: Path, embeddings: bool = False, recognition: Path | None = None
+    runs: Sequence[Path],
+    prepared: Path,
+    embeddings: bool = False,
+    recognition: Path | None = None,
+    trunk: Trunk = ARCHITECTURES["mobilenet"],
 ) -> Path:
     """Write `teacher.npz` beside the crops, and `teachers.json`, which lists the teachers.
 
@@ -58,6 +62,7 @@ def write_teacher_predictions(
         prepared: Folder that `prepare` wrote.
         embeddings: Whether face embeddings are features (see `training.fit.face_embeddings`).
         recognition: Weights of a face recognition network whose features are used (see `training.fit.weight_conversion`).
+        trunk: Makes that network, of an input of `FACE_SIZE` pixels.
 
     Returns:
         The file.
@@ -70,7 +75,7 @@ def write_teacher_predictions(
     """
     features = [np.load(beside(prepared, EMBEDDINGS)).astype(np.float32)] if embeddings else []
     if recognition is not None:
-        features.append(_recognition_features(recognition, prepared))
+        features.append(_recognition_features(recognition, prepared, trunk))
     if not runs and not features:
         raise UsageError("a teacher needs a run, face embeddings or a face recognition network")
     attributes = _attributes_of(runs)
@@ -128,14 +133,14 @@ def _batches(prepared: Path, title: str) -> Iterator[tuple[Ints, Pixels, int]]:
         yield rows, crops[rows], len(crops)
 
 
-def _recognition_features(weights: Path, prepared: Path) -> Floats:
-    """Features [N, F] of every crop by a MobileNet trunk."""
+def _recognition_features(weights: Path, prepared: Path, make: Trunk) -> Floats:
+    """Features [N, F] of every crop by the trunk of a recognition network."""
     if not weights.is_file():
         raise FileNotFoundError(f"no weights at {weights}")
     try:
-        trunk = ARCHITECTURES["mobilenet"](FACE_SIZE, str(weights))
+        trunk = make(FACE_SIZE, str(weights))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{weights} does not hold the weights of a MobileNet trunk") from error
+        raise WeightsError(f"{weights} does not hold the weights of the recognition network") from error
     features = np.zeros((0, 0), np.float32)
     for rows, crops, count in _batches(prepared, "computing features"):
         values = ops.convert_to_numpy(trunk(scaled(np.stack([_enlarged(crop) for crop in crops])), training=False))

@@ -18,7 +18,6 @@ from training.errors import TrainingError
 from training.fit.batches import Batches
 from training.fit.distillation import from_features, write_teacher_predictions
 from training.fit.train import train
-from training.models.architectures import ARCHITECTURES
 from training.models.heads import build
 from training.recipe import Recipe
 
@@ -137,7 +136,7 @@ def test_descriptors_answer_for_pictures_that_their_network_has_not_seen(tmp_pat
         write_teacher_predictions([], folder)
 
 
-def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_networks_features_teach_too(tmp_path: Path) -> None:
     """Features that give the gender away, by the brightness of the crops' left half."""
     folder = made.prepared(tmp_path / "prepared", train=200, validation=20)
     crops = np.load(folder / "crops.npy")
@@ -152,8 +151,7 @@ def test_a_face_networks_features_teach_too(tmp_path: Path, monkeypatch: pytest.
         assert (size, init) == (224, str(face))
         return lambda pixels, training: pixels[:, :, : size // 2].mean(axis=(1, 2))
 
-    monkeypatch.setitem(ARCHITECTURES, "mobilenet", halves)
-    write_teacher_predictions([], folder, recognition=face)
+    write_teacher_predictions([], folder, recognition=face, trunk=halves)
     teacher = load_prepared(folder, Split.VALIDATION, teacher=True).teacher
     assert teacher is not None
     assert ((teacher["gender"][:, 0] > 0.5) == gender[200:]).all()

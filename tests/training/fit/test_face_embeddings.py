@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,8 @@ def test_what_all_have_in_common_is_taken_out() -> None:
 def test_without_dlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made.prepared(tmp_path / "prepared", 3, 1)
     np.savez(folder / "faces.npz", **dict(np.load(folder / "faces.npz")), box=np.zeros((4, 4), np.float32))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for package in ("dlib", "face_recognition_models"):  # None is how Python marks a package that cannot be imported
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(TrainingError, match=r"make extra EXTRA=face-embeddings"):
         write_embeddings([made.folder_of(tmp_path / "UTKFace", [])], folder, 1)
     assert module.LENGTH == 128

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -14,8 +13,7 @@ from pydantic import ValidationError
 
 from tests.training import made
 from training.errors import RecipeError, TrainingError
-from training.fit import search as module
-from training.fit.search import Choices, Range, load_space, search, with_values
+from training.fit.search import Choices, Range, Space, load_space, search, with_values
 from training.recipe import load_recipe
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -45,7 +43,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.prepared(tmp_path_factory.mktemp("search") / "prepared", train=16, validation=8)
 
 
-def space_of(tmp_path: Path, text: str) -> module.Space:
+def space_of(tmp_path: Path, text: str) -> Space:
     (tmp_path / "space.toml").write_text(text)
     return load_space(tmp_path / "space.toml", RECIPE)
 
@@ -98,24 +96,23 @@ def stored(url: str) -> optuna.Study:
     return copy
 
 
-def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    space, storage, out = space_of(tmp_path, SPACE), f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "out"
-    epochs = 0
-    watch = module.Pruning.on_epoch_end
+class Interrupting(optuna.pruners.BasePruner):
+    """Ends no trial, and interrupts the search at one of its epochs."""
 
-    def stop(self: module.Pruning, epoch: int, logs: Any = None) -> None:
-        nonlocal epochs
-        epochs += 1
-        watch(self, epoch, logs)
-        if epochs == 3:
+    def __init__(self, stop_at: int) -> None:
+        self.left = stop_at
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        self.left -= 1
+        if self.left == 0:
             raise Interrupted
+        return False
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module.Pruning, "on_epoch_end", stop)
-        with pytest.raises(Interrupted):
-            search(RECIPE, space, prepared, out, 3, storage)
+
+def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(prepared: Path, tmp_path: Path) -> None:
+    space, storage, out = space_of(tmp_path, SPACE), f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "out"
+    with pytest.raises(Interrupted):
+        search(RECIPE, space, prepared, out, 3, storage, pruner=Interrupting(stop_at=3))
     given = search(RECIPE, space, prepared, out, 3, storage)
     study = stored(storage)
     states = [trial.state for trial in study.trials]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from training.datasets.prepared import load_prepared
 from training.errors import Diverged, TrainingError
 from training.fit.augmentation import resized
 from training.fit.batches import Batches
-from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss, State, save_weights
+from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss
 from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import CarefulAdamW, optimizer
 from training.fit.schedules import WarmupCosine
@@ -185,6 +186,49 @@ class Watched:
         return network
 
 
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Notes the weights of each epoch: the averaged ones, which validation is given, and those that training goes on with."""
+
+    def __init__(self, watched: Watched) -> None:
+        super().__init__()
+        self.watched = watched
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.watched.averaged.append(self.weights())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.watched.raw.append(self.weights())
+
+    def weights(self) -> Arrays:
+        return [variable.numpy() for variable in self.model.trainable_variables]
+
+
+class InterruptedStep(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stops a run at one of its steps."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Interrupted
+
+
+class InterruptedEpoch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Stops a run behind one of its epochs, and keeps the state of the epoch before it."""
+
+    def __init__(self, epoch: int, out: Path, kept: Path) -> None:
+        super().__init__()
+        self.epoch, self.state, self.kept = epoch, out / "state.weights.h5", kept
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch == self.epoch:
+            raise Interrupted
+        shutil.copyfile(self.state, self.kept)
+
+
 RECIPE = made.recipe(network={"outputs": ["age", "gender"]})  # with augmentation, dropout and averaging
 
 
@@ -192,16 +236,7 @@ RECIPE = made.recipe(network={"outputs": ["age", "gender"]})  # with augmentatio
 def whole(architecture: str, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """A run that nothing interrupts."""
     watched = Watched(tmp_path_factory.mktemp("whole"))
-    save = State.on_epoch_end
-
-    def watch(self: State, epoch: int, logs: Any = None) -> None:
-        save(self, epoch, logs)
-        watched.raw.append([variable.numpy() for variable in self.model.trainable_variables])
-        watched.averaged.append([variable.numpy() for variable in self.model.optimizer._model_variables_moving_average])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(State, "on_epoch_end", watch)
-        train(RECIPE, prepared, watched.out, "random")
+    train(RECIPE, prepared, watched.out, "random", callbacks=[Watch(watched)])
     return watched
 
 
@@ -237,7 +272,8 @@ def test_average_is_the_running_mean_of_the_weights(prepared: Path) -> None:
         averaging.apply([np.array([0.3], np.float32)], [variable])
         momentum = 0.9 if step else 0.0  # it starts where the first step leads
         expected = momentum * expected + (1 - momentum) * float(variable.numpy()[0])
-    assert float(averaging._model_variables_moving_average[0].numpy()[0]) == pytest.approx(expected, rel=1e-6)
+    averaging.finalize_variable_values([variable])
+    assert float(variable.numpy()[0]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepared: Path) -> None:
@@ -270,28 +306,13 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(whole: Watched, prepare
 
     The weights agree to 1e-5, their own size being about 0.1: TensorFlow's threads may add up in another order.
     """
-    steps = 0
-
-    def within_an_epoch(self: FiniteLoss, batch: int, logs: Any = None) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == STEPS + 2:
-            raise Interrupted
-
-    def before_the_state(self: State, epoch: int, logs: Any = None) -> None:
-        if epoch == 2:
-            raise Interrupted
-        save_weights(self.model, self.path)
-
-    out = Watched(tmp_path / "run")
-    for place, method, stop in (
-        (FiniteLoss, "on_train_batch_end", within_an_epoch),
-        (State, "on_epoch_end", before_the_state),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(place, method, stop)
-            with pytest.raises(Interrupted):
-                train(RECIPE, prepared, out.out, "random")
+    out, kept = Watched(tmp_path / "run"), tmp_path / "state.weights.h5"
+    with pytest.raises(Interrupted):
+        train(RECIPE, prepared, out.out, "random", callbacks=[InterruptedStep(STEPS + 2)])
+    assert [row["epoch"] for row in out.history()] == ["0"]
+    with pytest.raises(Interrupted):
+        train(RECIPE, prepared, out.out, "random", callbacks=[InterruptedEpoch(2, out.out, kept)])
+    kept.replace(out.out / "state.weights.h5")  # what a run leaves that is killed before the last epoch's state is written
     assert [row["epoch"] for row in out.history()] == ["0", "1", "2"]
     train(RECIPE, prepared, out.out, "random")
 

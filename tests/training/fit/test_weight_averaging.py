@@ -15,7 +15,7 @@ from keras import layers
 from tests.training import made
 from training.errors import TrainingError
 from training.fit.weight_averaging import average
-from training.models.architectures import ARCHITECTURES
+from training.models.architectures import registered
 from training.models.heads import TRUNK, build
 from training.recipe import Recipe
 
@@ -59,23 +59,21 @@ def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> 
         average([run, other], [1.0, 1.0], tmp_path / "mean")
 
 
-def test_runs_at_several_sizes_have_a_mean_where_their_weights_are_alike(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_at_several_sizes_have_a_mean_where_their_weights_are_alike(tmp_path: Path) -> None:
     def pooled(size: int, init: str) -> Any:
         trunk = made.tiny(size, init)
         return keras.Model(trunk.input, layers.GlobalAveragePooling2D()(trunk.layers[-2].output), name=TRUNK)
 
-    monkeypatch.setitem(ARCHITECTURES, "pooled", pooled)
-    runs = []
-    for size, value in ((48, 1.0), (64, 3.0)):
-        recipe = made.recipe(network={"architecture": "pooled", "size": size})
-        runs.append(tmp_path / str(size))
-        runs[-1].mkdir()
-        network = build(recipe.network)
-        network.set_weights([np.full_like(weight, value) for weight in network.get_weights()])
-        network.save_weights(runs[-1] / "best.weights.h5")
-        (runs[-1] / "recipe.json").write_text(recipe.model_dump_json())
-    average(runs, [1, 1], tmp_path / "mean")
-    assert json.loads((tmp_path / "mean/recipe.json").read_text())["network"]["size"] == 64
-    assert all((np.asarray(weight) == 2).all() for weight in loaded(tmp_path / "mean").get_weights())
+    with registered("pooled", pooled):
+        runs = []
+        for size, value in ((48, 1.0), (64, 3.0)):
+            recipe = made.recipe(network={"architecture": "pooled", "size": size})
+            runs.append(tmp_path / str(size))
+            runs[-1].mkdir()
+            network = build(recipe.network)
+            network.set_weights([np.full_like(weight, value) for weight in network.get_weights()])
+            network.save_weights(runs[-1] / "best.weights.h5")
+            (runs[-1] / "recipe.json").write_text(recipe.model_dump_json())
+        average(runs, [1, 1], tmp_path / "mean")
+        assert json.loads((tmp_path / "mean/recipe.json").read_text())["network"]["size"] == 64
+        assert all((np.asarray(weight) == 2).all() for weight in loaded(tmp_path / "mean").get_weights())

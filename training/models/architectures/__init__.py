@@ -4,8 +4,17 @@ them.
 
 from __future__ import annotations
 
-from training.models.architectures.registry import ARCHITECTURES, IMAGENET, RANDOM, SIZES, architecture, discover
+from training.models.architectures.registry import (
+    ARCHITECTURES,
+    IMAGENET,
+    RANDOM,
+    SIZES,
+    Trunk,
+    architecture,
+    discover,
+    registered,
+)
 
-__all__ = ["ARCHITECTURES", "IMAGENET", "RANDOM", "SIZES", "architecture", "discover"]
+__all__ = ["ARCHITECTURES", "IMAGENET", "RANDOM", "SIZES", "Trunk", "architecture", "discover", "registered"]
 
 discover(__name__, __path__)

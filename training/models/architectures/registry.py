@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import keras
@@ -46,6 +47,29 @@ def architecture(size: int) -> Callable[[Trunk], Trunk]:
         return trunk
 
     return declared
+
+
+@contextmanager
+def registered(name: str, trunk: Trunk) -> Iterator[None]:
+    """A trunk that is there inside the block alone.
+
+    Args:
+        name: Its name.
+        trunk: Makes it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: There is one of that name already, which is a mistake of the code.
+    """
+    if name in ARCHITECTURES:
+        raise ValueError(f"there is an architecture {name!r} already")
+    ARCHITECTURES[name] = trunk
+    try:
+        yield
+    finally:
+        del ARCHITECTURES[name]
 
 
 def discover(package: str, path: Iterable[str]) -> None:
