@@ -31,5 +31,6 @@ def described() -> list[Described]:
             (family,) = collector.describe()
             kind = KINDS[type(collector)]
             name = family.name + ("_total" if kind == "counter" else "")
+            # The library has no public name for the labels of a collector without samples.
             found.append(Described(name, kind, tuple(collector._labelnames), family.documentation))
     return found

@@ -27,7 +27,7 @@ class Format(ABC):
     """A kind of file, of a table with these columns."""
 
     def __init__(self, table: Sequence[Column]) -> None:
-        self.table = tuple(table)
+        self._names = [column.name for column in table]
 
     @abstractmethod
     def write(self, path: Path, rows: Iterable[Row]) -> None:
@@ -110,10 +110,6 @@ def format_of(path: Path, table: Sequence[Column]) -> Format:
 class Csv(Format):
     """Comma-separated values in UTF-8 with a header; what is missing is empty, and a list is separated by spaces."""
 
-    def __init__(self, table: Sequence[Column]) -> None:
-        super().__init__(table)
-        self._names = [column.name for column in table]
-
     @override
     def write(self, path: Path, rows: Iterable[Row]) -> None:
         with path.open("w", newline="", encoding="utf-8") as stream:
@@ -157,10 +153,6 @@ def _cell(value: Value) -> str:
 
 class JsonLines(Format):
     """An object a line with every column; what is missing is null."""
-
-    def __init__(self, table: Sequence[Column]) -> None:
-        super().__init__(table)
-        self._names = [column.name for column in table]
 
     @override
     def write(self, path: Path, rows: Iterable[Row]) -> None:
