@@ -121,6 +121,10 @@ test: $(VENV)/dev.stamp ## Run every test (ARGS= goes to pytest)
 test-fast: $(VENV)/dev.stamp ## Run the quick tests of every folder, in less than a minute
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not (browser or container or model or slow)" $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## Send a service damaged requests for minutes, and judge the answers (MINUTES=5, SEED=, OUT=runs/fuzz)
+	@$(BIN)/python -m tests.soak.fuzz --minutes $(or $(MINUTES),5) $(call option,seed,$(SEED)) $(call option,out,$(OUT)) $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/dev.stamp ## Serve mixed and hostile traffic for an hour and judge memory, threads and answers (MINUTES=60, SEED=, OUT=runs/soak)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),60) $(call option,seed,$(SEED)) $(call option,out,$(OUT)) $(ARGS)

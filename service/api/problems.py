@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -203,16 +203,17 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", "-"))
 
 
-def documented(*kinds: type[FacetError]) -> dict[int | str, dict[str, Any]]:
+def documented(*kinds: type[FacetError], unrouted: Collection[int] = ()) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` of a route that can fail.
 
     Args:
         kinds: The errors that it raises.
+        unrouted: Statuses of `UNROUTED` that it answers with where a setting leaves it out.
 
     Returns:
         A response for each status, ascending; its description lists the errors' codes.
     """
-    codes: dict[int, list[str]] = {}
+    codes: dict[int, list[str]] = {status: [UNROUTED[status]] for status in unrouted}
     for kind in kinds:
         status = next(STATUS[above] for above in kind.__mro__ if above in STATUS)
         codes.setdefault(status, []).append(kind.code)

@@ -328,7 +328,9 @@ async def ready(engine: EngineDependency) -> JSONResponse:
     "/model/reload",
     summary="Serve another version of the model",
     response_model=ReloadAnswer,
-    responses=documented(errors.Unauthenticated, errors.InvalidParameter, errors.ModelRefused, errors.NotReady),
+    responses=documented(
+        errors.Unauthenticated, errors.InvalidParameter, errors.ModelRefused, errors.NotReady, unrouted=(404,)
+    ),
     dependencies=[Depends(operator_of)],
     tags=["operate"],
 )

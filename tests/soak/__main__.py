@@ -12,13 +12,13 @@ import argparse
 import asyncio
 import json
 import random
-import re
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.service.server.test_serve import Service, started
+from tests.soak.output import faults_of, say
 from tests.soak.pictures import good, hostile
 from tests.soak.sampling import Sample, look
 from tests.soak.traffic import Traffic
@@ -28,16 +28,6 @@ SAMPLE_S = 2.0
 REST_EVERY_S = 60.0
 REST_S = 3.0
 """How long nothing is asked before what is held at rest is sampled."""
-
-
-def say(line: str) -> None:
-    """Print a line at once.
-
-    Args:
-        line: For people.
-    """
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-    sys.stdout.flush()
 
 
 async def soak(traffic: Traffic, process: int, minutes: float) -> tuple[list[Sample], list[Sample]]:
@@ -86,18 +76,6 @@ async def soak(traffic: Traffic, process: int, minutes: float) -> tuple[list[Sam
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return samples, at_rest
-
-
-def faults_of(log: str) -> list[str]:
-    """Lines of a service's log that nothing which clients send may bring about.
-
-    Args:
-        log: All of it.
-
-    Returns:
-        Its errors and the beginnings of tracebacks.
-    """
-    return [line for line in log.splitlines() if re.search(r"^\S+( \S+)? (ERROR|CRITICAL) |^Traceback ", line)]
 
 
 def report(

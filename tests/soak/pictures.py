@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 EXAMPLES: Final = ROOT / "examples"
 HEIC: Final = Path(__file__).resolve().parent / "data" / "astronaut.heic"
 """A portrait in the public domain; nothing in the environment writes this format."""
+TURNED_HEIC: Final = ROOT / "tests/service/vision/data/turned.heic"
 
 _FORMATS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "jpeg": ("JPEG", {"quality": 85}),
@@ -60,6 +61,54 @@ def small(form: str, side: int = 64) -> bytes:
         return HEIC.read_bytes()
     with Image.open(EXAMPLES / "astronaut.jpg") as picture:
         return encode(picture.convert("RGB").resize((side, side)), form)
+
+
+def unusual() -> dict[str, bytes]:
+    """Small pictures of what a format has beside the usual: other modes and depths, metadata, profiles, several frames.
+
+    Returns:
+        Whole files by name, a kind and a format each.
+    """
+    with Image.open(EXAMPLES / "astronaut.jpg") as picture:
+        one = picture.convert("RGB").resize((64, 64))
+    clear, two = one.convert("RGBA"), [one.rotate(90), one.rotate(180)]
+    clear.putalpha(one.convert("L"))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Make] = "maker"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (1.0, 2.0, 3.0)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    grey = Image.fromarray(np.asarray(one.convert("L"), np.uint16) * 257)
+    described = {"exif": exif.tobytes(), "icc_profile": profile}
+    kinds: dict[str, tuple[Image.Image, str, Mapping[str, object]]] = {
+        "described.jpeg": (one, "JPEG", described),
+        "described.png": (one, "PNG", described),
+        "described.webp": (one, "WEBP", described),
+        "described.avif": (one, "AVIF", described),
+        "cmyk.jpeg": (one.convert("CMYK"), "JPEG", {}),
+        "grey.jpeg": (one.convert("L"), "JPEG", {"progressive": True}),
+        "restarts.jpeg": (one, "JPEG", {"restart_marker_rows": 1, "subsampling": 0}),
+        "grey16.png": (grey, "PNG", {}),
+        "bit.png": (one.convert("1"), "PNG", {}),
+        "palette.png": (one.quantize(16), "PNG", {"transparency": 0}),
+        "alpha.png": (clear, "PNG", {}),
+        "animated.png": (one, "PNG", {"save_all": True, "append_images": two}),
+        "animated.gif": (one, "GIF", {"save_all": True, "append_images": two, "transparency": 0}),
+        "animated.webp": (clear, "WEBP", {"save_all": True, "append_images": two}),
+        "animated.avif": (one, "AVIF", {"save_all": True, "append_images": two}),
+        "lossless.webp": (clear, "WEBP", {"lossless": True}),
+        "alpha.avif": (clear, "AVIF", {}),
+        "grey.avif": (one.convert("L"), "AVIF", {}),
+        "palette.bmp": (one.quantize(16), "BMP", {}),
+        "bit.bmp": (one.convert("1"), "BMP", {}),
+        "alpha.bmp": (clear, "BMP", {}),
+    }
+    files = {"run-lengths.bmp": _run_lengths(64, 64), "turned.heic": TURNED_HEIC.read_bytes()}
+    for name, (made, form, options) in kinds.items():
+        buffer = io.BytesIO()
+        made.save(buffer, form, **options)
+        files[name] = buffer.getvalue()
+    return files
 
 
 def good(folder: Path | None = None) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from tests.client import Client, assert_discreet, same, serving
 from tests.conftest import encoded
 from tests.fakes import squares
 from tests.soak.answers import flaw_of
-from tests.soak.pictures import FORMATS, mutate, small
+from tests.soak.pictures import FORMATS, mutate, small, unusual
 
 GROWTH_MIB = 64
 """What the process may come to hold on top while thousands of damaged files come; a photo of 64 pixels takes 12 kB."""
@@ -92,6 +92,23 @@ def test_a_damaged_picture_is_answered_as_documented(subject: Subject, form: str
         assert response.status_code in ((200, 415, 422) if damaged else (400,))
 
     assert subject.post("/predict", content=whole).status_code == 200
+    holds()
+
+
+def test_a_damaged_picture_of_an_unusual_kind_is_answered_as_documented(subject: Subject) -> None:
+    kinds = unusual()
+
+    @settings(max_examples=300)
+    @given(name=st.sampled_from(sorted(kinds)), rng=st.randoms())
+    def holds(name: str, rng: random.Random) -> None:
+        damaged = mutate(kinds[name], rng)
+        note(damaged.hex())
+        response = subject.post("/predict", content=damaged)
+        assert response.status_code in ((200, 415, 422) if damaged else (400,))
+
+    assert {name: subject.post("/predict", content=whole).status_code for name, whole in kinds.items()} == dict.fromkeys(
+        kinds, 200
+    )
     holds()
 
 

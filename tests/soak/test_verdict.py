@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from service.vision.image import sniff
-from tests.soak.__main__ import faults_of
 from tests.soak.answers import distance, essence, flaw_of
+from tests.soak.output import faults_of
 from tests.soak.pictures import FORMATS, MUTATIONS, mutate, small
 from tests.soak.sampling import Sample, look
 from tests.soak.traffic import Record

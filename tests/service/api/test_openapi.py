@@ -13,7 +13,7 @@ from service.api.schemas import TrackedFace
 from service.inference.attributes import CONTRACT
 from service.models.manifest import RESERVED, Attribute
 from service.video.annotate import TrackRow
-from tests.client import serving
+from tests.client import assert_problem, serving
 from tests.fakes import GLASSES, attributes, engine_factory, shipped
 
 WEIGHT = {"name": "weight", "kind": "expectation", "outputs": ["weight"], "range": [40, 140], "unit": "kg"}
@@ -65,6 +65,13 @@ async def test_metrics_are_documented_as_the_text_that_they_are() -> None:
         answers = (await client.get("/openapi.json")).json()["paths"]["/metrics"]["get"]["responses"]
         sent = await client.get("/metrics")
     assert list(answers["200"]["content"]) == [sent.headers["content-type"].split(";")[0]] == ["text/plain"]
+
+
+async def test_a_route_that_a_setting_leaves_out_documents_that_it_may_be_missing() -> None:
+    async with serving() as client:
+        answers = (await client.get("/openapi.json")).json()["paths"]["/model/reload"]["post"]["responses"]
+        assert_problem(await client.post("/model/reload"), 404, "not_found")
+    assert answers["404"]["description"] == "Not Found: `not_found`"
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
