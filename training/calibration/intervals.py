@@ -22,9 +22,9 @@ FLOOR: Final = 0.04
 FOLDS: Final = 5
 BANDS: Final = (4.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get ends of their own."""
-LEAST: Final = 60
+MIN_FACES: Final = 60
 """Faces that a band needs for that; smaller ones are joined to the next."""
-LEAST_FLOOR: Final = 30
+MIN_FACES_OF_FLOOR: Final = 30
 """Faces that a band of true age needs for a floor of its own."""
 ROUNDS: Final = 60
 SCALES: Final = np.linspace(0.5, 3.0, 251)
@@ -45,7 +45,7 @@ def age_interval(
     """Short intervals, by band of predicted age, whose whole-year bounds hold a promised share of the true ages, of faces from
     elsewhere too.
 
-    `_rewarded` gives each band the shortest ends under which no data set's band of true age is held much less often than
+    `_fit_bands` gives each band the shortest ends under which no data set's band of true age is held much less often than
     promised. All of them are then scaled until the data sets, each counting alike, are held in the share `coverage + margin`.
 
     Args:
@@ -61,7 +61,7 @@ def age_interval(
         The interval's ends by band.
     """
     origin = np.zeros(len(age), np.int64) if sets is None else np.unique(sets, return_inverse=True)[1]
-    shortest = _rewarded(years, spread, age, origin, coverage)
+    shortest = _fit_bands(years, spread, age, origin, coverage)
     for scale in SCALES:
         bands = [one.model_copy(update={"low": one.low * scale, "high": one.high * scale}) for one in shortest]
         held = np.bincount(origin, _held(years, spread, age, bands)) / np.bincount(origin)
@@ -70,7 +70,7 @@ def age_interval(
     return AgeInterval(coverage=coverage, unit=unit, bands=tuple(bands))
 
 
-def _rewarded(years: Doubles, spread: Doubles, age: Doubles, origin: Ints, coverage: float) -> tuple[IntervalBand, ...]:
+def _fit_bands(years: Doubles, spread: Doubles, age: Doubles, origin: Ints, coverage: float) -> tuple[IntervalBand, ...]:
     """The shortest ends by band of predicted age that hold a share `coverage` of the true ages, and of no data set's band of
     true age less than `coverage - FLOOR`.
 
@@ -79,7 +79,7 @@ def _rewarded(years: Doubles, spread: Doubles, age: Doubles, origin: Ints, cover
     width; each end of an interval lies where reward less width is largest, and the rewards grow until what is asked for holds
     (the dual of the constrained problem).
     """
-    edges = joined(years, BANDS, LEAST)
+    edges = joined(years, BANDS, MIN_FACES)
     predicted = np.digitize(years, edges[:-1])
     group = origin * len(AGE_BANDS) + np.digitize(age, [high + 1 for _, high in AGE_BANDS[:-1]])
     counts = np.bincount(group)
@@ -94,7 +94,7 @@ def _rewarded(years: Doubles, spread: Doubles, age: Doubles, origin: Ints, cover
             bands.append(IntervalBand(below=min(edge, 1e6), low=low, high=high))
         held = _held(years, spread, age, bands)
         short = np.maximum(0, coverage - FLOOR - np.bincount(group, held, len(counts)) / np.maximum(1, counts))
-        short[counts < LEAST_FLOOR] = 0
+        short[counts < MIN_FACES_OF_FLOOR] = 0
         gap = coverage - held.mean()
         tried.append((2 * abs(gap) + short.sum(), turn, tuple(bands)))
         rewards *= np.exp(2 * 0.97**turn * (gap + short))

@@ -11,29 +11,29 @@ from service.models.manifest import LabelThresholds, ThresholdBand
 
 BANDS: Final = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get a threshold of their own."""
-LEAST: Final = 60
+MIN_FACES: Final = 60
 """Faces that a band or a label needs for that: a smaller band is joined to the next, a smaller label has none."""
-DOUBT: Final = 0.7
+STANDARD_ERRORS: Final = 0.7
 """Standard errors by which the accuracy of a band or label has to lie above its bound: the least of many thresholds would else
 be one that chance favours. docs/measurements.md has the figures behind it."""
 STEP: Final = 0.01
 
 
-def threshold(confidence: Doubles, right: Bools, accuracy: float, doubt: float = 0.0) -> float:
+def threshold(confidence: Doubles, right: Bools, accuracy: float, standard_errors: float = 0.0) -> float:
     """The least probability, to two digits, above which the most probable labels reach an accuracy together.
 
     Args:
         confidence: Calibrated probabilities of the most probable labels [N].
         right: Whether these labels are right [N].
         accuracy: Share, 0 to 1, that has to be right.
-        doubt: Standard errors by which the share has to exceed it; the lower end of its Wilson interval (Wilson, JASA 1927).
+        standard_errors: By how many the share has to exceed it; the lower end of its Wilson interval (Wilson, JASA 1927).
 
     Returns:
         The threshold, 0 to 1; 1 where no threshold reaches the accuracy.
     """
     for candidate in np.arange(0, 1, STEP):
         chosen = confidence >= candidate
-        if chosen.any() and _lower_end(float(right[chosen].mean()), int(chosen.sum()), doubt) >= accuracy:
+        if chosen.any() and _lower_end(float(right[chosen].mean()), int(chosen.sum()), standard_errors) >= accuracy:
             return round(float(candidate), 2)
     return 1.0
 
@@ -54,11 +54,13 @@ def fit_thresholds(
     Returns:
         Those above 0.
     """
-    edges = [] if years is None else joined(years, BANDS, LEAST)
+    edges = [] if years is None else joined(years, BANDS, MIN_FACES)
     band = np.zeros(len(label), np.int64) if years is None else np.digitize(years, edges[:-1])
-    by_band = [_needed(confidence, right, band == number, np.zeros(len(right)), accuracy) for number in range(len(edges))]
+    by_band = [
+        _group_threshold(confidence, right, band == number, np.zeros(len(right)), accuracy) for number in range(len(edges))
+    ]
     others = np.array(by_band)[band] if by_band else np.zeros(len(right))
-    by_label = [_needed(confidence, right, label == number, others, accuracy) for number in range(len(names))]
+    by_label = [_group_threshold(confidence, right, label == number, others, accuracy) for number in range(len(names))]
     return LabelThresholds(
         labels={name: least for name, least in zip(names, by_label, strict=True) if least},
         bands=tuple(ThresholdBand(below=min(edge, 1e6), threshold=least) for edge, least in zip(edges, by_band, strict=True)),
@@ -87,12 +89,12 @@ def joined(years: Doubles, bands: tuple[float, ...], least: int) -> list[float]:
     return edges or [float("inf")]
 
 
-def _needed(confidence: Doubles, right: Bools, rows: Bools, others: Doubles, accuracy: float) -> float:
+def _group_threshold(confidence: Doubles, right: Bools, rows: Bools, others: Doubles, accuracy: float) -> float:
     """The threshold of some rows, beside those that hold for them already; 0 where there are too few."""
-    if rows.sum() < LEAST:
+    if rows.sum() < MIN_FACES:
         return 0.0
     certain = rows & (confidence >= others)
-    return threshold(confidence[certain], right[certain], accuracy, DOUBT) if certain.any() else 0.0
+    return threshold(confidence[certain], right[certain], accuracy, STANDARD_ERRORS) if certain.any() else 0.0
 
 
 def _lower_end(share: float, count: int, deviations: float) -> float:

@@ -15,7 +15,7 @@ from service.models.manifest import AGE, Attribute, TrackCalibration
 from training.artifacts import whole_folder, write_text
 from training.calibration.documents import TRACKS, TrackStudy, study_json
 from training.calibration.films import FRAMES, FilmedSet, Films, films, required_interval
-from training.calibration.tracks import LENGTHS, ends, fit, gained, means
+from training.calibration.tracks import LENGTHS, ends, fit, means, with_gain
 from training.calibration.versions import copied
 from training.datasets.base import DataSet, Split
 from training.errors import CalibrationError
@@ -90,7 +90,7 @@ def tracks(given: Films, length: int, track: TrackCalibration, attributes: Seque
         name: LabelPredictions(
             declared[name].labels,
             one.label,
-            gained(weighted.logarithms[name][:, column], track.gains[name], weighted.frames[:, column]),
+            with_gain(weighted.logarithms[name][:, column], track.gains[name], weighted.frames[:, column]),
         )
         for name, one in given.labels.items()
     }

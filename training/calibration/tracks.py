@@ -41,7 +41,7 @@ def fit(given: Films) -> TrackCalibration:
         for name, one in given.labels.items()
     }
     if given.expectations:
-        correlation, scale = narrowed(weighted, given.expectations)
+        correlation, scale = fit_narrowing(weighted, given.expectations)
         track = track.model_copy(update={"correlation": round(correlation, 3), "scale": round(scale, 3)})
     return track.model_copy(update={"gains": gains})
 
@@ -124,13 +124,13 @@ def gain(logits: Doubles, labels: Ints, frames: Doubles) -> float:
     """
 
     def loss(factor: float) -> float:
-        probabilities = gained(logits, factor, frames)
+        probabilities = with_gain(logits, factor, frames)
         return -float(np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
     return float(minimize_scalar(loss, bounds=(0.5, 2.0), method="bounded").x)
 
 
-def gained(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
+def with_gain(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
     """Probabilities of a mean over frames.
 
     Args:
@@ -145,7 +145,7 @@ def gained(logits: Doubles, factor: float, frames: Doubles) -> Doubles:
     return softmax(scaled)
 
 
-def narrowed(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> tuple[float, float]:
+def fit_narrowing(weighted: Means, expectations: Mapping[str, FilmedExpectation]) -> tuple[float, float]:
     """Correlation and scale under which the intervals of tracks of all `LENGTHS` hold nearest what those of photos hold: the
     promised share, and the margin for faces from elsewhere.
 

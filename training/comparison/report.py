@@ -237,7 +237,7 @@ def cost_table(report: ComparisonReport) -> str:
     learnt = _learnt(report)
     for row in report.recipes:
         cells = [f"`{row.name}`", str(row.size), f"{row.weights:,}", f"{row.multiply_adds / 1e6:,.1f}"]
-        cells += [_NOTHING if row.latency_ms is None else f"{row.latency_ms:.1f}", _begun(row), str(row.batch)]
+        cells += [_NOTHING if row.latency_ms is None else f"{row.latency_ms:.1f}", _initial_weights(row), str(row.batch)]
         lines.append(_line([*cells, f"{row.pictures:,}", f"{row.pictures / learnt:.2f}", f"{row.cpu_seconds:.0f}"]))
     return "\n".join(lines)
 
@@ -286,7 +286,7 @@ def differences(row: RecipeResult) -> str:
     return "; ".join(clauses)
 
 
-def _begun(row: RecipeResult) -> str:
+def _initial_weights(row: RecipeResult) -> str:
     source = {"random": "random weights", "imagenet": "ImageNet's weights"}.get(row.init, "given weights")
     return f"{', '.join(f'`{name}`' for name in row.follows)}, from {source}" if row.follows else source
 

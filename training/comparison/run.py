@@ -50,7 +50,7 @@ from training.evaluation.predictions import ExpectationPredictions, LabelPredict
 from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
 from training.fit.augmentation import resized
-from training.fit.budget import published, squeezed
+from training.fit.budget import published, shortened
 from training.fit.callbacks import history_of
 from training.fit.train import selection_of, train
 from training.models import age_head as ages
@@ -304,7 +304,7 @@ def _train(
             start = train(fitted, prepared, run, init, start, callbacks)
         except Diverged:
             diverged = True
-        spent = _spent(run)
+        spent = _run_cost(run)
         runs.append(Run(run=run.name, recipe=recipe.name, batch=fitted.schedule.batch_size, **asdict(spent)))
         _release_memory()
         if diverged:
@@ -346,7 +346,7 @@ def fitted_recipe(recipe: Recipe, budget: Budget, shares: int, prepared: Path, r
     pictures = published(recipe, count) if budget.pictures is None else budget.pictures // shares
     if budget.minutes is not None:
         pictures = min(pictures, int(budget.minutes * 60 / shares / seconds_per_picture(recipe, prepared, run.parents[1])))
-    fitted = squeezed(recipe, max(1, pictures), count, steps)
+    fitted = shortened(recipe, max(1, pictures), count, steps)
     run.mkdir(parents=True, exist_ok=True)
     write_recipe(path, fitted)
     return fitted
@@ -372,7 +372,7 @@ def seconds_per_picture(recipe: Recipe, prepared: Path, out: Path) -> float:
     if key not in timings:
         shutil.rmtree(scratch, ignore_errors=True)
         train(_few_steps(recipe), prepared, scratch, RANDOM)
-        spent = _spent(scratch)
+        spent = _run_cost(scratch)
         shutil.rmtree(scratch)
         _release_memory()
         timings[key] = spent.cpu_seconds / spent.pictures
@@ -403,7 +403,7 @@ def _few_steps(recipe: Recipe) -> Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spent:
+class _RunCost:
     """What a run took."""
 
     epochs: int
@@ -411,13 +411,13 @@ class _Spent:
     cpu_seconds: float
 
 
-def _spent(run: Path) -> _Spent:
+def _run_cost(run: Path) -> _RunCost:
     """What a run's whole epochs took, those of all its parts together."""
     whole = run / "history.csv"
     files = [whole] if whole.exists() else sorted(run.glob("part-*/history.csv"))
     rows = [row for file in files for row in history_of(file)]
     pictures, seconds = (sum(float(row[name]) for row in rows) for name in ("pictures", "cpu_seconds"))
-    return _Spent(len(rows), int(pictures), seconds)
+    return _RunCost(len(rows), int(pictures), seconds)
 
 
 # Measuring -------------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ EARLIER: Final[dict[Split, tuple[Split, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class NearDuplicate:
     """A picture, another one of the same photo, the bits in which their hashes differ, and whether one is mirrored."""
 
     name: str
@@ -65,7 +65,7 @@ def perceptual_hash(image: Image.Image) -> Hashes:
     return np.packbits(imagehash.phash(image, SIDE).hash.ravel()).view(np.uint64)
 
 
-def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> list[Twin]:
+def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> list[NearDuplicate]:
     """Every pair of a picture of `split`, of the first `limit` where given, and one of the splits before it, that is one photo
     within `THRESHOLD`. Pictures that cannot be decoded have none.
 
@@ -82,7 +82,7 @@ def near_duplicates(data: DataSet, split: Split, limit: int | None = None) -> li
     return list(_pairs(later, known)) if later else []
 
 
-def differing(twins: Iterable[Twin], data: DataSet) -> dict[str, Any]:
+def differing(twins: Iterable[NearDuplicate], data: DataSet) -> dict[str, Any]:
     """How many pairs bear different labels: in anything, and by attribute; and by how many years their ages differ in the mean.
 
     Args:
@@ -122,7 +122,7 @@ def _hashed(data: DataSet, split: Split, limit: int | None, mirrored: tuple[bool
             yield item
 
 
-def _pairs(later: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashes]]) -> Iterator[Twin]:
+def _pairs(later: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashes]]) -> Iterator[NearDuplicate]:
     others = np.concatenate([hashes for _, hashes in known])
     ours = np.stack([hashes for _, hashes in later])
     for start in range(0, len(ours), _ROWS):
@@ -130,7 +130,7 @@ def _pairs(later: Sequence[tuple[str, Hashes]], known: Sequence[tuple[str, Hashe
         nearest = np.minimum(plain, mirror)
         for row, column in np.argwhere(nearest <= THRESHOLD):
             bits = int(nearest[row, column])
-            yield Twin(later[start + row][0], known[column][0], bits, bool(plain[row, column] > bits))
+            yield NearDuplicate(later[start + row][0], known[column][0], bits, bool(plain[row, column] > bits))
 
 
 def distances(ours: Hashes, others: Hashes) -> np.ndarray[Any, np.dtype[np.uint16]]:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LabelledFace:
     """A labelled picture and the face nearest to its centre."""
 
     name: str
@@ -47,10 +47,10 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class FirstPass:
     """What the first pass over the pictures found, and why it left pictures out, by set, split and reason."""
 
-    found: list[Found] = field(default_factory=list)
+    found: list[LabelledFace] = field(default_factory=list)
     pictures: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_names: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     sets = [open_data_set(source) for source in sources]
     with ThreadPoolExecutor(workers) as pool:
-        survey = _surveyed(pool, sets, detector, side, workers, limit)
+        survey = _first_pass(pool, sets, detector, side, workers, limit)
         listed = ", ".join(str(source) for source in sources)
         if template is None:
             template = _measured(listed, sets, survey)
@@ -152,7 +152,7 @@ def distance_to_centre(box: npt.NDArray[np.floating[Any]], width: int, height: i
     return float(np.hypot(*((box[:2] + box[2:]) / 2 - np.array([width, height]) / 2)))
 
 
-def examine(data: bytes, detector: Detector, side: int) -> tuple[DecodedImage, Face | None]:
+def detect_face(data: bytes, detector: Detector, side: int) -> tuple[DecodedImage, Face | None]:
     """Decode a picture and find the face that its label is about.
 
     Args:
@@ -231,19 +231,19 @@ def read_report(folder: Path) -> dict[str, object]:
     return document
 
 
-def _surveyed(
+def _first_pass(
     pool: ThreadPoolExecutor, sets: Sequence[DataSet], detector: Detector, side: int, workers: int, limit: int | None
-) -> Survey:
+) -> FirstPass:
     """The first pass: every labelled picture and its face."""
-    survey, console = Survey(), Console(stderr=True)
+    survey, console = FirstPass(), Console(stderr=True)
     for data_set in sets:
-        look = partial(_look, data_set, detector, side, survey.extents)
+        look = partial(_labelled_face, data_set, detector, side, survey.extents)
         total = limit or sum(1 for _ in data_set.names())
-        walk = _ahead(pool, look, islice(data_set.pictures(), limit), workers * 8)
+        walk = _prefetched(pool, look, islice(data_set.pictures(), limit), workers * 8)
         for name, result in track(walk, f"{data_set.name}: finding faces", total=total, console=console):
             place = f"{data_set.name} {data_set.split_of(name).value}"
             survey.pictures[place] += 1
-            if isinstance(result, Found):
+            if isinstance(result, LabelledFace):
                 survey.found.append(result)
             else:
                 survey.dropped[f"{place}: {result}"] += 1
@@ -251,29 +251,29 @@ def _surveyed(
     return survey
 
 
-def _look(
+def _labelled_face(
     data_set: DataSet, detector: Detector, side: int, extents: set[tuple[int, ...]], item: tuple[str, bytes]
-) -> Found | str:
+) -> LabelledFace | str:
     """The labelled face of one picture, or why there is none; an aligned set's extent is added to `extents`."""
     name, data = item
     label = data_set.label_of(name)
     if label is None:
         return "label incomplete"
     try:
-        image, face = examine(data, detector, side)
+        image, face = detect_face(data, detector, side)
     except FacetError as error:
         return error.code
     if face is None:
         return "no face"
     if data_set.aligned:
         extents.add(image.pixels.shape[:2])
-    return Found(name, data_set.name, data_set.split_of(name), label, face)
+    return LabelledFace(name, data_set.name, data_set.split_of(name), label, face)
 
 
 def _cut(
     pool: ThreadPoolExecutor,
     sets: Sequence[DataSet],
-    found: Sequence[Found],
+    found: Sequence[LabelledFace],
     crops: Pixels,
     template: Floats,
     side: int,
@@ -293,26 +293,28 @@ def _cut(
             sharpness[row] = measure(found[row].face, crops[row]).sharpness
 
     for data_set in sets:
-        walk = _ahead(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
+        walk = _prefetched(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)
         for _ in track(walk, f"{data_set.name}: cutting crops", total=limit, console=Console(stderr=True)):
             continue
     return sharpness
 
 
-def _coded(found: Sequence[Found]) -> dict[str, dict[str, np.ndarray]]:
+def _coded(found: Sequence[LabelledFace]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays of every attribute but the age that some picture has, and of those of the contract, by attribute."""
     given = {name for one in found for name in one.label.values if name != AGE}
     names = (*CANONICAL, *sorted(given - set(CANONICAL)))
     return {name: coded([one.label.word(name) for one in found], name) for name in names}
 
 
-def _counted(found: Sequence[Found], name: str) -> dict[str, int]:
+def _counted(found: Sequence[LabelledFace], name: str) -> dict[str, int]:
     """How many faces have each word of an attribute, in the words' order of the alphabet."""
     counts = Counter(word for one in found if (word := one.label.word(name)) is not None)
     return {word: counts[word] for word in sorted(counts)}
 
 
-def _write_faces(path: Path, found: Sequence[Found], labels: dict[str, dict[str, np.ndarray]], sharpness: Floats) -> None:
+def _write_faces(
+    path: Path, found: Sequence[LabelledFace], labels: dict[str, dict[str, np.ndarray]], sharpness: Floats
+) -> None:
     """Write what is known of every crop, in the crops' order; `training.datasets.prepared` reads it."""
     columns = {key: values for arrays in labels.values() for key, values in arrays.items()}
     with replacing(path) as new:
@@ -336,7 +338,7 @@ def _years(age: float | None) -> float:
     return UNKNOWN if age is None else age
 
 
-def _measured(listed: str, sets: Sequence[DataSet], survey: Survey) -> Floats:
+def _measured(listed: str, sets: Sequence[DataSet], survey: FirstPass) -> Floats:
     """The template of the faces of the aligned sets' train, as it is written and served."""
     aligned = {data_set.name for data_set in sets if data_set.aligned}
     train = [one.face.landmarks for one in survey.found if one.set in aligned and one.split is Split.TRAIN]
@@ -350,7 +352,7 @@ def _measured(listed: str, sets: Sequence[DataSet], survey: Survey) -> Floats:
     return np.asarray(measure_template(np.stack(train), extents[0][0]).round(5), np.float32)
 
 
-def _ahead(
+def _prefetched(
     pool: ThreadPoolExecutor, work: Callable[[tuple[str, bytes]], T], items: Iterator[tuple[str, bytes]], depth: int
 ) -> Iterator[tuple[str, T]]:
     """Results of `work` in order, with `depth` items under way, so that a data set is never held in memory."""

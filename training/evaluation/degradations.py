@@ -215,7 +215,7 @@ def _levels(values: Doubles) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _turned_either_way(picture: Pixels, degrees: float) -> Pixels:
+def _rotated_either_way(picture: Pixels, degrees: float) -> Pixels:
     return rotated(picture, degrees if zlib.crc32(picture.tobytes()) % 2 else -degrees)
 
 
@@ -228,7 +228,7 @@ def _cut_somewhere(picture: Pixels, share: float) -> Pixels:
 
 
 DEGRADATIONS: Final = (
-    *(Degradation("rotation", f"±{n}°", partial(_turned_either_way, degrees=n)) for n in (10, 20, 30, 45, 60)),
+    *(Degradation("rotation", f"±{n}°", partial(_rotated_either_way, degrees=n)) for n in (10, 20, 30, 45, 60)),
     Degradation("on its side", "±90°", _on_either_side),
     Degradation("on its head", "180°", partial(rotated_by_quarters, quarters=2)),
     *(Degradation("JPEG", f"quality {n}", partial(compressed, quality=n)) for n in (80, 50, 30, 15)),

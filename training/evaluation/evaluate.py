@@ -16,7 +16,7 @@ from service.models.manifest import AGE
 from service.settings import Settings
 from training.artifacts import write_text
 from training.datasets.base import DataSet, Split
-from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, Twin, differing, near_duplicates
+from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, NearDuplicate, differing, near_duplicates
 from training.errors import DataSetError
 from training.evaluation.age_checks import age_checks
 from training.evaluation.curves import confusion_matrices, errors_by_year, roc_curves
@@ -88,7 +88,9 @@ def report_json(report: Report) -> str:
     return report.model_dump_json(indent=2, exclude_unset=True) + "\n"
 
 
-def report_part(given: Scored, twins: Sequence[Twin] | None = None, duplicates: Duplicates | None = None) -> ReportPart:
+def report_part(
+    given: Scored, twins: Sequence[NearDuplicate] | None = None, duplicates: Duplicates | None = None
+) -> ReportPart:
     """All figures of a split.
 
     Args:

@@ -101,7 +101,7 @@ def page(report: Report, folder: Path) -> str:
     model = report.model
     title = f"Evaluation of {model.name}, version {model.version}" if model else "Evaluation"
     sections = [
-        _facts(report),
+        _summary(report),
         *_headline(report),
         *_groups(report),
         *_certain(report),
@@ -131,7 +131,7 @@ def page(report: Report, folder: Path) -> str:
 """
 
 
-def _facts(report: Report) -> str:
+def _summary(report: Report) -> str:
     facts = [
         ("data", report.data),
         ("split", report.split),

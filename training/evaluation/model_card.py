@@ -22,13 +22,13 @@ _SPLITS = {
     "UTKFace": "UTKFace's split is fixed: a picture's SHA-256 decides whether it trains, validates or tests.",
     "All-Age-Faces": "All-Age-Faces is split by its authors' lists.",
 }
-_SHOWS = {
+_DEMOGRAPHICS = {
     "UTKFace": "UTKFace's faces are tightly cropped portraits from the web, most of adults between 20 and 40; the largest "
     "group, 43 % of them, is labelled white.",
     "All-Age-Faces": "All-Age-Faces' are of East Asian people.",
 }
 """Which pictures a set has that Facet's own models learnt."""
-LEFT_OUT = "What a set does not say of a picture is left out of training, never guessed."
+MISSING_LABELS = "What a set does not say of a picture is left out of training, never guessed."
 WARNINGS = (
     "The answer's `warnings` name what raised the error in measurements on degraded pictures; masks, make-up, heavy filters "
     "and costumes were not measured."
@@ -37,11 +37,11 @@ UNCERTAIN = (
     "A label marked `uncertain` is one whose probability lies below what validation asks of labels that can be relied on."
 )
 
-_LEFT: Final[Mapping[str, str]] = {"race": " (Latino, Middle Eastern and whoever else)"}
+_OTHER_STANDS_FOR: Final[Mapping[str, str]] = {"race": " (Latino, Middle Eastern and whoever else)"}
 """Whom the label `other` stands for, where an attribute's labels are Facet's own."""
-_ERRS: Final[Mapping[str, str]] = {"gender": "Small children's gender is often wrong."}
+_KNOWN_LIMITATIONS: Final[Mapping[str, str]] = {"gender": "Small children's gender is often wrong."}
 """What is known to go wrong with an attribute."""
-_APPARENT: Final[Mapping[str, str]] = {"UTKFace": "UTKFace's was estimated by a program and checked by people"}
+_AGE_ANNOTATION: Final[Mapping[str, str]] = {"UTKFace": "UTKFace's was estimated by a program and checked by people"}
 """How the ages of a set came about that Facet's own models learnt."""
 _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -185,7 +185,7 @@ def card(manifest: Manifest, evaluation: Evaluation) -> str:
 
 ## Data
 
-{_filled(", ".join(manifest.trained_on) + ".", *_of_each(_SPLITS, manifest), LEFT_OUT)}
+{_filled(", ".join(manifest.trained_on) + ".", *_of_each(_SPLITS, manifest), MISSING_LABELS)}
 {_made(manifest)}
 
 ## Figures
@@ -207,7 +207,7 @@ age gate without a human), not for identification, and not where the law forbids
 
 ## Limits
 
-{_filled(*_of_each(_SHOWS, manifest), *_limits(attributes))}
+{_filled(*_of_each(_DEMOGRAPHICS, manifest), *_limits(attributes))}
 """
 
 
@@ -284,7 +284,7 @@ def _meanings(manifest: Manifest, attributes: Sequence[AttributeSpec]) -> list[s
     for one in (one for one in attributes if one.kind == "expectation"):
         name = one.name
         if name == AGE:
-            made = "".join(f", and {one}" for one in _of_each(_APPARENT, manifest))
+            made = "".join(f", and {one}" for one in _of_each(_AGE_ANNOTATION, manifest))
             sentences.append(f"The age is apparent: it is how old a face looks{made}.")
         else:
             unit = one.scale.unit and f" in {one.scale.unit}"
@@ -297,7 +297,7 @@ def _meanings(manifest: Manifest, attributes: Sequence[AttributeSpec]) -> list[s
         rest = ["many people fit none"]
         for one in identities:
             if "other" in one.labels:
-                whom = _LEFT.get(one.name, "") if one in DEFAULT_ATTRIBUTES else ""
+                whom = _OTHER_STANDS_FOR.get(one.name, "") if one in DEFAULT_ATTRIBUTES else ""
                 rest.append(f"`other`{whom} is a label of what is left")
         sentences.append(
             f"The {_listed(kinds)} are the data sets' labels, given by onlookers; they say nothing of how a person identifies, "
@@ -316,7 +316,7 @@ def _limits(attributes: Sequence[AttributeSpec]) -> list[str]:
     held = ", and for whom its intervals hold less than they promise" if _names(attributes, "expectation") else ""
     return [
         f"The tables say for whom it errs more{held}: read the row of the group before the headline.",
-        *(_ERRS[one.name] for one in attributes if one.name in _ERRS),
+        *(_KNOWN_LIMITATIONS[one.name] for one in attributes if one.name in _KNOWN_LIMITATIONS),
         WARNINGS,
     ]
 

@@ -121,7 +121,7 @@ class ExpectationPredictions:
             low=self.low[rows],
             high=self.high[rows],
             distribution=distribution,
-            at_least={age: chances[rows] for age, chances in self.at_least.items()},
+            at_least={age: probabilities[rows] for age, probabilities in self.at_least.items()},
         )
 
     def error(self, found: Bools) -> Doubles:

@@ -42,7 +42,7 @@ RESEARCH: Final = "Trained on data for research alone."
 CONVOLUTIONS: Final = (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 
 
-class _Nothing(layers.Layer):  # type: ignore[misc]
+class _Identity(layers.Layer):  # type: ignore[misc]
     """Stands where a batch normalisation or dropout stood, and takes the arguments that it took."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -85,14 +85,14 @@ def folded(model: keras.Model) -> keras.Model:
 
     def rebuilt(layer: Any) -> Any:
         if layer.name in pairs or isinstance(layer, layers.Dropout):
-            return _Nothing(name=layer.name)
+            return _Identity(name=layer.name)
         config = layer.get_config()
         return layer.__class__.from_config(config | {"use_bias": True} if layer.name in norms else config)
 
     result = keras.models.clone_model(model, clone_function=rebuilt)
     for layer in model.layers:
         if layer.name in norms:
-            result.get_layer(layer.name).set_weights(_absorbed(layer, norms[layer.name]))
+            result.get_layer(layer.name).set_weights(_folded_weights(layer, norms[layer.name]))
         elif layer.get_weights() and layer.name not in pairs and not isinstance(layer, layers.Dropout):
             result.get_layer(layer.name).set_weights(layer.get_weights())
     return result
@@ -116,7 +116,7 @@ def plain(model: keras.Model, section: NetworkSection, attributes: Sequence[Attr
     return served
 
 
-def _absorbed(convolution: Any, norm: Any) -> list[Any]:
+def _folded_weights(convolution: Any, norm: Any) -> list[Any]:
     """Kernel and bias of a convolution that does the normalisation behind it too."""
     weights = [weight.astype(np.float64) for weight in convolution.get_weights()]
     before, (kernel, *bias) = (weights[:1], weights[1:]) if isinstance(convolution, layers.SeparableConv2D) else ([], weights)

@@ -13,7 +13,7 @@ from service.models.manifest import AGE
 from training.datasets.prepared import Prepared
 from training.fit.augmentation import augmented, resized
 from training.fit.batch_composition import Composition
-from training.fit.sampling import chances, draw, picture_weights
+from training.fit.sampling import draw, picture_weights, sampling_probabilities
 from training.models.heads import EMBEDDING
 from training.models.pixels import scaled
 from training.recipe import AugmentSection, Recipe
@@ -50,7 +50,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__()
         self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
         self.augment, self.seed, self.epoch = augment, seed, 0
-        self.chances = None if recipe is None else chances(recipe, data)
+        self.probabilities = None if recipe is None else sampling_probabilities(recipe, data)
         self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
         groups = None if recipe is None else recipe.balance.groups
         self.composition = None if recipe is None or groups is None else Composition(recipe, groups, data)
@@ -84,7 +84,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self.composition is not None:
             return self.composition.rows(self.epoch * len(self) + index)
         random, count = np.random.default_rng([self.seed, self.epoch]), len(self.data)
-        order = random.permutation(count) if self.chances is None else draw(self.chances, count, random)
+        order = random.permutation(count) if self.probabilities is None else draw(self.probabilities, count, random)
         return order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def _draw_ages(self, labels: Floats, rows: Ints, random: np.random.Generator) -> None:

@@ -11,18 +11,18 @@ from typing import Any, Final
 
 from training.recipe import PhaseSection, Recipe, ScheduleSection, changed
 
-LEAST_EPOCHS: Final = 6
+MIN_EPOCHS: Final = 6
 """Epochs of a short run, each of a part of the pictures: what changes by the epoch needs some, and each costs a validation."""
-SPARE_EPOCHS: Final = 3
+EXTRA_EPOCHS: Final = 3
 """Epochs more that a run may have where it then loses fewer steps: all its epochs are equally long."""
-LEAST_STEPS: Final = 100
+MIN_STEPS: Final = 100
 """Steps below which a batch is halved: a batch of 512 would leave a short run a handful."""
-LEAST_BATCH: Final = 16
+MIN_BATCH: Final = 16
 """Pictures below which it is not."""
 VALIDATION: Final = 256
 """Pictures of validation that choose a short run's best epoch."""
-SETTLING: Final = 10
-"""A squeezed run's statistics of batch normalisation forget their beginning to `exp(-SETTLING)` within its steps."""
+SETTLING_TIME_CONSTANTS: Final = 10
+"""Time constants of batch normalisation's moving statistics that fit into a shortened run."""
 
 
 def published(recipe: Recipe, train: int) -> int:
@@ -39,7 +39,7 @@ def published(recipe: Recipe, train: int) -> int:
     return schedule.epochs * schedule.parts * _whole(schedule, train, schedule.batch_size) * schedule.batch_size
 
 
-def squeezed(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recipe:
+def shortened(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recipe:
     """The recipe as it ends after `pictures` at most, of a training split of `train`; itself where it ends before.
 
     Epochs are fewer and shorter, and so is all that is counted in them; early stopping is off, since the budget ends the run.
@@ -60,13 +60,13 @@ def squeezed(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recip
     schedule = recipe.schedule
     batch = _batch(recipe, pictures)
     of_part = max(1, pictures // (batch * schedule.parts))
-    fewest = max(math.ceil(of_part / _whole(schedule, train, batch)), math.ceil(LEAST_EPOCHS / schedule.parts))
-    possible = range(min(fewest, schedule.epochs, of_part), min(fewest + SPARE_EPOCHS, schedule.epochs, of_part) + 1)
+    fewest = max(math.ceil(of_part / _whole(schedule, train, batch)), math.ceil(MIN_EPOCHS / schedule.parts))
+    possible = range(min(fewest, schedule.epochs, of_part), min(fewest + EXTRA_EPOCHS, schedule.epochs, of_part) + 1)
     epochs = min(possible, key=lambda count: of_part % count)
     values: dict[str, Any] = {
         "schedule": {"batch_size": batch, "epoch_steps": of_part // epochs, **_counted_in_epochs(schedule, epochs)},
         "data": {"validation_pictures": recipe.data.validation_pictures or VALIDATION},
-        "network": {"norm_momentum": min(recipe.network.norm_momentum, max(0.5, 1 - SETTLING / of_part))},
+        "network": {"norm_momentum": min(recipe.network.norm_momentum, max(0.5, 1 - SETTLING_TIME_CONSTANTS / of_part))},
     }
     if recipe.balance.groups is not None:
         of_recipe = steps or published(recipe, train) // schedule.batch_size
@@ -81,7 +81,7 @@ def _whole(schedule: ScheduleSection, train: int, batch: int) -> int:
 
 def _batch(recipe: Recipe, pictures: int) -> int:
     batch = recipe.schedule.batch_size
-    while recipe.balance.groups is None and batch >= 2 * LEAST_BATCH and pictures // batch < LEAST_STEPS:
+    while recipe.balance.groups is None and batch >= 2 * MIN_BATCH and pictures // batch < MIN_STEPS:
         batch //= 2
     return batch
 

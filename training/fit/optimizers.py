@@ -11,7 +11,7 @@ from training.fit.schedules import WarmupCosine
 from training.recipe import ScheduleSection
 
 
-class _Careful:
+class _ApplyIfFinite:
     """Takes a gradient that is not finite anywhere for zero everywhere: one bad batch must not end a long run."""
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
@@ -21,17 +21,17 @@ class _Careful:
 
 
 @keras.saving.register_keras_serializable("facet")
-class CarefulAdamW(_Careful, keras.optimizers.AdamW):  # type: ignore[misc]
+class AdamWIfFinite(_ApplyIfFinite, keras.optimizers.AdamW):  # type: ignore[misc]
     """AdamW that skips a bad gradient."""
 
 
 @keras.saving.register_keras_serializable("facet")
-class CarefulAdam(_Careful, keras.optimizers.Adam):  # type: ignore[misc]
+class AdamIfFinite(_ApplyIfFinite, keras.optimizers.Adam):  # type: ignore[misc]
     """Adam that skips a bad gradient."""
 
 
 @keras.saving.register_keras_serializable("facet")
-class CarefulSGD(_Careful, keras.optimizers.SGD):  # type: ignore[misc]
+class SGDIfFinite(_ApplyIfFinite, keras.optimizers.SGD):  # type: ignore[misc]
     """Stochastic gradient descent that skips a bad gradient."""
 
 
@@ -55,9 +55,9 @@ def optimizer(section: ScheduleSection, steps_per_epoch: int) -> keras.optimizer
         "ema_momentum": section.ema_momentum,
     }
     if section.optimizer == "adam":
-        return CarefulAdam(rate, **common)
+        return AdamIfFinite(rate, **common)
     if section.optimizer == "sgd":
-        return CarefulSGD(rate, momentum=section.momentum, **common)
-    adamw = CarefulAdamW(rate, weight_decay=section.weight_decay, **common)
+        return SGDIfFinite(rate, momentum=section.momentum, **common)
+    adamw = AdamWIfFinite(rate, weight_decay=section.weight_decay, **common)
     adamw.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return adamw

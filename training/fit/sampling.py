@@ -72,15 +72,15 @@ def picture_weights(data: Prepared, names: Sequence[str]) -> dict[str, Floats]:
     return weights
 
 
-def chances(recipe: Recipe, data: Prepared) -> Doubles | None:
-    """Chance [N] of every picture at each draw, which add up to 1; None where a recipe asks for every picture once an epoch.
+def sampling_probabilities(recipe: Recipe, data: Prepared) -> Doubles | None:
+    """Probability [N] of every picture at each draw; None where a recipe asks for every picture once an epoch.
 
     Args:
         recipe: The recipe.
         data: The training pictures.
 
     Returns:
-        Chances [N], or None.
+        Probabilities [N], which add up to 1, or None.
     """
     if not recipe.balance.repeat and not recipe.data.shares:
         return None
@@ -100,7 +100,7 @@ def _rarity(data: Prepared, names: Sequence[str]) -> Doubles:
 
 
 def _shared(drawn: Doubles, data: Prepared, shares: Mapping[str, float]) -> Doubles:
-    """Chances [N] in proportion to `drawn` within each set, whose sums over the sets are the shares."""
+    """Probabilities [N] in proportion to `drawn` within each set, whose sums over the sets are the shares."""
     result = np.zeros_like(drawn)
     for name, share in shares.items():
         rows = data.sets == name
@@ -108,23 +108,24 @@ def _shared(drawn: Doubles, data: Prepared, shares: Mapping[str, float]) -> Doub
     return result
 
 
-def draw(chance: Doubles, count: int, random: np.random.Generator) -> Ints:
-    """Rows [count] by their chances [N], shuffled: each comes `count * chance` times, rounded down or up, and so do all
-    together that have the same chance.
+def draw(probabilities: Doubles, count: int, random: np.random.Generator) -> Ints:
+    """Rows [count] by their probabilities [N], shuffled.
+
+    Each comes `count * probability` times, rounded down or up, and so do all together that have the same probability.
 
     Systematic sampling (Madow, "On the theory of systematic sampling, II", Annals of Mathematical Statistics 1949).
 
     Args:
-        chance: Chances [N], all above 0, that need not add up to 1.
+        probabilities: Probabilities [N], all above 0, that need not add up to 1.
         count: How many rows are drawn.
         random: Where the drawing comes from.
 
     Returns:
         Rows [count].
     """
-    order = random.permutation(len(chance))
-    order = order[np.argsort(chance[order], kind="stable")]
-    ends = np.cumsum(chance[order])
+    order = random.permutation(len(probabilities))
+    order = order[np.argsort(probabilities[order], kind="stable")]
+    ends = np.cumsum(probabilities[order])
     places = (random.random() + np.arange(count)) / count * ends[-1]
     rows = order[np.minimum(np.searchsorted(ends, places, side="right"), len(order) - 1)]
     return np.asarray(random.permutation(rows), np.int64)

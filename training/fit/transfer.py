@@ -40,7 +40,7 @@ def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
     given = {layer.name: layer.get_weights() for layer in other.layers if layer.get_weights()}
     for layer in network.layers:
         weights = layer.get_weights()
-        if not weights or _anew(layer.name, _shapes(weights), given, recipe.network.outputs, replaced):
+        if not weights or _reinitialised(layer.name, _shapes(weights), given, recipe.network.outputs, replaced):
             continue
         if layer.name not in given or _shapes(weights) != _shapes(given[layer.name]):
             raise WeightsError(
@@ -49,7 +49,7 @@ def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
         layer.set_weights(given[layer.name])
 
 
-def _anew(
+def _reinitialised(
     name: str, shapes: list[Shape], given: Mapping[str, Sequence[Any]], heads: Sequence[str], replaced: Sequence[str]
 ) -> bool:
     """Whether a layer keeps the weights that it was made with."""

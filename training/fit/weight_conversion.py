@@ -26,7 +26,7 @@ from training.errors import WeightsError
 from training.fit.augmentation import resized
 from training.models.architectures import ARCHITECTURES, RANDOM
 from training.models.normalization import FusedBatchNormalization
-from training.models.pixels import MIDDLE, scaled
+from training.models.pixels import HALF_RANGE, scaled
 
 MEANS: Final = (103.939, 116.779, 123.68)
 """Grey levels of blue, green and red that the network was given its pictures less of."""
@@ -110,8 +110,8 @@ def _folded(arrays: Arrays, name: str) -> tuple[Floats, Floats]:
         return arrays[f"{name}/depthwise_kernel"] * arrays[f"{name}_bn/batchnorm_1/mul"][:, np.newaxis], bias
     kernel = arrays[f"{name}/convolution/merged_input"]
     if name == "conv1":
-        offset = np.einsum("hwco,c->o", kernel, MIDDLE - np.array(MEANS, np.float32))
-        return (kernel[:, :, ::-1] * MIDDLE).astype(np.float32), (bias + offset).astype(np.float32)
+        offset = np.einsum("hwco,c->o", kernel, HALF_RANGE - np.array(MEANS, np.float32))
+        return (kernel[:, :, ::-1] * HALF_RANGE).astype(np.float32), (bias + offset).astype(np.float32)
     return kernel, bias
 
 

@@ -15,7 +15,7 @@ from service.models.manifest import AGE
 from training.datasets.base import MAX_AGE, UNKNOWN
 from training.recipe import AgeSection, LossSection
 
-FIRST_GUESS: Final = 30.0
+INITIAL_AGE: Final = 30.0
 """First output, in years, of a rectified unit; one that began below zero would never learn."""
 
 
@@ -64,7 +64,7 @@ def head(branch: Any, form: AgeSection, attribute: str = AGE) -> Any:
     if form.form == "classes":
         return layers.Dense(classes, dtype="float32", name=attribute)(branch)
     name = attribute if form.form == "regression" else f"{attribute}_years"
-    bias = initializers.Constant(FIRST_GUESS)
+    bias = initializers.Constant(INITIAL_AGE)
     unit = layers.Dense(1, activation="relu", bias_initializer=bias, dtype="float32", name=name)(branch)
     if form.form == "regression":
         return unit

@@ -9,7 +9,7 @@ from keras import ops
 
 from service.arrays import Floats, Pixels
 
-MIDDLE = 127.5
+HALF_RANGE = 127.5
 """Grey level that becomes 0; 0 becomes -1 and 255 becomes 1."""
 
 
@@ -22,7 +22,7 @@ def scaled(crops: Pixels) -> Floats:
     Returns:
         The same as float32, in [-1, 1].
     """
-    return crops.astype(np.float32) / np.float32(MIDDLE) - np.float32(1)
+    return crops.astype(np.float32) / np.float32(HALF_RANGE) - np.float32(1)
 
 
 def scaled_tensor(crops: Any) -> Any:
@@ -34,4 +34,4 @@ def scaled_tensor(crops: Any) -> Any:
     Returns:
         The same as float32, in [-1, 1].
     """
-    return ops.cast(crops, "float32") / MIDDLE - 1.0
+    return ops.cast(crops, "float32") / HALF_RANGE - 1.0

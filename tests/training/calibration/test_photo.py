@@ -8,7 +8,7 @@ import pytest
 from service.arrays import Doubles, Ints
 from service.inference.attributes import bounds
 from service.models.manifest import AgeInterval, AttributeCalibration
-from training.calibration.intervals import BANDS, FLOOR, LEAST, MARGIN, age_interval, held_out, intervals
+from training.calibration.intervals import BANDS, FLOOR, MARGIN, MIN_FACES, age_interval, held_out, intervals
 from training.calibration.photo import fit as fit_predictions
 from training.calibration.photo import fit_expectation, fit_labels, temperature
 from training.datasets.base import RACES
@@ -149,7 +149,7 @@ def test_bounds_count_as_inside() -> None:
 
 def test_bands_have_enough_faces_and_reach_over_all_ages() -> None:
     random = np.random.default_rng(3)
-    years = np.concatenate([random.uniform(25, 30, 200), random.uniform(30, 40, LEAST - 1), random.uniform(60, 70, 100)])
+    years = np.concatenate([random.uniform(25, 30, 200), random.uniform(30, 40, MIN_FACES - 1), random.uniform(60, 70, 100)])
     interval = age_interval(years, np.ones(len(years)), np.rint(years), "years")
     edges = [band.below for band in interval.bands]
     assert edges == [30.0, 1e6]  # 30 to 40 is too small and joins the last; the last serves what lies above

@@ -8,7 +8,7 @@ import pytest
 from service.arrays import Bools, Doubles, Ints
 from service.inference.attributes import thresholds
 from service.models.manifest import Attribute, AttributeCalibration, LabelThresholds
-from training.calibration.thresholds import BANDS, LEAST, fit_thresholds, joined, threshold
+from training.calibration.thresholds import BANDS, MIN_FACES, fit_thresholds, joined, threshold
 
 NAMES = ("round", "square")
 Made = tuple[Doubles, Ints, Bools, Doubles]
@@ -57,8 +57,8 @@ def test_answers_that_are_always_or_never_right_have_no_threshold_or_all() -> No
 def test_a_few_right_answers_are_not_enough_where_there_is_doubt() -> None:
     confidence, right = np.full(3, 0.9), np.ones(3, np.bool_)
     assert threshold(confidence, right, 0.9) == 0
-    assert threshold(confidence, right, 0.9, doubt=1) == 1
-    assert threshold(np.full(30, 0.9), np.ones(30, np.bool_), 0.9, doubt=1) == 0
+    assert threshold(confidence, right, 0.9, standard_errors=1) == 1
+    assert threshold(np.full(30, 0.9), np.ones(30, np.bool_), 0.9, standard_errors=1) == 0
 
 
 def test_every_label_and_band_of_unseen_faces_reaches_the_accuracy() -> None:
@@ -91,12 +91,12 @@ def test_without_ages_there_are_thresholds_of_labels_alone() -> None:
 
 def test_a_rare_label_has_no_threshold_of_its_own() -> None:
     confidence, label, right, years = answers(3000, 4)
-    rare = np.where(np.arange(3000) < LEAST - 1, 2, label)
+    rare = np.where(np.arange(3000) < MIN_FACES - 1, 2, label)
     fitted = fit_thresholds(confidence, rare, right & (rare != 2), years, (*NAMES, "star"), 0.9)
     assert "star" not in fitted.labels
 
 
 def test_bands_have_enough_faces_and_reach_over_all_ages() -> None:
-    years = np.concatenate([np.full(100, 5.0), np.full(LEAST - 1, 15.0), np.full(100, 25.0), np.full(10, 85.0)])
-    assert joined(years, BANDS, LEAST) == [10.0, float("inf")]
-    assert joined(years[:3], BANDS, LEAST) == [float("inf")]
+    years = np.concatenate([np.full(100, 5.0), np.full(MIN_FACES - 1, 15.0), np.full(100, 25.0), np.full(10, 85.0)])
+    assert joined(years, BANDS, MIN_FACES) == [10.0, float("inf")]
+    assert joined(years[:3], BANDS, MIN_FACES) == [float("inf")]

@@ -25,7 +25,7 @@ from training.calibration.documents import TRACKS, TrackStudy
 from training.calibration.films import FRAMES, FilmedExpectation, FilmedLabels, FilmedSet, Films, filmed, films
 from training.calibration.intervals import MARGIN
 from training.calibration.track_study import CORRELATION, measure, metrics, record_track, study, tracks
-from training.calibration.tracks import LENGTHS, doublings, fit, gain, gained, means
+from training.calibration.tracks import LENGTHS, doublings, fit, gain, means, with_gain
 from training.datasets.base import DataSet, Split
 from training.datasets.readers import open_data_set
 from training.errors import CalibrationError
@@ -152,7 +152,7 @@ def test_many_means_are_those_that_the_service_answers() -> None:
             assert average.frames == pytest.approx(several.frames[film, index])
             frames = several.frames[film : film + 1, index]
             for name, factor in track.gains.items():
-                expected = gained(several.logarithms[name][film : film + 1, index], factor, frames)[0]
+                expected = with_gain(several.logarithms[name][film : film + 1, index], factor, frames)[0]
                 assert list(answer[name].probabilities.values()) == pytest.approx(expected, abs=1e-6)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from tests.training import made
 from training.datasets.base import Label, Split
-from training.datasets.duplicates import THRESHOLD, Twin, differing, distances, near_duplicates, perceptual_hash
+from training.datasets.duplicates import THRESHOLD, NearDuplicate, differing, distances, near_duplicates, perceptual_hash
 from training.datasets.readers import open_data_set
 
 
@@ -102,6 +102,6 @@ def test_labels_that_differ_are_counted(pictures: Path) -> None:
         made.names(Split.TEST, 1, *labels)[0] for labels in ((30, 1, 2), (36, 1, 2), (30, 0, 2), (32, 0, 2))
     )
     assert data.label_of(both) == Label({"age": 32, "gender": "male", "race": "asian"})
-    given = differing([Twin(base, other, 0, False) for other in (base, old, man, both)], data)
+    given = differing([NearDuplicate(base, other, 0, False) for other in (base, old, man, both)], data)
     assert given == {"any": 3, "age": 2, "gender": 2, "race": 0, "years": 2.0}
     assert differing([], data)["years"] is None

@@ -20,10 +20,10 @@ WOMEN = [1, 1, 0, 0, 1, 0, 1, 0, 0, 1]
 def predictions(*, asked: bool = True) -> Predictions:
     count = len(AGES)
     none, adult = np.full(count, np.nan), np.array(ADULT)
-    chances = {18: adult, 21: adult * 0.9, 25: adult * 0.8} if asked else {}
+    probabilities = {18: adult, 21: adult * 0.9, 25: adult * 0.8} if asked else {}
     return Predictions(
         np.array(FOUND),
-        {"age": ExpectationPredictions(np.array(AGES, float), np.array(YEARS), none, none, at_least=chances)},
+        {"age": ExpectationPredictions(np.array(AGES, float), np.array(YEARS), none, none, at_least=probabilities)},
         {"gender": LabelPredictions(("male", "female"), np.array(WOMEN), np.full((count, 2), 0.5))},
     )
 

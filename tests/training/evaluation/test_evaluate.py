@@ -20,7 +20,7 @@ from tests.conftest import encoded
 from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.datasets.base import Label, Split
-from training.datasets.duplicates import Twin
+from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
 from training.errors import DataSetError, TrainingError
 from training.evaluation.documents import Report
@@ -277,7 +277,7 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(outputs: tuple[str, 
         **values,
     )
     scored = Scored([str(i) for i in range(20)], predictions.with_fallbacks({"age": 30.0}), {}, [[]] * 20)
-    part = report_part(scored, [Twin("3", "x", 0, False)])
+    part = report_part(scored, [NearDuplicate("3", "x", 0, False)])
     assert "NaN" not in part.model_dump_json()
     assert part.without_duplicates is not None
     assert part.without_duplicates.count == 19

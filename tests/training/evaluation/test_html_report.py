@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import encoded
 from tests.training import made
 from tests.training.evaluation.made import predictions_of
-from training.datasets.duplicates import Twin
+from training.datasets.duplicates import NearDuplicate
 from training.errors import EvaluationError
 from training.evaluation import html_report
 from training.evaluation.documents import Report
@@ -81,7 +81,7 @@ def document_of(
         **values,
     )
     given = Scored(names or [f"{i}.jpg" for i in range(40)], predictions.with_fallbacks({"age": 30.0}), {}, [[]] * 40)
-    figured = json.loads(report_part(given, [Twin("3.jpg", HOSTILE, 12, True)]).model_dump_json(exclude_unset=True))
+    figured = json.loads(report_part(given, [NearDuplicate("3.jpg", HOSTILE, 12, True)]).model_dump_json(exclude_unset=True))
     differing = {"any": 1, "age": 1, "gender": 0, "race": 0, "years": 17.25}
     found_twins = {"compared_with": ["train", "validation"], "bits": 256, "threshold": 40, "pictures": 1, "pairs": 1}
     found_twins |= {

@@ -22,7 +22,7 @@ from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.robustness import statistics
 from training.evaluation.robustness.statistics import (
     CONDITIONS,
-    LEAST,
+    MIN_FACES,
     Condition,
     Finding,
     Rise,
@@ -33,10 +33,10 @@ from training.evaluation.robustness.statistics import (
     errors,
     finding,
     measured,
-    natural,
     paired,
     rise,
     threshold,
+    unpaired,
 )
 from training.evaluation.robustness.study import sampled, study
 from training.evaluation.robustness.tables import robustness
@@ -127,7 +127,7 @@ def test_faces_as_they_are_are_compared_with_their_like() -> None:
     yaws = [0.1, -0.1, 0.1, -0.9, 0.1, 0.1, -0.1, 0.9]
     clean = answered([face(age + more, yaw=yaw) for age, more, yaw in zip(ages, off, yaws, strict=True)], ages)
     other = scored_of(["x"], [Label({"age": 25, "gender": "male"})], [face(65, yaw=0.8)])
-    rows = natural(TURNED, [clean, other])
+    rows = unpaired(TURNED, [clean, other])
     assert rows.value.tolist() == pytest.approx([abs(yaw) for yaw in yaws] + [0.8])
     assert rows.expected["age"].tolist() == [2] * 4 + [10] * 4 + [40]
     assert rows.picture.tolist() == list(range(9))
@@ -151,8 +151,8 @@ def test_a_curve_has_bins_of_equal_mass_and_keeps_equal_values_together() -> Non
     assert parts[0].value == 1
     assert all(part.rises["age"].rise == pytest.approx(1) for part in parts)
     assert [part.value for part in parts] == sorted(part.value for part in parts)
-    few = binned(rows_of(np.arange(2.0 * LEAST), np.ones(2 * LEAST), 1.0))
-    assert [len(part) for part in few] == [LEAST, LEAST]
+    few = binned(rows_of(np.arange(2.0 * MIN_FACES), np.ones(2 * MIN_FACES), 1.0))
+    assert [len(part) for part in few] == [MIN_FACES, MIN_FACES]
     assert binned(rows_of(np.zeros(0), np.zeros(0), 1.0)) == []
 
 

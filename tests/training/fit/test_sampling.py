@@ -14,7 +14,7 @@ from tests.training import made
 from training.datasets.prepared import Prepared
 from training.errors import DataSetError, RecipeError
 from training.fit.batch_composition import Composition, counts_of
-from training.fit.sampling import chances, class_weights, classes, draw, picture_weights
+from training.fit.sampling import class_weights, classes, draw, picture_weights, sampling_probabilities
 from training.recipe import GroupsSection, Recipe, load_recipe
 
 GROUPED = "training/recipes/systems/mobilefacenet-asian.toml"
@@ -76,15 +76,15 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
 
 
 def test_without_a_wish_every_picture_comes_once() -> None:
-    assert chances(recipe(), data_of([1, 2])) is None
+    assert sampling_probabilities(recipe(), data_of([1, 2])) is None
 
 
 def test_shares_of_sets_are_kept_whatever_their_sizes() -> None:
     data = data_of([30] * 100, sets=["UTKFace"] * 90 + ["AFAD"] * 10)
-    wish = recipe(data={"train": ["UTKFace", "AFAD"], "shares": [0.25, 0.75]})
-    chance = chances(wish, data)
-    assert chance is not None
-    rows = draw(chance, 100, np.random.default_rng(1))
+    declared = recipe(data={"train": ["UTKFace", "AFAD"], "shares": [0.25, 0.75]})
+    probabilities = sampling_probabilities(declared, data)
+    assert probabilities is not None
+    rows = draw(probabilities, 100, np.random.default_rng(1))
     assert (data.sets[rows] == "AFAD").sum() == 75
     times = np.bincount(rows, minlength=100)
     assert set(times[90:]) <= {7, 8}  # 7.5 times each
@@ -94,26 +94,26 @@ def test_shares_of_sets_are_kept_whatever_their_sizes() -> None:
 def test_rare_crossings_are_drawn_as_often_as_others() -> None:
     races, genders = [0] * 80 + [4] * 20, [0, 1] * 40 + [0] * 18 + [1] * 2
     data = data_of([30] * 100, genders, races)
-    wish = recipe(balance={"repeat": ["race", "gender"]})
-    chance = chances(wish, data)
-    assert chance is not None
-    rows = draw(chance, 1000, np.random.default_rng(1))
+    declared = recipe(balance={"repeat": ["race", "gender"]})
+    probabilities = sampling_probabilities(declared, data)
+    assert probabilities is not None
+    rows = draw(probabilities, 1000, np.random.default_rng(1))
     crossing, times = np.unique(np.stack([data.labels["race"][rows], data.labels["gender"][rows]]), axis=1, return_counts=True)
     assert crossing.T.tolist() == [[0, 0], [0, 1], [4, 0], [4, 1]]
     assert times.tolist() == pytest.approx([250] * 4, abs=2)
-    half = chances(recipe(balance={"repeat": ["race"], "evenness": 0.5}), data)
+    half = sampling_probabilities(recipe(balance={"repeat": ["race"], "evenness": 0.5}), data)
     assert half is not None
     assert half[data.labels["race"] == 4].sum() == pytest.approx(20**0.5 / (20**0.5 + 80**0.5))
 
 
 def test_a_draw_is_shuffled_and_rounds_each_chance() -> None:
-    chance = np.array([0.5, 0.3, 0.15, 0.05])
-    rows = draw(chance, 10, np.random.default_rng(0))
+    probabilities = np.array([0.5, 0.3, 0.15, 0.05])
+    rows = draw(probabilities, 10, np.random.default_rng(0))
     assert rows.tolist() != sorted(rows.tolist())
-    times = [np.bincount(draw(chance, 10, np.random.default_rng(seed)), minlength=4) for seed in range(400)]
+    times = [np.bincount(draw(probabilities, 10, np.random.default_rng(seed)), minlength=4) for seed in range(400)]
     for one in times:
-        assert (np.abs(one - chance * 10) < 1).all()
-    np.testing.assert_allclose(np.mean(times, axis=0), chance * 10, atol=0.1)
+        assert (np.abs(one - probabilities * 10) < 1).all()
+    np.testing.assert_allclose(np.mean(times, axis=0), probabilities * 10, atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tests.training import made
 from training.fit.callbacks import history_of
-from training.fit.optimizers import CarefulAdam, CarefulAdamW, CarefulSGD, optimizer
+from training.fit.optimizers import AdamIfFinite, AdamWIfFinite, SGDIfFinite, optimizer
 from training.fit.schedules import WarmupCosine, rate, stopped
 from training.fit.train import train
 from training.recipe import ScheduleSection
@@ -92,7 +92,7 @@ def test_early_stopping_is_keras_own(patience: int) -> None:
     assert not stopped(LOSSES, 0)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adamw", CarefulAdamW), ("adam", CarefulAdam), ("sgd", CarefulSGD)])
+@pytest.mark.parametrize(("name", "kind"), [("adamw", AdamWIfFinite), ("adam", AdamIfFinite), ("sgd", SGDIfFinite)])
 def test_optimizers_take_keras_own_steps_and_skip_what_is_not_finite(name: str, kind: type) -> None:
     section = schedule(optimizer=name, rate="constant", ema_momentum=0, momentum=0.7, weight_decay=0.01)
     mine = optimizer(section, 4)
@@ -117,7 +117,7 @@ def test_optimizers_take_keras_own_steps_and_skip_what_is_not_finite(name: str, 
 def test_what_a_recipe_says_nothing_of_is_as_it_was() -> None:
     section = schedule()
     given = optimizer(section, 10)
-    assert type(given) is CarefulAdamW
+    assert type(given) is AdamWIfFinite
     rate = given.get_config()["learning_rate"]
     assert rate["class_name"] == WarmupCosine.__name__
     assert rate["config"] == {"peak": 0.8, "warmup": 5, "steps": 400}

@@ -22,7 +22,7 @@ from training.fit.augmentation import resized
 from training.fit.batches import Batches
 from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss
 from training.fit.losses import losses_and_metrics
-from training.fit.optimizers import CarefulAdamW, optimizer
+from training.fit.optimizers import AdamWIfFinite, optimizer
 from training.fit.schedules import WarmupCosine
 from training.fit.train import train
 from training.models.heads import build
@@ -105,7 +105,7 @@ def test_learning_rate_rises_and_falls() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_gradient_that_is_not_finite_is_skipped(bad: float) -> None:
     good, other = keras.Variable([1.0, 2.0]), keras.Variable([3.0])
-    adamw = CarefulAdamW(0.1, weight_decay=0.0, global_clipnorm=1.0)
+    adamw = AdamWIfFinite(0.1, weight_decay=0.0, global_clipnorm=1.0)
     adamw.apply([np.array([0.5, bad], np.float32), np.array([0.5], np.float32)], [good, other])
     np.testing.assert_array_equal(good.numpy(), [1, 2])
     np.testing.assert_array_equal(other.numpy(), [3])
@@ -118,7 +118,7 @@ def test_a_gradient_that_is_not_finite_is_skipped(bad: float) -> None:
 
 def test_a_finite_gradient_makes_adamw_own_step() -> None:
     steps = []
-    for kind in (CarefulAdamW, keras.optimizers.AdamW):
+    for kind in (AdamWIfFinite, keras.optimizers.AdamW):
         variable = keras.Variable([1.0, 2.0])
         adamw = kind(0.1, weight_decay=0.01, global_clipnorm=1.0)
         for _ in range(3):

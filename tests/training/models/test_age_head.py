@@ -96,7 +96,7 @@ def test_heads_have_the_form_s_units() -> None:
     for form, units in ((AgeSection(), 101), (BINS, 3), (YEARS, 1), (BOTH, 5)):
         assert ages.head(branch, form).shape == (None, units)
     model = keras.Model(branch, ages.head(branch, YEARS))
-    assert float(model(np.zeros((1, 7), np.float32))[0, 0]) == ages.FIRST_GUESS
+    assert float(model(np.zeros((1, 7), np.float32))[0, 0]) == ages.INITIAL_AGE
 
 
 # Labels ----------------------------------------------------------------------------------------------------------------

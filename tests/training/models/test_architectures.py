@@ -58,11 +58,11 @@ def test_a_new_architecture_is_one_file(tmp_path: Path, monkeypatch: pytest.Monk
     (package / "__init__.py").write_text("")
     (package / "brand_new.py").write_text(
         "import keras\n"
-        "from training.models.architectures.registry import architecture, begun\n\n\n"
+        "from training.models.architectures.registry import architecture, initialised\n\n\n"
         "@architecture(size=40)\n"
         "def brand_new(size, init):\n"
         "    pixels = keras.Input((size, size, 3))\n"
-        "    return begun(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels)), 'brand_new', init)\n"
+        "    return initialised(keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(pixels)), 'brand_new', init)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     try:

@@ -18,7 +18,7 @@ LICENCE: Final = (
     'without facial landmarks", IJCV 2018.'
 )
 
-LEAST_SCORE: Final = 1.0
+MIN_SCORE: Final = 1.0
 """Score of the face below which a picture is left out, as is usual for this set; minus infinity is a picture without one."""
 _GENDERS: Final = {0: "female", 1: "male"}
 _MATLAB_DAYS: Final = 366
@@ -28,7 +28,7 @@ _MATLAB_DAYS: Final = 366
 def imdb_wiki(files: Listing) -> DataSet | None:
     """Known by `imdb.mat` or `wiki.mat`, or both, beside the pictures `NN/ID_BIRTH_YEAR.jpg`; named IMDB, WIKI or IMDB-WIKI.
 
-    A picture has a label where its face's score is `LEAST_SCORE` or more, no second face was found, and the age lies between
+    A picture has a label where its face's score is `MIN_SCORE` or more, no second face was found, and the age lies between
     0 and 100; its authors publish the scores for that. The set is collected by machine: what is left is not all right. Its
     authors give no test list.
 
@@ -67,7 +67,7 @@ def _rows(table: Any) -> Iterator[tuple[str, Label]]:
     columns = ("full_path", "dob", "photo_taken", "gender", "face_score", "second_face_score")
     for path, birth, year, gender, score, second in zip(*(np.atleast_1d(getattr(table, one)) for one in columns), strict=True):
         age = age_at(float(birth), int(year))
-        if age is not None and score >= LEAST_SCORE and not second > 0:
+        if age is not None and score >= MIN_SCORE and not second > 0:
             yield str(path), Label(known(age=age, gender=None if np.isnan(gender) else _GENDERS.get(int(gender))))
 
 

@@ -22,7 +22,7 @@ LIMITS: Final = {"expectation": 0.20, "labels": 0.25}
 """Relative rise of the mean error of an expectation, and of the share of wrong labels, from which a warning is due."""
 BINS: Final = 12
 """Bins, of equal mass, of a curve."""
-LEAST: Final = 30
+MIN_FACES: Final = 30
 """Faces that a bin needs; there are fewer bins where there are fewer faces."""
 TAIL: Final = np.array([0.25, 0.5, 0.75, 0.9, 0.95, 0.98])
 """Shares of the pictures below the bounds of the bins of what cannot be made worse."""
@@ -37,7 +37,7 @@ class Condition:
     """A `warning` of the service, the measured `quality` behind it and its `threshold` there.
 
     `kinds` are the degradations that bring it about; where there is none, faces are compared with others like them (see
-    `natural`). It is worse below the threshold, or, where `above` is set, above it; a sign is left out of account. Where the
+    `unpaired`). It is worse below the threshold, or, where `above` is set, above it; a sign is left out of account. Where the
     answer does not hold what was measured, the warning itself, 1 or 0, stands for it, and there is no threshold to find.
     """
 
@@ -178,7 +178,7 @@ def paired(condition: Condition, clean: Scored, degraded: Sequence[Scored]) -> R
     return joined([_rows(condition, one, errors(clean.predictions), clean.predictions.found) for one in (clean, *degraded)])
 
 
-def natural(condition: Condition, clean: Sequence[Scored]) -> Rows:
+def unpaired(condition: Condition, clean: Sequence[Scored]) -> Rows:
     """Predictions of pictures as they are; what is expected of each is the mean error of faces like it.
 
     Like it are its data set's faces of its band of years; for an attribute of three labels or more, those of its label.
@@ -314,8 +314,8 @@ def binned(rows: Rows, tail: bool = False) -> list[Rows]:
     """
     if not len(rows):
         return []
-    count = max(1, min(BINS, len(rows) // LEAST))
-    shares = TAIL[1 - LEAST / len(rows) >= TAIL] if tail else np.arange(1, count) / count
+    count = max(1, min(BINS, len(rows) // MIN_FACES))
+    shares = TAIL[1 - MIN_FACES / len(rows) >= TAIL] if tail else np.arange(1, count) / count
     inner = np.unique(np.quantile(rows.value, shares, method="nearest"))
     of = np.searchsorted(inner, rows.value, side="right")
     return [rows.where(of == index) for index in np.unique(of)]
@@ -427,7 +427,7 @@ def finding(condition: Condition, clean: Sequence[Scored], degraded: Mapping[Deg
     """
     first = clean[0]
     levels = [scored for one, scored in degraded.items() if one.kind in condition.kinds]
-    as_they_are = natural(condition, clean)
+    as_they_are = unpaired(condition, clean)
     rows = paired(condition, first, levels) if condition.kinds else as_they_are
     parts = binned(rows, tail=not condition.kinds)
     found = first.predictions.found

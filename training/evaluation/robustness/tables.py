@@ -17,7 +17,7 @@ from training.evaluation.predictions import Predictions
 from training.evaluation.robustness.plots import ROBUSTNESS_PLOT, condition_plot, draw_condition, draw_robustness
 from training.evaluation.robustness.statistics import (
     CONDITIONS,
-    LEAST,
+    MIN_FACES,
     Finding,
     Rise,
     finding,
@@ -155,7 +155,7 @@ def conditions(
         "bins of equal mass, beside the errors of the same pictures as they are, so that it makes no difference who is in a "
         f"bin. A turned head cannot be made: such faces are compared with all faces of their {_strata(predictions)}. Bands "
         "and brackets are 95 % intervals of a bootstrap over pictures, with the count of "
-        f"answers; a dash stands for less than {LEAST}. A warning is due from "
+        f"answers; a dash stands for less than {MIN_FACES}. A warning is due from "
         "the mildest value on at which the curve of one attribute, made monotone, has surely (in 95 % of the resamplings) "
         f"risen by its limit: {stated}."
     )
@@ -210,7 +210,7 @@ def conditions(
 
 
 def _strata(predictions: Predictions) -> str:
-    """What faces have in common that are compared with each other, as `statistics.natural` chooses them."""
+    """What faces have in common that are compared with each other, as `statistics.unpaired` chooses them."""
     band = [f"data set and band of {name}" for name in list(predictions.expectations)[:1]] or ["data set"]
     labels = [name for name, one in predictions.labels.items() if len(one.names) > 2]
     return ", ".join([*band, *(f"of their {name} for the error of {name}" for name in labels)])
@@ -229,6 +229,6 @@ def _number(value: float | None) -> str:
 
 
 def _percent(one: Rise | None) -> str:
-    if one is None or one.count < LEAST:
+    if one is None or one.count < MIN_FACES:
         return NOTHING
     return f"{100 * one.rise:+.0f} % ({100 * one.low:+.0f} to {100 * one.high:+.0f}; {one.count})"

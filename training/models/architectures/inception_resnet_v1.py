@@ -13,7 +13,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from training.models.architectures.registry import architecture, begun
+from training.models.architectures.registry import architecture, initialised
 from training.models.normalization import FusedBatchNormalization
 
 Kernel = int | tuple[int, int]
@@ -44,7 +44,7 @@ def inception_resnet_v1(size: int, init: str) -> keras.Model:
     Returns:
         The trunk.
     """
-    return begun(assembled(size, REPEATS), "inception_resnet_v1", init)
+    return initialised(assembled(size, REPEATS), "inception_resnet_v1", init)
 
 
 def assembled(size: int, repeats: tuple[int, int, int]) -> keras.Model:

@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from training.errors import RecipeError
-from training.models.architectures.registry import architecture, begun
+from training.models.architectures.registry import architecture, initialised
 from training.models.normalization import FusedBatchNormalization
 
 BASE: Final = (32, 64, 128, 256)
@@ -39,7 +39,7 @@ def base_cnn(size: int, init: str) -> keras.Model:
         The trunk.
     """
     pixels = keras.Input((size, size, 3))
-    return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, BASE, 1))), "base_cnn", init)
+    return initialised(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, BASE, 1))), "base_cnn", init)
 
 
 @architecture(size=160)
@@ -54,7 +54,7 @@ def d_cnn(size: int, init: str) -> keras.Model:
         The trunk.
     """
     pixels = keras.Input((size, size, 3))
-    return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, DEEP, 2))), "d_cnn", init)
+    return initialised(keras.Model(pixels, layers.GlobalAveragePooling2D()(_stages(pixels, DEEP, 2))), "d_cnn", init)
 
 
 @architecture(size=128)
@@ -82,7 +82,7 @@ def m_cnn(size: int, init: str) -> keras.Model:
         top, left, rest = int(y * size), int(x * size), size - size // 2
         views.append(layers.Cropping2D(((top, rest - top), (left, rest - left)), name=name)(pixels))
     features = [layers.GlobalAveragePooling2D()(_stages(view, PART, 1)) for view in views]
-    return begun(keras.Model(pixels, layers.Concatenate()(features)), "m_cnn", init)
+    return initialised(keras.Model(pixels, layers.Concatenate()(features)), "m_cnn", init)
 
 
 def _stages(x: Any, stages: tuple[int, ...], convolutions: int) -> Any:

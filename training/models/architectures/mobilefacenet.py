@@ -8,7 +8,7 @@ from typing import Any, Final
 import keras
 from keras import layers
 
-from training.models.architectures.registry import architecture, begun
+from training.models.architectures.registry import architecture, initialised
 from training.models.normalization import FusedBatchNormalization
 
 STAGES: Final = ((2, 48, 5, 2), (4, 96, 1, 2), (2, 96, 6, 1), (4, 96, 1, 2), (2, 96, 2, 1))
@@ -30,7 +30,7 @@ def mobilefacenet(size: int, init: str) -> keras.Model:
     Raises:
         WeightsError: `init` is `imagenet`, on which it was never trained.
     """
-    return begun(assembled(size, STAGES), "mobilefacenet", init)
+    return initialised(assembled(size, STAGES), "mobilefacenet", init)
 
 
 def assembled(size: int, stages: Sequence[tuple[int, int, int, int]]) -> keras.Model:

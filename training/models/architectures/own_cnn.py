@@ -7,7 +7,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from training.models.architectures.registry import architecture, begun
+from training.models.architectures.registry import architecture, initialised
 
 CHANNELS: Final = (32, 64, 128, 256)
 """Filters of each convolution; a max pooling that halves the picture follows it."""
@@ -32,4 +32,4 @@ def own_cnn(size: int, init: str) -> keras.Model:
     for channels in CHANNELS:
         x = layers.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer="he_normal")(x)
         x = layers.MaxPooling2D(2)(x)
-    return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)), "own_cnn", init)
+    return initialised(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)), "own_cnn", init)

@@ -83,7 +83,7 @@ def discover(package: str, path: Iterable[str]) -> None:
         importlib.import_module(f"{package}.{module.name}")
 
 
-def begun(trunk: keras.Model, name: str, init: str) -> keras.Model:
+def initialised(trunk: keras.Model, name: str, init: str) -> keras.Model:
     """A trunk with its initial weights.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from training.models.architectures.registry import architecture, begun
+from training.models.architectures.registry import architecture, initialised
 from training.models.normalization import FusedBatchNormalization
 
 STEM: Final = 32
@@ -38,4 +38,4 @@ def separable_cnn(size: int, init: str) -> keras.Model:
         x = layers.ReLU()(FusedBatchNormalization()(x))
         x = layers.SpatialDropout2D(dropout)(x)
         x = layers.MaxPooling2D(2)(x)
-    return begun(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)), "separable_cnn", init)
+    return initialised(keras.Model(pixels, layers.GlobalAveragePooling2D()(x)), "separable_cnn", init)
