@@ -141,15 +141,15 @@ def test_everything_can_be_done_with_the_keyboard(page: Any) -> None:
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
     for _ in range(20):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent").strip() == "Seven faces":
+        if page.evaluate("document.activeElement.textContent").strip() == "Eight faces":
             break
     page.keyboard.press("Enter")
-    expect(page.get_by_role("article")).to_have_count(7)
+    expect(page.get_by_role("article")).to_have_count(8)
     choose(page, ASTRONAUT)
     expect(page.get_by_role("article")).to_have_count(1)
     page.locator("#tiles button").nth(1).focus()
     page.keyboard.press("ArrowLeft")
-    expect(page.get_by_role("article")).to_have_count(7)
+    expect(page.get_by_role("article")).to_have_count(8)
     page.get_by_role("button", name="Face 3").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("article", name="Face 3")).to_be_focused()

@@ -102,8 +102,8 @@ def test_a_dropped_photo(page: Any) -> None:
 
 
 def test_an_example(page: Any) -> None:
-    page.get_by_role("button", name="Seven faces").click()
-    expect(page.get_by_role("article")).to_have_count(7)
+    page.get_by_role("button", name="Eight faces").click()
+    expect(page.get_by_role("article")).to_have_count(8)
 
 
 def test_a_photo_from_the_camera(filming: Any, service: Service) -> None:
@@ -280,7 +280,7 @@ def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
 
 
 def test_a_photo_that_is_no_file_can_be_saved_for_the_command(page: Any, tmp_path: Path) -> None:
-    page.get_by_role("button", name="Astronaut").click()
+    page.get_by_role("button", name="Eileen Collins").click()
     page.get_by_role("button", name="curl").click()
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save astronaut.jpg").click()
