@@ -139,7 +139,7 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS
-	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws kubernetes operations policies) $(ARGS)
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws boto3 kubernetes operations policies) $(ARGS)
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend

@@ -22,6 +22,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from service import __version__, metrics, web
 from service.api import openapi as openapi_document
 from service.api import problems, routes, stream
+from service.api.compat.systems import chosen
+from service.api.compat.translation import TranslatedProblems
 from service.api.keys import Keys
 from service.api.middleware.api_keys import ApiKeys
 from service.api.middleware.body_limits import BodyLimits
@@ -249,7 +251,11 @@ def create_app(
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
     app.include_router(routes.router)
-    metrics.begin_requests(["/predict", "/predict/batch"])
+    systems = chosen(settings.compat)
+    for system in systems:
+        app.include_router(system.router)
+    translated = [path for system in systems for path in system.paths]
+    metrics.begin_requests(["/predict", "/predict/batch", *translated])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
@@ -264,15 +270,22 @@ def create_app(
     app.add_middleware(Disconnects)
     app.add_middleware(
         BodyLimits,
-        caps={"/predict": body, "/predict/batch": batch},
+        caps={"/predict": body, "/predict/batch": batch} | {path.rstrip("/"): body for path in translated},
         default=MIB,
         total=bodies,
         timeout=settings.body_timeout_s,
         rate=settings.body_min_kib_s * 1024,
     )
     if keys is not None:
-        app.add_middleware(ApiKeys, keys=keys, protected=openapi_document.KEYED)
+        app.add_middleware(
+            ApiKeys,
+            keys=keys,
+            protected=[*openapi_document.KEYED, *translated],
+            readers={path: system.key for system in systems for path in system.paths},
+        )
     app.add_middleware(UnhandledErrors)
+    if systems:
+        app.add_middleware(TranslatedProblems, systems=systems)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -285,7 +298,7 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(RequestLog, paths=[*paths, stream.PATH], quiet=routes.PROBES, tracer=tracer)
+    app.add_middleware(RequestLog, paths=[*paths, *translated, stream.PATH], quiet=routes.PROBES, tracer=tracer)
     return app
 
 

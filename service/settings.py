@@ -49,6 +49,7 @@ def _origin(value: str) -> str:
 
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Systems = Annotated[tuple[Literal["deepface", "rekognition", "compreface"], ...], NoDecode, BeforeValidator(_listed)]
 
 _OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
 """Names, after the prefix, by which scripts and workflows know where the command and a service are; they set nothing here."""
@@ -167,6 +168,8 @@ class Settings(BaseSettings):
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
     cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
+    compat: Systems = ()
+    """Systems whose clients are answered below `/compat/NAME`: `deepface`, `rekognition`, `compreface`; none where not set."""
     page: bool = True
     """Whether the web page is served at `/`."""
     tls: bool = False

@@ -17,12 +17,12 @@ from service import errors
 from service.api.keys import Keys, client_of, sent_key
 from service.api.problems import count, documented, problem_of, request_id, status_of
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
-from service.api.uploads import photos
+from service.api.uploads import parsed, photos
 from service.errors import FacetError
 from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
-from service.inference.pipeline import Analysis
+from service.inference.pipeline import Analysis, Options
 from service.metrics import FACES, PREDICTIONS
 from service.models.card import ModelCard
 from service.tracing import CURRENT
@@ -51,7 +51,6 @@ class Reloads(Protocol):
 PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Paths that are asked again and again by machines."""
 
-_THREAD_BYTES = 256 * 1024  # bodies above this are taken apart on a thread: the loop must stay free for probes
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -224,9 +223,7 @@ async def _photos(request: Request, due: Callable[[], float], read: BodyReader, 
     body = await request.body()
     when = due()
     headers = request.headers
-    arguments = body, headers.get("content-type", ""), headers.get("content-encoding", ""), most
-    files = await asyncio.to_thread(read, *arguments) if len(body) > _THREAD_BYTES else read(*arguments)
-    return files, when
+    return await parsed(read, body, headers.get("content-type", ""), headers.get("content-encoding", ""), most), when
 
 
 def _counted(analysis: Analysis) -> Analysis:
@@ -240,9 +237,41 @@ def _counted(analysis: Analysis) -> Analysis:
     return analysis
 
 
+async def answered(
+    engine: Engine,
+    photo: bytes,
+    options: Options,
+    due: float,
+    identity: str,
+    *,
+    landmarks: bool = False,
+    distribution: bool = False,
+) -> PredictAnswer:
+    """Answer one photo, and count what is answered.
+
+    Args:
+        engine: What answers photos.
+        photo: A file's bytes.
+        options: As `Engine.options` returned them.
+        due: Time of the event loop's clock, in seconds.
+        identity: The request's id.
+        landmarks: Whether landmarks are included.
+        distribution: Whether the distribution over ages is included.
+
+    Returns:
+        The answer of `POST /predict`.
+
+    Raises:
+        FacetError: As of `Engine.analyse`.
+    """
+    analysis = _counted(await engine.analyse(photo, options, due))
+    return answer(analysis, identity, ModelName.of(engine.model), landmarks=landmarks, distribution=distribution)
+
+
 async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: float, identity: str) -> PredictAnswer:
-    analysis = _counted(await engine.analyse(photo, query.options, due))
-    return answer(analysis, identity, ModelName.of(engine.model), landmarks=query.landmarks, distribution=query.distribution)
+    return await answered(
+        engine, photo, query.options, due, identity, landmarks=query.landmarks, distribution=query.distribution
+    )
 
 
 @router.post(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -33,8 +35,30 @@ MAX_HEADER_CHARS: Final = 8192
 
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
+MAX_TEXT_BYTES: Final = 1024
+"""Bytes of a form's field that is text, where such fields are read."""
+
+THREAD_BYTES: Final = 256 * 1024
+"""Bodies above this many bytes are taken apart on a thread: the loop must stay free for probes."""
+
 MAX_JSON_MARKS: Final = 64
 """Commas and opening brackets in a JSON body: base64 has none of them, and 20 MiB of `{},` would unfold to 600 MB."""
+
+Parsed = TypeVar("Parsed")
+
+
+async def parsed(parse: Callable[..., Parsed], body: bytes, *arguments: object) -> Parsed:
+    """Take a body apart, on a thread where it is large.
+
+    Args:
+        parse: Takes the body and the arguments.
+        body: The whole body.
+        arguments: Whatever else it takes.
+
+    Returns:
+        What it returns.
+    """
+    return await asyncio.to_thread(parse, body, *arguments) if len(body) > THREAD_BYTES else parse(body, *arguments)
 
 
 def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> list[bytes]:
@@ -61,13 +85,9 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
         MissingFile: There is no photo.
         EmptyFile: The only photo has zero bytes.
     """
-    if content_encoding.strip().lower() not in ("", "identity"):
-        raise UnsupportedEncoding("Send the body as it is, without Content-Encoding.")
-    if len(content_type) > MAX_HEADER_CHARS:  # to take it apart takes time that grows with its square
-        raise UnsupportedMediaType(f"The Content-Type is longer than {MAX_HEADER_CHARS} characters.")
-    kind, parameters = parse_options_header(content_type)
+    kind, parameters = media_type(content_type, content_encoding)
     if kind == b"multipart/form-data":
-        found = _multipart(body, parameters.get(b"boundary", b""), most)
+        found = multipart(body, parameters, FIELDS, most).files
     elif kind == b"application/json":
         found = [_from_json(body)]
     elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream") or sniff(body) is not None:
@@ -82,6 +102,35 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     return found
 
 
+def media_type(content_type: str, content_encoding: str) -> tuple[bytes, Mapping[bytes, bytes]]:
+    """Read what a body is declared as.
+
+    Args:
+        content_type: The header; empty where absent.
+        content_encoding: The header; empty where absent.
+
+    Returns:
+        The media type in lower case, and its parameters.
+
+    Raises:
+        UnsupportedEncoding: The body is compressed.
+        UnsupportedMediaType: The header is too long to be one.
+    """
+    if content_encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncoding("Send the body as it is, without Content-Encoding.")
+    if len(content_type) > MAX_HEADER_CHARS:  # to take it apart takes time that grows with its square
+        raise UnsupportedMediaType(f"The Content-Type is longer than {MAX_HEADER_CHARS} characters.")
+    return parse_options_header(content_type)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart form: the photos in it, in order, and its other fields as text, where they are asked for."""
+
+    files: list[bytes]
+    texts: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _Part:
     name: bytes = b""
@@ -89,12 +138,12 @@ class _Part:
 
 
 class _Collector:
-    """Callbacks of the parser: gathers the parts that hold photos, counts the rest."""
+    """Callbacks of the parser: gathers the parts that hold photos, counts the rest, and keeps it where it is to be text."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, names: Collection[bytes], most: int, *, texts: bool) -> None:
+        self.names, self.most, self.keep_texts = names, most, texts
         self.photos: list[_Part] = []
-        self.others = 0
+        self.others: list[_Part] = []
         self.ended = False
         self._part = _Part()
         self._header = b""
@@ -117,7 +166,7 @@ class _Collector:
         self._header = self._value = b""
 
     def headers_finished(self) -> None:
-        if self._part.name in FIELDS:
+        if self._part.name in self.names:
             self.photos.append(self._part)
             if len(self.photos) > self.most:
                 several = (
@@ -125,22 +174,43 @@ class _Collector:
                 )
                 raise TooManyFields(several)
         else:
-            self.others += 1
-            if self.others > SPARE_FIELDS:
+            self.others.append(self._part)
+            if len(self.others) > SPARE_FIELDS:
                 raise TooManyFields("The form has too many fields.")
 
     def data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.name in FIELDS:
+        if self._part.name in self.names or self.keep_texts:
             self._part.pieces.append(data[start:end])
+        if self._part.name not in self.names and sum(map(len, self._part.pieces)) > MAX_TEXT_BYTES:
+            raise TooManyFields(f"A field of text is longer than {MAX_TEXT_BYTES} bytes.")
 
     def end(self) -> None:
         self.ended = True
 
 
-def _multipart(body: bytes, boundary: bytes, most: int) -> list[bytes]:
+def multipart(
+    body: bytes, parameters: Mapping[bytes, bytes], names: Collection[bytes], most: int, *, texts: bool = False
+) -> Form:
+    """Parse a multipart form in memory.
+
+    Args:
+        body: The whole body.
+        parameters: Those of its media type.
+        names: Fields that hold photos.
+        most: Most photos, 1 or more.
+        texts: Whether the other fields are kept, as text of at most `MAX_TEXT_BYTES`; else they are passed over.
+
+    Returns:
+        The form.
+
+    Raises:
+        MalformedMultipart: The body breaks its grammar.
+        TooManyFields: There are more parts or photos than are read, or a longer text.
+    """
+    boundary = parameters.get(b"boundary", b"")
     if not boundary:
         raise MalformedMultipart("The multipart body has no boundary.")
-    collector = _Collector(most)
+    collector = _Collector(names, most, texts=texts)
     try:
         parser = MultipartParser(
             boundary,
@@ -160,19 +230,56 @@ def _multipart(body: bytes, boundary: bytes, most: int) -> list[bytes]:
         raise MalformedMultipart("The multipart body is broken.") from error
     if not collector.ended:
         raise MalformedMultipart("The multipart body ends before its last boundary.")
-    return [b"".join(part.pieces) for part in collector.photos]
+    return Form(
+        [b"".join(part.pieces) for part in collector.photos],
+        {part.name.decode("utf-8", "replace"): b"".join(part.pieces).decode("utf-8", "replace") for part in collector.others},
+    )
 
 
 def _from_json(body: bytes) -> bytes:
+    image = json_object(body, '{"image": "<base64>"}').get("image")
+    if not isinstance(image, str):
+        raise MalformedJson('The body must be {"image": "<base64>"}.')
+    return from_base64(image)
+
+
+def json_object(body: bytes, form: str) -> dict[str, Any]:
+    """Parse a JSON body that holds a photo and little else.
+
+    Args:
+        body: The whole body.
+        form: What it is to be, for the error.
+
+    Returns:
+        The object.
+
+    Raises:
+        MalformedJson: It is no JSON object, or holds more than anybody needs.
+    """
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_MARKS:
-        raise MalformedJson('The body holds more than {"image": "<base64>"}.')
+        raise MalformedJson(f"The body holds more than {form}.")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise MalformedJson("The body is not JSON.") from error
-    image = document.get("image") if isinstance(document, dict) else None
-    if not isinstance(image, str):
-        raise MalformedJson('The body must be {"image": "<base64>"}.')
+    if not isinstance(document, dict):
+        raise MalformedJson(f"The body must be {form}.")
+    return document
+
+
+def from_base64(image: str) -> bytes:
+    """Decode a photo that stands in a text.
+
+    Args:
+        image: Base64 in either alphabet of RFC 4648, with or without a `data:` prefix.
+
+    Returns:
+        The photo's bytes.
+
+    Raises:
+        EmptyFile: There is nothing.
+        MalformedBase64: It is not base64.
+    """
     if image.startswith("data:"):
         head, comma, image = image.partition(",")
         if not comma or not head.endswith(";base64"):

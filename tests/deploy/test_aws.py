@@ -21,6 +21,7 @@ from fastapi.routing import APIRoute
 
 from service import __version__, errors, web
 from service.api import problems, stream
+from service.api.compat.systems import SYSTEMS
 from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
@@ -127,7 +128,7 @@ def test_http_is_redirected_and_https_is_modern() -> None:
     assert said["routing.http.response.strict_transport_security.header_value"] == "max-age=31536000"
 
 
-def test_the_world_reaches_every_route_but_the_metrics() -> None:
+def test_the_world_reaches_every_route_but_those_of_operators() -> None:
     patterns: list[str] = []
     for rule in of_type("AWS::ElasticLoadBalancingV2::ListenerRule").values():
         (condition,) = rule["Conditions"]
@@ -139,8 +140,11 @@ def test_the_world_reaches_every_route_but_the_metrics() -> None:
     assert otherwise["FixedResponseConfig"]["StatusCode"] == "404"
     json.loads(otherwise["FixedResponseConfig"]["MessageBody"])
     paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
-    paths |= {"/docs", "/openapi.json", stream.PATH}
-    assert {path for path in paths if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == {"/metrics"}
+    paths |= {"/docs", "/openapi.json", stream.PATH, *(path for system in SYSTEMS.values() for path in system.paths)}
+    assert {path for path in paths if not any(fnmatch.fnmatchcase(path, one) for one in patterns)} == {
+        "/metrics",
+        "/model/reload",
+    }
 
 
 def test_the_load_balancer_lets_go_of_idle_connections_before_the_service_does() -> None:

@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from service import web
 from service.api import stream
+from service.api.compat.systems import SYSTEMS
 from service.api.routes import router
 from service.settings import Settings
 from tests.client import ROOT
@@ -275,13 +276,13 @@ def matched(path: str, match: dict[str, Any]) -> bool:
     return path == value or path.startswith(value.rstrip("/") + "/")
 
 
-def test_the_world_reaches_every_route_but_the_metrics(production: list[Document]) -> None:
+def test_the_world_reaches_every_route_but_those_of_operators(production: list[Document]) -> None:
     route = of(production, "HTTPRoute")["spec"]
     rule, streams = route["rules"]
     paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
-    paths |= {"/docs", "/openapi.json", stream.PATH}
+    paths |= {"/docs", "/openapi.json", stream.PATH, *(path for system in SYSTEMS.values() for path in system.paths)}
     matches = [match for one in route["rules"] for match in one["matches"]]
-    assert {path for path in paths if not any(matched(path, match) for match in matches)} == {"/metrics"}
+    assert {path for path in paths if not any(matched(path, match) for match in matches)} == {"/metrics", "/model/reload"}
     service = of(production, "Service")
     for one in route["rules"]:
         (backend,) = one["backendRefs"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -11,25 +12,34 @@ from service.api.keys import Keys, sent_key
 from service.api.problems import respond
 from service.errors import FacetError
 
+KeyReader = Callable[[str | None, str | None], str]
+"""Finds the key of a request in its headers `X-API-Key` and `Authorization`, as `sent_key` does."""
+
 
 class ApiKeys:
     """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
 
-    WebSockets pass: a browser sends their key in the first message, which `service.api.stream` looks at.
+    `readers` find the key of requests to their paths in another way. WebSockets pass: a browser sends their key in the first
+    message, which `service.api.stream` looks at.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, protected: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Keys, protected: Collection[str], readers: Mapping[str, KeyReader] = MappingProxyType({})
+    ) -> None:
         self.app = app
         self._keys = keys
         self._protected = frozenset(protected)
+        self._readers = dict(readers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and scope["path"].rstrip("/") in self._protected and scope["method"] != "OPTIONS":
+        path = scope["path"].rstrip("/") if scope["type"] == "http" else ""
+        if path in self._protected and scope["method"] != "OPTIONS":
+            read = self._readers.get(path, sent_key)
             headers = Headers(scope=scope)
             try:
                 # A header is bytes, which Starlette reads as Latin-1.
-                sent = sent_key(headers.get("x-api-key"), headers.get("authorization")).encode("latin-1")
+                sent = read(headers.get("x-api-key"), headers.get("authorization")).encode("latin-1")
                 scope["state"]["client"] = self._keys.take(sent)
             except FacetError as error:
                 await respond(error, scope["state"]["request_id"])(scope, receive, send)

@@ -1,0 +1,24 @@
+"""The systems whose clients may be answered, by name, and what the app needs of the chosen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from service.api.compat import compreface, deepface, rekognition
+from service.api.compat.translation import System
+
+SYSTEMS: Final = {system.name: system for system in (deepface.SYSTEM, rekognition.SYSTEM, compreface.SYSTEM)}
+"""Every system by its name."""
+
+
+def chosen(names: Sequence[str]) -> list[System]:
+    """Systems of these names, each once, in the order of `SYSTEMS`.
+
+    Args:
+        names: Of `SYSTEMS`.
+
+    Returns:
+        The systems.
+    """
+    return [system for name, system in SYSTEMS.items() if name in names]

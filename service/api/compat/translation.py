@@ -1,0 +1,123 @@
+"""What every translated system has: its routes, where its clients put their key, and the shape of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fastapi import Request
+from fastapi.routing import APIRoute, APIRouter
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.keys import sent_key
+from service.api.problems import MEDIA_TYPE
+from service.api.schemas import Problem
+from service.api.uploads import parsed
+from service.inference.engine import Engine
+
+KEPT_HEADERS: Final = ("allow", "connection", "retry-after")
+"""Headers of a problem that its translation keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Another system whose clients are answered below `/compat/NAME`.
+
+    `failure` puts a problem into the shape of its errors. `key` finds the API key of a request in its headers `X-API-Key` and
+    `Authorization`.
+    """
+
+    name: str
+    router: APIRouter
+    failure: Callable[[Problem], Response]
+    key: Callable[[str | None, str | None], str] = sent_key
+
+    @property
+    def prefix(self) -> str:
+        """Where its paths begin."""
+        return f"/compat/{self.name}"
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths of its routes."""
+        return [route.path for route in self.router.routes if isinstance(route, APIRoute)]
+
+
+class TranslatedProblems:
+    """Answers every problem below a system's prefix in the shape of that system's errors, whoever raised it."""
+
+    def __init__(self, app: ASGIApp, systems: Sequence[System]) -> None:
+        self.app = app
+        self._systems = tuple(systems)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        system = next((one for one in self._systems if f"{scope.get('path', '')}/".startswith(f"{one.prefix}/")), None)
+        if scope["type"] != "http" or system is None:
+            await self.app(scope, receive, send)
+            return
+        held: Headers | None = None
+        document = b""
+
+        async def translated(message: Message) -> None:
+            nonlocal held, document
+            if message["type"] == "http.response.start":
+                headers = Headers(raw=message["headers"])
+                if headers.get("content-type") == MEDIA_TYPE:
+                    held = headers
+                    return
+            if held is None:
+                await send(message)
+                return
+            document += message.get("body", b"")
+            if not message.get("more_body", False):
+                response = system.failure(Problem.model_validate_json(document))
+                response.headers.update({name: held[name] for name in KEPT_HEADERS if name in held})
+                await response(scope, receive, send)
+
+        await self.app(scope, receive, translated)
+
+
+class Parser(Protocol):
+    """Takes a body apart, given its headers Content-Type and Content-Encoding."""
+
+    def __call__(self, body: bytes, content_type: str, content_encoding: str, /) -> tuple[bytes, Mapping[str, object]]:
+        """Return the photo, and the other fields by name."""
+        ...
+
+
+async def received(request: Request, engine: Engine, parse: Parser) -> tuple[bytes, Mapping[str, object], float]:
+    """Receive a body with one photo.
+
+    Args:
+        request: Of a translated route.
+        engine: What answers it.
+        parse: Takes its body apart.
+
+    Returns:
+        The photo, the other fields by name, and when the photo is to be answered, on the event loop's clock.
+
+    Raises:
+        RequestError: The body is not what `parse` takes.
+    """
+    body = await request.body()
+    due = engine.due()
+    headers = request.headers
+    photo, fields = await parsed(parse, body, headers.get("content-type", ""), headers.get("content-encoding", ""))
+    return photo, fields, due
+
+
+def permitted(engine: Engine, names: Sequence[str]) -> list[str]:
+    """Attributes that are asked for and that may be answered; another system has no error for one that is switched off.
+
+    Args:
+        engine: What answers.
+        names: Of attributes.
+
+    Returns:
+        Those that the operator allows.
+    """
+    return [name for name in names if name in engine.attributes]
