@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -60,12 +61,17 @@ def _detector(store: Path, title: str, threads: int) -> Detector:
 def one_line_errors() -> Iterator[None]:
     """An error that the user can mend is one line and the exit status 1; a bug keeps its traceback.
 
+    What a data set was taken for is said on standard error.
+
     Yields:
         Nothing.
 
     Raises:
         typer.Exit: The user can mend what was raised inside.
     """
+    notes, shown = logging.getLogger("training.datasets"), logging.StreamHandler()
+    notes.setLevel(logging.INFO)
+    notes.addHandler(shown)
     try:
         yield
     except ValidationError as error:
@@ -74,6 +80,8 @@ def one_line_errors() -> Iterator[None]:
         _fail(": ".join(part for part in (error.title.lower(), place, first["msg"].removeprefix("Value error, ")) if part))
     except (TrainingError, FacetError, OSError, TOMLDecodeError, UnicodeDecodeError, TarError, BadZipFile) as error:
         _fail(str(error))
+    finally:
+        notes.removeHandler(shown)
 
 
 def _fail(message: str) -> None:

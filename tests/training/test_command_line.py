@@ -71,7 +71,7 @@ def assert_one_line(result: Result, *parts: str) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     *progress, line = result.stderr.splitlines()
     assert line.startswith("training: ")
-    assert all("━" in one for one in progress)
+    assert all("━" in one or ": taken for " in one for one in progress)
     for part in parts:
         assert part in line
 
@@ -161,7 +161,7 @@ def test_data_that_is_no_data(tmp_path: Path) -> None:
         training("prepare", "--data", tmp_path / "set.zip", "--prepared", tmp_path / "out"), "neither a folder nor a tar"
     )
     (tmp_path / "empty").mkdir()
-    assert_one_line(training("prepare", "--data", tmp_path / "empty", "--prepared", tmp_path / "out"), "no labelled face")
+    assert_one_line(training("prepare", "--data", tmp_path / "empty", "--prepared", tmp_path / "out"), "no labelled picture")
 
 
 @pytest.mark.parametrize(

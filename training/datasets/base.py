@@ -132,7 +132,8 @@ class DataSet:
 
     `aligned` is whether the pictures are square, of one size, with their faces at one place, so that the landmark
     template can be measured on them. `name_of` takes a file's path within the source to the picture's name, by which it is
-    known; `endings` are those of picture files.
+    known; `endings` are those of picture files. `known_by` says by which files it was recognised, and `label_is` what a picture
+    with a label does: "is in its lists".
     """
 
     name: str
@@ -143,6 +144,8 @@ class DataSet:
     split_of: Callable[[str], Split]
     name_of: Callable[[str], str] = base_name
     endings: tuple[str, ...] = (".jpg",)
+    known_by: str = "the names of its files"
+    label_is: str = "is in its lists"
 
     def pictures(self) -> Iterator[tuple[str, bytes]]:
         """Name and bytes of every picture; see `pictures`.

@@ -343,8 +343,10 @@ def _measured(listed: str, sets: Sequence[DataSet], survey: FirstPass) -> Floats
     aligned = {data_set.name for data_set in sets if data_set.aligned}
     train = [one.face.landmarks for one in survey.found if one.set in aligned and one.split is Split.TRAIN]
     if not train:
+        kinds = ", ".join(f"{one.name} (by {one.known_by})" for one in sets)
         raise DataSetError(
-            f"no labelled face in the training split of an aligned set, such as UTKFace, and no template: {listed}"
+            "no labelled face in the training split of an aligned set, such as UTKFace, and no template: give one with "
+            f"--template, such as a model.json; {listed} was taken for {kinds}"
         )
     extents = sorted(survey.extents)
     if len(extents) != 1 or extents[0][0] != extents[0][1]:

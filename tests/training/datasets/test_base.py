@@ -120,7 +120,7 @@ def test_all_age_faces_is_known_by_its_lists_and_its_genders_turned(tmp_path: Pa
 
 
 def test_a_tenth_of_all_age_faces_train_list_is_validation(tmp_path: Path) -> None:
-    folder = made.folder_of(tmp_path / "AAF", [("val.txt", b"")])
+    folder = made.folder_of(tmp_path / "AAF", [("val.txt", b""), ("00001A30.jpg", b"")])
     (folder / "train.txt").write_text("".join(f"{i:05}A30.jpg {i % 2}\n" for i in range(3000)))
     data = open_data_set(folder)
     splits = [data.split_of(f"{i:05}A30.jpg") for i in range(3000)]

@@ -355,6 +355,157 @@ def test_a_wrong_line_of_ones_own_table_is_named(line: str, message: str, tmp_pa
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file;age;gender\na/one.jpg;34;female\n",
+        "file\tage\tgender\na/one.jpg\t34.0\tfemale\n",
+        " file , age,gender \n\n a/one.jpg , 34 ,female\n , , \n",
+        '\nfile, age, gender\n"a/one.jpg", "34", "female"\n',
+    ],
+    ids=["semicolons", "tabs and floats", "blanks", "quotes"],
+)
+def test_ones_own_table_as_spreadsheets_write_it(text: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": text, **PICTURES})
+    assert_reads(source, "club", {"a/one.jpg": Label({"age": 34, "gender": FEMALE})})
+
+
+@pytest.mark.parametrize(
+    ("head", "column", "meant"),
+    [
+        ("File,age", "File", "file"),
+        ("filename,age", "filename", "file"),
+        ("image_id,age", "image_id", "file"),
+        ("file,Age", "Age", "age"),
+        ("file,agee", "agee", "age"),
+        ("file;gendre", "gendre", "gender"),
+        ("file,gener", "gener", "gender"),
+        ("file,rase", "rase", "race"),
+        ("file,age,Split", "Split", "split"),
+    ],
+)
+def test_a_column_that_is_misspelt_is_named(head: str, column: str, meant: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": f"{head}\na/one.jpg,34\n", **PICTURES})
+    with pytest.raises(TrainingError) as raised:
+        open_data_set(source)
+    assert str(raised.value).endswith(f"labels.csv: there is a column {column!r}; the one that is read is {meant!r}: rename it")
+
+
+@pytest.mark.parametrize("column", ["smile", "glasses", "image", "face", "beard", "stage", "age group"])
+def test_a_column_of_ones_own_is_not_taken_for_a_slip(column: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": f"file,{column}\na/one.jpg,yes\n", **PICTURES})
+    assert labels_of(open_data_set(source)) == {"a/one.jpg": Label({column: "yes"})}
+
+
+@pytest.mark.parametrize("text", ["a/one.jpg,34\n", "file age\na/one.jpg 34\n", ""])
+def test_a_table_without_a_column_of_files_says_so(text: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": text, **PICTURES})
+    with pytest.raises(TrainingError, match=r"the first line names the columns, separated by commas, and has no 'file'"):
+        open_data_set(source)
+
+
+def test_the_nearest_file_is_named(tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": "file,age\na/one.jpeg,34\n", **PICTURES})
+    with pytest.raises(
+        TrainingError, match=r"line 2 of labels\.csv: there is no file 'a/one\.jpeg'; the nearest is 'a/one\.jpg'"
+    ):
+        open_data_set(source)
+
+
+def test_celeba_as_tables(tmp_path: Path) -> None:
+    """The tables of Kaggle's copy (jessicali9530/celeba-dataset): a header, names with commas, 1 and -1; splits beside them."""
+    source = written(
+        tmp_path / "celeba",
+        {
+            "list_attr_celeba.csv": "image_id,5_o_Clock_Shadow,Male,Young\n000001.jpg,-1,-1,1\n000002.jpg,1,1,-1\n",
+            "list_eval_partition.csv": "image_id,partition\n000001.jpg,0\n000002.jpg,2\n",
+            **{f"img_align_celeba/img_align_celeba/00000{i}.jpg": b"x" for i in (1, 2, 3)},
+        },
+    )
+    labels = {"000001.jpg": Label({"gender": FEMALE}), "000002.jpg": Label({"gender": MALE})}
+    data = assert_reads(source, "CelebA", labels)
+    assert [data.split_of(name) for name in labels] == [Split.TRAIN, Split.TEST]
+    written(source, {"list_attr_celeba.csv": "image_id,Male\n000001.jpg,yes\n"})
+    with pytest.raises(
+        TrainingError, match=r"a line of list_attr_celeba\.csv is not a name and its attributes: '000001\.jpg,yes'"
+    ):
+        open_data_set(source)
+
+
+WILD = "26_1_3_20170104222049455.jpg"
+
+
+def test_utkface_in_the_wild(tmp_path: Path) -> None:
+    """UTKFace's three archives of whole pictures (susanqq.github.io/UTKFace): the names of the aligned ones, less an ending."""
+    source = written(tmp_path / "in_the_wild", {f"part1/{WILD}": b"x", "part1/61_1_20170109150557335.jpg": b"x"})
+    data = assert_reads(source, "UTKFace", {WILD: Label({"age": 26, "gender": FEMALE, "race": INDIAN})})
+    assert data.split_of(WILD) is split_of(f"{WILD}.chip.jpg")
+    written(source, {f"{WILD}.chip.jpg": b"x"})  # beside the aligned ones it would come twice
+    assert set(labels_of(open_data_set(source))) == {f"{WILD}.chip.jpg"}
+
+
+def test_lists_of_ones_own_beside_utkface_are_not_taken_for_all_age_faces(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"{WILD}.chip.jpg"
+    source = written(tmp_path / "UTKFace", {name: b"x", "train.txt": f"{name} 26\n", "val.txt": "", "notes.csv": ""})
+    with caplog.at_level("INFO", logger="training.datasets"):
+        assert open_data_set(source).name == "UTKFace"
+    (line,) = caplog.messages
+    assert line.endswith(
+        "taken for UTKFace, by the names of its pictures; 1 of 1 pictures have a label; not read: notes.csv, train.txt, val.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "reasons"),
+    [
+        ({}, ["there is no file in it"]),
+        (
+            {"Labels.csv": "file,age\n", "one.jpg": "x"},
+            [
+                "it was taken for UTKFace, by nothing, as no other set is; none of its 1 pictures, such as 'one.jpg', is named",
+                "a table of your own is read where it is named labels.csv",
+                "there is Labels.csv",
+            ],
+        ),
+        (
+            {"one.png": "x", "two.png": "x", "notes": "x"},
+            [
+                "no file ends in .jpg (there are 2 of .png, 1 of no ending)",
+                "labels of your own are read of a table labels.csv beside the pictures",
+            ],
+        ),
+        (
+            {f"{WILD}.chip.jpg": "x", "male_names.txt": "Somebody_0001.jpg", "female_names.txt": ""},
+            [
+                "it was taken for LFW, by male_names.txt and female_names.txt",
+                "is in its lists; its pictures are named as UTKFace's: without male_names.txt and female_names.txt their names",
+            ],
+        ),
+        (
+            {"labels.csv": "file,age\none.jpg,\n", "one.jpg": "x"},
+            [
+                "it was taken for club, by labels.csv of 1 lines",
+                "none of its 1 pictures, such as 'one.jpg', has a label in labels.csv",
+            ],
+        ),
+        (
+            {"labels.csv": "file,age\n", f"{WILD}.chip.jpg": "x"},
+            ["its pictures are named as UTKFace's: without labels.csv of 0 lines their names would be read"],
+        ),
+    ],
+    ids=["empty", "another table", "other endings", "another's lists", "no label", "a table without lines"],
+)
+def test_why_nothing_is_labelled_is_said(files: dict[str, str | bytes], reasons: list[str], tmp_path: Path) -> None:
+    (tmp_path / "club").mkdir()
+    source = written(tmp_path / "club", files)
+    with pytest.raises(TrainingError, match=r"^no labelled picture in ") as raised:
+        open_data_set(source)
+    for reason in reasons:
+        assert reason in str(raised.value)
+
+
 def test_every_reader_refuses_the_files_of_all_others(tmp_path: Path) -> None:
     """An empty folder is UTKFace's alone, the last one's, as it always was."""
     (tmp_path / "empty").mkdir()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from training.datasets.base import DataSet
+from training.datasets.readers import recognition
 from training.datasets.readers.adience import adience
 from training.datasets.readers.afad import afad
 from training.datasets.readers.all_age_faces import all_age_faces
@@ -19,6 +21,9 @@ from training.datasets.readers.lfw import lfw
 from training.datasets.readers.megaage_asian import megaage_asian
 from training.datasets.readers.utkface import utkface
 from training.datasets.sources import Listing, listing
+from training.errors import DataSetError
+
+logger = logging.getLogger(__name__)
 
 READERS: Final[tuple[Callable[[Listing], DataSet | None], ...]] = (
     labelled_folder,
@@ -49,7 +54,12 @@ def open_data_set(source: Path) -> DataSet:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        DataSetError: It is neither, or a list in it is damaged.
+        DataSetError: It is neither, a list in it is damaged, or none of its pictures has a label; the message says what it was
+            taken for.
     """
     files = listing(source)
-    return next(data_set for reader in READERS if (data_set := reader(files)) is not None)
+    data_set = next(data_set for reader in READERS if (data_set := reader(files)) is not None)
+    if (reason := recognition.why_unlabelled(files, data_set)) is not None:
+        raise DataSetError(reason)
+    logger.info(recognition.description(files, data_set))
+    return data_set

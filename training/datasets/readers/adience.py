@@ -56,7 +56,9 @@ def adience(files: Listing) -> DataSet | None:
     def split_of(name: str) -> Split:
         return Split.TEST if name in tests else split_of_train(name)
 
-    return DataSet("Adience", LICENCE, False, files.source, labels.get, split_of, last_parts(2))
+    return DataSet(
+        "Adience", LICENCE, False, files.source, labels.get, split_of, last_parts(2), known_by=f"{_FOLDS[0]} to {_TEST_FOLD}"
+    )
 
 
 def _label(age: str, gender: str | None) -> Label | None:

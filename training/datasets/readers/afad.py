@@ -31,7 +31,17 @@ def afad(files: Listing) -> DataSet | None:
     name_of = last_parts(3)
     if not any(_NAME.fullmatch(name_of(path)) for path in files.paths):
         return None
-    return DataSet("AFAD", LICENCE, False, files.source, _label_of, split_of, name_of)
+    return DataSet(
+        "AFAD",
+        LICENCE,
+        False,
+        files.source,
+        _label_of,
+        split_of,
+        name_of,
+        known_by="its folders, such as 15/111",
+        label_is="lies in such a folder",
+    )
 
 
 def _label_of(name: str) -> Label | None:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from training.datasets.base import DataSet, Label, Split, split_of_train
-from training.datasets.sources import Listing
+from training.datasets.sources import Listing, base_name
 from training.errors import DataSetError
 
 LICENCE: Final = (
@@ -20,7 +20,8 @@ _GENDERS: Final = {"0": "female", "1": "male"}
 
 
 def all_age_faces(files: Listing) -> DataSet | None:
-    """Known by `train.txt` and `val.txt`, whose lines are a name and 0 for female or 1 for male; `val.txt` is its test list.
+    """Known by `train.txt` and `val.txt`, whose lines are a name and 0 for female or 1 for male, and by such names: others have
+    lists of these names, too. `val.txt` is its test list.
 
     Args:
         files: Files of the source.
@@ -33,8 +34,12 @@ def all_age_faces(files: Listing) -> DataSet | None:
     """
     if not files.holds(*_LISTS):
         return None
+    texts = files.texts(*_LISTS)
+    listed = (line.split(" ")[0] for text in texts.values() for line in text.splitlines())
+    if not any(_NAME.fullmatch(name) for name in (*map(base_name, files.paths), *listed)):
+        return None
     genders, tests = {}, set()
-    for list_name, text in files.texts(*_LISTS).items():
+    for list_name, text in texts.items():
         for line in text.splitlines():
             match = re.fullmatch(r"(\d{5}A\d{2,3}\.jpg) ([01])", line.strip())
             if match is None:
@@ -50,4 +55,4 @@ def all_age_faces(files: Listing) -> DataSet | None:
     def split_of(name: str) -> Split:
         return Split.TEST if name in tests else split_of_train(name)
 
-    return DataSet("All-Age-Faces", LICENCE, False, files.source, label_of, split_of)
+    return DataSet("All-Age-Faces", LICENCE, False, files.source, label_of, split_of, known_by=" and ".join(_LISTS))

@@ -51,7 +51,9 @@ def appa_real(files: Listing) -> DataSet | None:
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise DataSetError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
             labels[name], splits[name] = Label({"age": age}, real_age=real), _LISTS[list_name]
-    return DataSet("APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,))
+    return DataSet(
+        "APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,), known_by=", ".join(_LISTS)
+    )
 
 
 def appa_real_faces(files: Listing) -> DataSet | None:

@@ -12,14 +12,15 @@ LICENCE: Final = (
     'CelebA: non-commercial research use only; cite Liu et al., "Deep learning face attributes in the wild", ICCV 2015.'
 )
 
-_ATTRIBUTES: Final = "list_attr_celeba.txt"
-_PARTITION: Final = "list_eval_partition.txt"
+_ATTRIBUTES: Final = ("list_attr_celeba.txt", "list_attr_celeba.csv")
+_PARTITIONS: Final = ("list_eval_partition.txt", "list_eval_partition.csv")
 _SPLITS: Final = {"0": Split.TRAIN, "1": Split.VALIDATION, "2": Split.TEST}
 
 
 def celeba(files: Listing) -> DataSet | None:
     """Known by `list_attr_celeba.txt`: a count, the attributes' names, then a picture a line, with 1 or -1 for each; `Male` is
-    read. `list_eval_partition.txt`, where it is there, has its authors' splits.
+    read. `list_eval_partition.txt`, where it is there, has its authors' splits. Both may be tables instead, as they are copied
+    by others: `list_attr_celeba.csv` and `list_eval_partition.csv`, whose first line has the columns' names.
 
     Args:
         files: Files of the source.
@@ -30,38 +31,53 @@ def celeba(files: Listing) -> DataSet | None:
     Raises:
         DataSetError: A list is damaged.
     """
-    if not files.holds(_ATTRIBUTES):
+    attributes = next((name for name in _ATTRIBUTES if files.holds(name)), None)
+    if attributes is None:
         return None
-    texts = files.texts(_ATTRIBUTES, _PARTITION)
-    labels = _labels(texts[_ATTRIBUTES], str(files.source))
-    splits = _splits(texts.get(_PARTITION, ""), str(files.source))
+    partition = next((name for name in _PARTITIONS if files.holds(name)), None)
+    texts = files.texts(attributes, *([partition] if partition else []))
+    labels = _labels(texts[attributes], attributes, str(files.source))
+    splits = _splits(texts[partition], partition, str(files.source)) if partition else {}
     return DataSet(
-        "CelebA", LICENCE, False, files.source, labels.get, lambda name: splits[name] if name in splits else split_of(name)
+        "CelebA",
+        LICENCE,
+        False,
+        files.source,
+        labels.get,
+        lambda name: splits[name] if name in splits else split_of(name),
+        known_by=" and ".join(texts),
     )
 
 
-def _labels(text: str, source: str) -> dict[str, Label]:
+def _cells(line: str, file: str) -> list[str]:
+    """What stands in a line of a list: between commas, or else between blanks."""
+    return [cell.strip() for cell in line.split(",")] if file.endswith(".csv") else line.split()
+
+
+def _labels(text: str, file: str, source: str) -> dict[str, Label]:
     lines = text.strip().splitlines()
-    if len(lines) < 2:
-        raise DataSetError(f"{source}: {_ATTRIBUTES} has no line of attributes")
-    _, names, *rows = lines
-    if "Male" not in names.split():
-        raise DataSetError(f"{source}: {_ATTRIBUTES} has no attribute Male")
-    place = names.split().index("Male") + 1
+    if not file.endswith(".csv"):
+        lines = [f"image_id {line}" if number == 0 else line for number, line in enumerate(lines[1:])]
+    if not lines:
+        raise DataSetError(f"{source}: {file} has no line of attributes")
+    names, *rows = lines
+    if "Male" not in _cells(names, file):
+        raise DataSetError(f"{source}: {file} has no attribute Male")
+    place = _cells(names, file).index("Male")
     labels = {}
-    for row in rows:
-        name, *values = row.split()
+    for row in filter(str.strip, rows):
+        name, *values = _cells(row, file)
         if len(values) < place or values[place - 1] not in ("1", "-1"):
-            raise DataSetError(f"{source}: a line of {_ATTRIBUTES} is not a name and its attributes: {row[:40]!r}")
+            raise DataSetError(f"{source}: a line of {file} is not a name and its attributes: {row[:40]!r}")
         labels[name] = Label({"gender": "male" if values[place - 1] == "1" else "female"})
     return labels
 
 
-def _splits(text: str, source: str) -> dict[str, Split]:
+def _splits(text: str, file: str, source: str) -> dict[str, Split]:
     splits = {}
-    for line in text.splitlines():
-        name, _, part = line.partition(" ")
-        if part.strip() not in _SPLITS:
-            raise DataSetError(f"{source}: a line of {_PARTITION} is not a name and 0, 1 or 2: {line[:40]!r}")
-        splits[name] = _SPLITS[part.strip()]
+    for line in text.splitlines()[file.endswith(".csv") :]:
+        name, *parts = _cells(line, file)
+        if len(parts) != 1 or parts[0] not in _SPLITS:
+            raise DataSetError(f"{source}: a line of {file} is not a name and 0, 1 or 2: {line[:40]!r}")
+        splits[name] = _SPLITS[parts[0]]
     return splits

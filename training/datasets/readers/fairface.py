@@ -55,7 +55,9 @@ def fairface(files: Listing) -> DataSet | None:
                 labels[row["file"]] = label
             except (KeyError, TypeError, ValueError) as error:
                 raise DataSetError(f"{files.source}: a line of {table} is not as its authors write it: {error}") from error
-    return DataSet("FairFace", LICENCE, False, files.source, labels.get, _split_of, last_parts(2))
+    return DataSet(
+        "FairFace", LICENCE, False, files.source, labels.get, _split_of, last_parts(2), known_by=" and ".join(_TABLES)
+    )
 
 
 def _years(bucket: str) -> tuple[int, int]:

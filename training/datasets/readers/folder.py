@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from service.models.manifest import CANONICAL
 from training.datasets.base import DataSet, Label, Split, between, known, split_of
 from training.datasets.sources import Listing, base_name
 from training.errors import DataSetError
@@ -15,15 +17,22 @@ LICENCE: Final = "Pictures of the one who trained it, under terms that are their
 TABLE: Final = "labels.csv"
 ENDINGS: Final = (".jpg", ".jpeg", ".png", ".webp", ".JPG", ".JPEG", ".PNG")
 
-_OTHER_COLUMNS: Final = ("file", "age", "split")
+_FILE: Final = "file"
+_OTHER_COLUMNS: Final = (_FILE, "age", "split")
+_KNOWN: Final = (*_OTHER_COLUMNS, *CANONICAL)
+_FILE_NAMES: Final = {"filename", "image", "imageid", "img", "picture", "photo", "path", "name", "filepath", "imagepath", "id"}
+"""What others call the column of files, in small letters without blanks and lines."""
+_SEPARATORS: Final = ",;\t"
+_MOST_COMPARED: Final = 20_000
+"""Files of a folder among which the nearest name is looked for."""
 
 
 def labelled_folder(files: Listing) -> DataSet | None:
     """The set of a folder with `labels.csv`, named after the folder or tar file.
 
     The table has the column `file`, the path beside the table, and any of `split` (`train`, `validation`, `test`) and `age`
-    (`34`, or `25-32`). Every other column is an attribute of that name, and its cells are words. A cell may be empty. A
-    picture without a split is split by the SHA-256 of its name.
+    (`34`, or `25-32`). Every other column is an attribute of that name, and its cells are words. Cells are separated by commas,
+    semicolons or tabs, and may be empty. A picture without a split is split by the SHA-256 of its name.
 
     Args:
         files: Files of the source.
@@ -32,7 +41,8 @@ def labelled_folder(files: Listing) -> DataSet | None:
         The set, or None where there is no such table.
 
     Raises:
-        DataSetError: A line is wrong, a file comes twice, or one is not there; the message names the line.
+        DataSetError: A column has nearly the name of one that is known; or a line is wrong, a file comes twice, or one is not
+            there, and the message names the line.
     """
     where = next((path for path in files.paths if base_name(path) == TABLE), None)
     if where is None:
@@ -41,7 +51,11 @@ def labelled_folder(files: Listing) -> DataSet | None:
     labels: dict[str, Label | None] = {}
     splits: dict[str, Split] = {}
     present = {path.removeprefix(start) for path in files.paths if path.startswith(start)}
-    for number, row in enumerate(csv.DictReader(files.texts(TABLE)[TABLE].splitlines()), 2):
+    try:
+        rows = _rows(files.texts(TABLE)[TABLE])
+    except DataSetError as error:
+        raise DataSetError(f"{files.source}: {TABLE}: {error}") from error
+    for number, row in rows:
         try:
             name = _name(row, present, labels)
             labels[name] = _label(row)
@@ -58,13 +72,55 @@ def labelled_folder(files: Listing) -> DataSet | None:
         lambda name: splits[name] if name in splits else split_of(name),
         lambda path: path.removeprefix(start),
         ENDINGS,
+        known_by=f"{TABLE} of {len(labels)} lines",
+        label_is=f"has a label in {TABLE}",
     )
+
+
+def _rows(text: str) -> list[tuple[int, dict[str | None, Any]]]:
+    """Number and cells by column of every line that is not blank. Raises `DataSetError` for a column that is misspelt."""
+    lines = text.splitlines()
+    above = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    separator = max(_SEPARATORS, key="".join(lines[above : above + 1]).count)
+    reader = csv.DictReader(lines[above:], delimiter=separator, skipinitialspace=True)
+    columns = [column.strip() for column in reader.fieldnames or ()]
+    for column in columns:
+        if (meant := _meant(column, columns)) is not None:
+            raise DataSetError(f"there is a column {column!r}; the one that is read is {meant!r}: rename it")
+    if _FILE not in columns:
+        found = ", ".join(repr(column) for column in columns) or "none"
+        raise DataSetError(f"the first line names the columns, separated by commas, and has no {_FILE!r}; there are {found}")
+    reader.fieldnames = columns
+    return [(above + reader.line_num, row) for row in reader if any(str(cell).strip() for cell in row.values() if cell)]
+
+
+def _meant(column: str, columns: Sequence[str]) -> str | None:
+    """The known column whose name another one nearly has: in other letters, or by one slip; None where it is right."""
+    if column in _KNOWN:
+        return None
+    plain = re.sub(r"[\s_-]", "", column.casefold())
+    if _FILE not in columns and plain in _FILE_NAMES:
+        return _FILE
+    return next((known for known in _KNOWN if known not in columns and (plain == known or _is_slip(plain, known))), None)
+
+
+def _is_slip(word: str, right: str) -> bool:
+    """Whether a word of the same first letter has one letter more, fewer or other, or two of them swapped."""
+    if word[:1] != right[:1]:
+        return False
+    if len(word) == len(right):
+        other = [at for at in range(len(word)) if word[at] != right[at]]
+        swapped = len(other) == 2 and word[other[0]] == right[other[1]] and word[other[1]] == right[other[0]]
+        return len(other) == 1 or (swapped and other[1] == other[0] + 1)
+    short, long = sorted((word, right), key=len)
+    return len(long) == len(short) + 1 and any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
 
 
 def _name(row: Mapping[Any, Any], present: set[str], taken: Mapping[str, object]) -> str:
     name = _cell(row, "file")
     if name not in present:
-        raise DataSetError(f"there is no file {name!r}")
+        nearest = difflib.get_close_matches(name, sorted(present)[:_MOST_COMPARED], 1, 0.7)
+        raise DataSetError(f"there is no file {name!r}" + (f"; the nearest is {nearest[0]!r}" if nearest else ""))
     if not name.endswith(ENDINGS):
         raise DataSetError(f"{name!r} does not end in {', '.join(ENDINGS)}")
     if name in taken:
@@ -81,7 +137,7 @@ def _label(row: Mapping[Any, Any]) -> Label | None:
     age = _cell(row, "age")
     if not age:
         return Label(known(**words)) if any(words.values()) else None
-    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", age)
+    match = re.fullmatch(r"(\d{1,3})(?:\.0+|-(\d{1,3}))?", age)  # 34.0 is what tables with gaps make of 34
     if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise DataSetError(f"{age!r} is neither an age, such as 34, nor a range, such as 25-32")
     return between(int(match[1]), int(match[2]), **words) if match[2] else Label(known(age=int(match[1]), **words))

@@ -48,7 +48,16 @@ def imdb_wiki(files: Listing) -> DataSet | None:
     for name, data in files.contents(*(f"{part}.mat" for part in parts)).items():
         labels |= _labels(data, name, str(files.source))
     name = "-".join(part.upper() for part in parts)
-    return DataSet(name, LICENCE, False, files.source, labels.get, split_of, last_parts(2))
+    return DataSet(
+        name,
+        LICENCE,
+        False,
+        files.source,
+        labels.get,
+        split_of,
+        last_parts(2),
+        known_by=" and ".join(f"{part}.mat" for part in parts),
+    )
 
 
 def _labels(data: bytes, name: str, source: str) -> dict[str, Label]:

@@ -37,4 +37,4 @@ def lfw(files: Listing) -> DataSet | None:
     if men & women:
         raise DataSetError(f"{files.source}: {min(men & women)} is in both lists")
     labels = {f"{name}.jpg": Label({"gender": word}) for word, names in (("male", men), ("female", women)) for name in names}
-    return DataSet("LFW", LICENCE, False, files.source, labels.get, split_of)
+    return DataSet("LFW", LICENCE, False, files.source, labels.get, split_of, known_by=" and ".join(_LISTS))

@@ -49,4 +49,6 @@ def megaage_asian(files: Listing) -> DataSet | None:
     def split_of(name: str) -> Split:
         return Split.TEST if name.startswith("test/") else split_of_train(name)
 
-    return DataSet("MegaAge-Asian", LICENCE, False, files.source, label_of, split_of, last_parts(2))
+    return DataSet(
+        "MegaAge-Asian", LICENCE, False, files.source, label_of, split_of, last_parts(2), known_by=" and ".join(_LISTS)
+    )
