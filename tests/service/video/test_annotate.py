@@ -21,7 +21,7 @@ from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.pipeline import Options
 from service.settings import Settings
 from service.video.annotate import FilmError, TrackRow, annotate, write_table
-from tests.fakes import ColourNetwork, Pixels, engine_factory, manifest
+from tests.fakes import ColourNetwork, Pixels, attributes, engine_factory, manifest
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
 RED, GREEN = (200, 100, 50), (60, 200, 120)
@@ -302,6 +302,16 @@ def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         first, second = csv.DictReader(stream)
     assert (first["track"], first["age"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "True")
     assert (second["frames"], second["age"], second["gender"]) == ("5", "", "")
+
+
+def test_an_attribute_with_the_name_of_another_column_is_qualified(tmp_path: Path) -> None:
+    further = {"name": "age_low", "kind": "labels", "labels": ["no", "yes"], "outputs": ["age_low"]}
+    declared = manifest(attributes=[*attributes(), further]).attributes
+    row = TrackRow(*(1, 0.0, 2.5, 20, 8, 120.5), {**ROWS[0].attributes, "age_low": LabelProbabilities("no", {"no": 1.0})})
+    path, *_ = write_table([row], declared, tmp_path / "faces.csv")
+    with path.open() as stream:
+        (cells,) = csv.DictReader(stream)
+    assert (cells["age_low"], cells["attribute_age_low"], cells["attribute_age_low_confidence"]) == ("26", "no", "1.0")
 
 
 def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None:
