@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -24,6 +25,8 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.vision.image import sniff
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # below it, the parser logs characters of what clients send
 
 FIELDS: Final = (b"file", b"image")
 """Names of the multipart field that holds a photo."""

@@ -499,6 +499,22 @@ async def test_nothing_of_what_is_sent_is_logged(client: Client, caplog: pytest.
     assert CANARY not in caplog.text
 
 
+async def test_a_malformed_form_leaves_one_line_in_the_log_and_no_character_of_itself(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    bodies = [
+        multipart() | {"content": b"\x07"},
+        multipart(("No\x7fName: 1", PHOTO)),
+        multipart(end=b"--bX"),
+        multipart(end=b"--b\rX"),
+    ]
+    for arguments in bodies:
+        assert_problem(await client.post("/predict", **arguments), 400, "malformed_multipart")
+    names = [record.name for record in caplog.records if not record.name.startswith(("asyncio", "http"))]
+    assert names == ["facet.access"] * len(bodies)
+
+
 async def test_many_bad_requests_leave_nothing_behind(client: Client) -> None:
     """Neither memory nor metrics grow by what strangers make up."""
 
