@@ -48,7 +48,6 @@ app = typer.Typer(
     help="Estimate age, gender and race from faces in photos, with honest uncertainty.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 CLOSED_PIPE: Final = 141
 """Exit status of a command whose reader has left: what shells say of one that SIGPIPE ended."""
@@ -75,6 +74,30 @@ def main(parts: Parts | None = None) -> None:
         parts: Other parts than those of the service, such as an engine without a model.
     """
     app(obj=parts)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"facet {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _facet(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def _model_names(incomplete: str) -> list[str]:
+    """What a shell completes `--model` with: models that answer attributes, by name and with their version."""
+    with contextlib.suppress(ValidationError, FacetError, OSError):
+        found = [one for one in ModelStore(Settings().model_store).manifests() if one.attributes]
+        names = dict.fromkeys([*(one.name for one in found), *(f"{one.name}/{one.version}" for one in found)])
+        return [name for name in names if name.startswith(incomplete)]
+    return []
 
 
 @contextlib.contextmanager
@@ -209,7 +232,10 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     landmarks: Annotated[bool, typer.Option("--landmarks", help="Answer the five landmarks of every face.")] = False,
     distribution: Annotated[bool, typer.Option("--distribution", help="Answer the probability of every age.")] = False,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME[/VERSION]", help="Model that answers; `facet models` lists them.")
+        str | None,
+        typer.Option(
+            metavar="NAME[/VERSION]", help="Model that answers; `facet models` lists them.", autocompletion=_model_names
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos in work at a time; 0 goes by the machine.")] = 0,
     url: Annotated[str | None, typer.Option(help="Ask the service at this address instead of loading a model.")] = None,
@@ -363,8 +389,8 @@ def _figure(attribute: Attribute, figures: Figures) -> str | None:
 
 @app.command()
 def version() -> None:
-    """Print the version."""
-    sys.stdout.write(f"facet {__version__}\n")
+    """Print the version, as `--version` does."""
+    _version(wanted=True)
 
 
 if __name__ == "__main__":

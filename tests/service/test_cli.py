@@ -239,7 +239,29 @@ def test_models_say_how_good_they_are_at_any_attribute(facet: Facet, tmp_path: P
 
 
 def test_the_version_is_told(facet: Facet) -> None:
-    assert facet("version").stdout == f"facet {__version__}\n"
+    assert facet("version").stdout == facet("--version").stdout == f"facet {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        (["pred"], ["predict"]),
+        (["predict", "--max"], ["--max-faces"]),
+        (["predict", "--model", "ti"], ["tiny", "tiny/1"]),
+        (["predict", "--model", "mtcnn"], []),
+    ],
+)
+def test_shells_complete_commands_options_and_models(tiny_store: Path, words: list[str], completions: list[str]) -> None:
+    completing = {
+        "_FACET_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(["facet", *words]),
+        "COMP_CWORD": str(len(words)),
+        "FACET_MODEL_STORE": str(tiny_store),
+    }
+    program = "import sys; sys.argv[0] = 'facet'; from service.cli import main; main()"
+    environment = os.environ | completing
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == completions, done.stderr
 
 
 def test_help_names_every_command(facet: Facet) -> None:
