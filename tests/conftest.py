@@ -31,6 +31,7 @@ SLOW = (
     "deploy/test_aws.py",
     "deploy/test_kubernetes.py",
     "deploy/test_policies.py",
+    "docs/test_languages.py",
     "docs/test_site.py",
     "service/api/test_batch_route.py",
     "service/api/test_middleware.py",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, cast
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
@@ -34,6 +35,8 @@ STALLED_WRITE_S: Final = 30.0
 FRAMING: Final = 16
 """Bytes of a chunked body's framing for each byte of the body: 5 where every chunk holds one byte."""
 LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+OFFERS: Final = (b"upgrade", b"http2-settings")
+"""Headers of an offer to go on in another protocol, and what `Connection` calls them."""
 PROBE_S: Final = 0.15
 """Seconds after the end of what a client sends before it is asked whether it still listens."""
 
@@ -70,6 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
         known: Connections,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = _Parser(self)
         self.ws_protocol_class = cast(
             "type[WebSocketsSansIOProtocol]", partial(_WebSocket, on_lost=partial(known.discard, self))
         )
@@ -225,6 +229,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: the request is handed on."""
+        if self.declines:
+            return
         busy = self._running is not None and not self._running.response_complete
         upgrading = bool(self.parser.should_upgrade()) and self._should_upgrade()
         if busy and (upgrading or len(self.pipeline) >= MAX_PIPELINED):
@@ -250,6 +256,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole; where its answer has gone out already, the connection is idle now."""
+        if self.declines:
+            return
         super().on_message_complete()
         self._in_body = False
         self._head_bytes = 0
@@ -257,6 +265,27 @@ class HttpProtocol(HttpToolsProtocol):
         if self.stage == HEAD_ARRIVING and not self.parser.should_upgrade() and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    @property
+    def declines(self) -> bool:
+        """Whether the request offers another protocol than a WebSocket, such as HTTP/2, and is answered in this one."""
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def parse_again(self, rest: bytes) -> None:
+        """Parse a request whose offer is declined as if it had made none: a parser skips the body behind an offer.
+
+        Args:
+            rest: What has come behind its head.
+        """
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = b", ".join(word for word in value.split(b",") if word.strip().lower() not in OFFERS)
+                lines += [b"connection: " + kept] if kept else []
+            elif name not in OFFERS:
+                lines.append(name + b": " + value)
+        self.parser = _Parser(self)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
 
     # Answers ----------------------------------------------------------------------------------------------------------
 
@@ -386,6 +415,27 @@ class HttpProtocol(HttpToolsProtocol):
         self._timers.pop(name, None)
         if not self.transport.is_closing() or handler == self.transport.abort:
             handler()
+
+
+class _Parser(httptools.HttpRequestParser):
+    """llhttp's parser, for which an offer of another protocol that is declined does not hide the request's body.
+
+    A server may ignore such an offer, and then answers as usual (RFC 9110, 7.8). Java's client makes one with every request.
+    """
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+        self.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+
+    def feed_data(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn passes bytes alone
+        """Parse bytes. Raises what httptools raises."""
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            if not self._protocol.declines:
+                raise
+            self._protocol.parse_again(data[offered.args[0] :])
 
 
 class _Outgoing:

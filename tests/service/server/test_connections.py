@@ -321,3 +321,34 @@ def test_where_nobody_waits_the_newcomer_is_turned_away() -> None:
     assert not known.admit(Fake("c", HEAD_ARRIVING))
     known.discard(last)
     assert known.admit(Fake("c", HEAD_ARRIVING))
+
+
+# Offers of other protocols ----------------------------------------------------------------------------------------------
+
+H2C = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
+
+
+@pytest.mark.parametrize("piece", [1_000_000, 7])
+def test_an_offer_of_http_2_is_ignored_and_the_body_is_read(service: Service, piece: int) -> None:
+    """Java's client makes one with every request; what follows on the connection is answered too."""
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (PHOTO[:100], PHOTO[100:])) + b"0\r\n\r\n"
+    sent = head("/predict", Content_Length=len(PHOTO), **H2C) + PHOTO
+    sent += head("/predict", Transfer_Encoding="chunked", **H2C) + chunked
+    sent += head("/health", "GET", **H2C) + head("/health", "GET", Connection="close")
+    with service.connected() as connection:
+        for start in range(0, len(sent), piece):
+            connection.sendall(sent[start : start + piece])
+        answers = parsed(read_all(connection))
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [len(answer.json()["faces"]) for answer in answers[:2]] == [1, 1]
+
+
+def test_an_offer_beside_the_end_of_the_connection_keeps_it(service: Service) -> None:
+    sent = head("/predict", Content_Length=len(PHOTO), **(H2C | {"Connection": "close, Upgrade"})) + PHOTO
+    (answer,) = parsed(service.exchange(sent))
+    assert answer.status_code == 200
+    assert answer.headers["connection"] == "close"
+
+
+def test_a_tunnel_is_refused(service: Service) -> None:
+    assert service.exchange(head("example.com:443", "CONNECT", Connection="close")).startswith(b"HTTP/1.1 4")
