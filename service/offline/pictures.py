@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,29 +18,24 @@ class Pictures:
     """Writes the picture of each photo: to `draw` itself of a single one, else into it, below the sources' own folders.
 
     Of named photos, those of one name in different folders, or with different endings, keep pictures of their own. What
-    comes of a folder, archive or address keeps its whole name.
+    comes of a folder, glob, archive or address keeps its whole name.
     """
 
     def __init__(self, draw: Path, sources: Sequence[str]) -> None:
         self._draw = draw
         self._named: dict[str, Path] = {}
-        self._root = Path()
-        paths = [Path(source) for source in sources]
-        if sources and all(
-            source != "-" and "://" not in source and not path.is_dir() for source, path in zip(sources, paths, strict=True)
-        ):
-            targets = _targets(draw, paths)
-            self._named = {printable(path): target for path, target in zip(paths, targets, strict=True)}
-        folders = [path for path in paths if path.is_dir()]
-        inside = [folder for folder in folders if draw.resolve().is_relative_to(folder.resolve())]
-        if inside:
+        local = [Path(source) for source in sources if source != "-" and "://" not in source]
+        globs = [path for path in local if glob.has_magic(str(path)) and not path.exists()]
+        folders = [path for path in local if path.is_dir()]
+        if sources and len(local) == len(sources) and not folders and not globs:
+            targets = _targets(draw, local)
+            self._named = {printable(path): target for path, target in zip(local, targets, strict=True)}
+        whole = [_base(path) for path in globs if "**" in path.parts]
+        if inside := [folder for folder in (*folders, *whole) if draw.resolve().is_relative_to(folder.resolve())]:
             raise OutputError(f"{draw} lies inside of {inside[0]}, whose photos are looked at; choose another folder")
-        local = [
-            _whole(path if path.is_dir() else path.parent)
-            for source, path in zip(sources, paths, strict=True)
-            if "://" not in source
-        ]
-        self._root = _common(local)
+        self._patterns = [str(_whole(path)) for path in globs if "**" not in path.parts]
+        roots = [_base(path) if path in globs else path if path.is_dir() else path.parent for path in local]
+        self._root = _common([_whole(root) for root in (*roots, *(Path() for source in sources if source == "-"))])
 
     def write(self, name: str, data: bytes, analysis: Analysis) -> None:
         """Draw the faces of a photo.
@@ -57,6 +54,8 @@ class Pictures:
         from service.vision.image import decode
 
         out = self._named.get(name) or self._inside(name)
+        if any(_whole(out).match(pattern) for pattern in self._patterns):
+            raise OSError(f"{out}: the picture could overwrite a photo that is looked at; choose another folder")
         pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -66,13 +65,19 @@ class Pictures:
 
     def _inside(self, name: str) -> Path:
         whole = _whole(Path(name))
-        if "://" not in name and whole.is_relative_to(self._root):
+        if "://" in name:
+            parts = tuple(part for part in name.partition("://")[2].split("/") if part not in ("", ".", ".."))
+        elif whole.is_relative_to(self._root):
             parts = whole.relative_to(self._root).parts
-        else:
-            parts = tuple(
-                part for part in name.partition("://")[2].split("/") or name.split("/") if part not in ("", ".", "..")
-            )
+        else:  # of a list
+            parts = tuple(part for part in (re.sub(r"\W", "", whole.drive), *whole.parts[1:]) if part)
         return self._draw.joinpath(*parts[:-1], f"{parts[-1]}.faces.jpg")
+
+
+def _base(pattern: Path) -> Path:
+    """The folder in which a glob begins."""
+    parts = pattern.parts
+    return Path(*parts[: next(index for index, part in enumerate(parts) if glob.has_magic(part))])
 
 
 def _whole(path: Path) -> Path:
