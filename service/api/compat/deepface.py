@@ -140,8 +140,8 @@ def actions_of(value: object) -> list[str]:
         value = [name for name in value.translate({ord(mark): None for mark in "[]()\"' "}).split(",") if name]
     if not isinstance(value, list) or not value:
         raise InvalidParameter("`actions` must be a list of strings.")
-    if unknown := next((name for name in value if name not in ACTIONS), None):
-        raise InvalidParameter(f"Invalid action passed ({str(unknown)[:50]!r}). Valid actions are {', '.join(ACTIONS)}.")
+    if any(name not in ACTIONS for name in value):
+        raise InvalidParameter(f"Invalid action passed. Valid actions are {', '.join(ACTIONS)}.")
     return value
 
 

@@ -164,7 +164,7 @@ def wanted(value: object) -> list[str]:
     """
     if value is None:
         return []
-    if not isinstance(value, list) or any(name not in ATTRIBUTES for name in value):
+    if not isinstance(value, list) or not all(isinstance(name, str) and name in ATTRIBUTES for name in value):
         raise InvalidParameter(f"Attributes: choose from {', '.join(sorted(ATTRIBUTES))}.")
     return [ours for ours, theirs in ANSWERED.items() if theirs in value or "ALL" in value]
 

@@ -107,6 +107,7 @@ def test_errors_are_exceptions_of_the_client(url: str) -> None:
     assert kind(client, Image={"Bytes": PHOTO[:-40]}) == ("InvalidImageFormatException", 400)
     assert kind(unchecked, Image={}) == ("InvalidParameterException", 400)
     assert kind(unchecked, Image={"Bytes": PHOTO}, Attributes=["HAT"]) == ("InvalidParameterException", 400)
+    assert kind(unchecked, Image={"Bytes": PHOTO}, Attributes=["ALL", "ALL", "all"]) == ("InvalidParameterException", 400)
     with pytest.raises(ClientError, match="UnknownOperationException"):
         client.detect_labels(Image={"Bytes": PHOTO})
 

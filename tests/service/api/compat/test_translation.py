@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
+from service.api.compat import compreface, deepface, rekognition
 from service.api.compat.systems import SYSTEMS, chosen
+from service.api.compat.translation import Parser
+from service.errors import RequestError
 from service.settings import Settings
 from tests.client import assert_problem, serving
 
 NAMES = "deepface,rekognition,compreface"
+FIELDS = ("img", "actions", "Image", "Bytes", "S3Object", "Attributes", "file", "enforce_detection")
 PATHS = [path for system in SYSTEMS.values() for path in system.paths]
 
 
@@ -68,3 +76,47 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(name: str) 
         assert response.headers["connection"] == "close"
         assert "larger than 0.015625 MiB" in response.text
         assert response.headers["content-type"] != "application/problem+json"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=20) | st.sampled_from(["data:,", "data:a;base64,AAAA", "ALL"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=8,
+)
+BODIES = st.binary(max_size=200) | st.dictionaries(st.sampled_from(FIELDS), JSON).map(lambda one: json.dumps(one).encode())
+TYPES = st.sampled_from(
+    [
+        "application/json",
+        "application/x-amz-json-1.1",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=b",
+        "",
+    ]
+)
+
+
+@pytest.mark.parametrize("parse", [deepface.fields, rekognition.fields, compreface.fields])
+@given(BODIES, TYPES)
+def test_a_body_of_any_kind_is_taken_apart_or_refused(parse: Parser, body: bytes, content_type: str) -> None:
+    with contextlib.suppress(RequestError):
+        photo, given = parse(body, content_type, "")
+        assert isinstance(photo, bytes)
+        with contextlib.suppress(RequestError):
+            deepface.actions_of(given.get("actions"))
+        with contextlib.suppress(RequestError):
+            rekognition.wanted(given.get("Attributes"))
+        deepface.flag(given.get("enforce_detection"))
+
+
+@given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
+def test_a_key_is_found_in_any_header(api_key: str, authorization: str) -> None:
+    for header in (authorization, f"AWS4-HMAC-SHA256 Credential={authorization}/20260101/eu/rekognition/aws4_request, x"):
+        assert isinstance(rekognition.key_of(None, header), str)
+        assert rekognition.key_of(api_key, header) == api_key or not api_key
+
+
+@pytest.mark.parametrize("key", ["a-key", "with/slash+and=more", "a/20260101/b"])
+def test_a_key_is_the_whole_id_of_a_credential(key: str) -> None:
+    header = f"AWS4-HMAC-SHA256 Credential={key}/20261127/us-east-1/rekognition/aws4_request, SignedHeaders=host, Signature=0"
+    assert rekognition.key_of(None, header) == key
+    assert rekognition.key_of(None, header.replace("AWS4", "AWS5")) == ""
