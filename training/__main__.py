@@ -112,7 +112,7 @@ def prepare(
         given = None if template is None else read_template(template)
         finder = _detector(store, detector, 1)
         report = run(data, out, finder, size=size, side=SIDE_PX, workers=threads, limit=limit, template=given)
-        console.print_json(json.dumps({key: value for key, value in report.items() if key != "dropped_names"}))
+        console.print_json(report.model_dump_json(exclude={"dropped_names"}))
 
 
 @app.command()
@@ -196,8 +196,8 @@ def search(
         chosen = load_recipe(recipe)
         out.mkdir(parents=True, exist_ok=True)
         kept = storage or f"sqlite:///{out / 'search.db'}"
-        best = run(chosen, load_space(space, chosen), prepared, out, trials, kept, init, measure)["best"]
-        console.print(f"best {measure}: {best['value']:.4f}, trial {best['trial']}; wrote {out / 'best.json'}")
+        best = run(chosen, load_space(space, chosen), prepared, out, trials, kept, init, measure).best
+        console.print(f"best {measure}: {best.value:.4f}, trial {best.trial}; wrote {out / 'best.json'}")
 
 
 @app.command()
@@ -427,7 +427,7 @@ def tracks(
     record: Annotated[bool, typer.Option("--record", help="Write a new version of the model, calibrated so.")] = False,
 ) -> None:
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
-    from training.calibration.documents import TRACKS, study_json
+    from training.calibration.documents import TRACKS
     from training.calibration.track_study import record_track, study
     from training.evaluation.service_client import measured_settings, predict
 
@@ -439,7 +439,7 @@ def tracks(
         if not manifests:
             raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
         document = study(partial(predict, settings), open_data_set(data), manifests[-1].attributes, out, limit)
-        console.print_json(study_json(document))
+        console.print_json(document.model_dump_json())
         console.print(f"wrote {out / TRACKS}")
         if record:
             made = record_track(store, document)

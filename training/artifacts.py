@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from service.files import replacing
 
 
@@ -55,6 +57,28 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_document(path: Path, document: BaseModel) -> None:
+    """Write a typed document.
+
+    Args:
+        path: The file.
+        document: The document.
+    """
+    write_text(path, document_json(document))
+
+
+def document_json(document: BaseModel) -> str:
+    """The text of a typed document, without what was never set of it.
+
+    Args:
+        document: The document.
+
+    Returns:
+        JSON, with a newline at its end.
+    """
+    return document.model_dump_json(indent=2, exclude_unset=True) + "\n"
 
 
 def write_json(path: Path, document: Any) -> None:

@@ -83,13 +83,14 @@ def run(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with the detector and the tiny network, written by `export`, calibrated on `pictures`."""
+    from training.datasets.prepare import read_report
     from training.export.export import export
     from training.recipe import Recipe
 
     folder = tmp_path_factory.mktemp("store")
     shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-    described = json.loads((run / "prepare.json").read_text())
+    described = read_report(run)
     export(
         recipe,
         run / "best.weights.h5",

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from service.arrays import Doubles
-from service.inference.at_least import LOWEST, calibrated, log_odds
+from service.inference.at_least import LOWEST, log_odds
 from service.models.manifest import AtLeastCalibration
 
 AGES: Final = (13, 18, 21, 25, 40, 60)
@@ -39,23 +39,3 @@ def fit_at_least(distributions: Doubles, ages: Doubles) -> AtLeastCalibration:
     best = minimize(cost, np.zeros(1 + len(AGES)), method="L-BFGS-B", bounds=[(-2, 2)] * (1 + len(AGES))).x
     offsets = tuple(round(float(offset), 4) for offset in best[1:])
     return AtLeastCalibration(slope=round(float(np.exp(best[0])), 4), ages=AGES, offsets=offsets)
-
-
-def held_out_probabilities(distributions: Doubles, ages: Doubles, folds: int = 5, seed: int = 0) -> Doubles:
-    """Probabilities of having reached each age from 1 to 99, each face's by a fit on the folds that it is not in.
-
-    Args:
-        distributions: Probabilities [N, K] of the whole years 0 to K - 1.
-        ages: True ages [N] in years.
-        folds: Parts that the faces are divided into.
-        seed: Of the division.
-
-    Returns:
-        Probabilities [N, 99].
-    """
-    fold = np.random.default_rng(seed).permutation(len(ages)) % folds
-    given = np.zeros((len(ages), 99))
-    for part in range(folds):
-        fitted = fit_at_least(distributions[fold != part], ages[fold != part])
-        given[fold == part] = calibrated(log_odds(distributions[fold == part]), fitted)
-    return given

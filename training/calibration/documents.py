@@ -21,15 +21,3 @@ class TrackStudy(TrackEvaluation, Served):
     def evaluation(self) -> TrackEvaluation:
         """What was measured, as it is recorded beside a model."""
         return TrackEvaluation(**{name: getattr(self, name) for name in TrackEvaluation.model_fields})
-
-
-def study_json(study: TrackStudy) -> str:
-    """The text of `tracks.json`.
-
-    Args:
-        study: The document.
-
-    Returns:
-        JSON, with a newline at its end.
-    """
-    return study.model_dump_json(indent=2) + "\n"

@@ -19,7 +19,6 @@ MARGIN: Final = 0.03
 from elsewhere are held less often; docs/measurements.md says what was measured by leaving a set out."""
 FLOOR: Final = 0.04
 """How much less than is promised may be held of the fitted faces of one data set in one band of true age."""
-FOLDS: Final = 5
 BANDS: Final = (4.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 70.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get ends of their own."""
 MIN_FACES: Final = 60
@@ -99,34 +98,6 @@ def _fit_bands(years: Doubles, spread: Doubles, age: Doubles, origin: Ints, cove
         tried.append((2 * abs(gap) + short.sum(), turn, tuple(bands)))
         rewards *= np.exp(2 * 0.97**turn * (gap + short))
     return min(tried)[2]
-
-
-def held_out(
-    years: Doubles, spread: Doubles, age: Doubles, unit: Unit, sets: Ints | None = None, seed: int = 0
-) -> npt.NDArray[np.bool_]:
-    """Whether the interval of each face holds its age, if fitted on four fifths of the faces, to which it does not belong.
-
-    The mean estimates the coverage of faces that the fit has not seen.
-
-    Args:
-        years: Predicted ages [N] in years.
-        spread: Standard deviations of the distributions [N] in years, above 0; ones where there are none.
-        age: True ages [N] in years.
-        unit: In what the interval's ends are counted: deviations, or years.
-        sets: Numbers of the data sets that the faces are from [N]; None where they are from one.
-        seed: Of the division into `FOLDS` parts.
-
-    Returns:
-        A mask [N].
-    """
-    fold = np.random.default_rng(seed).permutation(len(years)) % FOLDS
-    held = np.zeros(len(years), np.bool_)
-    for part in range(FOLDS):
-        seen, unseen = fold != part, fold == part
-        origin = None if sets is None else sets[seen]
-        interval = age_interval(years[seen], spread[seen], age[seen], unit, origin)
-        held[unseen] = _held(years[unseen], spread[unseen], age[unseen], interval.bands)
-    return held
 
 
 def _ends(ratio: Doubles, rewards: Doubles, width: float) -> tuple[float, float]:

@@ -12,8 +12,8 @@ import numpy as np
 from service.arrays import Doubles
 from service.models.evaluation import Measured, TrackFigures, read_evaluation
 from service.models.manifest import AGE, Attribute, TrackCalibration
-from training.artifacts import whole_folder, write_text
-from training.calibration.documents import TRACKS, TrackStudy, study_json
+from training.artifacts import whole_folder, write_document
+from training.calibration.documents import TRACKS, TrackStudy
 from training.calibration.films import FRAMES, FilmedSet, Films, films, required_interval
 from training.calibration.tracks import LENGTHS, ends, fit, means, with_gain
 from training.calibration.versions import copied
@@ -178,15 +178,15 @@ def _saved(metric: Metric[Predictions]) -> Compute[Tracks]:
 def _correlations(given: Films, weights: Doubles) -> Doubles:
     """Mean correlations [B] of the errors of two frames of a film, over all pairs and expectations."""
     pairs = np.triu_indices(FRAMES, 1)
-    means_ = []
+    correlations = []
     for row in weights:
         of_row = []
         for one in given.expectations.values():
             covariance = np.cov((one.value - one.label[:, np.newaxis]).T, aweights=row)
             deviations = np.sqrt(np.diag(covariance))
             of_row.append((covariance / np.outer(deviations, deviations))[pairs])
-        means_.append(np.mean(of_row) if of_row else np.nan)
-    return np.array(means_)
+        correlations.append(np.mean(of_row) if of_row else np.nan)
+    return np.array(correlations)
 
 
 CORRELATION: Final[Metric[Films]] = Metric(
@@ -279,7 +279,7 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
         calibration=fit(given),
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / TRACKS, study_json(document))
+    write_document(out / TRACKS, document)
     return document
 
 

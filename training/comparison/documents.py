@@ -127,15 +127,3 @@ class ComparisonReport(Section):
     def sets(self) -> list[str]:
         """Names of the data sets that were measured, UTKFace before All-Age-Faces."""
         return sorted(self.constant_baseline, reverse=True)
-
-
-def comparison_json(report: ComparisonReport) -> str:
-    """The text of `compare.json`.
-
-    Args:
-        report: The comparison.
-
-    Returns:
-        JSON, with a newline at its end.
-    """
-    return report.model_dump_json(indent=2, exclude_unset=True) + "\n"

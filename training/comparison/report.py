@@ -15,8 +15,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from service.models.evaluation import Figures
 from service.models.manifest import AGE
-from training.artifacts import write_rows, write_text
-from training.comparison.documents import ComparisonReport, RecipeResult, comparison_json
+from training.artifacts import write_document, write_rows, write_text
+from training.comparison.documents import ComparisonReport, RecipeResult
 from training.comparison.metrics import error_in_range, own_classes
 from training.errors import EvaluationError
 from training.evaluation.metrics import Metric, Table, metrics_of
@@ -90,7 +90,7 @@ def publish(report: ComparisonReport, page: Path) -> list[Path]:
     text = filled(page.read_text(), report)
     figures, bars, cost = (page.with_name(f"{page.stem}{end}") for end in (".json", f"-{BARS}", f"-{COST}"))
     write_text(page, text)
-    write_text(figures, comparison_json(report))
+    write_document(figures, report)
     _draw_bars(report, bars)
     _draw_cost(report, cost)
     return [page, figures, bars, cost]

@@ -30,7 +30,7 @@ from pydantic import Field
 
 from service.models.manifest import AGE, Section
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from training.artifacts import write_json, write_text
+from training.artifacts import write_document, write_json
 from training.comparison.documents import (
     Budget,
     ComparisonReport,
@@ -39,7 +39,6 @@ from training.comparison.documents import (
     RecipeResult,
     Run,
     TrainedRecipe,
-    comparison_json,
 )
 from training.comparison.metrics import error_in_range, own_classes
 from training.datasets.base import UNKNOWN, Split
@@ -203,7 +202,7 @@ def compare(
             **_set_fields(measured),
         )
         report = report.model_copy(update={"recipes": (*report.recipes, described)})
-        write_text(out / REPORT, comparison_json(report))
+        write_document(out / REPORT, report)
         _release_memory()
     return report
 
@@ -240,7 +239,7 @@ def _reserve(path: Path, kind: str, content: Mapping[str, Any]) -> None:
 def _cached(path: Path, kind: type[Document], make: Callable[[], Document]) -> Document:
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
-        write_text(path, make().model_dump_json(indent=2, exclude_unset=True) + "\n")
+        write_document(path, make())
     return kind.model_validate_json(path.read_text())
 
 

@@ -19,9 +19,10 @@ from service.arrays import Pixels
 from service.errors import FacetError
 from service.files import replacing
 from service.vision.image import decode
-from training.artifacts import write_json
+from training.artifacts import write_document
 from training.datasets.base import DataSet, Label, Split
 from training.datasets.columns import Column, Decades, Words, Years, columns_of
+from training.datasets.documents import Counts, SetCounts
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
@@ -51,7 +52,7 @@ class Contents:
     unlabelled: int = 0
 
 
-def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[str, object]:
+def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> Counts:
     """Write `counts.json`, `counts.csv`, a plot for each attribute, such as `age.png`, `crossings.png` and, unless `samples`
     is 0, the sheet `samples.jpg` under `out`.
 
@@ -77,8 +78,8 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> dict[
     out.mkdir(parents=True, exist_ok=True)
     labels = [label for one in held for label in one.labels.values()]
     columns = columns_of(labels)
-    document: dict[str, object] = {one.name: counted(one, columns) for one in held}
-    write_json(out / "counts.json", document)
+    document = Counts({one.name: counted(one, columns) for one in held})
+    write_document(out / "counts.json", document)
     _write_csv(held, columns, out / "counts.csv")
     for column in columns:
         _bars({one.name: _tally(one.labels.values(), column) for one in held}, column, out / f"{column.name}.png")
@@ -123,7 +124,7 @@ def contents(data_set: DataSet) -> Contents:
     return Contents(data_set.name, labels, splits, without)
 
 
-def counted(held: Contents, columns: Sequence[Column]) -> dict[str, object]:
+def counted(held: Contents, columns: Sequence[Column]) -> SetCounts:
     """Pictures by split, attribute and crossings; a crossing's keys are `30-39 female`.
 
     Args:
@@ -134,13 +135,13 @@ def counted(held: Contents, columns: Sequence[Column]) -> dict[str, object]:
         Counts by what is counted.
     """
     labels = list(held.labels.values())
-    return {
-        "pictures": len(labels),
-        "unlabelled": held.unlabelled,
-        "split": dict(Counter(split.value for split in held.splits.values())),
+    return SetCounts(
+        pictures=len(labels),
+        unlabelled=held.unlabelled,
+        split=dict(Counter(split.value for split in held.splits.values())),
         **{column.name: _tally(labels, column) for column in columns},
         **{f"{one.name} and {other.name}": _crossing(labels, one, other) for one, other in crossings(columns)},
-    }
+    )
 
 
 def _tally(labels: Iterable[Label], column: Column) -> dict[str, int]:

@@ -25,8 +25,9 @@ from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import measure
-from training.artifacts import write_json
+from training.artifacts import write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
+from training.datasets.documents import PreparedReport
 from training.datasets.prepared import CROPS, FACES, REPORT, coded
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
@@ -68,7 +69,7 @@ def prepare(
     workers: int,
     limit: int | None = None,
     template: Floats | None = None,
-) -> dict[str, object]:
+) -> PreparedReport:
     """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`.
 
     A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
@@ -108,19 +109,19 @@ def prepare(
             crops.flush()
     labels = _coded(survey.found)
     _write_faces(out / FACES, survey.found, labels, sharpness)
-    report: dict[str, object] = {
-        "sources": [source.name for source in sources],
-        "sets": {data_set.name: data_set.licence for data_set in sets},
-        "pictures": dict(survey.pictures),
-        "faces": dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
-        "labels": {name: _counted(survey.found, name) for name in labels},
-        "dropped": dict(survey.dropped),
-        "dropped_names": survey.dropped_names,
-        "size": size,
-        "detection_side": side,
-        "template": template.tolist(),
-    }
-    write_json(out / REPORT, report)
+    report = PreparedReport(
+        sources=tuple(source.name for source in sources),
+        sets={data_set.name: data_set.licence for data_set in sets},
+        pictures=dict(survey.pictures),
+        faces=dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
+        labels={name: _counted(survey.found, name) for name in labels},
+        dropped=dict(survey.dropped),
+        dropped_names=tuple(survey.dropped_names),
+        size=size,
+        detection_side=side,
+        template=template.tolist(),
+    )
+    write_document(out / REPORT, report)
     return report
 
 
@@ -208,7 +209,7 @@ def read_template(path: Path) -> Floats:
     return np.array(template, np.float32)
 
 
-def read_report(folder: Path) -> dict[str, object]:
+def read_report(folder: Path) -> PreparedReport:
     """What `prepare.json` holds: the template, and the licence of every data set.
 
     Args:
@@ -223,12 +224,9 @@ def read_report(folder: Path) -> dict[str, object]:
     """
     path = folder / REPORT
     try:
-        document = json.loads(path.read_text())
+        return PreparedReport.model_validate_json(path.read_text())
     except ValueError as error:
-        raise PreparedError(f"{path} is not what prepare writes: {error}") from error
-    if not isinstance(document, dict) or not {"template", "sets"} <= set(document):
-        raise PreparedError(f"{path} is not what prepare writes; prepare again")
-    return document
+        raise PreparedError(f"{path} is not what prepare writes; prepare again") from error
 
 
 def _first_pass(

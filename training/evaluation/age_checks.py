@@ -16,7 +16,7 @@ from service.arrays import Bools, Doubles
 from service.models.evaluation import AgeBand, AgeChecks, Rate
 from service.models.manifest import AGE
 from training.evaluation.bootstrap import bootstrap
-from training.evaluation.metrics import Metric, mean, metrics_of, ratio, value_of
+from training.evaluation.metrics import Metric, mean, metric_of, ratio, value_of
 from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
 
 ADULT: Final = 18
@@ -121,8 +121,7 @@ def mean_absolute_error() -> Metric[Predictions]:
     Returns:
         A metric in years; lower is better.
     """
-    (metric,) = (one for one in metrics_of([AttributeSpec(name=AGE, kind="expectation")]) if one.key == f"{AGE}_mae")
-    return metric
+    return metric_of([AttributeSpec(name=AGE, kind="expectation")], f"{AGE}_mae")
 
 
 def expected_calibration_errors(probabilities: Doubles, reached: Bools, weights: Doubles) -> Doubles:

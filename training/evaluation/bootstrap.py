@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -46,11 +47,40 @@ def bootstrap(metrics: Sequence[Metric[Data]], data: Data, replicates: int = REP
         weights = np.bincount(drawn.ravel(), minlength=_AT_ONCE * count).reshape(_AT_ONCE, count).astype(np.float64)
         parts.append([metric.compute(data, weights) for metric in metrics])
     values = {metric.key: np.concatenate(drawn) for metric, drawn in zip(metrics, zip(*parts, strict=True), strict=True)}
-    return {key: _central(drawn) for key, drawn in values.items() if not np.isnan(drawn).all()}
+    known = {key: drawn for key, drawn in values.items() if not np.isnan(drawn).all()}
+    return {key: _rounded(*central(drawn)) for key, drawn in known.items()}
 
 
-def _central(values: Doubles) -> Interval:
-    """The ends of the central part of the resampled figures."""
+def central(values: Doubles) -> tuple[float, float]:
+    """The ends of the central part of resampled figures, which holds `CONFIDENCE` of them.
+
+    Args:
+        values: Figures [B]; those that are not a number do not count.
+
+    Returns:
+        Lower and upper end.
+    """
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
-    return round(float(low), 5), round(float(high), 5)
+    return float(low), float(high)
+
+
+def _rounded(low: float, high: float) -> Interval:
+    return round(low, 5), round(high, 5)
+
+
+@lru_cache(maxsize=4)
+def poisson_counts(samples: int, replicates: int) -> Doubles:
+    """How often each sample is drawn in each resampling of a Poisson bootstrap.
+
+    The first samples are drawn alike however many there are, so that all bins of a curve are drawn alike (Hanley and MacGibbon,
+    "Creating non-parametric bootstrap samples using Poisson frequencies", Computer Methods and Programs in Biomedicine 2006).
+
+    Args:
+        samples: How many there are.
+        replicates: Resamplings.
+
+    Returns:
+        Counts [`replicates`, samples].
+    """
+    return np.ascontiguousarray(np.random.default_rng(0).poisson(1, (samples, replicates)).T.astype(np.float64))

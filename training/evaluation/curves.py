@@ -7,6 +7,7 @@ from sklearn.metrics import roc_curve
 
 from service.arrays import Bools, Doubles, Ints
 from training.evaluation.documents import Curve, YearError
+from training.evaluation.metrics import metric_of
 from training.evaluation.predictions import PLAIN, Predictions
 
 
@@ -20,12 +21,15 @@ def errors_by_year(predictions: Predictions, name: str) -> dict[str, YearError]:
     Returns:
         Errors and counts, by year or value.
     """
-    one = predictions.expectations[name].where(predictions.found & predictions.known(name))
-    error = np.abs(one.value - one.label)
+    detected = predictions.where(predictions.found & predictions.known(name))
+    one = detected.expectations[name]
     steps = np.rint(one.positions(one.label)).astype(np.int64) if one.range is not None else one.label.astype(np.int64)
+    years = np.unique(steps)
+    weights = (steps == years[:, np.newaxis]).astype(np.float64)
+    errors = metric_of(detected.attributes, f"{name}_mae").compute(detected, weights)
     return {
-        f"{one.scale.at(int(step)):g}": YearError(mae=float(error[steps == step].mean()), count=int((steps == step).sum()))
-        for step in np.unique(steps)
+        f"{one.scale.at(int(step)):g}": YearError(mae=float(error), count=int(count))
+        for step, error, count in zip(years, errors, weights.sum(axis=1), strict=True)
     }
 
 

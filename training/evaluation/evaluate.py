@@ -14,7 +14,7 @@ import numpy as np
 from service.models.evaluation import Part, PartIntervals, WithoutDuplicates
 from service.models.manifest import AGE
 from service.settings import Settings
-from training.artifacts import write_text
+from training.artifacts import write_document
 from training.datasets.base import DataSet, Split
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, NearDuplicate, differing, near_duplicates
 from training.errors import DataSetError
@@ -71,21 +71,9 @@ def evaluate(
         report = report.model_copy(update={"also": {also.name: _part(settings, also, split, limit)[1]}})
     out.mkdir(parents=True, exist_ok=True)
     report = report.model_copy(update={"plots": tuple(draw_all(given.predictions, report, out, report.promised_coverage))})
-    write_text(out / REPORT, report_json(report))
+    write_document(out / REPORT, report)
     write_page(out)
     return report
-
-
-def report_json(report: Report) -> str:
-    """The text of `report.json`.
-
-    Args:
-        report: The report.
-
-    Returns:
-        JSON, with a newline at its end.
-    """
-    return report.model_dump_json(indent=2, exclude_unset=True) + "\n"
 
 
 def report_part(

@@ -10,14 +10,14 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from service.arrays import Bools, Doubles
 from service.models.evaluation import Part
 from service.models.manifest import AGE, STEPS, Scale
 from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
 from training.evaluation.metrics import metrics_of
-from training.evaluation.metrics.labels import BINS, confidences
+from training.evaluation.metrics.labels import BINS, area_under_curve, confidences
 from training.evaluation.predictions import ExpectationPredictions, Predictions, interval_of
 from training.plotting import save
 
@@ -132,7 +132,8 @@ def _draw_roc(predictions: Predictions, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
     for title, truth, score in labels_against_rest(predictions):
         false, true, _ = roc_curve(truth, score)
-        axis.plot(false, true, label=f"{title} (AUC {roc_auc_score(truth, score):.4f})")
+        (area,) = area_under_curve(truth.astype(np.int64), score, np.ones((1, len(truth))))
+        axis.plot(false, true, label=f"{title} (AUC {area:.4f})")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, each label against the rest")
     if axis.get_legend_handles_labels()[0]:

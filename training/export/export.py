@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from training.artifacts import whole_folder
 from training.calibration.photo import fit
 from training.calibration.versions import calibrated
 from training.datasets.base import Split
+from training.datasets.documents import PreparedReport
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import ExportError
@@ -205,7 +206,7 @@ def write_saved_model(
 def export(
     recipe: Recipe,
     weights: Path,
-    prepared: Mapping[str, Any],
+    prepared: PreparedReport,
     examples: Path,
     detector: Detector,
     store: Path,
@@ -242,10 +243,10 @@ def export(
         WeightsError: They are another network's.
     """
     folder = store / recipe.name / str(version)
-    template = prepared["template"]
-    if missing := [name for name in recipe.data.train if name not in prepared["sets"]]:
+    template = prepared.template
+    if missing := [name for name in recipe.data.train if name not in prepared.sets]:
         raise ExportError(f"{missing[0]}, which the recipe learns from, is not among the prepared data sets")
-    licences = [prepared["sets"][name] for name in dict.fromkeys(recipe.data.train)]
+    licences = [prepared.sets[name] for name in dict.fromkeys(recipe.data.train)]
     made = of_run(weights.parent)
     if folder.exists():
         raise FileExistsError(f"{folder} exists, and versions never change once written")

@@ -20,7 +20,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from training.artifacts import write_json
+from service.models.manifest import Section
+from training.artifacts import write_document
 from training.errors import Diverged, RecipeError, RunError
 from training.fit.train import train
 from training.plotting import save
@@ -84,6 +85,40 @@ class Choices(BaseModel):
             The drawn choice.
         """
         return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in self.choices]))
+
+
+class BestTrial(Section):
+    """The trial that did best."""
+
+    trial: int
+    value: float
+    """Its best epoch's figure."""
+    values: dict[str, Any]
+    """What it had in the recipe, by field."""
+
+
+class TrialResult(Section):
+    """One trial."""
+
+    trial: int
+    state: str
+    """`complete`, `pruned`, `fail` or `running`."""
+    value: float | None
+    """Its best epoch's figure; None where it did not come to its end."""
+    epochs: tuple[float, ...]
+    """The figure of each epoch."""
+    values: dict[str, Any]
+    """What it had in the recipe, by field."""
+
+
+class SearchReport(Section):
+    """`search.json`."""
+
+    recipe: str
+    measure: str
+    """Column of `history.csv`."""
+    best: BestTrial
+    trials: tuple[TrialResult, ...]
 
 
 Space = dict[str, Range | Choices]
@@ -187,7 +222,7 @@ def search(
     init: str = "random",
     measure: str = "val_loss",
     pruner: optuna.pruners.BasePruner | None = None,
-) -> dict[str, Any]:
+) -> SearchReport:
     """Train until `trials` trials are finished, those of earlier calls with the same storage and recipe's name included.
 
     A trial's value is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small.
@@ -260,24 +295,24 @@ def _optimize(study: optuna.Study, objective: Callable[[optuna.Trial], float], t
         study.optimize(objective, n_trials=trials - finished, catch=(Diverged,))
 
 
-def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> dict[str, Any]:
+def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> SearchReport:
     best = {name: _value(study.best_trial, name) for name in study.best_params}
-    document: dict[str, Any] = {
-        "recipe": recipe.name,
-        "measure": measure,
-        "best": {"trial": study.best_trial.number, "value": study.best_value, "values": best},
-        "trials": [
-            {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "value": trial.value,
-                "epochs": [trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)],
-                "values": {name: _value(trial, name) for name in trial.params},
-            }
+    document = SearchReport(
+        recipe=recipe.name,
+        measure=measure,
+        best=BestTrial(trial=study.best_trial.number, value=study.best_value, values=best),
+        trials=tuple(
+            TrialResult(
+                trial=trial.number,
+                state=trial.state.name.lower(),
+                value=trial.value,
+                epochs=tuple(trial.intermediate_values[epoch] for epoch in sorted(trial.intermediate_values)),
+                values={name: _value(trial, name) for name in trial.params},
+            )
             for trial in study.trials
-        ],
-    }
-    write_json(out / REPORT, document)
+        ),
+    )
+    write_document(out / REPORT, document)
     write_recipe(out / BEST, with_values(recipe, best))
     _draw(study, measure, out)
     return document

@@ -8,7 +8,7 @@ import pytest
 from service.arrays import Doubles
 from service.inference.at_least import calibrated, log_odds
 from service.models.manifest import AtLeastCalibration
-from training.calibration.at_least import AGES, fit_at_least, held_out_probabilities
+from training.calibration.at_least import AGES, fit_at_least
 from training.evaluation.age_checks import expected_calibration_errors
 
 AS_IT_IS = AtLeastCalibration()
@@ -51,11 +51,3 @@ def test_what_is_wrong_by_years_or_too_sure_is_mended_for_others(shift: float, c
 def test_few_faces_move_little() -> None:
     fitted = fit_at_least(*faces(5, 3, shift=4))
     assert max(abs(np.log(fitted.slope)), *np.abs(fitted.offsets)) < 0.6
-
-
-def test_held_out_faces_are_not_those_of_the_fit() -> None:
-    distributions, ages = faces(400, 4, shift=3)
-    held = held_out_probabilities(distributions, ages)
-    own = calibrated(log_odds(distributions), fit_at_least(distributions, ages))
-    assert held.shape == own.shape == (400, 99)
-    assert 0 < np.abs(held - own).max() < 0.2

@@ -14,9 +14,10 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from tests.training import made
+from training.artifacts import document_json
 from training.comparison import report as comparison
 from training.comparison import run as module
-from training.comparison.documents import Budget, ComparisonReport, RecipeResult, comparison_json
+from training.comparison.documents import Budget, ComparisonReport, RecipeResult
 from training.comparison.run import Comparison, Entry, chosen, load_comparison, recipe_chain
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
@@ -53,7 +54,7 @@ BUDGET = Budget(pictures=384)
 
 def compare(*arguments: Any, **options: Any) -> dict[str, Any]:
     """The document of a comparison."""
-    document: dict[str, Any] = json.loads(comparison_json(module.compare(*arguments, **options)))
+    document: dict[str, Any] = json.loads(document_json(module.compare(*arguments, **options)))
     return document
 
 

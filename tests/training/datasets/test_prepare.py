@@ -46,7 +46,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def out(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
-    report = prepare([source], folder, SquareDetector(), size=48, side=1280, workers=2)
+    report = prepare([source], folder, SquareDetector(), size=48, side=1280, workers=2).model_dump(mode="json")
     assert report == json.loads((folder / "prepare.json").read_text())
     return folder
 
@@ -153,7 +153,7 @@ def test_limit_and_tar(source: Path, out: Path, tmp_path: Path) -> None:
     prepare([packed], tmp_path / "all", SquareDetector(), size=48, side=1280, workers=2)
     one, other = load_prepared(out, Split.TRAIN), load_prepared(tmp_path / "all", Split.TRAIN)
     assert dict(zip(one.names, one.crops.tolist(), strict=True)) == dict(zip(other.names, other.crops.tolist(), strict=True))
-    few = prepare([source], tmp_path / "few", SquareDetector(), size=48, side=1280, workers=2, limit=2)
+    few = prepare([source], tmp_path / "few", SquareDetector(), size=48, side=1280, workers=2, limit=2).model_dump(mode="json")
     assert sum(few["pictures"].values()) == 2  # type: ignore[attr-defined]
 
 
@@ -162,7 +162,7 @@ def test_a_set_that_is_not_aligned_is_cut_by_the_template_of_one_that_is(source:
     other = made.all_age_faces(tmp_path / "AAF", labels)
     for (name, _, _), side in zip(labels, (70, 130), strict=True):
         (other / name).write_bytes(encoded(made.square_picture(20, 20, side=side)))
-    report = prepare([source, other], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=2)
+    report = prepare([source, other], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=2).model_dump(mode="json")
     assert report["template"] == json.loads((out / "prepare.json").read_text())["template"]
     assert list(report["sets"]) == ["UTKFace", "All-Age-Faces"]  # type: ignore[call-overload]
     train = load_prepared(tmp_path / "out", Split.TRAIN, ["All-Age-Faces"])
@@ -187,7 +187,9 @@ def own(folder: Path) -> Path:
 def test_a_template_stands_in_for_an_aligned_set(out: Path, tmp_path: Path) -> None:
     template = read_template(out / "prepare.json")
     folder = own(tmp_path / "club")
-    report = prepare([folder], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1, template=template)
+    report = prepare([folder], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1, template=template).model_dump(
+        mode="json"
+    )
     assert np.array(report["template"]) == pytest.approx(template)
     assert report["faces"] == {"club train": 3}
     landmarks = np.array(TEMPLATE, np.float32) * 40 + np.array((20, 30), np.float32)

@@ -66,6 +66,19 @@ def test_crossings_of_gender_and_race() -> None:
     assert sum(band.count for bands in found.groups.values() for band in bands.values()) == 8
 
 
+def test_labels_of_any_name_are_crossed() -> None:
+    given = predictions()
+    glasses = LabelPredictions(("no", "yes"), np.array([0, 1] * 5), np.full((10, 2), 0.5))
+    both, alone = (
+        age_checks(Predictions(given.found, given.expectations, labels))
+        for labels in ({**given.labels, "glasses": glasses}, {"glasses": glasses})
+    )
+    assert both is not None
+    assert set(both.groups) == {f"{one}, glasses {other}" for one in ("male", "female") for other in ("no", "yes")}
+    assert alone is not None
+    assert set(alone.groups) == {"glasses no", "glasses yes"}
+
+
 def test_the_error_of_minors_and_the_intervals() -> None:
     found = checks()
     assert found.error_of_minors.value == pytest.approx((1 + 4 + 9 + 13) / 4)

@@ -19,12 +19,13 @@ from service.settings import Settings
 from tests.conftest import encoded
 from tests.training import made
 from tests.training.evaluation.made import predictions_of
+from training.artifacts import document_json
 from training.datasets.base import Label, Split
 from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
 from training.errors import DataSetError, TrainingError
 from training.evaluation.documents import Report
-from training.evaluation.evaluate import evaluate, means_of_train, report_json, report_part
+from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
 from training.evaluation.recording import record_report
 from training.evaluation.service_client import Scored, central_face, measured_settings, predict
@@ -256,7 +257,7 @@ def test_a_second_data_set_is_scored_beside_the_first(
 ) -> None:
     labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
     also = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
-    document = json.loads(report_json(evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)))
+    document = json.loads(document_json(evaluate(settings, open_data_set(pictures), Split.TEST, tmp_path / "out", also=also)))
     assert document["headline"] == report["headline"]
     second = document["also"]["All-Age-Faces"]
     assert (second["headline"]["count"], second["mean_age_of_train"]) == (2, 22)
@@ -296,7 +297,7 @@ def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> No
 def test_a_set_without_races_has_no_figures_of_race(settings: Settings, tmp_path: Path) -> None:
     labels = [("00001A22.jpg", 0, "train"), ("00003A45.jpg", 1, "val"), ("00004A30.jpg", 0, "val")]
     data = open_data_set(made.all_age_faces(tmp_path / "AAF", labels))
-    document = json.loads(report_json(evaluate(settings, data, Split.TEST, tmp_path / "out")))
+    document = json.loads(document_json(evaluate(settings, data, Split.TEST, tmp_path / "out")))
     assert document["headline"]["count"] == 2
     assert "gender_accuracy" in document["headline"]
     assert not [key for key in document["headline"] if key.startswith("race")]

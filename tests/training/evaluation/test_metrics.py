@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.arrays import Bools, Doubles
 from service.models.evaluation import Figures
 from tests.training.evaluation.made import predictions_of
 from training.evaluation import scoring
 from training.evaluation.curves import confusion_matrices as confusion
 from training.evaluation.curves import errors_by_year, roc_curves
-from training.evaluation.metrics.labels import expected_calibration_error
+from training.evaluation.metrics.labels import expected_calibration_errors
 from training.evaluation.predictions import Predictions
 from training.evaluation.scoring import applicable, bootstrap_intervals
 
@@ -194,20 +195,25 @@ def test_over_found_faces_only() -> None:
     assert given["race_accuracy"] == pytest.approx(2 / 3)
 
 
+def calibration_error(confidence: Doubles, right: Bools, **options: int) -> float:
+    """The expected calibration error of pictures that all count once."""
+    return float(expected_calibration_errors(confidence, right, np.ones((1, len(confidence))), **options)[0])
+
+
 def test_calibration_error_by_hand() -> None:
     right = np.array([True, False, True, True])
-    assert expected_calibration_error(np.array([0.6, 0.6, 0.9, 0.9]), right, bins=2) == pytest.approx(0.1)
+    assert calibration_error(np.array([0.6, 0.6, 0.9, 0.9]), right, bins=2) == pytest.approx(0.1)
     # Bins of two and one: |0.6 - 1| weighs twice as much as |0.9 - 0|.
-    assert expected_calibration_error(np.array([0.9, 0.5, 0.7]), right[[1, 0, 2]], bins=2) == pytest.approx((0.8 + 0.9) / 3)
-    assert expected_calibration_error(np.zeros(0), right[:0]) is None
+    assert calibration_error(np.array([0.9, 0.5, 0.7]), right[[1, 0, 2]], bins=2) == pytest.approx((0.8 + 0.9) / 3)
+    assert np.isnan(calibration_error(np.zeros(0), right[:0]))
 
 
 def test_perfect_calibration_has_no_error() -> None:
     random = np.random.default_rng(0)
     confidence = random.uniform(0.5, 1, 50_000)
     right = random.uniform(size=50_000) < confidence
-    assert expected_calibration_error(confidence, right) < 0.01
-    assert expected_calibration_error(confidence**2, right) > 0.1
+    assert calibration_error(confidence, right) < 0.01
+    assert calibration_error(confidence**2, right) > 0.1
 
 
 def test_rows_of_a_confusion_matrix_are_labels() -> None:

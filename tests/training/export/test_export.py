@@ -20,6 +20,7 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.calibration.photo import fit
+from training.datasets.documents import PreparedReport
 from training.errors import TrainingError
 from training.evaluation.predictions import Predictions
 from training.export.export import export, folded, plain, write_saved_model
@@ -282,7 +283,7 @@ def written(tmp_path: Path, run: Path, recipe: Recipe, **changes: Any) -> Path:
     (examples / "square.jpg").write_bytes(made.encoded(made.square_picture(20, 20)))
     store = tmp_path / "store"
     detector = changes.pop("detector", SquareDetector())
-    described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
+    described = PreparedReport(template=TEMPLATE, sets={"UTKFace": ""})
     export(recipe, run / "best.weights.h5", described, examples, detector, store, 1, "2026-01-01", **changes)
     return store
 

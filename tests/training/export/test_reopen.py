@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training.__main__ import app
+from training.datasets.documents import PreparedReport
 from training.errors import EvaluationError, WeightsError
 from training.export.export import export, plain
 from training.export.reopen import reopen
@@ -35,7 +35,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples").mkdir()
     (folder / "examples/square.jpg").write_bytes(made.encoded(made.square_picture(20, 20)))
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
-    described: dict[str, Any] = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
+    described = PreparedReport(template=TEMPLATE, sets={"UTKFace": ""})
     weights, store = run / "best.weights.h5", folder / "store"
     export(recipe, weights, described, folder / "examples", SquareDetector(), store, 1, "2026-01-01")
     return store

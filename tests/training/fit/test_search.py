@@ -113,7 +113,7 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(prepared: Path, tmp
     space, storage, out = space_of(tmp_path, SPACE), f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "out"
     with pytest.raises(Interrupted):
         search(RECIPE, space, prepared, out, 3, storage, pruner=Interrupting(stop_at=3))
-    given = search(RECIPE, space, prepared, out, 3, storage)
+    given = search(RECIPE, space, prepared, out, 3, storage).model_dump(mode="json")
     study = stored(storage)
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
@@ -135,7 +135,7 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(prepared: Path, tmp
     for name in ("history", "epochs", "slices", "importance"):
         with Image.open(out / f"{name}.png") as plot:
             assert plot.width > 200
-    assert search(RECIPE, space, prepared, out, 3, storage) == document  # all were finished
+    assert search(RECIPE, space, prepared, out, 3, storage).model_dump(mode="json") == document  # all were finished
 
 
 def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:

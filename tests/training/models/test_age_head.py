@@ -16,6 +16,7 @@ from service.models.store import ModelStore
 from tests.fakes import TEMPLATE
 from tests.training import made
 from training.datasets.base import Split
+from training.datasets.documents import PreparedReport
 from training.datasets.readers import open_data_set
 from training.fit.losses import AgeLoss, BinaryCrossEntropy, absolute_error, losses_and_metrics
 from training.models import age_head as ages
@@ -255,7 +256,7 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     network.save_weights(tmp_path / "best.weights.h5")
     own = tmp_path / "store"
     shutil.copytree(store / "mtcnn", own / "mtcnn")
-    described = {"template": TEMPLATE, "sets": {"UTKFace": ""}}
+    described = PreparedReport(template=TEMPLATE, sets={"UTKFace": ""})
     weights = tmp_path / "best.weights.h5"
     manifest = export(recipe, weights, described, root / "examples", made.detector(own), own, 1, "2026-01-01", [pictures])
     distributed = name != "regression"

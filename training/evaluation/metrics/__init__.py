@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from training.evaluation.metrics import detection, expectations, labels
 from training.evaluation.metrics.base import EVERYWHERE, Compute, Data, Family, Metric, Table, mean, ratio, value_of
-from training.evaluation.metrics.registry import metrics_of, registered
+from training.evaluation.metrics.registry import metric_of, metrics_of, registered
 
 __all__ = [
     "EVERYWHERE",
@@ -21,6 +21,7 @@ __all__ = [
     "expectations",
     "labels",
     "mean",
+    "metric_of",
     "metrics_of",
     "ratio",
     "registered",

@@ -267,21 +267,6 @@ def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doub
     return errors
 
 
-def expected_calibration_error(confidence: Doubles, right: Bools, bins: int = BINS) -> float | None:
-    """`expected_calibration_errors` of pictures that all count once.
-
-    Args:
-        confidence: Probabilities of the predicted labels [N].
-        right: Whether they are right [N].
-        bins: How many.
-
-    Returns:
-        The error between 0 and 1, or None of nothing.
-    """
-    error = float(expected_calibration_errors(confidence, right, np.ones((1, len(confidence))), bins)[0])
-    return None if np.isnan(error) else error
-
-
 def area_under_curve(label: Ints, score: Doubles, weights: Doubles) -> Doubles:
     """Area under the receiver operating characteristic.
 

@@ -76,6 +76,22 @@ def registered(kind: Literal["expectation", "labels"], make: OfAttribute) -> Ite
         _OF_KIND[kind].remove(make)
 
 
+def metric_of(attributes: Iterable[AttributeSpec], key: str) -> Metric[Predictions]:
+    """A figure by its key.
+
+    Args:
+        attributes: What a model predicts or labels know.
+        key: Such as `age_mae`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        KeyError: The attributes have no such figure, which is a mistake of the code.
+    """
+    return {metric.key: metric for metric in metrics_of(attributes)}[key]
+
+
 def metrics_of(attributes: Iterable[AttributeSpec], table: Table | None = None) -> tuple[Metric[Predictions], ...]:
     """Every figure of these attributes, attribute by attribute.
 

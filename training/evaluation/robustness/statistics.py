@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from service.arrays import Bools, Doubles, Ints
 from service.vision.quality import BLURRED, BRIGHT, DARK, ROLL_DEGREES, SMALL_PX, YAW
+from training.evaluation.bootstrap import central, poisson_counts
 from training.evaluation.degradations import Degradation
 from training.evaluation.predictions import Predictions
 from training.evaluation.service_client import Scored
@@ -268,7 +268,7 @@ def rise(rows: Rows, name: str) -> Rise | None:
     if not expected.sum() > 0:
         return None
     above, below = _resampled(rows, name)
-    low, high = np.quantile((above[below > 0] / below[below > 0]), [0.025, 0.975]) - 1
+    low, high = (end - 1 for end in central(above[below > 0] / below[below > 0]))
     return Rise(
         len(rows), *(float(one) for one in (error.mean(), expected.mean(), error.sum() / expected.sum() - 1, low, high))
     )
@@ -277,29 +277,12 @@ def rise(rows: Rows, name: str) -> Rise | None:
 def _resampled(rows: Rows, name: str) -> tuple[Doubles, Doubles]:
     """Sums of the error and of its expectation [`REPLICATES`] over pictures drawn anew, each with all its rows."""
     known = np.isfinite(rows.error[name]) & np.isfinite(rows.expected[name])
-    times = draw_counts(1 << int(rows.picture.max(initial=0)).bit_length())
+    times = poisson_counts(1 << int(rows.picture.max(initial=0)).bit_length(), REPLICATES)
     error, expected = (
         times @ np.bincount(rows.picture[known], values[known], minlength=times.shape[1])
         for values in (rows.error[name], rows.expected[name])
     )
     return error, expected
-
-
-@lru_cache(maxsize=4)
-def draw_counts(pictures: int) -> Doubles:
-    """How often each picture is drawn in each resampling.
-
-    The first pictures are drawn alike however many there are, so that all bins of a curve are drawn alike. It is the Poisson
-    bootstrap (Hanley and MacGibbon, "Creating non-parametric bootstrap samples using Poisson frequencies", Computer Methods and
-    Programs in Biomedicine 2006).
-
-    Args:
-        pictures: How many there are.
-
-    Returns:
-        Counts [`REPLICATES`, pictures].
-    """
-    return np.ascontiguousarray(np.random.default_rng(0).poisson(1, (pictures, REPLICATES)).T.astype(np.float64))
 
 
 def binned(rows: Rows, tail: bool = False) -> list[Rows]:

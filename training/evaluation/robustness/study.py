@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from training.artifacts import write_text
+from training.artifacts import write_document
 from training.datasets.base import DataSet, Split
 from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.documents import Subject, Supplement
@@ -72,5 +72,5 @@ def study(
         "conditions": conditions(clean, degraded, out, subject),
     }
     for name, document in documents.items():
-        write_text(out / f"{name}.json", document.model_dump_json(indent=2) + "\n")
+        write_document(out / f"{name}.json", document)
     return documents
