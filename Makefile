@@ -59,7 +59,7 @@ lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements
 		--output-file requirements/tensorflow.txt
 	$(foreach extra,$(EXTRAS),$(LOCK) pyproject.toml --constraints requirements/dev.txt --extra $(extra) \
 		--output-file requirements/$(extra).txt &&) true
-	$(LOCK) --group deploy --output-file requirements/deploy.txt
+	$(LOCK) --group deploy --overrides requirements/override.txt --output-file requirements/deploy.txt
 	$(LOCK) --group docs --output-file requirements/docs.txt
 
 # One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
@@ -138,8 +138,8 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 	$(BIN)/python -m tests.docs.docstrings service training clients/python/src
 
 .PHONY: check-deploy
-check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS
-	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws boto3 kubernetes operations policies) $(ARGS)
+check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS, and docs/moving to real clients
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients kubernetes operations policies) $(ARGS)
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend

@@ -1,7 +1,7 @@
 """Detection as compreface-sdk 0.6.0 asks for it and reads it.
 
-The SDK pins a requests-toolbelt that cannot be imported beside urllib3 2, which the other packages here need. So its requests
-are written down here as it sent them (`compreface/client/detect_face_from_image.py`), and the answer is that of its README.
+Its requests are written down here as it sent them (`compreface/client/detect_face_from_image.py`), and the answer is that of
+its README. `tests/deploy/test_clients.py` runs the SDK itself, in the environment of the programs that check `deploy/`.
 """
 
 from __future__ import annotations
