@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -33,7 +34,7 @@ from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
-from service.errors import FacetError, NotEnoughMemory
+from service.errors import FacetError, ModelIncompatible, NotEnoughMemory
 from service.extras import install_command
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
@@ -96,8 +97,8 @@ def create_engine(settings: Settings) -> Engine:
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,
-        name=settings.model,
-        version=settings.model_version,
+        name=settings.served[0].name,
+        version=settings.served[0].version,
         digest=settings.model_digest,
         attributes=settings.attributes,
         face_queue=settings.face_queue,
@@ -105,7 +106,7 @@ def create_engine(settings: Settings) -> Engine:
         exact=exact if settings.precision is Precision.AUTO else None,
         budget=budget,
     )
-    model = source.load(settings.model_version)
+    model = source.load(source.version)
     attributes = allowed(model.manifest, settings.attributes)
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
@@ -114,17 +115,6 @@ def create_engine(settings: Settings) -> Engine:
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once))
     pipeline.warm()
-    models = resident()
-    budget.total = require_memory(limit, models, at_once, bodies)
-    pipeline.decoder.start(min(2, at_once))
-    logger.info(
-        "memory: %d MiB by %s; models and process %d, bodies %d, photos being decoded %d",
-        limit // MIB,
-        named,
-        models // MIB,
-        bodies // MIB,
-        budget.total // MIB,
-    )
     engine = Engine(
         pipeline=pipeline,
         batcher=batcher,
@@ -142,15 +132,34 @@ def create_engine(settings: Settings) -> Engine:
         source=source,
         batch_deadline=settings.batch_deadline_s,
     )
+    _load_beside(engine, source, settings)
+    models = resident()
+    budget.total = require_memory(limit, models, at_once, bodies)
+    pipeline.decoder.start(min(2, at_once))
     logger.info(
-        "serving %s/%d (%s, %s), licence: %s",
-        model.manifest.name,
-        model.manifest.version,
-        engine.runtime,
-        engine.precision,
-        model.manifest.licence,
+        "memory: %d MiB by %s; models and process %d, bodies %d, photos being decoded %d",
+        limit // MIB,
+        named,
+        models // MIB,
+        bodies // MIB,
+        budget.total // MIB,
     )
+    for one in engine.every():
+        logger.info("serving %s (%s, %s), licence: %s", one.title, one.runtime, one.precision, one.model.manifest.licence)
     return engine
+
+
+def _load_beside(engine: Engine, source: ModelSource, settings: Settings) -> None:
+    """Load the other models, and the canary, which must be able to answer whatever the default model can."""
+    for name, version in settings.served[1:]:
+        own = dataclasses.replace(source, name=name, version=version, digest=None)
+        engine.beside.named[name] = own.beside(engine, version)
+    if settings.canary is not None:
+        (name, version), engine.beside.share = settings.canary
+        canary = dataclasses.replace(source, name=name, version=version, digest=None).beside(engine, version)
+        if not engine.replaced_by(canary):
+            raise ModelIncompatible(f"The canary {canary.title} cannot answer all that {engine.title} does.")
+        engine.beside.canary = canary
 
 
 def bodies_bytes(settings: Settings, limit: int) -> int:
@@ -231,11 +240,11 @@ def create_app(
                 stack.push_async_callback(asyncio.to_thread, tracer.close)
             app.state.engine = engine(settings)  # and nowhere else: a model that is replaced has to go
             stack.push_async_callback(_close, app)
-            app.state.reloader = reloader = Reloader(lambda: app.state.engine, partial(_serve_by, app))
+            app.state.reloader = reloader = Reloader(lambda: app.state.engine, partial(_swap, app))
             stack.push_async_callback(reloader.close)
-            _serve_by(app, app.state.engine)
+            _announce(app.state.engine)
             metrics.watch_queue("photos", lambda: app.state.engine.workers.waiting)
-            metrics.watch_queue("faces", lambda: app.state.engine.batcher.waiting)
+            metrics.watch_queue("faces", lambda: sum(one.batcher.waiting for one in app.state.engine.every()))
             metrics.READY.set(1)
             reloader.begin(settings.model_poll_s)
             yield
@@ -324,15 +333,29 @@ async def _close(app: FastAPI) -> None:
     await app.state.engine.close()
 
 
-def _serve_by(app: FastAPI, engine: Engine) -> None:
-    """Serve by an engine from the next request on, and say so in the metrics; streams begin anew."""
-    app.state.engine = engine
-    named = engine.model.manifest
-    metrics.MODEL_INFO.clear()
-    metrics.MODEL_INFO.labels(named.name, str(named.version), engine.runtime, engine.precision, engine.model.digest[:12]).set(1)
-    for attribute in named.attributes:
-        metrics.begin_predictions(attribute.name, attribute.labels if attribute.kind == "labels" else None)
+def _swap(app: FastAPI, old: Engine, new: Engine) -> None:
+    """Serve by an engine in the place of another from the next request on, and say so in the metrics; streams begin anew."""
+    if app.state.engine is old:
+        app.state.engine = new
+    else:
+        app.state.engine.beside.named[new.model.manifest.name] = new
+    _announce(app.state.engine, old.title)
     app.state.streams.renew()
+
+
+def _announce(engine: Engine, *former: str) -> None:
+    """Say in the metrics what is served; the series of a `former` model are read once more before they go."""
+    metrics.MODEL_INFO.clear()
+    for one in engine.every():
+        named = one.model.manifest
+        role = "default" if one is engine else "canary" if one is engine.beside.canary else "named"
+        labels = (role, named.name, str(named.version), one.runtime, one.precision, one.model.digest[:12])
+        metrics.MODEL_INFO.labels(*labels).set(1)
+        for attribute in named.attributes:
+            metrics.begin_predictions(one.title, attribute.name, attribute.labels if attribute.kind == "labels" else None)
+        metrics.PHOTO_SECONDS.labels(one.title)
+        metrics.PHOTO_FAILURES.labels(one.title)
+    metrics.forget_models({*former, *(one.title for one in engine.every())})
 
 
 def _tracer(settings: Settings) -> Tracer | None:

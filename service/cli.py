@@ -181,7 +181,7 @@ def serve(
             ),
         )
         engine: Engine = served.state.engine
-        network_hangs = any(batcher.hung for batcher in (engine.batcher, *engine.retiring))
+        network_hangs = any(batcher.hung for batcher in engine.batchers())
         if network_hangs or engine.workers.hung:
             _print_error(f"{'a network' if network_hangs else 'a photo'} hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -48,9 +48,18 @@ REJECTIONS: Final = Counter(
 )
 PREDICTIONS: Final = Counter(
     "facet_predictions_total",
-    "Faces answered, by attribute and label; ages by decade, other numbers by a tenth of their range. A shift shows drift, of "
-    "clients or of the model.",
-    ["attribute", "label"],
+    "Faces answered, by model, attribute and label; ages by decade, other numbers by a tenth of their range. A shift shows "
+    "drift, of clients or of the model.",
+    ["model", "attribute", "label"],
+)
+PHOTO_SECONDS: Final = Histogram(
+    "facet_photo_seconds",
+    "Seconds of an answered photo in all its stages, by the model that answered it.",
+    ["model"],
+    buckets=_STAGE_BUCKETS,
+)
+PHOTO_FAILURES: Final = Counter(
+    "facet_photo_failures_total", "Photos that the detector or the network failed on, by the model that was asked.", ["model"]
 )
 STREAMS: Final = Gauge("facet_streams", "Streams that are open.")
 STREAM_FRAMES: Final = Counter(
@@ -76,7 +85,9 @@ STREAM_CLOSED: Final = Counter(
 NO_CLOSE_FRAME: Final = 1006
 """Code (RFC 6455, 7.1.5) of a stream whose connection was lost; 1005 is that of a close frame without a code."""
 MODEL_INFO: Final = Gauge(
-    "facet_model_info", "1 for the model in service.", ["name", "version", "runtime", "precision", "digest"]
+    "facet_model_info",
+    "1 for each model in service, by its role: default, named (beside it), or canary.",
+    ["role", "name", "version", "runtime", "precision", "digest"],
 )
 MODEL_RELOADS: Final = Counter(
     "facet_model_reloads_total",
@@ -110,15 +121,28 @@ def begin_requests(routes: Sequence[str]) -> None:
             REQUEST_SECONDS.labels(route, "POST", status)
 
 
-def begin_predictions(attribute: str, labels: Sequence[str] | None) -> None:
+def begin_predictions(model: str, attribute: str, labels: Sequence[str] | None) -> None:
     """Start at 0 the count of every label of an attribute.
 
     Args:
+        model: NAME/VERSION of the model that says it.
         attribute: Its name.
         labels: Its labels; None for an age, whose labels are decades.
     """
     for label in [decade(years) for years in range(0, 100, 10)] if labels is None else labels:
-        PREDICTIONS.labels(attribute, label)
+        PREDICTIONS.labels(model, attribute, label)
+
+
+def forget_models(kept: Collection[str]) -> None:
+    """Drop the series of models that are gone: each version would leave its own behind for ever.
+
+    Args:
+        kept: NAME/VERSION of every model that is, or was until now, in service.
+    """
+    for one in (PREDICTIONS, PHOTO_SECONDS, PHOTO_FAILURES):
+        (family,) = one.collect()
+        for model in {sample.labels["model"] for sample in family.samples} - set(kept):
+            one.remove_by_labels({"model": model})
 
 
 def decade(years: float) -> str:

@@ -17,13 +17,14 @@ from service.errors import (
     FacetError,
     GoldenMismatch,
     ImageTooLarge,
+    InvalidParameter,
     ModelError,
     ModelRefused,
     NotEnoughMemory,
     NotReady,
 )
 from service.inference.batching import Batcher
-from service.inference.engine import Engine, allowed
+from service.inference.engine import Engine, allowed, title_of
 from service.inference.memory import MIB, MemoryBudget, give_back
 from service.models.runtime import Loader
 from service.models.store import Model, ModelStore
@@ -107,7 +108,7 @@ class ModelSource:
         count = BESIDE_BYTES + WEIGHTS * self.store.size(manifest)
         try:
             with self.budget.take(count, time.monotonic() + MEMORY_S):
-                return self._beside(engine, manifest.version)
+                return self.beside(engine, manifest.version)
         except (ImageTooLarge, DeadlineExceeded, NotReady) as error:
             raise NotEnoughMemory(f"{count // MIB} MiB of memory for a second model are not there.") from error
 
@@ -120,7 +121,19 @@ class ModelSource:
         versions = self.store.versions(self.name)
         return self.store.state(self.name, self.version or versions[-1]) if versions else None
 
-    def _beside(self, engine: Engine, version: int) -> Engine:
+    def beside(self, engine: Engine, version: int | None) -> Engine:
+        """Load a version and warm it; blocks.
+
+        Args:
+            engine: What is in service.
+            version: Of the model; None for the newest.
+
+        Returns:
+            An engine that shares everything with the other but the model.
+
+        Raises:
+            ModelError: It is refused.
+        """
         model = self.load(version)
         attributes = allowed(model.manifest, self.attributes)
         network = model.networks["faces"]
@@ -130,27 +143,35 @@ class ModelSource:
         pipeline = engine.pipeline.with_model(model.manifest, batcher)
         pipeline.warm()
         return dataclasses.replace(
-            engine, pipeline=pipeline, batcher=batcher, model=model, precision=network.precision, attributes=attributes
+            engine,
+            pipeline=pipeline,
+            batcher=batcher,
+            model=model,
+            precision=network.precision,
+            attributes=attributes,
+            source=self,
         )
 
 
 class Reloader:
-    """Swaps the model in service, one at a time; whatever refuses to be served is logged and counted, and the old one stays.
+    """Swaps models in service, one at a time; whatever refuses to be served is logged and counted, and the old one stays.
 
-    `current` gives the engine in service, and `replace` puts another one in its place; both are called on the event loop.
+    `current` gives the default model's engine, which knows the others, and `replace` puts one engine in the place of another;
+    both are called on the event loop. A canary stays what the settings name.
     """
 
-    def __init__(self, current: Callable[[], Engine], replace: Callable[[Engine], None]) -> None:
+    def __init__(self, current: Callable[[], Engine], replace: Callable[[Engine, Engine], None]) -> None:
         self._current, self._replace = current, replace
         self._lock = asyncio.Lock()
-        self._held = False
+        self._held: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def reload(self, version: int | None = None) -> Outcome:
-        """Serve a version of the model.
+    async def reload(self, version: int | None = None, name: str | None = None) -> Outcome:
+        """Serve a version of a model.
 
         Args:
             version: That which is to be served, and to stay until another call; None for that of the settings, or the newest.
+            name: Of the model; None for the default one.
 
         Returns:
             Whether it was put in the place of another one.
@@ -158,20 +179,20 @@ class Reloader:
         Raises:
             ModelRefused: It cannot be served; the former one is.
             NotReady: The service is shutting down.
+            InvalidParameter: No model of this name is in service.
         """
         async with self._lock:
-            old = self._current()
+            old = self.engine(name)
             if old.source is None:
                 raise ModelRefused("This service has no model store.")
             try:
                 new = await asyncio.to_thread(old.source.renewed, old, version)
             except (ModelError, OSError) as error:
                 metrics.MODEL_RELOADS.labels("refused").inc()
-                stays = f"{old.model.manifest.name}/{old.model.manifest.version} stays in service"
-                logger.error("the model was refused, %s: %s", stays, error)
+                logger.error("the model was refused, %s stays in service: %s", old.title, error)
                 reason = str(error) if isinstance(error, FacetError) else "Its files cannot be read."
                 raise ModelRefused(f"{reason} The model in service is still version {old.model.manifest.version}.") from error
-            self._held = version is not None
+            (self._held.discard if version is None else self._held.add)(old.model.manifest.name)
             if new is None:
                 metrics.MODEL_RELOADS.labels("unchanged").inc()
                 return "unchanged"
@@ -179,12 +200,31 @@ class Reloader:
                 await new.batcher.close(0)
                 raise NotReady("The service is shutting down.")
             old.retiring.append(old.batcher)
-            self._replace(new)
+            self._replace(old, new)
             metrics.MODEL_RELOADS.labels("swapped").inc()
-            named = new.model.manifest
-            logger.info("serving %s/%d in the place of version %d", named.name, named.version, old.model.manifest.version)
+            logger.info("serving %s in the place of version %d", title_of(new.model.manifest), old.model.manifest.version)
             self._start(self._retire(old))
             return "swapped"
+
+    def engine(self, name: str | None) -> Engine:
+        """The engine of a model that can be swapped.
+
+        Args:
+            name: Of the model; None for the default one.
+
+        Returns:
+            The engine in service.
+
+        Raises:
+            InvalidParameter: No model of this name is in service.
+        """
+        engine = self._current()
+        if name is None or name == engine.model.manifest.name:
+            return engine
+        if name not in engine.beside.named:
+            names = sorted({engine.model.manifest.name, *engine.beside.named})
+            raise InvalidParameter(f"model: choose from {', '.join(names)}.")
+        return engine.beside.named[name]
 
     async def _retire(self, old: Engine) -> None:
         """Let a model go once nobody asks it any more."""
@@ -197,31 +237,37 @@ class Reloader:
         await asyncio.to_thread(give_back)
 
     async def poll(self, seconds: float) -> None:
-        """Look for another version again and again; one that was refused is tried again only once a file of it has changed.
+        """Look for other versions again and again; one that was refused is tried again only once a file of it has changed.
 
         Args:
             seconds: Between two looks.
         """
-        seen: object = None
+        seen: dict[str, object] = {}
         while True:
             await asyncio.sleep(seconds)
-            source = self._current().source
-            if self._held or source is None:
-                continue
-            state = await asyncio.to_thread(source.state)
-            if state is None or state == seen:
-                continue
-            seen = state
-            with contextlib.suppress(ModelRefused, NotReady):
-                await self.reload()
+            for name in self._names():
+                source = self.engine(name).source
+                if name in self._held or source is None:
+                    continue
+                state = await asyncio.to_thread(source.state)
+                if state is None or state == seen.get(name):
+                    continue
+                seen[name] = state
+                with contextlib.suppress(ModelRefused, NotReady):
+                    await self.reload(name=name)
 
     def hang_up(self) -> None:
-        """Reload as SIGHUP asks; its outcome stands in the log."""
+        """Reload every model as SIGHUP asks; the outcome stands in the log."""
         self._start(self._quietly())
 
+    def _names(self) -> list[str]:
+        engine = self._current()
+        return [engine.model.manifest.name, *engine.beside.named]
+
     async def _quietly(self) -> None:
-        with contextlib.suppress(ModelRefused, NotReady):
-            logger.info("reloading the model: %s", await self.reload())
+        for name in self._names():
+            with contextlib.suppress(ModelRefused, NotReady):
+                logger.info("reloading the model %s: %s", name, await self.reload(name=name))
 
     def begin(self, seconds: float) -> None:
         """Begin to look for other versions.

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -30,6 +30,53 @@ DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "mod
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+class ModelTitle(NamedTuple):
+    """A model of the store; its newest version where none is named."""
+
+    name: str
+    version: int | None
+
+
+class CanaryShare(NamedTuple):
+    """A model, and the share, 0 to 1, of requests that it answers in the default one's place."""
+
+    model: ModelTitle
+    share: float
+
+
+def _title(value: str) -> ModelTitle:
+    """NAME or NAME/VERSION. Raises `ValueError` where it is neither."""
+    name, slash, version = value.partition("/")
+    if not re.fullmatch("[A-Za-z0-9_-]+", name) or bool(slash) != bool(re.fullmatch("[1-9][0-9]*", version)):
+        raise ValueError(f"{value!r} is no model, NAME or NAME/VERSION")
+    return ModelTitle(name, int(version) if slash else None)
+
+
+def _titles(value: object) -> object:
+    """Models out of a comma-separated string. Raises `ValueError` where a name comes twice."""
+    listed = _listed(value)
+    if not isinstance(listed, tuple):
+        return listed
+    titles = tuple(_title(one) if isinstance(one, str) else one for one in listed)
+    if len({one[0] for one in titles}) < len(titles):
+        raise ValueError("each name may come once")
+    return titles
+
+
+def _canary(value: object) -> object:
+    """NAME/VERSION:SHARE. Raises `ValueError` where it is not."""
+    if not isinstance(value, str):
+        return value
+    title, colon, share = value.rpartition(":")
+    try:
+        named = CanaryShare(_title(title), float(share))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE such as mobilenet/4:0.05") from error
+    if not colon or named.model.version is None or not 0 < named.share <= 1:
+        raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE with a share above 0 and of at most 1")
+    return named
+
+
 def _keys(value: object) -> object:
     """Keys as `_listed` reads them. Raises `ValueError` where something was given, and no key is in it."""
     keys = _listed(value)
@@ -47,6 +94,7 @@ def _origin(value: str) -> str:
     return origin
 
 
+Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Systems = Annotated[tuple[Literal["deepface", "rekognition", "compreface"], ...], NoDecode, BeforeValidator(_listed)]
@@ -56,6 +104,10 @@ _OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
 
 _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """Names, after the prefix, that Kubernetes and Docker make of services and links, of which one may be called `facet`."""
+
+
+_MODEL: Final = "mobilenet"
+"""The model that is served unless another one is named."""
 
 
 class Settings(BaseSettings):
@@ -80,12 +132,17 @@ class Settings(BaseSettings):
 
     model_store: Path = DEFAULT_STORE
     """Folder of models, NAME/VERSION each."""
-    model: str = "mobilenet"
+    model: str = _MODEL
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """SHA-256 that the model's manifest must have; not checked where not set."""
+    models: Titles = ()
+    """Models that are served, NAME or NAME/VERSION each, chosen by `?model=NAME`; the first answers by default, in the place of
+    `FACET_MODEL`."""
+    canary: Annotated[CanaryShare | None, NoDecode, BeforeValidator(_canary)] = None
+    """Model that answers a share of the requests in the place of the default one, NAME/VERSION:SHARE; their ids decide."""
     model_poll_s: float = Field(default=0, ge=0)
     """Seconds between two looks for another version in the store, which is then put in the place of the one in service;
     0 looks at start and on SIGHUP alone."""
@@ -185,8 +242,15 @@ class Settings(BaseSettings):
     keep_alive_s: int = Field(default=75, ge=1, le=3600)
     """Seconds for which an idle connection stays open; longer than a load balancer's own 60."""
 
+    @property
+    def served(self) -> tuple[ModelTitle, ...]:
+        """Models that are served, the default one first."""
+        return self.models or (ModelTitle(self.model, self.model_version),)
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if self.models and (self.model_version is not None or self.model not in (self.models[0].name, _MODEL)):
+            raise ValueError("models takes the place of model and model_version: leave them out")
         if self.rate_limit and not self.api_keys:
             raise ValueError("rate_limit is per key: set api_keys too")
         if max(self.max_body_mib, self.max_batch_mib) > self.max_bodies_mib:

@@ -23,7 +23,7 @@ from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
-from service.metrics import FACES, PREDICTIONS
+from service.metrics import FACES, PHOTO_FAILURES, PHOTO_SECONDS, PREDICTIONS
 from service.models.card import ModelCard
 from service.tracing import CURRENT
 
@@ -33,11 +33,25 @@ router = APIRouter(generate_unique_id_function=lambda route: route.name)
 class Reloads(Protocol):
     """Swaps the model in service."""
 
-    async def reload(self, version: int | None = None) -> Literal["swapped", "unchanged"]:
-        """Serve a version of the model.
+    def engine(self, name: str | None) -> Engine:
+        """The engine of a model that can be swapped.
+
+        Args:
+            name: Of the model; None for the default one.
+
+        Returns:
+            The engine in service.
+
+        Raises:
+            InvalidParameter: No model of this name is in service.
+        """
+
+    async def reload(self, version: int | None = None, name: str | None = None) -> Literal["swapped", "unchanged"]:
+        """Serve a version of a model.
 
         Args:
             version: 1 or more, served and kept; None for that of the settings, or the newest.
+            name: Of the model; None for the default one.
 
         Returns:
             Whether it was put in the place of another one.
@@ -45,6 +59,7 @@ class Reloads(Protocol):
         Raises:
             ModelRefused: It cannot be served; the former one is.
             NotReady: The service is shutting down.
+            InvalidParameter: No model of this name is in service.
         """
 
 
@@ -118,16 +133,39 @@ _PHOTO_ERRORS = (
 )
 
 
-async def engine_of(request: Request) -> AsyncIterator[Engine]:
-    """The engine in service when a request comes: all of its answer is that engine's, whatever is put in its place meanwhile.
+def engine_of(request: Request) -> Engine:
+    """The engine of the default model, which knows of the others.
 
     Args:
         request: Any request.
 
-    Yields:
+    Returns:
         The engine.
     """
     engine: Engine = request.app.state.engine
+    return engine
+
+
+async def chosen_engine(
+    request: Request,
+    model: Annotated[
+        str | None,
+        Query(description="NAME or NAME/VERSION of a model in service; the default one where not given.", max_length=100),
+    ] = None,
+) -> AsyncIterator[Engine]:
+    """The engine that answers a request: all of its answer is that engine's, whatever is put in its place meanwhile.
+
+    Args:
+        request: Any request; its id decides whether a canary answers.
+        model: What the client names.
+
+    Yields:
+        The engine.
+
+    Raises:
+        InvalidParameter: No such model is in service.
+    """
+    engine = engine_of(request).chosen(model, request_id(request))
     with engine.in_use():
         yield engine
 
@@ -149,6 +187,7 @@ def operator_of(request: Request) -> None:
 
 
 EngineDependency = Annotated[Engine, Depends(engine_of)]
+ChosenEngine = Annotated[Engine, Depends(chosen_engine)]
 
 
 class QueryParameters:
@@ -157,7 +196,7 @@ class QueryParameters:
     def __init__(
         self,
         request: Request,
-        engine: EngineDependency,
+        engine: ChosenEngine,
         attributes: Annotated[
             str | None,
             Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=100),
@@ -192,7 +231,8 @@ class QueryParameters:
 
     def _check_names(self, given: list[str]) -> None:
         """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
-        known = sorted(set(inspect.signature(type(self)).parameters) - {"request", "engine"})
+        own = {*inspect.signature(type(self)).parameters, *inspect.signature(chosen_engine).parameters}
+        known = sorted(own - {"request", "engine"})
         if unknown := next((name for name in given if name not in known), None):
             raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
         if twice := next((name for name in given if given.count(name) > 1), None):
@@ -226,14 +266,15 @@ async def _photos(request: Request, due: Callable[[], float], read: BodyReader, 
     return await parsed(read, body, headers.get("content-type", ""), headers.get("content-encoding", ""), most), when
 
 
-def _counted(analysis: Analysis) -> Analysis:
+def _counted(analysis: Analysis, model: str) -> Analysis:
+    PHOTO_SECONDS.labels(model).observe(analysis.timings["total"] / 1000)
     FACES.observe(len(analysis.faces))
     record = CURRENT.get()
     if record is not None:
         record.faces += len(analysis.faces)
     for person in analysis.faces:
         for name, value in person.attributes.items():
-            PREDICTIONS.labels(name, value.group if isinstance(value, Expectation) else value.label).inc()
+            PREDICTIONS.labels(model, name, value.group if isinstance(value, Expectation) else value.label).inc()
     return analysis
 
 
@@ -264,7 +305,11 @@ async def answered(
     Raises:
         FacetError: As of `Engine.analyse`.
     """
-    analysis = _counted(await engine.analyse(photo, options, due))
+    try:
+        analysis = _counted(await engine.analyse(photo, options, due), engine.title)
+    except errors.InferenceError:
+        PHOTO_FAILURES.labels(engine.title).inc()
+        raise
     return answer(analysis, identity, ModelName.of(engine.model), landmarks=landmarks, distribution=distribution)
 
 
@@ -283,7 +328,7 @@ async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: fl
     openapi_extra=_BODY,
     tags=["predict"],
 )
-async def predict(request: Request, engine: EngineDependency, query: QueryDependency, read: ReaderDependency) -> Response:
+async def predict(request: Request, engine: ChosenEngine, query: QueryDependency, read: ReaderDependency) -> Response:
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
@@ -302,7 +347,7 @@ async def predict(request: Request, engine: EngineDependency, query: QueryDepend
     openapi_extra=_FILES,
     tags=["predict"],
 )
-async def predict_batch(request: Request, engine: EngineDependency, query: QueryDependency, read: ReaderDependency) -> Response:
+async def predict_batch(request: Request, engine: ChosenEngine, query: QueryDependency, read: ReaderDependency) -> Response:
     """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
 
     As many are in work at a time as the service has threads for photos. A photo's deadline counts from its turn, and another
@@ -366,6 +411,9 @@ async def ready(engine: EngineDependency) -> JSONResponse:
 async def reload(
     request: Request,
     version: Annotated[int | None, Query(ge=1, description="Serve this one and keep it, whatever the store holds.")] = None,
+    model: Annotated[
+        str | None, Query(description="NAME of the model to swap; the default one where not given.", max_length=100)
+    ] = None,
 ) -> ReloadAnswer:
     """Load the newest version, or the one that the settings or the query name, and serve it from the next request on.
 
@@ -373,8 +421,8 @@ async def reload(
     There is no such route unless `FACET_OPERATOR_KEYS` are set, of which it wants one.
     """
     reloader: Reloads = request.app.state.reloader
-    outcome = await reloader.reload(version)
-    engine: Engine = request.app.state.engine
+    outcome = await reloader.reload(version, model)
+    engine = reloader.engine(model)
     return ReloadAnswer(outcome=outcome, model=ModelName.of(engine.model), digest=engine.model.digest)
 
 
@@ -393,10 +441,10 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     "/model",
     summary="What is served, on what it was trained, how good it is for whom",
     response_model=ModelCard,
-    responses=documented(errors.Unauthenticated),
+    responses=documented(errors.Unauthenticated, errors.InvalidParameter),
     tags=["operate"],
 )
-async def model(engine: EngineDependency) -> JSONResponse:
+async def model(engine: ChosenEngine) -> JSONResponse:
     """The model's manifest, its digest, and what this service does with it."""
     return JSONResponse(engine.card().document())
 

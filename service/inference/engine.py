@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -85,6 +86,15 @@ class Renewal(Protocol):
 
 
 @dataclass(slots=True)
+class Beside:
+    """What is served beside the default model: others by name, and a canary that gets a `share`, 0 to 1, of its requests."""
+
+    named: dict[str, Engine] = field(default_factory=dict)
+    canary: Engine | None = None
+    share: float = 0.0
+
+
+@dataclass(slots=True)
 class Engine:
     """What the routes talk to. `deadline`, of a photo, `batch_deadline` and `hang_s` are in seconds; `attributes` are those
     that the operator allows.
@@ -110,6 +120,8 @@ class Engine:
     """Batchers of models that were replaced, and are still in use; engines that follow one another share the list."""
     source: Renewal | None = None
     """Where another version of the model comes from."""
+    beside: Beside = field(default_factory=Beside)
+    """Engines of other models, which share everything with this one but the model; engines that follow one another share it."""
     users: int = field(default=0, init=False)
     """Requests and streams that use this model now."""
     hang_s: float = HANG_S
@@ -128,6 +140,55 @@ class Engine:
             yield
         finally:
             self.users -= 1
+
+    @property
+    def title(self) -> str:
+        """The model's name and version, NAME/VERSION."""
+        return title_of(self.model.manifest)
+
+    def every(self) -> list[Engine]:
+        """All that is served: this engine, those of the other models, and the canary's.
+
+        Returns:
+            Engines, this one first.
+        """
+        beside = self.beside
+        return [self, *beside.named.values(), *([] if beside.canary is None else [beside.canary])]
+
+    def chosen(self, name: str | None, identity: str) -> Engine:
+        """Choose who answers a request.
+
+        Args:
+            name: NAME or NAME/VERSION of a model in service; None for the default, or the canary by its share.
+            identity: The request's id: the same one always finds the same model.
+
+        Returns:
+            The engine, all of whose answer is its own model's.
+
+        Raises:
+            InvalidParameter: No such model is in service.
+        """
+        if name is not None:
+            found = next((one for one in self.every() if name in (one.model.manifest.name, one.title)), None)
+            if found is None:
+                raise InvalidParameter(f"model: choose from {', '.join(sorted({one.title for one in self.every()}))}.")
+            return found
+        canary = self.beside.canary
+        if canary is not None and position(identity) < self.beside.share and self.replaced_by(canary):
+            return canary
+        return self
+
+    def replaced_by(self, other: Engine) -> bool:
+        """Whether another engine can answer whatever this one can.
+
+        Args:
+            other: Of another model.
+
+        Returns:
+            Whether it has every attribute of this one, and a distribution over ages where this one has.
+        """
+        mine, theirs = (len(one.model.manifest.outputs_of(AGE)) for one in (self, other))
+        return set(self.attributes) <= set(other.attributes) and mine <= theirs
 
     def due(self) -> float:
         """When a request that has arrived now is to be answered.
@@ -247,7 +308,7 @@ class Engine:
         Returns:
             A sentence, or None where nothing has been running for longer than `hang_s`.
         """
-        busy = max(batcher.busy_for() for batcher in (self.batcher, *self.retiring))
+        busy = max(batcher.busy_for() for batcher in self.batchers())
         if busy > self.hang_s:
             return f"A batch has been running for {busy:.0f} s."
         late = self.workers.overdue(asyncio.get_running_loop().time())
@@ -255,9 +316,19 @@ class Engine:
 
     def drain(self) -> None:
         """Turn readiness off; work is still accepted."""
-        self.draining = True
-        self._drained = min(self._drained, time.monotonic())
+        now = time.monotonic()
+        for one in self.every():
+            one.draining = True
+            one._drained = min(one._drained, now)  # noqa: SLF001 - its own class
         READY.set(0)
+
+    def batchers(self) -> list[Batcher]:
+        """What runs networks: of the models in service, and of those that were replaced and are still asked.
+
+        Returns:
+            Batchers.
+        """
+        return [*self.retiring, *(one.batcher for one in self.every())]
 
     def card(self) -> ModelCard:
         """Describe the attribute model and how it is served.
@@ -278,7 +349,31 @@ class Engine:
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the threads."""
-        for batcher in (*self.retiring, self.batcher):
+        for batcher in self.batchers():
             await batcher.close(self.hang_s)
         self.pipeline.decoder.close()
         await asyncio.to_thread(self.workers.close, self.hang_s)
+
+
+def title_of(manifest: Manifest) -> str:
+    """What a model is called where several are.
+
+    Args:
+        manifest: Of the model.
+
+    Returns:
+        NAME/VERSION.
+    """
+    return f"{manifest.name}/{manifest.version}"
+
+
+def position(identity: str) -> float:
+    """Where a request stands between 0 and 1, evenly spread over ids.
+
+    Args:
+        identity: The request's id.
+
+    Returns:
+        From 0 to less than 1, the same for the same id in every process.
+    """
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:6], "big") / 2**48

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from service.api.compat.translation import System, permitted, received
 from service.api.keys import client_of
 from service.api.problems import request_id
-from service.api.routes import EngineDependency, answered
+from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, PredictAnswer, Problem
 from service.api.uploads import from_base64, json_object, media_type, multipart
 from service.errors import EmptyFile, MissingFile, UnsupportedMediaType
@@ -158,7 +158,7 @@ router = APIRouter()
 @router.post("/compat/compreface/api/v1/detection/detect", include_in_schema=False)
 async def detect(
     request: Request,
-    engine: EngineDependency,
+    engine: ChosenEngine,
     limit: Annotated[int, Query(ge=0)] = 0,
     det_prob_threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
     face_plugins: Annotated[str, Query(max_length=200)] = "",

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service.api.compat.translation import System, permitted, received
 from service.api.keys import client_of
 from service.api.problems import request_id
-from service.api.routes import EngineDependency, answered
+from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, ImageSize, LabelAnswer, Point, Problem
 from service.api.uploads import from_base64, json_object, media_type, multipart
 from service.errors import InvalidParameter, MalformedBase64, MissingFile, TooManyFields, UnsupportedMediaType
@@ -203,7 +203,7 @@ router = APIRouter()
 
 
 @router.post("/compat/deepface/analyze", include_in_schema=False)
-async def analyze(request: Request, engine: EngineDependency) -> Response:
+async def analyze(request: Request, engine: ChosenEngine) -> Response:
     """Answer `{"results": […]}`, a face each. Without a face it is an error, unless `enforce_detection` is false."""
     photo, given, due = await received(request, engine, fields)
     actions = actions_of(given.get("actions"))

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from service.api.compat.translation import System, permitted, received
 from service.api.keys import client_of, sent_key
 from service.api.problems import count, request_id
-from service.api.routes import EngineDependency, answered
+from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, ImageSize, Problem
 from service.api.uploads import from_base64, json_object, media_type
 from service.errors import InvalidParameter, UnsupportedMediaType
@@ -209,7 +209,7 @@ router = APIRouter()
 
 @router.post("/compat/rekognition", include_in_schema=False)
 @router.post("/compat/rekognition/", include_in_schema=False)
-async def detect_faces(request: Request, engine: EngineDependency) -> Response:
+async def detect_faces(request: Request, engine: ChosenEngine) -> Response:
     """Answer `{"FaceDetails": […]}`, a face each; no face is an empty list."""
     identity = request_id(request)
     if request.headers.get("x-amz-target") != TARGET:

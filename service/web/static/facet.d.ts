@@ -363,6 +363,8 @@ export interface CallOptions {
 }
 
 export interface PredictOptions extends CallOptions {
+  /** NAME or NAME/VERSION of a model in service; the default one where not given. */
+  model?: string;
   /** What is answered; all that the operator allows where not given. */
   attributes?: AttributeName[];
   /** Answer the largest faces only. */
@@ -379,6 +381,8 @@ export interface PredictOptions extends CallOptions {
 }
 
 export interface StreamOptions {
+  /** NAME or NAME/VERSION of a model in service; the default one where not given. */
+  model?: string;
   attributes?: AttributeName[];
   maxFaces?: number;
   minConfidence?: number;
@@ -472,8 +476,8 @@ export class Facet {
   predictBatch(photos: Iterable<Photo>, options?: PredictOptions): Promise<BatchAnswer>;
   /** In Node a photo may be the path of its file. */
   predictMany<P extends Photo | string>(photos: Iterable<P> | AsyncIterable<P>, options?: ManyOptions): AsyncGenerator<PhotoResult<P>, void, void>;
-  model(options?: CallOptions): Promise<ModelCard>;
-  reload(options?: CallOptions & { version?: number }): Promise<ReloadAnswer>;
+  model(options?: CallOptions & { model?: string }): Promise<ModelCard>;
+  reload(options?: CallOptions & { version?: number; model?: string }): Promise<ReloadAnswer>;
   health(options?: CallOptions): Promise<Health>;
   stream(options?: StreamOptions): FacetStream;
 }

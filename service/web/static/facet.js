@@ -63,6 +63,7 @@ export class Facet {
     if (options.minConfidence != null) url.searchParams.set("min_confidence", String(options.minConfidence));
     if (options.landmarks) url.searchParams.set("landmarks", "true");
     if (options.distribution) url.searchParams.set("distribution", "true");
+    if (options.model != null) url.searchParams.set("model", options.model);
     if (options.preview) url.searchParams.set("preview", "true");
     if (options.atLeast?.length) url.searchParams.set("at_least", options.atLeast.join(","));
     return url;
@@ -123,12 +124,12 @@ export class Facet {
 
   /** What is served, on what it was trained, and how good it is for whom. */
   model(options = {}) {
-    return this.#json(this.url("model"), {}, options);
+    return this.#json(this.url("model", { model: options.model }), {}, options);
   }
 
   /** Serve another version of the model, the newest where none is named; wants an operator's key. */
-  reload({ version, ...options } = {}) {
-    const url = this.url("model/reload");
+  reload({ version, model, ...options } = {}) {
+    const url = this.url("model/reload", { model });
     if (version !== undefined) url.searchParams.set("version", version);
     return this.#json(url, { method: "POST" }, options);
   }
@@ -196,7 +197,7 @@ export class FacetStream {
   #end;
 
   /** @param {WebSocket} socket Not yet open. */
-  constructor(socket, { key, attributes, maxFaces, minConfidence, landmarks, atLeast, timeoutMs, signal }) {
+  constructor(socket, { key, model, attributes, maxFaces, minConfidence, landmarks, atLeast, timeoutMs, signal }) {
     this.#socket = socket;
     this.#timeoutMs = timeoutMs;
     socket.binaryType = "arraybuffer";
@@ -207,6 +208,7 @@ export class FacetStream {
     this.closed = new Promise((resolve) => (this.#end = resolve));
     const start = { type: "start", ...(key && { key }), ...(attributes && { attributes }) };
     if (maxFaces != null) start.max_faces = maxFaces;
+    if (model != null) start.model = model;
     if (minConfidence != null) start.min_confidence = minConfidence;
     if (landmarks != null) start.landmarks = landmarks;
     if (atLeast?.length) start.at_least = atLeast;

@@ -133,6 +133,8 @@ COUNTS: Samples = [
     ("facet_predictions_total", {"attribute": "gender", "label": "male"}, 1),
     ("facet_predictions_total", {"attribute": "gender", "label": "female"}, 1),
     ("facet_predictions_total", {"attribute": "race"}, 2),
+    ("facet_predictions_total", {"model": "fake/3", "attribute": "race"}, 2),
+    ("facet_photo_seconds_count", {"model": "fake/3"}, 1),
     *[("facet_stage_seconds_count", {"stage": stage}, 1.0) for stage in ("wait", "decode", "detect", "crop", "predict")],
 ]
 
@@ -173,10 +175,8 @@ async def test_seconds_are_seconds(client: Client) -> None:
 
 
 async def test_the_model_and_the_build_are_named(client: Client) -> None:
-    assert (
-        await metric(client, "facet_model_info", name="fake", version="3", runtime="fake", precision="f32", digest="0" * 12)
-        == 1
-    )
+    named = {"role": "default", "name": "fake", "version": "3", "runtime": "fake", "precision": "f32", "digest": "0" * 12}
+    assert await metric(client, "facet_model_info", **named) == 1
     assert await metric(client, "facet_model_info") == 1  # one model and no more, however often it was changed
     assert await metric(client, "facet_build_info", version=__version__) == 1
 
@@ -246,7 +246,7 @@ async def test_openapi_documents_every_route_and_every_problem(client: Client) -
     assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
     predict = document["paths"]["/predict"]["post"]
     assert {parameter["name"] for parameter in predict["parameters"]} == {
-        "attributes", "max_faces", "min_confidence", "landmarks", "distribution", "at_least", "preview",
+        "attributes", "max_faces", "min_confidence", "landmarks", "distribution", "at_least", "preview", "model",
     }  # fmt: skip
     content = predict["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json", "image/*", "application/octet-stream"}

@@ -138,6 +138,7 @@ class Client(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> Prediction:
         """Find and describe every face of a photo.
 
@@ -150,6 +151,7 @@ class Client(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             The faces from left to right, and what answered.
@@ -157,7 +159,7 @@ class Client(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
         return self._answer(self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW), Prediction)
 
     def predict_batch(
@@ -171,6 +173,7 @@ class Client(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> Batch:
         """Find and describe the faces of several photos.
 
@@ -183,6 +186,7 @@ class Client(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             A result or a problem for each photo, in order.
@@ -190,7 +194,7 @@ class Client(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
         return self._answer(
             self._send("POST", "/predict/batch", files=_files(photos), params=query, timeout=self._batch_timeout), Batch
         )
@@ -208,6 +212,7 @@ class Client(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> Iterator[PhotoResult]:
         """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
 
@@ -222,11 +227,12 @@ class Client(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             A result for each photo, in order: its prediction, or its error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
         def one(photo: Photo) -> Prediction:
             return self._answer(self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW), Prediction)
@@ -244,8 +250,11 @@ class Client(_Base):
         """
         return self._answer(self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
-    def model(self) -> ModelCard:
-        """Card of the served model: what it was trained on, and how good it is for whom.
+    def model(self, name: str | None = None) -> ModelCard:
+        """Card of a served model: what it was trained on, and how good it is for whom.
+
+        Args:
+            name: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             The card.
@@ -253,13 +262,14 @@ class Client(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        return self._answer(self._send("GET", "/model"), ModelCard)
+        return self._answer(self._send("GET", "/model", params={} if name is None else {"model": name}), ModelCard)
 
-    def reload(self, version: int | None = None) -> Reload:
+    def reload(self, version: int | None = None, model: str | None = None) -> Reload:
         """Serve another version of the model; wants an operator's key.
 
         Args:
             version: Served and kept; None for that of the service's settings, or the newest in its store.
+            model: NAME of the model to swap; the default one where not given.
 
         Returns:
             What is in service now, and whether it was put in the place of another one.
@@ -268,7 +278,7 @@ class Client(_Base):
             ProblemError: The version is refused (`model_refused`), or the key is no operator's.
             FacetClientError: The service was not reached.
         """
-        query = {} if version is None else {"version": version}
+        query = {name: value for name, value in (("version", version), ("model", model)) if value is not None}
         return self._answer(self._send("POST", "/model/reload", params=query), Reload)
 
     def close(self) -> None:
@@ -316,6 +326,7 @@ class AsyncClient(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> Prediction:
         """Find and describe every face of a photo.
 
@@ -328,6 +339,7 @@ class AsyncClient(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             The faces from left to right, and what answered.
@@ -335,7 +347,7 @@ class AsyncClient(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
         answer = await self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW)
         return self._answer(answer, Prediction)
 
@@ -350,6 +362,7 @@ class AsyncClient(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> Batch:
         """Find and describe the faces of several photos.
 
@@ -362,6 +375,7 @@ class AsyncClient(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             A result or a problem for each photo, in order.
@@ -369,7 +383,7 @@ class AsyncClient(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
         return self._answer(
             await self._send("POST", "/predict/batch", files=_files(photos), params=query, timeout=self._batch_timeout), Batch
         )
@@ -387,6 +401,7 @@ class AsyncClient(_Base):
         distribution: bool = False,
         at_least: Sequence[int] | None = None,
         preview: bool = False,
+        model: str | None = None,
     ) -> AsyncIterator[PhotoResult]:
         """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
 
@@ -401,11 +416,12 @@ class AsyncClient(_Base):
             distribution: Whether each age has its distribution.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
             preview: Whether the photo is answered too, upright, as a small JPEG.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             A result for each photo, in order: its prediction, or its error.
         """
-        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview)
+        query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
         async def one(photo: Photo) -> Prediction:
             data = await asyncio.to_thread(bytes_of, photo)
@@ -425,8 +441,11 @@ class AsyncClient(_Base):
         """
         return self._answer(await self._send("GET", "/health", extensions={"retry": NEVER}), Health, 503)
 
-    async def model(self) -> ModelCard:
-        """Card of the served model: what it was trained on, and how good it is for whom.
+    async def model(self, name: str | None = None) -> ModelCard:
+        """Card of a served model: what it was trained on, and how good it is for whom.
+
+        Args:
+            name: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             The card.
@@ -434,13 +453,14 @@ class AsyncClient(_Base):
         Raises:
             FacetClientError: The service was not reached, or answered with an error.
         """
-        return self._answer(await self._send("GET", "/model"), ModelCard)
+        return self._answer(await self._send("GET", "/model", params={} if name is None else {"model": name}), ModelCard)
 
-    async def reload(self, version: int | None = None) -> Reload:
+    async def reload(self, version: int | None = None, model: str | None = None) -> Reload:
         """Serve another version of the model; wants an operator's key.
 
         Args:
             version: Served and kept; None for that of the service's settings, or the newest in its store.
+            model: NAME of the model to swap; the default one where not given.
 
         Returns:
             What is in service now, and whether it was put in the place of another one.
@@ -449,7 +469,7 @@ class AsyncClient(_Base):
             ProblemError: The version is refused (`model_refused`), or the key is no operator's.
             FacetClientError: The service was not reached.
         """
-        query = {} if version is None else {"version": version}
+        query = {name: value for name, value in (("version", version), ("model", model)) if value is not None}
         return self._answer(await self._send("POST", "/model/reload", params=query), Reload)
 
     def stream(
@@ -460,6 +480,7 @@ class AsyncClient(_Base):
         min_confidence: float | None = None,
         landmarks: bool = False,
         at_least: Sequence[int] | None = None,
+        model: str | None = None,
     ) -> AbstractAsyncContextManager[Stream]:
         """Open a live stream; needs the extra `stream`.
 
@@ -469,6 +490,7 @@ class AsyncClient(_Base):
             min_confidence: Lowest confidence of a face, 0.5 to 1; None for the service's own.
             landmarks: Whether each face has its landmarks.
             at_least: At most 8 ages from 1 to 99, for each of which an age has the probability of being at least that.
+            model: NAME or NAME/VERSION of one that is in service; the default one where not given.
 
         Returns:
             A context, whose value is the stream.
@@ -485,6 +507,7 @@ class AsyncClient(_Base):
             "max_faces": max_faces,
             "min_confidence": min_confidence,
             "at_least": at_least,
+            "model": model,
         }
         start |= {name: value for name, value in parameters.items() if value is not None}
         return opened(self._url, start, self._timeout)
@@ -523,6 +546,7 @@ def _query(
     distribution: bool,
     at_least: Sequence[int] | None,
     preview: bool,
+    model: str | None,
 ) -> dict[str, str]:
     parameters = {
         "attributes": None if attributes is None else ",".join(attributes),
@@ -532,6 +556,7 @@ def _query(
         "distribution": "true" if distribution else None,
         "at_least": None if at_least is None else ",".join(map(str, at_least)),
         "preview": "true" if preview else None,
+        "model": model,
     }
     return {name: value for name, value in parameters.items() if value is not None}
 
