@@ -20,7 +20,7 @@ ADDRESS = f"data:image/png;base64,{base64.b64encode(PHOTO).decode()}"
 
 
 def women() -> float | None:
-    return REGISTRY.get_sample_value("facet_predictions_total", {"attribute": "gender", "label": "female"})
+    return REGISTRY.get_sample_value("facet_predictions_total", {"model": "fake/3", "attribute": "gender", "label": "female"})
 
 
 def rejections() -> float | None:
