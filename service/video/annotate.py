@@ -27,6 +27,7 @@ from service.models.manifest import Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
+from service.vision import hdr
 from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
@@ -334,10 +335,13 @@ def _packets(film: _Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]
 def _upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
     """A frame as players show it, uint8 RGB [height, width, 3]: of square pixels, turned and mirrored as its matrix asks.
 
-    Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows.
+    Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows. What is in PQ or HLG
+    is brought to sRGB, each picture by its own highlights.
     """
     width, height = _square(frame.width, frame.height, aspect)
     pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
+    if hdr.is_hdr(frame.color_trc):
+        pixels = hdr.tone_map(pixels, frame.color_trc, frame.color_primaries)
     a, b, c, d = _display_matrix(frame)
     if abs(b) + abs(c) > abs(a) + abs(d):  # x comes of y
         pixels, a, d = pixels.transpose(1, 0, 2), c, b

@@ -19,7 +19,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, EmptyFile, ImageTooLarge, ImageTooSmall, UnsupportedFormat
-from service.vision import structure
+from service.vision import hdr, structure
 
 pi_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size itself, against the operator's cap, before a pixel is decoded
@@ -117,9 +117,18 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class _Coding:
+    """Primaries and transfer function of colours, by their numbers in ITU-T H.273."""
+
+    primaries: int
+    transfer: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Photo:
     """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
-    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode.
+    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode. `coding` is that
+    of its colours where they are of high dynamic range.
     """
 
     format: str
@@ -128,6 +137,7 @@ class _Photo:
     carrier: Image.Image
     work: float
     load: Callable[[], Image.Image | Pixels]
+    coding: _Coding | None = None
 
 
 def is_simple(data: bytes) -> bool:
@@ -192,7 +202,7 @@ def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
 def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     """Decode a photo to upright sRGB pixels.
 
-    The first frame of an animation is taken; transparency is laid on white.
+    The first frame of an animation is taken; transparency is laid on white. HEIC, AVIF and PNG in PQ or HLG are tone-mapped.
 
     Args:
         data: A file's bytes.
@@ -215,7 +225,10 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     with _reading("The image is truncated or damaged."):
         source = photo.load()
     orientation = _orientation(photo.carrier)  # not before: Pillow looks for a PNG's behind its pixels, and loads them
-    pixels = _upright(_to_rgb(source, photo.carrier, side), orientation)
+    pixels = _to_rgb(source, photo.carrier, side)
+    if photo.coding is not None:
+        pixels = hdr.tone_map(pixels, photo.coding.transfer, photo.coding.primaries)
+    pixels = _upright(pixels, orientation)
     width, height = photo.full if orientation < 5 else photo.full[::-1]
     return DecodedImage(pixels, width, height)
 
@@ -324,7 +337,22 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
             )
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)
-    return _Photo(form, full, image.size, image, work, load)
+    return _Photo(form, full, image.size, image, work, load, None if "icc_profile" in image.info else _coding(data, form))
+
+
+def _coding(data: bytes, form: str) -> _Coding | None:
+    """The coding of colours of high dynamic range that an AVIF (ISO/IEC 14496-12, 12.1.5) or a PNG (its `cICP`) declares.
+
+    Of an AVIF with a gain map the picture that is decoded is the one of standard range, whatever the other one's coding is.
+    """
+    found: list[_Coding] = []
+    if form == "PNG":
+        at = data.find(b"cICP", 0, data.find(b"IDAT"))
+        found = [_Coding(data[at + 4], data[at + 5])] if at > 0 else []
+    elif form == "AVIF" and not _positions(data, b"tmap"):
+        codes = [data[at + 8 : at + 12] for at in _positions(data, b"colrnclx")]
+        found = [_Coding(*struct.unpack(">HH", code)) for code in codes if len(code) == 4]
+    return next((one for one in found if hdr.is_hdr(one.transfer)), None)
 
 
 def _load_without_end(data: bytes, side: int) -> Image.Image:
@@ -424,6 +452,8 @@ def _open_heif(data: bytes) -> _Photo:
     carrier = Image.new("RGB", (1, 1))
     if "icc_profile" in primary.info:
         carrier.info["icc_profile"] = primary.info["icc_profile"]
+    nclx = primary.info.get("nclx_profile", {})
+    coding = _Coding(int(nclx.get("color_primaries", 0)), int(nclx.get("transfer_characteristics", 0)))
     full = int(primary.size[0]), int(primary.size[1])
 
     def load() -> Image.Image | Pixels:
@@ -434,7 +464,8 @@ def _open_heif(data: bytes) -> _Photo:
 
     depth = 2 if int(primary.info.get("bit_depth", 8)) > 8 else 1
     each = 2.3 * depth + len(primary.mode) + (1.5 * depth if "a" in primary.mode.lower() else 0)
-    return _Photo("HEIF", full, full, carrier, full[0] * full[1] * each + 2 * len(data), load)
+    work = full[0] * full[1] * each + 2 * len(data)
+    return _Photo("HEIF", full, full, carrier, work, load, coding if hdr.is_hdr(coding.transfer) else None)
 
 
 def _at_least(size: tuple[int, int], side: int) -> tuple[int, int]:

@@ -256,6 +256,24 @@ async def test_pixels_that_are_not_square_are_shown_square(tmp_path: Path, width
     assert [row.size_px for row in rows] == pytest.approx([40, 40], abs=4)
 
 
+async def test_a_film_of_high_dynamic_range_is_shown_in_srgb(tmp_path: Path) -> None:
+    """Light of 40.6 nits, a fifth of diffuse white: code 0.4273 of PQ (ITU-R BT.2100, table 4), and 0.4845 of sRGB."""
+    source = tmp_path / "film.mp4"
+    with av.open(source, "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "10", "preset": "ultrafast"})
+        video.height, video.width, video.pix_fmt = 128, 160, "yuv420p"
+        context = video.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = 9, 16, 9, 1
+        shot = av.VideoFrame.from_ndarray(np.full((128, 160, 3), round(255 * 0.4273), np.uint8), format="rgb24")
+        for index in range(3):
+            shot.pts, shot.time_base = index, Fraction(1, RATE)
+            container.mux(video.encode(shot))
+        container.mux(video.encode(None))
+    await annotated(source, tmp_path / "out.mp4")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert abs(float(np.median(frames[0])) - 255 * 0.4845) < 5
+
+
 async def test_times_count_from_the_films_first_picture(tmp_path: Path) -> None:
     """A recorder's clock may have run for ten hours before."""
     done: list[float] = []
