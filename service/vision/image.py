@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from service.vision import hdr, structure
 pi_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size itself, against the operator's cap, before a pixel is decoded
 logging.getLogger("PIL").setLevel(logging.INFO)  # below it, Pillow logs what it finds in EXIF, and that is the client's
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of the same; each text is kept for ever
+cv2.utils.logging.setLogLevel(0)  # OpenCV writes several lines of its own beside the log for each damaged photo
 
 MIN_SIDE: Final = 16
 """Smallest side, in pixels, of a photo that is analysed."""

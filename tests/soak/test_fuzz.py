@@ -195,7 +195,7 @@ def test_requests_by_the_openapi_document_are_answered_as_it_says(subject: Subje
             )
             assert response.status_code < 500
             case.validate_response(response, checks=by_document)
-            if response.status_code >= 400:
+            if response.status_code >= 400 and not case.path.startswith("/compat/"):
                 assert flaw_of(response.status_code, response.headers["content-type"], response.json()) is None
 
         holds()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import struct
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import ExifTags, Image
 
 from service.tracing import trace_of
 from tests.client import disposition, multipart
@@ -87,6 +91,26 @@ def test_what_fails_is_one_line_with_its_request(tmp_path: Path) -> None:
     assert failed["request_id"] == answer.headers["x-request-id"]
     assert failed["trace_id"] == TRACE
     assert "Traceback" in failed["exc_info"]
+
+
+def test_decoders_write_nothing_of_a_damaged_photo(service: Service) -> None:
+    pixels = squares((200, 100, 50))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "a maker of cameras"
+    header = bytearray(exif.tobytes())
+    at = header.index(struct.pack(">H", ExifTags.Base.Make)) + 8
+    header[at : at + 4] = struct.pack(">I", 0xFFFF)  # where its text is said to stand
+    photos = [encoded(pixels, "JPEG", exif=bytes(header)), encoded(pixels, "WEBP")[:30]]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Image.open(io.BytesIO(photos[0])).getexif()
+    assert caught
+    statuses = [
+        httpx.post(service.url + "/predict", content=photo, headers={"X-API-Key": "secret-one"}).status_code for photo in photos
+    ]
+    assert statuses == [200, 422]
+    lines = ended(service)
+    assert {line["logger"] for line in lines} <= {"facet", "facet.access", "uvicorn.error"}
 
 
 def test_a_setting_that_is_refused_is_a_document_too(tmp_path: Path) -> None:
