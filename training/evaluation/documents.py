@@ -213,7 +213,10 @@ def _file_name(name: str) -> str:
 
 
 class Supplement(BaseModel):
-    """A measurement that the page shows beside its report: `conditions.json` or `robustness.json`."""
+    """A measurement that the page shows beside its report: `conditions.json` or `robustness.json`.
+
+    The figures behind the tables stand in `data`, which each measurement has of its own; the page does not show them.
+    """
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -223,8 +226,6 @@ class Supplement(BaseModel):
     tables: tuple[TextTable, ...]
     plots: tuple[Annotated[str, AfterValidator(_file_name)], ...]
     """Names of PNG files beside it."""
-    data: Any = None
-    """The figures behind the tables, as the measurement has them; the page does not show them."""
     subject: Subject | None = None
 
     @model_validator(mode="before")

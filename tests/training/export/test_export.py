@@ -214,7 +214,7 @@ def test_the_store_accepts_what_was_written(store: Path, run: Path, root: Path) 
     assert "non-commercial" in manifest.licence
     assert json.loads((store / "tiny/1/recipe.json").read_text()) == json.loads((run / "recipe.json").read_text())
     with np.load(store / "tiny/1/golden.npz") as golden:
-        assert golden["faces/input"].shape == (4, made.SIDE, made.SIDE, 3)  # three portraits, and noise
+        assert golden["faces/input"].shape == (10, made.SIDE, made.SIDE, 3)  # nine portraits, and noise
         assert golden["faces/age_distribution"].sum(axis=1) == pytest.approx(1, abs=1e-3)
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from service.models.evaluation import Figures
 from training.evaluation.degradations import Degradation
-from training.evaluation.documents import Subject, Supplement, TextTable
+from training.evaluation.documents import Subject, TextTable
 from training.evaluation.metrics import Metric, Table, metrics_of
 from training.evaluation.predictions import Predictions
+from training.evaluation.robustness.documents import ConditionData, Conditions, DegradedFigures, Robustness, RobustnessData
 from training.evaluation.robustness.plots import ROBUSTNESS_PLOT, condition_plot, draw_condition, draw_robustness
 from training.evaluation.robustness.statistics import (
     CONDITIONS,
     MIN_FACES,
-    Finding,
     Rise,
     finding,
     limits,
@@ -30,7 +28,7 @@ from training.evaluation.service_client import Scored
 NOTHING = "–"
 
 
-def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None) -> Supplement:
+def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None) -> Robustness:
     """Headline figures of each degradation beside those of the pictures as they are; draws `robustness.png`.
 
     Args:
@@ -72,20 +70,25 @@ def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path,
         "values; size is the side that is posted; cut is a share of the width or height, at one of the four sides."
     )
     header = ("Made worse by", "How much", *(_title(metric) for metric in metrics), "Warned")
-    return Supplement(
+    return Robustness(
         title="Robustness",
         text=text,
         tables=(TextTable(caption="Validation pictures made worse", header=header, rows=tuple(rows)),),
         plots=(ROBUSTNESS_PLOT,),
-        data={
-            "clean": base.model_dump() | {"warned": warned},
-            "degraded": [
-                {"kind": one.kind, "level": one.level, "figures": given.model_dump() | {"warned": share}}
+        data=RobustnessData(
+            clean=_with_warned(base, warned),
+            degraded=tuple(
+                DegradedFigures(kind=one.kind, level=one.level, figures=_with_warned(given, share))
                 for one, given, share in levels
-            ],
-        },
+            ),
+        ),
         subject=subject,
     )
+
+
+def _with_warned(given: Figures, share: float) -> Figures:
+    """Figures with the share of warned faces among them."""
+    return Figures.model_validate(given.model_dump() | {"warned": share})
 
 
 def _warned_share(scored: Scored) -> float:
@@ -131,7 +134,7 @@ def _percentage(value: float, base: float | None = None) -> str:
 
 def conditions(
     clean: Sequence[Scored], degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None
-) -> Supplement:
+) -> Conditions:
     """What each condition costs, where its warning is due, and what the service's warnings are worth; draws the curves.
 
     Args:
@@ -183,7 +186,7 @@ def conditions(
         for one in findings
     ]
     of_each = f"Of each {share_attribute(predictions) or 'label'}"
-    return Supplement(
+    return Conditions(
         title="Conditions and warnings",
         text=text,
         tables=(
@@ -204,7 +207,7 @@ def conditions(
             ),
         ),
         plots=tuple(condition_plot(one.condition) for one in drawn),
-        data=[{"warning": one.condition.warning, **_plain(one)} for one in findings],
+        data=tuple(ConditionData.of(one) for one in findings),
         subject=subject,
     )
 
@@ -218,10 +221,6 @@ def _strata(predictions: Predictions) -> str:
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> TextTable:
     return TextTable(caption=caption, header=tuple(header), rows=tuple(tuple(row) for row in rows))
-
-
-def _plain(one: Finding) -> dict[str, Any]:
-    return asdict(one) | {"condition": one.condition.quality}
 
 
 def _number(value: float | None) -> str:
