@@ -36,7 +36,9 @@ SPARE_FIELDS: Final = 8
 MAX_HEADER_CHARS: Final = 8192
 """Characters of a Content-Type, and of a part's Content-Disposition."""
 
-_URL_SAFE: Final = str.maketrans("-_", "+/")
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+
+_BLANKS: Final = b" \t\n\r\v\f"
 
 MAX_TEXT_BYTES: Final = 1024
 """Bytes of a form's field that is text, where such fields are read."""
@@ -289,12 +291,15 @@ def from_base64(image: str) -> bytes:
             raise MalformedBase64("A data: URL must be base64.")
     if not image:
         raise EmptyFile("The image is empty.")
-    image = "".join(image.split())
-    if "-" in image or "_" in image:  # RFC 4648, section 5, which lets the padding be left out
-        if "+" in image or "/" in image:
-            raise MalformedBase64("The image mixes the two alphabets of base64.")
-        image = image.translate(_URL_SAFE) + "=" * (-len(image) % 4)
     try:
-        return base64.b64decode(image, validate=True)
+        text = image.encode("ascii").translate(None, _BLANKS)
+    except UnicodeEncodeError as error:
+        raise MalformedBase64("The image is not base64.") from error
+    if b"-" in text or b"_" in text:  # RFC 4648, section 5, which lets the padding be left out
+        if b"+" in text or b"/" in text:
+            raise MalformedBase64("The image mixes the two alphabets of base64.")
+        text = text.translate(_URL_SAFE) + b"=" * (-len(text) % 4)
+    try:
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise MalformedBase64("The image is not base64.") from error

@@ -24,8 +24,8 @@ _SMALL_BYTES: Final = 4 * 2**20
 _SMALL_SCANS: Final = 16
 _BMP_PLAIN: Final = {0, 3}
 
-_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")
-_ANY_MARKER: Final = re.compile(rb"\xff+([^\x00\x01\xff])")
+_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # of fill bytes the last alone: `\xff+` takes a square of them
+_ANY_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff])")
 _HUFFMAN: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _NOTHING: Final = 99
 """Bits of a coefficient that no scan has brought yet."""
@@ -70,10 +70,10 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
         code, position = marker.group(1)[0], marker.end()
         if code == _END_OF_IMAGE:
             break
-        if code == _START_OF_IMAGE:
-            continue
         found.parts += 1
         _cap_parts(found.parts)
+        if code == _START_OF_IMAGE:
+            continue
         if code == _START_OF_SCAN:
             scans += 1
             if scans > max_scans:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -187,6 +188,16 @@ def test_base64_of_urls() -> None:
         assert photos(json.dumps({"image": image}).encode(), "application/json", "", 1) == [data]
 
 
+def test_base64_in_many_short_lines_takes_few_times_its_bytes() -> None:
+    body = b'{"image": "' + b"AAAA " * 400_000 + b'"}'
+    tracemalloc.start()
+    try:
+        assert photos(body, "application/json", "", 1) == [bytes(1_200_000)]
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("kind", ["binary/octet-stream", "text/plain", "application/x-www-form-urlencoded", "*/*"])
 def test_bytes_decide_before_a_label_does(kind: str) -> None:
     photo = b"\x89PNG\r\n\x1a\n rest"
@@ -215,6 +226,8 @@ def test_a_very_long_type_is_refused_in_no_time() -> None:
         ('{"image": "AA=A"}', MalformedBase64),
         ('{"image": "AA_+"}', MalformedBase64),  # two alphabets in one
         ('{"image": "A_A_A"}', MalformedBase64),
+        ('{"image": "AAA\u00e9"}', MalformedBase64),
+        ('{"image": "AAA\\ud83d"}', MalformedBase64),
         ('{"image": "data:image/png,AAAA"}', MalformedBase64),
         ('{"image": "data:image/png;base64"}', MalformedBase64),
         ('{"image": "data:image/png;base64,AAAA,AAAA"}', MalformedBase64),

@@ -142,6 +142,28 @@ def test_more_parts_than_any_encoder_writes_are_corrupt(form: str) -> None:
     assert probe(some, max_pixels=MOST).cost >= probe(data, max_pixels=MOST).cost + 2000 * 256
 
 
+@pytest.mark.parametrize(
+    "flood", [b"\xff" * 40_000, b"\xff" * 40_000 + b"\x00", b"\xff\xd0" * 500_000], ids=["fill", "broken fill", "restarts"]
+)
+def test_bytes_before_a_marker_cost_no_more_than_their_number(flood: bytes) -> None:
+    began = time.process_time()
+    structure.jpeg(b"\xff\xd8" + flood)
+    structure.lacks_end_alone(b"\xff\xd8" + flood)
+    assert time.process_time() - began < 3
+
+
+def test_a_marker_behind_fill_bytes_is_found() -> None:
+    data = encoded(PICTURE, "JPEG")
+    filled = data[:2] + b"\xff" * 100 + data[2:]
+    assert structure.jpeg(filled) == structure.jpeg(data)
+
+
+def test_more_starts_of_an_image_than_segments_are_counted_are_corrupt() -> None:
+    data = encoded(PICTURE, "JPEG")
+    with pytest.raises(CorruptImage, match="segments"):
+        is_simple(data[:2] + b"\xff\xd8" * (structure.MAX_PARTS + 1) + data[2:])
+
+
 def test_a_photo_that_takes_too_long_is_ended_by_its_own_clock() -> None:
     """A picture of runs for which Pillow works in Python, and a clock that is set lower than the service's."""
     data = run_length_bitmap(16, 400_000, 400_000)
