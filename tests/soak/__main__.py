@@ -26,6 +26,8 @@ from tests.soak.verdict import Level, levels, plot, windows
 
 SAMPLE_S = 2.0
 REST_EVERY_S = 60.0
+LEAST_MINUTES = 5
+"""Below this a part that is judged may hold no sample."""
 REST_S = 3.0
 """How long nothing is asked before what is held at rest is sampled."""
 
@@ -175,12 +177,14 @@ def verdict(traffic: Traffic, judged: list[Level]) -> bool:
 def main() -> int:
     """Read the options, start the service, soak it; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=60, help="5 or more; of less than 30, warming up is a large part")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of all that is chosen")
     parser.add_argument("--photos", type=Path, help="a folder of more good photos, of 48 MP in HEIC, say")
     parser.add_argument("--memory-mib", type=int, default=1024, help="FACET_MEMORY_MIB of the service")
     parser.add_argument("--out", type=Path, default=Path("runs/soak"))
     options = parser.parse_args()
+    if options.minutes < LEAST_MINUTES:
+        parser.error(f"--minutes must be {LEAST_MINUTES} or more")
     options.out.mkdir(parents=True, exist_ok=True)
     environment = {"FACET_MEMORY_MIB": str(options.memory_mib)}
     with started(options.out / "service.log", sys.executable, "-m", "service.cli", **environment) as service:

@@ -24,7 +24,7 @@ PROBLEM = {"status": 422, "code": "corrupt_image"}
 
 def hour(**last: Any) -> list[Sample]:
     """A sample a minute: the service warms up for five minutes, and in the last ten holds what is named."""
-    warming = [replace(ONE, at=60.0 * minute, anonymous_mib=300, threads=10) for minute in range(5)]
+    warming = [replace(ONE, at=60.0 * minute, anonymous_mib=300, threads=10, descriptors=10) for minute in range(5)]
     steady = [replace(ONE, at=60.0 * minute) for minute in range(5, 50)]
     return warming + steady + [replace(ONE, at=60.0 * minute, **last) for minute in range(50, 61)]
 

@@ -44,7 +44,8 @@ def windows(minutes: float) -> tuple[tuple[float, float], tuple[float, float]]:
         Two spans in seconds since the traffic began.
     """
     seconds = 60 * minutes
-    return (seconds * 9 / 60, seconds * 10 / 60), (seconds * 50 / 60, seconds)
+    end = seconds * 10 / 60
+    return (max(0.0, end - max(60, seconds / 60)), end), (seconds * 50 / 60, seconds)
 
 
 def levels(samples: Sequence[Sample], at_rest: Sequence[Sample], minutes: float) -> list[Level]:
@@ -63,21 +64,29 @@ def levels(samples: Sequence[Sample], at_rest: Sequence[Sample], minutes: float)
     """
     reference, last = windows(minutes)
 
-    def level(name: str, looks: Sequence[Sample], of: Callable[[Sample], float], bound: Callable[[float], float]) -> Level:
-        early = [of(one) for one in looks if reference[0] <= one.at <= reference[1]]
-        # At rest there is one look a minute or less: the one that is nearest.
-        early = early or [of(min(looks, key=lambda one: abs(one.at - reference[1])))]
-        before, after = statistics.median(early), statistics.median(of(one) for one in looks if one.at >= last[0])
+    # At rest there is one look a minute: as many of them round the reference as there are at the end.
+    half = (last[1] - last[0]) / 2
+    around = reference[1] - half, reference[1] + half
+
+    def level(
+        name: str,
+        looks: Sequence[Sample],
+        span: tuple[float, float],
+        of: Callable[[Sample], float],
+        bound: Callable[[float], float],
+    ) -> Level:
+        before = statistics.median(of(one) for one in looks if span[0] <= one.at <= span[1])
+        after = statistics.median(of(one) for one in looks if one.at >= last[0])
         return Level(name, before, after, max(of(one) for one in looks), after <= bound(before))
 
     def grown(before: float) -> float:
         return before * (1 + GROWTH)
 
     return [
-        level("memory under traffic [MiB]", samples, lambda one: one.anonymous_mib, grown),
-        level("memory at rest [MiB]", at_rest, lambda one: one.anonymous_mib, grown),
-        level("threads", samples, lambda one: one.threads, lambda before: before + THREADS_MORE),
-        level("descriptors", samples, lambda one: one.descriptors, lambda before: before + DESCRIPTORS_MORE),
+        level("memory under traffic [MiB]", samples, reference, lambda one: one.anonymous_mib, grown),
+        level("memory at rest [MiB]", at_rest, around, lambda one: one.anonymous_mib, grown),
+        level("threads", samples, reference, lambda one: one.threads, lambda before: before + THREADS_MORE),
+        level("descriptors", samples, reference, lambda one: one.descriptors, lambda before: before + DESCRIPTORS_MORE),
     ]
 
 
