@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import ipaddress
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +23,8 @@ DAYS: Final = 365
 """Days for which a certificate is good; browsers refuse more than 398."""
 SPARE_DAYS: Final = 14
 """A certificate that ends sooner is made anew."""
+WHITE_ON_BLACK: Final = "\x1b[97;40m"
+PLAIN: Final = "\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,41 @@ def own_hosts() -> tuple[str, ...]:
     with contextlib.suppress(OSError):
         hosts += [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
     return tuple(dict.fromkeys(hosts))
+
+
+def network_address(hosts: Sequence[str]) -> str | None:
+    """The address by which other machines of the network reach this one.
+
+    Args:
+        hosts: Names and addresses, as of `own_hosts`.
+
+    Returns:
+        The first address of IPv4 that is not this machine's alone; None without one.
+    """
+    for host in hosts:
+        with contextlib.suppress(ValueError):
+            address = ipaddress.IPv4Address(host)
+            if not (address.is_loopback or address.is_link_local or address.is_unspecified):
+                return host
+    return None
+
+
+def qr_code(url: str) -> str | None:
+    """A URL as a QR code (ISO/IEC 18004) for a terminal, two modules a character, dark on light in any colour scheme.
+
+    Args:
+        url: What a phone is to open.
+
+    Returns:
+        Lines of text with escape sequences for colours; None where the `segno` package is not installed.
+    """
+    try:
+        import segno
+    except ImportError:
+        return None
+    drawn = io.StringIO()
+    segno.make_qr(url).terminal(drawn, border=2, compact=True)
+    return "".join(f"{WHITE_ON_BLACK}{line}{PLAIN}\n" for line in drawn.getvalue().splitlines())
 
 
 def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_DAYS) -> Certificate:

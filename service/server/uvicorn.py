@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -241,6 +242,8 @@ def configure_logging(level: str, form: Literal["text", "json"] = "text") -> Non
 def own_certificate(port: int) -> tuple[Path, Path]:
     """A self-signed certificate of this machine, logged with the addresses that it is for.
 
+    A terminal also shows the address for phones as a QR code.
+
     Args:
         port: The port that the addresses are logged with.
 
@@ -255,5 +258,8 @@ def own_certificate(port: int) -> tuple[Path, Path]:
     logger = logging.getLogger("facet.tls")
     for host in made.hosts:
         logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
+    address = tls.network_address(made.hosts)
+    if address is not None and sys.stderr.isatty() and (code := tls.qr_code(f"https://{address}:{port}")):
+        sys.stderr.write(code)
     logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
     return made.certificate, made.key

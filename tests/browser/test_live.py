@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.browser.conftest import watched
 from tests.service.server.test_serve import Service
@@ -89,6 +92,85 @@ def test_a_face_before_the_camera_keeps_its_number(page: Any) -> None:
     expect(box).to_have_count(0)
     start(page)
     expect(box).to_have_count(1)
+
+
+@pytest.fixture(scope="module")
+def short_film(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """Three seconds of two faces, as WebM."""
+    av = pytest.importorskip("av")
+    path: Path = tmp_path_factory.mktemp("film") / "two.webm"
+    with Image.open(examples / "astronaut.jpg") as photo, av.open(path, "w") as container:
+        portrait = photo.convert("RGB").resize((360, 360))
+        video = container.add_stream("libvpx", rate=10)
+        video.width, video.height, video.pix_fmt = 800, 360, "yuv420p"
+        for step in range(30):
+            frame = Image.new("RGB", (800, 360), "#8a8f98")
+            frame.paste(portrait, (step, 0))
+            frame.paste(portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (430, 0))
+            container.mux(video.encode(av.VideoFrame.from_image(frame)))
+        container.mux(video.encode(None))
+    return path
+
+
+def test_a_video_file_is_followed_to_its_end(browser: Any, service: Service, short_film: Path) -> None:
+    with watched(browser, viewport={"width": 1280, "height": 860}) as page:
+        page.goto(service.url + "#live")
+        page.set_input_files("#film", short_film)
+        expect(page.locator("#live .box")).to_have_count(2)
+        expect(page.get_by_role("heading", name="The video has ended")).to_be_visible()
+        expect(page.locator("#live .box")).to_have_count(0)
+        cards = page.locator(".live-card")
+        expect(cards).to_have_count(2)  # they stay to be read
+        expect(cards.first).to_contain_text("Apparent age")
+        expect(page.get_by_role("button", name="Choose a video")).to_be_visible()
+        page.set_input_files("#film", {"name": "letter.mp4", "mimeType": "video/mp4", "buffer": b"no film"})
+        expect(page.get_by_role("heading", name="This video can't be played")).to_be_visible()
+        expect(cards).to_have_count(0)
+
+
+def test_a_video_that_is_dropped_among_the_photos_is_followed(browser: Any, service: Service, short_film: Path) -> None:
+    with watched(browser) as page:
+        page.goto(service.url)
+        page.set_input_files("#files", short_film)
+        expect(page.locator("#live .box")).to_have_count(2)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.get_by_role("heading", name="Stopped")).to_be_visible()
+
+
+def test_the_live_view_is_recorded_with_its_boxes(page: Any, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    start(page)
+    expect(page.locator("#live .box")).to_have_count(1)
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(2500)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save recording").click()
+    assert saved.value.suggested_filename == "facet-live.webm"
+    saved.value.save_as(tmp_path / "live.webm")
+    with av.open(tmp_path / "live.webm") as container:
+        frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    assert len(frames) >= 3
+    assert frames[-1].shape[:2] == (480, 640)
+    red, green, blue = np.moveaxis(frames[-1], 2, 0)
+    box = (red - blue > 100) & (abs(green - 65) < 40)  # the colour of the first track
+    assert box.sum() > 300
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
+
+
+def test_cards_of_a_crowd_are_one_line_each(page: Any) -> None:
+    age = {"years": 41.3, "low": 33, "high": 50, "coverage": 0.8}
+    crowd = [face(number, 120 * number - 100, age=age) for number in range(1, 5)]
+    talking(page, lambda socket, number: socket.send(frame(number, *crowd, next_in_ms=100)))
+    start(page)
+    cards = page.locator(".live-card")
+    expect(cards).to_have_count(4)
+    expect(cards.locator("details[open]")).to_have_count(2)
+    expect(cards.last).to_contain_text("41")
+    last = cards.last.locator("summary")
+    last.click()
+    expect(cards.last.get_by_role("img", name="Age about")).to_be_visible()
+    page.wait_for_timeout(400)
+    expect(last).to_be_focused()  # it is the same one, though frames went by
 
 
 # With what may go wrong -----------------------------------------------------------------------------------------------

@@ -46,6 +46,11 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, service: Service, d
         expect(page.get_by_role("article")).to_have_count(7)
         page.get_by_role("button", name="JSON").click()
         assert serious(page) == []
+        page.get_by_role("checkbox", name="Keep results on this device").check()
+        page.get_by_role("button", name="Overview").click()
+        expect(page.locator("#result .face-cell")).to_have_count(8)
+        expect(page.locator(".history-list > li")).to_have_count(1)
+        assert serious(page) == []
         page.locator("#tiles button").nth(1).click()
         expect(page.get_by_role("alert")).to_be_visible()
         assert serious(page) == []

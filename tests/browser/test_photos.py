@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +281,42 @@ def test_the_json_and_the_command_are_one_click_away(page: Any) -> None:
     assert json.loads(done.stdout)["faces"] == shown["faces"]
 
 
+def test_the_same_request_in_python_and_javascript(page: Any, tmp_path: Path) -> None:
+    choose(page, ASTRONAUT)
+    page.get_by_text("More options").click()
+    with page.expect_response("**/predict?*max_faces=3*"):
+        page.get_by_label("Maximum number of faces").fill("3")
+        page.keyboard.press("Enter")
+    page.locator("#ages").fill("18, 21")
+    page.keyboard.press("Enter")
+    expect(page.locator(".at-least li")).to_have_count(2)
+    page.get_by_role("button", name="Python", exact=True).click()
+    written = page.get_by_label("Command").inner_text()
+    assert "at_least=[18, 21], max_faces=3" in written
+    expect(page.locator(".code-panel")).to_contain_text("Go, Java, Kotlin, Swift and Dart")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "clients/python/src")}
+    done = subprocess.run(
+        [sys.executable, "-c", written], cwd=EXAMPLES, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"at_least={" in done.stdout
+
+    page.get_by_role("button", name="JavaScript", exact=True).click()
+    written = page.get_by_label("Command").inner_text()
+    assert "atLeast: [18, 21], maxFaces: 3" in written
+    if shutil.which("node") is None:
+        pytest.skip("Node is not installed: its program was shown, but not run")
+    package = tmp_path / "node_modules/facet-client"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text('{"type": "module", "exports": "./facet.js"}')
+    shutil.copy(ROOT / "service/web/static/facet.js", package)
+    shutil.copy(ASTRONAUT, tmp_path)
+    (tmp_path / "faces.mjs").write_text(written)
+    done = subprocess.run(["node", "faces.mjs"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"at_least" in done.stdout
+
+
 def test_a_photo_that_is_no_file_can_be_saved_for_the_command(page: Any, tmp_path: Path) -> None:
     page.get_by_role("button", name="Eileen Collins").click()
     page.get_by_role("button", name="curl").click()
@@ -369,6 +407,8 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(browser: Any, tmp_path: P
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
         page.get_by_role("button", name="curl").click()
         expect(page.get_by_label("Command")).to_contain_text('-H "X-API-Key: $FACET_KEY"')
+        page.get_by_role("button", name="Python", exact=True).click()
+        expect(page.get_by_label("Command")).to_contain_text('key=os.environ["FACET_KEY"]')
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
         page.reload()
         expect(page.locator("#served")).to_contain_text("fake")

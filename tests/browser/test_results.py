@@ -31,6 +31,7 @@ def test_the_overview_sorts_filters_and_is_downloaded(page: Any, tmp_path: Path)
     choose(page, EXAMPLES / "group.jpg", ASTRONAUT, wrong)
     expect(page.locator("#progress")).to_have_text("8 faces in 2 photos, 1 failed")
     page.get_by_role("button", name="Overview").click()
+    page.get_by_role("button", name="Table").click()
     rows = page.locator(".overview tbody tr")
     expect(rows).to_have_count(9)
     page.get_by_role("button", name="Age", exact=True).click()
@@ -90,3 +91,77 @@ def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) 
     expect(page.locator("#tiles li")).to_have_count(2)
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
     expect(page.locator("#undo")).to_be_hidden()
+
+
+def test_the_grid_shows_every_face_sorts_and_filters_as_the_table_does(page: Any, tmp_path: Path) -> None:
+    wrong = tmp_path / "letter.txt"
+    wrong.write_text("no photo")
+    choose(page, EXAMPLES / "group.jpg", ASTRONAUT, wrong)
+    expect(page.locator("#progress")).to_have_text("8 faces in 2 photos, 1 failed")
+    page.get_by_role("button", name="Overview").click()
+    cells = page.locator(".face-cell")
+    expect(cells).to_have_count(9)
+    expect(cells.locator("img")).to_have_count(8)
+    expect(cells.last).to_contain_text("This file type isn't supported")
+    expect(cells.locator(".badge", has_text="Race uncertain")).to_have_count(8)
+    middle = (
+        cells.nth(7)
+        .locator("img")
+        .evaluate(
+            """image => {
+            const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+            const pen = canvas.getContext('2d');
+            pen.drawImage(image, 0, 0);
+            return [...pen.getImageData(88, 88, 1, 1).data];
+        }"""
+        )
+    )
+    assert middle[0] > middle[2] > 40  # skin
+    page.get_by_role("combobox", name="Sort by").select_option("age")
+    page.get_by_role("button", name="Descending").click()
+    expect(page.get_by_role("button", name="Descending")).to_have_attribute("aria-pressed", "true")
+    ages = [int(one.split("\u2009")[0].split(" ")[0].split("\xa0")[0]) for one in page.locator(".answers b").all_inner_texts()]
+    assert len(ages) == 8
+    assert ages == sorted(ages, reverse=True)
+    page.get_by_role("combobox", name="Show").select_option("failed")
+    expect(cells).to_have_count(1)
+    page.get_by_role("combobox", name="Show").select_option("with")
+    cells.last.click()
+    expect(page.locator("#result article").first).to_be_visible()
+
+
+def test_results_are_kept_on_the_device_only_where_the_viewer_wants_it(page: Any) -> None:
+    keep = page.get_by_role("checkbox", name="Keep results on this device")
+    kept = page.locator(".history-list > li")
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+    page.reload()
+    expect(keep).not_to_be_checked()
+    expect(kept).to_have_count(0)
+    assert page.evaluate("localStorage.length") == 0
+
+    keep.check()
+    choose(page, ASTRONAUT, EXAMPLES / "group.jpg")
+    expect(kept).to_have_count(2)
+    page.get_by_label("Maximum number of faces").evaluate("input => (input.closest('details').open = true)")
+    page.get_by_label("Maximum number of faces").fill("2")
+    page.keyboard.press("Enter")
+    expect(kept.filter(has_text="group.jpg")).to_contain_text("2 faces")  # the newer answer stands for the earlier one
+    expect(kept).to_have_count(2)
+    page.reload()
+    expect(keep).to_be_checked()
+    expect(kept).to_have_count(2)
+    kept.first.locator("summary").click()
+    expect(kept.first.locator(".face-cell img").first).to_be_visible()
+    kept.first.get_by_role("button", name="Remove").click()
+    expect(kept).to_have_count(1)
+    page.get_by_role("button", name="Clear").click()
+    expect(kept).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(kept).to_have_count(1)
+    keep.uncheck()
+    expect(kept).to_have_count(0)
+    page.reload()
+    expect(keep).not_to_be_checked()
+    keep.check()
+    expect(kept).to_have_count(0)

@@ -5,6 +5,7 @@ import * as camera from "./camera.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
 import * as save from "./files.js";
+import { History } from "./history.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
@@ -12,7 +13,7 @@ import { detectorOptions } from "./options.js";
 import { overview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
-import { answered, curl, progressText, unanswered } from "./result.js";
+import { answered, progressText, unanswered } from "./result.js";
 import { send } from "./upload.js";
 import { count, named, thing } from "./words.js";
 
@@ -25,12 +26,19 @@ await speak(preferred()).catch(() => speak("en")).catch(() => {}); // without it
 const facet = new Facet({ key: remembered(KEY), fetch: send });
 const photos = new Photos(facet);
 const live = new Live(facet, photos);
+const history = new History(photos);
 let selected = null;
 
 // Photos ----------------------------------------------------------------------------------------------------------------
 
 /** `saved` says whether the photos are files of the viewer's. */
 function add(files, saved = false) {
+  const film = [...files].find(({ type }) => type.startsWith("video/"));
+  if (film) {
+    location.hash = "#live";
+    live.play(film);
+    return;
+  }
   const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
   const room = MOST - photos.all.length;
   if (images.length > room) notify(text("strip.limit", { n: MOST }));
@@ -68,8 +76,9 @@ async function draw() {
   const picture = await pictureOf(photo);
   clearTimeout(late);
   if (photo.id !== selected || overviewShown) return;
-  const command = photo.status === "done" && curl(facet.url("predict", photos.options(photo.parameters)).href, photo.name, facet.key);
-  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, command, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
+  const options = photos.options(photo.parameters ?? {});
+  const request = { url: facet.url("predict", options).href, base: facet.url("").href, name: photo.name, options, key: facet.key };
+  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, request, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
   redrawn(parts.filter(Boolean));
 }
 
@@ -126,11 +135,19 @@ function remove(photo = null) {
     photos.restore(before);
     select(photo?.id ?? before[0].id);
   };
-  $("undo").replaceChildren(photo ? text("undo.removed", { name: photo.name }) : text("undo.forgotten", { n: before.length }), " ", el("button", { type: "button", onclick: undo }, text("undo")));
+  offerUndo(photo ? text("undo.removed", { name: photo.name }) : text("undo.forgotten", { n: before.length }), undo);
+}
+
+/** Say what was removed, and for a while let it be taken back. */
+function offerUndo(sentence, undo) {
+  $("undo").replaceChildren(sentence, " ", el("button", { type: "button", onclick: undo }, text("undo")));
   $("undo").hidden = false;
   clearTimeout(undoTimer);
   undoTimer = setTimeout(() => ($("undo").replaceChildren(), ($("undo").hidden = true)), UNDO_MS);
 }
+
+history.addEventListener("cleared", ({ detail: restore }) => offerUndo(text("history.cleared"), () => (($("undo").hidden = true), restore())));
+history.addEventListener("refused", () => notify(text("history.refused")));
 
 function again(photo) {
   if (photo.error?.code === "unauthenticated") askKey();
@@ -160,6 +177,7 @@ photos.addEventListener("change", ({ detail: photo }) => {
   if (photo.error?.code === "network_error") connection.lost();
   else if (photo.status === "done") connection.found();
   if (photo.status === "done" && photo.preview) paint(photo);
+  if (photo.status === "done") history.keep(photo);
   if (photo.id === selected || overviewShown) draw();
 });
 

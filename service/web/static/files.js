@@ -85,23 +85,28 @@ export function annotated(picture, answer, hidden) {
   const scale = picture.width / answer.image.width;
   const size = Math.max(12, Math.round(Math.max(picture.width, picture.height) / 55));
   pen.drawImage(picture, 0, 0);
-  pen.font = `600 ${size}px Figtree, sans-serif`;
-  pen.textBaseline = "top";
   answer.faces.forEach((face, index) => {
     const { x, y, width, height } = face.box;
-    pen.strokeStyle = pen.fillStyle = colour(index);
-    pen.lineWidth = Math.max(2, size / 6);
-    pen.strokeRect(x * scale, y * scale, width * scale, height * scale);
     const tag = [String(index + 1), words(face, hidden).slice(0, 2).join(", ")].filter(Boolean).join(" ");
-    const tagWidth = pen.measureText(tag).width + size * 0.8;
-    const tagHeight = size * 1.5;
-    const left = Math.max(0, Math.min(x * scale, picture.width - tagWidth));
-    const top = y * scale - tagHeight >= 0 ? y * scale - tagHeight : Math.min(picture.height - tagHeight, (y + height) * scale);
-    pen.fillRect(left, top, tagWidth, tagHeight);
-    pen.fillStyle = "white";
-    pen.fillText(tag, left + size * 0.4, top + size * 0.25);
+    drawBox(pen, { x: x * scale, y: y * scale, width: width * scale, height: height * scale }, tag, colour(index), size);
   });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
+}
+
+/** Draw a box in pixels of the canvas, and a tag in letters of `size` pixels above it or, without room there, below it. */
+export function drawBox(pen, { x, y, width, height }, tag, colour, size) {
+  pen.font = `600 ${size}px Figtree, sans-serif`;
+  pen.textBaseline = "top";
+  pen.strokeStyle = pen.fillStyle = colour;
+  pen.lineWidth = Math.max(2, size / 6);
+  pen.strokeRect(x, y, width, height);
+  const tagWidth = pen.measureText(tag).width + size * 0.8;
+  const tagHeight = size * 1.5;
+  const left = Math.max(0, Math.min(x, pen.canvas.width - tagWidth));
+  const top = y - tagHeight >= 0 ? y - tagHeight : Math.min(pen.canvas.height - tagHeight, y + height);
+  pen.fillRect(left, top, tagWidth, tagHeight);
+  pen.fillStyle = "white";
+  pen.fillText(tag, left + size * 0.4, top + size * 0.25);
 }
 
 /** The name of a picture with boxes. */

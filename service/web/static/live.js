@@ -1,11 +1,14 @@
-/** The live view: camera to canvas to JPEG to the service's stream, one frame under way at a time, and the answers drawn. */
+/** The live view: a camera or a video file to canvas to JPEG to the service's stream, one frame under way at a time, and the answers
+ * drawn. */
 
 import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { attributes, colour, crop } from "./card.js";
 import { $, el, icon, place } from "./dom.js";
+import { download } from "./files.js";
 import { known, language, number, text, translate } from "./language.js";
 import { position } from "./picture.js";
+import * as recording from "./recording.js";
 import { count, duration, failure, visible, warning, words } from "./words.js";
 
 const SIDE = 640; // pixels; a face that fills a tenth of it is found
@@ -14,6 +17,10 @@ const STILL_MS = 1500; // a card's crop is taken anew so often
 const AWAY_MS = 2500; // the service expects a face back for two seconds; so long its card stays
 const SNAPSHOT = 4096; // pixels
 const RECONNECTS = 6;
+const OPEN = 2; // cards that are open at first; of more, each is one line
+const PAUSED_MS = 1000; // a video that stands still is shown to the service so often
+const STEP_MS = 200; // a video plays on for so long after a frame of it, and then waits for the answer
+const LONGEST_RECORDING_MS = 600_000; // it is held in memory
 const LEAD_MS = 300; // a box runs ahead of its answer by no more than this
 
 export class Live {
@@ -22,13 +29,14 @@ export class Live {
   #stream = null;
   #run = null;
   #facing = "user";
+  #recording = null;
   #tracks = new Map();
 
   constructor(facet, photos) {
     this.#facet = facet;
     this.#photos = photos;
     this.#build();
-    document.addEventListener("visibilitychange", () => document.hidden && this.stop("live.hidden"));
+    document.addEventListener("visibilitychange", () => document.hidden && (this.#run?.film ? this.video.pause() : this.stop("live.hidden")));
     language.addEventListener("change", () => (translate(this.message), this.#clear()));
   }
 
@@ -38,13 +46,17 @@ export class Live {
     this.overlay = el("div", { class: "live-boxes" });
     this.status = el("p", { class: "live-status", role: "status" });
     this.start = el("button", { type: "button", class: "primary", onclick: () => this.begin() }, icon("camera"), el("span", { "data-text": "live.start" }));
+    this.film = el("input", { type: "file", id: "film", accept: "video/*", hidden: true });
+    this.film.addEventListener("change", () => (this.film.files.length && this.play(this.film.files[0]), (this.film.value = "")));
+    this.choose = el("button", { type: "button", onclick: () => this.film.click() }, icon("film"), el("span", { "data-text": "live.film" }));
+    this.record = el("button", { type: "button", hidden: true, "aria-pressed": "false", onclick: () => (this.#recording ? this.#saveRecording() : this.#startRecording()) }, icon("record"), el("span", { "data-text": "live.record" }));
     this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), el("span", { "data-text": "live.stop" }));
     this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#flip() }, icon("flip"), el("span", { "data-text": "live.flip" }));
     this.snap = el("button", { type: "button", hidden: true, onclick: () => this.#snapshot() }, icon("image"), el("span", { "data-text": "live.snapshot" }));
     this.message = el("div", { class: "live-message" });
     this.cards = el("div", { class: "cards live-cards" });
     this.stage = el("div", { class: "stage live-stage idle" }, this.video, this.overlay, this.message);
-    const controls = el("div", { class: "live-controls" }, this.start, this.end, this.snap, this.flip, this.status);
+    const controls = el("div", { class: "live-controls" }, this.start, this.choose, this.film, this.end, this.snap, this.record, this.flip, this.status);
     const title = el("h1", { id: "live-title", class: "view-title", "data-text": "live.title" });
     $("live").append(el("div", { class: "result live-result" }, el("div", { class: "stage-column" }, title, this.stage, controls, agesField(this.#photos, "live-ages")), this.cards));
     this.#show("live.intro", "live.intro.text");
@@ -53,15 +65,53 @@ export class Live {
 
   /** Called whenever the view is opened. */
   opened() {
-    if (!camera.available()) {
+    if (!camera.available() && !this.#running) {
       this.start.hidden = true;
       this.#show("live.https", "live.https.text", "facet serve --tls");
     }
   }
 
+  get #running() {
+    return this.#run !== null && !this.#run.signal.aborted;
+  }
+
+  #newRun(film) {
+    this.stop();
+    this.#clear();
+    this.start.hidden = this.choose.hidden = true;
+    return (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0, film }));
+  }
+
+  /** Follow the faces of a video file while it plays, to its end. */
+  async play(file) {
+    const run = this.#newRun(true);
+    const address = URL.createObjectURL(file);
+    run.signal.addEventListener("abort", () => URL.revokeObjectURL(address), { once: true });
+    this.#show("live.connecting");
+    this.stage.classList.remove("mirrored");
+    this.stage.classList.add("film");
+    try {
+      await loaded(this.video, address);
+    } catch {
+      if (!run.signal.aborted) this.#end(run, "live.film.broken", "live.film.broken.text");
+      return;
+    }
+    if (run.signal.aborted) return;
+    this.video.controls = true;
+    this.video.addEventListener("ended", () => this.#end(run, "live.film.ended"), { signal: run.signal });
+    this.#shown();
+    await this.#follow(run);
+  }
+
+  /** The video has pictures: what can be done with them is offered. */
+  #shown() {
+    this.#frameSize();
+    this.end.hidden = this.snap.hidden = false;
+    this.record.hidden = !recording.available();
+  }
+
   async begin() {
-    const run = (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0 }));
-    this.start.hidden = true;
+    const run = this.#newRun(false);
     this.#show("live.opening");
     try {
       this.#stream = await camera.open(this.#facing);
@@ -74,8 +124,7 @@ export class Live {
     this.stage.classList.toggle("mirrored", camera.mirrored(this.#stream));
     this.#stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("live.disconnected"), { signal: run.signal });
     await this.video.play().catch(() => {});
-    this.#frameSize();
-    this.end.hidden = this.snap.hidden = false;
+    this.#shown();
     const cameras = await navigator.mediaDevices.enumerateDevices();
     this.flip.hidden = cameras.filter(({ kind }) => kind === "videoinput").length < 2;
     await this.#follow(run);
@@ -83,7 +132,9 @@ export class Live {
 
   /** Let go of the camera and of the stream. */
   stop(reason = null) {
-    if (this.#run && !this.#run.signal.aborted) this.#end(this.#run, reason ? "live.stopped" : "live.off", reason ?? "live.off.text");
+    if (!this.#running) return;
+    if (this.#run.film) this.#end(this.#run, "live.stopped");
+    else this.#end(this.#run, reason ? "live.stopped" : "live.off", reason ?? "live.off.text");
   }
 
   async #follow(run) {
@@ -120,11 +171,14 @@ export class Live {
       this.#clear();
       this.message.replaceChildren();
       this.stage.classList.remove("idle");
+      if (run.film) await this.video.play().catch(() => {}); // its controls are there where the browser wants a click
       while (!run.signal.aborted && current() === begunWith) {
         const began = performance.now();
         const waitMs = await this.#sendFrame(stream, canvas, run);
         const spent = performance.now() - began;
-        await pause(Math.max(waitMs, 1000 / fastest - spent), run.signal);
+        const still = run.film && this.video.paused;
+        await pause(Math.max(waitMs, (still ? PAUSED_MS : 1000 / fastest) - spent), run.signal);
+        while (document.hidden && !run.signal.aborted && !stream.over) await pause(PAUSED_MS, run.signal);
       }
     } finally {
       stream.close();
@@ -135,6 +189,7 @@ export class Live {
   async #sendFrame(stream, canvas, run) {
     const jpeg = await camera.frame(this.video, SIDE, QUALITY, canvas);
     if (!jpeg || run.signal.aborted) return 50;
+    if (run.film) this.#playOn(run);
     const sent = performance.now();
     try {
       const answer = await stream.send(jpeg);
@@ -148,6 +203,13 @@ export class Live {
     }
   }
 
+  /** A video plays no faster than its frames are answered. Its rate stops it, as a pause is the viewer's. */
+  #playOn(run) {
+    clearTimeout(run.holding);
+    this.video.playbackRate = 1;
+    run.holding = setTimeout(() => (this.video.playbackRate = 0), STEP_MS);
+  }
+
   /** Draw the answer to a frame that was taken at `taken`. */
   #draw({ image, faces }, canvas, taken) {
     const now = performance.now();
@@ -158,6 +220,7 @@ export class Live {
       const { left, top } = ahead(track, face.box, taken, now);
       const x = mirror ? image.width - left - face.box.width : left;
       position(track.box, { ...face.box, x, y: top }, image.width, image.height, colour(face.id - 1));
+      track.place = { x: x / image.width, y: top / image.height, width: face.box.width / image.width, height: face.box.height / image.height };
       if (!track.box.isConnected) this.overlay.append(track.box);
       track.box.classList.toggle("under", top / image.height < 0.12);
       track.box.classList.toggle("leftwards", x / image.width > 0.55);
@@ -175,8 +238,8 @@ export class Live {
       track.card.classList.toggle("away", !present.has(id));
       if (present.has(id)) continue;
       track.box.remove();
-      track.last = null;
-      if (now - track.lastSeen < AWAY_MS) continue;
+      track.last = track.place = null;
+      if (this.#run.film || now - track.lastSeen < AWAY_MS) continue; // of a video, all who were in it are of interest
       track.card.remove();
       this.#tracks.delete(id);
     }
@@ -185,9 +248,17 @@ export class Live {
   #appear(face) {
     const tag = el("span");
     const box = el("div", { class: "box", "data-track": String(face.id) }, el("span", { class: "tag" }, el("b", {}, number(face.id)), " ", tag));
-    const holder = el("div", { class: "live-body" });
-    const card = place(el("article", { class: "card live-card", "aria-label": text("face.title", { n: face.id }) }, holder), { "--face": colour(face.id - 1) });
-    const track = { tag, box, card, holder, still: null, stillAt: -Infinity, last: null, lastSeen: performance.now() };
+    const parts = {
+      still: el("span", { class: "crop none", "aria-hidden": "true" }),
+      brief: el("span", { class: "brief" }),
+      frames: el("span", { class: "fine" }),
+      body: el("div", { class: "live-body" }),
+    };
+    const heading = el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, number(face.id)), text("face.title", { n: face.id }));
+    const details = el("details", { open: this.#tracks.size < OPEN }, el("summary", {}, parts.still, el("span", { class: "who" }, heading, parts.brief, parts.frames), icon("down")), parts.body);
+    const card = place(el("article", { class: "card live-card", "aria-label": text("face.title", { n: face.id }) }, details), { "--face": colour(face.id - 1) });
+    const track = { tag, box, card, details, parts, place: null, stillAt: -Infinity, last: null, lastSeen: performance.now() };
+    details.addEventListener("toggle", () => details.open && track.fill?.());
     this.cards.append(card);
     this.#tracks.set(face.id, track);
     return track;
@@ -195,24 +266,20 @@ export class Live {
 
   #describe(track, face, canvas, scale) {
     const now = performance.now();
+    const { parts } = track;
     if (now - track.stillAt > STILL_MS) {
-      track.still = crop(canvas, face.box, scale);
+      const still = crop(canvas, face.box, scale);
+      parts.still.replaceWith(still);
+      parts.still = still;
       track.stillAt = now;
     }
     const { hidden } = this.#photos;
     const answered = visible(face, new Set()).length > 0;
-    track.holder.replaceChildren(
-      el(
-        "header",
-        {},
-        track.still,
-        el("div", {}, el("h3", {}, el("span", { class: "number", "aria-hidden": "true" }, number(face.id)), text("face.title", { n: face.id })), el("p", { class: "fine" }, answered ? text("live.from", { frames: count(face.answers ?? face.frames, "frames") }) : text("live.looking"))),
-      ),
-      ...[
-        ...attributes(face, hidden),
-        face.warnings?.length && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name)))),
-      ].filter(Boolean),
-    );
+    parts.brief.textContent = words(face, hidden).join(", ");
+    parts.frames.textContent = answered ? text("live.from", { frames: count(face.answers ?? face.frames, "frames") }) : text("live.looking");
+    const warnings = face.warnings?.length > 0 && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name))));
+    track.fill = () => parts.body.replaceChildren(...[...attributes(face, hidden), warnings].filter(Boolean));
+    if (track.details.open) track.fill();
   }
 
   /** The number of faces is news for a screen reader; the pace is not. */
@@ -237,15 +304,24 @@ export class Live {
   }
 
   #end(run, title, text) {
+    if (this.#recording) this.#saveRecording();
     run.abort();
     camera.stop(this.#stream);
     this.#stream = null;
     this.video.srcObject = null;
-    this.#clear();
+    clearTimeout(run.holding);
+    this.video.playbackRate = 1;
+    this.video.controls = false;
+    this.video.removeAttribute("src");
+    if (run.film) this.video.load(); // lets go of the file
+    this.stage.classList.remove("film");
+    if (run.film) for (const { box } of this.#tracks.values()) box.remove(); // the cards stay to be read
+    else this.#clear();
     this.status.replaceChildren();
     this.stage.classList.add("idle");
-    this.start.hidden = false;
-    this.end.hidden = this.flip.hidden = this.snap.hidden = true;
+    this.start.hidden = !camera.available();
+    this.choose.hidden = false;
+    this.end.hidden = this.flip.hidden = this.snap.hidden = this.record.hidden = true;
     this.#show(title, text);
   }
 
@@ -259,6 +335,29 @@ export class Live {
   #show(title, sentence = null, command = null) {
     const line = (tag, words) => (known(words) ? el(tag, { "data-text": words }, text(words)) : el(tag, {}, words));
     this.message.replaceChildren(line("h2", title), ...(sentence ? [line("p", sentence)] : []), ...(command ? [el("code", {}, command)] : []));
+  }
+
+  /** Record the view with its boxes, until the button is pressed again, the view ends, or ten minutes have passed. */
+  #startRecording() {
+    const boxes = () => [...this.#tracks].filter(([, { place }]) => place).map(([id, { place, tag }]) => ({ ...place, tag: `${id} ${tag.textContent}`.trim(), colour: colour(id - 1) }));
+    this.#recording = recording.record(this.video, { mirrored: this.stage.classList.contains("mirrored"), boxes });
+    this.#recording.timer = setTimeout(() => this.#saveRecording(), LONGEST_RECORDING_MS);
+    this.#recordButton("live.record.stop", true);
+  }
+
+  async #saveRecording() {
+    const ending = this.#recording;
+    this.#recording = null;
+    clearTimeout(ending.timer);
+    this.#recordButton("live.record", false);
+    const { blob, suffix } = await ending.stop();
+    download(`facet-live.${suffix}`, blob);
+  }
+
+  #recordButton(key, pressed) {
+    this.record.setAttribute("aria-pressed", String(pressed));
+    this.record.lastChild.dataset.text = key;
+    translate(this.record);
   }
 
   /** What the camera shows now, as a photo of the visit. */
@@ -284,6 +383,15 @@ function ahead(track, { x, y, width }, taken, now) {
   const lead = Math.min(now - taken, LEAD_MS);
   const moves = Math.hypot(across, down) * lead > width / 20; // a still face must not tremble
   return moves ? { left: x + across * lead, top: y + down * lead } : { left: x, top: y };
+}
+
+/** Have a video load a file; raises where the browser cannot play it. */
+function loaded(video, address) {
+  return new Promise((resolve, reject) => {
+    video.addEventListener("loadeddata", () => (video.videoWidth ? resolve() : reject(new Error("No pictures."))), { once: true });
+    video.addEventListener("error", reject, { once: true });
+    video.src = address;
+  });
 }
 
 /** What ends a stream, but may not end the next one. */

@@ -1,12 +1,13 @@
-/** All results of the visit: a table of the faces that is sorted and filtered, and what can be downloaded of it. */
+/** All results of the visit: a grid or a table of the faces, sorted and filtered, and what can be downloaded of it. */
 
+import { cropsOf } from "./crops.js";
 import { el } from "./dom.js";
 import { attributesOf } from "./facet.js";
 import { csv, download, json } from "./files.js";
 import { text } from "./language.js";
-import { amount, capital, failure, labelled, named, percent, unsure } from "./words.js";
+import { amount, capital, failure, labelled, named, percent, unsure, visible } from "./words.js";
 
-const state = { filter: "all", uncertain: false, key: null, down: false };
+const state = { view: "grid", filter: "all", uncertain: false, key: null, down: false };
 
 const KEPT = {
   all: () => true,
@@ -21,7 +22,14 @@ const doubtful = (face) => face !== null && Object.values(attributesOf(face)).so
 export function overview(photos, { chosen, pictures }) {
   const body = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": text("overview.title") });
   const names = (photos.offered ?? []).map(({ name }) => name).filter((name) => !photos.hidden.has(name));
-  const draw = () => body.replaceChildren(table(shown(photos.all), names, chosen, draw));
+  const views = ["grid", "table"].map((view) => el("button", { type: "button", class: "quiet", onclick: () => ((state.view = view), draw()) }, text(`overview.${view}`)));
+  const order = sorting(names, () => draw());
+  const draw = () => {
+    const rows = shown(photos.all);
+    views.forEach((button, index) => button.setAttribute("aria-pressed", String(state.view === ["grid", "table"][index])));
+    order.hidden = state.view === "table"; // whose heads sort
+    body.replaceChildren(state.view === "table" ? table(rows, names, chosen, draw) : grid(rows, photos.hidden, chosen));
+  };
   const filter = el("select", { "aria-label": text("overview.filter") }, Object.keys(KEPT).map((name) => el("option", { value: name, selected: name === state.filter }, text(`overview.${name}`))));
   filter.addEventListener("change", () => ((state.filter = filter.value), draw()));
   const only = el("input", { type: "checkbox", checked: state.uncertain });
@@ -39,7 +47,9 @@ export function overview(photos, { chosen, pictures }) {
       "div",
       { class: "overview-head" },
       el("h2", {}, text("overview.title")),
+      el("div", { class: "switch", role: "group", "aria-label": text("overview.view") }, views),
       filter,
+      order,
       el("label", { class: "check" }, only, el("span", {}, text("overview.uncertain"))),
       el("div", { class: "overview-saves" }, el("span", { class: "fine" }, text("overview.download")), saves.map(([name, save]) => el("button", { type: "button", class: "quiet", onclick: save }, name))),
     ),
@@ -51,7 +61,7 @@ export function overview(photos, { chosen, pictures }) {
 function shown(all) {
   const rows = all.flatMap((photo) => (photo.status === "done" && photo.answer.faces.length ? photo.answer.faces.map((face, index) => ({ photo, face, index })) : [{ photo, face: null, index: 0 }]));
   const kept = rows.filter((row) => KEPT[state.filter](row) && (!state.uncertain || doubtful(row.face)));
-  if (!state.key) return kept;
+  if (!state.key) return state.down ? kept.reverse() : kept;
   const sign = state.down ? -1 : 1;
   return kept.sort((one, other) => sign * compared(value(one, state.key), value(other, state.key)));
 }
@@ -67,6 +77,50 @@ function value({ photo, face }, key) {
 function compared(one, other) {
   if (one === null || other === null) return (one === null) - (other === null);
   return typeof one === "number" ? one - other : String(one).localeCompare(String(other));
+}
+
+/** What the grid is sorted by, and a button that turns the order round. */
+function sorting(names, draw) {
+  const keys = [["", text("overview.order")], ["photo", text("overview.photo")], ...names.map((name) => [name, named(name)]), ["confidence", text("overview.confidence")]];
+  const select = el("select", { "aria-label": text("overview.sort") }, keys.map(([key, title]) => el("option", { value: key, selected: key === (state.key ?? "") }, title)));
+  const turn = el("button", { type: "button", class: "quiet", "aria-label": text("overview.down"), "aria-pressed": String(state.down) }, state.down ? "↓" : "↑");
+  select.addEventListener("change", () => ((state.key = select.value || null), draw()));
+  turn.addEventListener("click", () => {
+    state.down = !state.down;
+    turn.setAttribute("aria-pressed", String(state.down));
+    turn.replaceChildren(state.down ? "↓" : "↑");
+    draw();
+  });
+  return el("span", { class: "sorting" }, select, turn);
+}
+
+function grid(rows, hidden, chosen) {
+  if (!rows.length) return el("p", { class: "fine" }, text("overview.empty"));
+  const crops = (photo, index) => (photo.status === "done" && photo.answer.faces.length ? cropsOf(photo).then((all) => all[index]) : null);
+  const cells = rows.map(({ photo, face, index }) => {
+    const title = face && photo.answer.faces.length > 1 ? `${photo.name} · ${index + 1}` : photo.name;
+    return el("li", {}, el("button", { type: "button", class: "face-cell", onclick: () => chosen(photo) }, faceCell(face, crops(photo, index), hidden, face ? null : outcome(photo)), el("span", { class: "fine file", dir: "auto" }, title)));
+  });
+  return el("ul", { class: "face-grid" }, cells);
+}
+
+/** A face's crop, which comes as a promise of an address or as null, above a few words; `reason` stands for a face that is not there. */
+export function faceCell(face, address, hidden, reason = null) {
+  const image = el("span", { class: "crop none", "aria-hidden": "true" });
+  address?.then((source) => source && image.replaceWith(el("img", { class: "crop", src: source, alt: "" })));
+  const answers = face ? visible(face, hidden).map(([name, answer]) => el("span", { class: "answer" }, brief(answer, name))) : el("span", {}, reason);
+  return [image, el("span", { class: "answers" }, answers)];
+}
+
+/** An answer in a word, with a mark where it is uncertain. */
+function brief(answer, name) {
+  if (!("label" in answer)) return el("b", {}, amount(answer), answer.low == null ? null : el("small", { dir: "ltr" }, ` ${answer.low}–${answer.high}`));
+  return answer.uncertain ? el("span", { class: "badge", title: capital(unsure(answer)) }, text("face.not_sure", { attribute: named(name) })) : capital(labelled(answer.label));
+}
+
+/** Why a photo has no face to show. */
+function outcome(photo) {
+  return photo.status === "done" ? text("photo.none") : photo.status === "failed" ? failure(photo.error).title : text(`tile.${photo.status}`);
 }
 
 function table(rows, names, chosen, draw) {
@@ -88,8 +142,7 @@ function line({ photo, face, index }, names, chosen) {
   const open = el("button", { type: "button", class: "quiet", dir: "auto", onclick: () => chosen(photo) }, photo.name);
   const first = el("th", { scope: "row" }, open, face && photo.answer.faces.length > 1 ? el("span", { class: "fine" }, ` ${text("face.title", { n: index + 1 })}`) : null);
   if (face === null) {
-    const why = photo.status === "done" ? text("photo.none") : photo.status === "failed" ? failure(photo.error).title : text(`tile.${photo.status}`);
-    return el("tr", {}, first, el("td", { colspan: String(names.length + 1) }, why));
+    return el("tr", {}, first, el("td", { colspan: String(names.length + 1) }, outcome(photo)));
   }
   const answers = attributesOf(face);
   return el("tr", {}, first, names.map((name) => cell(answers[name])), el("td", {}, percent(face.confidence)));

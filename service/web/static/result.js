@@ -5,13 +5,15 @@ import { copy, el, icon, place } from "./dom.js";
 import * as files from "./files.js";
 import { annotatedPicture } from "./picture.js";
 import { text } from "./language.js";
+import { COMMANDS } from "./snippets.js";
 import { count, dimensions, duration, failure, percent } from "./words.js";
 
 /** Up to so many cards are open at first; of more, each is one line. */
 const OPEN = 3;
 
-/** An answered photo. `picture` is null where the browser cannot show it; `turn` asks again with the photo turned. */
-export function answered(photo, picture, { hidden, command, turn, remove }) {
+/** An answered photo. `picture` is null where the browser cannot show it; `request` is what the same answer comes of; `turn` asks
+ * again with the photo turned. */
+export function answered(photo, picture, { hidden, request, turn, remove }) {
   const { answer } = photo;
   const scale = picture ? picture.width / answer.image.width : 1;
   photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
@@ -42,7 +44,7 @@ export function answered(photo, picture, { hidden, command, turn, remove }) {
     one.addEventListener("pointerleave", () => light(null));
   });
   return [
-    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, command, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
+    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, request, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
     el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : noFaces(answer, picture && turn)),
   ];
 }
@@ -121,12 +123,13 @@ function caption({ name, answer, sent }) {
   );
 }
 
-/** Buttons, one click each: the answer as JSON, the command that asks for the same, and, where the picture is known, a turn. */
-function code(photo, command, { turn, remove, keep }) {
+/** Buttons, one click each: the answer as JSON, what asks for the same in some languages, and, where the picture is known, a turn. */
+function code(photo, request, { turn, remove, keep }) {
   const panel = el("div", { class: "code-panel", hidden: true });
-  const views = { json: () => formatted(photo.answer), curl: () => command };
+  const views = { JSON: () => formatted(photo.answer) };
+  for (const [name, written] of Object.entries(COMMANDS)) views[name] = () => written(request);
   const buttons = Object.keys(views).map((name) =>
-    el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": "code-panel", onclick: () => toggle(name) }, name === "json" ? "JSON" : "curl"),
+    el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": "code-panel", onclick: () => toggle(name) }, name),
   );
   panel.id = "code-panel";
   let open = null;
@@ -134,12 +137,22 @@ function code(photo, command, { turn, remove, keep }) {
     open = open === name ? null : name;
     Object.keys(views).forEach((view, index) => buttons[index].setAttribute("aria-expanded", String(view === open)));
     panel.hidden = open === null;
-    panel.replaceChildren(...(open ? [pre(views[open](), open), open === "curl" && !photo.saved && save(photo), open === "curl" && photo.sent?.reduced && el("p", { class: "fine" }, text("photo.reduced.command", { size: dimensions(photo.answer.image) }))].filter(Boolean) : []));
+    panel.replaceChildren(...(open ? [pre(views[open](), open), ...(open in COMMANDS ? notes(photo, open) : [])] : []));
   };
   const turning = turn && el("button", { type: "button", class: "quiet plain", onclick: turn }, icon("turn"), text("photo.turn"));
   const keeping = keep && el("button", { type: "button", class: "quiet plain", onclick: keep }, icon("image"), text("photo.picture"));
   const removing = el("button", { type: "button", class: "quiet plain", onclick: remove }, icon("trash"), text("photo.remove"));
   return el("div", { class: "code" }, el("div", { class: "code-buttons" }, buttons, el("span", { class: "plain-buttons" }, keeping, turning, removing)), panel);
+}
+
+/** What is to be known of a request in some language. */
+function notes(photo, language) {
+  return [
+    !photo.saved && save(photo),
+    photo.sent?.reduced && el("p", { class: "fine" }, text("photo.reduced.command", { size: dimensions(photo.answer.image) })),
+    language !== "curl" && el("p", { class: "fine" }, text("photo.client")),
+    el("p", { class: "fine" }, text("photo.languages")),
+  ].filter(Boolean);
 }
 
 /** What a command needs before it can name a photo that is no file yet. */
@@ -154,20 +167,10 @@ function pre(content, name) {
     button.lastChild.textContent = text("photo.copied");
     setTimeout(() => (button.lastChild.textContent = text("photo.copy")), 2000);
   });
-  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "json" ? "photo.result" : "photo.command") }, content));
+  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "JSON" ? "photo.result" : "photo.command") }, content));
 }
 
 /** JSON with lists of numbers on one line. */
 function formatted(answer) {
   return JSON.stringify(answer, null, 2).replace(/\[\s+([-\d.,\s]+?)\s+\]/g, (_, numbers) => `[${numbers.replace(/\s+/g, " ")}]`);
 }
-
-/** The equivalent call of curl, quoted for a shell. */
-export function curl(url, name, key) {
-  const quoted = (text) => (/^[\w./:@=?&%,+-]+$/.test(text) && !/[?&]/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  // curl gives commas and semicolons in a form's file name a meaning of their own, unless the name is in double quotes.
-  const file = /[;,"\\]/.test(name) ? `file=@"${name.replace(/(["\\])/g, "\\$1")}"` : `file=@${name}`;
-  const header = key ? ' -H "X-API-Key: $FACET_KEY"' : "";
-  return `curl${header} -F ${quoted(file)} ${quoted(url)}`;
-}
-

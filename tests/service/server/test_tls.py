@@ -11,7 +11,9 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -61,6 +63,34 @@ def test_own_hosts_begin_with_localhost_and_hold_no_twin() -> None:
     assert hosts[0] == "localhost"
     assert socket.gethostname() in hosts
     assert len(hosts) == len(set(hosts))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address"),
+    [
+        (("localhost", "127.0.0.1", "::1", "kitchen", "192.168.1.20", "10.0.0.3"), "192.168.1.20"),
+        (("localhost", "127.0.0.1", "::1", "kitchen", "169.254.7.7"), None),
+    ],
+)
+def test_phones_are_sent_to_an_address_of_the_network(hosts: tuple[str, ...], address: str | None) -> None:
+    assert tls.network_address(hosts) == address
+
+
+def test_the_qr_code_is_of_the_address() -> None:
+    """Read back by OpenCV from its half blocks, of which a full one is two light modules."""
+    pytest.importorskip("segno")
+    code = tls.qr_code("https://192.168.1.20:8000")
+    assert code is not None
+    lines = [line.removeprefix(tls.WHITE_ON_BLACK).removesuffix(tls.PLAIN) for line in code.splitlines()]
+    halves = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0)}
+    modules = np.array([[halves[one][half] for one in line] for line in lines for half in (0, 1)], np.uint8)
+    picture = np.kron(modules, np.ones((8, 8), np.uint8))
+    assert cv2.QRCodeDetector().detectAndDecode(picture)[0] == "https://192.168.1.20:8000"
+
+
+def test_without_the_package_there_is_no_qr_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert tls.qr_code("https://192.168.1.20:8000") is None
 
 
 def test_a_certificate_and_its_key_go_together() -> None:
