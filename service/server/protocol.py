@@ -268,7 +268,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     @property
     def declines(self) -> bool:
-        """Whether the request offers another protocol than a WebSocket, such as HTTP/2, and is answered in this one."""
+        """Whether the request offers another protocol, such as HTTP/2, that is not taken up: it is answered in this one."""
         return bool(self.parser.should_upgrade()) and not self._should_upgrade() and self.parser.get_method() != b"CONNECT"
 
     def parse_again(self, rest: bytes) -> None:
@@ -288,6 +288,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser.feed_data(b"\r\n".join([*lines, b"", rest]))
 
     # Answers ----------------------------------------------------------------------------------------------------------
+
+    def _should_upgrade(self) -> bool:
+        """Whether a WebSocket is asked for: by `GET` and without a body (RFC 6455, 4.1): uvicorn answers no other one."""
+        body = any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b" 0")) for name, value in self.headers
+        )
+        return super()._should_upgrade() and self.parser.get_method() == b"GET" and not body
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,8 @@ _SIMPLE_PARTS: Final = 1024
 _SIMPLE_HEAD_BYTES: Final = 2**20
 _SIMPLE_PNG_BYTES: Final = 64 * 2**20
 _SIMPLE_TEXT_BYTES: Final = 64 * 1024
+SIMPLE_PROFILE_BYTES: Final = 64 * 1024
+"""Colour profiles above it may hold a chain of steps that takes seconds to compile; cameras' and screens' stay far below."""
 _SMALL_PIXELS: Final = 4_000_000
 _SMALL_BYTES: Final = 4 * 2**20
 _SMALL_SCANS: Final = 16
@@ -31,7 +34,7 @@ _NOTHING: Final = 99
 """Bits of a coefficient that no scan has brought yet."""
 _LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL, _PROFILE = 0xD8, 0xD9, 0xDA, 0xDD, 0xE2
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
@@ -65,7 +68,7 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
         CorruptImage: It has more scans, or more than `MAX_PARTS` segments.
     """
     found = Structure()
-    frame, components, blocks, scans, position = 0, 0, 0, 0, 2
+    frame, components, blocks, scans, position, profile = 0, 0, 0, 0, 2, 0
     while (marker := _MARKER.search(data, position)) is not None:
         code, position = marker.group(1)[0], marker.end()
         if code == _END_OF_IMAGE:
@@ -82,7 +85,12 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
                 several = frame not in (0xC0, 0xC1) or data[position + 2 : position + 3] != bytes([components])
                 found.coefficient_bytes = 128 * blocks if several else 0
                 small = 64 * blocks <= 3 * _SMALL_PIXELS and len(data) <= _SMALL_BYTES
-                found.simple = (not several or small) and found.parts <= _SIMPLE_PARTS and position <= _SIMPLE_HEAD_BYTES
+                found.simple = (
+                    (not several or small)
+                    and found.parts <= _SIMPLE_PARTS
+                    and position <= _SIMPLE_HEAD_BYTES
+                    and profile <= SIMPLE_PROFILE_BYTES
+                )
                 if not several or not (whole or small):
                     break
             elif scans > _SMALL_SCANS:
@@ -91,7 +99,10 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
             found.lossless = code in _LOSSLESS
             frame, components = code, data[position + 7] if position + 7 < len(data) else 0
             blocks = _jpeg_blocks(data[position + 3 : position + 8 + 3 * components])
-        position += max(2, int.from_bytes(data[position : position + 2], "big"))
+        length = max(2, int.from_bytes(data[position : position + 2], "big"))
+        if code == _PROFILE and data.startswith(b"ICC_PROFILE\0", position + 2):
+            profile += length
+        position += length
     found.simple = found.simple and found.parts <= _SIMPLE_PARTS
     return found
 
@@ -184,7 +195,7 @@ def png(data: bytes, *, whole: bool = True) -> Structure:
         CorruptImage: It has more than `MAX_PARTS` chunks.
     """
     found = Structure()
-    text, animated, position = 0, False, 8
+    text, large, position = 0, False, 8
     while position + 8 <= len(data):
         length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
         found.parts += 1
@@ -192,16 +203,27 @@ def png(data: bytes, *, whole: bool = True) -> Structure:
         if not whole and found.parts > _SIMPLE_PARTS:
             return found
         if kind == b"acTL":
-            animated = True
+            large = True
         elif kind not in (b"IDAT", b"IHDR", b"PLTE", b"IEND"):
             text += length
+        if kind == b"iCCP":
+            large = large or _unfolds(data[position + 8 : position + 8 + length])
         position += 12 + length
     raw = 0
     if data[12:16] == b"IHDR" and len(data) >= 26:
         width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
         raw = height * (width * depth * _PNG_CHANNELS.get(colour, 4) // 8 + 1)
-    found.simple = not animated and found.parts <= _SIMPLE_PARTS and text <= _SIMPLE_TEXT_BYTES and 0 < raw <= _SIMPLE_PNG_BYTES
+    found.simple = not large and found.parts <= _SIMPLE_PARTS and text <= _SIMPLE_TEXT_BYTES and 0 < raw <= _SIMPLE_PNG_BYTES
     return found
+
+
+def _unfolds(chunk: bytes) -> bool:
+    """Whether a PNG's compressed profile unfolds to more than `SIMPLE_PROFILE_BYTES`, or cannot be told."""
+    try:
+        profile = zlib.decompressobj().decompress(chunk[chunk.find(b"\0") + 2 :], SIMPLE_PROFILE_BYTES + 1)
+    except zlib.error:
+        return True
+    return len(profile) > SIMPLE_PROFILE_BYTES
 
 
 @dataclass(slots=True)
@@ -270,7 +292,8 @@ def webp(data: bytes) -> WebP:
         raise CorruptImage("The image's header is damaged.")
     small = found.width * found.height <= _SMALL_PIXELS and len(data) <= _SMALL_BYTES
     described = sum(len(content) for content in found.metadata.values())
-    found.simple = small and not found.animated and found.parts <= _SIMPLE_PARTS and described <= _SIMPLE_HEAD_BYTES
+    plain = small and not found.animated and len(found.metadata.get(b"ICCP", b"")) <= SIMPLE_PROFILE_BYTES
+    found.simple = plain and found.parts <= _SIMPLE_PARTS and described <= _SIMPLE_HEAD_BYTES
     return found
 
 

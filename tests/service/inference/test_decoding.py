@@ -110,6 +110,14 @@ def test_what_is_large_or_repeats_itself_is_not_simple(data: bytes) -> None:
     assert not is_simple(data)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_of_a_large_colour_profile_is_not_simple(form: str) -> None:
+    """A chain of thousands of steps takes a processor seconds to compile, and nothing ends that on a thread."""
+    size = structure.SIMPLE_PROFILE_BYTES
+    assert is_simple(encoded(PICTURE, form, icc_profile=bytes(size // 2)))
+    assert not is_simple(encoded(PICTURE, form, icc_profile=bytes(size + 1)))
+
+
 def test_a_small_jpeg_is_simple_up_to_sixteen_scans() -> None:
     data = encoded(PICTURE, "JPEG", progressive=True)
     scans, last = data.count(b"\xff\xda"), data[data.rindex(b"\xff\xda") : -2]

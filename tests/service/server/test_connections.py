@@ -350,5 +350,17 @@ def test_an_offer_beside_the_end_of_the_connection_keeps_it(service: Service) ->
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("length", [{"Content_Length": len(PHOTO)}, {"Transfer_Encoding": "chunked"}])
+def test_an_offer_of_a_websocket_with_a_body_is_answered_over_http(service: Service, length: dict[str, object]) -> None:
+    """It is no handshake, and would wait for an answer for ever, in a place that nobody can take."""
+    body = PHOTO if "Content_Length" in length else b"%x\r\n%b\r\n0\r\n\r\n" % (len(PHOTO), PHOTO)
+    offer = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    sent = head("/predict", **offer, **length) + body + head("/stream", "GET", **offer, **length) + body
+    with service.connected() as connection:
+        connection.sendall(sent + head("/health", "GET", Connection="close"))
+        answers = parsed(read_all(connection))
+    assert [answer.status_code for answer in answers] == [200, 404, 200]
+
+
 def test_a_tunnel_is_refused(service: Service) -> None:
     assert service.exchange(head("example.com:443", "CONNECT", Connection="close")).startswith(b"HTTP/1.1 4")
