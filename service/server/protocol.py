@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.utils import is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.frames import CloseCode, Frame
 
 from service.api.keys import network
 from service.api.problems import respond
@@ -39,6 +40,11 @@ OFFERS: Final = (b"upgrade", b"http2-settings")
 """Headers of an offer to go on in another protocol, and what `Connection` calls them."""
 PROBE_S: Final = 0.15
 """Seconds after the end of what a client sends before it is asked whether it still listens."""
+
+MAX_FRAMES: Final = 1024
+"""Frames of a WebSocket from one message to the next: pieces of the message, pings and pongs."""
+FRAME_BYTES: Final = 4096
+"""Bytes of a WebSocket that are parsed at a time: those of an empty frame are six, each of which takes microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,11 +459,61 @@ class _Outgoing:
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, which reports when its connection is lost, and whether a close frame had come."""
+    """uvicorn's WebSocket protocol with a bound on frames that bring no message.
+
+    It reports when its connection is lost, and whether a close frame had come.
+    """
 
     def __init__(self, *arguments: Any, on_lost: Callable[[], None], **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._on_lost = on_lost
+        self._frames = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, a little at a time, while the connection is open.
+
+        Args:
+            data: Bytes of frames.
+        """
+        for start in range(0, len(data), FRAME_BYTES):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + FRAME_BYTES])
+
+    def handle_cont(self, event: Frame) -> None:
+        """Count a piece of a message.
+
+        Args:
+            event: The frame.
+        """
+        self._count()
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Count a ping."""
+        self._count()
+        super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Count a pong.
+
+        Args:
+            event: The frame.
+        """
+        self._count()
+        super().handle_pong(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole: frames are counted anew."""
+        self._frames = 0
+        super().send_receive_event_to_app()
+
+    def _count(self) -> None:
+        """Close with 1008 where more frames have come than a message needs."""
+        self._frames += 1
+        if self._frames > MAX_FRAMES and not self.transport.is_closing():
+            self.conn.fail(CloseCode.POLICY_VIOLATION, "too many frames")
+            self.handle_parser_exception()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the connection's place back, and tell the app 1006 where no close frame came; uvicorn would say 1005."""

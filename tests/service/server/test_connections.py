@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
+from service.server.protocol import MAX_FRAMES
 from tests.client import ROOT, assert_problem
 from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
 
@@ -321,6 +323,39 @@ def test_where_nobody_waits_the_newcomer_is_turned_away() -> None:
     assert not known.admit(Fake("c", HEAD_ARRIVING))
     known.discard(last)
     assert known.admit(Fake("c", HEAD_ARRIVING))
+
+
+# Frames of a WebSocket --------------------------------------------------------------------------------------------------
+
+
+def frame(first: int, content: bytes = b"") -> bytes:
+    """A masked frame, whose mask changes nothing (RFC 6455, 5.2)."""
+    length = bytes([0x80 | len(content)]) if len(content) < 126 else b"\xfe" + len(content).to_bytes(2, "big")
+    return bytes([first]) + length + bytes(4) + content
+
+
+@pytest.mark.parametrize("kind", [0x00, 0x89, 0x8A], ids=["pieces", "pings", "pongs"])
+def test_frames_that_bring_no_message_end_the_connection(service: Service, kind: int) -> None:
+    with service.connected() as connection:
+        connection.sendall(head("/stream", "GET", **UPGRADE))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101")
+        with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
+            connection.sendall(frame(0x02) + frame(kind) * (MAX_FRAMES + 1))
+            assert (1008).to_bytes(2, "big") + b"too many frames" in read_all(connection)
+
+
+def test_a_message_in_pieces_between_pings_is_read(service: Service) -> None:
+    hello = b'{"type": "start"}'
+    pieces = frame(0x01) + b"".join(frame(0x00, hello[i : i + 1]) + frame(0x89) for i in range(len(hello))) + frame(0x80)
+    with service.connected() as connection:
+        connection.sendall(head("/stream", "GET", **UPGRADE))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101")
+        connection.sendall(pieces)
+        received = b""
+        while b'"ready"' not in received:
+            more = connection.recv(65536)
+            assert more
+            received += more
 
 
 # Offers of other protocols ----------------------------------------------------------------------------------------------
