@@ -15,6 +15,8 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -36,7 +38,9 @@ from service.offline import command
 from service.offline.errors import Interrupted, RunError
 from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
-from service.offline.predictors import LocalPredictor, Predictor, ServicePredictor
+from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
+from service.offline.ray_data import CPUS, RayRunner
+from service.offline.run import PredictorRunner, Runner
 from service.offline.terminal import ReaderGone
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
@@ -56,6 +60,13 @@ INTERRUPTED: Final = 130
 SERVICE_JOBS: Final = 8
 """Photos that a service is sent at a time, where nothing else is said: enough for one of a few CPUs."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class EngineName(StrEnum):
+    """Where the models of `facet predict` run."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +249,15 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos in work at a time; 0 goes by the machine.")] = 0,
+    engine: Annotated[
+        EngineName, typer.Option(help="Where the models run: in this process, or on the workers of a Ray cluster.")
+    ] = EngineName.LOCAL,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster, such as auto or ray://head:10001; without it one is started here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers, each with a model; without it as many as fit.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Ask the service at this address instead of loading a model.")] = None,
     key: Annotated[
         str | None, typer.Option(envvar="FACET_CLIENT_KEY", show_envvar=True, help="Key that the service asks for.")
@@ -260,18 +280,31 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         )
         request.check()
         pictures = None if draw is None else Pictures(draw, request.sources)
-        if url is None:
-            predictor, usual = _local(context.ensure_object(Parts), request, model, pictures)
+        if engine is EngineName.RAY:
+            if pictures is not None or url is not None:
+                raise InvalidParameter("--engine ray answers with its own workers, and draws nothing: no --url, no --draw")
+            runner: Runner = _on_ray(context.ensure_object(Parts), request, model, address, workers)
+        elif address is not None or workers is not None:
+            raise InvalidParameter("--address and --workers are those of --engine ray")
+        elif url is None:
+            runner = _local(context.ensure_object(Parts), request, model, pictures)
         else:
-            predictor, usual = _remote(request, model, pictures, url, key)
-        success = command.predict(request, predictor, errors, usual)
+            runner = _remote(request, model, pictures, url, key)
+        success = command.predict(request, runner, errors)
     if not success:
         raise typer.Exit(1)
 
 
-def _local(parts: Parts, request: command.Request, model: str | None, pictures: Pictures | None) -> tuple[Predictor, int]:
-    """The models in this process, and how many photos keep it busy."""
+def _local(parts: Parts, request: command.Request, model: str | None, pictures: Pictures | None) -> Runner:
+    """The models in this process, with as many photos at a time as keep it busy."""
     limit_arenas()
+    engine = parts.create_engine(_settings(request, model))
+    predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
+    return PredictorRunner(predictor, request.jobs or 2 * engine.photos_at_once + 2)
+
+
+def _settings(request: command.Request, model: str | None) -> Settings:
+    """The settings of a run."""
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
     changes: dict[str, object] = {"photo_queue": 4096, "face_queue": 10**6}
     name, version = _named(model)
@@ -279,23 +312,36 @@ def _local(parts: Parts, request: command.Request, model: str | None, pictures: 
         changes |= {"model": name, "model_version": version}
     if request.parameters.max_faces is not None:
         changes["max_faces"] = request.parameters.max_faces
-    engine = parts.create_engine(Settings.model_validate({**Settings().model_dump(), **changes}))
-    predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
-    return predictor, 2 * engine.photos_at_once + 2
+    return Settings.model_validate({**Settings().model_dump(), **changes})
 
 
-def _remote(
-    request: command.Request, model: str | None, pictures: Pictures | None, url: str, key: str | None
-) -> tuple[Predictor, int]:
-    """A service that runs elsewhere, and how many photos it is sent at a time."""
+def _on_ray(parts: Parts, request: command.Request, model: str | None, address: str | None, workers: int | None) -> Runner:
+    """The workers of a Ray cluster, which load the models from the store of these settings, each on its machine."""
+    settings = _settings(request, model)
+    settings = settings.model_copy(update={"threads": settings.threads or CPUS, "model_store": settings.model_store.resolve()})
+    manifest, digest = ModelStore(settings.model_store).find(settings.model, settings.model_version)
+    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
+    create = partial(_worker, parts.create_engine, settings, request.parameters_of(manifest.attributes))
+    return RayRunner(served, create, address, workers)
+
+
+def _worker(create: Callable[[Settings], Engine], settings: Settings, parameters: Parameters) -> Predictor:
+    """What answers on a worker of Ray."""
+    limit_arenas()
+    return LocalPredictor(create(settings), lambda _: parameters)
+
+
+def _remote(request: command.Request, model: str | None, pictures: Pictures | None, url: str, key: str | None) -> Runner:
+    """A service that runs elsewhere, with as many photos at a time as it is sent."""
     if pictures is not None:
         raise InvalidParameter("--draw needs the photos and the model in one place: leave --url out")
-    predictor = ServicePredictor(url, key, request.parameters_of, request.jobs or SERVICE_JOBS)
+    jobs = request.jobs or SERVICE_JOBS
+    predictor = ServicePredictor(url, key, request.parameters_of, jobs)
     name, version = _named(model)
     served = predictor.model
     if name is not None and (name, version or served.version) != (served.name, served.version):
         raise InvalidParameter(f"{url} serves {served.name}/{served.version}: another model cannot be asked for")
-    return predictor, SERVICE_JOBS
+    return PredictorRunner(predictor, jobs)
 
 
 def _named(model: str | None) -> tuple[str | None, int | None]:

@@ -44,6 +44,7 @@ SLOW = (
     "service/models/runtime/test_parity.py",
     "service/offline/test_command.py",
     "service/offline/test_predictors.py",
+    "service/offline/test_ray_data.py",
     "service/offline/test_sources.py::test_a_bucket_of_s3",
     "service/server/test_connections.py",
     "service/server/test_healthcheck.py",

@@ -34,6 +34,7 @@ MOST_MIB: Final = {
     "tests/service": 1050,
     "tests/service/inference": 790,
     "tests/service/models": 760,
+    "tests/service/offline": 1350,
     "tests/service/models/runtime": 1950,
     "tests/service/server": 700,
     "tests/service/api": 630,

@@ -85,7 +85,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("extra", ["face-embeddings", "parquet", "remote", "search", "tls", "train", "video"])
+@pytest.mark.parametrize("extra", ["face-embeddings", "parquet", "ray", "remote", "search", "tls", "train", "video"])
 def test_the_lock_of_an_extra_adds_to_the_others(extra: str) -> None:
     """Its packages are there with hashes, at the versions of the other locks, and what reports home is not."""
     locked = pins(extra)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 
@@ -20,13 +17,9 @@ from service.offline.errors import Interrupted, OutputError
 from service.offline.formats import format_of
 from service.offline.output import PHOTOS_A_PART, Output
 from service.offline.parameters import Parameters
-from service.offline.predictors import Predictor
-from service.offline.run import run
-from service.offline.sources import LeftOut, Photo
+from service.offline.run import Emit, Runner
+from service.offline.sources import LeftOut, Place
 from service.offline.table import Answered, Failure, Outcome, Table
-
-THREADS: Final = 8
-"""Threads beside those of the jobs: for sources, for what is written, and for pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +81,20 @@ class Request:
         at_least = parameters.at_least or (BAND_EDGES if AGE in distributed else ())
         return replace(parameters, at_least=at_least, distribution=bool(distributed - {AGE}))
 
-    def photos(self, left_out: LeftOut | None = None) -> Iterator[Photo]:
-        """Every photo of the sources.
+    def places(self, left_out: LeftOut | None = None) -> Iterator[Place]:
+        """Every photo and archive of the sources.
 
         Args:
             left_out: Counts what is not looked at.
 
         Yields:
-            The photos, in order.
+            They, in order.
 
         Raises:
-            RunError: As of `sources.photos`.
+            RunError: As of `sources.places`.
             OSError: The list cannot be read.
         """
-        yield from sources.photos(self._all(), recursive=self.recursive, left_out=left_out)
+        yield from sources.places(self._all(), recursive=self.recursive, left_out=left_out)
 
     def count(self) -> int | None:
         """Number of photos.
@@ -117,14 +110,13 @@ class Request:
             yield from sources.names_in(self.listed)
 
 
-def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) -> bool:
+def predict(request: Request, runner: Runner, errors: Console) -> bool:
     """Answer a request.
 
     Args:
         request: As `check` lets it pass.
-        predictor: What answers; it is closed.
+        runner: What answers; it is closed.
         errors: Console of standard error.
-        jobs: Photos in work at a time, where the request leaves them open.
 
     Returns:
         Whether it may be called a success: with a table, that it is there, else that no photo failed.
@@ -134,7 +126,7 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
         Interrupted: Its user ended it.
         ReaderGone: Nobody reads standard output any more.
     """
-    command = _Command(request, predictor, errors, request.jobs or jobs)
+    command = _Command(request, runner, errors)
     try:
         if request.out is None:
             success = command.print()
@@ -143,7 +135,7 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
         else:
             success = command.write(request.out)
     finally:
-        asyncio.run(predictor.close())  # where the run has not begun
+        runner.close()
     left_out = command.left_out
     if left_out.files:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
@@ -154,33 +146,32 @@ def predict(request: Request, predictor: Predictor, errors: Console, jobs: int) 
 
 @dataclass(slots=True)
 class _Command:
-    """One run of the command, with `jobs` photos in work at a time."""
+    """One run of the command."""
 
     request: Request
-    predictor: Predictor
+    runner: Runner
     errors: Console
-    jobs: int
     left_out: LeftOut = field(default_factory=LeftOut)
     tally: terminal.Tally = field(default_factory=terminal.Tally)
 
     def print(self) -> bool:
         """Each photo's answer on standard output, each failure on standard error."""
 
-        def emit(photo: Photo, outcome: Outcome) -> None:
+        def emit(name: str, outcome: Outcome) -> None:
             self._add(outcome)
             if isinstance(outcome, Failure):
-                self.errors.print(f"facet: {photo.name}: {outcome.detail}", markup=False)
+                self.errors.print(f"facet: {name}: {outcome.detail}", markup=False)
             elif self.request.json:
                 terminal.write(outcome.answer.model_dump_json(exclude_none=True) + "\n")
             else:
-                terminal.write(terminal.as_table(photo.name, outcome.answer, self.predictor.model.attributes))
+                terminal.write(terminal.as_table(name, outcome.answer, self.runner.model.attributes))
 
         self._run(emit)
         return not self.tally.failed
 
     def write(self, path: Path) -> bool:
         """Rows into a table."""
-        model, parameters = self.predictor.model, self.request.parameters
+        model, parameters = self.runner.model, self.request.parameters
         table = Table(
             model.attributes,
             parameters.attributes,
@@ -199,13 +190,13 @@ class _Command:
         try:
             with output, terminal.progress(self.errors, self.request.count, output.photos) as advance:
 
-                def emit(photo: Photo, outcome: Outcome) -> None:
-                    if photo.name not in output:  # it was named twice, and both were under way
+                def emit(name: str, outcome: Outcome) -> None:
+                    if name not in output:  # it was named twice, and both were under way
                         self._add(outcome)
-                        output.add(photo.name, table.rows(photo.name, outcome))
+                        output.add(name, table.rows(name, outcome))
                     advance()
 
-                self._run(emit, lambda photo: photo.name in output)
+                self._run(emit, output.__contains__)
                 output.finish()
         except KeyboardInterrupt:
             raise Interrupted(f"stopped: {path} has {output.photos:,} photos so far, and --resume goes on") from None
@@ -227,9 +218,9 @@ class _Command:
         sums = Counts(self.request.parameters.at_least or BAND_EDGES)
         with terminal.progress(self.errors, self.request.count, 0) as advance:
 
-            def emit(photo: Photo, outcome: Outcome) -> None:
+            def emit(name: str, outcome: Outcome) -> None:
                 self._add(outcome)
-                sums.add(photo.name, outcome)
+                sums.add(name, outcome)
                 advance()
 
             self._run(emit)
@@ -245,14 +236,5 @@ class _Command:
     def _add(self, outcome: Outcome) -> None:
         self.tally.add(outcome.answer if isinstance(outcome, Answered) else None)
 
-    def _run(self, emit: Callable[[Photo, Outcome], None], skip: Callable[[Photo], bool] = lambda _: False) -> None:
-        """Run to the end, on an event loop with as many threads as the jobs need, and let go of the predictor."""
-
-        async def whole() -> None:
-            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self.jobs + THREADS))
-            try:
-                await run(self.request.photos(self.left_out), self.predictor, emit, jobs=self.jobs, skip=skip)
-            finally:
-                await self.predictor.close()
-
-        asyncio.run(whole())
+    def _run(self, emit: Emit, skip: Callable[[str], bool] = lambda _: False) -> None:
+        self.runner.run(self.request.places(self.left_out), emit, skip)

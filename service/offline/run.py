@@ -4,26 +4,86 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
 
-from service.offline.predictors import Predictor
-from service.offline.sources import Photo
+from typing_extensions import override
+
+from service.offline.predictors import Predictor, ServedModel
+from service.offline.sources import Photo, Place, photos
 from service.offline.table import Failure, Outcome
 
 BYTES: Final = 128 * 2**20
 """Bytes of files that are held at a time; a larger one is held alone."""
 AHEAD: Final = 4
 """Photos under way or answered, for each that is in work: so many may be done while an earlier one takes long."""
+THREADS: Final = 8
+"""Threads beside those of the jobs: for sources, for what is written, and for pictures."""
+
+Emit = Callable[[str, Outcome], None]
+"""Takes a photo's name and its outcome."""
+
+
+class Runner(Protocol):
+    """Answers the photos of a run."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers now."""
+
+    def run(self, places: Iterable[Place], emit: Emit, skip: Callable[[str], bool] = lambda _: False) -> None:
+        """Answer every photo of some places; blocks.
+
+        Args:
+            places: Where the photos are.
+            emit: Takes each photo's outcome, in the order of the photos.
+            skip: Whether the photo of a name is passed over.
+
+        Raises:
+            RunError: The sources or what answers fail as a whole.
+            OSError: `emit` cannot write.
+            Exception: Whatever else `emit` raises; no photo is begun after it.
+        """
+
+    def close(self) -> None:
+        """Let go of everything; a second time does nothing."""
+
+
+class PredictorRunner(Runner):
+    """Sends `jobs` photos at a time to one predictor, from this process."""
+
+    def __init__(self, predictor: Predictor, jobs: int) -> None:
+        self._predictor, self._jobs = predictor, jobs
+
+    @property
+    def model(self) -> ServedModel:
+        """The predictor's."""
+        return self._predictor.model
+
+    @override
+    def run(self, places: Iterable[Place], emit: Emit, skip: Callable[[str], bool] = lambda _: False) -> None:
+        async def whole() -> None:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._jobs + THREADS))
+            try:
+                await run(photos(places), self._predictor, emit, jobs=self._jobs, skip=skip)
+            finally:
+                await self._predictor.close()
+
+        asyncio.run(whole())
+
+    @override
+    def close(self) -> None:
+        asyncio.run(self._predictor.close())
 
 
 async def run(
     photos: Iterator[Photo],
     predictor: Predictor,
-    emit: Callable[[Photo, Outcome], None],
+    emit: Emit,
     *,
     jobs: int,
-    skip: Callable[[Photo], bool] = lambda _: False,
+    skip: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Answer every photo, `jobs` at a time.
 
@@ -32,7 +92,7 @@ async def run(
         predictor: What answers them.
         emit: Takes each photo's outcome, in the order of the photos, on a thread.
         jobs: Photos in work at a time, 1 or more.
-        skip: Whether a photo is passed over.
+        skip: Whether the photo of a name is passed over.
 
     Raises:
         RunError: The sources or the predictor fail as a whole.
@@ -51,12 +111,12 @@ async def run(
             return await predictor.predict(photo.name, data)
 
     def advance() -> Photo | None:
-        return next((photo for photo in photos if not skip(photo)), None)
+        return next((photo for photo in photos if not skip(photo.name)), None)
 
     async def emit_first() -> int:
         photo, task = window.popleft()
         outcome = await task
-        await asyncio.to_thread(emit, photo, outcome)
+        await asyncio.to_thread(emit, photo.name, outcome)
         return photo.size
 
     held = 0

@@ -58,15 +58,35 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class _Archive:
+class Archive:
     """A tar file by its name, and what opens it."""
 
     name: str
     open: Callable[[], IO[bytes]]
 
 
-def photos(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Photo]:
-    """Every photo of some sources, in order; nothing is read before it is asked for, and little is held.
+Place = Photo | Archive
+"""What an argument leads to: a photo, or an archive of photos. All but standard input can be pickled and read elsewhere."""
+
+
+def photos(places: Iterable[Place]) -> Iterator[Photo]:
+    """Every photo of some places, in order; nothing is read before it is asked for, and little is held.
+
+    Args:
+        places: Photos and archives.
+
+    Yields:
+        The photos, and those in the archives. An archive that cannot be read is a photo whose reading says why.
+    """
+    for place in places:
+        if isinstance(place, Photo):
+            yield place
+        else:
+            yield from _members(place)
+
+
+def places(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Place]:
+    """Every photo and archive that some sources lead to, in order.
 
     Args:
         sources: Files, folders, globs, tar files, addresses such as `s3://bucket/folder`, or `-` for standard input.
@@ -74,16 +94,12 @@ def photos(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut
         left_out: Counts what is not looked at.
 
     Yields:
-        A named file even where it cannot be read: reading it says why. Of a folder or archive only what is a photo.
+        A named file even where it cannot be read: reading it says why. Of a folder only what is a photo or an archive.
 
     Raises:
         SourceError: A glob matches nothing, a folder cannot be listed, or an address needs packages that are missing.
     """
-    for place in _places(sources, recursive, left_out or LeftOut()):
-        if isinstance(place, Photo):
-            yield place
-        else:
-            yield from _members(place)
+    return _places(sources, recursive, left_out or LeftOut())
 
 
 def count(sources: Iterable[str], *, recursive: bool = False) -> int | None:
@@ -102,7 +118,7 @@ def count(sources: Iterable[str], *, recursive: bool = False) -> int | None:
     found = 0
     try:
         for place in _places(listed, recursive, LeftOut()):
-            if isinstance(place, _Archive):
+            if isinstance(place, Archive):
                 return None
             found += 1
     except SourceError:
@@ -129,7 +145,7 @@ def names_in(path: str) -> Iterator[str]:
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
 
 
-def _places(sources: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+def _places(sources: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Place]:
     for source in sources:
         if source == "-":
             yield _standard_input()
@@ -146,17 +162,17 @@ def _places(sources: Iterable[str], recursive: bool, left_out: LeftOut) -> Itera
                 yield from _local(Path(match), recursive, left_out)
 
 
-def _local(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+def _local(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
     """What a path names: it was asked for, so that its name need not be that of a photo."""
     if path.is_dir():
         yield from _folder(path, recursive, left_out)
     elif path.name.lower().endswith(ARCHIVES):
-        yield _Archive(printable(path), partial(_open, path))
+        yield Archive(printable(path), partial(_open, path))
     else:
         yield _file(path)
 
 
-def _folder(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+def _folder(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
     try:
         entries = os.scandir(path)
     except OSError as error:
@@ -172,7 +188,7 @@ def _folder(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Photo | 
                 else:
                     left_out.folders += 1
             elif entry.name.lower().endswith(ARCHIVES):
-                yield _Archive(printable(below), partial(_open, below))
+                yield Archive(printable(below), partial(_open, below))
             elif below.suffix.lower() in SUFFIXES or _is_photo(below):
                 yield _file(below)
             else:
@@ -248,12 +264,12 @@ def printable(path: str | Path) -> str:
 # Archives and standard input --------------------------------------------------------------------------------------------
 
 
-def _standard_input() -> Photo | _Archive:
+def _standard_input() -> Place:
     """A photo or an archive, by its first bytes."""
     stream = sys.stdin.buffer
     head = stream.read(HEAD)
     if head[257:262] == b"ustar" or head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00":
-        return _Archive("-", lambda: _Joined(head, stream))  # type: ignore[arg-type,return-value]
+        return Archive("-", lambda: _Joined(head, stream))  # type: ignore[arg-type,return-value]
     return Photo("-", lambda: _bounded(_Joined(head, stream)))  # type: ignore[arg-type]
 
 
@@ -275,7 +291,7 @@ class _Joined:
         """Standard input stays open."""
 
 
-def _members(archive: _Archive) -> Iterator[Photo]:
+def _members(archive: Archive) -> Iterator[Photo]:
     """The photos in a tar file, such as a shard of WebDataset, read from its beginning to its end."""
     try:
         with archive.open() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
@@ -305,7 +321,7 @@ def _fail(error: Exception) -> bytes:
 # Addresses --------------------------------------------------------------------------------------------------------------
 
 
-def _remote(address: str, recursive: bool, left_out: LeftOut) -> Iterator[Photo | _Archive]:
+def _remote(address: str, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
     """What an address names: a file, or, where the system has folders, all photos below one, or all that a glob matches."""
     system, path, scheme = _file_system(address)
     if scheme in ("http", "https"):
@@ -365,9 +381,9 @@ def _result(call: Callable[[], T], address: str) -> T:
         raise SourceError(f"{address}: {str(error) or type(error).__name__}") from error
 
 
-def _at(system: Any, path: str, name: str, size: int) -> Photo | _Archive:
+def _at(system: Any, path: str, name: str, size: int) -> Place:
     if path.lower().split("?")[0].endswith(ARCHIVES):
-        return _Archive(name, partial(_opened, system, path))
+        return Archive(name, partial(_opened, system, path))
     return Photo(name, partial(_fetched, system, path, size), size)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from service.offline import command
 from service.offline.parameters import Parameters
 from service.offline.predictors import LocalPredictor, Predictor
+from service.offline.run import PredictorRunner
 from service.settings import Settings
 from tests.conftest import encoded
 from tests.fakes import engine_factory, squares
@@ -48,5 +49,5 @@ def predict(*sources: str | Path, predictor: Predictor | None = None, **options:
     request = requested(*sources, **options)
     request.check()
     errors = Console(file=io.StringIO(), width=200, highlight=False)
-    success = command.predict(request, predictor or local(request), errors, jobs=4)
+    success = command.predict(request, PredictorRunner(predictor or local(request), request.jobs or 4), errors)
     return success, errors.file.getvalue()
