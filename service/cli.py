@@ -14,6 +14,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -36,6 +37,7 @@ from service.models.manifest import Attribute, Manifest
 from service.models.store import ModelStore
 from service.offline import command
 from service.offline.errors import Interrupted, RunError
+from service.offline.growing import GrowingTable
 from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
@@ -45,7 +47,7 @@ from service.offline.terminal import ReaderGone
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
 from service.settings import Settings, check_names
-from service.video.annotate import TrackRow, write_table
+from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 
 app = typer.Typer(
@@ -363,17 +365,27 @@ def annotate(
         float | None, typer.Option(min=0.1, help="Analyse only this many frames per second; the others keep the last faces.")
     ] = None,
     min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
+    frames: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="Write a row for each face of each frame to a .csv, .jsonl or .parquet file."),
+    ] = None,
 ) -> None:
     """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
-    with _one_line():
+    with _one_line(), ExitStack() as stack:
         engine = context.ensure_object(Parts).create_engine(Settings())
+        of_frames = FrameTable(engine.model.manifest.attributes)
+        growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))
+
+        def record(row: FrameRow) -> None:
+            if growing is not None:
+                growing.add(of_frames.row(row))
 
         async def answer(progress: Progress) -> list[TrackRow]:
             task = progress.add_task(film.name, total=1.0)
             try:
                 options = engine.options(None, None, min_confidence)
                 return await annotate_film(
-                    film, out, engine, options, fps, lambda done: progress.update(task, completed=done), _print_error
+                    film, out, engine, options, fps, lambda done: progress.update(task, completed=done), _print_error, record
                 )
             finally:
                 await engine.close()
@@ -381,7 +393,8 @@ def annotate(
         with Progress(console=errors) as progress:
             rows = asyncio.run(answer(progress))
         tables = write_table(rows, engine.model.manifest.attributes, out.with_suffix(".tracks.csv"))
-        written = ", ".join(str(path) for path in (out, *tables))
+        stack.close()
+        written = ", ".join(str(path) for path in (out, *tables, *([] if frames is None else [frames])))
         faces = f"{len(rows)} face{'' if len(rows) == 1 else 's'}"
         Console(highlight=False, soft_wrap=True).print(f"{faces}; wrote {written}", markup=False)
 

@@ -43,6 +43,14 @@ TRACK: Final = (
     Column("size_px", "float"),
 )
 """A row of a film's table, before its attributes."""
+FRAME: Final = (
+    Column("track", "int"),
+    Column("frame", "int"),
+    Column("time_s", "float"),
+    *(Column(name, "int") for name in ("x", "y", "width", "height")),
+    Column("confidence", "float"),
+)
+"""A row of a face in one frame of a film, before its attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def column_names(attributes: Sequence[Declaration]) -> ColumnNames:
     Returns:
         Names that no two columns share.
     """
-    fixed = (*FACE, *LANDMARK_POINTS, *QUALITY, *MODEL, *PROBLEM, *TRACK)
+    fixed = (*FACE, *LANDMARK_POINTS, *QUALITY, *MODEL, *PROBLEM, *TRACK, *FRAME)
     taken = {column.name for column in fixed} | {at_least_column(age) for age in range(1, 100)}
     contract = [one for one in attributes if one.name in CONTRACT]
     shared = Counter(label for one in contract for label in one.labels)

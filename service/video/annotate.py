@@ -8,11 +8,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 from PIL import Image
@@ -20,7 +20,7 @@ from PIL import Image
 from service.arrays import Pixels
 from service.extras import install_command
 from service.inference.attributes import Attributes, Expectation
-from service.inference.columns import TRACK, Column, ColumnNames, Kind, column_names
+from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
 from service.inference.pipeline import AnalysedFace, Analysis, Options
 from service.models.manifest import Attribute
@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 CODEC: Final = "libx264"
-QUALITY: Final = "20"
+RATE_FACTOR: Final = "20"
 """Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
 
 
+QUALITY_DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2}
+"""Decimals of what is measured of a face, as in the API's answers."""
+PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 MAX_PIXEL_ASPECT: Final = 4
 """Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
 
@@ -68,6 +71,15 @@ class TrackRow:
     attributes: Attributes = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """A face in one frame that was searched: the frame's number from 0, its time in seconds, and the face's track by then."""
+
+    frame: int
+    time_s: float
+    face: FaceTrack
+
+
 @dataclass(slots=True)
 class _TrackSpan:
     """A track while the film runs."""
@@ -86,6 +98,7 @@ async def annotate(
     fps: float | None = None,
     progress: Callable[[float], None] = lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
+    record: Callable[[FrameRow], None] = lambda _: None,
 ) -> list[TrackRow]:
     """Mark the faces of a film, and copy its sound where the new format takes it.
 
@@ -97,6 +110,7 @@ async def annotate(
         fps: Most frames a second that are searched for faces; None for all. Those between show the last faces.
         progress: Called with the share that is done, 0 to 1.
         warn: Called with a sentence about what is left out.
+        record: Called with each face of each frame that was searched, also of those that are no track yet.
 
     Returns:
         Tracks of `CONFIRMED_FRAMES` frames or more.
@@ -112,7 +126,7 @@ async def annotate(
     last_step = -math.inf
     began: float | None = None  # a recorder's clock may start at any hour
     with _opened(source) as film, _written(out, film, warn) as (write, pass_on):
-        for frame in _frames(film, pass_on):
+        for number, frame in enumerate(_frames(film, pass_on)):
             time = float(frame.time or 0.0)
             began = time if began is None else began
             now = time - began
@@ -122,6 +136,8 @@ async def annotate(
                 deadline = asyncio.get_running_loop().time() + engine.deadline
                 result, last_step = await session.step(DecodedImage(pixels, width, height), now, deadline), now
                 _record(tracks, result, now)
+                for face in result.faces:
+                    record(FrameRow(number, round(now, 3), face))
             write(_marked(pixels, result), frame)
             progress(min(1.0, now / film.seconds) if film.seconds else 0.0)
     progress(1.0)
@@ -143,7 +159,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
         OSError: A file cannot be written.
     """
     names = column_names(attributes)
-    columns = _columns(attributes, names)
+    columns = (*TRACK, *_columns(attributes, names))
     values = [dict.fromkeys(column.name for column in columns) | _values(row, names) for row in rows]
     with path.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [column.name for column in columns])
@@ -162,7 +178,8 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
 
 
 def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Column, ...]:
-    columns = list(TRACK)
+    """Three columns for each attribute."""
+    columns: list[Column] = []
     for attribute in attributes:
         prefix = names.prefixes[attribute.name]
         if attribute.kind == "expectation":
@@ -180,7 +197,13 @@ def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Colum
 def _values(row: TrackRow, names: ColumnNames) -> dict[str, object]:
     """A row's cells by column, of what is known."""
     cells: dict[str, object] = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "attributes"}
-    for name, value in row.attributes.items():
+    return cells | _cells(row.attributes, names)
+
+
+def _cells(attributes: Attributes, names: ColumnNames) -> dict[str, object]:
+    """Cells of a face's attributes by column."""
+    cells: dict[str, object] = {}
+    for name, value in attributes.items():
         prefix = names.prefixes[name]
         if isinstance(value, Expectation):
             rounded = round(value.value, value.scale.digits)
@@ -189,6 +212,40 @@ def _values(row: TrackRow, names: ColumnNames) -> dict[str, object]:
             confidence = round(value.confidence, 4)
             cells |= {prefix: value.label, f"{prefix}_confidence": confidence, f"{prefix}_uncertain": value.uncertain}
     return cells
+
+
+class FrameTable:
+    """Columns and rows of the faces of single frames, for a model that declares these attributes."""
+
+    def __init__(self, attributes: Sequence[Attribute]) -> None:
+        self._names = column_names(attributes)
+        self.columns: tuple[Column, ...] = (*FRAME, *_columns(attributes, self._names), *QUALITY)
+        """The columns, in their order."""
+
+    def row(self, row: FrameRow) -> dict[str, Any]:
+        """The cells of a row.
+
+        Args:
+            row: A face in a frame.
+
+        Returns:
+            A value for every column; None of what is not known.
+        """
+        face = row.face
+        x0, y0, x1, y1 = (round(float(value)) for value in face.face.box)
+        return dict.fromkeys(column.name for column in self.columns) | {
+            "track": face.id,
+            "frame": row.frame,
+            "time_s": row.time_s,
+            "x": x0,
+            "y": y0,
+            "width": x1 - x0,
+            "height": y1 - y0,
+            "confidence": round(min(1.0, face.face.confidence), 4),
+            **_cells(face.attributes, self._names),
+            **{name: round(value, QUALITY_DIGITS[name]) for name, value in asdict(face.quality).items()},
+            "warnings": " ".join(face.warnings),
+        }
 
 
 # Tracks ---------------------------------------------------------------------------------------------------------------
@@ -238,6 +295,8 @@ def _opened(source: Path) -> Iterator[_Film]:
         raise FilmError(f"films need PyAV: {install_command('video')}") from error
     try:
         with av.open(source) as container:
+            if _is_photo(source, container.format.name):
+                raise FilmError(f"{source}: a photo, not a film; mark its faces with: facet predict {source} --draw OUT")
             if not container.streams.video:
                 raise FilmError(f"{source}: no pictures in it")
             video = container.streams.video[0]
@@ -247,6 +306,11 @@ def _opened(source: Path) -> Iterator[_Film]:
             yield _Film(source, container, video, audio, seconds)
     except av.FFmpegError as error:
         raise _unreadable(source, error) from error
+
+
+def _is_photo(source: Path, demuxer: str) -> bool:
+    """Whether a file is a single picture, by FFmpeg's name of its format; HEIC and AVIF are boxes as films have them."""
+    return demuxer == "image2" or demuxer.endswith("_pipe") or source.suffix.lower() in PHOTO_SUFFIXES
 
 
 def _unreadable(source: Path, error: av.FFmpegError) -> FilmError:
@@ -267,7 +331,7 @@ def _written(
     try:
         with av.open(out, "w") as container:
             rate = film.video.average_rate or Fraction(25)
-            video = container.add_stream(CODEC, rate=rate, options={"crf": QUALITY, "preset": "veryfast"})
+            video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
             if film.video.time_base is not None:
                 video.codec_context.time_base = film.video.time_base

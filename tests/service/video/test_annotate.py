@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +21,11 @@ from typer.testing import CliRunner
 
 from service.cli import app
 from service.inference.attributes import Expectation, LabelProbabilities
+from service.inference.columns import Column
 from service.inference.pipeline import Options
+from service.offline.growing import GrowingTable
 from service.settings import Settings
-from service.video.annotate import FilmError, TrackRow, annotate, write_table
+from service.video.annotate import FilmError, FrameRow, TrackRow, annotate, write_table
 from tests.fakes import ColourNetwork, Pixels, attributes, engine_factory, manifest
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
@@ -369,6 +374,65 @@ def test_the_command_writes_both_and_says_so(tmp_path: Path, examples: Path) -> 
     assert failed.exit_code == 1
     assert "absent.mp4" in failed.stderr.splitlines()[-1]
     assert "Traceback" not in failed.stderr
+
+
+async def test_every_face_of_every_searched_frame_is_recorded(tmp_path: Path) -> None:
+    heard: list[FrameRow] = []
+    rows, _ = await annotated(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", record=heard.append)
+    assert {row.track: row.frames for row in rows} == Counter(row.face.id for row in heard)
+    assert [row.frame for row in heard] == sorted(row.frame for row in heard)
+    assert all(row.time_s == pytest.approx(row.frame / RATE, abs=0.001) for row in heard)
+    thinned: list[FrameRow] = []
+    await annotated(tmp_path / "in.mp4", tmp_path / "out.mp4", fps=2, record=thinned.append)
+    assert {row.frame for row in thinned} == set(range(0, 50, RATE // 2))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.usefixtures("small")
+def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, examples: Path, suffix: str) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    with Image.open(examples / "astronaut.jpg") as portrait:
+        pixels = np.asarray(portrait.convert("RGB"))
+    source, out, table = film(tmp_path / "in.mp4", 4, shown=lambda _: pixels), tmp_path / "out.mp4", tmp_path / f"f{suffix}"
+    done = CliRunner().invoke(app, ["annotate", str(source), "--out", str(out), "--frames", str(table)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.rstrip().endswith(table.name)
+    if suffix == ".parquet":
+        rows = pytest.importorskip("pyarrow.parquet").read_table(table).to_pylist()
+    elif suffix == ".jsonl":
+        rows = [json.loads(line) for line in table.read_text().splitlines()]
+    else:
+        rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [int(row["frame"]) for row in rows] == [0, 1, 2, 3]
+    assert {int(row["track"]) for row in rows} == {1}
+    assert [float(row["time_s"]) for row in rows] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert all(150 < int(row["x"]) < 210 and 40 < int(row["y"]) < 110 and int(row["width"]) > 60 for row in rows)
+    assert 0 <= float(rows[-1]["age"]) <= 100
+    assert not list(tmp_path.glob(".facet-*"))
+
+
+def test_a_table_of_frames_is_written_in_parts(tmp_path: Path) -> None:
+    columns = (Column("frame", "int"), Column("time_s", "float"))
+    with GrowingTable(tmp_path / "f.csv", columns, rows_a_part=2) as table:
+        for frame in range(5):
+            table.add({"frame": frame, "time_s": frame / 10})
+    assert (tmp_path / "f.csv").read_text().split() == ["frame,time_s", "0,0.0", "1,0.1", "2,0.2", "3,0.3", "4,0.4"]
+    with pytest.raises(KeyError), GrowingTable(tmp_path / "g.csv", columns, rows_a_part=1) as table:
+        table.add({"frame": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["f.csv"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.usefixtures("small")
+def test_a_photo_is_refused_with_the_command_that_marks_it(tmp_path: Path, examples: Path, kind: str) -> None:
+    photo = tmp_path / f"photo.{kind.lower()}"
+    with Image.open(examples / "astronaut.jpg") as portrait:
+        portrait.save(photo, kind)
+    done = CliRunner().invoke(app, ["annotate", str(photo), "--out", str(tmp_path / "out.mp4")])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith(f"a photo, not a film; mark its faces with: facet predict {photo} --draw OUT")
+    assert not (tmp_path / "out.mp4").exists()
 
 
 @pytest.mark.usefixtures("small")
