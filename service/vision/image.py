@@ -308,7 +308,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
-    image = _opened(data, form)
+    image = _opened(structure.sound_png(data) if form == "PNG" else data, form)
     full = image.size
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))

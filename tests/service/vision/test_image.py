@@ -642,6 +642,23 @@ def test_hostile_bytes_raise_nothing_but_an_image_error(form: str) -> None:
                 look(damaged.tobytes(), max_pixels=10**6)
 
 
+@pytest.mark.parametrize("behind", [False, True], ids=["before the pixels", "behind them"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        chunk(b"tEXt", b"Comment\x00text")[:-1] + b"?",
+        chunk(b"zTXt", b"Comment\x00\x07text"),
+        chunk(b"iCCP", b"no profile"),
+        *(chunk(name, b"?" * 3) for name in (b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"acTL", b"tRNS")),
+    ],
+    ids=["checksum", "zTXt", "iCCP", "gAMA", "cHRM", "sRGB", "pHYs", "acTL", "tRNS"],
+)
+def test_a_damaged_chunk_that_no_pixel_needs_costs_nothing(damaged: bytes, behind: bool) -> None:
+    data = saved(Image.fromarray(quarters()), "PNG")
+    at = len(data) - 12 if behind else 33
+    assert np.array_equal(look(data[:at] + damaged + data[at:]).pixels, look(data).pixels)
+
+
 def test_a_text_chunk_bomb_is_corrupt() -> None:
     bomb = chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(16 * 2**20), 9))
     with pytest.raises(CorruptImage):
