@@ -20,6 +20,7 @@ from service.inference.memory import MemoryBudget
 from service.inference.workers import Workers
 from service.metrics import observe, timed
 from service.models.manifest import InputContract, Manifest
+from service.vision import occlusion
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.image import DecodedImage, noise, preview
@@ -257,7 +258,9 @@ class Pipeline:
         whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
         quality = measure(whole, crop)
         share = outside(whole.landmarks, self._template, image.width, image.height)
-        return DetectedFace(whole, crop, quality, warnings(quality, share, image.scale))
+        return DetectedFace(
+            whole, crop, quality, warnings(quality, share, image.scale, occlusion.log_odds(crop, self._template))
+        )
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

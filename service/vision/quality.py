@@ -11,6 +11,7 @@ import numpy as np
 
 from service.arrays import Doubles, Floats, Pixels
 from service.vision.detection import Face
+from service.vision.occlusion import OCCLUDED
 
 SHARPNESS_SIDE: Final = 128
 """Side in pixels to which a crop is reduced before its sharpness is measured, so that models of any input size agree."""
@@ -103,24 +104,27 @@ def _slope(across: Doubles) -> float:
     return math.degrees(math.atan2(across[1], across[0]))
 
 
-def warnings(quality: Quality, outside: float, scale: float = 1.0) -> list[str]:
+def warnings(quality: Quality, outside: float, scale: float = 1.0, occlusion: float = -math.inf) -> list[str]:
     """Conditions under which an answer deserves less trust.
 
     Args:
         quality: what is measured of the face, in pixels of the photo.
         outside: share of the face's crop that lies outside the photo, 0 to 1.
         scale: pixels of the picture that the crop is cut from, per pixel of the photo.
+        occlusion: log odds that something covers the face. Of a face that is small or blurred they say little, and count not.
 
     Returns:
-        Those present of `small`, `blurred`, `dark`, `bright`, `rolled`, `turned`, `cut_off`, in this order.
+        Those present of `small`, `blurred`, `dark`, `bright`, `rolled`, `turned`, `cut_off`, `occluded`, in this order.
     """
+    small, blurred = quality.size_px * scale < SMALL_PX, quality.sharpness < BLURRED
     found = {
-        "small": quality.size_px * scale < SMALL_PX,
-        "blurred": quality.sharpness < BLURRED,
+        "small": small,
+        "blurred": blurred,
         "dark": quality.brightness < DARK,
         "bright": quality.brightness > BRIGHT,
         "rolled": abs(quality.roll) > ROLL_DEGREES,
         "turned": abs(quality.yaw) > YAW,
         "cut_off": outside > CUT_OFF,
+        "occluded": occlusion > OCCLUDED and not (small or blurred),
     }
     return [name for name, present in found.items() if present]

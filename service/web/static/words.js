@@ -82,7 +82,7 @@ export function measures(quality, warnings) {
     [text("quality.focus"), worded(words.focus), has("blurred")],
     [text("quality.light"), words.light ? worded(words.light) : percent(quality.brightness), has("dark", "bright")],
     [text("quality.tilt"), worded(words.tilt), has("rolled")],
-    [text("quality.pose"), worded(words.pose), has("turned", "cut_off")],
+    [text("quality.pose"), worded(words.pose), has("turned", "cut_off", "occluded")],
   ];
 }
 
