@@ -93,8 +93,9 @@ def places(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut
         recursive: Whether the folders inside of folders are looked through.
         left_out: Counts what is not looked at.
 
-    Yields:
-        A named file even where it cannot be read: reading it says why. Of a folder only what is a photo or an archive.
+    Returns:
+        Them as they are found: a named file even where it cannot be read, since reading it says why, and of a folder only
+        what is a photo or an archive.
 
     Raises:
         SourceError: A glob matches nothing, a folder cannot be listed, or an address needs packages that are missing.
