@@ -42,6 +42,8 @@ NAME: Final = "swapped"
 KEY: Final = "operator"
 FIRST: Final = 10
 """The swap from which on memory has to be flat: before it, every buffer has not yet been as large as it becomes."""
+WARM: Final = 200
+"""Photos before the first swap: what the detector keeps of each picture size and number of candidates grows at first."""
 GROWTH: Final = 0.03
 YEARS: Final = 0.6
 """How far an age may be from the same model's of the same photo: bf16 rounds otherwise in a batch of another size."""
@@ -243,6 +245,9 @@ async def measure(swaps: int, count: int, models: list[str], console: Console) -
             async with httpx.AsyncClient(base_url=url, timeout=60) as client:
                 clients = Clients(client, photos, expected)
                 tasks = [asyncio.create_task(clients.run(number)) for number in range(count)]
+                clients.going.set()
+                while sum(clients.outcome.answered.values()) < WARM and not clients.outcome.failed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
                 memory: list[float] = []
                 took: list[float] = []
                 for swap in range(1, swaps + 1):

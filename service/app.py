@@ -42,8 +42,8 @@ from service.inference.engine import Engine, allowed
 from service.inference.memory import MemoryBudget, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
+from service.models.remote import open_store
 from service.models.runtime import Precision, cpu_quota, loader, resolve
-from service.models.store import ModelStore
 from service.reloading import ModelSource, Reloader
 from service.settings import Settings
 from service.tracing import Tracer
@@ -90,7 +90,7 @@ def create_engine(settings: Settings) -> Engine:
     require_memory(limit, LEAST_RESIDENT, at_once, bodies)  # before a model is loaded: the kernel would end us, without a word
     threads = settings.threads or cpu_quota()
     cv2.setNumThreads(threads)
-    store = ModelStore(settings.model_store)
+    store = open_store(settings.model_store, settings.model_cache)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
     detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)

@@ -34,6 +34,7 @@ from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.models.evaluation import Figures
 from service.models.manifest import Attribute, Manifest
+from service.models.remote import open_store
 from service.models.store import ModelStore
 from service.offline import command
 from service.offline.errors import Interrupted, RunError
@@ -107,7 +108,7 @@ def _facet(
 def _model_names(incomplete: str) -> list[str]:
     """What a shell completes `--model` with: models that answer attributes, by name and with their version."""
     with contextlib.suppress(ValidationError, FacetError, OSError):
-        found = [one for one in ModelStore(Settings().model_store).manifests() if one.attributes]
+        found = [one for one in open_store(Settings().model_store).manifests() if one.attributes]
         names = dict.fromkeys([*(one.name for one in found), *(f"{one.name}/{one.version}" for one in found)])
         return [name for name in names if name.startswith(incomplete)]
     return []
@@ -124,7 +125,7 @@ def _one_line() -> Iterator[None]:
         name = "_".join(str(part) for part in first["loc"]).upper()
         _fail(f"setting FACET_{name}: {first['msg']}" if name else str(first["msg"]))
     except ModelNotFound as error:
-        _fail(f"{error} {_advice(ModelStore(Settings().model_store))}")
+        _fail(f"{error} {_advice(open_store(Settings().model_store))}")
     except ReaderGone as error:
         raise typer.Exit(CLOSED_PIPE) from error
     except Interrupted as error:
@@ -405,7 +406,7 @@ def models() -> None:
     with _one_line():
         settings = Settings()
         console = Console(highlight=False)
-        store = ModelStore(settings.model_store)
+        store = open_store(settings.model_store, settings.model_cache)
         found = list(store.manifests())
         if not found:
             _fail(_advice(store))

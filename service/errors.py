@@ -36,6 +36,7 @@ FacetError
 ├── InferenceError              the network failed, or answered with what is not a number
 └── ModelError                  a model in the store cannot be served
     ├── ModelNotFound           no such name or version
+    ├── StoreUnreachable        the address of the store cannot be read
     ├── ModelDamaged            a file is missing or its hash differs
     ├── ModelIncompatible       its signature or manifest is not one that this version serves
     ├── NotEnoughMemory         the memory that may be used does not hold it and the photos
@@ -271,6 +272,12 @@ class ModelNotFound(ModelError):
     """The store has no model of this name or version."""
 
     code = "model_not_found"
+
+
+class StoreUnreachable(ModelError):
+    """The address of the model store cannot be read, or what reads such addresses is not installed."""
+
+    code = "store_unreachable"
 
 
 class ModelDamaged(ModelError):

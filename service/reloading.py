@@ -249,7 +249,11 @@ class Reloader:
                 source = self.engine(name).source
                 if name in self._held or source is None:
                     continue
-                state = await asyncio.to_thread(source.state)
+                try:
+                    state = await asyncio.to_thread(source.state)
+                except (ModelError, OSError) as error:
+                    logger.warning("no other version can be looked for: %s", error)
+                    continue
                 if state is None or state == seen.get(name):
                     continue
                 seen[name] = state

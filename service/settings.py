@@ -30,6 +30,11 @@ DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "mod
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+def _place(value: object) -> object:
+    """A folder, or an address as it is."""
+    return Path(value) if isinstance(value, str) and "://" not in value else value
+
+
 class ModelTitle(NamedTuple):
     """A model of the store; its newest version where none is named."""
 
@@ -130,8 +135,10 @@ class Settings(BaseSettings):
     trace_ratio: float = Field(default=1, ge=0, le=1)
     """Share, 0 to 1, of traces that begin here and are kept; one that began elsewhere is kept as its `traceparent` says."""
 
-    model_store: Path = DEFAULT_STORE
-    """Folder of models, NAME/VERSION each."""
+    model_store: Annotated[Path | str, BeforeValidator(_place)] = DEFAULT_STORE
+    """Folder of models, NAME/VERSION each, or an address such as `s3://bucket/models` (extra `remote`)."""
+    model_cache: Path | None = None
+    """Folder for copies of models behind an address, which serve while it cannot be read; a temporary one where not set."""
     model: str = _MODEL
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)

@@ -52,6 +52,7 @@ SLOW = (
     "service/server/test_tls.py",
     "service/test_cli.py",
     "service/test_reloading.py",
+    "service/test_several_models.py::test_shipped_models_are_served_beside_one_another",
     "service/tracking/test_session.py::test_runs_grow_rare_but_never_end",
     "service/tracking/test_tracker.py::test_a_crowd_changes_hardly_an_id",
     "service/video/test_annotate.py",

@@ -59,16 +59,24 @@ class ModelStore:
             return []
         return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
 
+    def names(self) -> list[str]:
+        """List the models.
+
+        Returns:
+            Their names, sorted.
+        """
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+
     def manifests(self) -> Iterator[Manifest]:
         """Read the manifest of every version of every model; those that cannot be read are left out.
 
         Yields:
             Manifests, by name and version.
         """
-        for folder in sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else ():
-            for version in self.versions(folder.name):
+        for name in self.names():
+            for version in self.versions(name):
                 try:
-                    manifest, _ = self._manifest(folder.name, version)
+                    manifest, _ = self._manifest(name, version)
                 except ModelError:
                     continue
                 yield manifest
@@ -194,7 +202,7 @@ class ModelStore:
         if not name.replace("-", "").replace("_", "").isalnum():
             raise ModelNotFound("A model's name has letters, digits, '-' and '_' alone.")
         try:
-            content = (self.root / name / str(version) / MANIFEST).read_bytes()
+            content = self._content(name, version)
         except OSError as error:
             raise ModelNotFound(f"The model store holds no {title}.") from error
         try:
@@ -207,6 +215,10 @@ class ModelStore:
         if (manifest.name, manifest.version) != (name, version):
             raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")
         return manifest, hashlib.sha256(content).hexdigest()
+
+    def _content(self, name: str, version: int) -> bytes:
+        """The manifest's file. Raises `OSError` where it cannot be read."""
+        return (self.root / name / str(version) / MANIFEST).read_bytes()
 
     @staticmethod
     def _verify(folder: Path, manifest: Manifest, title: str) -> None:

@@ -114,7 +114,7 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
     if not labelled:
         raise DataSetError(f"{data.source} has no labelled picture of the {split.value} split")
     faces, card = asyncio.run(_post([(name, content) for name, _, content in labelled], settings, change))
-    manifest = read_manifest(settings.model_store, card["name"], card["version"])
+    manifest = read_manifest(Path(settings.model_store), card["name"], card["version"])
     return scored(
         [name for name, _, _ in labelled], [label for _, label, _ in labelled], faces, manifest, _served(card, manifest)
     )

@@ -1,0 +1,216 @@
+"""A model store behind an address such as `s3://bucket/models`: models are copied whole into a folder and loaded from there."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Final, TypeVar
+
+from service.errors import ModelDamaged, StoreUnreachable
+from service.extras import install_command
+from service.models.manifest import Manifest
+from service.models.store import MANIFEST, UNLISTED, ModelStore, file_digest
+
+logger = logging.getLogger("facet")
+
+KEPT: Final = 3
+"""Versions of a model whose copies stay, those that were asked for last: one in service, one to go back to, one to come."""
+
+T = TypeVar("T")
+
+
+def open_store(place: Path | str, cache: Path | None = None) -> ModelStore:
+    """Open a model store.
+
+    Args:
+        place: A folder, or an address that fsspec knows, such as `s3://bucket/models`.
+        cache: Folder for copies of a store behind an address; None for a temporary one that goes with the process.
+
+    Returns:
+        The store.
+
+    Raises:
+        StoreUnreachable: The packages for this kind of address are not installed.
+    """
+    if isinstance(place, Path):
+        return ModelStore(place)
+    if cache is None:
+        cache = Path(tempfile.mkdtemp(prefix="facet-models-"))
+        atexit.register(shutil.rmtree, cache, ignore_errors=True)
+    return RemoteStore(place, cache)
+
+
+class RemoteStore(ModelStore):
+    """A store behind an address; `root` is the folder of its copies.
+
+    A copy is made under another name, held to the hashes of its manifest, and only then moved into its place: half of one is
+    never there to be loaded. Where the address cannot be read, a copy that is whole still serves.
+    """
+
+    def __init__(self, address: str, cache: Path) -> None:
+        super().__init__(cache)
+        if find_spec("fsspec") is None:
+            raise StoreUnreachable(f"{address} needs the extra `remote`: {install_command('remote')}")
+        import fsspec
+
+        options = {} if address.startswith("memory://") else {"use_listings_cache": False}
+        try:
+            self._system, self._path = fsspec.core.url_to_fs(address, **options)
+        except (ImportError, ValueError) as error:
+            raise StoreUnreachable(f"{address}: {error}; addresses come with `{install_command('remote')}`") from error
+
+    def names(self) -> list[str]:
+        """List the models.
+
+        Returns:
+            Their names, sorted; those of the copies where the address cannot be read.
+        """
+        try:
+            return self._folders(self._path)
+        except StoreUnreachable as error:
+            logger.warning("%s Copies are served.", error)
+            return super().names()
+
+    def versions(self, name: str) -> list[int]:
+        """List the versions of a model.
+
+        Args:
+            name: Of the model.
+
+        Returns:
+            Versions, ascending; those of the copies where the address cannot be read.
+
+        Raises:
+            StoreUnreachable: The address cannot be read, and there is no copy.
+        """
+        try:
+            return sorted(int(one) for one in self._folders(f"{self._path}/{name}") if one.isdigit())
+        except StoreUnreachable as error:
+            copies = super().versions(name)
+            if not copies:
+                raise
+            logger.warning("%s Copies are served.", error)
+            return copies
+
+    def find(self, name: str, version: int | None) -> tuple[Manifest, str]:
+        """Read the manifest of a model, and copy its files where there is no copy of them yet; blocks.
+
+        Args:
+            name: Of the model.
+            version: 1 or more; None for the newest.
+
+        Returns:
+            The manifest and the SHA-256 of its file.
+
+        Raises:
+            ModelNotFound: The store does not hold it.
+            ModelIncompatible: It is no manifest of this model.
+            ModelDamaged: A file that it lists is missing, or has another hash.
+            StoreUnreachable: The address cannot be read, and there is no copy.
+        """
+        manifest, digest = super().find(name, version)
+        self._copy(manifest)
+        return manifest, digest
+
+    def state(self, name: str, version: int) -> object:
+        """What changes whenever a file of a model does, without reading any.
+
+        Args:
+            name: Of the model.
+            version: Of it.
+
+        Returns:
+            Something to compare with what it was before.
+
+        Raises:
+            StoreUnreachable: The address cannot be read.
+        """
+        found = self._called(lambda: self._system.find(f"{self._path}/{name}/{version}", detail=True))
+        known = ("size", "ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
+        return version, sorted((path, *(str(one.get(key)) for key in known)) for path, one in found.items())
+
+    def _content(self, name: str, version: int) -> bytes:
+        try:
+            return bytes(self._called(lambda: self._system.cat_file(f"{self._path}/{name}/{version}/{MANIFEST}")))
+        except StoreUnreachable as error:
+            with contextlib.suppress(OSError):
+                content = super()._content(name, version)
+                logger.warning("%s The copy of %s/%d is served.", error, name, version)
+                return content
+            raise
+
+    def _folders(self, path: str) -> list[str]:
+        """Names of the folders of a folder; none where it is not there."""
+        try:
+            entries = self._called(lambda: self._system.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
+        return sorted(str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in entries if one["type"] == "directory")
+
+    def _copy(self, manifest: Manifest) -> None:
+        """Copy a model unless a whole copy is there."""
+        title = f"{manifest.name}/{manifest.version}"
+        folder = self.root / manifest.name / str(manifest.version)
+        content = self._content(manifest.name, manifest.version)
+        try:
+            if (folder / MANIFEST).read_bytes() == content:
+                self._verify(folder, manifest, title)
+                os.utime(folder)
+                return
+        except (OSError, ModelDamaged):
+            pass  # there is none, or it was changed
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".copying-", dir=self.root) as name:
+            new = Path(name) / "model"
+            self._fetch(manifest, new, title)
+            (new / MANIFEST).write_bytes(content)
+            self._verify(new, manifest, title)
+            if folder.exists():
+                folder.rename(Path(name) / "old")
+            new.rename(folder)
+        logger.info("copied %s out of the model store", title)
+        self._prune(folder)
+
+    def _fetch(self, manifest: Manifest, folder: Path, title: str) -> None:
+        """Copy the files that a manifest lists, each held to its hash, and those beside it that describe the model."""
+        source = f"{self._path}/{title}"
+        folder.mkdir()
+        for name, digest in manifest.files.items():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ModelDamaged(f"The manifest of {title} lists a file outside of it.")
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._called(lambda name=name, target=target: self._system.get_file(f"{source}/{name}", str(target)))  # type: ignore[misc]
+            except FileNotFoundError as error:
+                raise ModelDamaged(f"{title} lacks {name}.") from error
+            if file_digest(target) != digest:
+                raise ModelDamaged(f"The hash of {name} in {title} is not the manifest's.")
+        for name in UNLISTED - {MANIFEST}:
+            with contextlib.suppress(FileNotFoundError):
+                self._called(lambda name=name: self._system.get_file(f"{source}/{name}", str(folder / name)))  # type: ignore[misc]
+
+    def _prune(self, newest: Path) -> None:
+        """Keep the copies of a model that were asked for last: a network that serves holds its weights itself."""
+        copies = [path for path in newest.parent.iterdir() if path.name.isdigit() and path != newest]
+        for path in sorted(copies, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _called(self, call: Callable[[], T]) -> T:
+        """The result of a call of the file system.
+
+        Raises `FileNotFoundError` where a thing is not there, and `StoreUnreachable` for whatever else each system raises.
+        """
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise StoreUnreachable(f"The model store cannot be read: {type(error).__name__}.") from error

@@ -1,0 +1,177 @@
+"""A store behind an address: what is whole is copied and served, and nothing else ever is."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import ModelDamaged, ModelNotFound, StoreUnreachable
+from service.inference.engine import Engine
+from service.inference.memory import MemoryBudget
+from service.models.remote import KEPT, RemoteStore, open_store
+from service.models.store import MANIFEST, ModelStore
+from service.reloading import ModelSource
+from service.settings import Settings
+from tests.client import assert_problem, serving, until
+from tests.service.test_reloading import FACES, factory, load, reload, reloads, ship
+
+fsspec = pytest.importorskip("fsspec")
+BUCKET = "memory://bucket/models"
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[Any]:
+    """A file system in memory whose bucket holds the versions 1 and 2 of a model."""
+    system = fsspec.filesystem("memory")
+    for version in (1, 2):
+        put(system, tmp_path / "made", version)
+    yield system
+    system.rm("/bucket", recursive=True)
+
+
+def put(system: Any, made: Path, version: int, **how: Any) -> None:
+    """A version in the bucket."""
+    made.mkdir(exist_ok=True)
+    system.put(str(ship(made, version, **how)), f"/bucket/models/scaled/{version}", recursive=True)
+
+
+class Cut(RemoteStore):
+    """A store whose connection breaks off in the middle of a file."""
+
+    broken = True
+
+    def _fetch(self, manifest: Any, folder: Path, title: str) -> None:
+        super()._fetch(manifest, folder, title)
+        if self.broken:
+            (folder / "variables" / "weights").unlink()
+            raise StoreUnreachable("The model store cannot be read: ConnectionError.")
+
+
+def test_a_model_is_copied_whole_and_loaded(bucket: Any, tmp_path: Path) -> None:
+    store = open_store(BUCKET, tmp_path / "cache")
+    assert store.names() == ["scaled"]
+    assert store.versions("scaled") == [1, 2]
+    assert store.versions("none") == []
+    assert [one.version for one in store.manifests()] == [1, 2]
+    model = store.load("scaled", None, load)
+    assert model.manifest.version == 2
+    assert model.digest == ModelStore(tmp_path / "made").find("scaled", 2)[1]
+    assert store.size(model.manifest) == ModelStore(tmp_path / "made").size(model.manifest)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["scaled"]
+    with pytest.raises(ModelNotFound):
+        store.find("scaled", 9)
+    with pytest.raises(ModelDamaged, match="pinned"):
+        store.load("scaled", 1, load, digest=model.digest)
+
+
+def test_half_a_copy_is_never_there(bucket: Any, tmp_path: Path) -> None:
+    store = Cut(BUCKET, tmp_path / "cache")
+    with pytest.raises(StoreUnreachable):
+        store.load("scaled", 2, load)
+    assert list((tmp_path / "cache").rglob("*.*")) == []
+    assert not (tmp_path / "cache/scaled/2").exists()
+    store.broken = False
+    assert store.load("scaled", 2, load).manifest.version == 2
+
+
+@pytest.mark.parametrize("how", ["missing", "changed"])
+def test_what_is_not_as_the_manifest_says_is_not_kept(bucket: Any, tmp_path: Path, how: str) -> None:
+    weights = "/bucket/models/scaled/2/variables/weights"
+    if how == "missing":
+        bucket.rm(weights)
+    else:
+        bucket.pipe_file(weights, bytes(99))
+    with pytest.raises(ModelDamaged):
+        RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+    assert not (tmp_path / "cache/scaled/2").exists()
+
+
+def test_a_manifest_writes_nothing_outside_its_folder(bucket: Any, tmp_path: Path) -> None:
+    place = f"/bucket/models/scaled/2/{MANIFEST}"
+    for name in ("../../../out", "/out"):
+        changed = bucket.cat_file(place).replace(b'"variables/weights"', f'"{name}"'.encode())
+        bucket.pipe_file(place, changed)
+        with pytest.raises(ModelDamaged):
+            RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+        bucket.pipe_file(place, changed.replace(f'"{name}"'.encode(), b'"variables/weights"'))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copy_that_was_changed_is_made_again(bucket: Any, tmp_path: Path) -> None:
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    store.load("scaled", 2, load)
+    (tmp_path / "cache/scaled/2/variables/weights").write_bytes(b"x")
+    assert store.load("scaled", 2, load).manifest.version == 2
+
+
+def test_copies_serve_while_the_address_cannot_be_read(
+    bucket: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+
+    def unreachable(*_: Any, **__: Any) -> Any:
+        raise PermissionError("denied")
+
+    for name in ("ls", "cat_file", "find"):
+        monkeypatch.setattr(type(bucket), name, unreachable)
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    with caplog.at_level(logging.WARNING):
+        assert store.load("scaled", None, load).manifest.version == 2
+    assert "cannot be read: PermissionError" in caplog.text
+    assert store.names() == ["scaled"]
+    with pytest.raises(StoreUnreachable):
+        store.load("scaled", 1, load)
+    with pytest.raises(StoreUnreachable):
+        RemoteStore(BUCKET, tmp_path / "empty").versions("scaled")
+    with pytest.raises(StoreUnreachable):
+        store.state("scaled", 2)
+
+
+def test_copies_that_nobody_asks_for_go(bucket: Any, tmp_path: Path) -> None:
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    for version in (3, 4, 5):
+        put(bucket, tmp_path / "made", version)
+    for turn, version in enumerate((1, 2, 3, 4, 1, 5)):
+        store.load("scaled", version, load)
+        os.utime(tmp_path / "cache/scaled" / str(version), (turn, turn))
+    kept = sorted(int(path.name) for path in (tmp_path / "cache/scaled").iterdir())
+    assert len(kept) == KEPT
+    assert {1, 5} < set(kept)
+
+
+async def test_a_new_version_in_the_bucket_is_served(bucket: Any, tmp_path: Path) -> None:
+    def build(settings: Settings) -> Engine:
+        engine = factory(tmp_path / "made", 2)(settings)
+        store = RemoteStore(BUCKET, tmp_path / "cache")
+        engine.source = ModelSource(store, "scaled", None, None, None, 100, load, None, MemoryBudget(2**30))
+        return engine
+
+    async with serving(build, operator_keys="operator", model_poll_s=0.02) as client:
+        put(bucket, tmp_path / "made", 3)
+        await until(lambda: client.engine.model.manifest.version == 3, 30)
+        assert (await client.post("/predict", content=FACES)).json()["model"]["version"] == 3
+        before = (await reloads(client))["refused"]
+        bucket.pipe_file("/bucket/models/scaled/1/variables/weights", bytes(99))
+        problem = assert_problem(await reload(client, 1), 409, "model_refused")
+        assert "hash" in problem["detail"]
+        assert (await reloads(client))["refused"] == before + 1
+        assert (await client.post("/predict", content=FACES)).json()["model"]["version"] == 3
+
+
+def test_a_folder_is_a_folder_and_an_address_needs_what_reads_it(tmp_path: Path) -> None:
+    assert type(open_store(tmp_path)) is ModelStore
+    assert Settings(model_store="/models").model_store == Path("/models")
+    assert Settings(model_store="s3://bucket/models").model_store == "s3://bucket/models"
+    with pytest.raises(StoreUnreachable, match="remote"):
+        open_store("nosuchscheme://bucket", tmp_path)
+
+
+def test_copies_of_a_process_lie_in_a_folder_of_its_own(bucket: Any) -> None:
+    first, second = open_store(BUCKET).root, open_store(BUCKET).root
+    assert first != second
+    assert first.stat().st_mode & 0o777 == 0o700
