@@ -321,8 +321,10 @@ def _settings(request: command.Request, model: str | None) -> Settings:
 def _on_ray(parts: Parts, request: command.Request, model: str | None, address: str | None, workers: int | None) -> Runner:
     """The workers of a Ray cluster, which load the models from the store of these settings, each on its machine."""
     settings = _settings(request, model)
-    settings = settings.model_copy(update={"threads": settings.threads or CPUS, "model_store": settings.model_store.resolve()})
-    manifest, digest = ModelStore(settings.model_store).find(settings.model, settings.model_version)
+    place = settings.model_store
+    place = place.resolve() if isinstance(place, Path) else place
+    settings = settings.model_copy(update={"threads": settings.threads or CPUS, "model_store": place})
+    manifest, digest = open_store(place, settings.model_cache).find(settings.model, settings.model_version)
     served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(manifest.attributes))
     return RayRunner(served, create, address, workers)
