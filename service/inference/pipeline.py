@@ -24,7 +24,7 @@ from service.vision import occlusion
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.image import DecodedImage, noise, preview
-from service.vision.quality import Quality, measure, warnings
+from service.vision.quality import Quality, is_coarse, measure, warnings
 
 UNMEASURED_BYTES: Final = 2**30
 """Memory for photos where no limit is known."""
@@ -258,9 +258,9 @@ class Pipeline:
         whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
         quality = measure(whole, crop)
         share = outside(whole.landmarks, self._template, image.width, image.height)
-        return DetectedFace(
-            whole, crop, quality, warnings(quality, share, image.scale, occlusion.log_odds(crop, self._template))
-        )
+        covered = occlusion.log_odds(crop, self._template)
+        found = warnings(quality, share, image.scale, covered, coarse=is_coarse(crop))
+        return DetectedFace(whole, crop, quality, found)
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

@@ -25,6 +25,12 @@ SMALL_PX: Final = 32.0
 """Side of the box, in pixels of the picture that the crop is cut from, below which a face is small."""
 BLURRED: Final = 2.9
 """Sharpness below which a crop is blurred; no validation face is, as it is."""
+COARSE: Final = 3.3
+"""Second difference, in percent of the contrast, that four fifths of a coarse crop's pixels do not reach."""
+COARSE_SHARE: Final = 0.2
+"""Share of a crop's pixels that the edges of an enlarged thumbnail's blocks take at most."""
+ENLARGED_PX: Final = 96.0
+"""Side of the box, in pixels of the picture that the crop is cut from, below which the crop is itself an enlargement."""
 DARK: Final = 0.14
 """Brightness below which a crop is dark; dark skin alone does not reach it."""
 BRIGHT: Final = 0.75
@@ -81,6 +87,27 @@ def measure(face: Face, crop: Pixels) -> Quality:
     )
 
 
+def is_coarse(crop: Pixels) -> bool:
+    """Whether a crop has next to no detail but on few lines, such as the edges of a JPEG's blocks that were enlarged with it.
+
+    `Quality.sharpness` takes such edges for detail: a standard deviation is of the greatest values.
+
+    Args:
+        crop: Aligned crop, uint8 RGB [S, S, 3].
+
+    Returns:
+        Whether it has.
+    """
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    if grey.shape[0] > SHARPNESS_SIDE:
+        grey = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
+    levels = grey.astype(np.float32)
+    least = COARSE / 100 * float(levels.std())
+    twice = 2 * levels[1:-1, 1:-1]
+    rows, columns = levels[1:-1, :-2] + levels[1:-1, 2:], levels[:-2, 1:-1] + levels[2:, 1:-1]
+    return any(np.count_nonzero(np.abs(pair - twice) > least) < COARSE_SHARE * twice.size for pair in (rows, columns))
+
+
 def _sharpness(grey: Floats) -> float:
     """Standard deviation of the second differences, along rows, columns or diagonals, whichever is least, in percent of that of
     the grey levels.
@@ -104,7 +131,9 @@ def _slope(across: Doubles) -> float:
     return math.degrees(math.atan2(across[1], across[0]))
 
 
-def warnings(quality: Quality, outside: float, scale: float = 1.0, occlusion: float = -math.inf) -> list[str]:
+def warnings(
+    quality: Quality, outside: float, scale: float = 1.0, occlusion: float = -math.inf, *, coarse: bool = False
+) -> list[str]:
     """Conditions under which an answer deserves less trust.
 
     Args:
@@ -112,11 +141,14 @@ def warnings(quality: Quality, outside: float, scale: float = 1.0, occlusion: fl
         outside: share of the face's crop that lies outside the photo, 0 to 1.
         scale: pixels of the picture that the crop is cut from, per pixel of the photo.
         occlusion: log odds that something covers the face. Of a face that is small or blurred they say little, and count not.
+        coarse: whether the crop has detail on few lines alone; counts where the crop is no enlargement itself.
 
     Returns:
         Those present of `small`, `blurred`, `dark`, `bright`, `rolled`, `turned`, `cut_off`, `occluded`, in this order.
     """
-    small, blurred = quality.size_px * scale < SMALL_PX, quality.sharpness < BLURRED
+    side = quality.size_px * scale
+    small = side < SMALL_PX
+    blurred = quality.sharpness < BLURRED or (coarse and side >= ENLARGED_PX)
     found = {
         "small": small,
         "blurred": blurred,

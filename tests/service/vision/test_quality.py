@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from service.models.runtime import Network
 from service.vision.align import align, outside
@@ -23,10 +25,12 @@ from service.vision.quality import (
     CUT_OFF,
     DARK,
     DIAGONAL,
+    ENLARGED_PX,
     ROLL_DEGREES,
     SMALL_PX,
     YAW,
     Quality,
+    is_coarse,
     measure,
     warnings,
 )
@@ -224,3 +228,21 @@ def test_sharp_faces_are_not_blurred_at_any_size_and_blurred_ones_are(
             assert ("small" in names) == (side < SMALL_PX)
     blurred = given(cv2.GaussianBlur(photo, (0, 0), photo.shape[1] / 60).astype(np.uint8))
     assert all("blurred" in names for _, names in blurred)
+
+
+@pytest.mark.parametrize("method", [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC])
+def test_an_enlarged_thumbnail_with_edges_of_blocks_is_blurred(
+    method: Image.Resampling, examples: Path, mtcnn_networks: Mapping[str, Network]
+) -> None:
+    photo = Image.open(examples / "biden.jpg").convert("RGB")
+    (one,) = [
+        one for one in locate(np.asarray(photo), MtcnnDetector(**mtcnn_networks), 1280) if one.confidence >= MIN_CONFIDENCE
+    ]
+    thumbnail = io.BytesIO()
+    photo.resize((photo.width // 16, photo.height // 16), Image.Resampling.BOX).save(thumbnail, "JPEG", quality=40)
+    enlarged = np.asarray(Image.open(thumbnail).resize(photo.size, method))
+    as_it_is, coarse = (align(pixels, one.landmarks, CROP, 128) for pixels in (np.asarray(photo), enlarged))
+    assert measure(one, coarse).sharpness > BLURRED / 2
+    assert (is_coarse(as_it_is), is_coarse(coarse)) == (False, True)
+    assert warnings(GOOD, 0.0, coarse=True) == ["blurred"]
+    assert warnings(replace(GOOD, size_px=ENLARGED_PX - 1), 0.0, coarse=True) == []
