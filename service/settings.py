@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -83,25 +84,39 @@ def _canary(value: object) -> object:
 
 
 def _keys(value: object) -> object:
-    """Keys as `_listed` reads them. Raises `ValueError` where something was given, and no key is in it."""
+    """Keys as `_listed` reads them. Raises `ValueError` where something was given, and it holds no key that can be sent."""
     keys = _listed(value)
     if isinstance(value, str) and not keys:
         raise ValueError("it is set, but holds no key; leave it out to serve everybody")
+    if isinstance(keys, tuple | list) and not all(str(key).isprintable() for key in keys):
+        raise ValueError("it holds a key with a character that no header can carry")
     return keys
 
 
 def _origin(value: str) -> str:
-    """An origin as browsers send it. Raises `ValueError` where it is none."""
+    """An origin as browsers send it: without its scheme's own port. Raises `ValueError` where it is none."""
     parts = urlsplit(value)
     origin = value[:-1] if parts.path == "/" else value
-    if value != "*" and (not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc):
+    plain = origin == f"{parts.scheme}://{parts.netloc}" and parts.netloc.isascii() and not set("@*") & set(parts.netloc)
+    if value != "*" and not (parts.netloc and plain):
         raise ValueError(f"{value!r} is no origin, such as https://example.org")
-    return origin
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(parts.scheme, "/"))
+
+
+def _proxy(value: str) -> str:
+    """Addresses as uvicorn takes them. Raises `ValueError` for what it would take for a name, which no client has."""
+    if value != "*":
+        try:
+            ip_network(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no address or network, such as 10.0.0.0/8") from error
+    return value
 
 
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
+Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_listed)]
 Systems = Annotated[tuple[Literal["deepface", "rekognition", "compreface"], ...], NoDecode, BeforeValidator(_listed)]
 
 _OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
@@ -194,7 +209,7 @@ class Settings(BaseSettings):
     """Largest line and headers of a request together, in KiB; more, or more than 100 headers, are refused with 431."""
     max_connections: int = Field(default=768, ge=8, le=65536)
     """Most connections at a time, or as many as the process may open less 128; one more takes the place of one that waits."""
-    trusted_proxies: Listed = ("127.0.0.1", "::1")
+    trusted_proxies: Proxies = ("127.0.0.1", "::1")
     """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
     deadline_s: float = Field(default=10, gt=0)
     """Seconds in which a photo is answered, from its body's arrival or, in a batch, from its turn; later ones are dropped."""

@@ -228,7 +228,20 @@ async def test_a_slash_behind_an_allowed_origin_is_none_of_it() -> None:
         assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
-@pytest.mark.parametrize("origin", ["shop.example", f"{ORIGIN}/app", f"{ORIGIN}?x", "https://me@shop.example", "https://"])
+async def test_the_own_port_of_an_allowed_origin_is_none_of_it() -> None:
+    """No browser sends it."""
+    async with serving(cors_origins=f"{ORIGIN}:443") as client:
+        response = await client.post("/predict", content=PHOTO, headers={"Origin": ORIGIN})
+        assert response.headers["access-control-allow-origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("shop.example", f"{ORIGIN}/app", f"{ORIGIN}?x", "https://me@shop.example", "https://"),
+        *("https://*.shop.example", "https://gesch\u00e4ft.example"),
+    ],
+)
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ValidationError, match="is no origin"):
         Settings(cors_origins=origin)

@@ -262,6 +262,8 @@ def assert_problem_closed(answer: httpx.Response) -> None:
         ({"FACET_API_KEYS": " "}, "FACET_API_KEYS"),
         ({"FACET_API_KEYS": ","}, "FACET_API_KEYS"),
         ({"FACET_API_KEYS": ""}, "FACET_API_KEYS"),
+        ({"FACET_API_KEYS": "one,\u200b"}, "FACET_API_KEYS"),
+        ({"FACET_TRUSTED_PROXIES": "10.0.0.1/8"}, "no address or network"),
         ({"FACET_HOST": "no.such.host.invalid"}, "no.such.host.invalid"),
         ({"FACET_HOST": "x" * 300}, "cannot be listened on"),
         ({"FACET_PORT": "99999"}, "FACET_PORT"),
