@@ -23,6 +23,7 @@ from service import __version__, errors, web
 from service.api import problems, stream
 from service.api.compat.systems import SYSTEMS
 from service.api.routes import router
+from service.server.log_format import JsonLines
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import AWS, Document, checker, ran, template
@@ -210,12 +211,28 @@ def test_what_fails_inside_a_batch_or_a_stream_is_counted_by_the_logs_lines(
     )
     terms = re.findall(r'"(.+?)"', filtered["FilterPattern"])
     assert terms
+    documents = properties("FaultDocuments")
+    assert documents["LogGroupName"] == {"Ref": "LogGroup"}
+    (of_documents,) = documents["MetricTransformations"]
+    assert of_documents.items() <= counted.items()  # the same metric
+    wanted = dict(re.findall(r'\(\$\.(\w+) = "(.+?)"\)', documents["FilterPattern"]))
+    assert sorted(wanted) == ["level", "logger", "message"]
+
+    def matches(line: str) -> bool:
+        if not line.startswith("{"):
+            return all(term in line for term in terms)
+        assert not all(term in line for term in terms)  # none is counted twice
+        return all(fnmatch.fnmatchcase(json.loads(line)[field], pattern) for field, pattern in wanted.items())
 
     def lines(error: errors.FacetError) -> list[str]:
         caplog.clear()
         problems.count(error, "an-identity")
-        text = "\n".join(logging.Formatter(written).format(record) for record in caplog.records)
-        return [line for line in text.splitlines() if all(term in line for term in terms)]
+        texts = [
+            "\n".join(form.format(record) for record in caplog.records) for form in (logging.Formatter(written), JsonLines())
+        ]
+        found = [[line for line in text.splitlines() if matches(line)] for text in texts]
+        assert len(found[0]) == len(found[1])  # in either form
+        return found[0]
 
     for fault in (errors.InferenceError("The network failed."), errors.FacetError("An unforeseen error.")):
         assert len(lines(fault)) == 1
