@@ -8,9 +8,7 @@ import logging
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from service.server.log_format import JsonLines
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.files import AWS, Document, checker, ran, template
+from tests.s3 import simulated
 
 SERVICE = template("service")
 RESOURCES: dict[str, Document] = SERVICE["Resources"]
@@ -410,11 +409,7 @@ MANIFEST = json.dumps(
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Runs while the module's tests do, and has a checkout in which everything is committed."""
-    server = checker("moto_server")
     folder = tmp_path_factory.mktemp("aws")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (folder / "bin").mkdir()
     (folder / "bin/docker").write_text(DOCKER)
     (folder / "bin/docker").chmod(0o755)
@@ -423,22 +418,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     git = ["git", "-C", str(folder / "checkout"), "-c", "user.name=test", "-c", "user.email=test@facet.test"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Everything"]):
         subprocess.run([*git, *command], check=True)
-    process = subprocess.Popen(
-        [server, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        end = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        started = Cloud(port, folder)
+    with simulated() as variables:
+        started = Cloud(int(variables["AWS_ENDPOINT_URL"].rpartition(":")[2]), folder)
         started.environment["IMAGE_MANIFEST"] = MANIFEST
         yield started
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:

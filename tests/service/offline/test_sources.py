@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.offline import sources
 from service.offline.errors import SourceError
-from service.offline.sources import LeftOut, count, names_in, photos
+from service.offline.sources import LeftOut, Photo, count, names_in
+from tests import s3
 from tests.service.offline.made import photo
 
 PHOTO = photo(200)
@@ -25,6 +27,10 @@ def tree(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PHOTO if name != "notes.txt" else b"no photo")
     return tmp_path / "tree"
+
+
+def photos(words: list[str], **options: object) -> Iterator[Photo]:
+    return sources.photos(sources.places(words, **options))
 
 
 def found(*words: str | Path, **options: object) -> list[str]:
@@ -148,21 +154,10 @@ def test_a_folder_of_a_file_system_elsewhere() -> None:
 
 
 def test_a_bucket_of_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x", "DEFAULT_REGION": "us-east-1"}.items():
-            monkeypatch.setenv(f"AWS_{name}", value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        import boto3
-
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="photos")
+    with s3.bucket("photos", monkeypatch) as bucket:
         for name in ("day/a.jpg", "day/b.png", "day/more/c.jpg"):
-            client.put_object(Bucket="photos", Key=name, Body=PHOTO)
-        client.upload_file(str(shard(tmp_path / "shard.tar")), "photos", "shards/0.tar")
+            bucket.pipe(f"photos/{name}", PHOTO)
+        bucket.put(str(shard(tmp_path / "shard.tar")), "photos/shards/0.tar")
         listed = list(photos(["s3://photos/day"], recursive=True))
         assert [one.name for one in listed] == [f"s3://photos/day/{name}" for name in ("a.jpg", "b.png", "more/c.jpg")]
         assert all(one.read() == PHOTO for one in listed)
@@ -171,5 +166,3 @@ def test_a_bucket_of_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         (missing,) = photos(["s3://photos/none.jpg"])
         with pytest.raises(OSError, match="no such file"):
             missing.read()
-    finally:
-        server.stop()
