@@ -16,6 +16,8 @@ MAX_SCANS: Final = 100
 """Scans of a progressive JPEG; encoders write about ten, and each one costs a pass over the whole picture."""
 MAX_PARTS: Final = 100_000
 """Segments or chunks of a file: a body of 20 MiB could hold millions that are empty, each of which costs time and memory."""
+MAX_FILL_BYTES: Final = 64 * 1024
+"""Bytes between two segments of a JPEG's head: Pillow passes over them one by one, a microsecond each."""
 _SIMPLE_PARTS: Final = 1024
 _SIMPLE_HEAD_BYTES: Final = 2**20
 _SIMPLE_PNG_BYTES: Final = 64 * 2**20
@@ -67,11 +69,13 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
         What was found.
 
     Raises:
-        CorruptImage: It has more scans, or more than `MAX_PARTS` segments.
+        CorruptImage: It has more scans, more than `MAX_PARTS` segments, or more than `MAX_FILL_BYTES` between two of its head.
     """
     found = Structure()
     frame, components, blocks, scans, position, profile = 0, 0, 0, 0, 2, 0
     while (marker := _MARKER.search(data, position)) is not None:
+        if not scans and marker.start() - position > MAX_FILL_BYTES:
+            raise CorruptImage(f"The file has more than {MAX_FILL_BYTES} bytes between two segments that belong to none.")
         code, position = marker.group(1)[0], marker.end()
         if code == _END_OF_IMAGE:
             break

@@ -166,6 +166,15 @@ def test_a_marker_behind_fill_bytes_is_found() -> None:
     assert structure.jpeg(filled) == structure.jpeg(data)
 
 
+def test_more_fill_bytes_than_anybody_writes_are_corrupt() -> None:
+    data = encoded(PICTURE, "JPEG")
+    most = structure.MAX_FILL_BYTES
+    assert is_simple(data[:2] + b"\xff" * most + data[2:])
+    with pytest.raises(CorruptImage, match="belong to none"):
+        is_simple(data[:2] + b"\xff" * (most + 1) + data[2:])
+    assert is_simple(data + b"\xff" * (most + 1))
+
+
 def test_more_starts_of_an_image_than_segments_are_counted_are_corrupt() -> None:
     data = encoded(PICTURE, "JPEG")
     with pytest.raises(CorruptImage, match="segments"):
