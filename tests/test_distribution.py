@@ -52,6 +52,21 @@ def test_nobody_is_told_to_install_a_stranger() -> None:
         assert path == Path(__file__) or stranger.findall(path.read_text()) == [], path
 
 
+def test_documents_name_extras_with_the_place_that_they_come_from() -> None:
+    """The distribution is in no index of packages: its bare name would be looked up there."""
+    bare = re.compile(r"install[^\n]*\bfacet-service(?:\[[a-z-]+\])?[\"'`\s]*(?!\s*@)(?:[)\n]|$)")
+    for path in listed():
+        assert path.suffix != ".md" or bare.findall(path.read_text()) == [], path
+
+
+def test_contributors_find_every_lock_and_users_every_extra() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text()
+    locks = {path.name for path in (ROOT / "requirements").glob("*.txt") if "--hash=" in path.read_text()}
+    assert sorted(name for name in locks if f"`{name}`" not in table) == []
+    words = (ROOT / "docs/install.md").read_text()
+    assert sorted(extra for extra in EXTRAS if extra not in ("dev", "tensorflow") and extra not in words) == []
+
+
 def test_a_checkout_adds_an_extra_from_a_lock_and_an_installation_by_pip(tmp_path: Path) -> None:
     assert install_command("video") == "make extra EXTRA=video"
     assert install_command("video", tmp_path) == 'pip install "facet-service[video]"'
@@ -85,7 +100,7 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("extra", ["face-embeddings", "parquet", "ray", "remote", "search", "tls", "train", "video"])
+@pytest.mark.parametrize("extra", re.findall(r"^EXTRAS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split())
 def test_the_lock_of_an_extra_adds_to_the_others(extra: str) -> None:
     """Its packages are there with hashes, at the versions of the other locks, and what reports home is not."""
     locked = pins(extra)
@@ -134,6 +149,12 @@ def committed(*folders: str) -> set[str]:
 
 
 MODELS = ("model_store/mobilenet/3", "model_store/mtcnn/1")
+
+
+def test_type_checkers_read_both_packages() -> None:
+    """PEP 561: the classifier alone tells a type checker nothing."""
+    assert "Typing :: Typed" in PROJECT["project"]["classifiers"]
+    assert all((ROOT / package / "py.typed").is_file() for package in ("service", "training"))
 
 
 def test_the_wheel_holds_two_packages_and_the_default_models(dist: tuple[Path, Path]) -> None:
