@@ -61,6 +61,8 @@ def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embe
         MissingPackage: dlib or its models are not installed.
         FileNotFoundError: `prepare` wrote nothing.
     """
+    if embed is None:
+        _locate()
     with open_faces(prepared) as table:
         rows = {
             (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
@@ -76,7 +78,6 @@ def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embe
     chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
     console = Console(stderr=True)
     if embed is None:
-        _locate()
         pool = ProcessPoolExecutor(workers, get_context("spawn"))
         results = pool.map(_embed, ([item for _, item in chunk] for chunk in chunks))
     else:
