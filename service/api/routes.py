@@ -199,7 +199,7 @@ class QueryParameters:
         engine: ChosenEngine,
         attributes: Annotated[
             str | None,
-            Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=100),
+            Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=4096),
         ] = None,
         max_faces: Annotated[int | None, Query(ge=1, description="Answer the largest faces only.")] = None,
         min_confidence: Annotated[float | None, Query(ge=0.5, le=1, description="Least confidence of a face.")] = None,

@@ -223,7 +223,7 @@ class StreamStart(BaseModel):
     type: Literal["start"]
     key: Annotated[SecretStr, Field(max_length=1000)] | None = None
     model: Annotated[str, Field(max_length=100)] | None = None
-    attributes: Annotated[list[str], Field(max_length=10)] | None = None
+    attributes: Annotated[list[str], Field(max_length=100)] | None = None
     max_faces: Annotated[int, Field(ge=1)] | None = None
     min_confidence: Annotated[float, Field(ge=0.5, le=1)] | None = None
     landmarks: bool = False

@@ -18,10 +18,13 @@ import numpy.typing as npt
 import pytest
 from click.testing import Result
 from PIL import Image
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from service import __version__
-from service.cli import app
+from service.api.schemas import ModelName
+from service.cli import Parts, app
+from service.inference.engine import Engine
 from service.models.evaluation import EVALUATION
 from service.models.store import MANIFEST
 from service.settings import Settings
@@ -337,6 +340,17 @@ def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_pa
 @pytest.mark.parametrize("command", ["models", "serve"])
 def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value: str) -> None:
     assert_one_line(facet(command, **{name: value}), name if name != "RATE_LIMIT" else name.lower())
+
+
+def test_a_bug_is_blamed_on_no_setting_and_keeps_its_traceback(examples: Path) -> None:
+    """A document of the service's own that does not fit its schema is no mistake of the user's."""
+
+    def broken(settings: Settings) -> Engine:
+        raise AssertionError(ModelName.model_validate({"name": settings.model, "version": "no number"}))
+
+    result = CliRunner().invoke(app, ["predict", str(examples / "astronaut.jpg")], obj=Parts(create_engine=broken))
+    assert isinstance(result.exception, ValidationError)
+    assert "setting FACET_" not in result.stderr
 
 
 @pytest.mark.parametrize("command", [("serve",), ("predict", "photo.jpg")])

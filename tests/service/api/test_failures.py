@@ -321,7 +321,7 @@ async def test_under_16_pixels_is_422(client: Client, shape: tuple[int, int], st
         "attributes=Age",
         "attributes=age;gender",
         f"attributes=age,{CANARY}",
-        "attributes=" + "age," * 100,
+        "attributes=" + "age," * 1100,
         "landmarks=perhaps",
         "landmarks=",
         f"distribution={CANARY}",

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from tests.client import Client, assert_problem, disposition, multipart, png, same, serving, years
 from tests.conftest import encoded
-from tests.fakes import INTERVAL, ColourNetwork, Pixels, engine_factory, squares
+from tests.fakes import GLASSES, INTERVAL, ColourNetwork, Pixels, engine_factory, squares
 
 RED, GREEN, BLUE = (200, 100, 50), (50, 200, 100), (100, 50, 200)
 SHARE = 0.945
@@ -197,6 +197,14 @@ ALL = {"age", "gender", "race"}
 async def test_what_is_not_asked_for_is_not_answered(client: Client, query: str, answered: set[str]) -> None:
     (face,) = await faces(client, PHOTO, query)
     assert set(face) & ALL == answered
+
+
+async def test_every_attribute_of_a_model_may_be_named_at_once() -> None:
+    others = [GLASSES | {"name": f"an_attribute_with_a_long_name_{n}", "outputs": [f"output_{n}"]} for n in range(90)]
+    names = ["glasses", *(str(one["name"]) for one in others)]
+    async with serving(engine_factory(ColourNetwork(("glasses",)), attributes=[GLASSES, *others])) as client:
+        (face,) = await faces(client, PHOTO, f"attributes={','.join(names)}")
+    assert set(face["glasses"]["probabilities"]) == {"no", "yes"}
 
 
 async def test_an_attribute_that_is_switched_off_is_absent_unasked() -> None:

@@ -22,7 +22,7 @@ from service.inference.workers import Workers
 from service.settings import Settings
 from tests.client import assert_discreet, years
 from tests.conftest import encoded
-from tests.fakes import FailingNetwork, GatedNetwork, engine_factory, squares
+from tests.fakes import GLASSES, ColourNetwork, FailingNetwork, GatedNetwork, engine_factory, squares
 
 PHOTO = encoded(squares((200, 100, 50)), "JPEG", quality=95)
 PAIR = encoded(squares((200, 100, 50), (10, 250, 50)))
@@ -132,6 +132,15 @@ def test_parameters_of_the_start_are_used() -> None:
     assert "age" in face
     assert not {"gender", "race"} & set(face)
     assert set(face["landmarks"]) == {"left_eye", "right_eye", "nose", "mouth_left", "mouth_right"}
+
+
+def test_every_attribute_of_a_model_may_be_named_at_once() -> None:
+    others = [GLASSES | {"name": f"an_attribute_with_a_long_name_{n}", "outputs": [f"output_{n}"]} for n in range(90)]
+    names = ["glasses", *(str(one["name"]) for one in others)]
+    engine = engine_factory(ColourNetwork(("glasses",)), attributes=[GLASSES, *others])
+    with service(engine) as client, stream(client, attributes=names) as socket:
+        face = ask(socket, 1)["faces"][0]
+    assert set(face["glasses"]["probabilities"]) == {"no", "yes"}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
