@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from service import errors
 from service.api.schemas import Problem
@@ -141,6 +142,38 @@ def _response(problem: Problem, headers: dict[str, str]) -> Response:
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
+def unrouted(status: int, request_id: str, headers: dict[str, str]) -> Response:
+    """Answer what the router refuses, and count it.
+
+    Args:
+        status: 404, 405, or another status of the framework.
+        request_id: The request's id.
+        headers: Of the response; `Allow` names the methods of a path.
+
+    Returns:
+        The response.
+    """
+    code = UNROUTED.get(status, "http_error")
+    phrase = HTTPStatus(status).phrase
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"
+    details = {
+        404: "There is nothing here; /docs says what is where.",
+        405: f"This path takes {headers.get('Allow', 'another method')}.",
+    }
+    REJECTIONS.labels(code).inc()
+    _note(code)
+    problem = Problem(
+        type=f"urn:facet:problem:{code}",
+        title=phrase,
+        status=status,
+        detail=details.get(status, phrase + "."),
+        code=code,
+        request_id=request_id,
+    )
+    return _response(problem, headers)
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of an app with a problem document.
 
@@ -161,30 +194,21 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        code = UNROUTED.get(status, "http_error")
-        phrase = HTTPStatus(status).phrase
-        headers = dict(getattr(error, "headers", None) or {})
-        if headers.get("Allow") == "GET":
-            headers["Allow"] = "GET, HEAD"
-        details = {
-            404: "There is nothing here; /docs says what is where.",
-            405: f"This path takes {headers.get('Allow', 'another method')}.",
-        }
-        REJECTIONS.labels(code).inc()
-        _note(code)
-        problem = Problem(
-            type=f"urn:facet:problem:{code}",
-            title=phrase,
-            status=status,
-            detail=details.get(status, phrase + "."),
-            code=code,
-            request_id=request_id(request),
-        )
-        return _response(problem, headers)
+        return unrouted(status, request_id(request), dict(getattr(error, "headers", None) or {}))
+
+    http_only = app.router.default
+
+    async def default(scope: Scope, receive: Receive, send: Send) -> None:
+        """What no route takes: a WebSocket is refused with a document, as a request is."""
+        if scope["type"] == "websocket" and "websocket.http.response" in scope.get("extensions", {}):
+            await unrouted(404, scope["state"]["request_id"], {})(scope, receive, send)
+        else:
+            await http_only(scope, receive, send)
 
     async def unknown(request: Request, error: Exception) -> Response:
         return respond(unexpected(error), request_id(request))
 
+    app.router.default = default
     app.add_exception_handler(FacetError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

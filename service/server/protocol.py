@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
@@ -18,6 +19,7 @@ from uvicorn.protocols.utils import is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 
 from service.api.keys import network
 from service.api.problems import respond
@@ -369,12 +371,7 @@ class HttpProtocol(HttpToolsProtocol):
             if running.response_started:
                 self.transport.abort()
                 return
-        identity = uuid.uuid4().hex[:16]
-        response = respond(error, identity)
-        response.headers["Connection"] = "close"
-        response.headers["X-Request-ID"] = identity
-        lines = [b"%s: %s\r\n" % header for header in (*self.server_state.default_headers, *response.raw_headers)]
-        self.transport.write(b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)]))
+        self.transport.write(_refusal(error, self.server_state.default_headers))
         self._in_body = True
         self._end()
 
@@ -458,6 +455,16 @@ class _Outgoing:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, end
 
 
+def _refusal(error: FacetError, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A whole answer to what never reaches the app."""
+    identity = uuid.uuid4().hex[:16]
+    response = respond(error, identity)
+    response.headers["Connection"] = "close"
+    response.headers["X-Request-ID"] = identity
+    lines = [b"%s: %s\r\n" % header for header in (*headers, *response.raw_headers)]
+    return b"".join([STATUS_LINE[response.status_code], *lines, b"\r\n", bytes(response.body)])
+
+
 class _WebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol with a bound on frames that bring no message.
 
@@ -479,6 +486,22 @@ class _WebSocket(WebSocketsSansIOProtocol):
             if self.transport.is_closing():
                 return
             super().data_received(data[start : start + FRAME_BYTES])
+
+    def handle_connect(self, event: Request) -> None:
+        """Hand the offer on, or refuse it where it is no WebSocket's of today.
+
+        Args:
+            event: The request.
+        """
+        if self.conn.accept(event).status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            super().handle_connect(event)
+            return
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        reason = str(self.conn.handshake_exc or "unknown").rstrip(".")
+        self.transport.write(
+            _refusal(MalformedRequest(f"The WebSocket's handshake is not valid: {reason}."), self.default_headers)
+        )
+        self.transport.close()
 
     def handle_cont(self, event: Frame) -> None:
         """Count a piece of a message.

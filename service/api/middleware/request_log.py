@@ -113,6 +113,9 @@ class RequestLog:
         async def sent(message: Message) -> None:
             if message["type"] == "websocket.close":
                 record.status = message.get("code", 1000)
+            elif message["type"] == "websocket.http.response.start":  # refused before it began
+                record.status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = record.request_id
             await send(message)
 
         try:

@@ -21,7 +21,7 @@ import pytest
 
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
 from service.server.protocol import MAX_FRAMES
-from tests.client import ROOT, assert_problem
+from tests.client import ROOT, assert_problem, assert_problem_document
 from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
 
 UPGRADE = {
@@ -401,3 +401,22 @@ def test_an_offer_of_a_websocket_with_a_body_is_answered_over_http(service: Serv
 
 def test_a_tunnel_is_refused(service: Service) -> None:
     assert service.exchange(head("example.com:443", "CONNECT", Connection="close")).startswith(b"HTTP/1.1 4")
+
+
+@pytest.mark.parametrize(
+    ("path", "changed", "status", "code"),
+    [
+        ("/nothing", {}, 404, "not_found"),
+        ("/predict", {}, 404, "not_found"),
+        ("/stream", {"Sec_WebSocket_Version": 8}, 400, "malformed_request"),
+        ("/stream", {"Sec_WebSocket_Key": "short"}, 400, "malformed_request"),
+    ],
+)
+def test_a_websocket_that_cannot_be_is_refused_with_a_document(
+    service: Service, path: str, changed: dict[str, object], status: int, code: str
+) -> None:
+    (answer,) = parsed(service.exchange(head(path, "GET", **(UPGRADE | changed))))
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert_problem_document(answer.json(), status, code)
