@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.exposition import choose_encoder
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from service import errors
@@ -27,7 +29,17 @@ from service.metrics import FACES, PHOTO_FAILURES, PHOTO_SECONDS, PREDICTIONS
 from service.models.card import ModelCard
 from service.tracing import CURRENT
 
+PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
+"""Numbers of a query: Python reads `1_0` as ten, and nobody else does."""
+
 router = APIRouter(generate_unique_id_function=lambda route: route.name)
+
+
+def _plain(value: object) -> object:
+    """A query's number as it came. Raises `ValueError` where it is none that every reader takes for the same."""
+    if isinstance(value, str) and not PLAIN_NUMBER.fullmatch(value):
+        raise ValueError("it has to be a number of digits, such as 3 or 0.9")
+    return value
 
 
 class Reloads(Protocol):
@@ -201,8 +213,12 @@ class QueryParameters:
             str | None,
             Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=4096),
         ] = None,
-        max_faces: Annotated[int | None, Query(ge=1, description="Answer the largest faces only.")] = None,
-        min_confidence: Annotated[float | None, Query(ge=0.5, le=1, description="Least confidence of a face.")] = None,
+        max_faces: Annotated[
+            int | None, BeforeValidator(_plain), Query(ge=1, description="Answer the largest faces only.")
+        ] = None,
+        min_confidence: Annotated[
+            float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Least confidence of a face.")
+        ] = None,
         landmarks: Annotated[bool, Query(description="Answer the five landmarks of every face.")] = False,
         distribution: Annotated[bool, Query(description="Answer the probability of every age from 0 to 100.")] = False,
         at_least: Annotated[

@@ -307,6 +307,9 @@ async def test_under_16_pixels_is_422(client: Client, shape: tuple[int, int], st
         "max_faces=-1",
         "max_faces=1.5",
         "max_faces=many",
+        "max_faces=1_0",
+        "max_faces=%2B3",
+        "min_confidence=0.9_5",
         "max_faces=",
         "max_faces=%D9%A3",  # a three in Arabic-Indic digits
         "max_faces=1&max_faces=0",
