@@ -15,7 +15,6 @@ from typing import Annotated, Any, Final
 from zipfile import BadZipFile
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from service.errors import FacetError
@@ -74,10 +73,6 @@ def one_line_errors() -> Iterator[None]:
     notes.addHandler(shown)
     try:
         yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        _fail(": ".join(part for part in (error.title.lower(), place, first["msg"].removeprefix("Value error, ")) if part))
     except (TrainingError, FacetError, OSError, TOMLDecodeError, UnicodeDecodeError, TarError, BadZipFile) as error:
         _fail(str(error))
     finally:

@@ -18,6 +18,11 @@ What is none of these, and no `OSError` of the file system, is a bug and keeps i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import ValidationError
+
 
 class TrainingError(Exception):
     """Base of all; the message is one sentence, by which it can be mended."""
@@ -65,3 +70,25 @@ class UsageError(TrainingError):
 
 class MissingPackage(TrainingError):
     """An optional package is not installed."""
+
+
+@contextmanager
+def raised_as(kind: type[TrainingError]) -> Iterator[None]:
+    """Where documents of a user are read: what pydantic finds there can be mended; anywhere else it is a bug.
+
+    Args:
+        kind: What it is raised as.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        TrainingError: Of that kind: the document, the place in it, and what is wrong there.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise kind(": ".join(part for part in (error.title.lower(), place, message) if part)) from error

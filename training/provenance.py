@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from service.models.store import file_digest
 from training.artifacts import write_json, write_text
 from training.datasets.prepared import TEACHER, TEACHERS, beside
+from training.errors import RunError, raised_as
 from training.recipe import Recipe
 
 PROVENANCE: Final = "provenance.json"
@@ -61,9 +62,13 @@ def of_run(run: Path) -> Provenance | None:
 
     Returns:
         The record, or None.
+
+    Raises:
+        RunError: The record is damaged.
     """
     path = run / PROVENANCE
-    return Provenance.model_validate_json(path.read_text()) if path.exists() else None
+    with raised_as(RunError):
+        return Provenance.model_validate_json(path.read_text()) if path.exists() else None
 
 
 def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None) -> Provenance:

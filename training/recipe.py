@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from service.models.manifest import AGE, CANONICAL, GENDERS, RACES, Declaration
 from training.artifacts import write_text
+from training.errors import RecipeError, raised_as
 
 
 class _Section(BaseModel):
@@ -514,14 +515,14 @@ def load_recipe(path: Path) -> Recipe:
 
     Raises:
         FileNotFoundError: There is no such file.
-        pydantic.ValidationError: A value is missing, or none that a recipe has.
+        RecipeError: A value is missing, or none that a recipe has.
         tomllib.TOMLDecodeError: The file is no TOML.
     """
     if path.stem in RENAMED and not path.exists():
         path = path.with_stem(RENAMED[path.stem])
-    if path.suffix == ".json":
-        return Recipe.model_validate_json(path.read_text())
-    return Recipe.model_validate(tomllib.loads(path.read_text()))
+    text = path.read_text()
+    with raised_as(RecipeError):
+        return Recipe.model_validate_json(text) if path.suffix == ".json" else Recipe.model_validate(tomllib.loads(text))
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
@@ -545,9 +546,10 @@ def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         Another recipe.
 
     Raises:
-        pydantic.ValidationError: A value does not fit.
+        RecipeError: A value does not fit.
     """
-    return Recipe.model_validate(_merged(recipe.model_dump(mode="json"), values))
+    with raised_as(RecipeError):
+        return Recipe.model_validate(_merged(recipe.model_dump(mode="json"), values))
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

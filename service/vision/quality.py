@@ -8,6 +8,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 
 from service.arrays import Doubles, Floats, Pixels
 from service.vision.detection import Face
@@ -71,16 +72,13 @@ def measure(face: Face, crop: Pixels) -> Quality:
         The face's quality.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    reduced = grey
-    if grey.shape[0] > SHARPNESS_SIDE:
-        reduced = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
     left, right, nose = (face.landmarks[i].astype(np.float64) for i in range(3))
     eyes = right - left
     length = float(np.hypot(*eyes)) or 1.0
     along = float((nose - (left + right) / 2) @ eyes) / length
     return Quality(
         size_px=float(max(face.box[2] - face.box[0], face.box[3] - face.box[1])),
-        sharpness=_sharpness(reduced.astype(np.float32)),
+        sharpness=_sharpness(_reduced(grey)),
         brightness=float(grey.mean()) / 255,
         roll=_slope(eyes),
         yaw=2 * along / length,
@@ -98,14 +96,18 @@ def is_coarse(crop: Pixels) -> bool:
     Returns:
         Whether it has.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    if grey.shape[0] > SHARPNESS_SIDE:
-        grey = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
-    levels = grey.astype(np.float32)
+    levels = _reduced(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY))
     least = COARSE / 100 * float(levels.std())
     twice = 2 * levels[1:-1, 1:-1]
     rows, columns = levels[1:-1, :-2] + levels[1:-1, 2:], levels[:-2, 1:-1] + levels[2:, 1:-1]
     return any(np.count_nonzero(np.abs(pair - twice) > least) < COARSE_SHARE * twice.size for pair in (rows, columns))
+
+
+def _reduced(grey: MatLike) -> Floats:
+    """Grey levels of a crop, of `SHARPNESS_SIDE` pixels where it is larger."""
+    if grey.shape[0] > SHARPNESS_SIDE:
+        grey = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
+    return grey.astype(np.float32)
 
 
 def _sharpness(grey: Floats) -> float:

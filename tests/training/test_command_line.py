@@ -12,17 +12,20 @@ from pathlib import Path
 
 import keras
 import pytest
+from pydantic import ValidationError
 from typer import Exit
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from service.errors import ModelNotFound
+from service.models.evaluation import Evaluation
 from tests.conftest import encoded
 from tests.training import made
 from training.__main__ import ROOT, app, one_line_errors
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import RecipeError, TrainingError
+from training.errors import RecipeError, RunError, TrainingError
+from training.provenance import PROVENANCE, of_run
 
 RECIPE = """
 name = "tiny"
@@ -209,6 +212,17 @@ def test_settings_that_are_wrong_are_named_as_settings(pictures: Path, monkeypat
 def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
     with pytest.raises(type(bug)), one_line_errors():
         raise bug
+
+
+def test_a_document_of_our_own_that_does_not_fit_is_a_bug() -> None:
+    with pytest.raises(ValidationError), one_line_errors():
+        Evaluation.model_validate({"data": 3})
+
+
+def test_a_damaged_record_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / PROVENANCE).write_text("{}")
+    with pytest.raises(RunError, match=r"provenance: \w+: Field required"):
+        of_run(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from training.comparison.documents import (
 from training.comparison.metrics import error_in_range, own_classes
 from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
-from training.errors import Diverged, RecipeError
+from training.errors import Diverged, RecipeError, RunError, raised_as
 from training.evaluation.metrics import Metric, value_of
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 from training.evaluation.scoring import figures
@@ -109,11 +109,12 @@ def load_comparison(path: Path) -> Comparison:
         The comparison, with absolute paths of recipes.
 
     Raises:
-        pydantic.ValidationError: A value does not fit.
+        RecipeError: A value does not fit.
         tomllib.TOMLDecodeError: The file is not TOML.
         FileNotFoundError: There is no such file.
     """
-    given = Comparison.model_validate(tomllib.loads(path.read_text()))
+    with raised_as(RecipeError):
+        given = Comparison.model_validate(tomllib.loads(path.read_text()))
     entries = tuple(one.model_copy(update={"recipe": (path.parent / one.recipe).resolve()}) for one in given.recipes)
     return given.model_copy(update={"recipes": entries})
 
@@ -240,7 +241,8 @@ def _cached(path: Path, kind: type[Document], make: Callable[[], Document]) -> D
     """What was written of an earlier call, or else what is made and written now."""
     if not path.exists():
         write_document(path, make())
-    return kind.model_validate_json(path.read_text())
+    with raised_as(RunError):
+        return kind.model_validate_json(path.read_text())
 
 
 # Training --------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.vision.quality import Quality
 from training.datasets.base import MAX_AGE, DataSet, Label, Split
 from training.datasets.prepare import distance_to_centre
-from training.errors import DataSetError, EvaluationError
+from training.errors import DataSetError, EvaluationError, raised_as
 from training.evaluation.age_checks import AGES
 from training.evaluation.documents import DEFAULT_ATTRIBUTES, MeasuredModel, Served
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
@@ -84,13 +84,17 @@ def measured_settings(**chosen: Any) -> Settings:
 
     Returns:
         The settings.
+
+    Raises:
+        EvaluationError: The environment holds a setting that is none.
     """
     fixed = {
         name: info.get_default(call_default_factory=True)
         for name, info in Settings.model_fields.items()
         if name not in _MACHINE
     }
-    return Settings(**fixed | {"deadline_s": 600.0} | chosen)
+    with raised_as(EvaluationError):
+        return Settings(**fixed | {"deadline_s": 600.0} | chosen)
 
 
 def predict(settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Change | None = None) -> Scored:
@@ -132,12 +136,13 @@ def read_manifest(store: Path, name: str, version: int) -> Manifest:
         The manifest.
 
     Raises:
-        EvaluationError: The store holds no such model.
+        EvaluationError: The store holds no such model, or its manifest is damaged.
     """
     path = store / name / str(version) / MANIFEST
     if not path.is_file():
         raise EvaluationError(f"the model store holds no {name}/{version}")
-    return Manifest.model_validate_json(path.read_bytes())
+    with raised_as(EvaluationError):
+        return Manifest.model_validate_json(path.read_bytes())
 
 
 def newest_manifest(store: Path, name: str, version: int | None) -> Manifest:

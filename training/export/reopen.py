@@ -18,7 +18,7 @@ from training.export.export import folding_pairs, plain
 from training.fit.weight_conversion import neutral, training_pixels, unfold
 from training.models.heads import TRUNK, build
 from training.provenance import WEIGHTS, Provenance, record_reopened
-from training.recipe import RECIPE, Recipe, write_recipe
+from training.recipe import RECIPE, load_recipe, write_recipe
 
 _VARIABLE: Final = "halves/{}/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -47,7 +47,7 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
     folder = store / name / str(version)
     if manifest.recipe is None or manifest.input is None:
         raise WeightsError(f"{name}/{version} has no recipe: only what `export` wrote can be opened again")
-    recipe = Recipe.model_validate_json((folder / manifest.recipe).read_text())
+    recipe = load_recipe(folder / manifest.recipe)
     network = build(recipe.network, attributes=recipe.attributes)
     served = plain(network, recipe.network, recipe.attributes)
     served.trainable = True

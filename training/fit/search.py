@@ -18,11 +18,11 @@ import keras
 import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.models.manifest import Section
 from training.artifacts import write_document
-from training.errors import Diverged, RecipeError, RunError
+from training.errors import Diverged, RecipeError, RunError, raised_as
 from training.fit.train import train
 from training.plotting import save
 from training.recipe import Recipe, write_recipe
@@ -136,8 +136,8 @@ def load_space(path: Path, recipe: Recipe) -> Space:
         Ranges and choices by field, named with dots.
 
     Raises:
-        RecipeError: The space is empty, or names a field that the recipe does not have.
-        pydantic.ValidationError: A table is neither a range nor choices.
+        RecipeError: The space is empty, names a field that the recipe does not have, or has a table that is neither a range
+            nor choices.
     """
     space = _flattened(tomllib.loads(path.read_text()))
     for name in space:
@@ -157,7 +157,8 @@ def _flattened(document: Mapping[str, Any], above: str = "") -> Space:
         if not isinstance(value, Mapping):
             raise RecipeError(f"{above}{key} is no table with low and high, or choices")
         if "low" in value or "choices" in value:
-            space[above + key] = TypeAdapter[Range | Choices](Range | Choices).validate_python(value)
+            with raised_as(RecipeError):
+                space[above + key] = (Choices if "choices" in value else Range).model_validate(value)
         else:
             space |= _flattened(value, f"{above}{key}.")
     return space
@@ -174,7 +175,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         Another recipe.
 
     Raises:
-        pydantic.ValidationError: A value does not fit.
+        RecipeError: A value does not fit.
     """
     document = recipe.model_dump(mode="json")
     for name, value in values.items():
@@ -183,7 +184,8 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         for section in sections:
             place = place[section]
         place[field] = value
-    return Recipe.model_validate(document)
+    with raised_as(RecipeError):
+        return Recipe.model_validate(document)
 
 
 class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
