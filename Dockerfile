@@ -29,7 +29,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM build AS code
 COPY requirements/build.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip tools/bin/python -m pip install --no-deps --require-hashes --requirement build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY service/ service/
 RUN tools/bin/python -m pip wheel --no-index --no-deps --no-build-isolation --wheel-dir wheels . \
     && python -m pip --python /opt/facet/venv/bin/python install --no-index --no-deps --root /code wheels/*.whl

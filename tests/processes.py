@@ -33,7 +33,7 @@ MOST_MIB: Final = {
     "tests/clients": 600,
     "tests/service": 1050,
     "tests/service/inference": 790,
-    "tests/service/models": 760,
+    "tests/service/models": 850,
     "tests/service/offline": 1350,
     "tests/service/models/runtime": 1950,
     "tests/service/server": 700,

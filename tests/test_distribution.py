@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from importlib.metadata import version
 from pathlib import Path
 
@@ -112,6 +114,18 @@ def test_the_lock_of_an_extra_adds_to_the_others(extra: str) -> None:
     assert "openvino-telemetry" not in locked
 
 
+def test_the_notice_names_the_licence_of_every_package_that_serves() -> None:
+    """As its own metadata does, where these say it in one expression."""
+    notice = (ROOT / "NOTICE").read_text()
+    named = dict(re.findall(r"^([a-z0-9-]+): (.+)$", notice, re.MULTILINE))
+    for package in pins("serve"):
+        assert named[package]
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found = metadata.metadata(package).get("License-Expression")
+            assert found is None or named[package] == found or package == "pi-heif", package
+    assert "Permission is hereby granted" in notice
+
+
 # Content --------------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +178,7 @@ def test_the_wheel_holds_two_packages_and_the_default_models(dist: tuple[Path, P
         metadata = [name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/" in name]
         (commands,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))
     assert content == committed("service", "training") | {f"service/{name}" for name in committed(*MODELS)}
-    assert sorted(metadata) == ["LICENSE", "METADATA", "RECORD", "WHEEL", "entry_points.txt"]
+    assert sorted(metadata) == ["LICENSE", "METADATA", "NOTICE", "RECORD", "WHEEL", "entry_points.txt"]
     assert commands.split() == ["[console_scripts]", "facet", "=", "service.cli:main"]
     assert wheel.stat().st_size < 15_000_000
 
@@ -173,7 +187,7 @@ def test_the_source_distribution_holds_no_tests_no_documents_and_no_data(dist: t
     _, sdist = dist
     with tarfile.open(sdist) as archive:
         content = {name.partition("/")[2] for name in archive.getnames()}
-    around = {"CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"}
+    around = {"CHANGELOG.md", "LICENSE", "NOTICE", "PKG-INFO", "README.md", "pyproject.toml", ".gitignore"}
     assert content == committed("service", "training", *MODELS) | around
 
 
