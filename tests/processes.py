@@ -29,7 +29,7 @@ FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "
 """What takes longest begins first, so that no process is left alone at the end."""
 ALONE: Final = ("tests/training",)
 MOST_MIB: Final = {
-    "tests/browser": 1400,
+    "tests/browser": 1780,
     "tests/clients": 600,
     "tests/service": 1050,
     "tests/service/inference": 790,
@@ -44,7 +44,7 @@ MOST_MIB: Final = {
     "tests/training/evaluation/test_evaluate.py": 1150,
     "tests/training/fit/test_systems.py": 1500,
     "tests/training/models/test_age_head.py": 1150,
-    "tests/training/models/test_architectures.py": 1450,
+    "tests/training/models/test_architectures.py": 1650,
     "tests/training/models/test_learning.py": 1750,
     "tests/training/test_attributes.py": 1350,
 }
