@@ -46,7 +46,7 @@ MOST_MIB: Final = {
     "tests/training/models/test_age_head.py": 1150,
     "tests/training/models/test_architectures.py": 1650,
     "tests/training/models/test_learning.py": 1750,
-    "tests/training/test_attributes.py": 1350,
+    "tests/training/test_attributes.py": 1500,
 }
 """What the large ones hold at their most, measured one by one, and a tenth. One begins when it fits beside what runs."""
 TRAINING_MIB: Final = 1020

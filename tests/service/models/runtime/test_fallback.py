@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.app import load_model
 from service.errors import GoldenMismatch
-from service.models.runtime import Network, Precision, Runtime, loader
-from service.models.store import ModelStore
-from service.settings import Settings
+from service.inference.memory import MemoryBudget
+from service.models.runtime import Loader, Network, Precision, Runtime, loader
+from service.models.store import Model, ModelStore
+from service.reloading import ModelSource
 
 
 class Wrong:
@@ -37,15 +37,16 @@ def wrong(folder: Path) -> Network:
     return Wrong(exact(folder))
 
 
-def settings(store: Path, precision: Precision) -> Settings:
-    return Settings(model_store=store, model="tiny", precision=precision)
+def loaded(store: Path, quick: Loader, slow: Loader | None) -> Model:
+    """The model as the service loads it; `slow` is None where a precision is asked for."""
+    return ModelSource(ModelStore(store), "tiny", None, None, None, 100, quick, slow, MemoryBudget(2**30)).load(None)
 
 
 def test_where_the_precision_is_left_open_it_serves_in_float32_and_says_so(
     tiny_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "facet"):
-        model = load_model(ModelStore(tiny_store), settings(tiny_store, Precision.AUTO), wrong, exact)
+        model = loaded(tiny_store, wrong, exact)
     assert model.networks["faces"].precision == "f32"
     (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("facet"))
     assert "golden answer in bf16" in line
@@ -54,15 +55,15 @@ def test_where_the_precision_is_left_open_it_serves_in_float32_and_says_so(
 
 def test_where_it_is_asked_for_a_wrong_one_is_refused(tiny_store: Path) -> None:
     with pytest.raises(GoldenMismatch, match="in bf16"):
-        load_model(ModelStore(tiny_store), settings(tiny_store, Precision.BF16), wrong, exact)
+        loaded(tiny_store, wrong, None)
 
 
 def test_what_is_wrong_in_float32_too_is_refused(tiny_store: Path) -> None:
     with pytest.raises(GoldenMismatch):
-        load_model(ModelStore(tiny_store), settings(tiny_store, Precision.AUTO), wrong, wrong)
+        loaded(tiny_store, wrong, wrong)
 
 
 def test_what_is_right_is_served_as_it_is(tiny_store: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = load_model(ModelStore(tiny_store), settings(tiny_store, Precision.AUTO), exact, wrong)
+    model = loaded(tiny_store, exact, wrong)
     assert model.networks["faces"].precision == "f32"
     assert not [record for record in caplog.records if record.name.startswith("facet")]
