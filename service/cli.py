@@ -343,11 +343,8 @@ def _remote(request: command.Request, model: str | None, pictures: Pictures | No
     if pictures is not None:
         raise InvalidParameter("--draw needs the photos and the model in one place: leave --url out")
     jobs = request.jobs or SERVICE_JOBS
-    predictor = ServicePredictor(url, key, request.parameters_of, jobs)
-    name, version = _named(model)
-    served = predictor.model
-    if name is not None and (name, version or served.version) != (served.name, served.version):
-        raise InvalidParameter(f"{url} serves {served.name}/{served.version}: another model cannot be asked for")
+    _named(model)  # that it may be a name
+    predictor = ServicePredictor(url, key, request.parameters_of, jobs, model)
     return PredictorRunner(predictor, jobs)
 
 

@@ -154,7 +154,9 @@ class ServicePredictor(Predictor):
     reached, or does not answer in time, is sent at most six times, and one under which the connection breaks twice.
     """
 
-    def __init__(self, url: str, key: str | None, parameters_of: ParametersOf, connections: int) -> None:
+    def __init__(
+        self, url: str, key: str | None, parameters_of: ParametersOf, connections: int, model: str | None = None
+    ) -> None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
@@ -168,8 +170,13 @@ class ServicePredictor(Predictor):
         self._closed = threading.Event()
         self._broken = 0
         self._cards: dict[tuple[str, int], ServedModel] = {}
-        self._model = self._card()
-        query = urlencode(parameters_of(self._model.attributes).query())
+        self._named = {} if model is None else {"model": model}
+        try:
+            self._model = self._card()
+        except ServiceError:
+            self._hang_up()
+            raise
+        query = urlencode(self._named | parameters_of(self._model.attributes).query())
         self._query = f"?{query}" if query else ""
 
     @property
@@ -184,6 +191,9 @@ class ServicePredictor(Predictor):
 
     @override
     async def close(self) -> None:
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         self._closed.set()
         with contextlib.suppress(queue.Empty):
             while True:
@@ -226,7 +236,7 @@ class ServicePredictor(Predictor):
 
     def _card(self) -> ServedModel:
         try:
-            status, body = self._request("GET", "/model")
+            status, body = self._request("GET", f"/model?{urlencode(self._named)}" if self._named else "/model")
         except _ConnectionBroken as error:
             raise ServiceError(f"{self._url} breaks off: {error}") from error
         if status != 200:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,6 +87,19 @@ def test_a_service_gives_the_same_table(tmp_path: Path) -> None:
         predict(photos, predictor=remote, out=tmp_path / "remote.jsonl", **options)
     predict(photos, out=tmp_path / "local.jsonl", **options)
     assert rows(tmp_path / "remote.jsonl") == rows(tmp_path / "local.jsonl")
+
+
+def test_a_service_is_asked_for_one_of_its_models(one: Path, tmp_path: Path) -> None:
+    with fake(tmp_path / "log") as service:
+        known = ServicePredictor(service.url, None, requested().parameters_of, 1)
+        named = f"{known.model.name}/{known.model.version}"
+        asyncio.run(known.close())
+        chosen = ServicePredictor(service.url, None, requested().parameters_of, 1, named)
+        predict(one, predictor=chosen, out=tmp_path / "f.jsonl")
+        with pytest.raises(ServiceError, match="choose from fake"):
+            ServicePredictor(service.url, None, requested().parameters_of, 1, "other/1")
+    (row,) = rows(tmp_path / "f.jsonl")
+    assert f"{row['model']}/{row['version']}" == named
 
 
 def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
