@@ -123,7 +123,6 @@ class Streams:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             sent = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
             websocket.scope["state"]["client"] = self._keys.take(sent)
-        self._check_query(websocket)
         options = engine.options(
             start.attributes,
             start.max_faces,
@@ -135,12 +134,6 @@ class Streams:
         with engine.in_use(), self._place():
             session = Session(websocket, engine, options, start.landmarks, self._limits, identity)
             return await session.run(self._leaving, self._renewed)
-
-    @staticmethod
-    def _check_query(websocket: WebSocket) -> None:
-        """Refuse parameters of the address: they would pass for asked, and are not."""
-        if name := next(iter(websocket.query_params), None):
-            raise errors.InvalidParameter(f"{name[:50]}: a stream's parameters stand in its first message.")
 
     def _check_origin(self, websocket: WebSocket) -> None:
         """Refuse pages of other sites: a browser opens a WebSocket wherever a page points it, and CORS does not apply."""

@@ -552,11 +552,3 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)
-
-
-def test_parameters_of_the_address_are_refused() -> None:
-    with service() as client, client.websocket_connect("/stream?attributes=age") as socket:
-        socket.send_json(START)
-        problem = socket.receive_json()
-        assert (problem["status"], problem["code"]) == (422, "invalid_parameter")
-        assert "first message" in problem["detail"]
