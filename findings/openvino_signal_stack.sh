@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Question: does compiling a model with OpenVINO change how the calling thread receives signals?
 # Guess before the run: no; a library that computes leaves the alternate signal stack of its caller alone.
 # Found: on a CPU with AMX it does. faulthandler gives Python's main thread a signal stack of 5 times the kernel's minimum
@@ -14,7 +14,7 @@
 #   second core compiled: a third stack
 #   released: the first stack
 # Needs a CPU with AMX, whose signal frames are large; elsewhere it says so and ends with 77.
-set -eu
+set -euo pipefail
 grep -q amx_tile /proc/cpuinfo || { echo "no AMX here: nothing to see"; exit 77; }
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

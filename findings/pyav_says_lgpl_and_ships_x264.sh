@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Question: under which licence is the FFmpeg inside PyAV's wheel, which encodes H.264 and H.265?
 # Guess before the run: GPL, since FFmpeg's own configure refuses libx264 and libx265 without --enable-gpl; or LGPL, and then
 #   there is no such encoder but for hardware's.
@@ -13,7 +13,7 @@
 #   --enable-gpl: no, --enable-libx264: yes, --enable-libx265: yes
 #   shipped: libx264, libx265
 #   libx264 encoded 8 frames, libx265 encoded 8 frames
-set -eu
+set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"

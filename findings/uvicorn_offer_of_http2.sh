@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Question: what does an ASGI application see of a POST that offers to go on in HTTP/2 ("Upgrade: h2c")? The HTTP client of
 #   Java's standard library makes that offer with every request to an http:// address unless it is told to speak HTTP/1.1.
 # Guess before the run: the request as usual, with its body; a server may ignore the offer (RFC 9110, 7.8), and uvicorn speaks no HTTP/2.
@@ -10,7 +10,7 @@
 # Output seen:
 #   h11: 5 of 5 bytes
 #   httptools: 0 of 5 bytes
-set -eu
+set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"

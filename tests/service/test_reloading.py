@@ -331,7 +331,8 @@ async def test_swapped_networks_leave_nothing_behind(root: Path, tmp_path: Path)
     held, alive = list[int](), list[int]()
     async with serving(build, operator_keys="operator") as client:
         first = ages((await client.post("/predict", content=FACES)).json())
-        for turn in range(6):
+        await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.05) for _ in range(64)))  # the loop's own threads are all there
+        for turn in range(10):
             asked = [asyncio.create_task(client.post("/predict", content=FACES)) for _ in range(4)]
             assert (await reload(client, 2 - turn % 2)).json()["outcome"] == "swapped"
             for one in asked:
@@ -340,6 +341,6 @@ async def test_swapped_networks_leave_nothing_behind(root: Path, tmp_path: Path)
             await until(lambda: sum(one() is not None for one in networks) == 1, 30)
             held.append(resident())
             alive.append(threads())
-    assert len(networks) == 7
-    assert alive[-1] < alive[1] + 4, "a thread is left by each swap; the event loop's own pool grows by one or two"
+    assert len(networks) == 11
+    assert alive[-1] <= alive[1]
     assert min(held[4:]) < 1.05 * max(held[1:3])
