@@ -37,16 +37,17 @@ $(VENV)/serve.stamp: requirements/build.txt requirements/serve.txt pyproject.tom
 	$(LINK)
 	@touch $@
 
+# Most of what tests need is never run: what is, Python compiles then, and a third of the time is saved.
 $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
-	$(INSTALL) requirements/dev.txt
+	$(PIP) install --quiet --no-compile --no-deps --require-hashes --requirement requirements/dev.txt
 	$(LINK)
 	@touch $@ $(VENV)/serve.stamp
 
 # Each extra of pyproject.toml that people add by hand has a lock of its own name.
-EXTRAS := face-embeddings parquet ray remote search tls traces train video
+EXTRAS := face-embeddings bench parquet ray remote search tls traces train video
 
 .PHONY: extra
-extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=tls|traces|parquet|ray|remote|video|train|search|face-embeddings)
+extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=tls|traces|parquet|ray|remote|video|train|search|bench|face-embeddings)
 	@test -n "$(filter $(EXTRAS),$(EXTRA))" || { echo "make extra EXTRA=NAME, where NAME is one of: $(EXTRAS)" >&2; exit 1; }
 	$(INSTALL) requirements/$(EXTRA).txt
 
@@ -178,6 +179,15 @@ degrade: $(VENV)/dev.stamp ## Measure it on pictures made worse, and where warni
 .PHONY: tracks
 tracks: $(VENV)/dev.stamp ## Measure the mean over a track's frames, and fit what it needs (DATA=, OUT= as above)
 	$(TRAINING) tracks $(call option,data,$(DATA)) $(call option,out,$(OUT)) $(ARGS)
+
+# The published stack and the generator of load come on top of the environment.
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	$(INSTALL) requirements/bench.txt
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/bench.stamp ## Compare speed, load and memory with an earlier commit and the published stack (BASE=commit, OUT=runs/bench, ARGS=--quick)
+	$(BIN)/python -m benchmarks.bench $(call option,base,$(BASE)) $(call option,out,$(OUT)) $(ARGS)
 
 # Housekeeping ----------------------------------------------------------------------------------------------------------
 

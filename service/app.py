@@ -111,7 +111,7 @@ def create_engine(settings: Settings) -> Engine:
     batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
     if model.manifest.input is not None:
         batcher.warm(model.manifest.input.size)
-    workers = Workers(at_once, settings.photo_queue)
+    workers = Workers(at_once, settings.photo_queue, settings.photo_wait_s)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once))
     pipeline.warm()

@@ -221,6 +221,8 @@ class Settings(BaseSettings):
     """Threads that decode and search photos; 0 takes the CPUs of the container, or fewer where its memory is short."""
     photo_queue: int = Field(default=32, ge=0)
     """Photos that may wait for a worker; more are refused with 503."""
+    photo_wait_s: float = Field(default=0.75, gt=0)
+    """Seconds that a photo may have to wait, by the mean of the last ones, where more than four wait for each worker."""
     face_queue: int = Field(default=512, ge=1)
     """Faces that may wait for the network; more are refused with 503."""
 

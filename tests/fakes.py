@@ -204,7 +204,7 @@ def engine_factory(
     def build(settings: Settings) -> Engine:
         described = manifest(**changes)
         batcher = Batcher(faces, settings.face_queue, metrics.BATCH_SIZE.observe)
-        workers = workers_of(settings.workers or 2, settings.photo_queue)
+        workers = workers_of(settings.workers or 2, settings.photo_queue, settings.photo_wait_s)
         limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
         model = Model(described, {"faces": faces}, "0" * 64, evaluation)
         return engine(

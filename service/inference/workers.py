@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ LONG: Final = 2.0
 """Times the shortest mean of the clients that ask now, above which a client's calls are long."""
 RECENT_S: Final = 5.0
 """Seconds after its last call for which a client still counts as one that asks."""
+SHORT_QUEUE: Final = 4
+"""Calls that may wait for each thread, however long they take: the mean of a few slow ones must not turn away a few more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,16 +48,18 @@ class _ClientLoad:
 
 
 class Workers:
-    """Runs blocking calls on `threads` threads; at most `waiting` more calls wait.
+    """Runs blocking calls on `threads` threads; at most `waiting` more calls wait, and none that would wait longer than
+    `wait_s` by the mean of the last ones. A queue of a fixed length is too long where calls are slow: every answer waits for
+    all of it, and no more are given for that.
 
     Clients share the queue. The next call is of the client whose calls have taken the least time. Where the queue is full, the
     client with most calls in it loses the last of them to one with fewer. Long calls never hold every thread while another
     client makes short ones. AnyIO's shared pool has many more threads than photos may be decoded at once.
     """
 
-    def __init__(self, threads: int, waiting: int) -> None:
+    def __init__(self, threads: int, waiting: int, wait_s: float = math.inf) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
-        self.threads, self._places = threads, waiting
+        self.threads, self._places, self._wait_s = threads, waiting, wait_s
         self._queue = FairQueue[_Call[Any]]()
         self._running: list[_Call[Any]] = []
         self._busy: set[_Call[Any]] = set()
@@ -81,6 +86,13 @@ class Workers:
     def delay(self) -> float:
         """Seconds after which what waits now should be done."""
         return (self.waiting + len(self._running)) * self._mean.value / self.threads
+
+    @property
+    def full(self) -> bool:
+        """Whether no more calls may wait."""
+        if len(self._running) < self.threads:
+            return False
+        return self.waiting >= self._places or (self.waiting >= SHORT_QUEUE * self.threads and self.delay > self._wait_s)
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on a thread, on no client's account.
@@ -130,7 +142,7 @@ class Workers:
             raise DeadlineExceeded("The request's deadline passed before its turn came.", self.delay)
         if self._closed:
             raise NotReady("The service is shutting down.")
-        if len(self._running) >= self.threads and self.waiting >= self._places:
+        if self.full:
             self._make_room(client)
         entry = _Call(client, partial(copy_context().run, partial(call, *args, **kwargs)), deadline, loop.create_future())
         load = self._loads.setdefault(client, _ClientLoad(SmoothedMean(self._mean.value), now))

@@ -111,7 +111,7 @@ def ages(answer: dict[str, Any]) -> list[float]:
 
 
 async def test_models_are_swapped_under_load_and_no_request_fails_or_mixes_them(store: Path) -> None:
-    async with serving(factory(store, 1), operator_keys="operator", photo_queue=200) as client:
+    async with serving(factory(store, 1), operator_keys="operator", photo_queue=200, photo_wait_s=60) as client:
         expected = {}
         for version in (2, 3, 1):
             assert (await reload(client, version)).json()["model"] == {"name": "scaled", "version": version}

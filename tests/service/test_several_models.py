@@ -89,7 +89,7 @@ async def test_a_canary_gets_its_share_and_the_same_request_always_the_same_mode
 
 
 async def test_models_never_share_a_batch_and_are_counted_apart() -> None:
-    async with serving(several(0.5), photo_queue=200) as client:
+    async with serving(several(0.5), photo_queue=200, photo_wait_s=60) as client:
         default = await ask(client, query="?model=fake/3")
         expected = {"fake/3": ages(default), "fake/4": ages(await ask(client, query="?model=fake/4"))}
         names = ("fake/3", "fake/4")

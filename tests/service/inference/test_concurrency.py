@@ -41,7 +41,7 @@ class HurriedDetector(SquareDetector):
 async def test_no_answer_is_swapped_under_many_concurrent_requests() -> None:
     chance = random.Random(5)
     network = ColourNetwork()
-    async with serving(engine_factory(network, HurriedDetector()), workers=4, photo_queue=200) as client:
+    async with serving(engine_factory(network, HurriedDetector()), workers=4, photo_queue=200, photo_wait_s=60) as client:
 
         async def one() -> None:
             # None to four faces, so that counting them wrongly anywhere shifts somebody's answers.
@@ -71,7 +71,7 @@ async def test_no_answer_is_swapped_under_many_concurrent_requests() -> None:
 
 async def test_crops_gather_while_a_batch_runs_and_run_together() -> None:
     network = GatedNetwork()
-    async with serving(engine_factory(network), photo_queue=100) as client:
+    async with serving(engine_factory(network), photo_queue=100, photo_wait_s=60) as client:
         with network:
             requests = [start(client)]
             await until(network.entered.is_set)
@@ -233,7 +233,7 @@ async def test_those_who_share_a_failing_batch_fail_with_it_and_nobody_else() ->
             return answers
 
     network = Failing()
-    async with serving(engine_factory(network), photo_queue=100) as client:
+    async with serving(engine_factory(network), photo_queue=100, photo_wait_s=60) as client:
         with network:
             alone = start(client)
             await until(network.entered.is_set)
@@ -250,7 +250,7 @@ async def test_those_who_share_a_failing_batch_fail_with_it_and_nobody_else() ->
 
 async def test_a_client_that_leaves_does_not_fail_delay_or_swap_the_others() -> None:
     network = GatedNetwork()
-    async with serving(engine_factory(network), photo_queue=100) as client:
+    async with serving(engine_factory(network), photo_queue=100, photo_wait_s=60) as client:
         reds = range(60, 260, 10)
         with network:
             first = start(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -158,3 +159,29 @@ async def test_a_call_past_its_deadline_is_overdue_until_it_ends_and_is_not_wait
     gate.open.set()
     assert await call == 3
     await until(lambda: not workers.hung)
+
+
+async def test_the_queue_is_as_long_as_its_wait() -> None:
+    """Calls of a quarter of a second fill half a second soon."""
+    workers, gate = Workers(1, 100, wait_s=0.5), Gate()
+    for _ in range(12):  # until the mean is theirs
+        await workers.run(time.sleep, LATER, 0.25)
+    running = [asyncio.create_task(workers.run(gate, LATER)) for _ in range(5)]
+    await until(lambda: workers.waiting == 4)
+    with pytest.raises(QueueFull) as refused:
+        await workers.run(gate, LATER)
+    assert refused.value.retry_after > 5 * 0.23
+    gate.open.set()
+    await asyncio.gather(*running)
+    workers.close()
+
+
+async def test_short_calls_may_wait_by_the_hundred() -> None:
+    workers, gate = Workers(1, 100, wait_s=2000), Gate()
+    running = [asyncio.create_task(workers.run(gate, LATER)) for _ in range(101)]
+    await until(lambda: workers.waiting == 100)
+    with pytest.raises(QueueFull):
+        await workers.run(gate, LATER)
+    gate.open.set()
+    await asyncio.gather(*running)
+    workers.close()

@@ -34,7 +34,9 @@ def folder(path: Path, count: int) -> Path:
 
 def local(request: command.Request, **engine: Any) -> Predictor:
     """A fake model in this process, with the parameters of the request."""
-    return LocalPredictor(engine_factory(**engine)(Settings(photo_queue=1000, face_queue=10_000)), request.parameters_of)
+    return LocalPredictor(
+        engine_factory(**engine)(Settings(photo_queue=1000, photo_wait_s=60, face_queue=10_000)), request.parameters_of
+    )
 
 
 def requested(*sources: str | Path, **options: Any) -> command.Request:

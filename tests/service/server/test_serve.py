@@ -275,7 +275,7 @@ def test_curls_form_upload(service: Service) -> None:
 
 
 async def test_sigterm_under_load_drains_and_every_accepted_request_is_answered(tmp_path: Path) -> None:
-    with fake(tmp_path / "log", slow=0.5, FACET_DRAIN_DELAY_S="1", FACET_PHOTO_QUEUE="100") as service:
+    with fake(tmp_path / "log", slow=0.5, FACET_DRAIN_DELAY_S="1", FACET_PHOTO_QUEUE="100", FACET_PHOTO_WAIT_S="60") as service:
         limits = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=service.url, limits=limits, timeout=15) as client:
             reds = range(60, 260, 8)

@@ -1,0 +1,1 @@
+"""Benchmarks, each a program: its docstring says how to run it."""

@@ -1,0 +1,164 @@
+"""Measure this checkout beside an earlier commit and the published stack, and write a report.
+
+    make bench [OUT=runs/bench] [ARGS="--only latency,closed --base v1 --quick"]
+
+All are services of their own, on this machine, in one run, and take turns. Quote ratios: a machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.bench import measures, report
+from benchmarks.bench.limit import networks_alone
+from benchmarks.bench.photos import photos, written
+from benchmarks.bench.variants import BASE, Variant, checkout, facet, published
+from benchmarks.serving import ROOT
+from service.models.store import ModelStore
+from tests.soak.pictures import EXAMPLES, FORMATS, encode, small
+
+SECTIONS = ("start", "latency", "limit", "closed", "open", "models", "memory")
+ONE_FACE = "1 face, 512×512"
+GROUP = "7 faces, 1280×960"
+
+
+def revision(name: str) -> str:
+    """The short hash of a commit, with a plus where it is HEAD and files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    found = subprocess.run([*git, "rev-parse", "--short", name], check=True, capture_output=True, text=True).stdout.strip()
+    changed = name == "HEAD" and subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode != 0
+    return found + "+" * changed
+
+
+def models(rounds: int) -> list[measures.Row]:
+    """Every attribute model in f32 and bf16, one service after the other."""
+    rows = []
+    made = photos()
+    newest = {one.name: one for one in ModelStore(ROOT / "model_store").manifests() if one.input is not None}
+    for name, manifest in newest.items():
+        for precision in ("f32", "bf16"):
+            settings = {"FACET_MODEL": f"{name}/{manifest.version}", "FACET_PRECISION": precision}
+            with facet(f"{name}/{manifest.version}, {precision}", settings=settings) as one:
+                rows += [
+                    row | {"times": None}
+                    for row in measures.latency([one], {key: made[key] for key in (ONE_FACE, GROUP)}, rounds)
+                ]
+    return rows
+
+
+def measured(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
+    """Rows by section."""
+    say = Console(stderr=True, highlight=False).print
+    only: set[str] = set(given.only)
+    rounds, seconds = (5, 5.0) if given.quick else (15, 20.0)
+    found: dict[str, Any] = {}
+    (photo,) = written(folder, (ONE_FACE,))
+    earlier = stack.enter_context(checkout(given.base))
+    services = {
+        "published": partial(published, "published"),
+        "base": partial(facet, "base", earlier),
+        "here": partial(facet, "here"),
+    }
+    if given.without_published:
+        del services["published"]
+    if "start" in only:
+        say("start")
+        found["start"] = measures.starts(services, 2 if given.quick else 5)
+    if "limit" in only:
+        say("limit")
+        found["limit"] = networks_alone(ROOT / "model_store", rounds)
+    if "models" in only:
+        say("models")
+        found["models"] = models(rounds)
+    if only & {"latency", "closed", "open"}:
+        with ExitStack() as running:
+            variants: list[Variant] = [running.enter_context(start()) for start in services.values()]
+            if "latency" in only:
+                say("latency")
+                found["latency"] = measures.latency(variants, photos(), rounds)
+            if only & {"closed", "open"}:
+                say("closed")
+                clients = (1, 4, 16) if given.quick else (1, 2, 4, 8, 16, 32, 64)
+                found["closed"] = measures.closed_loop(variants, photo, clients, seconds)
+            if "open" in only:
+                say("open")
+                best = {
+                    one.name: max(row["photos_per_second"] for row in found["closed"] if row["service"] == one.name)
+                    for one in variants
+                }
+                shares = (0.75, 2) if given.quick else (0.5, 0.75, 1, 1.5, 2, 4)
+                pair = [one for one in variants if one.name != "published"]  # it refuses nothing, and its line has no end
+                found["open"] = measures.open_loop(pair, photo, best, shares, seconds)
+    if "memory" in only:
+        say("memory")
+        mixed = mixture(folder)
+        counts = (50, 200) if given.quick else (200, 2000, 10000)
+        for start in (services["base"], services["here"]):
+            with start() as one:
+                found.setdefault("memory", []).extend(measures.memory([one], mixed, counts))
+    return found
+
+
+def mixture(folder: Path) -> list[Path]:
+    """Photos of every format, sizes and numbers of faces, in one order for all."""
+    group = Image.open(EXAMPLES / "group.jpg").convert("RGB")
+    files = []
+    for number, form in enumerate(FORMATS):
+        for side in (320, 640, 1280, 2400):
+            size = (side, round(side * group.height / group.width) + number)
+            files.append(small(form) if form == "heic" else encode(group.resize(size), form))
+    paths = [folder / f"mixed-{number}.bin" for number in range(len(files))]
+    for path, data in zip(paths, files, strict=True):
+        path.write_bytes(data)
+    return paths + written(folder, tuple(photos()))
+
+
+def sections(text: str) -> list[str]:
+    """The sections that are named, separated by commas."""
+    names = text.split(",")
+    if wrong := set(names) - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(wrong))}; there are {', '.join(SECTIONS)}")
+    return names
+
+
+def main() -> None:
+    """Read the options, measure, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs/bench", help="folder of the report")
+    parser.add_argument("--base", default=BASE, help="the commit to compare with")
+    parser.add_argument("--only", type=sections, default=list(SECTIONS), help=f"sections, of {','.join(SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, for a first look")
+    parser.add_argument("--without-published", action="store_true", help="leave the published stack out")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "here": revision("HEAD"),
+        "base": revision(given.base),
+        "CPUs": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "AMX": "amx_tile" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False,
+        "load average before": round(os.getloadavg()[0], 1),
+    }
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        document = {"run": facts, **measured(given, Path(folder), stack)}
+    (given.out / "report.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = report.markdown(document)
+    (given.out / "report.md").write_text(text, encoding="utf-8")
+    report.plot(document, given.out)
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
