@@ -94,7 +94,7 @@ def test_make_refuses_an_extra_that_it_does_not_know() -> None:
         ["make", "--assume-old=.venv/serve.stamp", "extra", "EXTRA=gold"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert "make extra EXTRA=NAME, where NAME is one of: face-embeddings" in done.stderr
+    assert "make extra EXTRA=NAME, where NAME is one of: bench face-embeddings" in done.stderr
 
 
 def pins(lock: str) -> dict[str, str]:
