@@ -7,14 +7,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-from service.vision.windows import HalvedPicture, Reals, area, overlapping, resized, rotated, square, suppress, suppress_same
+from service.vision.onet import (
+    ONE_VIEW,
+    VIEWS,
+    WIDER_VIEWS,
+    boxes_about,
+    confirm,
+    doubled,
+    in_batches,
+    landmarks_in,
+    quarter_turned_boxes,
+    regress,
+    upright_angle,
+)
+from service.vision.windows import HalvedPicture, area, overlapping, resized, square, suppress, suppress_same
 
 CELL: Final = 12
 """Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
@@ -23,42 +36,7 @@ MAX_CANDIDATES: Final = 2500
 """Best proposals of one pyramid level that are kept: more than a crowd has; noise could give any number of them."""
 SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
-BATCH_STEP: Final = 16
-"""Batches of R-Net and O-Net are 1, 2, multiples of a quarter of this, and above it multiples of it."""
-MAX_BATCH: Final = 128
-"""Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
 _HEADROOM: Final = 4
-SMALL_PX: Final = 64.0
-"""Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""
-SMALL_FACTOR: Final = np.float32(2)
-"""Factor by which a small box's distance from full confidence is multiplied."""
-_MIRRORED_ORDER: Final = [1, 0, 2, 4, 3]  # order of the landmarks in a mirror image
-
-
-class _Views(NamedTuple):
-    """Views of a box: `places` [V, 3], their shift in x and y and their size, in sides of the box; those `mirrored` [V]."""
-
-    places: Floats
-    mirrored: Bools
-
-
-_ONE_VIEW: Final = _Views(np.array([[0, 0, 1]], np.float32), np.array([False]))
-_VIEWS: Final = _Views(
-    np.array([[0, 0, 1], [-0.06, 0, 1], [0.06, 0, 1], [0, -0.06, 1], [0, 0.06, 1], [0, 0, 1.12]], np.float32),
-    np.array([True, False, True, False, True, False]),
-)
-"""By which every face is confirmed."""
-_WIDER_VIEWS: Final = _Views(
-    np.array(
-        [
-            *([0, 0, 1.25], [0.1, 0.1, 1], [-0.1, -0.1, 1.1], [0.1, -0.1, 1.1]),
-            *([-0.1, 0.1, 1], [0, 0, 0.9], [0, 0.12, 1.12], [0, -0.12, 1.12]),
-        ],
-        np.float32,
-    ),
-    np.array([False, True, False, True, False, True, False, True]),
-)
-"""By which a face of the second look is confirmed too: what is no face loses its confidence there."""
 _LANDMARK_DISTANCE: Final = 0.25
 """Mean distance of the landmarks of two overlapping boxes, in sides of the smaller one, up to which they show the same face."""
 _NESTED_CONFIDENCE: Final = 0.95
@@ -102,8 +80,6 @@ REGION_CONFIDENCE: Final = 0.87
 """Mean confidence over all views that a face of the second look needs."""
 _ANGLES: Final = np.array([0, 90, 180, 270], np.float32)
 """Degrees, clockwise, by which a doubtful region is rotated; what is between is set upright by its landmarks."""
-_MAX_MISALIGNMENT: Final = 15.0
-"""Degrees of roll that a face may have in its window."""
 _ROTATED: Final = 45.0
 """Degrees of roll beyond which a face counts as rotated: O-Net is not certain of it as it is."""
 _UPRIGHT_CONFIDENCE: Final = 0.99
@@ -170,8 +146,8 @@ class MtcnnDetector:
         boxes = self._propose(picture.pixels)
         if len(boxes) == 0:
             return [], boxes, np.empty(0, np.float32)
-        refined = _in_batches(self.rnet, picture, boxes, 24)
-        windows, scores = _regress(boxes, refined["offsets"]), refined["probability"]
+        refined = in_batches(self.rnet, picture, boxes, 24)
+        windows, scores = regress(boxes, refined["offsets"]), refined["probability"]
         keep = suppress(windows, scores, scores > limits.refinement, limits.overlap_refinement)
         return self._faces(picture, square(windows[keep])), windows, scores
 
@@ -180,55 +156,20 @@ class MtcnnDetector:
         limits = self.thresholds
         if len(boxes) == 0:
             return []
-        final = _in_batches(self.onet, picture, boxes, 48)
+        final = in_batches(self.onet, picture, boxes, 48)
         passed = np.flatnonzero(final["probability"] > limits.output)
         scores, boxes = final["probability"][passed], boxes[passed]
-        points, boxes = _landmarks(boxes, final["landmarks"][passed]), _regress(boxes, final["offsets"][passed])
+        points, boxes = landmarks_in(boxes, final["landmarks"][passed]), regress(boxes, final["offsets"][passed])
         apart = math.inf if limits.confirmation is None else _LANDMARK_DISTANCE
         keep = suppress_same(boxes, scores, points, limits.overlap_output, apart)
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
         if limits.confirmation is not None and len(boxes):
-            scores, points, boxes = self._confirm(picture, boxes, _VIEWS)
-            scores = _doubled(scores, boxes)
+            scores, points, boxes = confirm(self.onet, picture, boxes, VIEWS)
+            scores = doubled(scores, boxes)
             keep = np.flatnonzero((scores >= limits.confirmation) & ~_nested(boxes, scores, limits.overlap_output))
             keep = keep[suppress_same(boxes[keep], scores[keep], points[keep], limits.overlap_output, _LANDMARK_DISTANCE)]
             boxes, scores, points = boxes[keep], scores[keep], points[keep]
         return [Face(box, landmarks, float(score)) for box, landmarks, score in zip(boxes, points, scores, strict=True)]
-
-    def _confirm(
-        self, picture: HalvedPicture, boxes: Floats, views: _Views, degrees: Floats | None = None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Mean confidence [N], landmarks [N, 5, 2] and boxes [N, 4] over views of each box, some of them mirrored.
-
-        A face keeps its confidence a few pixels further and mirrored; a false one seldom does. The boxes of windows that are
-        turned by `degrees` [N] are turned like them.
-        """
-        squares = square(boxes)
-        side = squares[:, 2:3] - squares[:, :1]
-        centre = (squares[:, :2] + squares[:, 2:]) / 2
-        centres = centre[:, np.newaxis] + views.places[:, :2] * side[:, np.newaxis]
-        halves = np.broadcast_to(views.places[:, 2:] * side[:, np.newaxis] / 2, centres.shape)
-        upright = _boxes(centres, halves).reshape(-1, 4)
-        mirrored = np.tile(views.mirrored, len(boxes))
-        if degrees is None:
-            answer = _in_batches(self.onet, picture, upright, 48, mirrored)
-        else:
-            windows = _boxes(rotated(centres, centre, degrees), halves).reshape(-1, 4)
-            answer = _in_batches(self.onet, picture, windows, 48, mirrored, np.repeat(degrees, len(views.mirrored)))
-        points = answer["landmarks"].reshape(-1, 2, 5)
-        swapped = points[mirrored][:, :, _MIRRORED_ORDER]
-        swapped[:, 0] = 1 - swapped[:, 0]
-        points[mirrored] = swapped
-        offsets = answer["offsets"].copy()
-        offsets[mirrored] = offsets[mirrored][:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
-        shape = (len(boxes), len(views.mirrored))
-        scores = answer["probability"].reshape(shape).mean(axis=1, dtype=np.float32)
-        landmarks = _landmarks(upright, points.reshape(-1, 10)).reshape(*shape, 5, 2).mean(axis=1, dtype=np.float32)
-        means = _regress(upright, offsets).reshape(*shape, 4).mean(axis=1, dtype=np.float32)
-        if degrees is not None:
-            landmarks = rotated(landmarks, centre, degrees)
-            means = _boxes(rotated((means[:, :2] + means[:, 2:]) / 2, centre, degrees), (means[:, 2:] - means[:, :2]) / 2)
-        return scores, landmarks, means
 
     def _regions(self, picture: HalvedPicture, faces: list[Face], windows: Floats, scores: Floats) -> Floats:
         """Squares [N, 4] in which R-Net saw what might be a head, and the cascade confirmed no face; the most likely first."""
@@ -252,23 +193,23 @@ class MtcnnDetector:
         if len(boxes) == 0:
             return [], np.empty(0, np.float32)
         boxes, degrees = square(boxes), np.concatenate([np.tile(_ANGLES, len(regions)), np.tile(turns, len(doubtful))])
-        scores = _in_batches(self.onet, picture, boxes, 48, degrees=degrees)["probability"]
+        scores = in_batches(self.onet, picture, boxes, 48, degrees=degrees)["probability"]
         likely = np.flatnonzero(scores > _REGION_OUTPUT)
         boxes, degrees = boxes[likely], degrees[likely]
         boxes, degrees = self._aligned(picture, boxes, degrees)
         if len(boxes) == 0:
             return [], degrees
-        scores, points, means = self._confirm(picture, boxes, _VIEWS, degrees)
-        likely = np.flatnonzero(_doubled(scores, means) >= MIN_CONFIDENCE)
+        scores, points, means = confirm(self.onet, picture, boxes, VIEWS, degrees)
+        likely = np.flatnonzero(doubled(scores, means) >= MIN_CONFIDENCE)
         if len(likely) == 0:
             return [], degrees[likely]
         scores, points, means, degrees = scores[likely], points[likely], means[likely], degrees[likely]
-        wider = self._confirm(picture, boxes[likely], _WIDER_VIEWS, degrees)[0]
-        few, many = len(_VIEWS.mirrored), len(_WIDER_VIEWS.mirrored)
-        scores = _doubled((few * scores + many * wider) / (few + many), means)
+        wider = confirm(self.onet, picture, boxes[likely], WIDER_VIEWS, degrees)[0]
+        few, many = len(VIEWS.mirrored), len(WIDER_VIEWS.mirrored)
+        scores = doubled((few * scores + many * wider) / (few + many), means)
         keep = suppress(square(means), scores, scores >= REGION_CONFIDENCE, _REGION_OVERLAP)
         odd = np.rint(degrees[keep] / 90).astype(int) % 2 == 1
-        means = np.where(odd[:, np.newaxis], _quarter_turned_boxes(means[keep]), means[keep])
+        means = np.where(odd[:, np.newaxis], quarter_turned_boxes(means[keep]), means[keep])
         faces = zip(means, points[keep], scores[keep], strict=True)
         return [Face(box, landmarks, float(score)) for box, landmarks, score in faces], degrees[keep]
 
@@ -279,11 +220,11 @@ class MtcnnDetector:
         """
         if len(boxes) == 0:
             return boxes, degrees
-        _, points, moved = self._confirm(picture, boxes, _ONE_VIEW, degrees)
-        degrees = _upright_angle(points, degrees)
-        scores, points, moved = self._confirm(picture, moved, _ONE_VIEW, degrees)
+        _, points, moved = confirm(self.onet, picture, boxes, ONE_VIEW, degrees)
+        degrees = upright_angle(points, degrees)
+        scores, points, moved = confirm(self.onet, picture, moved, ONE_VIEW, degrees)
         passed = scores > _ALIGNED_OUTPUT
-        turned = _upright_angle(points, degrees)
+        turned = upright_angle(points, degrees)
         return np.concatenate([boxes[passed], moved[passed]]), np.concatenate([degrees[passed], turned[passed]])
 
     def _propose(self, pixels: Pixels) -> Floats:
@@ -385,19 +326,9 @@ def _moved(face: Face, back: Floats) -> Face:
     return Face(np.concatenate([centre - half, centre + half]), face.landmarks @ back[:, :2].T + back[:, 2], face.confidence)
 
 
-def _boxes(centres: Reals, halves: Reals) -> Floats:
-    """Boxes [..., 4] of centres and half sides [..., 2]."""
-    return np.concatenate([centres - halves, centres + halves], axis=-1).astype(np.float32, copy=False)
-
-
 def _grown(boxes: Floats, factor: float) -> Floats:
     """Boxes [N, 4] grown about their centres."""
-    return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * np.float32(factor))
-
-
-def _quarter_turned_boxes(boxes: Floats) -> Floats:
-    """Boxes [N, 4] with width and height exchanged, about their centres."""
-    return _boxes((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2])[:, ::-1] / 2)
+    return boxes_about((boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * np.float32(factor))
 
 
 def _stacked(faces: list[Face]) -> Floats:
@@ -409,14 +340,6 @@ def _doubtful(faces: list[Face]) -> list[Face]:
     """Faces that may be rotated, the least certain first, no more than `MAX_REGIONS`."""
     found = [face for face in faces if MIN_CONFIDENCE <= face.confidence < _UPRIGHT_CONFIDENCE]
     return sorted(found, key=lambda face: face.confidence)[:MAX_REGIONS]
-
-
-def _doubled(scores: Reals, boxes: Floats) -> Floats:
-    """Mean confidences as they are answered: a small box's distance from full confidence counts `SMALL_FACTOR` times, because
-    the false faces that keep their confidence are small.
-    """
-    small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < SMALL_PX
-    return np.clip(1 - np.where(small, SMALL_FACTOR, np.float32(1)) * (1 - scores), 0, 1).astype(np.float32)
 
 
 def _nested(boxes: Floats, scores: Floats, overlap: float) -> Bools:
@@ -445,18 +368,6 @@ def _at_same_place(face: Face, others: list[Face]) -> list[Face]:
     """Those of the others that are in the same place."""
     near = _same_place(_stacked(others), face.box[np.newaxis])[:, 0]
     return [other for other, met in zip(others, near, strict=True) if met]
-
-
-def _upright_angle(points: Floats, degrees: Floats) -> Floats:
-    """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than
-    `_MAX_MISALIGNMENT`, for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
-    """
-    eyes = points[:, 1] - points[:, 0]
-    slope = np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])).astype(np.float32)
-    change = (slope - degrees + 180) % 360 - 180
-    return np.asarray(
-        np.where((np.abs(change) >= _MAX_MISALIGNMENT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32
-    )
 
 
 def _more_certain(turned: float, upright: float) -> bool:
@@ -490,54 +401,3 @@ def _is_rotated(face: Face) -> bool:
     """Whether a face is on its side or upside down."""
     x, y = (face.landmarks[1] - face.landmarks[0]).tolist()
     return abs(math.degrees(math.atan2(y, x))) > _ROTATED
-
-
-def _in_batches(
-    network: Network,
-    picture: HalvedPicture,
-    boxes: Floats,
-    side: int,
-    mirrored: Bools | None = None,
-    degrees: Floats | None = None,
-) -> dict[str, Floats]:
-    """Outputs for any number of boxes [N, 4] of a picture, each turned by its `degrees`; those of `mirrored` are flipped from
-    left to right.
-
-    No more than `MAX_BATCH` patches are held at a time, so that a crowd takes the memory of one batch.
-    """
-    answers = []
-    for start in range(0, len(boxes), MAX_BATCH):
-        group = slice(start, start + MAX_BATCH)
-        patches = picture.patches(boxes[group], side, None if degrees is None else degrees[group])
-        if mirrored is not None:
-            flipped = mirrored[group]
-            patches[flipped] = patches[flipped, :, ::-1]
-        answers.append(_padded(network, patches))
-    if len(answers) == 1:
-        return answers[0]
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-
-def _padded(network: Network, patches: Pixels) -> dict[str, Floats]:
-    """Outputs for a batch of patches, padded to one of few sizes: a runtime prepares itself for every size that it meets, and
-    keeps what it prepared.
-    """
-    count = len(patches)
-    step = 1 if count <= 2 else BATCH_STEP // 4 if count <= BATCH_STEP else BATCH_STEP
-    size = count + -count % step
-    if size == count:
-        return network(patches)
-    padding = np.zeros((size - count, *patches.shape[1:]), np.uint8)
-    return {name: values[:count] for name, values in network(np.concatenate([patches, padding])).items()}
-
-
-def _regress(boxes: Floats, offsets: Floats) -> Floats:
-    """Boxes moved by the network's offsets, which are in fractions of the box."""
-    size = boxes[:, 2:] - boxes[:, :2] + 1
-    return np.asarray(boxes + offsets * np.concatenate([size, size], axis=1))
-
-
-def _landmarks(boxes: Floats, points: Floats) -> Floats:
-    """O-Net's five x and five y, in fractions of the box, as [N, 5, 2] in pixels."""
-    size = boxes[:, 2:] - boxes[:, :2] + 1
-    return np.stack([points[:, :5], points[:, 5:]], axis=2) * size[:, np.newaxis] + boxes[:, np.newaxis, :2] - 1

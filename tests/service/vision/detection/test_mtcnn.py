@@ -18,7 +18,6 @@ import pytest
 from service.models.runtime import Network
 from service.vision.detection import LANDMARKS, MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX, Face, locate
 from service.vision.detection.mtcnn import (
-    MAX_BATCH,
     PACKAGE_THRESHOLDS,
     SCALE_FACTOR,
     MtcnnDetector,
@@ -27,6 +26,7 @@ from service.vision.detection.mtcnn import (
     quarter_turned,
 )
 from service.vision.image import decode
+from service.vision.onet import MAX_BATCH
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
