@@ -217,7 +217,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Photos: files, folders, globs, tar archives, addresses (s3://, gs://, https://), or - for what is piped in.",
+            help="Photos or films: files, folders, globs, archives, addresses (s3://, https://), or - for what is piped in.",
             metavar="SOURCE...",
             show_default=False,
         ),
@@ -237,6 +237,14 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         typer.Option("--from", metavar="FILE", help="Look at the sources that a file lists, one a line; - reads the list."),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders inside of folders, too.")] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SECONDS",
+            help="Look at a picture of a film so often, 0 for all; films of folders, too. Films that are named: 1.",
+        ),
+    ] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write the photo with boxes and labels: a file, or a folder for several.")
     ] = None,
@@ -269,13 +277,14 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         str | None, typer.Option(envvar="FACET_CLIENT_KEY", show_envvar=True, help="Key that the service asks for.")
     ] = None,
 ) -> None:
-    """Estimate age, gender and race on any number of photos, without a server; `--out` writes a table of the faces."""
+    """Estimate age, gender and race in any number of photos and films, without a server; `--out` writes a table of faces."""
     with _one_line():
         names = None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name]
         request = command.Request(
             sources=photos or (),
             listed=listed,
             recursive=recursive,
+            every=every,
             json=json,
             out=out,
             resume=resume,

@@ -36,6 +36,8 @@ QUALITY: Final = (
 )
 MODEL: Final = (Column("model", "string"), Column("version", "int"), Column("digest", "string"))
 PROBLEM: Final = (Column("problem", "string"), Column("detail", "string"))
+TIME: Final = (Column("time_s", "float"),)
+"""Seconds since the beginning of the film whose picture a photo is."""
 TRACK: Final = (
     Column("track", "int"),
     *(Column(name, "float") for name in ("first_s", "last_s")),

@@ -24,11 +24,15 @@ from service.offline.table import Answered, Failure, Outcome, Table
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is requested, but for the model. `listed` names a file of more sources; `jobs` 0 leaves their number open."""
+    """What is requested, but for the model. `listed` names a file of more sources; `jobs` 0 leaves their number open.
+
+    `every` are the seconds from one picture of a film to the next; None looks at films that are named, and at none of a folder.
+    """
 
     sources: Sequence[str]
     listed: str | None = None
     recursive: bool = False
+    every: float | None = None
     json: bool = False
     out: Path | None = None
     resume: bool = False
@@ -94,7 +98,7 @@ class Request:
             RunError: As of `sources.places`.
             OSError: The list cannot be read.
         """
-        yield from sources.places(self._all(), recursive=self.recursive, left_out=left_out)
+        yield from sources.places(self._all(), recursive=self.recursive, every=self.every, left_out=left_out)
 
     def count(self) -> int | None:
         """Number of photos.
@@ -102,7 +106,7 @@ class Request:
         Returns:
             The number, or None where it is not known.
         """
-        return None if self.listed == "-" else sources.count(self._all(), recursive=self.recursive)
+        return None if self.listed == "-" else sources.count(self._all(), recursive=self.recursive, every=self.every)
 
     def _all(self) -> Iterator[str]:
         yield from self.sources
@@ -141,6 +145,8 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
     if left_out.folders:
         errors.print(f"left out {left_out.folders:,} folders inside of folders: --recursive looks into them", markup=False)
+    if left_out.films:
+        errors.print(f"left out {left_out.films:,} films of folders: --every SECONDS looks at their pictures", markup=False)
     return success
 
 
@@ -184,6 +190,7 @@ class _Command:
             "digest": model.digest,
             "max_faces": parameters.max_faces,
             "min_confidence": parameters.min_confidence,
+            "every": self.request.every,
         }
         output = Output(path, table.columns, recorded, self.request.photos_a_part)
         output.begin(resume=self.request.resume, overwrite=self.request.overwrite)

@@ -17,6 +17,7 @@ from typing_extensions import override
 from service.extras import install_command
 from service.inference.columns import Column
 from service.offline.errors import FormatError
+from service.offline.films import still_name
 from service.offline.table import VERSION, Row, Value
 
 ROWS_A_GROUP: Final = 65_536
@@ -75,7 +76,7 @@ class Format(ABC):
             path: A file that `write` or `join` wrote.
 
         Returns:
-            Names; those of one photo follow each other.
+            Names, of films' pictures as `still_name` makes them; those of one photo follow each other.
 
         Raises:
             OSError: It cannot be read.
@@ -135,7 +136,8 @@ class Csv(Format):
     @override
     def names(self, path: Path) -> Iterator[str]:
         with path.open(newline="", encoding="utf-8") as stream:
-            yield from (row["file"] for row in csv.DictReader(stream))
+            for row in csv.DictReader(stream):
+                yield still_name(row["file"], float(row["time_s"]) if row["time_s"] else None)
 
     def _header(self) -> str:
         line = io.StringIO()
@@ -175,7 +177,8 @@ class JsonLines(Format):
     @override
     def names(self, path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8") as stream:
-            yield from (json.loads(line)["file"] for line in stream)
+            for row in map(json.loads, stream):
+                yield still_name(row["file"], row["time_s"])
 
 
 class Parquet(Format):
@@ -230,5 +233,5 @@ class Parquet(Format):
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS_A_GROUP, columns=["file"]):
-                yield from batch.column(0).to_pylist()
+            for batch in file.iter_batches(ROWS_A_GROUP, columns=["file", "time_s"]):
+                yield from map(still_name, batch.column("file").to_pylist(), batch.column("time_s").to_pylist())

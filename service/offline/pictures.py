@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.inference.pipeline import Analysis
+from service.offline import films
 from service.offline.errors import OutputError
 from service.offline.sources import printable
 
@@ -18,7 +19,7 @@ class Pictures:
     """Writes the picture of each photo: to `draw` itself of a single one, else into it, below the sources' own folders.
 
     Of named photos, those of one name in different folders, or with different endings, keep pictures of their own. What
-    comes of a folder, glob, archive or address keeps its whole name.
+    comes of a folder, glob, archive, film or address keeps its whole name.
     """
 
     def __init__(self, draw: Path, sources: Sequence[str]) -> None:
@@ -27,7 +28,8 @@ class Pictures:
         local = [Path(source) for source in sources if source != "-" and "://" not in source]
         globs = [path for path in local if glob.has_magic(str(path)) and not path.exists()]
         folders = [path for path in local if path.is_dir()]
-        if sources and len(local) == len(sources) and not folders and not globs:
+        alone = [path for path in local if path not in (*globs, *folders) and path.suffix.lower() not in films.SUFFIXES]
+        if sources and len(alone) == len(sources):
             targets = _targets(draw, local)
             self._named = {printable(path): target for path, target in zip(local, targets, strict=True)}
         whole = [_base(path) for path in globs if "**" in path.parts]

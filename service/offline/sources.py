@@ -1,4 +1,4 @@
-"""Arguments of a command line to photos: files, folders, globs, archives, standard input and addresses, one after the other."""
+"""Arguments of a command line to photos: files, folders, globs, archives, films, standard input and addresses, one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 from service.extras import install_command
+from service.offline import films
 from service.offline.errors import SourceError
+from service.video.film import FilmError
 from service.vision.image import sniff
 
 T = TypeVar("T")
@@ -51,10 +53,13 @@ class Photo:
 
 @dataclass(slots=True)
 class LeftOut:
-    """What was found inside of folders and is not looked at: files that are no photos, and folders without `--recursive`."""
+    """What was found inside of folders and is not looked at: files that are no photos, folders without `--recursive`, and films
+    without `--every`.
+    """
 
     files: int = 0
     folders: int = 0
+    films: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,61 +70,77 @@ class Archive:
     open: Callable[[], IO[bytes]]
 
 
-Place = Photo | Archive
-"""What an argument leads to: a photo, or an archive of photos. All but standard input can be pickled and read elsewhere."""
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film by its name, what opens it, and the seconds from one of its pictures to the next, 0 for all."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+    every: float
+
+
+Place = Photo | Archive | Film
+"""What an argument leads to. All but standard input can be pickled and read elsewhere."""
 
 
 def photos(places: Iterable[Place]) -> Iterator[Photo]:
     """Every photo of some places, in order; nothing is read before it is asked for, and little is held.
 
     Args:
-        places: Photos and archives.
+        places: Photos, archives and films.
 
     Yields:
-        The photos, and those in the archives. An archive that cannot be read is a photo whose reading says why.
+        The photos, and those in the archives and films. What cannot be read is a photo whose reading says why.
     """
     for place in places:
         if isinstance(place, Photo):
             yield place
-        else:
+        elif isinstance(place, Archive):
             yield from _members(place)
+        else:
+            yield from _stills(place)
 
 
-def places(sources: Iterable[str], *, recursive: bool = False, left_out: LeftOut | None = None) -> Iterator[Place]:
-    """Every photo and archive that some sources lead to, in order.
+def places(
+    sources: Iterable[str], *, recursive: bool = False, every: float | None = None, left_out: LeftOut | None = None
+) -> Iterator[Place]:
+    """Every photo, archive and film that some sources lead to, in order.
 
     Args:
         sources: Files, folders, globs, tar files, addresses such as `s3://bucket/folder`, or `-` for standard input.
         recursive: Whether the folders inside of folders are looked through.
+        every: Seconds from one picture of a film to the next, 0 for all; None for `films.EVERY_S` in films that are named, and
+            for no film of a folder.
         left_out: Counts what is not looked at.
 
     Returns:
         Them as they are found: a named file even where it cannot be read, since reading it says why, and of a folder only
-        what is a photo or an archive.
+        what is a photo, an archive or a film.
 
     Raises:
-        SourceError: A glob matches nothing, a folder cannot be listed, or an address needs packages that are missing.
+        SourceError: A glob matches nothing, a folder cannot be listed, or an address or film needs packages that are missing.
     """
-    return _places(sources, recursive, left_out or LeftOut())
+    return _Search(recursive, every, left_out or LeftOut()).places(sources)
 
 
-def count(sources: Iterable[str], *, recursive: bool = False) -> int | None:
+def count(sources: Iterable[str], *, recursive: bool = False, every: float | None = None) -> int | None:
     """How many photos some sources hold, where that can be told without reading them.
 
     Args:
-        sources: As of `photos`.
-        recursive: As of `photos`.
+        sources: As of `places`.
+        recursive: As of `places`.
+        every: As of `places`.
 
     Returns:
-        The number, or None where there are archives, addresses or standard input among them.
+        The number, or None where there are archives, films, addresses or standard input among them.
     """
     listed = list(sources)
     if any(source == "-" or "://" in source for source in listed):
         return None
     found = 0
     try:
-        for place in _places(listed, recursive, LeftOut()):
-            if isinstance(place, Archive):
+        for place in _Search(recursive, every, LeftOut()).places(listed):
+            if not isinstance(place, Photo):
                 return None
             found += 1
     except SourceError:
@@ -146,54 +167,117 @@ def names_in(path: str) -> Iterator[str]:
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
 
 
-def _places(sources: Iterable[str], recursive: bool, left_out: LeftOut) -> Iterator[Place]:
-    for source in sources:
-        if source == "-":
-            yield _standard_input()
-        elif "://" in source:
-            yield from _remote(source, recursive, left_out)
-        elif Path(source).exists() or not glob.has_magic(source):
-            yield from _local(Path(source), recursive, left_out)
-        else:  # of a shell that does not expand it, or in quotes
-            matches = glob.iglob(source, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
-            first = next(matches, None)
-            if first is None:
-                raise SourceError(f"{source}: nothing matches it")
-            for match in _in_order(itertools.chain([first], matches), str):
-                yield from _local(Path(match), recursive, left_out)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks through sources."""
 
+    recursive: bool
+    every: float | None
+    left_out: LeftOut
 
-def _local(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
-    """What a path names: it was asked for, so that its name need not be that of a photo."""
-    if path.is_dir():
-        yield from _folder(path, recursive, left_out)
-    elif path.name.lower().endswith(ARCHIVES):
-        yield Archive(printable(path), partial(_open, path))
-    else:
-        yield _file(path)
+    def places(self, sources: Iterable[str]) -> Iterator[Place]:
+        for source in sources:
+            if source == "-":
+                yield _standard_input()
+            elif "://" in source:
+                yield from self._remote(source)
+            elif Path(source).exists() or not glob.has_magic(source):
+                yield from self._local(Path(source))
+            else:  # of a shell that does not expand it, or in quotes
+                matches = glob.iglob(source, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
+                first = next(matches, None)
+                if first is None:
+                    raise SourceError(f"{source}: nothing matches it")
+                for match in _in_order(itertools.chain([first], matches), str):
+                    yield from self._local(Path(match))
 
+    def _local(self, path: Path) -> Iterator[Place]:
+        """What a path names: it was asked for, so that its name need not be that of a photo."""
+        if path.is_dir():
+            yield from self._folder(path)
+        elif path.name.lower().endswith(ARCHIVES):
+            yield Archive(printable(path), partial(_open, path))
+        elif path.suffix.lower() in films.SUFFIXES and not _is_photo(path):
+            yield self._film(printable(path), partial(_open, path))
+        else:
+            yield _file(path)
 
-def _folder(path: Path, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
-    try:
-        entries = os.scandir(path)
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}") from error
-    with entries:
-        for entry in _in_order(entries, lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            below = path / entry.name
-            if entry.is_dir():
-                if recursive and not entry.is_symlink():  # a link may lead back to where it lies
-                    yield from _folder(below, recursive, left_out)
+    def _folder(self, path: Path) -> Iterator[Place]:
+        try:
+            entries = os.scandir(path)
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror}") from error
+        with entries:
+            for entry in _in_order(entries, lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                below = path / entry.name
+                if entry.is_dir():
+                    if self.recursive and not entry.is_symlink():  # a link may lead back to where it lies
+                        yield from self._folder(below)
+                    else:
+                        self.left_out.folders += 1
+                elif entry.name.lower().endswith(ARCHIVES):
+                    yield Archive(printable(below), partial(_open, below))
+                elif below.suffix.lower() in SUFFIXES or _is_photo(below):
+                    yield _file(below)
+                elif below.suffix.lower() not in films.SUFFIXES:
+                    self.left_out.files += 1
+                elif self.every is None:
+                    self.left_out.films += 1
                 else:
-                    left_out.folders += 1
-            elif entry.name.lower().endswith(ARCHIVES):
-                yield Archive(printable(below), partial(_open, below))
-            elif below.suffix.lower() in SUFFIXES or _is_photo(below):
-                yield _file(below)
+                    yield self._film(printable(below), partial(_open, below))
+
+    def _remote(self, address: str) -> Iterator[Place]:
+        """What an address names: a file, or, where the system has folders, all photos below one, or what a glob matches."""
+        system, path, scheme = _file_system(address)
+        if scheme in ("http", "https"):
+            yield self._at(system, path, address, 0)
+        elif glob.has_magic(path):
+            found = False
+            for one in _result(lambda: system.glob(path, detail=True).values(), address):
+                found = True
+                if one["type"] == "file":
+                    yield self._at(system, one["name"], f"{scheme}://{one['name']}", one.get("size") or 0)
+            if not found:
+                raise SourceError(f"{address}: nothing matches it")
+        elif _result(lambda: system.isdir(path), address):
+            for one in self._below(system, path, address):
+                yield self._at(system, one["name"], f"{scheme}://{one['name'].lstrip('/')}", one.get("size") or 0)
+        else:
+            yield self._at(system, path, address, 0)
+
+    def _below(self, system: Any, path: str, address: str) -> Iterator[dict[str, Any]]:
+        """The files of a folder, and of those inside of it; a folder at a time is held."""
+        entries: Iterable[dict[str, Any]] = _result(lambda: system.ls(path, detail=True), address)
+        for one in sorted(entries, key=lambda one: str(one["name"])):
+            name = str(one["name"])
+            if one["type"] == "directory":
+                if self.recursive and name.rstrip("/") != path.rstrip("/"):
+                    yield from self._below(system, name, address)
+                else:
+                    self.left_out.folders += 1
+            elif Path(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES):
+                yield one
+            elif Path(name).suffix.lower() not in films.SUFFIXES:
+                self.left_out.files += 1
+            elif self.every is None:
+                self.left_out.films += 1
             else:
-                left_out.files += 1
+                yield one
+
+    def _at(self, system: Any, path: str, name: str, size: int) -> Place:
+        file = path.lower().split("?")[0]
+        if file.endswith(ARCHIVES):
+            return Archive(name, partial(_opened, system, path))
+        if Path(file).suffix in films.SUFFIXES:
+            return self._film(name, partial(_opened, system, path))
+        return Photo(name, partial(_fetched, system, path, size), size)
+
+    def _film(self, name: str, open_film: Callable[[], IO[bytes]]) -> Film:
+        if find_spec("av") is None:
+            raise SourceError(f"{name}: films need the extra `video`: {install_command('video')}")
+        return Film(name, open_film, films.EVERY_S if self.every is None else self.every)
 
 
 def _is_photo(path: Path) -> bool:
@@ -262,7 +346,7 @@ def printable(path: str | Path) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-# Archives and standard input --------------------------------------------------------------------------------------------
+# Archives, films and standard input -----------------------------------------------------------------------------------
 
 
 def _standard_input() -> Place:
@@ -314,32 +398,28 @@ def _member(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Phot
 
 
 def _fail(error: Exception) -> bytes:
+    if isinstance(error, FilmError):
+        raise OSError(error.reason) from error
     if isinstance(error, OSError) and error.strerror:
         raise error
     raise OSError(str(error) or type(error).__name__) from error
 
 
+def _stills(film: Film) -> Iterator[Photo]:
+    """Pictures of a film, read from its beginning to its end."""
+    try:
+        with film.open() as stream:
+            for time_s, data in films.stills(stream, film.name, film.every):
+                yield Photo(films.still_name(film.name, time_s), partial(_same, data), len(data))
+    except OSError as error:
+        yield Photo(film.name, partial(_fail, error))
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
 # Addresses --------------------------------------------------------------------------------------------------------------
-
-
-def _remote(address: str, recursive: bool, left_out: LeftOut) -> Iterator[Place]:
-    """What an address names: a file, or, where the system has folders, all photos below one, or all that a glob matches."""
-    system, path, scheme = _file_system(address)
-    if scheme in ("http", "https"):
-        yield _at(system, path, address, 0)
-    elif glob.has_magic(path):
-        found = False
-        for one in _result(lambda: system.glob(path, detail=True).values(), address):
-            found = True
-            if one["type"] == "file":
-                yield _at(system, one["name"], f"{scheme}://{one['name']}", one.get("size") or 0)
-        if not found:
-            raise SourceError(f"{address}: nothing matches it")
-    elif _result(lambda: system.isdir(path), address):
-        for one in _below(system, path, address, recursive, left_out):
-            yield _at(system, one["name"], f"{scheme}://{one['name'].lstrip('/')}", one.get("size") or 0)
-    else:
-        yield _at(system, path, address, 0)
 
 
 def _file_system(address: str) -> tuple[Any, str, str]:
@@ -358,34 +438,12 @@ def _file_system(address: str) -> tuple[Any, str, str]:
     return system, path, scheme
 
 
-def _below(system: Any, path: str, address: str, recursive: bool, left_out: LeftOut) -> Iterator[dict[str, Any]]:
-    """The files of a folder, and of those inside of it; a folder at a time is held."""
-    entries: Iterable[dict[str, Any]] = _result(lambda: system.ls(path, detail=True), address)
-    for one in sorted(entries, key=lambda one: str(one["name"])):
-        name = str(one["name"])
-        if one["type"] == "directory":
-            if recursive and name.rstrip("/") != path.rstrip("/"):
-                yield from _below(system, name, address, recursive, left_out)
-            else:
-                left_out.folders += 1
-        elif Path(name).suffix.lower() in SUFFIXES or name.lower().endswith(ARCHIVES):
-            yield one
-        else:
-            left_out.files += 1
-
-
 def _result(call: Callable[[], T], address: str) -> T:
     """The result of a call of a file system. Raises `SourceError` where it fails."""
     try:
         return call()
     except Exception as error:  # each file system raises errors of its own
         raise SourceError(f"{address}: {str(error) or type(error).__name__}") from error
-
-
-def _at(system: Any, path: str, name: str, size: int) -> Place:
-    if path.lower().split("?")[0].endswith(ARCHIVES):
-        return Archive(name, partial(_opened, system, path))
-    return Photo(name, partial(_fetched, system, path, size), size)
 
 
 def _opened(system: Any, path: str) -> IO[bytes]:

@@ -8,8 +8,19 @@ from typing import Any, Final
 
 from service.api.schemas import AgeAnswer, ExpectationAnswer, FaceAnswer, LabelAnswer, PredictAnswer
 from service.inference.attributes import CONTRACT
-from service.inference.columns import FACE, LANDMARK_POINTS, MODEL, PROBLEM, QUALITY, Column, at_least_column, column_names
+from service.inference.columns import (
+    FACE,
+    LANDMARK_POINTS,
+    MODEL,
+    PROBLEM,
+    QUALITY,
+    TIME,
+    Column,
+    at_least_column,
+    column_names,
+)
 from service.models.manifest import AGE, Attribute
+from service.offline.films import still_of
 
 VERSION: Final = 1
 """Version of the schema: within it tables only gain columns."""
@@ -66,21 +77,21 @@ class Table:
         if distribution:
             prefixes = [self._names.prefixes[one.name] for one in shown if one.kind == "expectation"]
             found += [Column(f"{prefix}_distribution", "floats") for prefix in prefixes]
-        self.columns = (*found, *QUALITY, *MODEL, *PROBLEM)
+        self.columns = (*found, *QUALITY, *MODEL, *PROBLEM, *TIME)
         """The columns, in their order."""
 
     def rows(self, name: str, outcome: Outcome) -> list[Row]:
         """Rows of a photo.
 
         Args:
-            name: The photo's name in the table.
+            name: The photo's name; that of a film's picture is parted into the film and the time.
             outcome: What became of it.
 
         Returns:
             A row for each face; a single one without a face, whose `face` is missing, where there is none, or with a problem.
         """
         empty: Row = {column.name: None for column in self.columns}
-        empty["file"] = name
+        empty["file"], empty["time_s"] = still_of(name)
         if isinstance(outcome, Failure):
             return [empty | {"problem": outcome.code, "detail": outcome.detail}]
         model = outcome.answer.model

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
 
 from service.arrays import Pixels
-from service.extras import install_command
 from service.inference.attributes import Attributes, Expectation
 from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
@@ -27,17 +26,15 @@ from service.models.manifest import Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
-from service.vision import hdr
+from service.video.film import Film, FilmError, frames, opened, upright
 from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
     import av
     from av.audio.stream import AudioStream
-    from av.buffer import Buffer
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
     from av.stream import Stream
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 CODEC: Final = "libx264"
 RATE_FACTOR: Final = "20"
@@ -46,13 +43,6 @@ RATE_FACTOR: Final = "20"
 
 QUALITY_DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2}
 """Decimals of what is measured of a face, as in the API's answers."""
-PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
-MAX_PIXEL_ASPECT: Final = 4
-"""Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
-
-
-class FilmError(OSError):
-    """A film cannot be read or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +115,12 @@ async def annotate(
     result: FrameResult | None = None
     last_step = -math.inf
     began: float | None = None  # a recorder's clock may start at any hour
-    with _opened(source) as film, _written(out, film, warn) as (write, pass_on):
-        for number, frame in enumerate(_frames(film, pass_on)):
+    with opened(source, str(source)) as film, _written(out, source, film, warn) as (write, pass_on):
+        for number, frame in enumerate(frames(film, pass_on)):
             time = float(frame.time or 0.0)
             began = time if began is None else began
             now = time - began
-            pixels = _upright(frame, film.video.sample_aspect_ratio)
+            pixels = upright(frame, film.video.sample_aspect_ratio)
             if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
                 height, width = pixels.shape[:2]
                 deadline = asyncio.get_running_loop().time() + engine.deadline
@@ -278,56 +268,15 @@ def _marked(pixels: Pixels, result: FrameResult) -> Pixels:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Film:
-    source: Path
-    container: InputContainer
-    video: VideoStream
-    audio: AudioStream | None
-    seconds: float | None
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[_Film]:
-    try:
-        import av
-    except ImportError as error:
-        raise FilmError(f"films need PyAV: {install_command('video')}") from error
-    try:
-        with av.open(source) as container:
-            if _is_photo(source, container.format.name):
-                raise FilmError(f"{source}: a photo, not a film; mark its faces with: facet predict {source} --draw OUT")
-            if not container.streams.video:
-                raise FilmError(f"{source}: no pictures in it")
-            video = container.streams.video[0]
-            video.thread_type = "AUTO"
-            audio = container.streams.audio[0] if container.streams.audio else None
-            seconds = None if container.duration is None else container.duration / av.time_base
-            yield _Film(source, container, video, audio, seconds)
-    except av.FFmpegError as error:
-        raise _unreadable(source, error) from error
-
-
-def _is_photo(source: Path, demuxer: str) -> bool:
-    """Whether a file is a single picture, by FFmpeg's name of its format; HEIC and AVIF are boxes as films have them."""
-    return demuxer == "image2" or demuxer.endswith("_pipe") or source.suffix.lower() in PHOTO_SUFFIXES
-
-
-def _unreadable(source: Path, error: av.FFmpegError) -> FilmError:
-    from av.error import InvalidDataError
-
-    return FilmError(f"{source}: {'not a film, or a broken one' if isinstance(error, InvalidDataError) else error.strerror}")
-
-
 @contextmanager
 def _written(
-    out: Path, film: _Film, warn: Callable[[str], None]
+    out: Path, source: Path, film: Film, warn: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[Pixels, VideoFrame], None], Callable[[av.Packet[Stream]], None]]]:
     """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
     import av
 
-    if out.exists() and out.samefile(film.source):
-        raise FilmError(f"{out}: this is the film itself; write to another file")
+    if out.exists() and out.samefile(source):
+        raise FilmError(out, "this is the film itself; write to another file")
     try:
         with av.open(out, "w") as container:
             rate = film.video.average_rate or Fraction(25)
@@ -362,67 +311,13 @@ def _written(
             yield write, pass_on
             container.mux(video.encode(None))
     except av.FFmpegError as error:
-        raise FilmError(f"{out}: {error.strerror}") from error
+        raise FilmError(out, str(error.strerror)) from error
     except ValueError as error:
-        raise FilmError(f"{out}: the film's name must end in .mp4, .mov or .mkv") from error
+        raise FilmError(out, "the film's name must end in .mp4, .mov or .mkv") from error
 
 
-def _sound(container: OutputContainer, film: _Film) -> AudioStream | None:
+def _sound(container: OutputContainer, film: Film) -> AudioStream | None:
     """A stream for the sound as it is, where the format takes it."""
     if film.audio is None or film.audio.codec_context.name not in container.supported_codecs:
         return None
     return container.add_stream_from_template(film.audio)
-
-
-def _frames(film: _Film, pass_on: Callable[[av.Packet[Stream]], None]) -> Iterator[VideoFrame]:
-    """Every picture in order; the sound between them is passed on."""
-    for packet, frames in _packets(film):
-        if packet.stream is film.audio:
-            pass_on(packet)
-        yield from frames
-
-
-def _packets(film: _Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
-    """Every packet in order, with the pictures that it brings. Raises `FilmError`, which names the film that is read."""
-    import av
-    from av.video.frame import VideoFrame
-
-    streams = [film.video] if film.audio is None else [film.video, film.audio]
-    try:
-        for packet in film.container.demux(*streams):
-            decoded = [] if packet.stream is film.audio else packet.decode()
-            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame) and frame.pts is not None]
-    except av.FFmpegError as error:
-        raise _unreadable(film.source, error) from error
-
-
-def _upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
-    """A frame as players show it, uint8 RGB [height, width, 3]: of square pixels, turned and mirrored as its matrix asks.
-
-    Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows. What is in PQ or HLG
-    is brought to sRGB, each picture by its own highlights.
-    """
-    width, height = _square(frame.width, frame.height, aspect)
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
-    if hdr.is_hdr(frame.color_trc):
-        pixels = hdr.tone_map(pixels, frame.color_trc, frame.color_primaries)
-    a, b, c, d = _display_matrix(frame)
-    if abs(b) + abs(c) > abs(a) + abs(d):  # x comes of y
-        pixels, a, d = pixels.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
-
-
-def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
-    """Size in square pixels of a frame whose pixels are `aspect` times as wide as high; the lacking side is made longer."""
-    if not aspect or aspect == 1 or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
-        return width, height
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
-    """Where a frame's pixels are shown, but for its offset: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2)."""
-    data = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
-    if data is None:
-        return 1, 0, 0, 1
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-    return a, b, c, d

@@ -1,0 +1,165 @@
+"""A film's pictures, as players show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, cast
+
+import numpy as np
+
+from service.arrays import Pixels
+from service.extras import install_command
+from service.vision import hdr
+
+if TYPE_CHECKING:
+    import av
+    from av.audio.stream import AudioStream
+    from av.buffer import Buffer
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
+MAX_PIXEL_ASPECT: Final = 4
+"""Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
+
+
+class FilmError(OSError):
+    """A film cannot be read or written, by its `name`, for a `reason`."""
+
+    def __init__(self, name: object, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A film that is open: its pictures, its first sound, and its seconds where the file says so."""
+
+    name: str
+    container: InputContainer
+    video: VideoStream
+    audio: AudioStream | None
+    seconds: float | None
+
+
+@contextmanager
+def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
+    """Open a film until the block ends.
+
+    Args:
+        source: Its file, or a stream that can be read anywhere.
+        name: Its name, for what goes wrong.
+
+    Yields:
+        The film.
+
+    Raises:
+        FilmError: PyAV is not installed, or the file is no film.
+    """
+    if find_spec("av") is None:
+        raise FilmError(name, f"films need PyAV: {install_command('video')}")
+    import av
+
+    try:
+        with av.open(source, "r") as container:
+            if _is_photo(name, container.format.name):
+                raise FilmError(name, f"a photo, not a film; mark its faces with: facet predict {name} --draw OUT")
+            if not container.streams.video:
+                raise FilmError(name, "no pictures in it")
+            video = container.streams.video[0]
+            video.thread_type = "AUTO"
+            audio = container.streams.audio[0] if container.streams.audio else None
+            seconds = None if container.duration is None else container.duration / av.time_base
+            yield Film(name, container, video, audio, seconds)
+    except av.FFmpegError as error:
+        raise _unreadable(name, error) from error
+
+
+def _is_photo(name: str, demuxer: str) -> bool:
+    """Whether a file is a single picture, by FFmpeg's name of its format; HEIC and AVIF are boxes as films have them."""
+    return demuxer == "image2" or demuxer.endswith("_pipe") or Path(name).suffix.lower() in PHOTO_SUFFIXES
+
+
+def _unreadable(name: str, error: av.FFmpegError) -> FilmError:
+    from av.error import InvalidDataError
+
+    return FilmError(name, "not a film, or a broken one" if isinstance(error, InvalidDataError) else str(error.strerror))
+
+
+def frames(film: Film, pass_on: Callable[[av.Packet[Stream]], None] = lambda _: None) -> Iterator[VideoFrame]:
+    """Read the pictures of a film.
+
+    Args:
+        film: As it was opened; it is read once.
+        pass_on: Takes each packet of sound that lies between them.
+
+    Yields:
+        Every picture in order.
+
+    Raises:
+        FilmError: The film cannot be read to its end.
+    """
+    for packet, frames in _packets(film):
+        if packet.stream is film.audio:
+            pass_on(packet)
+        yield from frames
+
+
+def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
+    """Every packet in order, with the pictures that it brings. Raises `FilmError`, which names the film that is read."""
+    import av
+    from av.video.frame import VideoFrame
+
+    streams = [film.video] if film.audio is None else [film.video, film.audio]
+    try:
+        for packet in film.container.demux(*streams):
+            decoded = [] if packet.stream is film.audio else packet.decode()
+            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame) and frame.pts is not None]
+    except av.FFmpegError as error:
+        raise _unreadable(film.name, error) from error
+
+
+def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
+    """Show a frame as players do: of square pixels, turned and mirrored as its matrix asks.
+
+    Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows. What is in PQ or HLG
+    is brought to sRGB, each picture by its own highlights.
+
+    Args:
+        frame: As it was decoded.
+        aspect: How many times a pixel is as wide as high; None where the film does not say.
+
+    Returns:
+        uint8 RGB [height, width, 3].
+    """
+    width, height = _square(frame.width, frame.height, aspect)
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
+    if hdr.is_hdr(frame.color_trc):
+        pixels = hdr.tone_map(pixels, frame.color_trc, frame.color_primaries)
+    a, b, c, d = _display_matrix(frame)
+    if abs(b) + abs(c) > abs(a) + abs(d):  # x comes of y
+        pixels, a, d = pixels.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _square(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Size in square pixels of a frame whose pixels are `aspect` times as wide as high; the lacking side is made longer."""
+    if not aspect or aspect == 1 or not 1 / MAX_PIXEL_ASPECT <= aspect <= MAX_PIXEL_ASPECT:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Where a frame's pixels are shown, but for its offset: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 6.2.2)."""
+    data = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return a, b, c, d
