@@ -1,6 +1,8 @@
 # Facet in a container. The default target serves with OpenVINO; `--target tensorflow` serves with TensorFlow, the reference.
 # Any base will do that has Python 3.11 to 3.13 as `python`, with pip and venv, and glibc 2.28 or newer (on arm64, 2.35).
-ARG BASE=python:3.11-slim-bookworm
+# The official one stands in a line of its own, where Dependabot reads it: it looks into no argument.
+ARG BASE=official
+FROM python:3.11-slim-bookworm AS official
 
 # Build: packages into an environment of their own, and the code into a tree that is laid over it ---------------------------
 

@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEPLOY := .venv-deploy
 SITE := .venv-docs
+AUDIT := .venv-audit
 
 # The first interpreter that this project runs on: yours (`make PYTHON=…`), the system's, or a versioned one.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
@@ -62,6 +63,7 @@ lock: $(VENV)/dev.stamp ## Pin every package again, with hashes, in requirements
 		--output-file requirements/$(extra).txt &&) true
 	$(LOCK) --group deploy --overrides requirements/override.txt --output-file requirements/deploy.txt
 	$(LOCK) --group docs --output-file requirements/docs.txt
+	$(LOCK) --group audit --output-file requirements/audit.txt
 
 # One version for every Python and platform; the registry in use and local folders of wheels never show in the files.
 LOCK = env -u PIP_FIND_LINKS -u UV_FIND_LINKS $(BIN)/uv pip compile --quiet --no-config \
@@ -82,6 +84,12 @@ $(SITE)/docs.stamp: requirements/docs.txt $(BIN)/python
 	$(BIN)/python -m venv --clear $(SITE)
 	$(SITE)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
 		--requirement requirements/docs.txt
+	@touch $@
+
+$(AUDIT)/audit.stamp: requirements/audit.txt $(BIN)/python
+	$(BIN)/python -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes \
+		--requirement requirements/audit.txt
 	@touch $@
 
 # Use -------------------------------------------------------------------------------------------------------------------
@@ -141,6 +149,13 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS, and docs/moving to real clients
 	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients kubernetes operations policies) $(ARGS)
+
+# By the versions and hashes in the locks: nothing is installed or resolved. A package that the registry says nothing of is a failure.
+AUDITED := build serve tensorflow dev $(EXTRAS) deploy docs audit
+
+.PHONY: audit
+audit: $(AUDIT)/audit.stamp ## Ask the registry which pinned packages have known faults (AUDITED=serve for that lock alone)
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off $(AUDITED:%=--requirement requirements/%.txt)
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what lint can mend

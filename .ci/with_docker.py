@@ -167,7 +167,7 @@ def pip_configuration() -> str:
 
 def python_image(folder: Path, env: Mapping[str, str]) -> str:
     """Debian's Python under the name of the Dockerfile's base; that name."""
-    base = re.search(r"^ARG BASE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    base = re.search(r"^FROM (\S+) AS official$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     if base is None:
         raise Unavailable("the Dockerfile names no base")
     suite = base[1].rpartition("-")[2]

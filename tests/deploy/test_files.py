@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -38,22 +39,26 @@ def compose() -> dict[str, Any]:
     return document
 
 
+def program(name: str) -> str:
+    """The path of a program. Without it the test is skipped, or fails where `REQUIRED_PROGRAMS` names it, as hosted CI does."""
+    found = shutil.which(name)
+    if found is None and name in os.environ.get("REQUIRED_PROGRAMS", "").split():
+        pytest.fail(f"{name} is not on the PATH")
+    if found is None:
+        pytest.skip(f"{name} is not on the PATH; `.ci/with_docker.py make test` brings Debian's")
+    return found
+
+
 @pytest.fixture
 def promtool() -> str:
     """Prometheus's own checker, where it is installed."""
-    found = shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is not on the PATH; `.ci/with_docker.py make test` brings Debian's")
-    return found
+    return program("promtool")
 
 
 @pytest.fixture
 def amtool() -> str:
     """Alertmanager's own checker, where it is installed."""
-    found = shutil.which("amtool")
-    if found is None:
-        pytest.skip("amtool is not on the PATH; `.ci/with_docker.py make test` brings Debian's")
-    return found
+    return program("amtool")
 
 
 NOTED = {
@@ -431,18 +436,23 @@ def test_no_workflow_has_more_rights_than_it_needs() -> None:
                     assert step["with"]["persist-credentials"] is False
 
 
+def jobs(workflow: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows" / workflow).read_text())["jobs"]
+    return found
+
+
 def steps(workflow: str, job: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((ROOT / ".github/workflows" / workflow).read_text())["jobs"][job]["steps"]
+    found: list[dict[str, Any]] = jobs(workflow)[job]["steps"]
     return found
 
 
 def test_a_release_takes_its_notes_and_boms_and_no_record_of_a_build() -> None:
     """Such a record is an artifact that download-artifact cannot unpack."""
-    (build,) = (step for step in steps("release.yml", "image") if "build-push-action@" in step.get("uses", ""))
-    assert build["env"] == {"DOCKER_BUILD_RECORD_UPLOAD": "false"}
+    builds = [step for step in steps("image.yml", "image") if "build-push-action@" in step.get("uses", "")]
+    assert [build["env"] for build in builds] == 2 * [{"DOCKER_BUILD_RECORD_UPLOAD": "false"}]
     (download,) = (step for step in steps("release.yml", "release") if "download-artifact@" in step.get("uses", ""))
     (notes,) = (step["with"]["name"] for step in steps("release.yml", "notes") if "upload-artifact@" in step.get("uses", ""))
-    (bom,) = (step["with"]["artifact-name"] for step in steps("release.yml", "image") if "sbom-action@" in step.get("uses", ""))
+    (bom,) = (step["with"]["artifact-name"] for step in steps("image.yml", "image") if "sbom-action@" in step.get("uses", ""))
     patterns = download["with"]["pattern"].strip("{}").split(",")
     assert all(any(fnmatch.fnmatchcase(name, one) for one in patterns) for name in (notes, bom))
     assert not any(fnmatch.fnmatchcase("facet-project~facet~ABC123.dockerbuild", one) for one in patterns)
@@ -455,6 +465,41 @@ def test_to_go_back_waits_for_no_tests_and_no_commit_overtakes_a_newer_one() -> 
     tested = workflow["jobs"]["test"]["concurrency"]
     assert tested == {"group": "deploy-test-${{ inputs.image || 'commits' }}", "cancel-in-progress": False}
     assert "deploy/aws/deploy.sh --image REPOSITORY@" in (ROOT / "docs/aws.md").read_text()
+
+
+def test_every_week_the_newest_release_is_built_again_and_tried_before_it_is_pushed() -> None:
+    weekly = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text())
+    assert re.fullmatch(r"\d+ \d+ \* \* \d", weekly[True]["schedule"][0]["cron"])  # YAML 1.1 reads `on` as true
+    again, first = weekly["jobs"]["image"], jobs("release.yml")["image"]
+    assert again["uses"] == first["uses"] == "./.github/workflows/image.yml"
+    assert again["permissions"] == first["permissions"]
+    assert again["with"] == {"tag": "${{ needs.newest.outputs.tag }}"}
+    built = steps("image.yml", "image")
+    assert built[0]["with"]["ref"] == "${{ inputs.tag }}"
+    tried, pushed = (at for at, step in enumerate(built) if "build-push-action@" in step.get("uses", ""))
+    assert built[tried]["with"]["pull"] is True
+    assert built[tried]["with"].get("push") is None
+    assert built[tried]["with"]["tags"] in built[tried + 1]["run"]
+    assert built[tried]["with"]["build-args"] == built[pushed]["with"]["build-args"]
+    assert built[pushed]["with"]["push"] is True
+
+
+def test_every_week_every_lock_is_audited() -> None:
+    assert any(step.get("run") == "make audit" for step in steps("weekly.yml", "audit"))
+    command = run("make", "--no-print-directory", "--directory", ROOT, "--dry-run", "audit")
+    audited = set(re.findall(r"--requirement requirements/(\S+)\.txt", command[command.index("pip-audit") :]))
+    pinned = {path.stem for path in (ROOT / "requirements").glob("*.txt") if "--hash=" in path.read_text()}
+    assert audited == pinned
+
+
+def test_dependabot_can_move_the_base() -> None:
+    """It reads images in lines that begin with FROM, and no argument."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    images = dict(re.findall(r"^FROM ([a-z][\w./-]*:[\w.-]+)(?: AS (\S+))?$", dockerfile, re.MULTILINE))
+    (base,) = re.findall(r"^ARG BASE=(\S+)", dockerfile, re.MULTILINE)
+    assert base in images.values()
+    document = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())
+    assert {"docker", "pip"} <= {one["package-ecosystem"] for one in document["updates"]}
 
 
 def test_a_workflow_uses_what_others_wrote_by_its_commit() -> None:
