@@ -12,7 +12,6 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
 import asyncio
 import contextlib
 import logging
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -321,7 +320,7 @@ def _local(parts: Parts, request: command.Request, model: str | None, pictures: 
 def _settings(request: command.Request, model: str | None) -> Settings:
     """The settings of a run."""
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
-    changes: dict[str, object] = {"photo_queue": 4096, "photo_wait_s": math.inf, "face_queue": 10**6}
+    changes: dict[str, object] = {"photo_queue": 4096, "photo_wait_s": 1e9, "face_queue": 10**6}
     name, version = _named(model)
     if name is not None:
         changes |= {"model": name, "model_version": version}
