@@ -346,6 +346,10 @@ def _swap(app: FastAPI, old: Engine, new: Engine) -> None:
 def _announce(engine: Engine, *former: str) -> None:
     """Say in the metrics what is served; the series of a `former` model are read once more before they go."""
     metrics.MODEL_INFO.clear()
+    metrics.DETECTOR_INFO.clear()
+    detector = engine.detector
+    of_detector = (detector.manifest.name, str(detector.manifest.version), detector.manifest.architecture, detector.digest[:12])
+    metrics.DETECTOR_INFO.labels(*of_detector).set(1)
     for one in engine.every():
         named = one.model.manifest
         role = "default" if one is engine else "canary" if one is engine.beside.canary else "named"

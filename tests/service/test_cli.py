@@ -252,6 +252,7 @@ def test_the_version_is_told(facet: Facet) -> None:
         (["predict", "--max"], ["--max-faces"]),
         (["predict", "--model", "ti"], ["tiny", "tiny/1"]),
         (["predict", "--model", "mtcnn"], []),
+        (["annotate", "--detector", "mt"], ["mtcnn", "mtcnn/1"]),
     ],
 )
 def test_shells_complete_commands_options_and_models(tiny_store: Path, words: list[str], completions: list[str]) -> None:
@@ -301,6 +302,8 @@ def test_a_service_that_is_not_there_is_one_line(facet: Facet, examples: Path) -
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "ftp://nowhere"), "such as http://localhost:8000")
     assert_one_line(facet("predict"), "name a source")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--model", "no/such/model"), "NAME/VERSION")
+    assert_one_line(facet("predict", examples / "astronaut.jpg", "--detector", "none"), "no model 'none'")
+    assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "http://a", "--detector", "mtcnn"), "its own")
 
 
 def test_pictures_lie_outside_of_the_photos(facet: Facet, examples: Path, tmp_path: Path) -> None:

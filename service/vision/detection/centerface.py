@@ -1,0 +1,141 @@
+"""CenterFace (Xu et al., "CenterFace: joint face detection and alignment using face as point", 2019): one network over the
+whole picture gives faces by their centres. MTCNN's O-Net reads each, as it reads those of the cascade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from service.arrays import Floats, Pixels
+from service.models.runtime import Network
+from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
+from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, quarter_turned_boxes
+from service.vision.windows import HalvedPicture, Reals, resized, suppress, suppress_same
+
+CELL: Final = 4
+"""Side of an output's cell, in pixels of the input."""
+DIVISOR: Final = 32
+"""Sides of the input are multiples of it: the network halves five times."""
+FACE_PX: Final = 12.0
+"""Side of the smallest face in the input, in pixels."""
+CENTRE_SCORE: Final = 0.15
+"""Score from which a cell is the centre of what may be a face."""
+MAX_CANDIDATES: Final = 1000
+"""Best centres of a picture that are kept: more than a crowd has; noise could give any number of them."""
+ONE_VIEW_SCORE: Final = 0.4
+"""Mean of the network's score and O-Net's in one view from which a face is read in all views."""
+ANSWERED_SCORE: Final = 0.53
+"""Mean of the network's score and O-Net's over all views that is a confidence of `MIN_CONFIDENCE`. See docs/measurements.md."""
+OVERLAP: Final = 0.3
+"""Intersection over union at which the better of two boxes wins; the network's authors' value."""
+_LANDMARK_DISTANCE: Final = 0.25
+_SAME_FACE: Final = 0.7
+_UPRIGHT: Final = 15.0
+"""Degrees of roll up to which O-Net reads a face as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class CenterFaceDetector:
+    """CenterFace over two networks: `faces` (any multiple of `DIVISOR`) and `onet` (48 by 48), both uint8 RGB in.
+
+    `min_face` is the side in pixels of the smallest face that is looked for: the picture is reduced until it has `FACE_PX`.
+    """
+
+    faces: Network
+    onet: Network
+    min_face: float = MIN_FACE_PX
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        """Find the faces of a picture; several threads may call it at once.
+
+        Args:
+            pixels: uint8 RGB [H, W, 3].
+
+        Returns:
+            Faces in pixels of the array; boxes may reach outside it.
+        """
+        boxes, centre_scores, points = self._candidates(pixels)
+        if len(boxes) == 0:
+            return []
+        picture, degrees = HalvedPicture(pixels), _roll(points)
+        scores = self._read(picture, boxes, ONE_VIEW, degrees)[0]
+        likely = np.flatnonzero((scores + centre_scores) / 2 >= ONE_VIEW_SCORE)
+        if len(likely) == 0:
+            return []
+        scores, points, boxes = self._read(picture, boxes[likely], VIEWS, degrees[likely])
+        scores = confidence((scores + centre_scores[likely]) / 2)
+        keep = suppress_same(boxes, scores, points, _SAME_FACE, _LANDMARK_DISTANCE)
+        return [Face(boxes[one], points[one], float(scores[one])) for one in keep]
+
+    def _read(self, picture: HalvedPicture, boxes: Floats, views: Views, degrees: Floats) -> tuple[Floats, Floats, Floats]:
+        """O-Net's confidence [N], landmarks [N, 5, 2] and boxes [N, 4], in windows that stand as the faces do."""
+        scores, points, means = confirm(self.onet, picture, boxes, views, degrees if degrees.any() else None)
+        odd = np.rint(degrees / 90).astype(int) % 2 == 1
+        return scores, points, np.where(odd[:, np.newaxis], quarter_turned_boxes(means), means)
+
+    def _candidates(self, pixels: Pixels) -> tuple[Floats, Floats, Floats]:
+        """Boxes [N, 4] and landmarks [N, 5, 2] in pixels of the picture, and scores [N], of the network alone."""
+        height, width = pixels.shape[:2]
+        scale = min(1.0, FACE_PX / self.min_face)
+        copy = resized(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        answer = {name: values[0] for name, values in self.faces(_padded(copy)[np.newaxis]).items()}
+        probability = answer["probability"]
+        rows, columns = np.nonzero(probability > CENTRE_SCORE)
+        best = np.argsort(-probability[rows, columns], kind="stable")[:MAX_CANDIDATES]
+        rows, columns = rows[best], columns[best]
+        # The network names heights before widths, and y before x.
+        sizes = np.exp(answer["log_sizes"][rows, columns])[:, ::-1] * CELL
+        centres = (np.stack([columns, rows], axis=1) + answer["offsets"][rows, columns][:, ::-1] + np.float32(0.5)) * CELL
+        corners = centres - sizes / 2
+        boxes = np.concatenate([corners, corners + sizes], axis=1).astype(np.float32)
+        points = (
+            answer["landmarks"][rows, columns].reshape(-1, 5, 2)[:, :, ::-1] * sizes[:, np.newaxis] + corners[:, np.newaxis]
+        )
+        scores = probability[rows, columns]
+        keep = suppress(boxes, scores, scores > 0, OVERLAP)
+        back = np.array([width / copy.shape[1], height / copy.shape[0]], np.float32)
+        return boxes[keep] * np.tile(back, 2), scores[keep], (points[keep] * back).astype(np.float32)
+
+
+def create(networks: Mapping[str, Network], min_face_px: float) -> CenterFaceDetector:
+    """The detector over a model's networks.
+
+    Args:
+        networks: `faces` and `onet`.
+        min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
+
+    Returns:
+        The detector.
+    """
+    return CenterFaceDetector(networks["faces"], networks["onet"], min_face_px)
+
+
+def confidence(scores: Reals) -> Floats:
+    """Mean scores as confidences, which mean what MTCNN's do: `ANSWERED_SCORE` becomes `MIN_CONFIDENCE`, in straight lines.
+
+    Args:
+        scores: [N] from 0 to 1.
+
+    Returns:
+        [N] from 0 to 1.
+    """
+    return np.interp(scores, [0, ANSWERED_SCORE, 1], [0, MIN_CONFIDENCE, 1]).astype(np.float32)
+
+
+def _padded(pixels: Pixels) -> Pixels:
+    """The picture with black pixels at its right and its bottom, until its sides are multiples of `DIVISOR`."""
+    height, width = pixels.shape[:2]
+    padded = np.zeros((height + -height % DIVISOR, width + -width % DIVISOR, 3), np.uint8)
+    padded[:height, :width] = pixels
+    return padded
+
+
+def _roll(points: Floats) -> Floats:
+    """Degrees [N], clockwise, by which faces with landmarks [N, 5, 2] are rolled; 0 where O-Net reads them as they are."""
+    x, y = (points[:, 1] - points[:, 0]).T
+    degrees = np.rad2deg(np.arctan2(y, x))
+    return np.where(np.abs(degrees) > _UPRIGHT, degrees, 0).astype(np.float32)

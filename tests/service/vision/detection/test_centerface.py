@@ -1,0 +1,127 @@
+"""The single-shot detector: centres become faces at their places, and photos have the faces that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service.models.runtime import Network, Precision, Runtime, loader
+from service.models.store import ModelStore
+from service.vision.detection import MIN_CONFIDENCE, SIDE_PX, Face, locate
+from service.vision.detection.centerface import CELL, DIVISOR, CenterFaceDetector, create
+from service.vision.image import decode
+
+Pixels = npt.NDArray[np.uint8]
+Outputs = dict[str, npt.NDArray[np.float32]]
+
+
+class OneCentre:
+    """A network with one certain face: 80 wide and 96 high, its centre in the middle of the cell of row 12 and column 20."""
+
+    precision = "f32"
+    eyes = ((0.3, 0.3), (0.7, 0.3))
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        """Answers of one face, whatever the picture shows."""
+        self.shapes.append(batch.shape)
+        rows, columns = batch.shape[1] // CELL, batch.shape[2] // CELL
+        answers = {"probability": np.zeros((1, rows, columns), np.float32)}
+        answers |= {
+            "log_sizes": np.zeros((1, rows, columns, 2), np.float32),
+            "offsets": np.zeros((1, rows, columns, 2), np.float32),
+        }
+        answers["landmarks"] = np.zeros((1, rows, columns, 10), np.float32)
+        answers["probability"][0, 12, 20] = 0.9
+        answers["log_sizes"][0, 12, 20] = np.log([96 / CELL, 80 / CELL])
+        points = np.array([*self.eyes, (0.5, 0.5), (0.35, 0.7), (0.65, 0.7)], np.float32)
+        answers["landmarks"][0, 12, 20] = points[:, ::-1].ravel()
+        return answers
+
+
+class Certain:
+    """An O-Net that is sure of every window, and leaves its box as it is."""
+
+    precision = "f32"
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        """The same face in each window."""
+        count = len(batch)
+        points = np.array([0.3, 0.7, 0.5, 0.35, 0.65, 0.3, 0.3, 0.5, 0.7, 0.7], np.float32)
+        return {
+            "probability": np.ones(count, np.float32),
+            "offsets": np.zeros((count, 4), np.float32),
+            "landmarks": np.tile(points, (count, 1)),
+        }
+
+
+@pytest.fixture(scope="module")
+def detector(root: Path) -> CenterFaceDetector:
+    """As the service builds it."""
+    load = loader(Runtime.OPENVINO, Precision.F32, 2)
+    return create(ModelStore(root / "model_store").load("centerface", None, load, kind="detector").networks, 24)
+
+
+@pytest.mark.parametrize("min_face", [12, 24])
+def test_a_centre_becomes_a_face_at_its_place(min_face: float) -> None:
+    network = OneCentre()
+    (face,) = create({"faces": network, "onet": Certain()}, min_face).detect(np.zeros((250, 330, 3), np.uint8))
+    scale = min_face / 12
+    assert network.shapes == [(1, *(-(-round(side / scale) // DIVISOR) * DIVISOR for side in (250, 330)), 3)]
+    centre, side = np.array([82, 50]) * scale, 96 * scale
+    # O-Net's windows are squares, one of the six is an eighth larger, and its boxes count pixels.
+    np.testing.assert_allclose((face.box[:2] + face.box[2:]) / 2, centre, atol=0.02 * side)
+    np.testing.assert_allclose(face.box[2:] - face.box[:2], side, atol=0.03 * side)
+    np.testing.assert_allclose(face.landmarks[2], centre, atol=0.02 * side)
+    assert face.confidence > 0.95
+
+
+def test_a_face_that_is_rolled_is_read_upright() -> None:
+    network = OneCentre()
+    network.eyes = ((0.5, 0.2), (0.5, 0.6))
+    (face,) = create({"faces": network, "onet": Certain()}, 12).detect(np.zeros((256, 320, 3), np.uint8))
+    x, y = face.landmarks[1] - face.landmarks[0]
+    assert abs(np.rad2deg(np.arctan2(y, x)) - 90) < 1
+
+
+def sure(faces: list[Face]) -> list[Face]:
+    return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("name", "count"), [("astronaut", 1), ("obama", 1), ("biden", 1), ("group", 7)])
+def test_examples_have_the_faces_and_landmarks_that_the_cascade_finds(
+    detector: CenterFaceDetector, mtcnn_networks: Mapping[str, Network], examples: Path, name: str, count: int
+) -> None:
+    from service.vision.detection.mtcnn import MtcnnDetector
+
+    pixels = decode((examples / f"{name}.jpg").read_bytes(), max_pixels=10**7, side=SIDE_PX).pixels
+    found = sure(locate(pixels, detector, SIDE_PX))
+    expected = sure(locate(pixels, MtcnnDetector(**mtcnn_networks), SIDE_PX))
+    assert len(found) == len(expected) == count
+    for one, other in zip(found, expected, strict=True):
+        side = float((other.box[2:] - other.box[:2]).max())
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.04 * side)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("kind", ["grey", "noise", "gradient"])
+def test_a_picture_without_a_face_has_none(detector: CenterFaceDetector, kind: str) -> None:
+    pixels = np.full((480, 640, 3), 127, np.uint8)
+    if kind == "noise":
+        pixels = np.random.default_rng(0).integers(0, 256, pixels.shape, np.uint8)
+    if kind == "gradient":
+        pixels[:] = np.linspace(0, 255, 640).astype(np.uint8)[np.newaxis, :, np.newaxis]
+    assert sure(locate(pixels, detector, SIDE_PX)) == []
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (31, 33)])
+def test_tiny_and_narrow_pictures_are_searched(detector: CenterFaceDetector, shape: tuple[int, int]) -> None:
+    assert locate(np.zeros((*shape, 3), np.uint8), detector, SIDE_PX) == []

