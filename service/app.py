@@ -264,7 +264,8 @@ def create_app(
     for system in systems:
         app.include_router(system.router)
     translated = [path for system in systems for path in system.paths]
-    metrics.begin_requests(["/predict", "/predict/batch", *translated])
+    probes = {path for system in systems for path in system.probes}
+    metrics.begin_requests(["/predict", "/predict/batch", *(path for system in systems for path in system.photo_paths)])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
     app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
@@ -279,7 +280,8 @@ def create_app(
     app.add_middleware(Disconnects)
     app.add_middleware(
         BodyLimits,
-        caps={"/predict": body, "/predict/batch": batch} | {path.rstrip("/"): body for path in translated},
+        caps={"/predict": body, "/predict/batch": batch}
+        | {path.rstrip("/"): batch if path in system.batches else body for system in systems for path in system.photo_paths},
         default=MIB,
         total=bodies,
         timeout=settings.body_timeout_s,
@@ -289,7 +291,7 @@ def create_app(
         app.add_middleware(
             ApiKeys,
             keys=keys,
-            protected=[*openapi_document.KEYED, *translated],
+            protected=[*openapi_document.KEYED, *(path for path in translated if path not in probes)],
             readers={path: system.key for system in systems for path in system.paths},
         )
     app.add_middleware(UnhandledErrors)
@@ -307,7 +309,7 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(RequestLog, paths=[*paths, *translated, stream.PATH], quiet=routes.PROBES, tracer=tracer)
+    app.add_middleware(RequestLog, paths=[*paths, *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
     return app
 
 

@@ -10,6 +10,8 @@ FacetError
 │   ├── MalformedMultipart      the multipart body breaks its own grammar
 │   ├── MalformedJson           the JSON body is not the object that is documented
 │   ├── MalformedBase64         the JSON's photo is not base64
+│   ├── MalformedTensor         an inference request's tensors are not as they are declared
+│   ├── UnknownModel            no model of the path's name is in service
 │   ├── TooManyFields           more multipart parts than anybody needs
 │   ├── BodyTooLarge            more bytes than the cap
 │   ├── BodyTimeout             the body did not arrive in time, or at the least rate
@@ -108,6 +110,18 @@ class MalformedBase64(RequestError):
     """The photo inside the JSON body is not base64."""
 
     code = "malformed_base64"
+
+
+class MalformedTensor(RequestError):
+    """A tensor of an inference request is not as the model's metadata, or its own declaration, says."""
+
+    code = "malformed_tensor"
+
+
+class UnknownModel(RequestError):
+    """No model of the name, or version, in the path is in service."""
+
+    code = "unknown_model"
 
 
 class TooManyFields(RequestError):

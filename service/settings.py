@@ -117,7 +117,9 @@ Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
 Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_listed)]
-Systems = Annotated[tuple[Literal["deepface", "rekognition", "compreface"], ...], NoDecode, BeforeValidator(_listed)]
+Systems = Annotated[
+    tuple[Literal["deepface", "rekognition", "compreface", "kserve", "sagemaker"], ...], NoDecode, BeforeValidator(_listed)
+]
 
 _OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
 """Names, after the prefix, by which scripts and workflows know where the command and a service are; they set nothing here."""
@@ -251,7 +253,8 @@ class Settings(BaseSettings):
     cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     compat: Systems = ()
-    """Systems whose clients are answered below `/compat/NAME`: `deepface`, `rekognition`, `compreface`; none where not set."""
+    """Systems whose clients are answered: `deepface`, `rekognition` and `compreface` below `/compat/NAME`, `kserve` at `/v2`,
+    `sagemaker` at `/ping` and `/invocations`; none where not set."""
     page: bool = True
     """Whether the web page is served at `/`."""
     tls: bool = False

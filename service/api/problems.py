@@ -31,6 +31,7 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
     errors.BodyTooLarge: 413,
     errors.BodyTimeout: 408,
     errors.InvalidParameter: 422,
+    errors.UnknownModel: 404,
     errors.UnsupportedMediaType: 415,
     errors.UnsupportedEncoding: 415,
     errors.Unauthenticated: 401,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -329,6 +329,43 @@ async def answered(
     return answer(analysis, identity, ModelName.of(engine.model), landmarks=landmarks, distribution=distribution)
 
 
+async def answered_each(
+    engine: Engine,
+    files: Sequence[bytes],
+    answer_one: Callable[[bytes, float], Awaitable[PredictAnswer]],
+    batch_due: float,
+    identity: str,
+) -> list[BatchItem]:
+    """Answer the photos of a batch, as many at a time as there are threads for photos; a failure is a photo's own.
+
+    Args:
+        engine: What answers photos.
+        files: The photos.
+        answer_one: Answers a photo until a time of the event loop's clock, in seconds.
+        batch_due: As of `Engine.batch_due`.
+        identity: The request's id.
+
+    Returns:
+        A result or a problem for every photo, in order.
+    """
+    turns = asyncio.Semaphore(engine.photos_at_once)
+
+    async def one(index: int, photo: bytes) -> BatchItem:
+        try:
+            async with turns:
+                return BatchItem(index=index, status=200, result=await answer_one(photo, engine.turn_due(batch_due)))
+        except FacetError as error:
+            count(error, identity)
+            record = CURRENT.get()
+            if record is not None:
+                record.failed += 1
+            return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
+
+    async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
+        tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]
+    return [task.result() for task in tasks]
+
+
 async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: float, identity: str) -> PredictAnswer:
     return await answered(
         engine, photo, query.options, due, identity, landmarks=query.landmarks, distribution=query.distribution
@@ -371,23 +408,11 @@ async def predict_batch(request: Request, engine: ChosenEngine, query: QueryDepe
     """
     identity = request_id(request)
     files, batch_due = await _photos(request, engine.batch_due, read, engine.max_batch_files)
-    turns = asyncio.Semaphore(engine.photos_at_once)
 
-    async def one(index: int, photo: bytes) -> BatchItem:
-        try:
-            async with turns:
-                due = engine.turn_due(batch_due)
-                return BatchItem(index=index, status=200, result=await _predict(engine, photo, query, due, identity))
-        except FacetError as error:
-            count(error, identity)
-            record = CURRENT.get()
-            if record is not None:
-                record.failed += 1
-            return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
+    async def one(photo: bytes, due: float) -> PredictAnswer:
+        return await _predict(engine, photo, query, due, identity)
 
-    async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
-        tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]
-    return _json(BatchAnswer(request_id=identity, results=[task.result() for task in tasks]))
+    return _json(BatchAnswer(request_id=identity, results=await answered_each(engine, files, one, batch_due, identity)))
 
 
 def _json(document: PredictAnswer | BatchAnswer) -> Response:

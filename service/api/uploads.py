@@ -248,12 +248,13 @@ def _from_json(body: bytes) -> bytes:
     return from_base64(image)
 
 
-def json_object(body: bytes, form: str) -> dict[str, Any]:
+def json_object(body: bytes, form: str, marks: int = MAX_JSON_MARKS) -> dict[str, Any]:
     """Parse a JSON body that holds a photo and little else.
 
     Args:
         body: The whole body.
         form: What it is to be, for the error.
+        marks: Most commas and opening brackets.
 
     Returns:
         The object.
@@ -261,7 +262,7 @@ def json_object(body: bytes, form: str) -> dict[str, Any]:
     Raises:
         MalformedJson: It is no JSON object, or holds more than anybody needs.
     """
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_MARKS:
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > marks:
         raise MalformedJson(f"The body holds more than {form}.")
     try:
         document = json.loads(body)

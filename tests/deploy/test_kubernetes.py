@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -24,14 +25,18 @@ from tests.collectors import Described, described
 from tests.deploy.files import KUBERNETES, OVERLAYS, Document, checker, container, manifest, of, ran, rendered
 from tests.deploy.monitoring import MONITORING, dashboard
 
-EXTENSIONS = {"HTTPRoute", "PrometheusRule", "ServiceMonitor"}
-"""Kinds that clusters learn from others, so that Kubernetes' own schemas do not hold them; their tests stand below."""
+SCHEMAS = {"Route": "route", "ScaledObject": "scaledobject", "InferenceService": "inferenceservice"}
+"""Kinds that clusters learn from others, and that schemas of our own hold to what we use of them."""
+EXTENSIONS = {"HTTPRoute", "PrometheusRule", "ServiceMonitor", *SCHEMAS}
+"""Kinds that Kubernetes' own schemas do not hold; the tests of those without a schema stand below."""
+SCALED = ["production", "model-volume", "openshift"]
+"""Overlays whose autoscaler is Kubernetes' own."""
 
 PROTECTED = {"app.kubernetes.io/name": "facet"}
 
 
-def pod(objects: list[Document]) -> Document:
-    spec = of(objects, "Deployment")["spec"]["template"]["spec"]
+def pod(objects: list[Document], name: str = "facet") -> Document:
+    spec = of(objects, "Deployment", name)["spec"]["template"]["spec"]
     assert isinstance(spec, dict)
     return spec
 
@@ -59,6 +64,38 @@ def test_every_object_follows_its_schema_to_the_letter(overlay: str, tmp_path: P
     unknown = re.findall(r"^WARN .*kind (\w+) ", said, re.MULTILINE)
     assert said.count("WARN") == len(unknown)
     assert set(unknown) == {one["kind"] for one in objects} & EXTENSIONS
+    for kind in set(unknown) & set(SCHEMAS):
+        follows_our_schema([one for one in objects if one["kind"] == kind], tmp_path)
+
+
+def follows_our_schema(objects: list[Document], folder: Path) -> None:
+    """Objects of one kind are held to the schema of that kind."""
+    (kind,) = {one["kind"] for one in objects}
+    files = [folder / f"{kind}-{number}.yaml" for number in range(len(objects))]
+    for one, file in zip(objects, files, strict=True):
+        file.write_text(yaml.safe_dump(one))
+    schema = Path(__file__).parent / f"schemas/{SCHEMAS[kind]}.yaml"
+    ran(checker("check-jsonschema"), "--schemafile", str(schema), *map(str, files))
+
+
+@pytest.mark.parametrize(
+    ("kind", "overlay", "change"),
+    [
+        ("Route", "openshift", ["spec", "tls", "terminaton"]),
+        ("Route", "openshift", ["spec", "to", "weight"]),
+        ("ScaledObject", "keda", ["spec", "triggers", 0, "metadata", "treshold"]),
+        ("ScaledObject", "keda", ["spec", "maxReplicaCount"]),
+    ],
+)
+def test_a_wrong_field_is_found_by_our_schemas(kind: str, overlay: str, change: list[Any], tmp_path: Path) -> None:
+    wrong = copy.deepcopy(next(one for one in rendered(overlay) if one["kind"] == kind))
+    *path, last = change
+    place: Any = wrong
+    for part in path:
+        place = place[part]
+    place[last] = "wrong"
+    with pytest.raises(AssertionError, match="Schema validation errors"):
+        follows_our_schema([wrong], tmp_path)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -127,17 +164,20 @@ def test_pools_are_as_large_as_the_share_of_cpu_that_is_asked_for(overlay: str) 
     assert one["resources"]["requests"]["memory"] == one["resources"]["limits"]["memory"]
 
 
-@pytest.mark.parametrize("overlay", ["production", "model-volume"])
+@pytest.mark.parametrize("overlay", [*SCALED, "keda"])
 def test_an_update_or_a_drained_node_costs_no_capacity(overlay: str) -> None:
     objects = rendered(overlay)
     spec = of(objects, "Deployment")["spec"]
     assert "replicas" not in spec  # the autoscaler's
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    scaler = of(objects, "HorizontalPodAutoscaler")["spec"]
+    kind, least, most = ("HorizontalPodAutoscaler", "minReplicas", "maxReplicas")
+    if overlay not in SCALED:
+        kind, least, most = ("ScaledObject", "minReplicaCount", "maxReplicaCount")
+    scaler = of(objects, kind)["spec"]
     assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "facet"}
-    assert 2 <= scaler["minReplicas"] <= scaler["maxReplicas"]
+    assert 2 <= scaler[least] <= scaler[most]
     budget = of(objects, "PodDisruptionBudget")["spec"]
-    assert budget["maxUnavailable"] < scaler["minReplicas"]
+    assert budget["maxUnavailable"] < scaler[least]
     assert budget["selector"] == spec["selector"]
     for spread in spec["template"]["spec"]["topologySpreadConstraints"]:
         assert spread["labelSelector"] == spec["selector"]
@@ -209,6 +249,96 @@ def test_the_autoscaler_asks_for_a_metric_that_the_adapter_makes_of_one_that_the
     assert int(queue["pods"]["target"]["averageValue"]) < Settings.model_fields["photo_queue"].default
 
 
+def test_keda_asks_for_the_queue_and_scales_by_cpu_without_it(production: list[Document]) -> None:
+    objects = rendered("keda")
+    assert "HorizontalPodAutoscaler" not in {one["kind"] for one in objects}, "KEDA makes one of its own"
+    scaled, theirs = of(objects, "ScaledObject"), of(production, "HorizontalPodAutoscaler")["spec"]
+    spec = scaled["spec"]
+    queue, cpu = spec["triggers"]
+    metric, labels = re.findall(r"avg_over_time\((\w+)\{(.+?)\}", queue["metadata"]["query"])[0]
+    (label,) = gauge(metric).labels
+    named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
+    assert named == {"namespace": scaled["metadata"]["namespace"], label: "photos"}
+    assert queue["metadata"]["serverAddress"] == "{url}:{port}".format(
+        **manifest("prometheus-adapter/values.yaml")["prometheus"]
+    )
+    resource, pods = theirs["metrics"]
+    assert queue["metadata"]["threshold"] == pods["pods"]["target"]["averageValue"]
+    assert cpu["metadata"]["value"] == str(resource["resource"]["target"]["averageUtilization"])
+    assert spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] == theirs["behavior"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (theirs["minReplicas"], theirs["maxReplicas"])
+    assert spec["fallback"]["replicas"] == spec["minReplicaCount"]
+    assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+
+
+def test_openshifts_default_constraints_let_the_pods_in() -> None:
+    """restricted-v2 gives a namespace a range of users of its own: a number that a manifest fixes lies outside of it."""
+    objects = rendered("openshift")
+    spec, one = pod(objects), container(pod(objects))
+    for context in (spec["securityContext"], one["securityContext"]):
+        assert not {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "seLinuxOptions"} & set(context)
+    assert not {"hostPort", "hostIP"} & {key for port in one["ports"] for key in port}
+    assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not any("hostPath" in volume for volume in spec.get("volumes", []))
+    assert "HTTPRoute" not in {kind["kind"] for kind in objects}
+    (cpu,) = of(objects, "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert cpu["resource"]["name"] == "cpu"
+    (rule,) = of(objects, "NetworkPolicy", "facet-metrics")["spec"]["ingress"]
+    (prometheus,) = rule["from"]
+    assert list(prometheus["namespaceSelector"]["matchLabels"].values()) == ["openshift-user-workload-monitoring"]
+    let_in = of(objects, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    assert {"namespaceSelector": {"matchLabels": {"policy-group.network.openshift.io/ingress": ""}}} in let_in
+
+
+def test_openshifts_router_reaches_every_route_but_those_of_operators() -> None:
+    objects = rendered("openshift")
+    routes = {one["spec"].get("path", "/"): one["spec"] for one in objects if one["kind"] == "Route"}
+    assert len({one["host"] for one in routes.values()}) == 1
+    ports = {one["metadata"]["name"]: one["spec"]["ports"][0]["name"] for one in objects if one["kind"] == "Service"}
+    assert all(one["port"]["targetPort"] == ports[one["to"]["name"]] for one in routes.values())
+    assert all(one["tls"] == {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"} for one in routes.values())
+    closed = of(objects, "Service", "facet-closed")["spec"]["selector"]
+    labels = of(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert not closed.items() <= labels.items(), "no pod is behind it"
+
+    def answers(path: str) -> str:
+        """The most specific route's service."""
+        return str(routes[max((prefix for prefix in routes if path.startswith(prefix)), key=len)]["to"]["name"])
+
+    assert {path for path in every_path() if answers(path) != "facet"} == {"/metrics", "/model/reload"}
+    timeout = of(objects, "Route")["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]
+    gateway, *_ = of(rendered("production"), "HTTPRoute")["spec"]["rules"]
+    assert timeout == gateway["timeouts"]["request"]
+
+
+def test_kserve_runs_the_pod_of_the_base(tmp_path: Path) -> None:
+    service = manifest("kserve/inferenceservice.yaml")
+    follows_our_schema([service], tmp_path)
+    base = pod(rendered("base"))
+    predictor = dict(service["spec"]["predictor"])
+    scaling = {"minReplicas": 2, "maxReplicas": 10, "scaleMetric": "cpu", "scaleTarget": 70}
+    assert {name: predictor.pop(name) for name in scaling} == scaling
+    template = {"metadata": {"labels": PROTECTED}, "spec": predictor}
+    deployment = {"selector": {"matchLabels": PROTECTED}, "template": template}
+    file = tmp_path / "pod.yaml"
+    file.write_text(
+        yaml.safe_dump({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "facet"}, "spec": deployment})
+    )
+    assert "WARN" not in ran(checker("kubernetes-validate"), "--strict", str(file))
+    ours, theirs = container(predictor), container(base)
+    for name in ("image", "resources", "securityContext", "imagePullPolicy"):
+        assert ours[name] == theirs[name]
+    for name in ("securityContext", "terminationGracePeriodSeconds", "enableServiceLinks", "automountServiceAccountToken"):
+        assert predictor[name] == base[name]
+    assert [entry for entry in ours["env"] if "valueFrom" in entry] == theirs["env"]
+    (compat,) = (entry["value"] for entry in ours["env"] if entry["name"] == "FACET_COMPAT")
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        path = ours[probe]["httpGet"]["path"]
+        assert path in SYSTEMS[compat].probes
+        assert {**ours[probe], "httpGet": None} == {**theirs[probe], "httpGet": None}
+        assert path == theirs[probe]["httpGet"]["path"].replace("/health", "/v2/health")
+
+
 def test_prometheus_finds_the_service_and_is_let_in(production: list[Document]) -> None:
     monitor, service = of(production, "ServiceMonitor")["spec"], of(production, "Service")
     assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
@@ -268,6 +398,12 @@ def test_the_claim_is_there_before_the_pod_that_waits_for_it() -> None:
     assert applied < page.index("kind: Pod")
 
 
+def every_path() -> set[str]:
+    """Whatever a request may ask for."""
+    paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
+    return paths | {"/docs", "/openapi.json", stream.PATH, *(path for system in SYSTEMS.values() for path in system.paths)}
+
+
 def matched(path: str, match: dict[str, Any]) -> bool:
     """Gateway API's rules: a prefix counts in whole parts of the path."""
     value = match["path"]["value"]
@@ -279,10 +415,9 @@ def matched(path: str, match: dict[str, Any]) -> bool:
 def test_the_world_reaches_every_route_but_those_of_operators(production: list[Document]) -> None:
     route = of(production, "HTTPRoute")["spec"]
     rule, streams = route["rules"]
-    paths = {one.path for one in (*router.routes, *web.create_router({}).routes) if isinstance(one, APIRoute)}
-    paths |= {"/docs", "/openapi.json", stream.PATH, *(path for system in SYSTEMS.values() for path in system.paths)}
     matches = [match for one in route["rules"] for match in one["matches"]]
-    assert {path for path in paths if not any(matched(path, match) for match in matches)} == {"/metrics", "/model/reload"}
+    unmatched = {path for path in every_path() if not any(matched(path, match) for match in matches)}
+    assert unmatched == {"/metrics", "/model/reload"}
     service = of(production, "Service")
     for one in route["rules"]:
         (backend,) = one["backendRefs"]
@@ -294,7 +429,7 @@ def test_the_world_reaches_every_route_but_those_of_operators(production: list[D
 
 
 def test_no_file_is_left_lying_outside_every_overlay() -> None:
-    used = {KUBERNETES / "prometheus-adapter/values.yaml"}
+    used = {KUBERNETES / "prometheus-adapter/values.yaml", KUBERNETES / "kserve/inferenceservice.yaml"}
     waiting = [KUBERNETES / "overlays" / name for name in OVERLAYS]
     while waiting:
         folder = waiting.pop()

@@ -21,6 +21,7 @@ from service.api import problems
 from service.errors import FacetError
 from service.settings import Settings
 from tests.collectors import described
+from tests.deploy import chart
 from training import __main__ as training
 from training.recipe import Recipe
 
@@ -257,10 +258,11 @@ def filled(page: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    """Write every part into its page."""
+    """Write every part into its page, and the settings into the schema of the Helm chart."""
     for name, (place, make) in PARTS.items():
         path = DOCS / place
         path.write_text(filled(path.read_text(), name, make()))
+    chart.write_schema()
 
 
 if __name__ == "__main__":

@@ -193,4 +193,4 @@ def failure(problem: Problem) -> Response:
     return JSONResponse({"message": problem.detail, "code": code}, 400 if problem.status in (415, 422) else problem.status)
 
 
-SYSTEM: Final = System("compreface", router, failure)
+SYSTEM: Final = System("compreface", "/compat/compreface", router, failure)

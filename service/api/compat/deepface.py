@@ -230,4 +230,4 @@ def failure(problem: Problem) -> Response:
     return JSONResponse({names.get(problem.code, "error"): problem.detail}, status)
 
 
-SYSTEM: Final = System("deepface", router, failure)
+SYSTEM: Final = System("deepface", "/compat/deepface", router, failure)

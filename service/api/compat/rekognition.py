@@ -244,4 +244,4 @@ def _failure(kind: str, message: str, identity: str, status: int = 400) -> Respo
     return JSONResponse({"__type": kind, "message": message}, status, headers, MEDIA_TYPE)
 
 
-SYSTEM: Final = System("rekognition", router, failure, key_of)
+SYSTEM: Final = System("rekognition", "/compat/rekognition", router, failure, key_of)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from service.api.compat import compreface, deepface, rekognition
+from service.api.compat import compreface, deepface, kserve, rekognition, sagemaker
 from service.api.compat.translation import System
 
-SYSTEMS: Final = {system.name: system for system in (deepface.SYSTEM, rekognition.SYSTEM, compreface.SYSTEM)}
+SYSTEMS: Final = {
+    system.name: system for system in (deepface.SYSTEM, rekognition.SYSTEM, compreface.SYSTEM, kserve.SYSTEM, sagemaker.SYSTEM)
+}
 """Every system by its name."""
 
 

@@ -24,26 +24,30 @@ KEPT_HEADERS: Final = ("allow", "connection", "retry-after")
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Another system whose clients are answered below `/compat/NAME`.
+    """Another system whose clients are answered below `prefix`.
 
-    `failure` puts a problem into the shape of its errors. `key` finds the API key of a request in its headers `X-API-Key` and
-    `Authorization`.
+    `failure` puts a problem into the shape of its errors; they stay problems where it is None. `key` finds the API key of a
+    request in its headers `X-API-Key` and `Authorization`. `probes` are paths that machines ask again and again: they want no
+    key. `batches` are paths whose bodies may hold several photos.
     """
 
     name: str
+    prefix: str
     router: APIRouter
-    failure: Callable[[Problem], Response]
+    failure: Callable[[Problem], Response] | None = None
     key: Callable[[str | None, str | None], str] = sent_key
-
-    @property
-    def prefix(self) -> str:
-        """Where its paths begin."""
-        return f"/compat/{self.name}"
+    probes: frozenset[str] = frozenset()
+    batches: frozenset[str] = frozenset()
 
     @property
     def paths(self) -> list[str]:
-        """Paths of its routes."""
+        """Paths of its routes, as templates."""
         return [route.path for route in self.router.routes if isinstance(route, APIRoute)]
+
+    @property
+    def photo_paths(self) -> list[str]:
+        """Those that take photos."""
+        return [route.path for route in self.router.routes if isinstance(route, APIRoute) and "POST" in (route.methods or ())]
 
 
 class TranslatedProblems:
@@ -51,12 +55,13 @@ class TranslatedProblems:
 
     def __init__(self, app: ASGIApp, systems: Sequence[System]) -> None:
         self.app = app
-        self._systems = tuple(systems)
+        self._systems = tuple((one.prefix, one.failure) for one in systems if one.failure is not None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        system = next((one for one in self._systems if f"{scope.get('path', '')}/".startswith(f"{one.prefix}/")), None)
-        if scope["type"] != "http" or system is None:
+        path = f"{scope.get('path', '')}/"
+        failure = next((failure for prefix, failure in self._systems if path.startswith(f"{prefix}/")), None)
+        if scope["type"] != "http" or failure is None:
             await self.app(scope, receive, send)
             return
         held: Headers | None = None
@@ -74,7 +79,7 @@ class TranslatedProblems:
                 return
             document += message.get("body", b"")
             if not message.get("more_body", False):
-                response = system.failure(Problem.model_validate_json(document))
+                response = failure(Problem.model_validate_json(document))
                 response.headers.update({name: held[name] for name in KEPT_HEADERS if name in held})
                 await response(scope, receive, send)
 

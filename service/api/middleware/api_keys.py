@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.keys import Keys, sent_key
+from service.api.paths import Templates
 from service.api.problems import respond
 from service.errors import FacetError
 
@@ -19,8 +20,8 @@ KeyReader = Callable[[str | None, str | None], str]
 class ApiKeys:
     """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
 
-    `readers` find the key of requests to their paths in another way. WebSockets pass: a browser sends their key in the first
-    message, which `service.api.stream` looks at.
+    Paths are templates. `readers` find the key of requests to their paths in another way. WebSockets pass: a browser sends
+    their key in the first message, which `service.api.stream` looks at.
     """
 
     def __init__(
@@ -28,13 +29,13 @@ class ApiKeys:
     ) -> None:
         self.app = app
         self._keys = keys
-        self._protected = frozenset(protected)
+        self._protected = Templates(protected)
         self._readers = dict(readers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        path = scope["path"].rstrip("/") if scope["type"] == "http" else ""
-        if path in self._protected and scope["method"] != "OPTIONS":
+        path = self._protected.find(scope["path"].rstrip("/")) if scope["type"] == "http" else None
+        if path is not None and scope["method"] != "OPTIONS":
             read = self._readers.get(path, sent_key)
             headers = Headers(scope=scope)
             try:

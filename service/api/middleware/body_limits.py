@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.bodies import Body, BodyBudget
 from service.api.keys import client_of
+from service.api.paths import Templates
 from service.api.problems import respond
 from service.errors import BodyTimeout, BodyTooLarge, FacetError, MalformedRequest, QueueFull
 
@@ -22,14 +23,14 @@ LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 class BodyLimits:
     """Caps a body, by Content-Length and while it streams, the bytes of all bodies, and the time that each takes to arrive.
 
-    `caps` is bytes by path, `default` that of every other path, `total` that of all requests under way. A body must be there
-    within `timeout` seconds, or come at `rate` bytes a second from then on. What is refused is not read: the server throws away
-    for a while what the client still sends, so that it gets to see the answer.
+    `caps` is bytes by a path's template, `default` that of every other path, `total` that of all requests under way. A body
+    must be there within `timeout` seconds, or come at `rate` bytes a second from then on. What is refused is not read: the
+    server throws away for a while what the client still sends, so that it gets to see the answer.
     """
 
     def __init__(self, app: ASGIApp, caps: Mapping[str, int], default: int, total: int, timeout: float, rate: float) -> None:
         self.app = app
-        self._caps, self._default = dict(caps), default
+        self._caps, self._default, self._templates = dict(caps), default, Templates(caps)
         self._timeout, self._rate = timeout, rate
         self._budget = BodyBudget(total)
 
@@ -38,7 +39,8 @@ class BodyLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        cap = self._caps.get(scope["path"].rstrip("/"), self._default)
+        template = self._templates.find(scope["path"].rstrip("/"))
+        cap = self._default if template is None else self._caps[template]
         loop = asyncio.get_running_loop()
         try:
             declared = declared_length(Headers(scope=scope))

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.paths import Templates
 from service.metrics import NO_CLOSE_FRAME, REQUEST_SECONDS
 from service.tracing import CURRENT, RequestRecord, Tracer, trace_of
 
@@ -27,7 +28,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 class RequestLog:
     """Gives every request an id and a record, and counts, times and logs it by its route's template; outermost.
 
-    `paths` are those whose template is the path itself: what is refused before it reaches its route is counted there too.
+    `paths` are the templates of routes: what is refused before it reaches its route is counted there too.
     `quiet` are those that make no span, and no line at INFO where all is well. `tracer` makes the others' spans.
     """
 
@@ -35,7 +36,7 @@ class RequestLog:
         self, app: ASGIApp, paths: Collection[str] = (), quiet: Collection[str] = (), tracer: Tracer | None = None
     ) -> None:
         self.app = app
-        self._paths, self._quiet, self._tracer = frozenset(paths), frozenset(quiet), tracer
+        self._paths, self._quiet, self._tracer = Templates(paths), frozenset(quiet), tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -47,7 +48,7 @@ class RequestLog:
         record = RequestRecord(given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16])
         scope.setdefault("state", {})["request_id"] = record.request_id
         # Unknown paths are not labels: anybody can make up as many as they like.
-        record.route = scope["path"] if scope["path"] in self._paths else "unknown"
+        record.route = self._paths.find(scope["path"]) or "unknown"
         traceparent = headers.get("traceparent", "")
         record.trace_id = trace_of(traceparent)
         end: Callable[[], None] | None = None

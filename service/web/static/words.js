@@ -11,6 +11,8 @@ export const PROBLEMS = {
   malformed_multipart: "upload",
   malformed_json: "upload",
   malformed_base64: "upload",
+  malformed_tensor: "upload",
+  unknown_model: "address",
   too_many_fields: "upload",
   bad_request: "understood",
   unauthenticated: "key",

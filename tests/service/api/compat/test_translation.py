@@ -15,13 +15,16 @@ from pydantic import ValidationError
 from service.api.compat import compreface, deepface, rekognition
 from service.api.compat.systems import SYSTEMS, chosen
 from service.api.compat.translation import Parser
+from service.api.schemas import Problem
 from service.errors import RequestError
 from service.settings import Settings
 from tests.client import assert_problem, serving
 
-NAMES = "deepface,rekognition,compreface"
+NAMES = "deepface,rekognition,compreface,kserve,sagemaker"
 FIELDS = ("img", "actions", "Image", "Bytes", "S3Object", "Attributes", "file", "enforce_detection")
 PATHS = [path for system in SYSTEMS.values() for path in system.paths]
+PHOTO_PATHS = [path for system in SYSTEMS.values() for path in system.photo_paths]
+TRANSLATED = [name for name, system in SYSTEMS.items() if system.failure is not None]
 
 
 def count(path: str, status: str) -> float:
@@ -35,7 +38,7 @@ def test_the_setting_names_every_system_and_no_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("FACET_COMPAT", "compreface, deepface")
     assert [one.name for one in chosen(Settings().compat)] == ["deepface", "compreface"]
     monkeypatch.setenv("FACET_COMPAT", "deepface,azure")
-    with pytest.raises(ValidationError, match="'deepface', 'rekognition' or 'compreface'"):
+    with pytest.raises(ValidationError, match="'deepface', 'rekognition', 'compreface', 'kserve' or 'sagemaker'"):
         Settings()
 
 
@@ -58,24 +61,25 @@ async def test_the_others_stay_off() -> None:
         assert_problem(await client.post("/predict"), 400, "missing_file")
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PHOTO_PATHS)
 async def test_requests_are_counted_by_route(path: str) -> None:
+    """Their template is the label, also of a request that is refused before its route is known."""
     async with serving(compat=NAMES, api_keys="a-key") as client:
         before: dict[str, Any] = {status: count(path, status) for status in ("400", "401")}
-        response = await client.post(path)
+        response = await client.post(path.format(model_name="fake", model_version=3))
         status = str(response.status_code)
         assert count(path, status) == before[status] + 1
         assert response.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", TRANSLATED)
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(name: str) -> None:
-    path = SYSTEMS[name].paths[0]
-    async with serving(compat=name, max_body_mib=1 / 64) as client:
+    path = SYSTEMS[name].photo_paths[0].format(model_name="fake", model_version=3)
+    async with serving(compat=name, max_body_mib=1 / 64, max_batch_mib=1 / 64) as client:
         response = await client.post(path, content=bytes(20_000))
         assert response.headers["connection"] == "close"
         assert "larger than 0.015625 MiB" in response.text
-        assert response.headers["content-type"] != "application/problem+json"
+        assert set(response.json()) != set(Problem.model_fields)
 
 
 JSON = st.recursive(

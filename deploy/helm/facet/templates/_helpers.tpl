@@ -1,0 +1,84 @@
+{{- define "facet.selector" -}}
+app.kubernetes.io/name: {{ .Values.name }}
+{{- end }}
+
+{{- define "facet.labels" -}}
+{{ include "facet.selector" . }}
+app.kubernetes.io/part-of: facet
+{{- end }}
+
+{{- define "facet.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* What the settings and the model store say, as the environment has it. Numbers stay as they were written: 1e+06 is none. */}}
+{{- define "facet.settings" -}}
+{{- $all := dict }}
+{{- if eq .Values.modelStore.kind "volume" }}
+{{- $_ := set $all "FACET_MODEL_STORE" "/models" }}
+{{- else if eq .Values.modelStore.kind "s3" }}
+{{- $_ := set $all "FACET_MODEL_STORE" (required "modelStore.s3.address is missing" .Values.modelStore.s3.address) }}
+{{- $_ := set $all "FACET_MODEL_CACHE" "/cache" }}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{- if kindIs "slice" $value }}
+{{- $_ := set $all $name (join "," $value) }}
+{{- else if kindIs "string" $value }}
+{{- $_ := set $all $name $value }}
+{{- else if not (kindIs "invalid" $value) }}
+{{- $_ := set $all $name (toJson $value) }}
+{{- end }}
+{{- end }}
+{{- toYaml $all }}
+{{- end }}
+
+{{- define "facet.scheme" -}}
+{{- if eq (toString .Values.settings.FACET_TLS) "true" }}HTTPS{{ else }}HTTP{{ end }}
+{{- end }}
+
+{{- define "facet.probe" -}}
+httpGet:
+  path: {{ .path }}
+  port: http
+  {{- if eq .scheme "HTTPS" }}
+  scheme: HTTPS
+  {{- end }}
+{{- end }}
+
+{{/* What the world may ask for, of an HTTPRoute and of an Ingress: not /metrics, nor /model/reload. */}}
+{{- define "facet.paths" -}}
+- {type: Exact, value: /}
+- {type: PathPrefix, value: /page}
+- {type: Exact, value: /sw.js}
+- {type: PathPrefix, value: /predict}
+- {type: PathPrefix, value: /compat}
+- {type: PathPrefix, value: /v2}
+- {type: Exact, value: /ping}
+- {type: Exact, value: /invocations}
+- {type: PathPrefix, value: /health}
+- {type: Exact, value: /model}
+- {type: PathPrefix, value: /docs}
+- {type: PathPrefix, value: /static-offline-docs}
+- {type: Exact, value: /openapi.json}
+{{- end }}
+
+{{- define "facet.behavior" -}}
+scaleUp:
+  stabilizationWindowSeconds: 0
+  selectPolicy: Max
+  policies:
+    - type: Percent
+      value: 100
+      periodSeconds: 30
+    - type: Pods
+      value: 2
+      periodSeconds: 30
+scaleDown:
+  stabilizationWindowSeconds: 300
+  policies:
+    - type: Pods
+      value: 1
+      periodSeconds: 60
+{{- end }}
