@@ -1,11 +1,12 @@
 """What several cameras at a time get, beside a client that posts photos: frames a second, and how old their answers are.
 
     PYTHONPATH=clients/python/src .venv/bin/python benchmarks/streams.py [--url http://localhost:8000] [--photo FILE]
-        [--cameras 0 1 2 4 8] [--seconds 15] [--rounds 3] [--push]
+        [--cameras 0 1 2 4 8] [--seconds 15] [--rounds 3] [--push] [--alone]
 
 Every camera shows the photo moving in 640 by 480 pixels, 15 frames a second, and does as the page does: it sends its newest
 frame, waits for the answer and for as long as the service advises. With --push it sends every frame, whatever the answers say,
-so that the service has to drop. One client beside them posts the photo again and again. The table has medians over rounds.
+so that the service has to drop. One client beside them posts the photo again and again, unless they are --alone. The table has
+medians over rounds.
 CPU milliseconds are the service's own, from its /metrics, so that they hold on a busy machine too, where rates do not.
 """
 
@@ -115,7 +116,13 @@ async def cpu_seconds(url: str) -> float:
 
 
 async def measure(
-    url: str, key: str | None, photo: bytes, frames: Sequence[bytes], cameras: int, seconds: float, pushing: bool
+    url: str,
+    key: str | None,
+    photo: bytes,
+    frames: Sequence[bytes],
+    cameras: int,
+    seconds: float,
+    arguments: argparse.Namespace,
 ) -> list[float]:
     """One round: the numbers of a row, without the first column; not-a-number where there is nothing to say."""
     seen = [Camera() for _ in range(cameras)]
@@ -126,9 +133,10 @@ async def measure(
 
         async def show(camera: Camera) -> None:
             async with client.stream() as stream:
-                await (push if pushing else heed)(stream, frames, until, camera)
+                await (push if arguments.push else heed)(stream, frames, until, camera)
 
-        await asyncio.gather(post(client, photo, until, took), *(show(camera) for camera in seen))
+        beside = [] if arguments.alone else [post(client, photo, until, took)]
+        await asyncio.gather(*beside, *(show(camera) for camera in seen))
         used = await cpu_seconds(url) - used
     ages = [age for camera in seen for age in camera.ages]
     rates = [len(camera.ages) / seconds for camera in seen] or [float("nan")]
@@ -153,7 +161,7 @@ async def compare(arguments: argparse.Namespace, photo: bytes, frames: Sequence[
     for _ in range(arguments.rounds):
         for count, rows in rounds.items():
             key = keys[0] if keys else None
-            rows.append(await measure(arguments.url, key, photo, frames, count, arguments.seconds, arguments.push))
+            rows.append(await measure(arguments.url, key, photo, frames, count, arguments.seconds, arguments))
     say = Console(soft_wrap=True, highlight=False).print
     say(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", markup=False)
     for count, rows in rounds.items():
@@ -175,6 +183,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="how long each round of each number lasts")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--push", action="store_true", help="send every frame, whatever the service advises")
+    parser.add_argument("--alone", action="store_true", help="no client posts photos beside the cameras")
     arguments = parser.parse_args()
     asyncio.run(compare(arguments, arguments.photo.read_bytes(), film(arguments.photo)))
 

@@ -120,13 +120,32 @@ def _original(onnx: Path) -> ov.Model:
     return model
 
 
-def _answers(model: ov.Model, pixels: Pixels) -> dict[str, Floats]:
-    """What the original says of uint8 RGB [1, H, W, 3], with channels last."""
+def answers_of(model: ov.Model, pixels: Pixels) -> dict[str, Floats]:
+    """What the original says.
+
+    Args:
+        model: As `convert` takes it.
+        pixels: uint8 RGB [1, H, W, 3] of its size.
+
+    Returns:
+        Its outputs by the names of the SavedModel's, with channels last.
+    """
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled(pixels.transpose(0, 3, 1, 2).astype(np.float32))
     answers = {_OUTPUTS[next(iter(port.get_names() & set(_OUTPUTS)))]: values for port, values in found.items()}
     answers = {name: np.moveaxis(values, 1, 3) for name, values in answers.items()}
     return answers | {"probability": answers["probability"][..., 0]}
+
+
+def convert(model: ov.Model, folder: Path) -> None:
+    """Write a graph as a SavedModel, with the same weights.
+
+    Args:
+        model: A graph of the operations that CenterFace has, over float32 [1, 3, H, W], with its outputs' names.
+        folder: Of the SavedModel, which takes uint8 RGB [1, H, W, 3] of any size and answers with channels last.
+    """
+    module = _Exported(model)
+    tf.saved_model.save(module, str(folder), signatures=module.serve.get_concrete_function())
 
 
 def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -> Manifest:
@@ -146,12 +165,11 @@ def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -
         ExportError: The file is another one, or the SavedModel answers otherwise than it.
     """
     model = _original(onnx)
-    module = _Exported(model)
-    tf.saved_model.save(module, str(folder / "faces"), signatures=module.serve.get_concrete_function())
+    convert(model, folder / "faces")
     left = (photo.shape[1] - GOLDEN_SIDE) // 2
     pixels = np.ascontiguousarray(photo[np.newaxis, :GOLDEN_SIDE, left : left + GOLDEN_SIDE])
     answers = loader(Precision.F32, threads=1)(folder / "faces")(pixels)
-    for name, expected in _answers(model, pixels).items():
+    for name, expected in answers_of(model, pixels).items():
         worst = float(np.abs(answers[name] - expected).max())
         if not worst <= _TOLERANCE:
             raise ExportError(f"The output {name!r} is {worst:.2g} from that of {onnx}.")

@@ -9,10 +9,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import openvino as ov
 import pytest
 import tensorflow as tf
 from keras import layers
+from openvino import opset13 as operations
 
+from service.arrays import Floats
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
 from service.vision.detection import Face
@@ -21,8 +24,9 @@ from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.calibration.photo import fit
 from training.datasets.documents import PreparedReport
-from training.errors import TrainingError
+from training.errors import ExportError, TrainingError
 from training.evaluation.predictions import Predictions
+from training.export import centerface
 from training.export.export import export, folded, plain, write_saved_model
 from training.models.heads import build
 from training.models.normalization import FusedBatchNormalization
@@ -313,3 +317,42 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path, run: Path, recipe: 
     with pytest.raises(KeyboardInterrupt):
         written(tmp_path, run, recipe, detector=Broken())
     assert not (tmp_path / "store/tiny/1").exists()
+
+
+def test_each_operation_of_centerface_is_converted_with_its_weights(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+
+    def weights(*shape: int) -> Floats:
+        return random.uniform(-0.5, 0.5, shape).astype(np.float32)
+
+    def convolved(x: Any, channels: int, stride: int = 1) -> Any:
+        kernel = weights(channels, x.shape[1], 3, 3)
+        biased = operations.convolution(x, kernel, [stride] * 2, [1, 1], [1, 1], [1, 1])
+        return operations.add(biased, weights(1, channels, 1, 1))
+
+    pixels = operations.parameter([1, 3, 64, 96], np.float32)
+    x = operations.relu(convolved(pixels, 8, stride=2))
+    x = operations.group_convolution(x, weights(8, 1, 1, 3, 3), [2, 2], [1, 1], [1, 1], [1, 1])
+    x = operations.add(x, convolved(x, 8))
+    x = operations.convolution_backprop_data(x, weights(8, 4, 2, 2), [2, 2])
+    statistics = [weights(4), weights(4), weights(4), weights(4) + np.float32(1)]
+    x = operations.relu(operations.batch_norm_inference(x, *statistics, 1e-3))
+    outputs = [operations.sigmoid(convolved(x, 1)), *(convolved(x, channels) for channels in (2, 2, 10))]
+    for name, output in zip(("537", "538", "539", "540"), outputs, strict=True):
+        output.output(0).get_tensor().set_names({name})
+    model = ov.Model(outputs, [pixels])
+    centerface.convert(model, tmp_path / "faces")
+    photo = random.integers(0, 256, (1, 64, 96, 3), np.uint8)
+    expected = centerface.answers_of(model, photo)
+    assert {name: values.shape[1:3] for name, values in expected.items()} == dict.fromkeys(expected, (32, 48))
+    for runtime in (Runtime.OPENVINO, Runtime.TENSORFLOW):
+        given = loader(runtime, Precision.F32, 1)(tmp_path / "faces")(photo)
+        assert set(given) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(given[name], values, atol=1e-4 * np.abs(values).max())
+
+
+def test_another_file_is_no_centerface(tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"other")
+    with pytest.raises(ExportError, match=r"not the centerface\.onnx"):
+        centerface.export(tmp_path / "centerface/1", tmp_path / "other.onnx", tmp_path, np.zeros((256, 256, 3), np.uint8), "")
