@@ -26,6 +26,7 @@ from service.api import problems, routes, stream
 from service.api.compat.systems import chosen
 from service.api.compat.translation import TranslatedProblems
 from service.api.keys import Keys
+from service.api.middleware.admission import Admission
 from service.api.middleware.api_keys import ApiKeys
 from service.api.middleware.body_limits import BodyLimits
 from service.api.middleware.connection_close import ConnectionClose
@@ -286,6 +287,11 @@ def create_app(
         total=bodies,
         timeout=settings.body_timeout_s,
         rate=settings.body_min_kib_s * 1024,
+    )
+    app.add_middleware(
+        Admission,
+        paths=["/predict", *translated],
+        workers=lambda: app.state.engine.workers,
     )
     if keys is not None:
         app.add_middleware(

@@ -94,6 +94,18 @@ class Workers:
             return False
         return self.waiting >= self._places or (self.waiting >= SHORT_QUEUE * self.threads and self.delay > self._wait_s)
 
+    def require_place(self, client: str) -> None:
+        """Refuse a client that `run_for` would refuse now, before anything is done for it.
+
+        Args:
+            client: Who is about to ask.
+
+        Raises:
+            QueueFull: The queue is full, and no client has more calls in it than this one would have.
+        """
+        if self.full:
+            self._outnumbering(client)
+
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on a thread, on no client's account.
 
@@ -158,12 +170,16 @@ class Workers:
 
     def _make_room(self, client: str) -> None:
         """Free a place for a client, at the cost of who has most. Raises `QueueFull` where nobody has more than it would."""
+        displaced = self._queue.take_last(self._outnumbering(client))
+        if not displaced.answer.done():
+            displaced.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
+
+    def _outnumbering(self, client: str) -> str:
+        """The client with most calls that wait. Raises `QueueFull` where it has no more than `client` would have."""
         longest = self._queue.longest()
         if longest is None or self._queue.depth(longest) <= self._queue.depth(client) + 1:
             raise QueueFull("As many photos are waiting as may wait.", self.delay)
-        displaced = self._queue.take_last(longest)
-        if not displaced.answer.done():
-            displaced.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
+        return longest
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let calls begin while a thread is free and one may."""

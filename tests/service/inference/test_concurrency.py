@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import httpx
@@ -113,6 +113,26 @@ async def test_a_full_queue_of_photos_is_503_at_once_and_drains() -> None:
             detector.gate.set()
         assert [(await request).status_code for request in accepted] == [200] * 5
         assert (await client.post("/predict", content=PHOTO)).status_code == 200
+
+
+async def test_what_a_full_queue_refuses_is_not_read() -> None:
+    detector, read = GatedDetector(), list[bool]()
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(True)
+        yield PHOTO
+
+    async with serving(engine_factory(detector=detector), workers=1, photo_queue=0) as client:
+        try:
+            accepted = start(client)
+            await until(lambda: detector.inside == 1)
+            assert_problem(await client.post("/predict", content=body()), 503, "queue_full")
+            assert read == []
+        finally:
+            detector.gate.set()
+        assert (await accepted).status_code == 200
+        assert (await client.post("/predict", content=body())).status_code == 200
+        assert read == [True]
 
 
 async def test_a_full_queue_of_faces_is_503_and_drains() -> None:
