@@ -16,6 +16,7 @@ ACCEPTED = {
         "CKV_K8S_11": "no CPU limit: the pools are as large as the request, and throttling would stop a photo half-way",
         "CKV_K8S_15": "IfNotPresent: tags never move, and a registry that is down must not stop a pod from starting",
         "CKV_K8S_35": "keys come as an environment variable, because all settings do; the Secret is one of one value",
+        "CKV_K8S_40": "OpenShift gives each namespace a range of users; everywhere else the user is 10001",
         "CKV_K8S_43": "a tag in the repository; whoever deploys puts in the digest of the image that they built or trust",
     },
     "cloudformation": {
