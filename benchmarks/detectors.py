@@ -180,14 +180,17 @@ def search_turned(detectors: dict[str, Detector], tallies: dict[str, Tally], pic
 
 
 def measure_ages(titles: Sequence[str], tallies: dict[str, Tally], source: Path, limit: int) -> None:
-    """Ask the whole service for the ages of a validation split, with each detector."""
+    """Ask the whole service for the ages of a validation split, with each detector; errors are over faces that all found."""
+    errors, found = {}, {}
     for title in titles:
         settings = measured_settings(detector=title, precision=Precision.F32)
         predictions = predict(settings, open_data_set(source), Split.VALIDATION, limit).predictions
         age = predictions.expectations["age"]
-        error = np.abs(age.value - age.label)[predictions.found]
-        tallies[title].ages[source.name] = float(np.nanmean(error))
-        tallies[title].ages[f"{source.name}, share found"] = float(predictions.found.mean())
+        errors[title], found[title] = np.abs(age.value - age.label), predictions.found
+    common = np.all(list(found.values()), axis=0)
+    for title, tally in tallies.items():
+        tally.ages[f"{source.name}: age error [years]"] = float(np.nanmean(errors[title][common]))
+        tally.ages[f"{source.name}: share found"] = float(found[title].mean())
 
 
 def table(tallies: dict[str, Tally]) -> Table:
@@ -204,7 +207,7 @@ def table(tallies: dict[str, Tally]) -> Table:
         cells |= {f"turned by {angle} [%]": f"{100 * share:.1f}" for angle, share in tally.turned.items()}
         for kind, spent in tally.seconds.items():
             cells[f"{kind}: CPU a picture [ms]"] = f"{1000 * spent / tally.pictures[kind]:.0f}"
-        cells |= {f"age error, or share, {name}": f"{value:.3f}" for name, value in tally.ages.items()}
+        cells |= {name: f"{value:.3f}" for name, value in tally.ages.items()}
         for name, cell in cells.items():
             rows.setdefault(name, []).append(cell)
     drawn = Table("", *tallies)

@@ -95,6 +95,9 @@ def create_engine(settings: Settings) -> Engine:
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
     detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)
+    streaming, stream_detection = None, None
+    if settings.stream_detector not in (None, settings.detector):
+        streaming, stream_detection = load_detector(store, settings.stream_detector, exact, settings.min_face_px)
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,
@@ -114,7 +117,7 @@ def create_engine(settings: Settings) -> Engine:
         batcher.warm(model.manifest.input.size)
     workers = Workers(at_once, settings.photo_queue, settings.photo_wait_s)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
-    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once))
+    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once), streaming)
     pipeline.warm()
     engine = Engine(
         pipeline=pipeline,
@@ -122,6 +125,7 @@ def create_engine(settings: Settings) -> Engine:
         workers=workers,
         model=model,
         detector=detection,
+        stream_detector=stream_detection,
         runtime=resolve(settings.runtime).value,
         precision=model.networks["faces"].precision,
         attributes=attributes,
@@ -355,9 +359,9 @@ def _announce(engine: Engine, *former: str) -> None:
     """Say in the metrics what is served; the series of a `former` model are read once more before they go."""
     metrics.MODEL_INFO.clear()
     metrics.DETECTOR_INFO.clear()
-    detector = engine.detector
-    of_detector = (detector.manifest.name, str(detector.manifest.version), detector.manifest.architecture, detector.digest[:12])
-    metrics.DETECTOR_INFO.labels(*of_detector).set(1)
+    for role, detector in (("photos", engine.detector), ("streams", engine.stream_detector or engine.detector)):
+        found = detector.manifest
+        metrics.DETECTOR_INFO.labels(role, found.name, str(found.version), found.architecture, detector.digest[:12]).set(1)
     for one in engine.every():
         named = one.model.manifest
         role = "default" if one is engine else "canary" if one is engine.beside.canary else "named"

@@ -409,7 +409,7 @@ def annotate(
 ) -> None:
     """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
     with _one_line(), ExitStack() as stack:
-        given = {} if detector is None else {"detector": detector}
+        given = {} if detector is None else {"detector": detector, "stream_detector": None}
         engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
         of_frames = FrameTable(engine.model.manifest.attributes)
         growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))

@@ -90,7 +90,9 @@ MODEL_INFO: Final = Gauge(
     ["role", "name", "version", "runtime", "precision", "digest"],
 )
 DETECTOR_INFO: Final = Gauge(
-    "facet_detector_info", "1 for the detector in service.", ["name", "version", "architecture", "digest"]
+    "facet_detector_info",
+    "1 for the detector in service, by its role: photos or streams.",
+    ["role", "name", "version", "architecture", "digest"],
 )
 MODEL_RELOADS: Final = Counter(
     "facet_model_reloads_total",

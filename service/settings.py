@@ -173,6 +173,9 @@ class Settings(BaseSettings):
     detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
     """Detector model that finds the faces: `mtcnn`, `centerface`, or another of the store; NAME or NAME/VERSION, the newest
     version where none is named."""
+    stream_detector: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
+    """Detector of streams and of `facet annotate`, where it is to be another than that of photos: a quick one, such as
+    `centerface`."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO

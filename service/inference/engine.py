@@ -114,6 +114,8 @@ class Engine:
     photos_at_once: int
     deadline: float
     batch_deadline: float
+    stream_detector: Model | None = None
+    """That of streams, where it is another one."""
     version: str = __version__
     draining: bool = False
     retiring: list[Batcher] = field(default_factory=list)
@@ -336,14 +338,15 @@ class Engine:
         Returns:
             What `GET /model` answers.
         """
-        detector = self.detector.manifest
+        streams = None if self.stream_detector is None else _named(self.stream_detector)
         serving = Serving(
             facet=self.version,
             runtime=self.runtime,
             precision=self.precision,
             attributes=list(self.attributes),
             min_confidence=self.min_confidence,
-            detector=DetectorName(name=detector.name, version=detector.version),
+            detector=_named(self.detector),
+            stream_detector=streams,
         )
         return ModelCard.of(self.model, serving)
 
@@ -353,6 +356,11 @@ class Engine:
             await batcher.close(self.hang_s)
         self.pipeline.decoder.close()
         await asyncio.to_thread(self.workers.close, self.hang_s)
+
+
+def _named(detector: Model) -> DetectorName:
+    """What the card says of a detector."""
+    return DetectorName(name=detector.manifest.name, version=detector.manifest.version)
 
 
 def title_of(manifest: Manifest) -> str:

@@ -111,6 +111,7 @@ class Pipeline:
         workers: Workers,
         limits: Limits,
         decoder: PhotoDecoder | None = None,
+        stream_detector: Detector | None = None,
     ) -> None:
         if manifest.input is None:
             raise ValueError("an attribute model has an input")
@@ -118,6 +119,7 @@ class Pipeline:
         self._input: InputContract = manifest.input
         self._template = np.array(manifest.input.template, np.float32)
         self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
+        self._stream_detector = stream_detector or detector
         self.decoder = decoder or PhotoDecoder(MemoryBudget(UNMEASURED_BYTES), workers.threads)
 
     def with_model(self, manifest: Manifest, batcher: Batcher) -> Pipeline:
@@ -128,9 +130,9 @@ class Pipeline:
             batcher: Runs its network.
 
         Returns:
-            A pipeline that shares detector, workers and decoder with this one.
+            A pipeline that shares detectors, workers and decoder with this one.
         """
-        return Pipeline(self._detector, manifest, batcher, self._workers, self._limits, self.decoder)
+        return Pipeline(self._detector, manifest, batcher, self._workers, self._limits, self.decoder, self._stream_detector)
 
     async def analyse(self, data: bytes, options: Options, deadline: float) -> Analysis:
         """Find every face of a photo and describe it; what has not begun by the deadline never does.
@@ -154,7 +156,7 @@ class Pipeline:
         try:
             async with asyncio.timeout_at(deadline):
                 detections = await self._workers.run_for(
-                    options.client, self._decode_and_detect, deadline, data, options, began, deadline
+                    options.client, self._decode_and_detect, deadline, self._detector, data, options, began, deadline
                 )
                 with timed("predict", detections.timings):
                     outputs = await self._batcher.submit([found.crop for found in detections.faces], deadline, options.client)
@@ -170,7 +172,7 @@ class Pipeline:
         return Analysis(detections.width, detections.height, analysed, detections.timings, detections.preview)
 
     async def detect(self, photo: bytes | DecodedImage, options: Options, deadline: float) -> Detections:
-        """Find the faces of a photo and cut their crops, without running the attribute network.
+        """Find the faces of a stream's frame and cut their crops, without running the attribute network.
 
         Args:
             photo: A file's bytes, or decoded pixels.
@@ -191,7 +193,14 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 began = time.perf_counter()
                 return await self._workers.run_for(
-                    options.client, self._decode_and_detect, deadline, photo, options, began, deadline
+                    options.client,
+                    self._decode_and_detect,
+                    deadline,
+                    self._stream_detector,
+                    photo,
+                    options,
+                    began,
+                    deadline,
                 )
         except TimeoutError as error:
             raise DeadlineExceeded("The deadline passed before the faces were found.") from error
@@ -222,12 +231,15 @@ class Pipeline:
 
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
-        self._decode_and_detect(noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
+        for detector in {id(one): one for one in (self._detector, self._stream_detector)}.values():
+            self._decode_and_detect(detector, noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         measure(face, align(grey, face.landmarks, self._template, self._input.size))
 
-    def _decode_and_detect(self, photo: bytes | DecodedImage, options: Options, began: float, deadline: float) -> Detections:
+    def _decode_and_detect(
+        self, detector: Detector, photo: bytes | DecodedImage, options: Options, began: float, deadline: float
+    ) -> Detections:
         """Decode by the deadline, detect and cut the crops; on a worker's thread, whose clock is the event loop's."""
         timings: dict[str, float] = {}
         observe("wait", time.perf_counter() - began, timings)
@@ -238,14 +250,14 @@ class Pipeline:
             with timed("decode", timings):
                 image = self.decoder.decode(photo, max_pixels=most, side=self._limits.side, deadline=deadline)
         try:
-            return self._detect(image, options, timings)
+            return self._detect(detector, image, options, timings)
         except Exception as error:  # a detector's fault is its photo's alone, in a batch request too
             raise InferenceError("The detector failed.") from error
 
-    def _detect(self, image: DecodedImage, options: Options, timings: dict[str, float]) -> Detections:
+    def _detect(self, detector: Detector, image: DecodedImage, options: Options, timings: dict[str, float]) -> Detections:
         """Detect and cut the crops."""
         with timed("detect", timings):
-            found = locate(image.pixels, self._detector, self._limits.side)
+            found = locate(image.pixels, detector, self._limits.side)
             faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
         with timed("crop", timings):
             cut = [self._cut(image, face) for face in faces]

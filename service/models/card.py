@@ -41,6 +41,8 @@ class Serving(_Document):
     attributes: list[str]
     min_confidence: Annotated[float, Field(ge=0, le=1)]
     detector: DetectorName
+    stream_detector: DetectorName | None = None
+    """That of streams, where it is another one."""
 
 
 class ModelCard(_Document):

@@ -62,7 +62,7 @@ class CenterFaceDetector:
         if len(boxes) == 0:
             return []
         picture, degrees = HalvedPicture(pixels), _roll(points)
-        scores = self._read(picture, boxes, ONE_VIEW, degrees)[0]
+        scores, _, boxes = self._read(picture, boxes, ONE_VIEW, degrees)
         likely = np.flatnonzero((scores + centre_scores) / 2 >= ONE_VIEW_SCORE)
         if len(likely) == 0:
             return []

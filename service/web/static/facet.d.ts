@@ -319,6 +319,7 @@ export interface Serving {
   attributes: AttributeName[];
   min_confidence: number;
   detector: DetectorName;
+  stream_detector?: DetectorName | null;
 }
 
 /** What is served, on what it was trained, and how good it is for whom; it only gains fields. */

@@ -95,6 +95,25 @@ def age(person: AnalysedFace) -> float:
     return person.attributes["age"].value
 
 
+class Nobody(SquareDetector):
+    """Finds nothing."""
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        return []
+
+
+async def test_frames_of_streams_may_have_a_detector_of_their_own() -> None:
+    photo, batcher, workers = encoded(squares((255, 60, 60))), Batcher(ColourNetwork(), 512), Workers(2, 100)
+    due = asyncio.get_running_loop().time() + 60
+    for streaming in (None, Nobody()):
+        pipeline = Pipeline(SquareDetector(), manifest(), batcher, workers, Limits(10**6, 1280), stream_detector=streaming)
+        for one in (pipeline, pipeline.with_model(manifest(), batcher)):
+            assert len((await one.analyse(photo, OPTIONS, due)).faces) == 1
+            assert len((await one.detect(photo, OPTIONS, due)).faces) == (0 if streaming else 1)
+    await batcher.close()
+    workers.close()
+
+
 # One photo --------------------------------------------------------------------------------------------------------------
 
 

@@ -249,6 +249,7 @@ class Serving(Answer):
     attributes: list[str]
     min_confidence: float
     detector: DetectorName
+    stream_detector: DetectorName | None = None
 
 
 class ModelCard(Answer):
