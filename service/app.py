@@ -391,6 +391,8 @@ def _document(app: FastAPI, *, keyed: bool) -> None:
 
     def openapi() -> dict[str, object]:
         engine: Engine | None = getattr(app.state, "engine", None)
-        return openapi_document.complete(generate(), None if engine is None else engine.model.manifest, keyed=keyed)
+        if engine is None:
+            return openapi_document.complete(generate(), None, keyed=keyed)
+        return openapi_document.complete(generate(), engine.model.manifest, engine.attributes, keyed=keyed)
 
     app.openapi = openapi  # type: ignore[method-assign]

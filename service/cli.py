@@ -44,7 +44,7 @@ from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import CPUS, RayRunner
 from service.offline.run import PredictorRunner, Runner
-from service.offline.terminal import ReaderGone
+from service.offline.terminal import ReaderGone, console
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
 from service.settings import Settings, check_names
@@ -52,7 +52,7 @@ from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 
 app = typer.Typer(
-    help="Estimate age, gender and race from faces in photos, with honest uncertainty.",
+    help="Estimate age, gender and race from the faces in photos, with honest uncertainty.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -98,9 +98,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _facet(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
-    ] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
 ) -> None:
     """Take the options that stand before a command."""
 
@@ -187,11 +185,11 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     https: Annotated[
-        bool | None, typer.Option("--tls", help="Serve over HTTPS, which phones require for camera access.")
+        bool | None, typer.Option("--tls", help="Serve over HTTPS, which browsers require for camera access.")
     ] = None,
     detector: DetectorTitle = None,
 ) -> None:
-    """Serve over HTTP; every setting comes from the environment (FACET_…, see docs/reference/settings.md)."""
+    """Serve over HTTP. Settings come from the environment (FACET_…, see docs/reference/settings.md)."""
     parts = context.ensure_object(Parts)
     with _one_line(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https), ("detector", detector))
@@ -236,68 +234,72 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     photos: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Photos or films: files, folders, globs, archives, addresses (s3://, https://), or - for what is piped in.",
+            help="Photos or videos: files, folders, globs, archives, addresses (s3://, https://), or - for standard input.",
             metavar="SOURCE...",
             show_default=False,
         ),
     ] = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line instead of a table.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="TABLE", help="Write a row for each face to a .csv, .jsonl or .parquet file.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with TABLE where an earlier run ended.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write TABLE anew where it is there already.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue TABLE where an earlier run stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE if it already exists.")] = False,
     aggregate: Annotated[
-        bool, typer.Option("--aggregate", help="Write counts by attribute, band of age and folder to TABLE, and no row a face.")
+        bool,
+        typer.Option("--aggregate", help="Write counts by attribute, age band and folder to TABLE instead of rows for faces."),
     ] = False,
     listed: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE", help="Look at the sources that a file lists, one a line; - reads the list."),
+        typer.Option("--from", metavar="FILE", help="Read the list of sources from a file, one per line; - is standard input."),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders inside of folders, too.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Include subfolders.")] = False,
     every: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             metavar="SECONDS",
-            help="Look at a picture of a film so often, 0 for all; films of folders, too. Films that are named: 1.",
+            help="Seconds between the frames used of a video, 0 for all; includes videos in folders. Named videos: 1.",
         ),
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Write the photo with boxes and labels: a file, or a folder for several.")
+        Path | None,
+        typer.Option(metavar="OUT", help="Save the photo with boxes and labels: to a file, or to a folder for several."),
     ] = None,
-    attributes: Annotated[str | None, typer.Option(metavar="NAMES", help="Answer these only, such as age,gender.")] = None,
-    max_faces: Annotated[int | None, typer.Option(min=1, max=1000, help="Most faces of a photo: the largest.")] = None,
-    min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
+    attributes: Annotated[str | None, typer.Option(metavar="NAMES", help="Estimate only these, such as age,gender.")] = None,
+    max_faces: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Maximum number of faces in a photo; the largest are kept.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0.5, max=1.0, help="Minimum detection confidence of a face.")
+    ] = None,
     at_least: Annotated[
-        str | None, typer.Option(metavar="AGES", help="Ages, such as 18,21: print the probability of being at least that old.")
+        str | None, typer.Option(metavar="AGES", help="Ages such as 18,21: add the probability of being at least that old.")
     ] = None,
-    landmarks: Annotated[bool, typer.Option("--landmarks", help="Answer the five landmarks of every face.")] = False,
-    distribution: Annotated[bool, typer.Option("--distribution", help="Answer the probability of every age.")] = False,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Include the five landmarks of every face.")] = False,
+    distribution: Annotated[bool, typer.Option("--distribution", help="Include the probability of every age.")] = False,
     model: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME[/VERSION]", help="Model that answers; `facet models` lists them.", autocompletion=_model_names
-        ),
+        typer.Option(metavar="NAME[/VERSION]", help="Model to use; `facet models` lists them.", autocompletion=_model_names),
     ] = None,
     detector: DetectorTitle = None,
-    jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos in work at a time; 0 goes by the machine.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos processed at the same time; 0 lets Facet choose.")] = 0,
     engine: Annotated[
         EngineName, typer.Option(help="Where the models run: in this process, or on the workers of a Ray cluster.")
     ] = EngineName.LOCAL,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster, such as auto or ray://head:10001; without it one is started here.")
+        str | None, typer.Option(help="Ray cluster, such as auto or ray://head:10001; by default one is started here.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Ray workers, each with a model; without it as many as fit.")
+        int | None, typer.Option(min=1, help="Ray workers, each with its own model; by default as many as fit.")
     ] = None,
     url: Annotated[str | None, typer.Option(help="Ask the service at this address instead of loading a model.")] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="FACET_CLIENT_KEY", show_envvar=True, help="Key that the service asks for.")
+        str | None, typer.Option(envvar="FACET_CLIENT_KEY", show_envvar=True, help="API key for that service.")
     ] = None,
 ) -> None:
-    """Estimate age, gender and race in any number of photos and films, without a server; `--out` writes a table of faces."""
+    """Estimate age, gender and race in any number of photos and videos, without a server; `--out` writes a table of faces."""
     with _one_line():
         names = None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name]
         request = command.Request(
@@ -317,15 +319,15 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         pictures = None if draw is None else Pictures(draw, request.sources)
         if engine is EngineName.RAY:
             if pictures is not None or url is not None:
-                raise InvalidParameter("--engine ray answers with its own workers, and draws nothing: no --url, no --draw")
+                raise InvalidParameter("--engine ray uses its own workers and cannot draw: leave out --url and --draw")
             settings = _settings(request, model, detector)
             runner: Runner = _on_ray(context.ensure_object(Parts), request, settings, address, workers)
         elif address is not None or workers is not None:
-            raise InvalidParameter("--address and --workers are those of --engine ray")
+            raise InvalidParameter("--address and --workers need --engine ray")
         elif url is None:
             runner = _local(context.ensure_object(Parts), request, _settings(request, model, detector), pictures)
         elif detector is not None:
-            raise InvalidParameter("--detector is for the models here; the service at --url has its own")
+            raise InvalidParameter("--detector is for models that run here; the service at --url has its own")
         else:
             runner = _remote(request, model, pictures, url, key)
         success = command.predict(request, runner, errors)
@@ -375,7 +377,7 @@ def _worker(create: Callable[[Settings], Engine], settings: Settings, parameters
 def _remote(request: command.Request, model: str | None, pictures: Pictures | None, url: str, key: str | None) -> Runner:
     """A service that runs elsewhere, with as many photos at a time as it is sent."""
     if pictures is not None:
-        raise InvalidParameter("--draw needs the photos and the model in one place: leave --url out")
+        raise InvalidParameter("--draw needs the photos and the model in one place: leave out --url")
     jobs = request.jobs or SERVICE_JOBS
     _named(model)  # that it may be a name
     predictor = ServicePredictor(url, key, request.parameters_of, jobs, model)
@@ -388,7 +390,7 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
         return None, None
     found = re.fullmatch(r"([\w-]+)(?:/([1-9][0-9]{0,8}))?", model)
     if found is None:
-        raise InvalidParameter(f"--model: {model} is no NAME or NAME/VERSION, such as mobilenet/3")
+        raise InvalidParameter(f"--model: {model} is not NAME or NAME/VERSION, such as mobilenet/3")
     return found[1], None if found[2] is None else int(found[2])
 
 
@@ -398,16 +400,19 @@ def annotate(
     film: Annotated[Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")],
     fps: Annotated[
-        float | None, typer.Option(min=0.1, help="Analyse only this many frames per second; the others keep the last faces.")
+        float | None,
+        typer.Option(min=0.1, help="Analyse only this many frames per second; the frames between keep the last faces."),
     ] = None,
-    min_confidence: Annotated[float | None, typer.Option(min=0.5, max=1.0, help="Least confidence of a face.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0.5, max=1.0, help="Minimum detection confidence of a face.")
+    ] = None,
     frames: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="Write a row for each face of each frame to a .csv, .jsonl or .parquet file."),
+        typer.Option(metavar="TABLE", help="Also write a row for each face in each frame to a .csv, .jsonl or .parquet file."),
     ] = None,
     detector: DetectorTitle = None,
 ) -> None:
-    """Mark and follow the faces of a film; write a table of them: OUT.tracks.csv, and Parquet where pyarrow is installed."""
+    """Draw boxes and estimates on a video, following each face; write a table of the faces beside it, OUT.tracks.csv."""
     with _one_line(), ExitStack() as stack:
         given = {} if detector is None else {"detector": detector, "stream_detector": None}
         engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
@@ -439,21 +444,22 @@ def annotate(
 
 @app.command()
 def models() -> None:
-    """List the models in the store: which are served, how good and how large they are."""
+    """List the models in the store: which are served, how accurate and how large they are."""
     with _one_line():
         settings = Settings()
-        console = Console(highlight=False)
+        shown = console()
         store = open_store(settings.model_store, settings.model_cache)
         found = list(store.manifests())
         if not found:
             _fail(_advice(store))
-        served = {_served(store, settings.model, settings.model_version), _served(store, *_named(settings.detector))}
+        titles = [*settings.served, *([] if settings.canary is None else [settings.canary.model])]
+        served = {_served(store, *one) for one in (*titles, _named(settings.detector))}
         for manifest in found:
             names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             mark = "  (served)" if (manifest.name, manifest.version) in served else ""
-            console.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{names}{mark}", style="bold", markup=False)
-            console.print(f"  {store.size(manifest) / 1e6:.1f} MB{_quality(store, manifest)}", markup=False)
-            console.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
+            shown.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{names}{mark}", style="bold", markup=False)
+            shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{_quality(store, manifest)}", markup=False)
+            shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 
 
 def _served(store: ModelStore, name: str | None, version: int | None) -> tuple[str | None, int | None]:

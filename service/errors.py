@@ -59,31 +59,31 @@ class FacetError(Exception):
 
 
 class RequestError(FacetError):
-    """What the client sent cannot be served as it is."""
+    """The request cannot be processed as it is."""
 
     code = "bad_request"
 
 
 class MalformedRequest(RequestError):
-    """The bytes are no HTTP, or a header has a value that it may not have."""
+    """The request is not valid HTTP, or one of its headers has an invalid value."""
 
     code = "malformed_request"
 
 
 class HeadTooLarge(RequestError):
-    """The request's line and headers have more bytes, or are more in number, than anybody needs."""
+    """The request line and headers are too long, or there are too many headers."""
 
     code = "head_too_large"
 
 
 class HeadTimeout(RequestError):
-    """The request's line and headers did not arrive before their deadline."""
+    """The request line and headers did not arrive in time."""
 
     code = "head_timeout"
 
 
 class MissingFile(RequestError):
-    """The request holds no photo."""
+    """The request contains no photo."""
 
     code = "missing_file"
 
@@ -95,7 +95,7 @@ class EmptyFile(RequestError):
 
 
 class MalformedMultipart(RequestError):
-    """The multipart body breaks its own grammar."""
+    """The multipart body is malformed."""
 
     code = "malformed_multipart"
 
@@ -107,7 +107,7 @@ class MalformedJson(RequestError):
 
 
 class MalformedBase64(RequestError):
-    """The photo inside the JSON body is not base64."""
+    """The photo in the JSON body is not valid base64."""
 
     code = "malformed_base64"
 
@@ -125,67 +125,67 @@ class UnknownModel(RequestError):
 
 
 class TooManyFields(RequestError):
-    """The multipart body has more parts than anybody needs."""
+    """The multipart body has too many parts."""
 
     code = "too_many_fields"
 
 
 class BodyTooLarge(RequestError):
-    """The body has more bytes than the cap."""
+    """The body is larger than the limit."""
 
     code = "body_too_large"
 
 
 class BodyTimeout(RequestError):
-    """The body did not arrive before its deadline, or comes more slowly than the least rate."""
+    """The body did not arrive in time, or arrives more slowly than the minimum rate."""
 
     code = "body_timeout"
 
 
 class InvalidParameter(RequestError):
-    """A query value is outside its range, or names an attribute that is switched off."""
+    """A query parameter is out of range, or names an attribute that is switched off."""
 
     code = "invalid_parameter"
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is declared as a media type that is not read here."""
+    """The body's declared media type is not supported."""
 
     code = "unsupported_media_type"
 
 
 class UnsupportedEncoding(RequestError):
-    """The body carries a Content-Encoding."""
+    """The body has a Content-Encoding, which is not supported."""
 
     code = "unsupported_encoding"
 
 
 class Unauthenticated(RequestError):
-    """Keys are set and the request carries none, or a wrong one."""
+    """The service requires an API key, and the request has none or an invalid one."""
 
     code = "unauthenticated"
 
 
 class ForeignOrigin(RequestError):
-    """A page whose origin is neither the service's own nor allowed opens a stream."""
+    """A page from an origin that is not allowed tried to open a stream."""
 
     code = "foreign_origin"
 
 
 class MalformedMessage(RequestError):
-    """What came over a stream is neither its start nor a frame."""
+    """A stream message is neither the start message nor a frame."""
 
     code = "malformed_message"
 
 
 class StreamIdle(RequestError):
-    """Nothing came over a stream for as long as one may be silent."""
+    """A stream was silent for too long."""
 
     code = "stream_idle"
 
 
 class RateLimited(RequestError):
-    """A key's share of requests is used up; `retry_after` is in seconds."""
+    """The key's rate limit is used up; `retry_after` is in seconds."""
 
     code = "rate_limited"
 
@@ -195,43 +195,43 @@ class RateLimited(RequestError):
 
 
 class ImageError(FacetError):
-    """The bytes of a photo cannot be used."""
+    """The photo cannot be used."""
 
     code = "image_error"
 
 
 class UnsupportedFormat(ImageError):
-    """The bytes are not one of the formats that are read."""
+    """The file is not in a supported format."""
 
     code = "unsupported_format"
 
 
 class CorruptImage(ImageError):
-    """The bytes are truncated, damaged, or made to exhaust the decoder."""
+    """The file is truncated, damaged, or built to exhaust the decoder."""
 
     code = "corrupt_image"
 
 
 class ImageTooLarge(ImageError):
-    """The photo has more pixels than the cap, or takes more memory to decode than there is."""
+    """The photo has more pixels than the limit, or needs more memory to decode than there is."""
 
     code = "image_too_large"
 
 
 class ImageTooSmall(ImageError):
-    """A side of the photo is below the smallest that can hold a face."""
+    """The photo is too small to show a face."""
 
     code = "image_too_small"
 
 
 class ModelRefused(RequestError):
-    """An operator asked for a model that cannot be served; the one in service stays."""
+    """The requested model cannot be served; the current one stays."""
 
     code = "model_refused"
 
 
 class Unavailable(FacetError):
-    """The request is right and the moment is wrong; `retry_after` is in seconds."""
+    """The request is valid but cannot be processed now; `retry_after` is in seconds."""
 
     code = "unavailable"
 
@@ -241,37 +241,37 @@ class Unavailable(FacetError):
 
 
 class QueueFull(Unavailable):
-    """As much work is waiting as may wait."""
+    """The queue is full."""
 
     code = "queue_full"
 
 
 class NotReady(Unavailable):
-    """The service starts, drains, or has no model."""
+    """The service is starting or shutting down, or has no model."""
 
     code = "not_ready"
 
 
 class TooManyStreams(Unavailable):
-    """As many streams are open as may be."""
+    """The maximum number of streams is open."""
 
     code = "too_many_streams"
 
 
 class StreamOver(Unavailable):
-    """A stream has lasted as long as one may, or another model is in service; another one can be opened."""
+    """The stream reached its time limit, or the model was replaced; open a new one."""
 
     code = "stream_over"
 
 
 class DeadlineExceeded(Unavailable):
-    """The answer would come after the request's deadline."""
+    """The request could not be answered before its deadline."""
 
     code = "deadline_exceeded"
 
 
 class InferenceError(FacetError):
-    """The network failed, or answered with what is not a number."""
+    """The model failed, or returned values that are not numbers."""
 
     code = "inference_failed"
 

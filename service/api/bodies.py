@@ -142,4 +142,4 @@ class BodyBudget:
                 one.receipt.reschedule(asyncio.get_running_loop().time())
 
     def _full(self) -> QueueFull:
-        return QueueFull("As many bytes are under way as may be held.", self._mean.value)
+        return QueueFull("Too many bytes are being received.", self._mean.value)

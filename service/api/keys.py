@@ -91,7 +91,7 @@ class Keys:
         digest = _digest(sent)
         # Every known one is compared, each in constant time.
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
-            raise Unauthenticated("The API key is not known.")
+            raise Unauthenticated("The API key is not valid.")
         self._spend(digest)
         return f"key {digest.hex()[:16]}"
 

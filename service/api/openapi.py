@@ -25,13 +25,16 @@ KEYED: Final = ("/predict", "/predict/batch", "/model")
 """Paths that ask for a key, where the operator has set some."""
 
 
-def complete(generated: dict[str, Any], manifest: Manifest | None, *, keyed: bool = False) -> dict[str, Any]:
+def complete(
+    generated: dict[str, Any], manifest: Manifest | None, allowed: Sequence[str] = (), *, keyed: bool = False
+) -> dict[str, Any]:
     """The document of the service.
 
     Args:
         generated: What FastAPI makes of the routes; it is left as it is.
-        keyed: Whether a key is asked for; else one may be sent, and is not looked at.
         manifest: That of the model that is served, whose attributes are properties of a face; None before one is loaded.
+        allowed: Names of the attributes that the operator allows.
+        keyed: Whether a key is asked for; else one may be sent, and is not looked at.
 
     Returns:
         The document, without FastAPI's own error.
@@ -53,7 +56,16 @@ def complete(generated: dict[str, Any], manifest: Manifest | None, *, keyed: boo
         for parameter in _parameters(document, "attributes"):
             words = f"Comma-separated: {', '.join(askable(manifest))}. What is not named is not answered."
             parameter["description"] = parameter["schema"]["description"] = words
+        answered = [one.name for one in manifest.attributes if one.name in allowed]
+        if answered:
+            document["paths"]["/predict"]["post"]["summary"] = f"{_row(answered).capitalize()} of every face in a photo"
     return document
+
+
+def _row(names: Sequence[str]) -> str:
+    """Names in a row: `age, gender and race`."""
+    *first, last = (name.replace("_", " ") for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _properties(attributes: Sequence[Attribute], known: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +80,7 @@ def _properties(attributes: Sequence[Attribute], known: dict[str, Any]) -> dict[
             found[attribute.name]["description"] = f"Labels: {', '.join(attribute.labels)}."
         elif attribute.range is not None:
             low, high = attribute.range
-            found[attribute.name]["description"] = f"From {low:g} to {high:g} {attribute.unit}".rstrip() + "."
+            found[attribute.name]["description"] = f"From {low:.15g} to {high:.15g} {attribute.unit}".rstrip() + "."
     return found
 
 

@@ -252,7 +252,7 @@ class QueryParameters:
         if unknown := next((name for name in given if name not in known), None):
             raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
         if twice := next((name for name in given if given.count(name) > 1), None):
-            raise errors.InvalidParameter(f"{twice}: it may be given once; several values are separated by commas.")
+            raise errors.InvalidParameter(f"{twice}: give it once; separate several values with commas.")
 
 
 QueryDependency = Annotated[QueryParameters, Depends()]
@@ -374,7 +374,7 @@ async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: fl
 
 @router.post(
     "/predict",
-    summary="Age, gender and race of every face in a photo",
+    summary="Estimates for every face in a photo",
     response_model=PredictAnswer,
     response_model_exclude_none=True,
     responses=documented(*_REQUEST_ERRORS, *_PHOTO_ERRORS),
@@ -485,9 +485,9 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     responses=documented(errors.Unauthenticated, errors.InvalidParameter),
     tags=["operate"],
 )
-async def model(engine: ChosenEngine) -> JSONResponse:
-    """The model's manifest, its digest, and what this service does with it."""
-    return JSONResponse(engine.card().document())
+async def model(engine: ChosenEngine, request: Request) -> JSONResponse:
+    """The model's manifest, its digest, what this service does with it, and the models that it serves."""
+    return JSONResponse(engine.card(engine_of(request).names()).document())
 
 
 @router.get(

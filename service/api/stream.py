@@ -139,7 +139,7 @@ class Streams:
         """Refuse pages of other sites: a browser opens a WebSocket wherever a page points it, and CORS does not apply."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
         if origin is not None and not same_origin(origin, host) and not {origin.lower(), "*"} & self._origins:
-            raise errors.ForeignOrigin("Pages of this origin may not open a stream here.")
+            raise errors.ForeignOrigin("Pages from this origin may not open a stream.")
 
     async def _start(self, websocket: WebSocket) -> StreamStart:
         """The first message."""
@@ -151,8 +151,8 @@ class Streams:
                 text = await websocket.receive()
         except TimeoutError as error:
             if timeout not in self._unstarted:
-                raise errors.TooManyStreams("As many connections wait for their first message as may wait.") from error
-            raise errors.StreamIdle(f"The first message did not come within {wait:g} s.") from error
+                raise errors.TooManyStreams("Too many connections are waiting for their first message.") from error
+            raise errors.StreamIdle(f"The first message did not arrive within {wait:.15g} s.") from error
         finally:
             self._unstarted.pop(timeout, None)
         if text["type"] == "websocket.disconnect":
@@ -186,7 +186,7 @@ class Streams:
     def _place(self) -> Iterator[None]:
         """One of the places for streams."""
         if len(self._open) >= self._limits.streams:
-            raise errors.TooManyStreams("As many streams are open as may be.", 5)
+            raise errors.TooManyStreams("Too many streams are open.", 5)
         task = asyncio.current_task()
         self._open.add(task)
         STREAMS.inc()
@@ -251,7 +251,7 @@ class Session:
         try:
             done, _ = await asyncio.wait(parts, timeout=self._limits.duration, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                raise errors.StreamOver(f"A stream may last {self._limits.duration:g} s; open another one.")
+                raise errors.StreamOver(f"A stream may last {self._limits.duration:.15g} s; open a new one.")
             return await _ended(parts[0], done)
         finally:
             for part in parts:
@@ -266,7 +266,7 @@ class Session:
                 async with asyncio.timeout(self._limits.idle):
                     message = await self._websocket.receive()
             except TimeoutError as error:
-                raise errors.StreamIdle(f"Nothing came for {self._limits.idle:g} s.") from error
+                raise errors.StreamIdle(f"Nothing arrived for {self._limits.idle:.15g} s.") from error
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 1005)
             data = message.get("bytes")
@@ -425,7 +425,7 @@ async def _left(leaving: asyncio.Event) -> int:
 
 async def _swapped(renewed: asyncio.Event) -> int:
     await renewed.wait()
-    raise errors.StreamOver("Another model is in service; open another stream.", 0)
+    raise errors.StreamOver("The model was replaced; open a new stream.", 0)
 
 
 async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:

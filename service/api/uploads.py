@@ -98,10 +98,10 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream") or sniff(body) is not None:
         found = [body] if body else []
     else:
-        form = "A URL-encoded form holds no photo. " if kind == b"application/x-www-form-urlencoded" else ""
+        form = "A URL-encoded form cannot carry a photo. " if kind == b"application/x-www-form-urlencoded" else ""
         raise UnsupportedMediaType(f"{form}Send multipart/form-data, application/json, image/* or application/octet-stream.")
     if not found:
-        raise MissingFile("The request holds no photo: send one as the multipart field 'file', or as the body itself.")
+        raise MissingFile("The request contains no photo: send one as the multipart field 'file', or as the body itself.")
     if any(not photo for photo in found) and most == 1:
         raise EmptyFile("The file is empty.")
     return found
@@ -295,7 +295,7 @@ def from_base64(image: str) -> bytes:
     try:
         text = image.encode("ascii").translate(None, _BLANKS)
     except UnicodeEncodeError as error:
-        raise MalformedBase64("The image is not base64.") from error
+        raise MalformedBase64("The image is not valid base64.") from error
     if b"-" in text or b"_" in text:  # RFC 4648, section 5, which lets the padding be left out
         if b"+" in text or b"/" in text:
             raise MalformedBase64("The image mixes the two alphabets of base64.")
@@ -303,4 +303,4 @@ def from_base64(image: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise MalformedBase64("The image is not base64.") from error
+        raise MalformedBase64("The image is not valid base64.") from error

@@ -35,7 +35,7 @@ def bands(scale: Scale) -> tuple[str, ...]:
         Ten names, such as `22 to 26`, ascending.
     """
     starts = range(0, STEPS, BAND_STEPS)
-    return tuple(f"{scale.at(start):g} to {scale.at(start + BAND_STEPS):g}" for start in starts)
+    return tuple(f"{scale.at(start):.15g} to {scale.at(start + BAND_STEPS):.15g}" for start in starts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Expectation:
         """The value and its bounds in few words: `34 (29-40)`, or `24.1 (21.2 to 27.6) kg/m²`."""
         if self.scale == YEARS:
             return f"{self.value:.0f}" + (f" ({self.low}-{self.high})" if self.low is not None else "")
-        bounds = f" ({self.low:g} to {self.high:g})" if self.low is not None else ""
+        bounds = f" ({self.low:.15g} to {self.high:.15g})" if self.low is not None else ""
         return f"{self.value:.{self.scale.digits}f}{bounds} {self.scale.unit}".rstrip()
 
 

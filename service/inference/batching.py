@@ -115,7 +115,7 @@ class Batcher:
         own, total = self._waiting.depth(client), len(self._waiting)
         share = self._capacity // (self._waiting.clients + 1)
         if total and total + len(crops) > self._capacity * (1 if own else 2) and own + len(crops) > share:
-            raise QueueFull("As many faces are waiting as may wait.", self.delay)
+            raise QueueFull("Too many faces are waiting.", self.delay)
         loop = asyncio.get_running_loop()
         if crops:
             now = loop.time()

@@ -18,7 +18,7 @@ from service.inference.batching import Batcher
 from service.inference.pipeline import Analysis, Options, Pipeline
 from service.inference.workers import Workers
 from service.metrics import READY
-from service.models.card import DetectorName, ModelCard, Serving
+from service.models.card import DetectorName, ModelCard, ServedName, Serving
 from service.models.manifest import AGE, Manifest
 from service.models.store import Model
 
@@ -274,7 +274,7 @@ class Engine:
             if name not in known:
                 raise InvalidParameter(f"attributes: choose from {', '.join(known)}.")
             if name not in self.attributes:
-                raise InvalidParameter(f"attributes: {name} is switched off here.")
+                raise InvalidParameter(f"attributes: {name} is switched off on this service.")
         wanted = self.attributes if attributes is None else tuple(attributes)
         if at_least and (AGE not in wanted or len(self.model.manifest.outputs_of(AGE)) < 2):
             raise InvalidParameter("at_least: needs the attribute age, of a model that has a distribution over ages.")
@@ -332,8 +332,20 @@ class Engine:
         """
         return [*self.retiring, *(one.batcher for one in self.every())]
 
-    def card(self) -> ModelCard:
+    def names(self) -> list[ServedName]:
+        """Name the models that a request may choose, without the canary, whose share chooses.
+
+        Returns:
+            Names and versions, this engine's first.
+        """
+        manifests = [one.model.manifest for one in (self, *self.beside.named.values())]
+        return [ServedName(name=one.name, version=one.version) for one in manifests]
+
+    def card(self, names: list[ServedName]) -> ModelCard:
         """Describe the attribute model and how it is served.
+
+        Args:
+            names: Of the models that a request may choose, the default one first.
 
         Returns:
             What `GET /model` answers.
@@ -347,6 +359,7 @@ class Engine:
             min_confidence=self.min_confidence,
             detector=_named(self.detector),
             stream_detector=streams,
+            models=names,
         )
         return ModelCard.of(self.model, serving)
 

@@ -161,7 +161,7 @@ class Pipeline:
                 with timed("predict", detections.timings):
                     outputs = await self._batcher.submit([found.crop for found in detections.faces], deadline, options.client)
         except TimeoutError as error:
-            raise DeadlineExceeded("The request's deadline passed before its answer was there.", self._workers.delay) from error
+            raise DeadlineExceeded("The request's deadline passed before it was answered.", self._workers.delay) from error
         analysed = [
             AnalysedFace(
                 found.face, describe(output, self.manifest, options.attributes, options.at_least), found.quality, found.warnings
@@ -226,7 +226,7 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 outputs = await self._batcher.submit(crops, deadline, options.client)
         except TimeoutError as error:
-            raise DeadlineExceeded("The deadline passed before the network had answered.") from error
+            raise DeadlineExceeded("The deadline passed before the model had finished.") from error
         return [describe(output, self.manifest, options.attributes, options.at_least) for output in outputs]
 
     def warm(self) -> None:

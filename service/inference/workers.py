@@ -172,13 +172,15 @@ class Workers:
         """Free a place for a client, at the cost of who has most. Raises `QueueFull` where nobody has more than it would."""
         displaced = self._queue.take_last(self._outnumbering(client))
         if not displaced.answer.done():
-            displaced.answer.set_exception(QueueFull("The line is full, and others had fewer photos in it.", self.delay))
+            displaced.answer.set_exception(
+                QueueFull("The queue is full, and other clients have fewer photos in it.", self.delay)
+            )
 
     def _outnumbering(self, client: str) -> str:
         """The client with most calls that wait. Raises `QueueFull` where it has no more than `client` would have."""
         longest = self._queue.longest()
         if longest is None or self._queue.depth(longest) <= self._queue.depth(client) + 1:
-            raise QueueFull("As many photos are waiting as may wait.", self.delay)
+            raise QueueFull("Too many photos are waiting.", self.delay)
         return longest
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:

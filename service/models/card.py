@@ -32,6 +32,13 @@ class DetectorName(_Document):
     version: int
 
 
+class ServedName(_Document):
+    """A model that a request may name as `model`."""
+
+    name: str
+    version: int
+
+
 class Serving(_Document):
     """How this service serves the model."""
 
@@ -43,6 +50,7 @@ class Serving(_Document):
     detector: DetectorName
     stream_detector: DetectorName | None = None
     """That of streams, where it is another one."""
+    models: list[ServedName] = Field(description="Those that a request may name as `model`, the default one first.")
 
 
 class ModelCard(_Document):

@@ -49,15 +49,15 @@ class Request:
             InvalidParameter: They do not.
         """
         if not self.sources and self.listed is None:
-            raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them by --from")
+            raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them with --from")
         if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
         if self.out is None and (self.resume or self.overwrite or self.aggregate):
-            raise InvalidParameter("--resume, --overwrite and --aggregate say what becomes of a table: name it by --out")
+            raise InvalidParameter("--resume, --overwrite and --aggregate need a table: name it with --out")
         if self.out is not None and self.json:
             raise InvalidParameter("--json prints and --out writes: give one of them; --out faces.jsonl writes JSON lines")
         if self.resume and self.overwrite:
-            raise InvalidParameter("--resume goes on with a table and --overwrite begins anew: give one of them")
+            raise InvalidParameter("--resume continues a table and --overwrite replaces it: give one of them")
         if self.aggregate and (self.resume or self.parameters.landmarks or self.parameters.distribution):
             raise InvalidParameter(
                 "--aggregate writes counts when all photos are done: no --resume, --landmarks, --distribution"

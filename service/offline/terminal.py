@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -18,6 +19,9 @@ from service.api.schemas import AgeAnswer, ExpectationAnswer, LabelAnswer, Predi
 from service.models.manifest import Attribute
 from service.offline.errors import OutputError
 from service.offline.table import answers_of
+
+UNWRAPPED: Final = 100_000
+"""Columns of what is no terminal."""
 
 
 class ReaderGone(Exception):
@@ -44,6 +48,16 @@ def write(text: str) -> None:
         raise OutputError(f"standard output: {error.strerror}") from error
 
 
+def console() -> Console:
+    """Standard output for people.
+
+    Returns:
+        A console that wraps lines at a terminal's width, and none where no terminal reads them.
+    """
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=UNWRAPPED)
+
+
 def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) -> str:
     """An answer for people.
 
@@ -68,9 +82,9 @@ def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) 
             *(_cell(answers.get(attribute)) for attribute in names),
             ", ".join(face.warnings),
         )
-    console = Console(highlight=False)
-    with console.capture() as captured:
-        console.print(table)
+    shown = console()
+    with shown.capture() as captured:
+        shown.print(table)
     return captured.get()
 
 
@@ -78,8 +92,8 @@ def _cell(value: AgeAnswer | ExpectationAnswer | LabelAnswer | None) -> str:
     if value is None:
         return ""
     if isinstance(value, ExpectationAnswer):
-        bounds = f" ({value.low:g} to {value.high:g})" if value.low is not None else ""
-        return f"{value.value:g}{bounds} {value.unit}"
+        bounds = f" ({value.low:.15g} to {value.high:.15g})" if value.low is not None else ""
+        return f"{value.value:.15g}{bounds} {value.unit}"
     if isinstance(value, AgeAnswer):
         years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
         return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])

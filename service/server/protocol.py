@@ -120,7 +120,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._known.admit(self):
             self._arm("head", self._limits.head_timeout, self._head_is_late)
         else:
-            self._refuse(QueueFull("As many connections are open as may be."))
+            self._refuse(QueueFull("Too many connections are open."))
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -222,7 +222,7 @@ class HttpProtocol(HttpToolsProtocol):
 
         Raises:
             HeadTooLarge: The head has more bytes or headers than it may.
-            MalformedRequest: The Content-Length is no plausible number.
+            MalformedRequest: The Content-Length is not a valid number.
         """
         if self._in_body:
             return
@@ -231,7 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refusal = self._too_large()
             raise self._refusal
         if name.lower() == b"content-length" and not LENGTH.fullmatch(value.strip()):
-            self._refusal = MalformedRequest("The Content-Length is no plausible number.")
+            self._refusal = MalformedRequest("The Content-Length is not a valid number.")
             raise self._refusal
         super().on_header(name, value)
 
@@ -242,7 +242,7 @@ class HttpProtocol(HttpToolsProtocol):
         busy = self._running is not None and not self._running.response_complete
         upgrading = bool(self.parser.should_upgrade()) and self._should_upgrade()
         if busy and (upgrading or len(self.pipeline) >= MAX_PIPELINED):
-            self._refusal = MalformedRequest("Too much is asked for before the answer.")
+            self._refusal = MalformedRequest("Too many requests were sent before the first was answered.")
             raise self._refusal
         self._disarm("head")
         self._in_body = True
@@ -325,7 +325,7 @@ class HttpProtocol(HttpToolsProtocol):
             msg: uvicorn's own text, which is not sent.
         """
         refusal, self._refusal = self._refusal, None
-        self._refuse(refusal or MalformedRequest("The bytes are no HTTP/1.1."))
+        self._refuse(refusal or MalformedRequest("The request is not valid HTTP/1.1."))
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to a WebSocket; it keeps its place."""
@@ -348,7 +348,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _too_large(self) -> HeadTooLarge:
         kib = self._limits.head_bytes // 1024
-        return HeadTooLarge(f"A request may have {MAX_HEADERS} headers, and {kib} KiB of them and its line.")
+        return HeadTooLarge(
+            f"A request may have at most {MAX_HEADERS} headers, and at most {kib} KiB for them and the request line."
+        )
 
     def _head_is_late(self) -> None:
         """Nothing, or half a head, has come in time."""

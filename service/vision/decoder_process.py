@@ -157,7 +157,7 @@ class DecoderProcess:
 
     def _late(self) -> DeadlineExceeded:
         self.kill()
-        return DeadlineExceeded("The request's deadline passed while its photo was decoded.")
+        return DeadlineExceeded("The request's deadline passed while its photo was being decoded.")
 
     def _ended(self) -> ImageError:
         """The photo's error by how the process ended: out of its time, or a decoder that crashed."""

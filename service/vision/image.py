@@ -303,7 +303,7 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if min(size) < MIN_SIDE:
         raise ImageTooSmall(f"The image is {size[0]}x{size[1]}; each side must have {MIN_SIDE} pixels or more.")
     if size[0] * size[1] > max_pixels:
-        raise ImageTooLarge(f"The image has {size[0]}x{size[1]} pixels; at most {max_pixels / 1e6:g} million are read.")
+        raise ImageTooLarge(f"The image has {size[0]}x{size[1]} pixels; at most {max_pixels / 1e6:g} million are accepted.")
 
 
 def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
@@ -336,7 +336,7 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
         if pixels > MAX_RUN_LENGTH_PIXELS:
             most = MAX_RUN_LENGTH_PIXELS / 1e6
             raise ImageTooLarge(
-                f"The image has {full[0]}x{full[1]} pixels; of a run-length coded BMP {most:g} million are read."
+                f"The image has {full[0]}x{full[1]} pixels; of a run-length coded BMP {most:g} million are accepted."
             )
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)

@@ -31,13 +31,15 @@ PATIENCE_MS = 30_000
 playwright.expect.set_options(timeout=PATIENCE_MS)
 
 FACES = """
-import os, time
+import dataclasses, os, time
 import service.cli
 from service.vision.detection.mtcnn import create
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
 from service.settings import Settings
 from tests.fakes import BMI, GLASSES, REPEATED, ColourNetwork, attributes, engine_factory
+from tests.service.test_reloading import Scaled
+from tests.service.test_several_models import other
 
 class Slow(ColourNetwork):
     def __call__(self, batch):
@@ -53,13 +55,23 @@ declared = {
 }[os.environ["DECLARED"]]
 outputs = tuple(output for one in declared for output in one["outputs"])
 network = Slow(outputs, races=len(next(one for one in declared if one["name"] == "race")["labels"]))
-service.cli.main(service.cli.Parts(engine_factory(network, create(detection.networks, 40), attributes=declared)))
+
+def build(settings):
+    engine = engine_factory(network, create(detection.networks, 40), attributes=declared)(settings)
+    if os.environ["DECLARED"] == "further":
+        half = other(engine, Scaled(0.5), name="half", version=1, attributes=attributes(race={"threshold": 0.3}))
+        engine.beside.named["half"] = dataclasses.replace(half, attributes=("age", "gender", "race"))
+    return engine
+
+service.cli.main(service.cli.Parts(build))
 """
 """`facet` with its own detector and a network of three lines, which is sure of no race."""
 
 
 def faces(log: Path, slow: float = 0, declared: str = "three", **environment: str) -> Any:
-    """A service; `declared` chooses age, gender and race; as `further` seven races, glasses and a number; or `repeated`."""
+    """A service; `declared` chooses age, gender and race; `further` seven races, glasses and a number, and beside it the model
+    `half` of age, gender and race; or `repeated`.
+    """
     own = {"SLOW": str(slow), "DECLARED": declared, "FACET_DRAIN_DELAY_S": "0"}
     return started(log, sys.executable, "-c", FACES, **own, **environment)
 
@@ -68,6 +80,14 @@ def faces(log: Path, slow: float = 0, declared: str = "three", **environment: st
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One process for every test that leaves it as it was."""
     with faces(tmp_path_factory.mktemp("page") / "log") as running:
+        yield running
+        assert "Traceback" not in running.log
+
+
+@pytest.fixture(scope="package")
+def further(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of two models, the first of which declares what no contract names."""
+    with faces(tmp_path_factory.mktemp("further") / "log", declared="further") as running:
         yield running
         assert "Traceback" not in running.log
 

@@ -39,13 +39,6 @@ EVALUATION = Evaluation.model_validate(
 )
 
 
-@pytest.fixture(scope="module")
-def further(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with faces(tmp_path_factory.mktemp("further") / "log", declared="further") as running:
-        yield running
-        assert "Traceback" not in running.log
-
-
 @pytest.fixture
 def page(browser: Any, further: Service) -> Iterator[Any]:
     with watched(browser, viewport={"width": 1280, "height": 860}) as opened:

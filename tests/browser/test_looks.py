@@ -20,6 +20,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 expect = playwright.expect
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+FITS = "document.documentElement.scrollWidth <= screen.width"
+"""Of a phone `innerWidth` grows with what does not fit."""
 DESKTOP = {"viewport": {"width": 1280, "height": 860}}
 
 
@@ -65,26 +67,31 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, service: Service, d
 def test_nothing_is_wider_than_a_phone(browser: Any, service: Service) -> None:
     with watched(browser, **{**PHONE, "viewport": {"width": 320, "height": 640}}) as page:
         page.goto(service.url)
-        fits = "document.documentElement.scrollWidth <= innerWidth"
-        assert page.evaluate(fits)
+        assert page.evaluate(FITS)
         choose(page, EXAMPLES / "group.jpg", ASTRONAUT, EXAMPLES / "obama.jpg", EXAMPLES / "biden.jpg", Path(__file__))
         expect(page.get_by_role("article")).to_have_count(7)
         page.get_by_role("button", name="JSON").click()
-        assert page.evaluate(fits)
+        assert page.evaluate(FITS)
         for view in ("Live", "Model"):
             page.get_by_role("link", name=view, exact=True).click()
-            assert page.evaluate(fits)
+            assert page.evaluate(FITS)
 
 
 def test_large_letters_push_no_view_off_a_phone(browser: Any, service: Service) -> None:
     with watched(browser, **PHONE) as page:
         page.goto(service.url)
         page.evaluate("document.documentElement.style.fontSize = '32px'")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(FITS)
         for link in page.locator("nav a").all():
             box = link.bounding_box()
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= 360
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article")).to_be_visible()
+        assert page.evaluate(FITS)
+        for view in ("Live", "Model"):
+            page.get_by_role("link", name=view, exact=True).click()
+            assert page.evaluate(FITS)
 
 
 def test_forced_colours_leave_the_winner_the_boxes_and_the_view_to_be_seen(browser: Any, service: Service) -> None:

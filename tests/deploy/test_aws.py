@@ -233,7 +233,7 @@ def test_what_fails_inside_a_batch_or_a_stream_is_counted_by_the_logs_lines(
         assert len(found[0]) == len(found[1])  # in either form
         return found[0]
 
-    for fault in (errors.InferenceError("The network failed."), errors.FacetError("An unforeseen error.")):
+    for fault in (errors.InferenceError("The network failed."), errors.FacetError("An unexpected error.")):
         assert len(lines(fault)) == 1
     for other in (errors.QueueFull("Full."), errors.DeadlineExceeded("Late."), errors.CorruptImage("Truncated.")):
         assert lines(other) == []

@@ -85,9 +85,9 @@ def answered(kind: type[FacetError] = FacetError) -> Iterator[type[FacetError]]:
 
 
 OF_HTTP: Final = {
-    "not_found": ("404", "No such path."),
-    "method_not_allowed": ("405", "The path takes another method; see `Allow`."),
-    "http_error": ("4xx", "Another fault that HTTP itself names."),
+    "not_found": ("404", "There is nothing at this path."),
+    "method_not_allowed": ("405", "The path needs another method; see `Allow`."),
+    "http_error": ("4xx", "Another HTTP error."),
 }
 
 
@@ -96,7 +96,7 @@ def every_problem() -> str:
     rows = {code: list(rest) for code, rest in OF_HTTP.items()}
     for kind in answered():
         status = next(problems.STATUS[above] for above in kind.__mro__ if above in problems.STATUS)
-        rows.setdefault(kind.code, [str(status), "An unforeseen error." if kind is FacetError else sentence(kind.__doc__)])
+        rows.setdefault(kind.code, [str(status), "An unexpected error." if kind is FacetError else sentence(kind.__doc__)])
     ordered = sorted(rows.items(), key=lambda row: (row[1][0], row[0]))
     return table(["code", "status", "meaning"], [[f"`{code}`", *rest] for code, rest in ordered])
 

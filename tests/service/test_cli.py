@@ -220,7 +220,16 @@ def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:
     shown = facet("models", MODEL_STORE=str(root / "model_store"), MODEL="mobilenet").stdout
     newest = max(int(path.name) for path in (root / "model_store/mobilenet").iterdir() if path.name.isdigit())
     assert re.search(rf"^mobilenet/{newest}  attributes: age, gender, race  \(served\)$", shown, re.MULTILINE)
-    assert re.search(r"MB; age within \d\.\d years on average, gender right for 9\d\.\d%, race right", shown)
+    assert re.search(
+        r"MB; age within \d\.\d years on average, gender right for 9\d\.\d%, race right .* of UTKFace$", shown, re.MULTILINE
+    )
+
+
+def test_every_model_that_is_served_is_marked(facet: Facet, root: Path) -> None:
+    several = {"MODEL": "mobilenet", "MODELS": "mobilenet,mobilefacenet", "CANARY": "inceptionv3/2:0.1"}
+    shown = facet("models", MODEL_STORE=str(root / "model_store"), **several)
+    served = [line.split()[0] for line in shown.stdout.splitlines() if line.endswith("(served)")]
+    assert {one.split("/")[0] for one in served} == {"mobilefacenet", "mobilenet", "inceptionv3", "mtcnn"}
 
 
 def test_models_say_how_good_they_are_at_any_attribute(facet: Facet, tmp_path: Path) -> None:

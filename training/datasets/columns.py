@@ -166,7 +166,7 @@ class Bands(Column):
     @override
     def caption(self, label: Label) -> str:
         number = label.years(self.name)
-        return f"{self.name}: {'?' if number is None else f'{number:g}'}"
+        return f"{self.name}: {'?' if number is None else f'{number:.15g}'}"
 
     def _band(self, number: float) -> int:
         # Rounded, since a quotient of tenths may lie below its whole number by a hair.

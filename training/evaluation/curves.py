@@ -28,7 +28,7 @@ def errors_by_year(predictions: Predictions, name: str) -> dict[str, YearError]:
     weights = (steps == years[:, np.newaxis]).astype(np.float64)
     errors = metric_of(detected.attributes, f"{name}_mae").compute(detected, weights)
     return {
-        f"{one.scale.at(int(step)):g}": YearError(mae=float(error), count=int(count))
+        f"{one.scale.at(int(step)):.15g}": YearError(mae=float(error), count=int(count))
         for step, error, count in zip(years, errors, weights.sum(axis=1), strict=True)
     }
 

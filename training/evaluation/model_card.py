@@ -288,7 +288,7 @@ def _meanings(manifest: Manifest, attributes: Sequence[AttributeSpec]) -> list[s
             sentences.append(f"The age is apparent: it is how old a face looks{made}.")
         else:
             unit = one.scale.unit and f" in {one.scale.unit}"
-            within = "" if one.range is None else f", from {one.range[0]:g} to {one.range[1]:g}"
+            within = "" if one.range is None else f", from {one.range[0]:.15g} to {one.range[1]:.15g}"
             sentences.append(f"The {_spaced(name)} is{unit} as the data sets give it{within}.")
     labels = [one for one in attributes if one.kind == "labels"]
     identities = [one for one in labels if one.name in CANONICAL]

@@ -102,7 +102,7 @@ class ExpectationPredictions:
         if self.range is None:
             return tuple(f"{low}-{high}" if (low, high) != BANDS[-1] else f"{low}+" for low, high in BANDS)
         step = STEPS // TENTHS
-        return tuple(f"{self.scale.at(k * step):g} to {self.scale.at(k * step + step):g}" for k in range(TENTHS))
+        return tuple(f"{self.scale.at(k * step):.15g} to {self.scale.at(k * step + step):.15g}" for k in range(TENTHS))
 
     def where(self, rows: Bools | Ints) -> ExpectationPredictions:
         """The chosen rows.

@@ -98,7 +98,7 @@ def _from_text(image: object) -> bytes:
     if not isinstance(image, str):
         raise InvalidParameter("img: send one photo, as base64 after data:image/…;base64, or as a file.")
     if not image.startswith("data:"):
-        raise InvalidParameter("img: neither addresses nor paths are opened here; send data:image/…;base64,… or a file.")
+        raise InvalidParameter("img: addresses and paths are not opened; send data:image/…;base64,… or a file.")
     return from_base64(image)
 
 
@@ -113,7 +113,7 @@ def _urlencoded(body: bytes) -> dict[str, str]:
             for escape, character in _ESCAPES.items():
                 value = value.replace(escape, character).replace(escape.lower(), character)
             if b"%" in value and value.startswith(b"data:"):
-                raise MalformedBase64("The image is not base64.")
+                raise MalformedBase64("The image is not valid base64.")
             found["img"] = value.decode("latin-1")
         elif len(pair) > 1024:
             raise TooManyFields("A field of the form is too long.")
@@ -208,7 +208,7 @@ async def analyze(request: Request, engine: ChosenEngine) -> Response:
     photo, given, due = await received(request, engine, fields)
     actions = actions_of(given.get("actions"))
     if flag(given.get("anti_spoofing", False)):
-        raise InvalidParameter("anti_spoofing: whether a face is live is not examined here.")
+        raise InvalidParameter("anti_spoofing: Facet does not check whether a face is live.")
     options = engine.options(permitted(engine, actions), None, None, client=client_of(request.scope))
     answer = await answered(engine, photo, options, due, request_id(request), landmarks=True)
     if not answer.faces and flag(given.get("enforce_detection", True)):

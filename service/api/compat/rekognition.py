@@ -216,7 +216,7 @@ async def detect_faces(request: Request, engine: ChosenEngine) -> Response:
         raise HTTPException(404)
     photo, given, due = await received(request, engine, fields)
     if not photo:
-        refusal = InvalidParameter("Image: no bucket is read here; send the photo's Bytes.")
+        refusal = InvalidParameter("Image: buckets are not read; send the photo's Bytes.")
         count(refusal, identity)
         return _failure("InvalidS3ObjectException", str(refusal), identity)
     names: Sequence[str] = permitted(engine, wanted(given.get("Attributes")))

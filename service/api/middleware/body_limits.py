@@ -75,9 +75,9 @@ class BodyLimits:
                 return await receive()
         except TimeoutError as error:
             if body.displaced:
-                raise QueueFull("Others send photos too, and had sent less.") from error
+                raise QueueFull("Other clients are sending photos too, and have sent fewer.") from error
             raise BodyTimeout(
-                f"The body did not arrive within {self._timeout:g} s, nor at {self._rate / 1024:g} KiB a second."
+                f"The body did not arrive within {self._timeout:.15g} s, nor at {self._rate / 1024:g} KiB a second."
             ) from error
         finally:
             body.receipt = None
@@ -93,13 +93,13 @@ def declared_length(headers: Headers) -> int | None:
         Bytes, or None where the body comes in chunks.
 
     Raises:
-        MalformedRequest: The Content-Length is no plausible number.
+        MalformedRequest: The Content-Length is not a valid number.
     """
     values = headers.getlist("content-length")
     if not values:
         return None if "transfer-encoding" in headers else 0
     if len(set(values)) > 1 or not LENGTH.fullmatch(values[0]):
-        raise MalformedRequest("The Content-Length is no plausible number.")
+        raise MalformedRequest("The Content-Length is not a valid number.")
     return int(values[0])
 
 

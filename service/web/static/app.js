@@ -2,6 +2,8 @@
 
 import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
+import { modelChoice } from "./choice.js";
+import { answersOf } from "./compare.js";
 import { $, el, icon } from "./dom.js";
 import { Facet } from "./facet.js";
 import * as save from "./files.js";
@@ -15,7 +17,7 @@ import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
 import { answered, progressText, unanswered } from "./result.js";
 import { send } from "./upload.js";
-import { count, named, thing } from "./words.js";
+import { count, failure, named, thing } from "./words.js";
 
 const KEY = "facet-key";
 const MOST = 100; // photos of one visit
@@ -78,7 +80,7 @@ async function draw() {
   if (photo.id !== selected || overviewShown) return;
   const options = photos.options(photo.parameters ?? {});
   const request = { url: facet.url("predict", options).href, base: facet.url("").href, name: photo.name, options, key: facet.key };
-  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, request, turn: () => turn(photo), remove: () => remove(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, request, models: photos.models, turn: () => turn(photo), remove: () => remove(photo), compareAgain: () => photos.compareAgain(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
   redrawn(parts.filter(Boolean));
 }
 
@@ -116,7 +118,7 @@ async function archive() {
   for (const [index, photo] of done.entries()) {
     notify(text("overview.zipping", { done: index + 1, n: done.length }));
     const picture = await decode(shown(photo));
-    if (picture) files.push([save.annotatedName(photo.name), await save.annotated(picture, photo.answer, photos.hidden)]);
+    for (const answer of picture ? answersOf(photo) : []) files.push([save.annotatedName(photo.name, answer, photos.models), await save.annotated(picture, answer, photos.hidden)]);
   }
   $("banner").hidden = !connection.away;
   save.download("facet.zip", await save.zip(files));
@@ -321,12 +323,14 @@ document.addEventListener("keydown", (event) => {
 
 // What is shown -----------------------------------------------------------------------------------------------------------
 
-$("options").append(agesField(photos, "ages"), detectorOptions(photos));
+$("options").append(modelChoice(photos, "model-of-photos", { chosen: loadModel, compared: compareWith }), agesField(photos, "ages"), detectorOptions(photos));
+$("live").querySelector(".stage-column").append(modelChoice(photos, "model-of-live", { chosen: loadModel }));
+const choice = modelChoice(photos, "model-of-card", { chosen: loadModel });
 
 /** A switch for every attribute of the model; what the operator does not allow cannot be switched on. */
 function offer({ attributes, serving }) {
   const allowed = new Set(serving.attributes);
-  photos.offer(attributes, allowed);
+  photos.offer(attributes, allowed, serving.models);
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
   $("show").replaceChildren($("show").firstElementChild, ...switches);
   $("show").hidden = false;
@@ -354,20 +358,40 @@ function toggle(name, allowed) {
 let card = null;
 let missing = null; // why there is no card
 
-async function loadModel() {
-  showModel(card, null);
+/** Have a model answer from now on, by its name, or the service's default one. */
+async function loadModel(model = photos.model) {
+  showModel(card, null, choice);
   try {
-    card = await facet.model({ timeoutMs: 10_000 });
+    card = await facet.model({ model, timeoutMs: 10_000 });
+    photos.model = model;
+    if (photos.compared?.name === card.name) photos.compare(null);
     offer(card);
     $("served").textContent = `Facet ${card.serving.facet} · ${card.name}/${card.version}`;
-    showModel(card, null);
+    showModel(card, null, choice);
     connection.found();
   } catch (error) {
     missing = error;
-    showModel(card, error);
-    if (error.code === "unauthenticated") askKey();
-    if (error.code === "network_error" || error.code === "timeout") connection.lost();
+    showModel(card, error, choice);
+    refused(error);
   }
+}
+
+/** Compare with a second model, by its name; null ends it. */
+async function compareWith(model) {
+  try {
+    photos.compare(model && (await facet.model({ model, timeoutMs: 10_000 })));
+    draw();
+  } catch (error) {
+    refused(error);
+  }
+}
+
+/** No model could be had: the choices show what holds. */
+function refused(error) {
+  if (card) photos.dispatchEvent(new Event("offer"));
+  if (error.code === "unauthenticated") askKey();
+  else if (error.code === "network_error" || error.code === "timeout") connection.lost();
+  else if (card) notify(failure(error).title);
 }
 
 const connection = {
@@ -399,8 +423,10 @@ addEventListener("offline", () => connection.lost());
 addEventListener("online", () => connection.ask());
 
 let bannerTimer;
+/** Say something for a while, or, where the service is away, for as long as it is. */
 function notify(text, stays = false) {
   $("banner").textContent = text;
+  $("banner").classList.toggle("bad", stays);
   $("banner").hidden = false;
   clearTimeout(bannerTimer);
   if (!stays) bannerTimer = setTimeout(() => ($("banner").hidden = !connection.away), 6000);
@@ -457,7 +483,7 @@ $("language").addEventListener("change", () => speak($("language").value, true).
 language.addEventListener("change", () => {
   showLead();
   if (card) offer(card);
-  showModel(card, card ? null : missing);
+  showModel(card, card ? null : missing, choice);
   for (const photo of photos.all) tileOf(photo);
   if (photos.all.length) progress();
   draw();

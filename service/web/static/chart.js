@@ -74,9 +74,10 @@ function slice(distribution, from, to) {
   return svg("path", { class: "curve-interval", d: `M${x(points[0]).toFixed(1)} ${BASE}${top}L${x(points.at(-1)).toFixed(1)} ${BASE}Z` });
 }
 
-/** Every label of an attribute with its probability, the most probable first. */
-export function bars(answer) {
-  const sorted = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a);
+/** Every label of an attribute with its probability, the most probable first, or in the order of another answer. */
+export function bars(answer, order = answer) {
+  const chance = (label) => order.probabilities[label] ?? 0;
+  const sorted = Object.entries(answer.probabilities).sort(([a], [b]) => chance(b) - chance(a));
   return el(
     "ul",
     { class: `bars${answer.uncertain ? " unsure" : ""}` },

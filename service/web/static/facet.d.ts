@@ -311,7 +311,13 @@ export interface DetectorName {
   version: number;
 }
 
-/** How the service serves the model; `attributes` are those that its operator allows. */
+/** A model that a request may name as `model`. */
+export interface ServedName {
+  name: string;
+  version: number;
+}
+
+/** How the service serves the model; `attributes` are those that its operator allows, `models` those that a request may name, the default one first. */
 export interface Serving {
   facet: string;
   runtime: string;
@@ -320,6 +326,7 @@ export interface Serving {
   min_confidence: number;
   detector: DetectorName;
   stream_detector?: DetectorName | null;
+  models: ServedName[];
 }
 
 /** What is served, on what it was trained, and how good it is for whom; it only gains fields. */

@@ -306,7 +306,7 @@ const CLOSINGS = {
   1008: ["unauthenticated", "The stream was refused."],
   1009: ["body_too_large", "A frame was too large."],
   1011: ["internal_error", "The stream failed."],
-  1013: ["too_many_streams", "As many streams are open as may be."],
+  1013: ["too_many_streams", "Too many streams are open."],
   4000: ["stream_over", "The stream has run for as long as it may."],
   4001: ["stream_idle", "No frame came for too long."],
 };

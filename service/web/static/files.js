@@ -2,8 +2,10 @@
 
 import { colour } from "./card.js";
 import { atLeastColumn, columnNames } from "./columns.js";
+import { answersOf } from "./compare.js";
 import { el } from "./dom.js";
 import { attributesOf } from "./facet.js";
+import { row } from "./language.js";
 import { words } from "./words.js";
 
 const REVOKE_MS = 1000;
@@ -33,20 +35,23 @@ function cells(face, { prefixes, labels }) {
   return { ...row, ...chances, ...face.quality, warnings: face.warnings.join(" ") };
 }
 
-/** A row for each face, one without a face for a photo that has none, and one with the problem of a photo that failed. */
+/** A row for each face and model, one without a face for a photo that has none, and one with the problem of a photo that failed. */
 function rows(photos, names) {
-  return photos.flatMap(({ name, status, answer, error }) => {
-    if (status === "failed") return [{ file: name, problem: error.code, detail: error.detail }];
+  return photos.flatMap((photo) => {
+    const { name: file, status, error } = photo;
+    if (status === "failed") return [{ file, problem: error.code, detail: error.detail }];
     if (status !== "done") return [];
-    const model = { model: answer.model.name, version: answer.model.version };
-    return answer.faces.length ? answer.faces.map((face, index) => ({ file: name, face: index, ...cells(face, names), ...model })) : [{ file: name, ...model }];
+    return answersOf(photo).flatMap(({ faces, model: { name, version } }) => {
+      const model = { model: name, version };
+      return faces.length ? faces.map((face, index) => ({ file, face: index, ...cells(face, names), ...model })) : [{ file, ...model }];
+    });
   });
 }
 
 /** Declarations of attributes, and after them those that only the answers tell of: the model may have changed since. */
 function completed(declared, photos) {
   const all = new Map(declared.map((one) => [one.name, { ...one, labels: [...(one.labels ?? [])] }]));
-  for (const face of photos.flatMap(({ status, answer }) => (status === "done" ? answer.faces : []))) {
+  for (const face of photos.flatMap((photo) => (photo.status === "done" ? answersOf(photo).flatMap(({ faces }) => faces) : []))) {
     for (const [name, answer] of Object.entries(attributesOf(face))) {
       const known = all.get(name) ?? { name, kind: "label" in answer ? "labels" : "expectation", labels: [] };
       known.labels = [...new Set([...known.labels, ...Object.keys(answer.probabilities ?? {})])];
@@ -74,7 +79,10 @@ export function csv(photos, declared) {
 export function json(photos) {
   const all = photos
     .filter(({ status }) => status === "done" || status === "failed")
-    .map(({ name, status, answer, error }) => (status === "done" ? { file: name, result: answer } : { file: name, problem: { code: error.code, detail: error.detail } }));
+    .flatMap((photo) => {
+      const { name: file, status, error } = photo;
+      return status === "done" ? answersOf(photo).map((result) => ({ file, result })) : [{ file, problem: { code: error.code, detail: error.detail } }];
+    });
   return new Blob([JSON.stringify(all, null, 2), "\n"], { type: "application/json" });
 }
 
@@ -87,7 +95,7 @@ export function annotated(picture, answer, hidden) {
   pen.drawImage(picture, 0, 0);
   answer.faces.forEach((face, index) => {
     const { x, y, width, height } = face.box;
-    const tag = [String(index + 1), words(face, hidden).slice(0, 2).join(", ")].filter(Boolean).join(" ");
+    const tag = [String(index + 1), row(words(face, hidden).slice(0, 2))].filter(Boolean).join(" ");
     drawBox(pen, { x: x * scale, y: y * scale, width: width * scale, height: height * scale }, tag, colour(index), size);
   });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
@@ -109,8 +117,11 @@ export function drawBox(pen, { x, y, width, height }, tag, colour, size) {
   pen.fillText(tag, left + size * 0.4, top + size * 0.25);
 }
 
-/** The name of a picture with boxes. */
-export const annotatedName = (name) => `${name.replace(/\.[^.]*$/, "")}.faces.jpg`;
+/** The name of a picture with boxes, and of the model whose answers they carry where there are several. */
+export function annotatedName(name, { model }, models) {
+  const which = models.length > 1 ? `.${model.name}-${model.version}` : "";
+  return `${name.replace(/\.[^.]*$/, "")}${which}.faces.jpg`;
+}
 
 /** An archive of files by name (APPNOTE 6.3.10), stored as they are: pictures are compressed already. */
 export async function zip(files) {

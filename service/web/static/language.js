@@ -36,6 +36,14 @@ export const known = (key) => (key in words ? text(key) : null);
 /** A number in the language's form, with the options of `Intl.NumberFormat`. */
 export const number = (value, options) => new Intl.NumberFormat(locale, options).format(value);
 
+const COMMAS = { ar: "، ", zh: "、" };
+
+/** Words one after another: "34, female, white". */
+export const row = (words) => words.join(COMMAS[language.code] ?? ", ");
+
+/** A number with Latin letters, such as "640 × 480 px", as one piece in a line that runs from right to left. */
+export const ltr = (piece) => (document.documentElement.dir === "rtl" ? `\u2066${piece}\u2069` : piece);
+
 /** Things in a row: "age, gender and race". */
 export const list = (things) => new Intl.ListFormat(locale, { type: "conjunction" }).format(things);
 

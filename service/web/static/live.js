@@ -6,7 +6,7 @@ import * as camera from "./camera.js";
 import { attributes, colour, crop } from "./card.js";
 import { $, el, icon, place } from "./dom.js";
 import { download } from "./files.js";
-import { known, language, number, text, translate } from "./language.js";
+import { known, language, number, row, text, translate } from "./language.js";
 import { position } from "./picture.js";
 import * as recording from "./recording.js";
 import { count, duration, failure, visible, warning, words } from "./words.js";
@@ -224,7 +224,7 @@ export class Live {
       if (!track.box.isConnected) this.overlay.append(track.box);
       track.box.classList.toggle("under", top / image.height < 0.12);
       track.box.classList.toggle("leftwards", x / image.width > 0.55);
-      track.tag.textContent = words(face, this.#photos.hidden).slice(0, 2).join(", ");
+      track.tag.textContent = row(words(face, this.#photos.hidden).slice(0, 2));
       this.#describe(track, face, canvas, canvas.width / image.width);
     }
     const found = faces.length ? count(faces.length, "faces") : text("live.nobody");
@@ -275,7 +275,7 @@ export class Live {
     }
     const { hidden } = this.#photos;
     const answered = visible(face, new Set()).length > 0;
-    parts.brief.textContent = words(face, hidden).join(", ");
+    parts.brief.textContent = row(words(face, hidden));
     parts.frames.textContent = answered ? text("live.from", { frames: count(face.answers ?? face.frames, "frames") }) : text("live.looking");
     const warnings = face.warnings?.length > 0 && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name))));
     track.fill = () => parts.body.replaceChildren(...[...attributes(face, hidden), warnings].filter(Boolean));

@@ -3,15 +3,16 @@
 import { $, el, place } from "./dom.js";
 import { available } from "./camera.js";
 import { AGE, CONTRACT } from "./contract.js";
-import { known, list, number, text } from "./language.js";
+import { known, list, ltr, number, text } from "./language.js";
 import { TERMS } from "./terms.js";
 import { capital, failure, labelled, named, percent, thing } from "./words.js";
 
-/** Fill the view with the card, or with why there is none. */
-export function showModel(card, error) {
-  const title = el("h1", { id: "model-title", class: "view-title" }, text("model.title"));
+/** Fill the view with the card, or with why there is none, below a choice of the model, which keeps its focus. */
+export function showModel(card, error, choice) {
+  if (!$("model").contains(choice)) $("model").append(el("h1", { id: "model-title", class: "view-title" }), choice, el("div", { class: "sheet" }));
+  $("model-title").textContent = text("model.title");
   const [left, right] = card ? [[figures(card), groups(card)], [about(card), use(card), terms(card), install()]] : [[trouble(error)], [install()]];
-  $("model").replaceChildren(title, el("div", { class: "sheet" }, el("div", {}, left), el("div", {}, right)));
+  $("model").lastChild.replaceChildren(el("div", {}, left), el("div", {}, right));
 }
 
 function trouble(error) {
@@ -64,7 +65,7 @@ function errors(name, { range, unit }, all) {
 
 /** Labels that say what they are are named alone, others with their attribute. */
 function group(kind, name) {
-  if (kind === AGE) return text("model.group.age", { name });
+  if (kind === AGE) return text("model.group.age", { name: ltr(name.replace("-", "–")) });
   return CONTRACT.has(kind) ? capital(labelled(name)) : text("face.named", { attribute: named(kind), value: labelled(name) });
 }
 

@@ -1,11 +1,12 @@
 /** All results of the visit: a grid or a table of the faces, sorted and filtered, and what can be downloaded of it. */
 
+import { counterpart, disagreeing } from "./compare.js";
 import { cropsOf } from "./crops.js";
 import { el } from "./dom.js";
 import { attributesOf } from "./facet.js";
 import { csv, download, json } from "./files.js";
 import { text } from "./language.js";
-import { amount, capital, failure, labelled, named, percent, unsure, visible } from "./words.js";
+import { amount, capital, failure, inFull, labelled, named, percent, unsure, visible } from "./words.js";
 
 const state = { view: "grid", filter: "all", uncertain: false, key: null, down: false };
 
@@ -14,6 +15,7 @@ const KEPT = {
   with: ({ face }) => face !== null,
   without: ({ photo, face }) => photo.status === "done" && face === null,
   failed: ({ photo }) => photo.status === "failed",
+  disagree: ({ photo, face }, hidden) => face !== null && disagreeing(face, counterpart(photo, face), hidden),
 };
 
 const doubtful = (face) => face !== null && Object.values(attributesOf(face)).some(({ uncertain }) => uncertain);
@@ -25,12 +27,14 @@ export function overview(photos, { chosen, pictures }) {
   const views = ["grid", "table"].map((view) => el("button", { type: "button", class: "quiet", onclick: () => ((state.view = view), draw()) }, text(`overview.${view}`)));
   const order = sorting(names, () => draw());
   const draw = () => {
-    const rows = shown(photos.all);
+    const rows = shown(photos.all, photos.hidden);
     views.forEach((button, index) => button.setAttribute("aria-pressed", String(state.view === ["grid", "table"][index])));
     order.hidden = state.view === "table"; // whose heads sort
     body.replaceChildren(state.view === "table" ? table(rows, names, chosen, draw) : grid(rows, photos.hidden, chosen));
   };
-  const filter = el("select", { "aria-label": text("overview.filter") }, Object.keys(KEPT).map((name) => el("option", { value: name, selected: name === state.filter }, text(`overview.${name}`))));
+  const filters = Object.keys(KEPT).filter((name) => name !== "disagree" || photos.compared);
+  if (!filters.includes(state.filter)) state.filter = "all";
+  const filter = el("select", { "aria-label": text("overview.filter") }, filters.map((name) => el("option", { value: name, selected: name === state.filter }, text(`overview.${name}`))));
   filter.addEventListener("change", () => ((state.filter = filter.value), draw()));
   const only = el("input", { type: "checkbox", checked: state.uncertain });
   only.addEventListener("change", () => ((state.uncertain = only.checked), draw()));
@@ -58,9 +62,9 @@ export function overview(photos, { chosen, pictures }) {
 }
 
 /** A row for each face, and one for each photo without any. */
-function shown(all) {
+function shown(all, hidden) {
   const rows = all.flatMap((photo) => (photo.status === "done" && photo.answer.faces.length ? photo.answer.faces.map((face, index) => ({ photo, face, index })) : [{ photo, face: null, index: 0 }]));
-  const kept = rows.filter((row) => KEPT[state.filter](row) && (!state.uncertain || doubtful(row.face)));
+  const kept = rows.filter((row) => KEPT[state.filter](row, hidden) && (!state.uncertain || doubtful(row.face)));
   if (!state.key) return state.down ? kept.reverse() : kept;
   const sign = state.down ? -1 : 1;
   return kept.sort((one, other) => sign * compared(value(one, state.key), value(other, state.key)));
@@ -150,7 +154,5 @@ function line({ photo, face, index }, names, chosen) {
 
 function cell(answer) {
   if (!answer) return el("td", {}, "–");
-  if ("label" in answer) return el("td", {}, answer.uncertain ? el("span", { class: "badge", title: capital(unsure(answer)) }, text("label.uncertain")) : `${capital(labelled(answer.label))} ${percent(answer.confidence)}`);
-  const interval = answer.low == null ? "" : ` (${text("age.between", { low: answer.low, high: answer.high })})`;
-  return el("td", {}, `${amount(answer)}${interval}`);
+  return el("td", {}, answer.uncertain ? el("span", { class: "badge", title: capital(unsure(answer)) }, text("label.uncertain")) : capital(inFull(answer)));
 }

@@ -12,7 +12,7 @@ export class Photos extends EventTarget {
   #running = 0;
   #next = 1;
   /** `preview` is the service's picture of a photo that the browser shows otherwise.
-   * @type {{id: number, name: string, blob: Blob, preview: string | null, saved: boolean, status: "waiting" | "running" | "done" | "failed", answer: any, error: any}[]} */
+   * @type {{id: number, name: string, blob: Blob, preview: string | null, saved: boolean, status: "waiting" | "running" | "done" | "failed", answer: any, other: any, error: any}[]} */
   all = [];
   /** Attributes that the model declares; none until the service has answered which. */
   declared = [];
@@ -20,6 +20,12 @@ export class Photos extends EventTarget {
   offered = null;
   /** Names of those that the viewer does not want to see. */
   hidden = new Set();
+  /** Models that a request may name, the default one first. */
+  models = [];
+  /** The name of the one that the viewer chose; null for the default one. */
+  model = null;
+  /** A second model whose answers are shown beside the first one's: its name, and what it may answer; null for none. */
+  compared = null;
   /** Ages of which a face's probability of being at least so old is requested. */
   atLeast = [];
   /** Parameters of the detector: `minConfidence`, `maxFaces` and `landmarks`, where they were changed. */
@@ -32,10 +38,14 @@ export class Photos extends EventTarget {
 
   /** Parameters of a prediction: what is switched off is never computed into an answer. Without a list of attributes, it is all. */
   get parameters() {
-    const visible = this.#visible.map(({ name }) => name);
-    const some = visible.length < (this.offered ?? []).length;
-    const atLeast = this.#visible.some(hasDistribution) ? this.atLeast : [];
-    return { ...(some && { attributes: visible }), ...(atLeast.length && { atLeast }), ...this.detector };
+    return this.#parametersOf(this.offered, this.model);
+  }
+
+  #parametersOf(offered, model) {
+    const visible = this.#visible(offered);
+    const some = visible.length < (offered ?? []).length;
+    const atLeast = visible.some(hasDistribution) ? this.atLeast : [];
+    return { ...(some && { attributes: visible.map(({ name }) => name) }), ...(atLeast.length && { atLeast }), ...this.detector, ...(model && { model }) };
   }
 
   /** Whether the model has a distribution over ages, so that probabilities of being so old can be requested. */
@@ -43,11 +53,28 @@ export class Photos extends EventTarget {
     return (this.offered ?? []).some(hasDistribution);
   }
 
-  /** What the model declares, and the names of what the operator allows. Events named `offer` announce them, and the ages. */
-  offer(declared, allowed) {
+  /** What the chosen model declares, the names of what the operator allows, and the models that there are. Events named `offer`
+   * announce them, the ages and the comparison. */
+  offer(declared, allowed, models = []) {
     this.declared = declared;
-    this.offered = declared.filter(({ name }) => allowed.has(name));
+    this.offered = allowedOf(declared, allowed);
+    this.models = models;
     this.dispatchEvent(new Event("offer"));
+    this.againWhere((photo) => this.outdated(photo));
+  }
+
+  /** Show a second model's answers beside the first one's; null ends it. */
+  compare(card) {
+    this.compared = card && { name: card.name, offered: allowedOf(card.attributes, new Set(card.serving.attributes)) };
+    for (const photo of this.all) if (photo.other?.parameters.model !== this.compared?.name) photo.other = null;
+    this.dispatchEvent(new Event("offer"));
+    this.#work();
+  }
+
+  /** Ask the second model again, which failed. */
+  compareAgain(photo) {
+    photo.other = null;
+    this.#work();
   }
 
   setAtLeast(ages) {
@@ -61,13 +88,13 @@ export class Photos extends EventTarget {
     this.againWhere((photo) => this.outdated(photo));
   }
 
-  get #visible() {
-    return (this.offered ?? []).filter(({ name }) => !this.hidden.has(name));
+  #visible(offered) {
+    return (offered ?? []).filter(({ name }) => !this.hidden.has(name));
   }
 
   /** `saved` says whether the photo is a file of the viewer's, so that a command can name it. */
   add(blob, name, saved) {
-    const photo = { id: this.#next++, name, blob, preview: null, saved, status: "waiting", answer: null, error: null };
+    const photo = { id: this.#next++, name, blob, preview: null, saved, status: "waiting", answer: null, other: null, error: null };
     this.all.push(photo);
     this.#changed(photo);
     queueMicrotask(() => this.#work());
@@ -80,7 +107,7 @@ export class Photos extends EventTarget {
 
   /** Predict other bytes of the same photo: it was turned. */
   replace(photo, blob, name, saved) {
-    Object.assign(photo, { blob, name, saved, preview: null, open: null });
+    Object.assign(photo, { blob, name, saved, preview: null, open: null, other: null });
     this.again(photo);
   }
 
@@ -93,14 +120,28 @@ export class Photos extends EventTarget {
   /** Predict every photo again for which a condition holds. */
   againWhere(condition) {
     for (const photo of this.all) if (photo.status !== "running" && condition(photo)) this.again(photo);
+    this.#work(); // comparisons, too
   }
 
   /** Whether a photo was answered with other parameters than those of now. */
   outdated(photo) {
-    const attributesLack = this.#visible.some(({ name }) => !(photo.parameters?.attributes?.includes(name) ?? true));
-    const agesDiffer = this.#visible.some(hasDistribution) && String(this.atLeast) !== String(photo.parameters?.atLeast ?? []);
-    const detectorDiffers = ["minConfidence", "maxFaces", "landmarks"].some((name) => this.detector[name] !== photo.parameters?.[name]);
-    return photo.status === "done" && (detectorDiffers || (photo.answer.faces.length > 0 && (attributesLack || agesDiffer)));
+    return photo.status === "done" && this.#differ(photo, this.offered, this.model);
+  }
+
+  #differ({ parameters, answer }, offered, model) {
+    const visible = this.#visible(offered);
+    const attributesLack = visible.some(({ name }) => !(parameters?.attributes?.includes(name) ?? true));
+    const agesDiffer = visible.some(hasDistribution) && String(this.atLeast) !== String(parameters?.atLeast ?? []);
+    const detectorDiffers = ["minConfidence", "maxFaces", "landmarks"].some((name) => this.detector[name] !== parameters?.[name]);
+    const modelDiffers = (parameters?.model ?? null) !== model;
+    return modelDiffers || detectorDiffers || (answer.faces.length > 0 && (attributesLack || agesDiffer));
+  }
+
+  /** Whether the second model is still to be asked of a photo. */
+  #lacksComparison({ status, other }) {
+    if (this.compared === null || status !== "done") return false;
+    if (other === null) return true;
+    return other.status === "done" && this.#differ(other, this.compared.offered, this.compared.name);
   }
 
   /** Remove all photos, or one; returns what there was before, for `restore`. */
@@ -121,9 +162,30 @@ export class Photos extends EventTarget {
 
   #work() {
     while (this.#running < CONCURRENCY) {
-      const photo = this.all.find((one) => one.status === "waiting");
-      if (!photo) return;
-      this.#predict(photo);
+      const waiting = this.all.find((one) => one.status === "waiting");
+      const uncompared = waiting ? null : this.all.find((one) => this.#lacksComparison(one));
+      if (waiting) this.#predict(waiting);
+      else if (uncompared) this.#compare(uncompared);
+      else return;
+    }
+  }
+
+  /** Have the second model answer a photo as it was sent to the first. */
+  async #compare(photo) {
+    this.#running++;
+    const { name, offered } = this.compared;
+    const other = { status: "running", parameters: this.#parametersOf(offered, name), answer: null, error: null };
+    photo.other = other;
+    this.#changed(photo);
+    try {
+      other.answer = await this.#facet.predict(photo.sent.blob, this.options(other.parameters));
+      other.status = "done";
+    } catch (error) {
+      Object.assign(other, { error: failureOf(error), status: "failed" });
+    } finally {
+      this.#running--;
+      if (photo.other === other) this.#changed(photo);
+      this.#work();
     }
   }
 
@@ -149,7 +211,7 @@ export class Photos extends EventTarget {
       if (this.outdated(photo)) this.again(photo); // more was switched on meanwhile
     } catch (error) {
       if (photo.blob !== blob) return;
-      photo.error = error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) });
+      photo.error = failureOf(error);
       photo.status = "failed";
     } finally {
       this.#running--;
@@ -160,7 +222,7 @@ export class Photos extends EventTarget {
 
   /** A prediction's options with these parameters. */
   options(parameters) {
-    const distribution = !this.offered || this.#visible.some(({ kind }) => kind === "expectation");
+    const distribution = !this.offered || this.#visible(this.offered).some(({ kind }) => kind === "expectation");
     return { ...parameters, distribution, timeoutMs: 900_000 };
   }
 
@@ -181,6 +243,11 @@ export class Photos extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
   }
 }
+
+const failureOf = (error) => (error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) }));
+
+/** Those of the declared attributes that the operator allows. */
+const allowedOf = (declared, allowed) => declared.filter(({ name }) => allowed.has(name));
 
 /** Whether an attribute has a distribution over years. */
 const hasDistribution = ({ name, outputs }) => name === AGE && outputs.length > 1;

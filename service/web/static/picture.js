@@ -2,11 +2,12 @@
 
 import { colour } from "./card.js";
 import { el, place } from "./dom.js";
-import { text } from "./language.js";
+import { row, text } from "./language.js";
 import { count, words } from "./words.js";
 
 const LONGEST = 1800;
 const THUMB = 144;
+const CROWD = 4; // faces; of more, a phone has the numbers alone
 const LARGEST = 4096; // the largest square canvas that phones allow
 
 /** The first frame of a photo, a Blob or a `data:` address, as a canvas with a longest side of at most `longest` pixels,
@@ -73,7 +74,7 @@ export function thumbnail(picture) {
   const pen = canvas.getContext("2d");
   pen.imageSmoothingQuality = "high";
   // Faces are in the upper part of a portrait more often than in its middle.
-  const top = picture.height > picture.width ? (picture.height - side) / 4 : 0;
+  const top = picture.height > picture.width ? (picture.height - side) / 8 : 0;
   pen.drawImage(picture, (picture.width - side) / 2, top, side, side, 0, 0, THUMB, THUMB);
   return canvas;
 }
@@ -91,18 +92,18 @@ export function annotatedPicture(picture, answer, name, hidden, { chosen, over }
       {
         type: "button",
         class: `box${face.box.y / height < headroom ? " under" : ""}${face.box.x / width > 0.7 ? " leftwards" : ""}`,
-        "aria-label": summary.length ? text("face.label", { n: index + 1, words: summary.join(", ") }) : text("face.title", { n: index + 1 }),
+        "aria-label": summary.length ? text("face.label", { n: index + 1, words: row(summary) }) : text("face.title", { n: index + 1 }),
         onclick: () => chosen(index),
         onpointerenter: () => over(index),
         onpointerleave: () => over(null),
       },
-      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !summary.length ? "" : ` ${summary.slice(0, 2).join(", ")}`),
+      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !summary.length ? "" : el("span", {}, ` ${row(summary.slice(0, 2))}`)),
     );
     return position(box, face.box, width, height, colour(index));
   });
   const shownPicture = picture ?? el("div", { class: "unshown" }, el("p", {}, text("photo.unshown")));
   if (picture) describe(picture, name, answer.faces.length);
-  return place(el("div", { class: `stage${picture ? "" : " blank"}` }, shownPicture, points(answer), boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
+  return place(el("div", { class: `stage${picture ? "" : " blank"}${boxes.length > CROWD ? " many" : ""}` }, shownPicture, points(answer), boxes), { "--ratio": String(width / height), "--natural": `${width}px` });
 }
 
 /** A dot on each landmark that was asked for. */

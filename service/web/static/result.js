@@ -1,10 +1,11 @@
 /** What is known of the photo that is selected: the picture, a card for each face, the JSON and the command. */
 
 import { card } from "./card.js";
+import { counterpart, disagreeing } from "./compare.js";
 import { copy, el, icon, place } from "./dom.js";
 import * as files from "./files.js";
 import { annotatedPicture } from "./picture.js";
-import { text } from "./language.js";
+import { ltr, text } from "./language.js";
 import { COMMANDS } from "./snippets.js";
 import { count, dimensions, duration, failure, percent } from "./words.js";
 
@@ -12,11 +13,13 @@ import { count, dimensions, duration, failure, percent } from "./words.js";
 const OPEN = 3;
 
 /** An answered photo. `picture` is null where the browser cannot show it; `request` is what the same answer comes of; `turn` asks
- * again with the photo turned. */
-export function answered(photo, picture, { hidden, request, turn, remove }) {
+ * again with the photo turned, `compareAgain` a second model that failed. */
+export function answered(photo, picture, { hidden, request, models, turn, remove, compareAgain }) {
   const { answer } = photo;
   const scale = picture ? picture.width / answer.image.width : 1;
   photo.open ??= new Set(answer.faces.length > OPEN ? [] : answer.faces.keys());
+  const names = photo.other && [answer.model.name, photo.other.answer?.model.name ?? photo.other.parameters.model];
+  const pair = (face) => (photo.other && photo.other.status !== "failed" ? { names, face: counterpart(photo, face) } : null);
   const cards = answer.faces.map((face, index) =>
     card(face, {
       title: text("face.title", { n: index + 1 }),
@@ -26,6 +29,7 @@ export function answered(photo, picture, { hidden, request, turn, remove }) {
       scale,
       open: photo.open.has(index),
       toggled: (open) => photo.open[open ? "add" : "delete"](index),
+      against: pair(face),
     }),
   );
   const light = (index) => {
@@ -44,14 +48,29 @@ export function answered(photo, picture, { hidden, request, turn, remove }) {
     one.addEventListener("pointerleave", () => light(null));
   });
   return [
-    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, request, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
-    el("div", { class: "cards" }, cards.length > OPEN && openAll(cards), cards.length ? cards : noFaces(answer, picture && turn)),
+    place(el("div", { class: "stage-column" }, stage, caption(photo), code(photo, request, { turn: picture && turn, remove, keep: picture && (() => keep(photo, picture, hidden, models)) })), { "--ratio": String(answer.image.width / answer.image.height) }),
+    el("div", { class: "cards" }, photo.other && answer.faces.length > 0 && comparison(photo, names, hidden, compareAgain), cards.length > OPEN && openAll(cards), cards.length ? cards : noFaces(answer, picture && turn)),
   ];
 }
 
+/** How the comparison of two models goes: what it found, or why there is none. */
+function comparison(photo, names, hidden, again) {
+  const { faces } = photo.answer;
+  const { status, error } = photo.other;
+  const [first, second] = names;
+  const title = el("h2", { translate: "no" }, `${first} · ${second}`);
+  if (status === "running") return el("div", { class: "comparison" }, title, el("p", { class: "fine", role: "status" }, text("live.looking")));
+  if (status === "failed") {
+    const { title: reason, advice } = failure(error);
+    return el("div", { class: "comparison" }, title, el("p", { class: "fine", role: "status" }, `${reason}. ${advice}`), el("button", { type: "button", class: "quiet", onclick: again }, text("photo.again")));
+  }
+  const n = faces.filter((face) => disagreeing(face, counterpart(photo, face), hidden)).length;
+  return el("div", { class: "comparison" }, title, el("p", { role: "status" }, text("compare.found", { n, all: faces.length })), el("p", { class: "fine" }, text("compare.note")));
+}
+
 /** Save the picture with its boxes. */
-async function keep({ name, answer }, picture, hidden) {
-  files.download(files.annotatedName(name), await files.annotated(picture, answer, hidden));
+async function keep({ name, answer }, picture, hidden, models) {
+  files.download(files.annotatedName(name, answer, models), await files.annotated(picture, answer, hidden));
 }
 
 function openAll(cards) {
@@ -118,7 +137,7 @@ function caption({ name, answer, sent }) {
     "p",
     { class: "caption" },
     el("span", { class: "file", dir: "auto", title: name }, name),
-    el("span", {}, `${count(answer.faces.length, "faces")} · ${dimensions(answer.image)} px · ${duration(answer.timing_ms.total)}`),
+    el("span", {}, `${count(answer.faces.length, "faces")} · ${ltr(`${dimensions(answer.image)} px`)} · ${duration(answer.timing_ms.total)}`),
     sent?.reduced && el("span", {}, text("photo.reduced", { size: dimensions(answer.image) })),
   );
 }
@@ -126,7 +145,7 @@ function caption({ name, answer, sent }) {
 /** Buttons, one click each: the answer as JSON, what asks for the same in some languages, and, where the picture is known, a turn. */
 function code(photo, request, { turn, remove, keep }) {
   const panel = el("div", { class: "code-panel", hidden: true });
-  const views = { JSON: () => formatted(photo.answer) };
+  const views = { JSON: () => formatted(photo.other?.answer ? [photo.answer, photo.other.answer] : photo.answer) };
   for (const [name, written] of Object.entries(COMMANDS)) views[name] = () => written(request);
   const buttons = Object.keys(views).map((name) =>
     el("button", { type: "button", class: "quiet", "aria-expanded": "false", "aria-controls": "code-panel", onclick: () => toggle(name) }, name),

@@ -5,7 +5,7 @@
 export const COMMANDS = { curl, Python: python, JavaScript: javascript };
 
 /** Options of `Facet.predict` and of the Python client, whose names have underscores. */
-const OPTIONS = ["attributes", "atLeast", "minConfidence", "maxFaces", "landmarks", "distribution"];
+const OPTIONS = ["model", "attributes", "atLeast", "minConfidence", "maxFaces", "landmarks", "distribution"];
 
 /** The call of curl, quoted for a shell. */
 function curl({ url, name, key }) {

@@ -2,7 +2,7 @@
 
 import { CONTRACT } from "./contract.js";
 import { attributesOf } from "./facet.js";
-import { known, number, text } from "./language.js";
+import { known, ltr, number, text } from "./language.js";
 
 /** Failures by code: the key of their words. A test holds them to the service's own codes. */
 export const PROBLEMS = {
@@ -96,7 +96,7 @@ export function percent(share) {
   return whole(share);
 }
 
-export const pixels = (value) => `${number(Math.round(value))} px`;
+export const pixels = (value) => ltr(`${number(Math.round(value))} px`);
 
 /** A picture's size: "512 × 512". */
 export const dimensions = ({ width, height }) => `${number(width, { useGrouping: false })} × ${number(height, { useGrouping: false })}`;
@@ -136,6 +136,12 @@ export function unsure(answer) {
 
 /** An expectation in words: "34" for an age, "24.1 kg" for a number with a unit. */
 export const amount = (answer) => ("years" in answer ? number(Math.round(answer.years)) : `${number(answer.value)} ${answer.unit}`.trim());
+
+/** An answer with its uncertainty: "34 (27 to 44)", "female 82%", or "white 47% or other 32%" where none is sure. */
+export function inFull(answer) {
+  if ("label" in answer) return answer.uncertain ? unsure(answer) : `${labelled(answer.label)} ${percent(answer.confidence)}`;
+  return answer.low == null ? amount(answer) : `${amount(answer)} (${text("age.between", { low: answer.low, high: answer.high })})`;
+}
 
 /** A few words for one face, the answer to each attribute by itself: "34", "female", "race uncertain". Those beside the contract's are named: "glasses: no". */
 export function words(face, hidden) {

@@ -42,6 +42,20 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
         assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is not answered."
 
 
+async def test_the_summary_promises_what_is_answered() -> None:
+    weighed = engine_factory(attributes=[attributes()[0], WEIGHT | {"range": [0, 5_000_000]}])
+    for engine, settings, summary in (
+        (None, {}, "Age, gender and race of every face in a photo"),
+        (None, {"attributes": ("age",)}, "Age of every face in a photo"),
+        (weighed, {}, "Age and weight of every face in a photo"),
+    ):
+        async with serving(engine, **settings) as client:
+            made = (await client.get("/openapi.json")).json()
+        assert made["paths"]["/predict"]["post"]["summary"] == summary
+    described = made["components"]["schemas"]["FaceAnswer"]["properties"]["weight"]["description"]
+    assert described == "From 0 to 5000000 kg."
+
+
 async def test_operations_have_short_names_and_say_how_a_key_is_sent() -> None:
     async with serving(api_keys=("right",)) as client:
         keyed = (await client.get("/openapi.json")).json()

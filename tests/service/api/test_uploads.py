@@ -154,7 +154,7 @@ def test_other_types_are_unsupported(kind: str) -> None:
 
 def test_who_forgets_the_type_learns_what_the_client_declared() -> None:
     """`curl --data-binary @photo.jpg` declares a form."""
-    with pytest.raises(UnsupportedMediaType, match=r"A URL-encoded form holds no photo\. Send multipart/form-data"):
+    with pytest.raises(UnsupportedMediaType, match=r"A URL-encoded form cannot carry a photo\. Send multipart/form-data"):
         photos(ONE, "application/x-www-form-urlencoded", "", 1)
 
 

@@ -1,6 +1,6 @@
 """A typed client of Facet, sync and async."""
 
-from facet_client.card import Attribute, Evaluation, Figures, LabelScores, ModelCard, Part, Serving
+from facet_client.card import Attribute, Evaluation, Figures, LabelScores, ModelCard, Part, ServedName, Serving
 from facet_client.client import AsyncClient, Client
 from facet_client.errors import ConnectionFailed, FacetClientError, ProblemError, StreamClosed, UnavailableError
 from facet_client.many import PhotoResult
@@ -59,6 +59,7 @@ __all__ = [
     "ProblemError",
     "Quality",
     "Reload",
+    "ServedName",
     "Serving",
     "Stream",
     "StreamClosed",

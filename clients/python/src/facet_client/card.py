@@ -240,8 +240,18 @@ class DetectorName(Answer):
     version: int
 
 
+class ServedName(Answer):
+    """A model that a request may name as `model`."""
+
+    name: str
+    version: int
+
+
 class Serving(Answer):
-    """How the service serves the model; `attributes` are those that its operator allows."""
+    """How the service serves the model; `attributes` are those that its operator allows.
+
+    `models` are those that a request may name, the default one first; none from a service of before it named them.
+    """
 
     facet: str
     runtime: str
@@ -250,6 +260,7 @@ class Serving(Answer):
     min_confidence: float
     detector: DetectorName
     stream_detector: DetectorName | None = None
+    models: list[ServedName] = Field(default_factory=list)
 
 
 class ModelCard(Answer):
