@@ -30,6 +30,7 @@ SLOW = (
     "clients",
     "deploy/test_aws.py",
     "deploy/test_clients.py",
+    "deploy/test_helm.py",
     "deploy/test_kubernetes.py",
     "deploy/test_model_store.py",
     "deploy/test_policies.py",
