@@ -4,8 +4,9 @@
 
 A service is started whose store holds these models as the versions of one. Clients send photos and batches while it is told to
 serve one after the other. Every answer is held to what the model that it names says of that photo where no other model is.
-Memory is what no file holds (RssAnon), and the allocator's slack with it: the least of some looks while nobody asks. It fails
-where a request failed, an answer was another model's, or the memory grew by 3 % from swap 10 to the last.
+Memory is what no file holds (RssAnon), the allocator's slack with it. It is looked at under load, once the former model has
+answered all that it had to, and at rest, seconds after the last answer. It fails where a request failed, an answer was another
+model's, or a model's median in the last eleven swaps is 3 % above that in swaps 5 to 15, under load or at rest.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import os
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +42,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PHOTOS: Final = ("astronaut.jpg", "obama.jpg", "group.jpg")
 NAME: Final = "swapped"
 KEY: Final = "operator"
-FIRST: Final = 10
+FIRST: Final = 5
 """The swap from which on memory has to be flat: before it, every buffer has not yet been as large as it becomes."""
+WINDOW: Final = 11
+"""Swaps that are compared, from the first and to the last."""
+REST_S: Final = 4.0
+"""How long nobody asks before memory at rest is looked at: the service gives back what is free after two seconds."""
+LOOK_S: Final = 0.02
 WARM: Final = 200
 """Photos before the first swap: what the detector keeps of each picture size and number of candidates grows at first."""
 GROWTH: Final = 0.03
@@ -208,6 +215,11 @@ class Clients:
                 self.under_way -= 1
             turn += 1
 
+    def answered(self, count: int) -> Callable[[], bool]:
+        """Whether so many more photos are answered than now, or one failed."""
+        end = sum(self.outcome.answered.values()) + count
+        return lambda: sum(self.outcome.answered.values()) >= end or bool(self.outcome.failed)
+
     async def pause(self) -> None:
         """Let nobody ask, and wait until the last one is answered."""
         self.going.clear()
@@ -215,13 +227,13 @@ class Clients:
             await asyncio.sleep(0.01)
 
 
-async def least(process: int, looks: int = 8) -> float:
-    """The least memory of some looks, a tenth of a second apart."""
-    found = []
-    for _ in range(looks):
+async def median_until(process: int, enough: Callable[[], bool]) -> float:
+    """The median of a process's memory over some time, in MiB."""
+    found = [resident(process)]
+    while not enough():
+        await asyncio.sleep(LOOK_S)
         found.append(resident(process))
-        await asyncio.sleep(0.1)
-    return min(found)
+    return statistics.median(found)
 
 
 async def measure(swaps: int, count: int, models: list[str], console: Console) -> bool:
@@ -248,11 +260,9 @@ async def measure(swaps: int, count: int, models: list[str], console: Console) -
                 clients.going.set()
                 while sum(clients.outcome.answered.values()) < WARM and not clients.outcome.failed:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-                memory: list[float] = []
+                memory, rest = dict[int, float](), dict[int, float]()
                 took: list[float] = []
                 for swap in range(1, swaps + 1):
-                    clients.going.set()
-                    await asyncio.sleep(0.3)
                     began, version = time.perf_counter(), swap % len(models) + 1
                     clients.loading = True
                     response = await client.post("/model/reload", params={"version": version}, headers={"X-API-Key": KEY})
@@ -260,38 +270,50 @@ async def measure(swaps: int, count: int, models: list[str], console: Console) -
                     took.append(time.perf_counter() - began)
                     if not response.is_success or response.json()["outcome"] != "swapped":
                         clients.outcome.failed.append(response.text)
-                    before = sum(clients.outcome.answered.values())
-                    while (  # noqa: ASYNC110 - of several clients
-                        sum(clients.outcome.answered.values()) < before + count and not clients.outcome.failed
-                    ):
-                        await asyncio.sleep(0.05)
-                    await clients.pause()
-                    memory.append(await least(process))
+                    await median_until(process, clients.answered(2 * count))  # each client has met the new model
+                    memory[swap] = await median_until(process, clients.answered(2 * count))
+                    if swap in compared(swaps):
+                        await clients.pause()
+                        await asyncio.sleep(REST_S)
+                        rest[swap] = resident(process)
+                        clients.going.set()
                     if swap % 5 == 0 or swap == 1:
-                        console.print(f"swap {swap}: version {version}, {memory[-1]:.1f} MiB, {took[-1]:.2f} s")
+                        console.print(f"swap {swap}: version {version}, {memory[swap]:.1f} MiB under load, {took[-1]:.2f} s")
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 outcome = clients.outcome
-    return verdict(outcome, memory, took, len(models), console)
+    return verdict(outcome, {"under load": memory, "at rest": rest}, took, len(models), console)
 
 
-def verdict(outcome: Outcome, memory: list[float], took: list[float], models: int, console: Console) -> bool:
+def compared(swaps: int) -> set[int]:
+    """The swaps whose memory is compared."""
+    return {*range(FIRST, FIRST + WINDOW), *range(swaps - WINDOW + 1, swaps + 1)}
+
+
+def described(found: list[float]) -> str:
+    """The median of some looks, and their range."""
+    return f"median {statistics.median(found):.1f} MiB ({min(found):.1f} to {max(found):.1f})"
+
+
+def verdict(outcome: Outcome, looks: dict[str, dict[int, float]], took: list[float], models: int, console: Console) -> bool:
     """Print what was found; returns whether everything held."""
     answered = f"{sum(outcome.answered.values())} photos answered {dict(sorted(outcome.answered.items()))}"
     console.print(f"{answered}; {len(outcome.failed)} failed, {len(outcome.mixed)} mixed")
     for line in (*outcome.failed[:3], *outcome.mixed[:3]):
         console.print(f"  {line[:300]}")
-    # Models differ in size: the same one's are compared, each the mean of its swaps about the first and the last.
     growth = 0.0
-    for version in range(models):
-        own = [memory[at] for at in range(FIRST - 1, len(memory)) if at % models == version]
-        if len(own) > 1:
-            end = max(1, len(own) // 4)
-            early, late = sum(own[:end]) / end, sum(own[-end:]) / end
-            growth = max(growth, late / early - 1)
+    last = len(took) - WINDOW + 1
+    for when, found in looks.items():
+        for model in range(models):  # they differ in size: the same one's are compared
+            early = [found[swap] for swap in range(FIRST, FIRST + WINDOW) if swap % models == model and swap in found]
+            late = [found[swap] for swap in range(last, last + WINDOW) if swap % models == model and swap in found]
+            if not early or not late:
+                continue
+            grown = statistics.median(late) / statistics.median(early) - 1
+            growth = max(growth, grown)
             console.print(
-                f"one model's memory: {early:.1f} MiB from swap {FIRST}, {late:.1f} MiB at the end, {late / early - 1:+.2%}"
+                f"version {model + 1} {when}: {described(early)} from swap {FIRST}, {described(late)} at the end, {grown:+.2%}"
             )
     for title, seconds in (("while a model is loaded", outcome.beside), ("otherwise", outcome.usual)):
         ranked = sorted(seconds) or [0.0]

@@ -40,7 +40,7 @@ from service.extras import install_command
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
 from service.inference.engine import Engine, allowed
-from service.inference.memory import MemoryBudget, memory_limit, resident
+from service.inference.memory import MemoryBudget, give_back_at_rest, mappings, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.remote import open_store
@@ -110,11 +110,12 @@ def create_engine(settings: Settings) -> Engine:
         exact=exact if settings.precision is Precision.AUTO else None,
         budget=budget,
     )
-    model = source.load(source.version)
-    attributes = allowed(model.manifest, settings.attributes)
-    batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
-    if model.manifest.input is not None:
-        batcher.warm(model.manifest.input.size)
+    with mappings():
+        model = source.load(source.version)
+        attributes = allowed(model.manifest, settings.attributes)
+        batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
+        if model.manifest.input is not None:
+            batcher.warm(model.manifest.input.size)
     workers = Workers(at_once, settings.photo_queue, settings.photo_wait_s)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once), streaming)
@@ -251,6 +252,7 @@ def create_app(
             metrics.watch_queue("photos", lambda: app.state.engine.workers.waiting)
             metrics.watch_queue("faces", lambda: sum(one.batcher.waiting for one in app.state.engine.every()))
             metrics.READY.set(1)
+            stack.callback(_look_for_rest(app.state.engine.workers).cancel)
             reloader.begin(settings.model_poll_s)
             yield
 
@@ -343,6 +345,11 @@ def _stream_limits(settings: Settings) -> StreamLimits:
 async def _close(app: FastAPI) -> None:
     """Close the engine that is in service by then."""
     await app.state.engine.close()
+
+
+def _look_for_rest(workers: Workers) -> asyncio.Task[None]:
+    """Give freed memory back whenever no photo is there; all engines that follow have the same workers."""
+    return asyncio.create_task(give_back_at_rest(lambda: workers.begun, lambda: workers.inside))
 
 
 def _swap(app: FastAPI, old: Engine, new: Engine) -> None:

@@ -32,6 +32,7 @@ from service.app import create_app, create_engine
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
+from service.inference.memory import tune_allocator
 from service.models.evaluation import Figures
 from service.models.manifest import Attribute, Manifest
 from service.models.remote import open_store
@@ -46,7 +47,7 @@ from service.offline.ray_data import CPUS, RayRunner
 from service.offline.run import PredictorRunner, Runner
 from service.offline.terminal import ReaderGone, console
 from service.server.protocol import ConnectionLimits
-from service.server.uvicorn import configure_logging, exit_on_sigterm, limit_arenas, own_certificate, run
+from service.server.uvicorn import configure_logging, exit_on_sigterm, own_certificate, run
 from service.settings import Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
@@ -196,7 +197,7 @@ def serve(
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
-        limit_arenas()
+        tune_allocator()
         # Before the server, so that a refused model is one line and no traceback.
         engines = [parts.create_engine(settings)]
         served = parts.create_app(settings, lambda _: engines.pop())
@@ -337,7 +338,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
 
 def _local(parts: Parts, request: command.Request, settings: Settings, pictures: Pictures | None) -> Runner:
     """The models in this process, with as many photos at a time as keep it busy."""
-    limit_arenas()
+    tune_allocator()
     engine = parts.create_engine(settings)
     predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
     return PredictorRunner(predictor, request.jobs or 2 * engine.photos_at_once + 2)
@@ -370,7 +371,7 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
 
 def _worker(create: Callable[[Settings], Engine], settings: Settings, parameters: Parameters) -> Predictor:
     """What answers on a worker of Ray."""
-    limit_arenas()
+    tune_allocator()
     return LocalPredictor(create(settings), lambda _: parameters)
 
 

@@ -25,7 +25,7 @@ from service.errors import (
 )
 from service.inference.batching import Batcher
 from service.inference.engine import Engine, allowed, title_of
-from service.inference.memory import MIB, MemoryBudget, give_back
+from service.inference.memory import MIB, MemoryBudget, give_back, mappings
 from service.models.runtime import Loader
 from service.models.store import Model, ModelStore
 
@@ -134,14 +134,15 @@ class ModelSource:
         Raises:
             ModelError: It is refused.
         """
-        model = self.load(version)
-        attributes = allowed(model.manifest, self.attributes)
-        network = model.networks["faces"]
-        batcher = Batcher(network, self.face_queue, metrics.BATCH_SIZE.observe)
-        if model.manifest.input is not None:
-            batcher.warm(model.manifest.input.size)
-        pipeline = engine.pipeline.with_model(model.manifest, batcher)
-        pipeline.warm()
+        with mappings():
+            model = self.load(version)
+            attributes = allowed(model.manifest, self.attributes)
+            network = model.networks["faces"]
+            batcher = Batcher(network, self.face_queue, metrics.BATCH_SIZE.observe)
+            if model.manifest.input is not None:
+                batcher.warm(model.manifest.input.size)
+            pipeline = engine.pipeline.with_model(model.manifest, batcher)
+            pipeline.warm()
         return dataclasses.replace(
             engine,
             pipeline=pipeline,

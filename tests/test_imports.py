@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -75,3 +76,26 @@ def test_importing_the_service_changes_no_environment_variable(root: Path) -> No
     count, changed = python(root, EVERY_MODULE)  # type: ignore[misc]
     assert count > 20
     assert changed == []
+
+
+PIXELS = {"resize", "warpAffine", "remap", "cvtColor", "intersectConvexConvex"}
+"""What serving may call of OpenCV besides its decoder for WebP: nothing that reaches video or the network."""
+
+
+def test_serving_uses_of_opencv_what_works_on_pixels_alone(root: Path) -> None:
+    used = dict[str, set[str]]()
+    for path in sorted((root / "service").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        names = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cv2"
+        }
+        used[path.name] = {name for name in names if not name.isupper() and "_" not in name}
+        imported = [
+            node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cv2")
+        ]
+        assert all(node.module == "cv2.typing" for node in imported), path
+    assert used.pop("image.py") - PIXELS == {"imdecode", "setNumThreads", "utils", "error"}
+    assert used.pop("app.py") == {"setNumThreads"}
+    assert set[str]().union(*used.values()) == PIXELS

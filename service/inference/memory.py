@@ -1,14 +1,15 @@
-"""The memory that the process may use, and a budget of bytes for the photos that are being decoded."""
+"""The memory that the process may use, where its allocator puts it, and a budget of bytes for the photos being decoded."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,15 @@ from typing import Final
 from service.errors import DeadlineExceeded, ImageTooLarge, NotReady
 
 MIB: Final = 2**20
+_HEAP_BYTES: Final = 32 * MIB
+"""Size up to which blocks are of a heap; glibc takes no larger one."""
+_MAPPED_BYTES: Final = MIB // 8
+"""Size from which a network's blocks are mappings of their own."""
+_M_TRIM_THRESHOLD: Final = -1  # of malloc.h
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+REST_S: Final = 2.0
+"""Seconds without work after which freed memory is given back."""
 
 
 def memory_limit(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> tuple[int, str]:
@@ -74,13 +84,70 @@ def resident() -> int:
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
 
 
+def tune_allocator() -> None:
+    """Have glibc keep the memory of photos in two heaps, which all threads share.
+
+    With one a thread, what one frees no other can use. Blocks of a photo stay in a heap once they are freed, since fresh pages
+    cost time; glibc comes to these bounds by itself, and `mappings` needs them fixed. Other C libraries have none.
+    """
+    _mallopt(_M_ARENA_MAX, 2)
+    _fill_heaps()
+
+
+@contextmanager
+def mappings() -> Iterator[None]:
+    """What a network allocates within the context lies in mappings of its own, but for its small blocks.
+
+    They go back to the system with the network. Among photos in a heap they would leave holes, and it would grow with every
+    network that is swapped.
+
+    Yields:
+        Nothing.
+    """
+    _mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+    try:
+        yield
+    finally:
+        _fill_heaps()
+
+
+def _fill_heaps() -> None:
+    _mallopt(_M_MMAP_THRESHOLD, _HEAP_BYTES)
+    _mallopt(_M_TRIM_THRESHOLD, 2 * _HEAP_BYTES)
+
+
+def _mallopt(parameter: int, value: int) -> None:
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows names no library of its own
+        ctypes.CDLL(None).mallopt(parameter, value)
+
+
 def give_back() -> None:
     """Give what was freed back to the system: glibc keeps it for later, and a model that is gone is large.
 
     Other C libraries have no such call.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows names no library of its own
         ctypes.CDLL(None).malloc_trim(0)
+
+
+async def give_back_at_rest(
+    begun: Callable[[], int], inside: Callable[[], int], seconds: float = REST_S, give: Callable[[], None] = give_back
+) -> None:
+    """Give what was freed back to the system each time that work has rested for a while; for ever.
+
+    Args:
+        begun: How many pieces of work have begun so far.
+        inside: How many wait or run.
+        seconds: How long none has begun and none is inside.
+        give: Gives it back; blocks.
+    """
+    given = last = begun()
+    while True:
+        await asyncio.sleep(seconds)
+        if last == begun() != given and not inside():
+            given = last
+            await asyncio.to_thread(give)
+        last = begun()
 
 
 class MemoryBudget:

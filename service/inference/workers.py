@@ -66,6 +66,7 @@ class Workers:
         self._loads: dict[str, _ClientLoad] = {}
         self._mean = SmoothedMean(FIRST_GUESS_S)
         self._closed = False
+        self.begun = 0
 
     @property
     def inside(self) -> int:
@@ -197,6 +198,7 @@ class Workers:
                 entry.answer.set_exception(DeadlineExceeded("The request's deadline passed while it waited.", self.delay))
                 continue
             self._running.append(entry)
+            self.begun += 1
             guess = self._loads[client].seconds.value
             self._queue.charge(client, guess)
             future = loop.run_in_executor(self._pool, self._call, entry)

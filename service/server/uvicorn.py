@@ -1,10 +1,9 @@
-"""The process round the app: uvicorn with a drain before its shutdown, the allocator's arenas, and what may be logged."""
+"""The process round the app: uvicorn with a drain before its shutdown, and what may be logged."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -207,15 +206,6 @@ def exit_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def limit_arenas() -> None:
-    """Let all threads share two of glibc's arenas: with one a thread, what one frees no other can use.
-
-    Other C libraries have no such call.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX in malloc.h
 
 
 def configure_logging(level: str, form: Literal["text", "json"] = "text") -> None:

@@ -364,10 +364,9 @@ SERVICE = """
 import sys, threading, time
 from service.errors import FacetError
 from service.inference.decoding import PhotoDecoder
-from service.inference.memory import MIB, MemoryBudget
-from service.server.uvicorn import limit_arenas
+from service.inference.memory import MIB, MemoryBudget, tune_allocator
 
-limit_arenas()
+tune_allocator()
 decoder = PhotoDecoder(MemoryBudget(int(sys.argv[1]) * MIB), 2)
 decoder.start(2)
 print("ready", flush=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,7 +14,7 @@ import pytest
 
 from service.app import require_memory
 from service.errors import DeadlineExceeded, ImageTooLarge, NotEnoughMemory, NotReady
-from service.inference.memory import MIB, MemoryBudget, memory_limit
+from service.inference.memory import MIB, MemoryBudget, give_back_at_rest, memory_limit
 
 LATER = 1e12
 
@@ -104,3 +108,68 @@ def test_a_closed_budget_lets_nobody_wait() -> None:
         threading.Timer(0.05, budget.close).start()
         with pytest.raises(NotReady), budget.take(1, LATER):
             pass
+
+
+HOLES = """
+import ctypes
+from service.inference.memory import MIB, mappings, resident, tune_allocator
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+def filled(size):
+    block = libc.malloc(size)
+    ctypes.memset(block, 1, size)
+    return block
+
+def network():
+    with mappings():
+        return [filled(MIB) for _ in range(64)]
+
+tune_allocator()
+before = resident()
+weights = network()
+photo = filled(8 * MIB)  # stays, above what a heap would hold of the network
+for block in weights:
+    libc.free(block)
+print((resident() - before) // MIB)
+libc.free(photo)
+print((resident() - before) // MIB)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
+def test_a_network_that_goes_leaves_no_hole_and_a_photo_its_pages(root: Path) -> None:
+    held = subprocess.run([sys.executable, "-c", HOLES], cwd=root, capture_output=True, text=True, timeout=60, check=True)
+    network, photo = map(int, held.stdout.split())
+    assert 6 <= network < 16
+    assert 6 <= photo < 16  # fresh pages would cost the next one time
+
+
+async def test_freed_memory_is_given_back_once_work_rests() -> None:
+    begun, inside, looks, given = [0], [1], [0], list[int]()
+
+    def counted() -> int:
+        looks[0] += 1
+        return begun[0]
+
+    async def looked(times: int) -> None:
+        end = looks[0] + times
+        while looks[0] < end:  # noqa: ASYNC110 - of the loop that is tested
+            await asyncio.sleep(0)
+
+    resting = asyncio.create_task(give_back_at_rest(counted, lambda: inside[0], 0, lambda: given.append(begun[0])))
+    await looked(5)
+    assert given == []  # nothing has begun
+    begun[0] = 3
+    await looked(5)
+    assert given == []  # it is not over
+    inside[0] = 0
+    await looked(5)
+    assert given == [3]  # once
+    begun[0] = 4
+    await looked(5)
+    assert given == [3, 4]
+    resting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await resting
