@@ -454,7 +454,8 @@ def models() -> None:
         if not found:
             _fail(_advice(store))
         titles = [*settings.served, *([] if settings.canary is None else [settings.canary.model])]
-        served = {_served(store, *one) for one in (*titles, _named(settings.detector))}
+        detectors = {settings.detector, settings.stream_detector or settings.detector}
+        served = {_served(store, *one) for one in (*titles, *map(_named, detectors))}
         for manifest in found:
             names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             mark = "  (served)" if (manifest.name, manifest.version) in served else ""
