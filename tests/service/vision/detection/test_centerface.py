@@ -90,6 +90,15 @@ def test_a_face_that_is_rolled_is_read_upright() -> None:
     assert abs(np.rad2deg(np.arctan2(y, x)) - 90) < 1
 
 
+def test_landmarks_come_of_the_cascades_own_network(root: Path) -> None:
+    store = ModelStore(root / "model_store")
+    own, cascade = (
+        {name: digest for name, digest in store.find(title, None)[0].files.items() if name.startswith("onet/")}
+        for title in ("centerface", "mtcnn")
+    )
+    assert own == cascade != {}
+
+
 def sure(faces: list[Face]) -> list[Face]:
     return [face for face in faces if face.confidence >= MIN_CONFIDENCE]
 
