@@ -94,10 +94,11 @@ def create_engine(settings: Settings) -> Engine:
     store = open_store(settings.model_store, settings.model_cache)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
-    detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px)
+    rounded = None if settings.precision is Precision.F32 else quick
+    detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px, rounded)
     streaming, stream_detection = None, None
     if settings.stream_detector not in (None, settings.detector):
-        streaming, stream_detection = load_detector(store, settings.stream_detector, exact, settings.min_face_px)
+        streaming, stream_detection = load_detector(store, settings.stream_detector, exact, settings.min_face_px, rounded)
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,

@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
     """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it
-    and gets the golden answers right. Detectors are always f32."""
+    and gets the golden answers right. MTCNN rules out in it alone; what it answers is always f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

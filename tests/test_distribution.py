@@ -162,7 +162,7 @@ def committed(*folders: str) -> set[str]:
     return {name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
 
 
-MODELS = ("model_store/mobilenet/3", "model_store/mtcnn/1")
+MODELS = ("model_store/mobilenet/3", "model_store/mtcnn/2")
 
 
 def test_type_checkers_read_both_packages() -> None:

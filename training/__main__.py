@@ -483,7 +483,7 @@ def architectures() -> None:
 def mtcnn(
     photo: Annotated[Path, typer.Option(help="Photo whose parts become the golden inputs.")] = ROOT / "examples/astronaut.jpg",
     store: Store = STORE,
-    version: Annotated[int, typer.Option(min=1)] = 1,
+    version: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
     """Export the mtcnn package's networks into the store."""
     from service.vision.image import decode

@@ -157,7 +157,7 @@ def rotated(points: Reals, about: Reals, degrees: Reals) -> Floats:
     return np.asarray(np.einsum("nij,n...j->n...i", turn, points - centre) + centre, np.float32)
 
 
-def area(boxes: Floats) -> Floats:
+def area(boxes: Reals) -> Reals:
     """Pixels inside boxes.
 
     Args:
@@ -169,7 +169,7 @@ def area(boxes: Floats) -> Floats:
     return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
-def overlapping(boxes: Floats) -> Iterator[tuple[Indices, Indices, Floats]]:
+def overlapping(boxes: Reals) -> Iterator[tuple[Indices, Indices, Reals]]:
     """Pairs of boxes that share pixels, each pair once.
 
     Boxes are sorted by their left edges, so that only neighbours are compared: the work grows with the overlaps, hardly with
@@ -203,7 +203,7 @@ def overlapping(boxes: Floats) -> Iterator[tuple[Indices, Indices, Floats]]:
         start = stop
 
 
-def suppress(boxes: Floats, scores: Floats, passed: Bools, overlap: float) -> Indices:
+def suppress(boxes: Reals, scores: Floats, passed: Bools, overlap: float) -> Indices:
     """Keep the best of boxes that overlap.
 
     As in the mtcnn package, a box yields to any better one, to one that itself yielded too.

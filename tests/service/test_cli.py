@@ -212,8 +212,8 @@ def test_models_are_listed(facet: Facet) -> None:
     for word in ("tiny", "attributes", "CC0-1.0", "mtcnn", "detector", "WIDER FACE"):
         assert word in result.stdout
     served = [line for line in result.stdout.splitlines() if line.endswith("(served)")]
-    assert [line.split()[0] for line in served] == ["mtcnn/1", "tiny/1"]
-    assert len(re.findall(r"^  \d+\.\d MB", result.stdout, re.MULTILINE)) == 2
+    assert [line.split()[0] for line in served] == ["mtcnn/2", "tiny/1"]
+    assert len(re.findall(r"^  \d+\.\d MB", result.stdout, re.MULTILINE)) == 3
 
 
 def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:

@@ -27,16 +27,16 @@ from service.vision.onet import (
     regress,
     upright_angle,
 )
-from service.vision.windows import HalvedPicture, area, overlapping, resized, square, suppress, suppress_same
+from service.vision.proposals import CELL, best, proposals
+from service.vision.windows import HalvedPicture, Indices, Reals, area, overlapping, resized, square, suppress, suppress_same
 
-CELL: Final = 12
-"""Side, in pixels, of the window that P-Net judges; it slides by `STRIDE` pixels."""
-STRIDE: Final = 2
 MAX_CANDIDATES: Final = 2500
 """Best proposals of one pyramid level that are kept: more than a crowd has; noise could give any number of them."""
 SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
 _HEADROOM: Final = 4
+QUICK: Final = ("pnet",)
+"""Networks that are wanted in quick arithmetic too, to rule out with; O-Net's rounding moves ages. See docs/measurements.md."""
 _LANDMARK_DISTANCE: Final = 0.25
 """Mean distance of the landmarks of two overlapping boxes, in sides of the smaller one, up to which they show the same face."""
 _NESTED_CONFIDENCE: Final = 0.95
@@ -94,7 +94,7 @@ class MtcnnDetector:
     """MTCNN over three networks: `pnet` (any size), `rnet` (24 by 24), `onet` (48 by 48), all uint8 RGB in.
 
     `min_face` is the side in pixels of the smallest face that is looked for; `scale_factor` the ratio between two levels of
-    the pyramid.
+    the pyramid. `quick_pnet` is P-Net in an arithmetic that rounds more: what it does not rule out, `pnet` judges again.
     """
 
     pnet: Network
@@ -103,6 +103,7 @@ class MtcnnDetector:
     min_face: float = MIN_FACE_PX
     scale_factor: float = SCALE_FACTOR
     thresholds: Thresholds = Thresholds()
+    quick_pnet: Network | None = None
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Find the faces of a picture; several threads may call it at once.
@@ -193,6 +194,11 @@ class MtcnnDetector:
         if len(boxes) == 0:
             return [], np.empty(0, np.float32)
         boxes, degrees = square(boxes), np.concatenate([np.tile(_ANGLES, len(regions)), np.tile(turns, len(doubtful))])
+        seen = in_batches(self.rnet, picture, boxes, 24, degrees=degrees)["probability"]
+        likely = np.flatnonzero(seen > REGION_SCORE)
+        if len(likely) == 0:
+            return [], np.empty(0, np.float32)
+        boxes, degrees = boxes[likely], degrees[likely]
         scores = in_batches(self.onet, picture, boxes, 48, degrees=degrees)["probability"]
         likely = np.flatnonzero(scores > _REGION_OUTPUT)
         boxes, degrees = boxes[likely], degrees[likely]
@@ -230,26 +236,17 @@ class MtcnnDetector:
     def _propose(self, pixels: Pixels) -> Floats:
         """P-Net's square proposals over the whole pyramid, [N, 4]."""
         limits = self.thresholds
-        found: list[Floats] = []
-        confidences: list[Floats] = []
-        for scale, level in pyramid(pixels, self.min_face, self.scale_factor):
-            answer = self.pnet(level[np.newaxis])
-            probability, offsets = answer["probability"][0], answer["offsets"][0]
-            rows, columns = np.nonzero(probability > limits.proposal)
-            scores = probability[rows, columns]
-            if len(scores) > MAX_CANDIDATES:
-                best = np.argpartition(scores, -MAX_CANDIDATES)[-MAX_CANDIDATES:]
-                rows, columns, scores = rows[best], columns[best], scores[best]
-            corner = np.stack([columns, rows], axis=1).astype(np.float32) * STRIDE
-            # Corners as the package cuts them: the first pixel's index + 1 on one side, index + 12 on the other.
-            boxes = np.concatenate([corner + 1, corner + CELL], axis=1) + offsets[rows, columns] * (CELL - 1)
-            boxes /= np.float32(scale)
-            keep = suppress(boxes, scores, scores > 0, limits.overlap_level)
-            found.append(boxes[keep])
-            confidences.append(scores[keep])
-        if not found:
+        scales_and_levels = pyramid(pixels, self.min_face, self.scale_factor)
+        if not scales_and_levels:
             return np.empty((0, 4), np.float32)
-        boxes, scores = np.concatenate(found), np.concatenate(confidences)
+        scales, levels = zip(*scales_and_levels, strict=True)
+        judged = proposals(self.pnet, self.quick_pnet, levels, limits.proposal)
+        found = [best(windows, MAX_CANDIDATES) for windows in judged]
+        boxes = np.concatenate([windows.boxes() / np.float32(scale) for scale, windows in zip(scales, found, strict=True)])
+        scores = np.concatenate([windows.scores for windows in found])
+        level = np.repeat(np.arange(len(found)), [len(windows.scores) for windows in found])
+        keep = suppress(_apart(boxes, level), scores, scores > 0, limits.overlap_level)
+        boxes, scores = boxes[keep], scores[keep]
         return square(boxes[suppress(boxes, scores, scores > 0, limits.overlap_proposal)])
 
 
@@ -257,13 +254,14 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> MtcnnDetector
     """The cascade over a detector model's networks.
 
     Args:
-        networks: `pnet`, `rnet` and `onet`.
+        networks: `pnet`, `rnet` and `onet`; and those of `QUICK`, where there are any.
         min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
 
     Returns:
         The detector.
     """
-    return MtcnnDetector(networks["pnet"], networks["rnet"], networks["onet"], min_face_px)
+    pnet, rnet, onet = (networks[name] for name in ("pnet", "rnet", "onet"))
+    return MtcnnDetector(pnet, rnet, onet, min_face_px, quick_pnet=networks.get("quick_pnet"))
 
 
 def pyramid(pixels: Pixels, min_face: float, factor: float) -> list[tuple[float, Pixels]]:
@@ -315,6 +313,14 @@ def quarter_turned(pixels: Pixels, quarters: int) -> tuple[Pixels, Floats]:
         [[0, 1, 0], [-1, 0, bottom]],
     ]
     return np.ascontiguousarray(np.rot90(pixels, quarters)), np.array(back[quarters], np.float32)
+
+
+def _apart(boxes: Floats, level: Indices) -> Reals:
+    """Boxes [N, 4] moved so that those of different levels do not overlap."""
+    reach = boxes[:, 2].max(initial=0) - boxes[:, 0].min(initial=0) + 1
+    moved = boxes.astype(np.float64)
+    moved[:, ::2] += (level * float(reach))[:, np.newaxis]
+    return moved
 
 
 def _moved(face: Face, back: Floats) -> Face:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-from service.errors import ModelIncompatible, ModelNotFound
+from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound
 from service.models.runtime import Loader, Network
 from service.models.store import Model, ModelStore
 from service.vision import detection
 from service.vision.detection import MIN_FACE_PX, Detector
+
+logger = logging.getLogger("facet")
 
 
 class Architecture(Protocol):
@@ -39,12 +42,16 @@ def architectures() -> list[str]:
     return sorted(module.name for module in iter_modules(detection.__path__) if module.name != "registry")
 
 
-def create_detector(model: Model, min_face_px: float = MIN_FACE_PX) -> Detector:
+def create_detector(
+    model: Model, min_face_px: float = MIN_FACE_PX, quick: Callable[[], Mapping[str, Network]] = dict
+) -> Detector:
     """The detector of a loaded model.
 
     Args:
         model: A verified model of kind `detector`.
         min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
+        quick: Reads the model's networks in another arithmetic; called where the architecture wants some, which its
+            constant `QUICK` names. They are given to it as `quick_NAME`.
 
     Returns:
         A detector that several threads may call.
@@ -57,10 +64,15 @@ def create_detector(model: Model, min_face_px: float = MIN_FACE_PX) -> Detector:
         title = f"{model.manifest.name}/{model.manifest.version}"
         raise ModelIncompatible(f"No detector has the architecture {name!r} of {title}; there is: {', '.join(known)}.")
     architecture = cast("Architecture", import_module(f"{detection.__name__}.{name}"))
-    return architecture.create(model.networks, min_face_px)
+    wanted: Sequence[str] = getattr(architecture, "QUICK", ())
+    rounded = quick() if wanted else {}
+    networks = dict(model.networks) | {f"quick_{one}": rounded[one] for one in wanted if one in rounded}
+    return architecture.create(networks, min_face_px)
 
 
-def load_detector(store: ModelStore, title: str, load: Loader, min_face_px: float = MIN_FACE_PX) -> tuple[Detector, Model]:
+def load_detector(
+    store: ModelStore, title: str, load: Loader, min_face_px: float = MIN_FACE_PX, quick: Loader | None = None
+) -> tuple[Detector, Model]:
     """Load a detector model from a store.
 
     Args:
@@ -68,6 +80,7 @@ def load_detector(store: ModelStore, title: str, load: Loader, min_face_px: floa
         title: `NAME` for its newest version, or `NAME/VERSION`.
         load: What reads its networks; detection is exact in float32.
         min_face_px: As `create_detector` takes it.
+        quick: What reads networks in an arithmetic that may round more; None for none.
 
     Returns:
         The detector, and the model that it was made of.
@@ -80,4 +93,18 @@ def load_detector(store: ModelStore, title: str, load: Loader, min_face_px: floa
     if version and not (version.isascii() and version.isdecimal()):
         raise ModelNotFound(f"The model store holds no detector {title!r}.")
     model = store.load(name, int(version) if version else None, load, kind="detector")
-    return create_detector(model, min_face_px), model
+
+    def rounded() -> Mapping[str, Network]:
+        if quick is None:
+            return {}
+        try:
+            found = store.load(name, model.manifest.version, quick, kind="detector", digest=model.digest)
+        except ModelIncompatible:  # it has golden answers for float32 alone
+            return {}
+        except GoldenMismatch as error:
+            logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in f32, which is slower", error)
+            return {}
+        precisions = {key: network.precision for key, network in model.networks.items()}
+        return {key: network for key, network in found.networks.items() if network.precision != precisions[key]}
+
+    return create_detector(model, min_face_px, rounded), model

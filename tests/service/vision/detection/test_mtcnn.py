@@ -27,6 +27,7 @@ from service.vision.detection.mtcnn import (
 )
 from service.vision.image import decode
 from service.vision.onet import MAX_BATCH
+from service.vision.proposals import packed
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -176,13 +177,16 @@ def test_every_level_goes_through_the_proposal_network(
     recording = Recording(mtcnn_networks["pnet"])
     cascade = MtcnnDetector(**(dict(mtcnn_networks) | {"pnet": recording}))
     cascade.detect(photos["astronaut"])
-    sides = [int(512 * scale) for scale in closed_form(512, 512, MIN_FACE_PX, cascade.scale_factor)]
     assert SCALE_FACTOR <= cascade.scale_factor < 0.8, "fewer levels lose faces"
-    assert [batch.shape for batch in recording.fed] == [(1, side, side, 3) for side in sides]
+    levels = [level for _, level in pyramid(photos["astronaut"], MIN_FACE_PX, cascade.scale_factor)]
+    (largest,), (canvas,) = recording.fed
+    assert np.array_equal(largest, levels[0])
+    corners, _ = packed(levels[1:])
     colour = photos["astronaut"].mean(axis=(0, 1))
     assert abs(colour[0] - colour[2]) > 10
-    for batch in recording.fed:
-        assert np.abs(batch.mean(axis=(0, 1, 2)) - colour).max() < 3, "in RGB"
+    for (top, left), level in zip(corners, levels[1:], strict=True):
+        assert np.array_equal(canvas[top : top + level.shape[0], left : left + level.shape[1]], level)
+        assert np.abs(level.mean(axis=(0, 1)) - colour).max() < 3, "in RGB"
 
 
 @pytest.mark.parametrize("size", [24, 27, 31, 36, 42, 48, 56, 65, 75, 88, 102, 118, 137, 158, 183, 213, 280, 370, 480, 600])
@@ -219,15 +223,15 @@ class Scripted:
 
     def __init__(self, row: int, column: int, confidence: float = 0.97) -> None:
         self.cell, self.confidence = (row, column), confidence
-        self.levels = 0
+        self.calls = 0
         self.patches: dict[int, list[Pixels]] = {24: [], 48: []}
 
     def pnet(self, batch: Pixels) -> Outputs:
         shape = (1, (batch.shape[1] - 12) // 2 + 1, (batch.shape[2] - 12) // 2 + 1)
         probability = np.zeros(shape, np.float32)
-        if self.levels == 0:
+        if self.calls == 0:
             probability[0][self.cell] = 0.95
-        self.levels += 1
+        self.calls += 1
         return {"probability": probability, "offsets": np.zeros((*shape, 4), np.float32)}
 
     def refine(self, batch: Pixels) -> Outputs:
@@ -395,14 +399,14 @@ def test_a_face_that_is_hidden_in_part_is_found_beside_another(detector: MtcnnDe
 
 def test_one_look_is_enough_where_a_face_is_sure_or_the_package_is_followed() -> None:
     picture = np.full((200, 200, 3), Scripted.colour, np.uint8)
-    levels = len(pyramid(picture, 24, SCALE_FACTOR))
+    calls = 2  # P-Net sees the largest level, and all others as one picture
     for row, thresholds, looks in ((7, Thresholds(), 1), (-1, PACKAGE_THRESHOLDS, 1)):
         script = Scripted(row, 11, confidence=0.999)
         if row < 0:
-            script.levels = 1  # no proposal at all
-        first = script.levels
+            script.calls = 1  # no proposal at all
+        first = script.calls
         MtcnnDetector(script.pnet, script.refine, script.refine, min_face=24, thresholds=thresholds).detect(picture)  # type: ignore[arg-type]
-        assert script.levels - first == looks * levels
+        assert script.calls - first == looks * calls
 
 
 def test_threads_at_once_get_the_answers_of_one(detector: MtcnnDetector, photos: dict[str, Pixels]) -> None:

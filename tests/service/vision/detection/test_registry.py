@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.arrays import Floats, Pixels
 from service.errors import ModelIncompatible, ModelNotFound
 from service.models.manifest import Manifest
-from service.models.runtime import Precision, Runtime, loader
+from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import MANIFEST, ModelStore, write_manifest
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.detection.registry import architectures, load_detector
@@ -63,6 +64,44 @@ def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
     assert isinstance(found, MtcnnDetector)
     assert found.min_face == 32
     assert (model.manifest.name, model.manifest.version) == ("mtcnn", 1)
+
+
+class Claiming:
+    """A network that is said to run in another arithmetic."""
+
+    def __init__(self, network: Network, precision: str) -> None:
+        self.network, self.precision = network, precision
+
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
+        return self.network(batch)
+
+
+@pytest.mark.parametrize(
+    ("title", "precision", "quick"),
+    [("mtcnn/2", "bf16", True), ("mtcnn/2", "f32", False), ("mtcnn/1", "bf16", False)],
+    ids=["another arithmetic", "the same arithmetic", "no golden answers in it"],
+)
+def test_networks_in_quick_arithmetic_are_used_where_they_are_verified(
+    root: Path, title: str, precision: str, quick: bool
+) -> None:
+    def rounded(folder: Path) -> Network:
+        return Claiming(LOAD(folder), precision)
+
+    found, model = load_detector(ModelStore(root / "model_store"), title, LOAD, quick=rounded)
+    assert isinstance(found, MtcnnDetector)
+    assert (found.quick_pnet is not None) == quick
+    assert (found.pnet, found.rnet, found.onet) == tuple(model.networks.values()), "what is answered is exact"
+
+
+def test_networks_that_are_wrong_in_quick_arithmetic_are_not_used(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Wrong(Claiming):
+        def __call__(self, batch: Pixels) -> dict[str, Floats]:
+            return {name: values + 1 for name, values in super().__call__(batch).items()}
+
+    found, _ = load_detector(ModelStore(root / "model_store"), "mtcnn", LOAD, quick=lambda folder: Wrong(LOAD(folder), "bf16"))
+    assert isinstance(found, MtcnnDetector)
+    assert found.quick_pnet is None
+    assert "f32, which is slower" in caplog.text
 
 
 def test_an_architecture_that_no_file_has_is_refused_with_those_that_are_there(tmp_path: Path, root: Path) -> None:
