@@ -261,7 +261,7 @@ def test_the_version_is_told(facet: Facet) -> None:
         (["predict", "--max"], ["--max-faces"]),
         (["predict", "--model", "ti"], ["tiny", "tiny/1"]),
         (["predict", "--model", "mtcnn"], []),
-        (["annotate", "--detector", "mt"], ["mtcnn", "mtcnn/1"]),
+        (["annotate", "--detector", "mt"], ["mtcnn", "mtcnn/1", "mtcnn/2"]),
     ],
 )
 def test_shells_complete_commands_options_and_models(tiny_store: Path, words: list[str], completions: list[str]) -> None:
