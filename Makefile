@@ -45,10 +45,10 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
 	@touch $@ $(VENV)/serve.stamp
 
 # Each extra of pyproject.toml that people add by hand has a lock of its own name.
-EXTRAS := bench face-embeddings parquet ray remote search tls traces train video
+EXTRAS := bench face-embeddings many parquet ray remote search tls traces train video
 
 .PHONY: extra
-extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=bench|tls|traces|parquet|ray|remote|video|train|search|face-embeddings)
+extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=bench|tls|traces|parquet|ray|remote|video|many|train|search|face-embeddings)
 	@test -n "$(filter $(EXTRAS),$(EXTRA))" || { echo "make extra EXTRA=NAME, where NAME is one of: $(EXTRAS)" >&2; exit 1; }
 	$(INSTALL) requirements/$(EXTRA).txt
 
@@ -148,7 +148,7 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS, and docs/moving to real clients
-	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients helm kubernetes operations policies) $(ARGS)
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients helm kubernetes many_photos operations policies) $(ARGS)
 
 # By the versions and hashes in the locks: nothing is installed or resolved. A package that the registry says nothing of is a failure.
 AUDITED := build serve tensorflow dev $(EXTRAS) deploy docs audit

@@ -207,7 +207,7 @@ def rate(photos: Sequence[Path], rounds: int, ray: bool) -> None:
             ways[f"Ray, workers: {count}"] = partial(without_start, "--engine", "ray", "--workers", count)
         measured(ways)
         return
-    with served(settings={"FACET_PHOTO_QUEUE": "200"}) as service:
+    with served(settings={"FACET_PHOTO_QUEUE": "200", "FACET_DEADLINE_S": "60"}) as service:
         posted(photos[: 4 * CONNECTIONS], service.url, service.pid)
         measured({"service": lambda: posted(photos, service.url, service.pid), "command": without_start})
 

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from service.models.manifest import Attribute, Manifest
 from service.models.remote import open_store
 from service.models.store import ModelStore
 from service.offline import command
+from service.offline.addresses import Upload, filled_in
 from service.offline.errors import Interrupted, RunError
 from service.offline.growing import GrowingTable
 from service.offline.parameters import Parameters
@@ -243,7 +245,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     *,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line instead of a table.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="TABLE", help="Write a row for each face to a .csv, .jsonl or .parquet file.")
+        str | None, typer.Option(metavar="TABLE", help="Write a row for each face to a .csv, .jsonl or .parquet file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue TABLE where an earlier run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE if it already exists.")] = False,
@@ -301,15 +303,15 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     ] = None,
 ) -> None:
     """Estimate age, gender and race in any number of photos and videos, without a server; `--out` writes a table of faces."""
-    with _one_line():
+    with _one_line(), _table(out, resume=resume, overwrite=overwrite) as table:
         names = None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name]
         request = command.Request(
             sources=photos or (),
-            listed=listed,
+            listed=None if listed is None else filled_in(listed),
             recursive=recursive,
             every=every,
             json=json,
-            out=out,
+            out=table,
             resume=resume,
             overwrite=overwrite,
             aggregate=aggregate,
@@ -334,6 +336,26 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         success = command.predict(request, runner, errors)
     if not success:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path | None]:
+    """The file of a table; one of an address is written here first, and put there when it is whole."""
+    if out is None or "://" not in out:
+        yield None if out is None else Path(out)
+        return
+    out = filled_in(out)
+    if resume:
+        raise InvalidParameter("--resume goes on with a file of this machine: name one by --out, and copy it when it is done")
+    upload = Upload(out, overwrite=overwrite)
+    with tempfile.TemporaryDirectory(prefix="facet-") as folder:
+        file = Path(folder) / out.rpartition("/")[2]
+        try:
+            yield file
+        except Interrupted as error:
+            raise Interrupted(f"stopped: nothing is written to {out}") from error
+        upload.put(file)
+    errors.print(f"{out}: written", markup=False)
 
 
 def _local(parts: Parts, request: command.Request, settings: Settings, pictures: Pictures | None) -> Runner:

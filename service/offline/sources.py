@@ -17,6 +17,7 @@ from typing import IO, Any, Final, TypeVar
 
 from service.extras import install_command
 from service.offline import films
+from service.offline.addresses import file_system
 from service.offline.errors import SourceError
 from service.video.film import FilmError
 from service.vision.image import sniff
@@ -152,16 +153,22 @@ def names_in(path: str) -> Iterator[str]:
     """Sources that a file lists, one a line.
 
     Args:
-        path: The file, in UTF-8, or `-` for standard input.
+        path: The file, in UTF-8, its address, or `-` for standard input.
 
     Yields:
         Its lines without their ends; blank ones are passed over.
 
     Raises:
+        SourceError: The address cannot be read.
         OSError: The file cannot be read.
     """
     if path == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
+        return
+    if "://" in path:
+        system, name, _ = file_system(path)
+        text = _result(lambda: system.cat_file(name), path).decode("utf-8", "surrogateescape")
+        yield from (line for line in text.splitlines() if line.strip())
         return
     with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
         yield from (line.rstrip("\r\n") for line in lines if line.strip())
@@ -230,10 +237,10 @@ class _Search:
 
     def _remote(self, address: str) -> Iterator[Place]:
         """What an address names: a file, or, where the system has folders, all photos below one, or what a glob matches."""
-        system, path, scheme = _file_system(address)
+        system, path, scheme = file_system(address)
         if scheme in ("http", "https"):
             yield self._at(system, path, address, 0)
-        elif glob.has_magic(path):
+        elif glob.has_magic(path) and not _result(lambda: system.exists(path), address):
             found = False
             for one in _result(lambda: system.glob(path, detail=True).values(), address):
                 found = True
@@ -420,22 +427,6 @@ def _same(data: bytes) -> bytes:
 
 
 # Addresses --------------------------------------------------------------------------------------------------------------
-
-
-def _file_system(address: str) -> tuple[Any, str, str]:
-    if find_spec("fsspec") is None:
-        raise SourceError(f"{address}: addresses need the extra `remote`: {install_command('remote')}")
-    import fsspec
-
-    scheme = address.split("://", 1)[0]
-    options = {} if scheme in ("http", "https", "memory") else {"use_listings_cache": False}
-    try:
-        system, path = fsspec.core.url_to_fs(address, **options)
-    except ImportError as error:
-        raise SourceError(f"{address}: {error}; it comes with the extra `remote`: {install_command('remote')}") from error
-    except ValueError as error:
-        raise SourceError(f"{address}: {error}") from error
-    return system, path, scheme
 
 
 def _result(call: Callable[[], T], address: str) -> T:

@@ -87,13 +87,13 @@ def ran(*command: str, environment: Mapping[str, str] | None = None, status: int
 
 
 def rendered(overlay: str) -> list[Document]:
-    """Every object of `overlays/NAME`, or of the base, as `kubectl apply -k` would send them."""
+    """Every object of `overlays/NAME`, or of another folder, `base` or `ray`, as `kubectl apply -k` would send them."""
     return [document for document in yaml.safe_load_all(_kustomized(checker("kubectl"), overlay)) if document]
 
 
 @cache
 def _kustomized(kubectl: str, overlay: str) -> str:
-    folder = KUBERNETES / ("base" if overlay == "base" else f"overlays/{overlay}")
+    folder = KUBERNETES / (overlay if overlay in ("base", "ray") else f"overlays/{overlay}")
     return ran(kubectl, "kustomize", str(folder))
 
 

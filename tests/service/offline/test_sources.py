@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from service.offline import sources
-from service.offline.errors import SourceError
+from service.offline.addresses import Upload, filled_in
+from service.offline.errors import OutputError, SourceError
 from service.offline.sources import LeftOut, Photo, count, names_in
 from tests import s3
 from tests.service.offline.made import photo
@@ -166,3 +167,25 @@ def test_a_bucket_of_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         (missing,) = photos(["s3://photos/none.jpg"])
         with pytest.raises(OSError, match="no such file"):
             missing.read()
+
+
+def test_a_list_at_an_address_and_variables_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the jobs of an array have them, which no shell starts."""
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe("/lists/7.txt", b"a.jpg\n\nfolder/b c.jpg\r\n")
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "7")
+    address = filled_in("memory://lists/${AWS_BATCH_JOB_ARRAY_INDEX}.txt")
+    assert list(names_in(address)) == ["a.jpg", "folder/b c.jpg"]
+    assert filled_in("/local/$HOME.txt") == "/local/$HOME.txt"
+    with pytest.raises(SourceError, match=r"none\.txt"):
+        list(names_in("memory://lists/none.txt"))
+
+
+def test_a_file_is_put_at_an_address_and_over_no_other(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    (tmp_path / "faces.csv").write_text("file,face\n")
+    Upload("memory://tables/faces.csv", overwrite=False).put(tmp_path / "faces.csv")
+    assert fsspec.filesystem("memory").cat("/tables/faces.csv") == b"file,face\n"
+    with pytest.raises(OutputError, match="--overwrite"):
+        Upload("memory://tables/faces.csv", overwrite=False)
+    Upload("memory://tables/faces.csv", overwrite=True)

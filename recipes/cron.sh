@@ -1,0 +1,14 @@
+#!/bin/sh
+# Takes what is new in a folder into a table: cron.sh FOLDER TABLE. With FACET_URL a running service answers, else the models here.
+#
+#     */10 * * * * cd /srv/photos && /opt/facet/recipes/cron.sh incoming faces.parquet 2>> faces.log
+#
+# Photos that were changed in the last minute may still be on their way, and wait for the next run. A run that finds another one
+# at work ends with one line. Films and archives of the folder are left out.
+set -eu
+folder=$1
+table=$2
+mkdir -p "$(dirname "$table")"
+find "$folder" -type f -mmin +"${MINUTES:-1}" \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.webp' \
+    -o -iname '*.heic' -o -iname '*.avif' \) | sort \
+    | facet predict --from - --out "$table" --resume ${FACET_URL:+--url "$FACET_URL"}

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Tells a webhook, such as one of n8n or Make, what is on each photo: webhook.sh URL PHOTO...
+#
+#     FACET_URL=http://localhost:8000 recipes/webhook.sh https://n8n.example.com/webhook/faces photo.jpg
+#
+# The webhook gets Facet's answer as JSON, with the photo's name in the header X-Photo. FACET_CLIENT_KEY is the service's key.
+# A photo that cannot be answered, or told of, is one line on standard error, and the exit status is 1 at the end.
+set -u
+hook=$1
+shift
+status=0
+for photo; do
+    if answer=$(curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
+        ${FACET_CLIENT_KEY:+--header "X-API-Key: $FACET_CLIENT_KEY"} \
+        --header 'Content-Type: application/octet-stream' --data-binary "@$photo" "${FACET_URL:-http://localhost:8000}/predict"); then
+        printf '%s' "$answer" | curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
+            --header 'Content-Type: application/json' --header "X-Photo: $(basename "$photo")" --data-binary @- "$hook" || status=1
+    else
+        printf '%s: %s\n' "$photo" "$answer" >&2
+        status=1
+    fi
+done
+exit $status

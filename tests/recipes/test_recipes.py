@@ -1,0 +1,167 @@
+"""The recipes run as they are: against a service with a fake model, a bucket that is simulated, and a table of our own."""
+
+from __future__ import annotations
+
+import csv
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import s3
+from tests.client import ROOT
+from tests.service.offline.made import folder, photo, predict
+from tests.service.server.test_serve import Service, fake
+
+RECIPES = ROOT / "recipes"
+PAGE = (ROOT / "docs/recipes.md").read_text()
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the recipes are for Unix")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with fake(tmp_path_factory.mktemp("recipes") / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def environment(service: Service, tmp_path: Path) -> dict[str, str]:
+    """The service's address, and a `facet` that is this checkout's."""
+    program = tmp_path / "bin/facet"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service.cli "$@"\n')
+    program.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
+    path = f"{program.parent}{os.pathsep}{kept['PATH']}"
+    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "FACET_URL": service.url}
+
+
+def ran(*command: str | Path, environment: dict[str, str], status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, text=True, check=False, timeout=180, **options
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+def test_every_recipe_has_its_place_on_the_page() -> None:
+    named = set(re.findall(r"\]\(\.\./recipes/([\w.]+)\)", PAGE))
+    assert named == {path.name for path in RECIPES.iterdir() if path.is_file()}
+
+
+def test_cron_takes_in_what_is_new_and_nothing_twice(environment: dict[str, str], tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / "tables/faces.csv"
+    (photos / "notes.txt").write_text("no photo")
+    for path in photos.iterdir():
+        os.utime(path, (time.time() - 600,) * 2)
+    (photos / "arriving.png").write_bytes(photo(90)[:100])
+    ran(RECIPES / "cron.sh", photos, out, environment=environment)
+    first = table(out.read_text())
+    assert [Path(row["file"]).name for row in first] == ["0000.png", "0001.png", "0002.png"]
+    (photos / "arriving.png").write_bytes(photo(90))
+    os.utime(photos / "arriving.png", (time.time() - 600,) * 2)
+    done = ran(RECIPES / "cron.sh", photos, out, environment=environment)
+    assert table(out.read_text())[:3] == first
+    assert [Path(row["file"]).name for row in table(out.read_text())[3:]] == ["arriving.png"]
+    assert "3 photos were there before" in done.stderr
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """A webhook that keeps what it is told."""
+
+    told: list[tuple[str, Any]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.told.append((self.headers["X-Photo"], json.loads(body)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_webhook_is_told_of_every_photo_that_is_answered(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "two.png").write_bytes(photo(200, 90))
+    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "none.png").write_bytes(photo())
+    hook = type("OneHook", (Hook,), {"told": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        names = ("two.png", "text.jpg", "none.png")
+        url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+        done = ran(RECIPES / "webhook.sh", url, *(tmp_path / name for name in names), environment=environment, status=1)
+        server.shutdown()
+    assert [(name, len(answer["faces"])) for name, answer in hook.told] == [("two.png", 2), ("none.png", 0)]
+    assert "unsupported_format" in done.stderr
+
+
+def event(*keys: str) -> dict[str, Any]:
+    """As S3 sends it: keys are written as in a form."""
+    return {
+        "Records": [
+            {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "photos"}, "object": {"key": key}}} for key in keys
+        ]
+    }
+
+
+@pytest.mark.parametrize("queued", [False, True])
+def test_an_event_of_s3_becomes_a_table(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, queued: bool
+) -> None:
+    with s3.bucket("photos", monkeypatch) as bucket:
+        bucket.mkdir("tables")
+        bucket.pipe("photos/day/a photo[1].png", photo(200, 90))
+        bucket.pipe("photos/day/b.png", photo())
+        sent = event("day/a+photo%5B1%5D.png", "day/b.png", "day/gone.png")
+        if queued:
+            sent = {"Records": [{"messageId": "1", "body": json.dumps(sent)}, {"body": json.dumps({"Event": "s3:TestEvent"})}]}
+        variables = (
+            environment | {"TABLES": "s3://tables/faces"} | {name: os.environ[name] for name in (*s3.KEYS, "AWS_ENDPOINT_URL")}
+        )
+        done = ran(sys.executable, RECIPES / "s3_event.py", environment=variables, input=json.dumps(sent))
+        said = json.loads(done.stdout)
+        assert said["photos"] == 3
+        rows = table(bucket.cat(said["table"]).decode())
+    assert [(row["file"], row["face"], row["problem"]) for row in rows] == [
+        ("s3://photos/day/a photo[1].png", "0", ""),
+        ("s3://photos/day/a photo[1].png", "1", ""),
+        ("s3://photos/day/b.png", "", ""),
+        ("s3://photos/day/gone.png", "", "unreadable"),
+    ]
+
+
+def test_the_notebook_plots_ages_by_folder(tmp_path: Path) -> None:
+    for name in ("pandas", "pyarrow", "matplotlib"):
+        pytest.importorskip(name)
+    for name in ("holiday", "school"):
+        folder(tmp_path / "photos" / name, 9)
+    predict(tmp_path / "photos", recursive=True, out=tmp_path / "faces.parquet", at_least=(18,))
+    notebook = json.loads((RECIPES / "ages_by_folder.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"]), "what a run printed does not belong into the file"
+    variables = os.environ | {"MPLBACKEND": "agg", "PLOT": str(tmp_path / "ages.png"), "TABLE": str(tmp_path / "faces.parquet")}
+    # Faces of the fake model are squares, which no face is without a warning.
+    cleared = "import pandas; rows = pandas.read_parquet(TABLE); rows['warnings'] = ''; rows.to_parquet(TABLE)"
+    program = "\n".join([f"TABLE = {variables['TABLE']!r}", cleared, *cells])
+    done = ran(sys.executable, "-W", "ignore", "-c", program, environment=variables)
+    assert "18 photos, 18 faces, 0 failed" in done.stdout
+    assert "holiday" in done.stdout
+    assert "of 18 faces are of adults" in done.stdout
+    assert (tmp_path / "ages.png").stat().st_size > 10_000
