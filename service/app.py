@@ -67,7 +67,7 @@ LEAST_PHOTO_BYTES: Final = 48 * MIB
 """What a JPEG takes whose longest side is decoded at twice the side that is searched, and a little more."""
 COMPRESSED_BYTES: Final = 4096
 """Answers from this size on are gzipped where the client accepts it: one face's are smaller, a crowd's and `/model` larger."""
-DESCRIPTION = """A photo in; the apparent age, gender and race of every face in it out, with honest uncertainty.
+DESCRIPTION = """Send a photo, and get estimates for every face in it, with honest uncertainty.
 
 Nothing that is sent is stored or logged, and the service opens no connection of its own. Failures are
 `application/problem+json` (RFC 9457) with a stable `code`."""

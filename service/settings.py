@@ -144,9 +144,9 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severity that is logged."""
+    """Minimum severity that is logged."""
     log_format: Literal["text", "json"] = "text"
-    """How it is logged: lines for people, or one JSON document a line."""
+    """Format of the log: lines for people, or one JSON document per line."""
     otlp_endpoint: str | None = Field(default=None, pattern="^https?://[^/]")
     """Address of a collector that gets spans over OTLP/HTTP, such as `http://collector:4318`; none are made where not set."""
     trace_ratio: float = Field(default=1, ge=0, le=1)
@@ -168,13 +168,13 @@ class Settings(BaseSettings):
     canary: Annotated[CanaryShare | None, NoDecode, BeforeValidator(_canary)] = None
     """Model that answers a share of the requests in the place of the default one, NAME/VERSION:SHARE; their ids decide."""
     model_poll_s: float = Field(default=0, ge=0)
-    """Seconds between two looks for another version in the store, which is then put in the place of the one in service;
-    0 looks at start and on SIGHUP alone."""
+    """Seconds between checks of the store for another version, which then replaces the one in service;
+    0 checks only at start and on SIGHUP."""
     detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
     """Detector model that finds the faces: `mtcnn`, `centerface`, or another of the store; NAME or NAME/VERSION, the newest
     version where none is named."""
     stream_detector: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
-    """Detector of streams and of `facet annotate`, where it is to be another than that of photos: a quick one, such as
+    """Detector of streams and of `facet annotate`, if it is to differ from that of photos: a fast one, such as
     `centerface`."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
@@ -185,13 +185,13 @@ class Settings(BaseSettings):
     """Threads of one network; 0 takes the CPUs that the container may use."""
 
     attributes: Listed | None = Field(default=None, min_length=1)
-    """Attributes that may be asked for, all that the model has where not set; one that is left out is refused with 422."""
+    """Attributes that may be requested, all of the model where not set; others are refused with 422."""
     max_faces: int = Field(default=100, ge=1, le=1000)
-    """Most faces of one photo that are answered; the largest are kept."""
+    """Maximum number of faces returned for one photo; the largest are kept."""
     min_confidence: float = Field(default=MIN_CONFIDENCE, ge=0.5, le=1)
-    """Confidence, 0.5 to 1, below which a face is not answered, unless a request says otherwise."""
+    """Confidence, 0.5 to 1, below which a face is not returned, unless a request says otherwise."""
     min_face_px: float = Field(default=MIN_FACE_PX, ge=12, le=1000)
-    """Side of the smallest face that is looked for, in pixels of the picture that is searched."""
+    """Size of the smallest face that is detected, in pixels of the picture that is searched."""
     detection_side_px: int = Field(default=SIDE_PX, ge=64, le=8192)
     """Longest side of the picture that is searched, in pixels; larger photos are reduced to it."""
 
@@ -202,19 +202,19 @@ class Settings(BaseSettings):
     max_batch_mib: float = Field(default=64, gt=0)
     """Largest body of a batch request, in MiB."""
     max_batch_files: int = Field(default=32, ge=1, le=1000)
-    """Most photos of one batch request."""
+    """Maximum number of photos in one batch request."""
     max_bodies_mib: float = Field(default=192, gt=0)
-    """Bytes of all requests under way that are held in memory, in MiB; what comes on top is refused with 503."""
+    """Total size of the request bodies in memory at a time, in MiB; more are refused with 503."""
     body_timeout_s: float = Field(default=15, gt=0)
-    """Seconds in which a body must have arrived; one that takes longer must come at the least rate from then on."""
+    """Seconds in which a body must arrive; a slower one must keep the minimum rate from then on."""
     body_min_kib_s: float = Field(default=32, gt=0)
-    """Least rate of a body that takes longer, in KiB a second; one that falls behind is refused with 408."""
+    """Minimum rate of a body that takes longer, in KiB per second; one that falls behind is refused with 408."""
     head_timeout_s: float = Field(default=10, gt=0)
     """Seconds in which a request's line and headers must have arrived, and in which a new connection must send some."""
     max_head_kib: int = Field(default=32, ge=4, le=1024)
-    """Largest line and headers of a request together, in KiB; more, or more than 100 headers, are refused with 431."""
+    """Maximum size of a request's line and headers together, in KiB; more, or more than 100 headers, are refused with 431."""
     max_connections: int = Field(default=768, ge=8, le=65536)
-    """Most connections at a time, or as many as the process may open less 128; one more takes the place of one that waits."""
+    """Maximum number of connections, or what the process may open less 128; a further one replaces one that waits."""
     trusted_proxies: Proxies = ("127.0.0.1", "::1")
     """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
     deadline_s: float = Field(default=10, gt=0)
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
     max_streams: int = Field(default=8, ge=0, le=1000)
     """Live streams that may be open at a time; more are closed with 1013, and with 0 there are none."""
     stream_max_fps: float = Field(default=15, gt=0, le=120)
-    """Most frames a second of one stream that are looked at; of more, the newest."""
+    """Maximum number of frames per second that are processed for one stream; of more, the newest."""
     stream_max_frame_kib: int = Field(default=1024, ge=16, le=65536)
     """Largest frame of a stream, in KiB."""
     stream_max_megapixels: float = Field(default=4, gt=0, le=1000)
@@ -248,26 +248,26 @@ class Settings(BaseSettings):
     """Seconds after which a stream is closed with 4000; the client may open another one."""
 
     api_keys: Secrets = ()
-    """Keys of which a client must send one; open to all where none is set."""
+    """API keys, of which a client must send one; open to everybody where none is set."""
     operator_keys: Secrets = ()
-    """Keys of which `POST /model/reload` wants one; there is no such route where none is set."""
+    """Keys, of which `POST /model/reload` requires one; the route does not exist where none is set."""
     rate_limit: float = Field(default=0, ge=0)
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
     cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     compat: Systems = ()
-    """Systems whose clients are answered: `deepface`, `rekognition` and `compreface` below `/compat/NAME`, `kserve` at `/v2`,
+    """Systems whose clients are supported: `deepface`, `rekognition` and `compreface` below `/compat/NAME`, `kserve` at `/v2`,
     `sagemaker` at `/ping` and `/invocations`; none where not set."""
     page: bool = True
     """Whether the web page is served at `/`."""
     tls: bool = False
-    """Whether HTTPS is spoken instead of HTTP, with a certificate that the service makes itself where none is given."""
+    """Whether to serve HTTPS instead of HTTP, with a certificate that the service makes itself where none is given."""
     tls_certificate: Path | None = None
     """Certificate chain for HTTPS, as PEM; goes with its key."""
     tls_key: Path | None = None
     """Private key of the certificate, as PEM."""
     drain_delay_s: float = Field(default=5, ge=0, le=600)
-    """Seconds, from SIGTERM, in which requests are still accepted while readiness already says no."""
+    """Seconds, from SIGTERM, in which requests are still accepted while readiness already fails."""
     shutdown_timeout_s: float = Field(default=20, ge=0, le=600)
     """Seconds, after that, in which accepted requests may finish."""
     keep_alive_s: int = Field(default=75, ge=1, le=3600)

@@ -54,7 +54,7 @@ def complete(
         for name in FACES:
             schemas[name]["properties"] |= _properties(manifest.attributes, schemas[name]["properties"])
         for parameter in _parameters(document, "attributes"):
-            words = f"Comma-separated: {', '.join(askable(manifest))}. What is not named is not answered."
+            words = f"Comma-separated: {', '.join(askable(manifest))}. What is not named is left out."
             parameter["description"] = parameter["schema"]["description"] = words
         answered = [one.name for one in manifest.attributes if one.name in allowed]
         if answered:

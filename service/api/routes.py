@@ -162,7 +162,7 @@ async def chosen_engine(
     request: Request,
     model: Annotated[
         str | None,
-        Query(description="NAME or NAME/VERSION of a model in service; the default one where not given.", max_length=100),
+        Query(description="NAME or NAME/VERSION of a model that is served; the default model if omitted.", max_length=100),
     ] = None,
 ) -> AsyncIterator[Engine]:
     """The engine that answers a request: all of its answer is that engine's, whatever is put in its place meanwhile.
@@ -211,26 +211,26 @@ class QueryParameters:
         engine: ChosenEngine,
         attributes: Annotated[
             str | None,
-            Query(description="Comma-separated: age, gender, race. What is not named is not answered.", max_length=4096),
+            Query(description="Comma-separated: age, gender, race. What is not named is left out.", max_length=4096),
         ] = None,
         max_faces: Annotated[
-            int | None, BeforeValidator(_plain), Query(ge=1, description="Answer the largest faces only.")
+            int | None, BeforeValidator(_plain), Query(ge=1, description="Maximum number of faces; the largest are returned.")
         ] = None,
         min_confidence: Annotated[
-            float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Least confidence of a face.")
+            float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Minimum detection confidence of a face.")
         ] = None,
-        landmarks: Annotated[bool, Query(description="Answer the five landmarks of every face.")] = False,
-        distribution: Annotated[bool, Query(description="Answer the probability of every age from 0 to 100.")] = False,
+        landmarks: Annotated[bool, Query(description="Include the five landmarks of every face.")] = False,
+        distribution: Annotated[bool, Query(description="Include the probability of every age from 0 to 100.")] = False,
         at_least: Annotated[
             str | None,
             Query(
-                description="Comma-separated ages, 1 to 99, at most 8: answer the probability of being at least so old.",
+                description="Comma-separated ages, 1 to 99, at most 8: include the probability of being at least that old.",
                 max_length=100,
                 examples=["18,21,25"],
             ),
         ] = None,
         preview: Annotated[
-            bool, Query(description="Answer the photo, upright, as a small JPEG, for a program that cannot show its format.")
+            bool, Query(description="Include the upright photo as a small JPEG, for programs that cannot show its format.")
         ] = False,
     ) -> None:
         self._check_names([name for name, _ in request.query_params.multi_items()])
@@ -385,7 +385,7 @@ async def predict(request: Request, engine: ChosenEngine, query: QueryDependency
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
-    A photo without a face is answered with an empty list.
+    A photo without a face gives an empty list.
     """
     (photo,), due = await _photos(request, engine.due, read, 1)
     return _json(await _predict(engine, photo, query, due, request_id(request)))
@@ -401,10 +401,10 @@ async def predict(request: Request, engine: ChosenEngine, query: QueryDependency
     tags=["predict"],
 )
 async def predict_batch(request: Request, engine: ChosenEngine, query: QueryDependency, read: ReaderDependency) -> Response:
-    """Send several multipart fields `file`. Every photo gets a result or a problem of its own, in order.
+    """Send several multipart fields `file`. Each photo gets its own result or problem, in order.
 
-    As many are in work at a time as the service has threads for photos. A photo's deadline counts from its turn, and another
-    one bounds the whole batch; a photo that would be answered too late gets the problem `deadline_exceeded`.
+    The service works on as many at a time as it has threads for photos. A photo's deadline counts from its turn, and another
+    one bounds the whole batch; a photo that would be finished too late gets the problem `deadline_exceeded`.
     """
     identity = request_id(request)
     files, batch_due = await _photos(request, engine.batch_due, read, engine.max_batch_files)
@@ -423,25 +423,25 @@ def _json(document: PredictAnswer | BatchAnswer) -> Response:
     "/health", summary="State of the service", response_model=Health, responses={503: {"model": Health}}, tags=["operate"]
 )
 async def health(engine: EngineDependency) -> JSONResponse:
-    """200 while photos are accepted; 503 while the service starts or drains, or a batch hangs."""
+    """200 while photos are accepted; 503 while the service is starting or draining, or a batch hangs."""
     return _health(engine, engine.trouble() or engine.hang())
 
 
 @router.get("/health/live", summary="Liveness", response_model=Health, responses={503: {"model": Health}}, tags=["operate"])
 async def live(engine: EngineDependency) -> JSONResponse:
-    """200 while the event loop answers and no batch is older than 30 seconds; otherwise the process should be restarted."""
+    """200 while the event loop responds and no batch is older than 30 seconds; otherwise the process should be restarted."""
     return _health(engine, engine.hang())
 
 
 @router.get("/health/ready", summary="Readiness", response_model=Health, responses={503: {"model": Health}}, tags=["operate"])
 async def ready(engine: EngineDependency) -> JSONResponse:
-    """200 while the model is loaded, warmed and right about its golden answers, and the service does not drain."""
+    """200 while the model is loaded, warmed and verified, and the service is not draining."""
     return _health(engine, engine.trouble())
 
 
 @router.post(
     "/model/reload",
-    summary="Serve another version of the model",
+    summary="Serve another version of a model",
     response_model=ReloadAnswer,
     responses=documented(
         errors.Unauthenticated, errors.InvalidParameter, errors.ModelRefused, errors.NotReady, unrouted=(404,)
@@ -451,15 +451,15 @@ async def ready(engine: EngineDependency) -> JSONResponse:
 )
 async def reload(
     request: Request,
-    version: Annotated[int | None, Query(ge=1, description="Serve this one and keep it, whatever the store holds.")] = None,
+    version: Annotated[int | None, Query(ge=1, description="Version to serve and keep, whatever else the store holds.")] = None,
     model: Annotated[
-        str | None, Query(description="NAME of the model to swap; the default one where not given.", max_length=100)
+        str | None, Query(description="NAME of the model to replace; the default model if omitted.", max_length=100)
     ] = None,
 ) -> ReloadAnswer:
     """Load the newest version, or the one that the settings or the query name, and serve it from the next request on.
 
-    It is verified, warmed and held to its golden answers beside the one in service, which stays where the other is refused.
-    There is no such route unless `FACET_OPERATOR_KEYS` are set, of which it wants one.
+    It is verified and warmed while the current one serves, which stays if the new one is refused.
+    The route exists only where `FACET_OPERATOR_KEYS` is set, and requires one of these keys.
     """
     reloader: Reloads = request.app.state.reloader
     outcome = await reloader.reload(version, model)
@@ -480,7 +480,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
 
 @router.get(
     "/model",
-    summary="What is served, on what it was trained, how good it is for whom",
+    summary="The model, its training data, and how accurate it is for whom",
     response_model=ModelCard,
     responses=documented(errors.Unauthenticated, errors.InvalidParameter),
     tags=["operate"],

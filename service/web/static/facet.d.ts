@@ -371,11 +371,11 @@ export interface CallOptions {
 }
 
 export interface PredictOptions extends CallOptions {
-  /** NAME or NAME/VERSION of a model in service; the default one where not given. */
+  /** NAME or NAME/VERSION of a model that is served; the default model if omitted. */
   model?: string;
   /** What is answered; all that the operator allows where not given. */
   attributes?: AttributeName[];
-  /** Answer the largest faces only. */
+  /** Maximum number of faces; the largest are returned. */
   maxFaces?: number;
   /** Least confidence of a face, 0.5 to 1. */
   minConfidence?: number;
@@ -384,12 +384,12 @@ export interface PredictOptions extends CallOptions {
   distribution?: boolean;
   /** Answer the photo, upright, as a small JPEG: `image.preview`, a `data:` address. */
   preview?: boolean;
-  /** Ages from 1 to 99, at most 8: answer the probability of being at least so old. */
+  /** Ages from 1 to 99, at most 8: include the probability of being at least that old. */
   atLeast?: number[];
 }
 
 export interface StreamOptions {
-  /** NAME or NAME/VERSION of a model in service; the default one where not given. */
+  /** NAME or NAME/VERSION of a model that is served; the default model if omitted. */
   model?: string;
   attributes?: AttributeName[];
   maxFaces?: number;

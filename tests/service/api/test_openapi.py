@@ -39,7 +39,7 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
         assert theirs == ours | {"properties": ours["properties"] | changed | added}
     for path in ("/predict", "/predict/batch"):
         (query,) = [one for one in made["paths"][path]["post"]["parameters"] if one["name"] == "attributes"]
-        assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is not answered."
+        assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is left out."
 
 
 async def test_the_summary_promises_what_is_answered() -> None:

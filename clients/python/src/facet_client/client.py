@@ -269,7 +269,7 @@ class Client(_Base):
 
         Args:
             version: Served and kept; None for that of the service's settings, or the newest in its store.
-            model: NAME of the model to swap; the default one where not given.
+            model: NAME of the model to replace; the default model if omitted.
 
         Returns:
             What is in service now, and whether it was put in the place of another one.
@@ -460,7 +460,7 @@ class AsyncClient(_Base):
 
         Args:
             version: Served and kept; None for that of the service's settings, or the newest in its store.
-            model: NAME of the model to swap; the default one where not given.
+            model: NAME of the model to replace; the default model if omitted.
 
         Returns:
             What is in service now, and whether it was put in the place of another one.
