@@ -49,11 +49,11 @@ class RequestLog:
         scope.setdefault("state", {})["request_id"] = record.request_id
         # Unknown paths are not labels: anybody can make up as many as they like.
         record.route = self._paths.find(scope["path"]) or "unknown"
-        traceparent = headers.get("traceparent", "")
+        traceparent = ",".join(headers.getlist("traceparent"))  # several are none (W3C Trace Context)
         record.trace_id = trace_of(traceparent)
         end: Callable[[], None] | None = None
         if self._tracer is not None and record.route not in self._quiet:
-            end = self._tracer.begin(record, traceparent, headers.get("tracestate", ""))
+            end = self._tracer.begin(record, traceparent, ",".join(headers.getlist("tracestate")))
         token = CURRENT.set(record)
         try:
             if scope["type"] == "websocket":

@@ -56,7 +56,7 @@ def requests(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_line_is_a_document_and_a_request_says_what_became_of_it(service: Service) -> None:
     with httpx.Client(base_url=service.url, headers={"X-API-Key": "secret-one"}) as client:
         client.post("/predict", content=PAIR, headers={"X-Request-ID": "mine", "traceparent": PARENT})
-        client.post("/predict", content=b"text")
+        client.post("/predict", content=b"text", headers=[("traceparent", PARENT), ("traceparent", PARENT)])
         client.post("/predict/batch", **multipart((disposition(), PHOTO), (disposition(), b"nothing")))
         client.post("/predict", content=PHOTO, headers={"X-API-Key": "wrong"})
         client.get("/nowhere")
