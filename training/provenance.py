@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from service.models.store import file_digest
-from training.artifacts import write_json, write_text
+from training.artifacts import write_document, write_text
 from training.datasets.prepared import TEACHER, TEACHERS, beside
-from training.errors import RunError, raised_as
+from training.errors import PreparedError, RunError, raised_as
 from training.recipe import Recipe
 
 PROVENANCE: Final = "provenance.json"
 WEIGHTS: Final = "best.weights.h5"
 WITHOUT_FILE: Final = ("random", "imagenet")
-
-_OLD_KEYS: Final = ("answers", "taught")  # under which earlier versions wrote the digest of a teacher's file
 
 
 class Teacher(BaseModel):
@@ -32,6 +29,16 @@ class Teacher(BaseModel):
 
     name: str
     weights: str = ""
+
+
+class Teachers(BaseModel):
+    """The document `teachers.json`: the teachers behind a file of `predictions`, of which it has the SHA-256."""
+
+    model_config = ConfigDict(title=TEACHERS, frozen=True, validate_by_name=True)
+
+    predictions: str = Field(validation_alias=AliasChoices("predictions", "answers", "taught"))
+    """Also read as `answers` and `taught`, as earlier versions wrote."""
+    teachers: tuple[Teacher, ...]
 
 
 class Provenance(BaseModel):
@@ -142,8 +149,7 @@ def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, reco
         teachers.append(
             Teacher(name="small networks on a face recognition network's features", weights=file_digest(recognition))
         )
-    document = {"predictions": file_digest(prepared / TEACHER), "teachers": [one.model_dump() for one in teachers]}
-    write_json(prepared / TEACHERS, document)
+    write_document(prepared / TEACHERS, Teachers(predictions=file_digest(prepared / TEACHER), teachers=tuple(teachers)))
 
 
 def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
@@ -154,13 +160,17 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
 
     Returns:
         The teachers.
+
+    Raises:
+        PreparedError: `teachers.json` is damaged.
     """
     predictions, teachers = beside(prepared, TEACHER), beside(prepared, TEACHERS)
     digest = file_digest(predictions)
     if teachers.exists():
-        document = json.loads(teachers.read_text())
-        if digest in (document.get(key) for key in ("predictions", *_OLD_KEYS)):
-            return tuple(Teacher.model_validate(one) for one in document["teachers"])
+        with raised_as(PreparedError):
+            document = Teachers.model_validate_json(teachers.read_bytes())
+        if document.predictions == digest:
+            return document.teachers
     return (Teacher(name=predictions.name, weights=digest),)
 
 

@@ -178,7 +178,7 @@ class DataSection(_Section):
     min_face_px: float = Field(default=0.0, ge=0)
     """Side of the box, in pixels, below which a face is left out of training and validation."""
     min_sharpness: float = Field(default=0.0, ge=0)
-    """Sharpness of the crop (see `service.vision.quality`, which calls less than 2.9 blurred) below which it is left out."""
+    """Sharpness of the crop (see `service.vision.quality`, which calls less than 3.3 blurred) below which it is left out."""
 
     @model_validator(mode="after")
     def _one_share_each(self) -> DataSection:

@@ -85,6 +85,8 @@ class QualityAnswer(_Schema):
     brightness: float
     roll: float
     yaw: float
+    noise: float
+    contrast: float
 
 
 class FaceAnswer(_Schema):
@@ -160,7 +162,15 @@ EXAMPLE: dict[str, Any] = {
                 "uncertain": False,
                 "probabilities": {"white": 0.05, "black": 0.01, "asian": 0.88, "indian": 0.02, "other": 0.04},
             },
-            "quality": {"size_px": 221.0, "sharpness": 11.2, "brightness": 0.47, "roll": -3.1, "yaw": 0.08},
+            "quality": {
+                "size_px": 221.0,
+                "sharpness": 11.2,
+                "brightness": 0.47,
+                "roll": -3.1,
+                "yaw": 0.08,
+                "noise": 0.41,
+                "contrast": 0.21,
+            },
             "warnings": [],
         }
     ],
@@ -343,6 +353,8 @@ def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnsw
             brightness=round(quality.brightness, 3),
             roll=round(quality.roll, 1),
             yaw=round(quality.yaw, 2),
+            noise=round(quality.noise, 2),
+            contrast=round(quality.contrast, 3),
         ),
         warnings=person.warnings,
         **_attributes(person.attributes, distribution),

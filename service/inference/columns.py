@@ -31,7 +31,7 @@ FACE: Final = (
 """The photo, and the face that the detector found in it."""
 LANDMARK_POINTS: Final = tuple(Column(f"{point}_{axis}", "float") for point in LANDMARKS for axis in ("x", "y"))
 QUALITY: Final = (
-    *(Column(name, "float") for name in ("size_px", "sharpness", "brightness", "roll", "yaw")),
+    *(Column(name, "float") for name in ("size_px", "sharpness", "brightness", "roll", "yaw", "noise", "contrast")),
     Column("warnings", "string"),
 )
 MODEL: Final = (Column("model", "string"), Column("version", "int"), Column("digest", "string"))

@@ -140,6 +140,10 @@ class Part(Section):
     intervals: PartIntervals
     mean_age_of_train: float | None
     """Years; None of a data set without ages."""
+    means_of_train: dict[str, float] = Field(default={})
+    """Means over train by expectation, the age among them: what stands for a prediction where no face was found."""
+    precisions: dict[str, Figures] = Field(default={})
+    """Headline figures of the same pictures in another arithmetic, by its name."""
     without_duplicates: WithoutDuplicates | None = None
     age_checks: AgeChecks | None = None
     """None of a model that gives no distribution over ages."""
@@ -200,8 +204,6 @@ class Evaluation(Part, Sample):
 
     also: dict[str, Part] = Field(default={})
     """Figures of further data sets, by name."""
-    precisions: dict[str, Figures] = Field(default={})
-    """Headline figures of the same pictures in another arithmetic, by its name."""
     tracks: TrackEvaluation | None = None
 
 

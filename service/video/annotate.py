@@ -41,7 +41,7 @@ RATE_FACTOR: Final = "20"
 """Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
 
 
-QUALITY_DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2}
+QUALITY_DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2, "noise": 2, "contrast": 3}
 """Decimals of what is measured of a face, as in the API's answers."""
 
 

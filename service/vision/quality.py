@@ -24,8 +24,8 @@ DIAGONAL: Final = 1.7
 # (`python -m training degrade`). docs/measurements.md has the figures behind each.
 SMALL_PX: Final = 32.0
 """Side of the box, in pixels of the picture that the crop is cut from, below which a face is small."""
-BLURRED: Final = 2.9
-"""Sharpness below which a crop is blurred; no validation face is, as it is."""
+BLURRED: Final = 3.3
+"""Sharpness below which a crop is blurred; one validation face in a thousand is, as it is."""
 COARSE: Final = 3.3
 """Second difference, in percent of the contrast, that four fifths of a coarse crop's pixels do not reach."""
 COARSE_SHARE: Final = 0.2
@@ -36,12 +36,23 @@ DARK: Final = 0.14
 """Brightness below which a crop is dark; dark skin alone does not reach it."""
 BRIGHT: Final = 0.75
 """Brightness above which a crop is overexposed; pale skin alone seldom reaches it."""
+NOISY: Final = 2.4
+"""Noise, in grey levels of 255, above which a crop is noisy; neither textured skin nor a JPEG's blocks reach it."""
+LOW_CONTRAST: Final = 0.07
+"""Standard deviation of a crop's luma, between 0 and 0.5, below which its contrast is low."""
+BLOCK: Final = 9
+"""Side, in pixels of a reduced crop, of the blocks whose noise is measured; no multiple of a JPEG's."""
+SMOOTH_SHARE: Final = 0.25
+"""Share of the blocks that count as smooth: the noise is that of the roughest among them."""
 ROLL_DEGREES: Final = 30.0
 """Roll beyond which a face is rotated: three standard deviations of the rotations in training."""
 YAW: Final = 0.7
 """Yaw beyond which a face is turned away; a caution, for too few faces are turned so far to measure it."""
 CUT_OFF: Final = 0.2
 """Share of the crop outside the photo above which a face is cut off."""
+
+
+_NOISE_MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,8 @@ class Quality:
     `size_px` is the longer side of its box in pixels of the photo; `sharpness` how much of the crop's contrast is fine detail,
     in percent, in the direction in which it is least; `brightness` the crop's mean luma between 0 and 1; `roll` the slope of
     the eyes in degrees, positive where the viewer's right eye is lower; `yaw` the nose's distance from the eyes' middle, in
-    half eye distances, positive to the viewer's right.
+    half eye distances, positive to the viewer's right; `noise` the standard deviation of what is random in the crop's smooth
+    parts, in grey levels of 255; `contrast` the standard deviation of its luma, between 0 and 0.5.
     """
 
     size_px: float
@@ -59,6 +71,8 @@ class Quality:
     brightness: float
     roll: float
     yaw: float
+    noise: float
+    contrast: float
 
 
 def measure(face: Face, crop: Pixels) -> Quality:
@@ -76,12 +90,15 @@ def measure(face: Face, crop: Pixels) -> Quality:
     eyes = right - left
     length = float(np.hypot(*eyes)) or 1.0
     along = float((nose - (left + right) / 2) @ eyes) / length
+    reduced = _reduced(grey)
     return Quality(
         size_px=float(max(face.box[2] - face.box[0], face.box[3] - face.box[1])),
-        sharpness=_sharpness(_reduced(grey)),
+        sharpness=_sharpness(reduced),
         brightness=float(grey.mean()) / 255,
         roll=_slope(eyes),
         yaw=2 * along / length,
+        noise=_noise(reduced),
+        contrast=float(grey.std()) / 255,
     )
 
 
@@ -128,6 +145,20 @@ def _sharpness(grey: Floats) -> float:
     return 100 * min(straight, diagonal) / contrast
 
 
+def _noise(grey: Floats) -> float:
+    """Standard deviation of the noise in grey levels, by a mask that edges and slopes do not answer to.
+
+    Immerkaer, "Fast noise variance estimation", CVIU 1996, in blocks. The lower quartile is that of skin without texture, so
+    that hair, wrinkles and the edges of a JPEG's blocks count for nothing.
+    """
+    difference = (cv2.filter2D(grey, -1, _NOISE_MASK) / 6)[1:-1, 1:-1]
+    across, down = (side // BLOCK for side in difference.shape)
+    if not across * down:
+        return 0.0
+    blocks = difference[: across * BLOCK, : down * BLOCK].reshape(across, BLOCK, down, BLOCK)
+    return float(np.quantile(np.sqrt(np.square(blocks).mean(axis=(1, 3))), SMOOTH_SHARE))
+
+
 def _slope(across: Doubles) -> float:
     """Degrees by which a vector points downwards."""
     return math.degrees(math.atan2(across[1], across[0]))
@@ -146,16 +177,20 @@ def warnings(
         coarse: whether the crop has detail on few lines alone; counts where the crop is no enlargement itself.
 
     Returns:
-        Those present of `small`, `blurred`, `dark`, `bright`, `rolled`, `turned`, `cut_off`, `occluded`, in this order.
+        Those present of `small`, `blurred`, `dark`, `bright`, `noisy`, `low_contrast`, `rolled`, `turned`, `cut_off`,
+        `occluded`, in this order. What is `dark` has little contrast anyway, and is not said to have low contrast.
     """
     side = quality.size_px * scale
     small = side < SMALL_PX
     blurred = quality.sharpness < BLURRED or (coarse and side >= ENLARGED_PX)
+    dark = quality.brightness < DARK
     found = {
         "small": small,
         "blurred": blurred,
-        "dark": quality.brightness < DARK,
+        "dark": dark,
         "bright": quality.brightness > BRIGHT,
+        "noisy": quality.noise > NOISY,
+        "low_contrast": quality.contrast < LOW_CONTRAST and not dark,
         "rolled": abs(quality.roll) > ROLL_DEGREES,
         "turned": abs(quality.yaw) > YAW,
         "cut_off": outside > CUT_OFF,

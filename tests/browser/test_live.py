@@ -45,7 +45,7 @@ def frame(number: int, *faces: dict[str, Any], next_in_ms: int = 0) -> str:
 
 
 def face(identity: int, x: int, **more: Any) -> dict[str, Any]:
-    quality = {"size_px": 120, "sharpness": 12, "brightness": 0.5, "roll": 0, "yaw": 0}
+    quality = {"size_px": 120, "sharpness": 12, "brightness": 0.5, "roll": 0, "yaw": 0, "noise": 0.4, "contrast": 0.2}
     known = {"confidence": 0.99, "quality": quality, "warnings": [], "frames": 4, "answers": 3, "age_of_track_ms": 900}
     return {"id": identity, "box": {"x": x, "y": 100, "width": 100, "height": 120}, **known, **more}
 

@@ -139,7 +139,7 @@ def test_figures_of_tracks_are_means_with_intervals_and_numbers() -> None:
 
 def test_what_a_newer_service_says_of_a_face_is_no_failure() -> None:
     label = {"label": "no", "confidence": 0.9, "uncertain": False, "probabilities": {"no": 0.9, "yes": 0.1}}
-    quality = {"size_px": 1, "sharpness": 1, "brightness": 1, "roll": 0, "yaw": 0}
+    quality = {"size_px": 1, "sharpness": 1, "brightness": 1, "roll": 0, "yaw": 0, "noise": 0, "contrast": 0}
     box = {"x": 0, "y": 0, "width": 1, "height": 1}
     face = models.Face.model_validate(
         {"box": box, "confidence": 1, "race": label, "quality": quality, "warnings": [], "glasses": label, "embedding": [0.5]}

@@ -12,6 +12,7 @@ import pytest
 from service.models.store import ModelStore, file_digest
 from tests.training import made
 from training.datasets.prepared import EMBEDDINGS, TEACHER
+from training.errors import PreparedError
 from training.fit.distillation import write_teacher_predictions
 from training.fit.train import train
 from training.fit.weight_averaging import average
@@ -73,6 +74,15 @@ def test_teachers_that_earlier_versions_recorded_are_read(
     (folder / "teachers.json").unlink()
     (folder / name).write_text(json.dumps({key: document["predictions"], "teachers": document["teachers"]}))
     assert [one.name for one in teachers_of(folder)] == [recipe.name]
+
+
+@pytest.mark.parametrize("text", ["{", '{"predictions": "00"}', '{"predictions": "00", "teachers": [{"name": 1}]}'])
+def test_damaged_teachers_are_named_in_one_line(run: Path, prepared: Path, text: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(prepared, tmp_path / "copy"))
+    write_teacher_predictions([run], folder)
+    (folder / "teachers.json").write_text(text)
+    with pytest.raises(PreparedError, match=r"^teachers\.json: [^\n]+$"):
+        teachers_of(folder)
 
 
 def test_networks_on_embeddings_are_named_as_teachers(prepared: Path) -> None:

@@ -91,9 +91,10 @@ def report_part(
     """
     predictions = given.predictions
     found = predictions.where(predictions.found)
-    age = predictions.expectations.get(AGE)
+    means = {name: one.fallback for name, one in predictions.expectations.items() if not math.isnan(one.fallback)}
     fields: dict[str, Any] = {
-        "mean_age_of_train": None if age is None or math.isnan(age.fallback) else age.fallback,
+        "mean_age_of_train": means.get(AGE),
+        "means_of_train": means,
         "headline": figures(predictions),
         "found_only": figures(found),
         "groups": by_group(predictions),

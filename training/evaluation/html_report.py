@@ -139,7 +139,10 @@ def _summary(report: Report) -> str:
         ("precision", report.precision),
         ("runtime", report.runtime),
         ("created", report.created),
-        ("mean age of train", None if report.mean_age_of_train is None else f"{report.mean_age_of_train:.2f} years"),
+    ]
+    units = {one.name: one.scale.unit for one in report.attributes}
+    facts += [
+        (f"mean {name} of train", f"{mean:.2f} {units.get(name, '')}".rstrip()) for name, mean in report.means_of_train.items()
     ]
     return (
         f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in facts if value is not None)}</dl>"

@@ -371,13 +371,22 @@ def _remarks(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str
             "The published figures are those of another split of the same data, without a detector before the network."
         )
     for name, figures in evaluation.precisions.items():
-        parts = []
-        for metric, first in _firsts(metrics_of(attributes, Table.CARD_PRECISIONS)):
-            unit = f" in {metric.unit}" if metric.unit and first else ""
-            if shown := _shown(metric, figures):
-                parts.append(f"{metric.column_title}{unit} {shown}")
-        remarks.append(f"In {name}, on the same pictures: {', '.join(parts)}.")
+        sets = {"": figures} | {
+            f"; of {also}: ": part.precisions[name] for also, part in evaluation.also.items() if name in part.precisions
+        }
+        parts = "".join(f"{of}{_main_figures(one, attributes)}" for of, one in sets.items())
+        remarks.append(f"In {name}, on the same pictures: {parts}.")
     return "".join(f"\n{_filled(one)}\n" for one in remarks)
+
+
+def _main_figures(figures: Figures, attributes: Sequence[AttributeSpec]) -> str:
+    """The figures of the card's line of another arithmetic."""
+    parts = []
+    for metric, first in _firsts(metrics_of(attributes, Table.CARD_PRECISIONS)):
+        unit = f" in {metric.unit}" if metric.unit and first else ""
+        if shown := _shown(metric, figures):
+            parts.append(f"{metric.column_title}{unit} {shown}")
+    return ", ".join(parts)
 
 
 def _groups(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from service.models.evaluation import EVALUATION, Evaluation, Part, evaluation_json, read_evaluation
 from service.models.store import CARD
@@ -13,14 +13,17 @@ from training.evaluation.documents import Report
 from training.evaluation.model_card import card
 from training.evaluation.service_client import read_manifest
 
-_PART: Final = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "without_duplicates", "age_checks")
+_PART: Final = (
+    *("headline", "found_only", "groups", "intervals"),
+    *("mean_age_of_train", "means_of_train", "without_duplicates", "age_checks"),
+)
 
 
 def record_report(store: Path, report: Report) -> Path:
     """Write a report's figures into the `evaluation.json` of the model that it is about, and its card beside it.
 
-    Where figures of the same pictures in another arithmetic stand there, the headline alone is added, under its name in
-    `precisions`.
+    Where figures of the same pictures in another arithmetic stand there, the headlines alone are added, each data set's under
+    the arithmetic's name in `precisions`.
 
     Args:
         store: Model store.
@@ -38,8 +41,11 @@ def record_report(store: Path, report: Report) -> Path:
     before = read_evaluation(folder)
     same = before is not None and (before.data, before.split) == (report.data, report.split)
     if before is not None and same and before.precision != report.precision:
-        precisions = before.precisions | {report.precision: report.headline}
-        evaluation = before.model_copy(update={"precisions": precisions})
+        also = {
+            name: _with_precision(part, report.precision, report.also[name]) if name in report.also else part
+            for name, part in before.also.items()
+        }
+        evaluation = _with_precision(before, report.precision, report).model_copy(update={"also": also})
     else:
         fields = {"data": report.data, "split": report.split, "precision": report.precision, **_part(report)}
         if report.also:
@@ -69,6 +75,14 @@ def write_evaluation(store: Path, name: str, version: int, evaluation: Evaluatio
     folder = store / name / str(version)
     write_text(folder / EVALUATION, evaluation_json(evaluation))
     write_text(folder / CARD, card(manifest, evaluation))
+
+
+AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def _with_precision(part: AnyPart, precision: str, other: Part) -> AnyPart:
+    """Figures of a data set, with the headline of the same pictures in another arithmetic."""
+    return part.model_copy(update={"precisions": part.precisions | {precision: other.headline}})
 
 
 def _part(part: Part) -> dict[str, object]:

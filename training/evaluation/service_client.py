@@ -54,6 +54,9 @@ class Scored:
     warnings: list[list[str]]
     served: Served | None = None
 
+    def __len__(self) -> int:
+        return len(self.names)
+
     def with_fallbacks(self, years: Mapping[str, float]) -> Scored:
         """The same, with what stands for an expectation where no face was found.
 

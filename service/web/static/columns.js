@@ -6,7 +6,8 @@ const POINTS = ["left_eye", "right_eye", "nose", "mouth_left", "mouth_right"];
 
 /** Columns that are there whatever a model declares, in any table of the service. */
 const FIXED = [
-  ...["file", "face", "x", "y", "width", "height", "confidence", "size_px", "sharpness", "brightness", "roll", "yaw", "warnings"],
+  ...["file", "face", "x", "y", "width", "height", "confidence"],
+  ...["size_px", "sharpness", "brightness", "roll", "yaw", "noise", "contrast", "warnings"],
   ...["model", "version", "digest", "problem", "detail", "track", "first_s", "last_s", "frames", "answers", "frame", "time_s"],
   ...POINTS.flatMap((point) => [`${point}_x`, `${point}_y`]),
   ...Array.from({ length: 99 }, (_, index) => atLeastColumn(index + 1)),

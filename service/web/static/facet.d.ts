@@ -62,6 +62,10 @@ export interface QualityAnswer {
   /** Degrees, positive where the viewer's right eye is lower. */
   roll: number;
   yaw: number;
+  /** Grey levels of 255. */
+  noise: number;
+  /** Standard deviation of the luma, 0 to 0.5. */
+  contrast: number;
 }
 
 export interface FaceAnswer {
@@ -269,6 +273,8 @@ export interface Part {
   groups: Groups;
   intervals: PartIntervals;
   mean_age_of_train?: number | null;
+  means_of_train?: Record<string, number>;
+  precisions?: Record<string, Figures>;
   without_duplicates?: WithoutDuplicates | null;
   age_checks?: AgeChecks | null;
 }
@@ -302,7 +308,6 @@ export interface Evaluation extends Part {
   split: string;
   precision: string;
   also?: Record<string, Part>;
-  precisions?: Record<string, Figures>;
   tracks?: TrackEvaluation | null;
 }
 

@@ -73,16 +73,16 @@ export function measures(quality, warnings) {
   const side = quality.yaw > 0 ? "right" : "left";
   const angle = number(Math.round(roll), { style: "unit", unit: "degree", unitDisplay: "narrow" });
   const words = {
-    focus: has("blurred") ? "blurred" : quality.sharpness < 6 ? "soft" : "sharp",
-    light: has("dark") ? "dark" : has("bright") ? "bright" : null,
+    focus: has("blurred") ? "blurred" : has("noisy") ? "noisy" : quality.sharpness < 6 ? "soft" : "sharp",
+    light: has("dark") ? "dark" : has("bright") ? "bright" : has("low_contrast") ? "low_contrast" : null,
     tilt: roll < 4 ? "upright" : quality.roll > 0 ? "tilt_right" : "tilt_left",
     pose: yaw < 0.2 ? "frontal" : yaw < 0.5 ? `slightly_${side}` : side,
   };
   const worded = (word) => text(`quality.${word}`, { angle });
   return [
     [text("quality.size"), pixels(quality.size_px), has("small")],
-    [text("quality.focus"), worded(words.focus), has("blurred")],
-    [text("quality.light"), words.light ? worded(words.light) : percent(quality.brightness), has("dark", "bright")],
+    [text("quality.focus"), worded(words.focus), has("blurred", "noisy")],
+    [text("quality.light"), words.light ? worded(words.light) : percent(quality.brightness), has("dark", "bright", "low_contrast")],
     [text("quality.tilt"), worded(words.tilt), has("rolled")],
     [text("quality.pose"), worded(words.pose), has("turned", "cut_off", "occluded")],
   ];

@@ -53,8 +53,8 @@ async def test_the_answer_has_the_documented_shape(client: Client) -> None:
         assert list(label) == ["label", "confidence", "uncertain", "probabilities"]
         assert label["uncertain"] is False
         assert label["confidence"] == max(label["probabilities"].values()) == label["probabilities"][label["label"]]
-    assert list(face["quality"]) == ["size_px", "sharpness", "brightness", "roll", "yaw"]
-    assert face["warnings"] == ["occluded"]  # a square of one colour shows neither eyes nor mouth
+    assert list(face["quality"]) == ["size_px", "sharpness", "brightness", "roll", "yaw", "noise", "contrast"]
+    assert face["warnings"] == ["low_contrast", "occluded"]  # a square of one colour shows neither eyes nor mouth
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from tests.service.offline.made import folder, local, photo, predict, requested
 CONTRACT = (
     "file face x y width height confidence age_years age_low age_high gender gender_confidence gender_uncertain "
     "race race_confidence race_uncertain p_at_least_18 p_at_least_21 p_male p_female p_white p_black p_asian p_indian p_other "
-    "size_px sharpness brightness roll yaw warnings model version digest problem detail time_s"
+    "size_px sharpness brightness roll yaw noise contrast warnings model version digest problem detail time_s"
 )
 
 

@@ -16,7 +16,7 @@ from service.tracking.aggregation import Average, impairments, narrowing, weight
 from service.vision.quality import Quality
 from tests.fakes import INTERVAL, RACES, attributes, manifest
 
-EASY = Quality(size_px=120, sharpness=12, brightness=0.45, roll=0, yaw=0)
+EASY = Quality(size_px=120, sharpness=12, brightness=0.45, roll=0, yaw=0, noise=0.4, contrast=0.2)
 TRACK = TrackCalibration(
     correlation=0.6,
     scale=1.0,
@@ -102,7 +102,7 @@ def test_the_doubts_have_names_that_the_calibration_knows() -> None:
 
 
 def test_measures_of_nothing_are_no_error() -> None:
-    assert 0 < weight(Quality(size_px=0, sharpness=0, brightness=0, roll=180, yaw=3), [], TRACK) < 0.01
+    assert 0 < weight(Quality(size_px=0, sharpness=0, brightness=0, roll=180, yaw=3, noise=9, contrast=0), [], TRACK) < 0.01
 
 
 # Ages -------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from service.vision.quality import Quality, warnings
 
 TEMPLATE = np.array([[0.294, 0.286], [0.688, 0.286], [0.489, 0.517], [0.314, 0.692], [0.667, 0.691]], np.float32)
 ELSEWHERE = (TEMPLATE * np.float32(0.8) + np.float32(0.1)).astype(np.float32)
-GOOD = Quality(size_px=200, sharpness=9, brightness=0.5, roll=0, yaw=0)
+GOOD = Quality(size_px=200, sharpness=9, brightness=0.5, roll=0, yaw=0, noise=0.4, contrast=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -68,5 +68,5 @@ def test_a_small_or_blurred_face_is_not_called_covered() -> None:
     assert warnings(GOOD, 0.0, occlusion=OCCLUDED + 0.1) == ["occluded"]
     assert warnings(GOOD, 0.0, occlusion=OCCLUDED) == []
     assert warnings(GOOD, 0.0, scale=0.1, occlusion=9.0) == ["small"]
-    blurred = Quality(size_px=200, sharpness=1, brightness=0.5, roll=0, yaw=0)
+    blurred = Quality(size_px=200, sharpness=1, brightness=0.5, roll=0, yaw=0, noise=0.4, contrast=0.2)
     assert warnings(blurred, 0.0, occlusion=9.0) == ["blurred"]

@@ -26,6 +26,8 @@ from service.vision.quality import (
     DARK,
     DIAGONAL,
     ENLARGED_PX,
+    LOW_CONTRAST,
+    NOISY,
     ROLL_DEGREES,
     SMALL_PX,
     YAW,
@@ -34,13 +36,14 @@ from service.vision.quality import (
     measure,
     warnings,
 )
+from training.evaluation.degradations import compressed, low_contrast, noisy
 
 Pixels = npt.NDArray[np.uint8]
 
 EYES_AND_MOUTH = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
 CROP = np.array([[0.294, 0.286], [0.688, 0.286], [0.489, 0.517], [0.314, 0.691], [0.667, 0.691]], np.float32)
 """A template: where the landmarks lie in a crop."""
-GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05)
+GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05, noise=0.4, contrast=0.2)
 
 
 def face(landmarks: npt.ArrayLike = EYES_AND_MOUTH, box: tuple[float, ...] = (10, 10, 90, 110)) -> Face:
@@ -107,6 +110,45 @@ def test_sharpness_is_the_share_of_fine_contrast() -> None:
         assert measure(face(), change.astype(np.uint8)).sharpness == pytest.approx(measure(face(), noise).sharpness, rel=0.02)
 
 
+@pytest.mark.parametrize("sigma", [1.0, 4.0, 12.0])
+def test_noise_is_that_of_smooth_parts(sigma: float) -> None:
+    """The lower quartile of blocks of 81 pixels is a little below the whole's deviation."""
+    slope = np.linspace(40, 200, 128)[:, np.newaxis] + np.linspace(-20, 20, 128)
+    random = np.random.default_rng(0)
+    noisy = slope + random.normal(0, sigma, slope.shape)
+    noisy[:, 64:] += 30 * (random.integers(0, 2, (128, 64)))  # hair
+    shown = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)[..., np.newaxis].repeat(3, axis=2)
+    assert measure(face(), shown).noise == pytest.approx(sigma, rel=0.15)
+
+
+def test_contrast_is_the_deviation_of_the_luma() -> None:
+    halves = np.zeros((64, 64, 3), np.uint8)
+    halves[:, 32:] = 255
+    assert measure(face(), halves).contrast == pytest.approx(0.5)
+    assert measure(face(), halves // 5).contrast == pytest.approx(0.1)
+    assert measure(face(), np.full((64, 64, 3), 80, np.uint8)).contrast == 0
+
+
+def test_a_crop_without_a_block_has_no_noise_to_measure() -> None:
+    assert measure(face(), np.zeros((8, 8, 3), np.uint8)).noise == 0
+
+
+def test_noise_and_low_contrast_are_warned_of_and_a_jpegs_blocks_are_not(
+    examples: Path, mtcnn_networks: Mapping[str, Network]
+) -> None:
+    photo = decode((examples / "biden.jpg").read_bytes(), max_pixels=10**7, side=10**4).pixels
+    (one,) = [one for one in locate(photo, MtcnnDetector(**mtcnn_networks), 1280) if one.confidence >= MIN_CONFIDENCE]
+    cut = align(photo, one.landmarks, CROP, 128)
+
+    def given(crop: Pixels) -> list[str]:
+        return warnings(measure(one, crop), 0.0)
+
+    assert given(cut) == []
+    assert given(compressed(cut, 15)) == []
+    assert given(noisy(cut, 12)) == ["noisy"]
+    assert given(low_contrast(cut, 0.2)) == ["low_contrast"]
+
+
 @pytest.mark.parametrize("way", ["across", "down", "falling", "rising"])
 def test_what_moved_in_one_direction_is_less_sharp(way: str) -> None:
     kernel = {"across": np.eye(9)[4:5], "down": np.eye(9)[:, 4:5], "falling": np.eye(9), "rising": np.eye(9)[::-1]}[way]
@@ -136,6 +178,11 @@ def test_a_good_face_has_no_warning() -> None:
         ({"brightness": DARK - 0.01}, ["dark"]),
         ({"brightness": BRIGHT}, []),
         ({"brightness": BRIGHT + 0.01}, ["bright"]),
+        ({"noise": NOISY}, []),
+        ({"noise": NOISY + 0.1}, ["noisy"]),
+        ({"contrast": LOW_CONTRAST}, []),
+        ({"contrast": LOW_CONTRAST - 0.001}, ["low_contrast"]),
+        ({"brightness": 0.05, "contrast": 0.01}, ["dark"]),
         ({"roll": ROLL_DEGREES}, []),
         ({"roll": ROLL_DEGREES + 0.1}, ["rolled"]),
         ({"roll": -ROLL_DEGREES - 0.1}, ["rolled"]),

@@ -158,8 +158,8 @@ def test_many_means_are_those_that_the_service_answers() -> None:
 
 def test_the_weights_are_those_that_the_service_gives() -> None:
     rows = [
-        Quality(size_px=30, sharpness=5, brightness=0.2, roll=20, yaw=0.3),
-        Quality(size_px=90, sharpness=14, brightness=0.8, roll=-3, yaw=-0.6),
+        Quality(size_px=30, sharpness=5, brightness=0.2, roll=20, yaw=0.3, noise=0.4, contrast=0.2),
+        Quality(size_px=90, sharpness=14, brightness=0.8, roll=-3, yaw=-0.6, noise=0.4, contrast=0.2),
     ]
     warnings = [["small"], ["cut_off"]]
     track = TrackCalibration(doublings={"small": 0.7, "blurred": 0.4, "bright": 1.2, "rolled": 0.3, "cut_off": 0.5})
@@ -198,7 +198,7 @@ def open_label() -> Any:
 
 
 def test_the_answers_of_a_film_are_taken_apart() -> None:
-    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0, noise=0.4, contrast=0.2)
     given = films(answers_of([easy] * FRAMES, [[]] * FRAMES), DECLARED)
     assert len(given) == 1
     age, gender, race = given.expectations["age"], given.labels["gender"], given.labels["race"]
@@ -209,7 +209,7 @@ def test_the_answers_of_a_film_are_taken_apart() -> None:
 
 
 def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
-    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0, noise=0.4, contrast=0.2)
     whole = answers_of([easy] * FRAMES, [[]] * FRAMES)
     found = whole.predictions.found.copy()
     found[4] = False
@@ -219,7 +219,7 @@ def test_a_film_in_which_a_frame_has_no_face_is_left_out() -> None:
 
 
 def test_films_whose_labels_lack_an_attribute_are_left_out() -> None:
-    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0)
+    easy = Quality(size_px=90, sharpness=14, brightness=0.5, roll=0, yaw=0, noise=0.4, contrast=0.2)
     answers = answers_of([easy] * FRAMES, [[]] * FRAMES)
     race = answers.predictions.labels["race"]
     labels = {**answers.predictions.labels, "race": replace(race, label=np.full(FRAMES, -1))}
@@ -332,7 +332,10 @@ def test_the_study_writes_what_it_fitted_and_measured(pictures: Path, tmp_path: 
         frames = list(data.labelled(split))
         called.extend((name, split) for name, _, _ in frames)
         random = np.random.default_rng(0)
-        answers = [answers_of([Quality(80 - i, 10, 0.5, 0, 0.01 * i) for i in range(FRAMES)], [[]] * FRAMES) for _ in range(40)]
+        answers = [
+            answers_of([Quality(80 - i, 10, 0.5, 0, 0.01 * i, 0.4, 0.2) for i in range(FRAMES)], [[]] * FRAMES)
+            for _ in range(40)
+        ]
         faces = [
             {
                 "age": {"years": 40 + random.normal(0, 5), "low": 30, "high": 50, "distribution": list(distribution(one, row))},

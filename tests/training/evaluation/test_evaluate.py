@@ -57,7 +57,7 @@ def report(out: Path) -> dict[str, Any]:
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
         *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
-        *("attributes", "age_checks"),
+        *("attributes", "age_checks", "means_of_train"),
         *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
         *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
@@ -66,6 +66,7 @@ def test_report_has_everything(report: dict[str, Any]) -> None:
     assert report["model"] == {"name": "tiny", "version": 1}
     assert (report["data"], report["split"], report["mean_age_of_train"]) == ("UTKFace", "test", 30.0)
     assert (report["precision"], report["runtime"], report["promised_coverage"]) == ("f32", "openvino", 0.8)
+    assert report["means_of_train"] == {"age": 30.0}
     assert set(report["plots"]) == PLOTS
     assert {"age_mae", "age_rmse", "gender_accuracy", "race_accuracy", "race_macro_f1", "interval_coverage"} <= set(
         report["headline"]
@@ -190,7 +191,9 @@ def test_recording_a_figure_changes_no_digest(own_store: Path, report: dict[str,
     before = {
         path: path.read_bytes() for path in (own_store / "tiny/1").rglob("*") if path.is_file() and path.name != "README.md"
     }
-    part = {key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train")}
+    part = {
+        key: report[key] for key in ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "means_of_train")
+    }
     also = {key: report[key] for key in (*part, "confusion", "roc")} | {"not_found": ["a.jpg"]}
     record_report(own_store, Report.model_validate(report | {"also": {"All-Age-Faces": also}}))
     assert {path: path.read_bytes() for path in before} == before
@@ -204,13 +207,20 @@ def test_recording_a_figure_changes_no_digest(own_store: Path, report: dict[str,
 
 
 def test_another_arithmetic_adds_its_headline(own_store: Path, report: dict[str, Any]) -> None:
-    record_report(own_store, Report.model_validate(report))
-    other = report | {"precision": "bf16", "headline": report["headline"] | {"age_mae": 7.5}}
+    figures_of_part = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "confusion", "roc", "not_found")
+    part = {key: report[key] for key in figures_of_part}
+    record_report(own_store, Report.model_validate(report | {"also": {"All-Age-Faces": part}}))
+    worse, worst = (report["headline"] | {"age_mae": error} for error in (7.5, 8.5))
+    other = report | {"precision": "bf16", "headline": worse, "also": {"All-Age-Faces": part | {"headline": worst}}}
     record_report(own_store, Report.model_validate(other))
     given = recorded(own_store)
     assert (given["precision"], given["headline"]) == ("f32", report["headline"])
     assert given["precisions"]["bf16"]["age_mae"] == 7.5
-    assert "In bf16, on the same pictures: age error in years 7.50," in (own_store / "tiny/1/README.md").read_text()
+    assert given["also"]["All-Age-Faces"]["headline"] == part["headline"]
+    assert given["also"]["All-Age-Faces"]["precisions"]["bf16"]["age_mae"] == 8.5
+    text = " ".join((own_store / "tiny/1/README.md").read_text().split())
+    assert "In bf16, on the same pictures: age error in years 7.50," in text
+    assert "; of All-Age-Faces: age error in years 8.50," in text
 
 
 def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,20 @@ class Metric(Generic[Data]):
         """
         return f"{value:{(brief and self.brief) or self.format}}"
 
+    def shown_difference(self, value: float, base: float, *, brief: bool = False) -> str:
+        """The difference of two figures as people read it, with its sign; of percentages, in points.
+
+        Args:
+            value: The figure.
+            base: What it is compared with.
+            brief: Whether the table has many columns.
+
+        Returns:
+            Its text, without the unit.
+        """
+        text = self.shown(value - base, brief=brief).removesuffix("%")
+        return text if text[0] in "+-" else f"+{text}"
+
     def _with_unit(self, text: str) -> str:
         return f"{text} [{self.unit}]" if self.unit else text
 

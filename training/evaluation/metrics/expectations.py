@@ -10,7 +10,7 @@ import numpy as np
 from service.arrays import Doubles, Ints
 from service.models.manifest import AGE
 from training.evaluation.metrics.base import EVERYWHERE, Metric, Table, mean
-from training.evaluation.metrics.registry import expectation_metric
+from training.evaluation.metrics.registry import expectation_metric, share_of
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, Predictions, interval_of
 
 COVERAGE: Final = 0.8
@@ -100,14 +100,10 @@ def shares(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
     name = attribute.name
     if attribute.range is not None:
         return
-    yield Metric(
+    yield share_of(name)(
         key=f"{name}_within_5",
         title="within 5 years",
         compute=_mean_of_errors(name, lambda error: (np.abs(error) <= 5).astype(np.float64)),
-        attribute=name,
-        requires=name,
-        format=".1%",
-        better="higher",
         tables=frozenset({Table.CARD, Table.COMPARISON}),
     )
 
@@ -115,27 +111,19 @@ def shares(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         one = predictions.expectations[name]
         return mean(_whole_years(one, predictions) == one.label, one.known, weights)
 
-    yield Metric(
+    yield share_of(name)(
         key=f"{name}_exact",
         title="the very year",
         compute=exact,
-        attribute=name,
-        requires=name,
-        format=".1%",
-        better="higher",
         bootstrapped=False,
         tables=_EDGES,
     )
     for count, starts in BINS.items():
-        yield Metric(
+        yield share_of(name)(
             key=f"{name}_bins_{count}",
             title=f"the right one of {count} classes, from {', '.join(map(str, starts))} on",
             short=f"{count} classes",
             compute=_accuracy_by_class(name, starts),
-            attribute=name,
-            requires=name,
-            format=".1%",
-            better="higher",
             bootstrapped=False,
             tables=_EDGES,
         )

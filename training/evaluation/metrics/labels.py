@@ -9,7 +9,7 @@ import numpy as np
 
 from service.arrays import Bools, Doubles, Ints
 from training.evaluation.metrics.base import EVERYWHERE, Family, Metric, Table, mean, ratio
-from training.evaluation.metrics.registry import label_metric
+from training.evaluation.metrics.registry import label_metric, score_of, share_of
 from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
 
 BINS: Final = 15
@@ -34,14 +34,10 @@ def accuracy(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         one = predictions.labels[name]
         return mean(one.right(predictions.found), one.known, weights)
 
-    yield Metric(
+    yield score_of(name)(
         key=f"{name}_accuracy",
         title="accuracy",
         compute=compute,
-        attribute=name,
-        requires=name,
-        brief=".3f",
-        better="higher",
         explanation="A face that is not found counts as wrong.",
         tables=EVERYWHERE | {Table.CARD_GROUPS, Table.CARD_PRECISIONS, Table.MODELS, Table.PANELS, Table.ROBUSTNESS_PLOT},
     )
@@ -64,15 +60,11 @@ def scores(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         for score in ("precision", "recall", "F1"):
             # Single F1 scores that are published are of the second label.
             published = score == "F1" and number == 1
-            yield Metric(
+            yield score_of(name)(
                 key=f"{name}_f1" if published else f"{name}_{label}_{score.lower()}",
                 title=f"{score} of {label}",
                 short=score,
                 compute=_score(name, number, score),
-                attribute=name,
-                requires=name,
-                brief=".3f",
-                better="higher",
                 bootstrapped=False,
                 tables=frozenset({Table.COMPARISON}) if published else frozenset(),
                 path=f"{name}.{label}.{score.lower()}",
@@ -98,16 +90,12 @@ def area(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         counted = predictions.found & one.known
         return area_under_curve(one.label[counted], one.probabilities[counted, 1], weights[:, counted])
 
-    yield Metric(
+    yield score_of(name)(
         key=f"{name}_auc",
         title="area under the ROC",
         short="AUC",
         column="area under the ROC",
         compute=compute,
-        attribute=name,
-        requires=name,
-        brief=".3f",
-        better="higher",
         explanation="Over found faces; the share of pairs, one of each label, whose probabilities are in order.",
         tables=frozenset({Table.GROUPS, Table.CARD, Table.MODELS, Table.COMPARISON}),
     )
@@ -131,15 +119,11 @@ def macro_f1(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         one = predictions.labels[name]
         return mean_f1(one.label[one.known], one.predicted(predictions.found)[one.known], weights[:, one.known])
 
-    yield Metric(
+    yield score_of(name)(
         key=f"{name}_macro_f1",
         title="macro F1",
         column="macro F1",
         compute=compute,
-        attribute=name,
-        requires=name,
-        brief=".3f",
-        better="higher",
         explanation="Over the labels that there are; a face that is not found has none.",
         tables=frozenset({Table.CARD, Table.MODELS, Table.COMPARISON}),
     )
@@ -194,27 +178,19 @@ def certainty(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
         one = predictions.labels[name]
         return mean(one.right(predictions.found), predictions.found & one.known & ~one.uncertain, weights)
 
-    yield Metric(
+    yield share_of(name)(
         key=f"{name}_certain_share",
         title="faces whose label is not marked uncertain",
         column="not marked uncertain",
         compute=share,
-        attribute=name,
-        requires=name,
-        format=".1%",
-        better="higher",
         family=Family.CERTAINTY,
         tables=frozenset({Table.CARD, Table.CARD_GROUPS}),
     )
-    yield Metric(
+    yield score_of(name)(
         key=f"{name}_certain_accuracy",
         title="accuracy of those",
         column="accuracy of those",
-        brief=".3f",
         compute=accurate,
-        attribute=name,
-        requires=name,
-        better="higher",
         family=Family.CERTAINTY,
         tables=frozenset({Table.CARD, Table.CARD_GROUPS}),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Final, Literal
 
@@ -107,3 +108,27 @@ def metrics_of(attributes: Iterable[AttributeSpec], table: Table | None = None) 
         (metric for one in attributes for make in _OF_KIND[one.kind] for metric in make(one)),
     )
     return tuple(metric for metric in every if table is None or table in metric.tables)
+
+
+def score_of(attribute: str) -> partial[Metric[Predictions]]:
+    """Make figures of an attribute between 0 and 1, such as an accuracy or an area, of which more is better.
+
+    Args:
+        attribute: Its name, which the predictions must know.
+
+    Returns:
+        A constructor that takes the other fields of `Metric`.
+    """
+    return partial(Metric, attribute=attribute, requires=attribute, brief=".3f", better="higher")
+
+
+def share_of(attribute: str) -> partial[Metric[Predictions]]:
+    """Make figures of an attribute that are shares in percent, of which more is better.
+
+    Args:
+        attribute: Its name, which the predictions must know.
+
+    Returns:
+        A constructor that takes the other fields of `Metric`.
+    """
+    return partial(Metric, attribute=attribute, requires=attribute, format=".1%", better="higher")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
 from service.arrays import Bools, Doubles, Ints
-from service.vision.quality import BLURRED, BRIGHT, DARK, ROLL_DEGREES, SMALL_PX, YAW
+from service.vision.quality import BLURRED, BRIGHT, DARK, LOW_CONTRAST, NOISY, ROLL_DEGREES, SMALL_PX, YAW
 from training.evaluation.bootstrap import central, poisson_counts
 from training.evaluation.degradations import Degradation
 from training.evaluation.predictions import Predictions
@@ -54,6 +54,8 @@ CONDITIONS: Final = (
     Condition("blurred", "sharpness", "sharpness", BLURRED, ("blur", "motion")),
     Condition("dark", "brightness", "brightness", DARK, ("dark",)),
     Condition("bright", "brightness", "brightness", BRIGHT, ("bright",), above=True),
+    Condition("noisy", "noise", "noise, grey levels", NOISY, ("noise",), above=True),
+    Condition("low_contrast", "contrast", "contrast", LOW_CONTRAST, ("contrast",)),
     Condition("rolled", "roll", "roll, degrees either way", ROLL_DEGREES, ("rotation",), above=True),
     Condition("turned", "yaw", "yaw, half eye distances either way", YAW, above=True),
     Condition("cut_off", "cut_off", "cut off (1) or not (0)", None, ("cut",), above=True),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 
+from service.arrays import Doubles
 from service.models.evaluation import Figures
 from training.evaluation.degradations import Degradation
 from training.evaluation.documents import Subject, TextTable
-from training.evaluation.metrics import Metric, Table, metrics_of
+from training.evaluation.metrics import Metric, Table, mean, metrics_of, value_of
 from training.evaluation.predictions import Predictions
 from training.evaluation.robustness.documents import ConditionData, Conditions, DegradedFigures, Robustness, RobustnessData
 from training.evaluation.robustness.plots import ROBUSTNESS_PLOT, condition_plot, draw_condition, draw_robustness
@@ -26,6 +29,14 @@ from training.evaluation.scoring import figures
 from training.evaluation.service_client import Scored
 
 NOTHING = "–"
+
+
+def _warned(scored: Scored, weights: Doubles) -> Doubles:
+    return mean(np.array([bool(given) for given in scored.warnings], np.bool_), scored.predictions.found, weights)
+
+
+WARNED: Final[Metric[Scored]] = Metric(key="warned", title="warned", compute=_warned, format=".1%")
+"""The share of the found faces that have any warning."""
 
 
 def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path, subject: Subject | None = None) -> Robustness:
@@ -47,9 +58,9 @@ def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path,
         metric for metric in metrics_of(clean.predictions.attributes, Table.ROBUSTNESS) if base.number(metric.place) is not None
     ]
     warned = _warned_share(clean)
-    rows = [("as they are", "", *(_text(one, base) for one in metrics), _percentage(warned))]
+    rows = [("as they are", "", *(_text(one, base) for one in metrics), WARNED.shown(warned))]
     rows += [
-        (one.kind, one.level, *(_text(metric, given, base) for metric in metrics), _percentage(share, warned))
+        (one.kind, one.level, *(_text(metric, given, base) for metric in metrics), _shown(WARNED, share, warned))
         for one, given, share in levels
     ]
     panels = {
@@ -92,9 +103,9 @@ def _with_warned(given: Figures, share: float) -> Figures:
 
 
 def _warned_share(scored: Scored) -> float:
-    """The share of the found faces that have any warning."""
-    found = [bool(given) for given, there in zip(scored.warnings, scored.predictions.found, strict=True) if there]
-    return float(np.mean(found)) if found else 0.0
+    """The share of the found faces that have any warning; 0 where none was found."""
+    share = value_of(WARNED, scored)
+    return 0.0 if math.isnan(share) else share
 
 
 def _title(metric: Metric[Predictions]) -> str:
@@ -117,19 +128,15 @@ def _difference(metric: Metric[Predictions], given: Figures, base: Figures) -> f
 
 def _text(metric: Metric[Predictions], given: Figures, base: Figures | None = None) -> str:
     """A figure, and its difference to that of the pictures as they are."""
-    value = given.number(metric.place)
+    value, before = given.number(metric.place), None if base is None else base.number(metric.place)
     if value is None:
         return NOTHING
-    if not metric.unit:
-        return _percentage(value, None if base is None else base.number(metric.place))
-    text = f"{value:.2f}"
-    return text if base is None else f"{text} ({_difference(metric, given, base):+.2f})"
+    return metric.shown(value, brief=True) if before is None else _shown(metric, value, before)
 
 
-def _percentage(value: float, base: float | None = None) -> str:
-    """A share in percent, and its difference to another one in points."""
-    text = f"{100 * value:.1f} %"
-    return text if base is None else f"{text} ({100 * (value - base):+.1f})"
+def _shown(metric: Metric[Any], value: float, base: float) -> str:
+    """A figure with its difference to another one."""
+    return f"{metric.shown(value, brief=True)} ({metric.shown_difference(value, base, brief=True)})"
 
 
 def conditions(

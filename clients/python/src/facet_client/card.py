@@ -177,6 +177,8 @@ class Part(Answer):
     groups: Groups
     intervals: PartIntervals
     mean_age_of_train: float | None
+    means_of_train: dict[str, float] = Field(default={})
+    precisions: dict[str, Figures] = Field(default={})
     without_duplicates: WithoutDuplicates | None = None
     age_checks: AgeChecks | None = None
 
@@ -229,7 +231,6 @@ class Evaluation(Part):
     split: str
     precision: str
     also: dict[str, Part] = Field(default={})
-    precisions: dict[str, Figures] = Field(default={})
     tracks: TrackEvaluation | None = None
 
 

@@ -75,6 +75,8 @@ class Quality(Answer):
     brightness: float
     roll: float
     yaw: float
+    noise: float
+    contrast: float
 
 
 NAMED: Final = ("age", "gender", "race")
