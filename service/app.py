@@ -273,6 +273,7 @@ def create_app(
         app.include_router(system.router)
     translated = [path for system in systems for path in system.paths]
     probes = {path for system in systems for path in system.probes}
+    single = [path for system in systems for path in system.photo_paths if path not in system.batches]
     metrics.begin_requests(["/predict", "/predict/batch", *(path for system in systems for path in system.photo_paths)])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
@@ -289,7 +290,8 @@ def create_app(
     app.add_middleware(
         BodyLimits,
         caps={"/predict": body, "/predict/batch": batch}
-        | {path.rstrip("/"): batch if path in system.batches else body for system in systems for path in system.photo_paths},
+        | {path.rstrip("/"): body for path in single}
+        | {path: batch for system in systems for path in system.batches},
         default=MIB,
         total=bodies,
         timeout=settings.body_timeout_s,
@@ -297,7 +299,7 @@ def create_app(
     )
     app.add_middleware(
         Admission,
-        paths=["/predict", *translated],
+        paths=["/predict", *single],
         workers=lambda: app.state.engine.workers,
     )
     if keys is not None:

@@ -99,7 +99,7 @@ async def test_neither_addresses_nor_paths_are_opened(image: str) -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     async with serving(compat="deepface") as client:
         for request in ({"json": {"img": image}}, {"content": urlencode({"img": image}), "headers": form}):
-            assert "neither addresses nor paths" in failed(await client.post(PATH, **request), 400)
+            assert "addresses and paths are not opened" in failed(await client.post(PATH, **request), 400)
 
 
 async def test_requests_that_cannot_be_served() -> None:
