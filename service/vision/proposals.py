@@ -21,7 +21,7 @@ BLOCK_STEP: Final = BLOCK * STRIDE
 BLOCK_PX: Final = CELL + STRIDE
 """Side, in pixels, of what the windows of a block see."""
 MARGIN: Final = 0.1
-"""How far a score in quick arithmetic may lie below the threshold and be judged again: bfloat16 moves few by half as much."""
+"""How far a score in quick arithmetic may lie below the threshold and be judged again. See docs/measurements.md."""
 DENSE_SHARE: Final = 0.2
 """Share of a picture's blocks above which it is judged again as a whole: that is cheaper then."""
 _BATCH: Final = 512
