@@ -210,8 +210,8 @@ async def infer(request: Request, engine: NamedEngine) -> Response:
     body = await request.body()
     due, batch_due = engine.due(), engine.batch_due()
     content = headers.get("content-type", ""), headers.get("content-encoding", "")
-    asked = await parsed(inference, body, *content, headers.get(HEADER), engine.max_batch_files)
-    given = asked.parameters
+    received = await parsed(inference, body, *content, headers.get(HEADER), engine.max_batch_files)
+    given = received.parameters
     names = None if given.attributes is None else [name.strip() for name in given.attributes.split(",") if name.strip()]
     options = engine.options(
         names,
@@ -221,7 +221,7 @@ async def infer(request: Request, engine: NamedEngine) -> Response:
         at_least=parse_ages(given.at_least),
         preview=given.preview,
     )
-    outputs = _chosen(asked, outputs_of(engine, options.attributes))
+    outputs = _chosen(received, outputs_of(engine, options.attributes))
 
     async def one(photo: bytes, due: float) -> PredictAnswer:
         if not photo:
@@ -229,26 +229,26 @@ async def infer(request: Request, engine: NamedEngine) -> Response:
         shown = {"landmarks": given.landmarks, "distribution": given.distribution}
         return await answered(engine, photo, options, due, identity, **shown)
 
-    if len(asked.photos) == 1:
-        items = [BatchItem(index=0, status=200, result=await one(asked.photos[0], due))]
+    if len(received.photos) == 1:
+        items = [BatchItem(index=0, status=200, result=await one(received.photos[0], due))]
     else:
-        items = await answered_each(engine, asked.photos, one, batch_due, identity)
+        items = await answered_each(engine, received.photos, one, batch_due, identity)
     manifest = engine.model.manifest
-    head = {"model_name": manifest.name, "model_version": str(manifest.version), "id": asked.identity or identity}
+    head = {"model_name": manifest.name, "model_version": str(manifest.version), "id": received.identity or identity}
     document, length = encoded(head, [(output.tensor(items), binary) for output, binary in outputs])
     if length is None:
         return Response(document, media_type="application/json")
     return Response(document, headers={HEADER: str(length)}, media_type="application/octet-stream")
 
 
-def _chosen(asked: Inference, outputs: Sequence[Output]) -> list[tuple[Output, bool]]:
+def _chosen(received: Inference, outputs: Sequence[Output]) -> list[tuple[Output, bool]]:
     """The outputs that a request wants, and whether as binary data. Raises `MalformedTensor` for one that there is not."""
-    if asked.outputs is None:
-        return [(output, asked.parameters.binary_data_output) for output in outputs]
+    if received.outputs is None:
+        return [(output, received.parameters.binary_data_output) for output in outputs]
     known = {output.name: output for output in outputs}
-    if unknown := next((name for name in asked.outputs if name not in known), None):
+    if unknown := next((name for name in received.outputs if name not in known), None):
         raise MalformedTensor(f"outputs: there is no {unknown[:50]}; choose from {', '.join(known)}.")
-    return [(known[name], binary) for name, binary in asked.outputs.items()]
+    return [(known[name], binary) for name, binary in received.outputs.items()]
 
 
 def failure(problem: Problem) -> Response:
