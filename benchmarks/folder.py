@@ -45,6 +45,8 @@ MOST_MIB: Final = 700
 """Most memory of a run, whatever the number of photos."""
 A_FOLDER: Final = 500
 """Photos in each folder of `make`."""
+TIMEOUT_S: Final = 300
+"""Seconds that a photo may take: the machine may be busy, and speed is what is compared."""
 MARK: Final = "BENCHMARK_RUN"
 """A variable that tells the processes of one run from others."""
 console = Console(highlight=False, soft_wrap=True)
@@ -141,6 +143,12 @@ def cpu_seconds(pid: int | str) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def family_seconds(pid: int) -> float:
+    """Seconds of a process and of its children, those that decode among them."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return cpu_seconds(pid) + sum(cpu_seconds(child) for child in children)
+
+
 def memory_mib(pid: int | str) -> float:
     """Memory that a process holds."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -155,7 +163,7 @@ def posted(photos: Sequence[Path], url: str, pid: int) -> Cost:
     statuses: list[int] = []
 
     def post() -> None:
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT_S)
         while True:
             try:
                 photo = names.get_nowait()
@@ -166,13 +174,13 @@ def posted(photos: Sequence[Path], url: str, pid: int) -> Cost:
             response.read()
             statuses.append(response.status)
 
-    before, began = cpu_seconds(pid), time.perf_counter()
+    began, before = time.perf_counter(), family_seconds(pid)
     threads = [threading.Thread(target=post) for _ in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    wall, used = time.perf_counter() - began, cpu_seconds(pid) - before
+    wall, used = time.perf_counter() - began, family_seconds(pid) - before
     if Counter(statuses) != {200: len(photos)}:
         raise SystemExit(f"the service answered {Counter(statuses)}")
     return Cost(wall, used, memory_mib(pid))
@@ -207,7 +215,9 @@ def rate(photos: Sequence[Path], rounds: int, ray: bool) -> None:
             ways[f"Ray, workers: {count}"] = partial(without_start, "--engine", "ray", "--workers", count)
         measured(ways)
         return
-    with served(settings={"FACET_PHOTO_QUEUE": "200", "FACET_DEADLINE_S": "60"}) as service:
+    with served(
+        settings={"FACET_PHOTO_QUEUE": "200", "FACET_DEADLINE_S": str(TIMEOUT_S), "FACET_BATCH_DEADLINE_S": str(TIMEOUT_S)}
+    ) as service:
         posted(photos[: 4 * CONNECTIONS], service.url, service.pid)
         measured({"service": lambda: posted(photos, service.url, service.pid), "command": without_start})
 

@@ -24,6 +24,7 @@ class Pictures:
 
     def __init__(self, draw: Path, sources: Sequence[str]) -> None:
         self._draw = draw
+        self._known = bool(sources)  # and not of a list, whose photos are known as they come
         self._named: dict[str, Path] = {}
         local = [Path(source) for source in sources if source != "-" and "://" not in source]
         globs = [path for path in local if glob.has_magic(str(path)) and not path.exists()]
@@ -69,6 +70,8 @@ class Pictures:
         whole = _whole(Path(name))
         if "://" in name:
             parts = tuple(part for part in name.partition("://")[2].split("/") if part not in ("", ".", ".."))
+        elif not self._known and whole.is_relative_to(_whole(self._draw)):
+            raise OSError(f"{name} lies inside of {self._draw}, where pictures could overwrite photos; choose another folder")
         elif whole.is_relative_to(self._root):
             parts = whole.relative_to(self._root).parts
         else:  # of a list

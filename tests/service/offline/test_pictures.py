@@ -71,3 +71,15 @@ def test_a_glob_may_have_its_pictures_beside_it(tree: Path) -> None:
     with pytest.raises(OSError, match="could overwrite"):
         pictures.write("photos/a/x.jpg", PHOTO, Analysis(32, 32, []))
     assert (tree / "a/x.jpg.faces.jpg").read_bytes() == PHOTO
+
+
+def test_photos_of_a_list_lie_outside_of_the_pictures(tree: Path) -> None:
+    """One of them could have the name of another one's picture."""
+    (tree / "a/x.jpg.faces.jpg").write_bytes(PHOTO)
+    pictures = Pictures(Path("photos"), [])
+    for name in ("photos/a/x.jpg", "photos/a/x.jpg.faces.jpg"):
+        with pytest.raises(OSError, match="choose another folder"):
+            pictures.write(name, PHOTO, Analysis(32, 32, []))
+    assert (tree / "a/x.jpg.faces.jpg").read_bytes() == PHOTO
+    (picture,) = drawn(Path("out"), [], ["photos/a/x.jpg"])
+    assert picture.endswith("photos/a/x.jpg.faces.jpg")
