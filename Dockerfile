@@ -12,11 +12,12 @@ WORKDIR /build
 RUN python -m venv tools && python -m venv --without-pip /opt/facet/venv
 
 FROM build AS openvino-packages
-# `traces` brings what sends spans, too.
+# `traces` brings what sends spans, too, and `remote` what reads a model store out of a bucket; "traces remote" is both.
 ARG LOCK=serve
-COPY requirements/${LOCK}.txt ./
+COPY requirements/serve.txt requirements/remote.txt requirements/traces.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes --requirement "${LOCK}.txt"
+    for lock in ${LOCK}; do set -- "$@" --requirement "${lock}.txt"; done \
+    && python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes "$@"
 # Networks run on the CPU and are SavedModels: what runs them on Intel's GPUs and NPUs, and reads other formats, stays out; so
 # does what tests NumPy, which nothing else imports.
 RUN find /opt/facet/venv/lib \( -path '*/numpy/*/tests/*' -o -path '*/openvino/libs/*' \

@@ -148,7 +148,7 @@ check: $(VENV)/dev.stamp ## Lint, formatting, types, the direction of imports, a
 
 .PHONY: check-deploy
 check-deploy: $(VENV)/dev.stamp $(DEPLOY)/deploy.stamp ## Hold deploy/ to Kubernetes' schemas, CloudFormation's rules and a simulated AWS, and docs/moving to real clients
-	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients helm kubernetes many_photos operations policies) $(ARGS)
+	@CHECKERS=$(DEPLOY)/bin $(BIN)/python -m pytest $(patsubst %,tests/deploy/test_%.py,agreement aws clients helm kubernetes many_photos operations policies predict_check) $(ARGS)
 
 # By the versions and hashes in the locks: nothing is installed or resolved. A package that the registry says nothing of is a failure.
 AUDITED := build serve tensorflow dev $(EXTRAS) deploy docs audit

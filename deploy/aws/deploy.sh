@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # From the checked-out commit to a deployed service: build, push, change the stack of service.yaml, wait, ask it how it is.
 #
-#   deploy/aws/deploy.sh [--image REPOSITORY@sha256:…] [--url https://facet.example.com] [Parameter=value …]
+#   deploy/aws/deploy.sh [--image REPOSITORY@sha256:…] [--url https://facet.example.com] [--settings FILE] [Parameter=value …]
 #
 # --image deploys what is in the repository already, which is how to go back to a former version. --url is where clients
-# reach the service; it is asked for its health at the end. What follows are parameters of service.yaml. Of those that are not
+# reach the service; it is asked for its health at the end, and its name is that of a new version's check. --settings is a file of
+# NAME=VALUE lines for whatever the parameters do not say. What follows are parameters of service.yaml. Of those that are not
 # given, the ones that other stacks know come from there, DeletionProtection becomes "true" once the stack is made, and the
 # others keep their value; CertificateArn has none at first.
 #
@@ -17,12 +18,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 stack=${STACK-facet}
 foundation=${FOUNDATION-facet-foundation}
 network=${NETWORK-facet-network}
-image='' url='' parameters=()
+image='' url='' settings='' parameters=()
 
 while (($#)); do
     case $1 in
         --image) image=${2:?--image needs a value} && shift 2 ;;
         --url) url=${2:?--url needs a value} && shift 2 ;;
+        --settings) settings=${2:?--settings needs a value} && shift 2 ;;
         [A-Z]*=*) parameters+=("$1") && shift ;;
         *) echo "deploy.sh: what is $1?" >&2 && exit 2 ;;
     esac
@@ -37,11 +39,30 @@ output() {
     echo "$value"
 }
 
+# $(architecture): of the machines, as given, or else as the stack has it.
+architecture() {
+    local parameter value=''
+    for parameter in "${parameters[@]}"; do
+        [[ $parameter != CpuArchitecture=* ]] || value=${parameter#*=}
+    done
+    if [[ -z $value ]]; then
+        value=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
+            --query "Stacks[0].Parameters[?ParameterKey=='CpuArchitecture'].ParameterValue | [0]" 2>/dev/null) || value=None
+    fi
+    case $value in
+        ARM64) echo arm64 ;;
+        *) echo amd64 ;;
+    esac
+}
+
 # Builds what is committed, and nothing else, and prints where the registry keeps it.
 push() {
-    local repository tag version
+    local repository revision tag version architecture
     repository=$(output "$foundation" RepositoryUri)
-    tag=$(git rev-parse HEAD)
+    architecture=$(architecture)
+    revision=$(git rev-parse HEAD)
+    tag=$revision
+    [[ $architecture == amd64 ]] || tag=$revision-$architecture
     if [[ -n $(git status --porcelain) ]]; then
         echo "deploy.sh: there are changes that no commit holds" >&2
         return 1
@@ -50,8 +71,8 @@ push() {
     if ! digest "${repository#*/}" "$tag" 2>/dev/null >&2; then
         aws ecr get-login-password | docker login --username AWS --password-stdin "${repository%%/*}" >&2
         version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-        DOCKER_BUILDKIT=1 docker build --platform linux/amd64 --build-arg "VERSION=$version" --build-arg "REVISION=$tag" \
-            --tag "$repository:$tag" . >&2
+        DOCKER_BUILDKIT=1 docker build --platform "linux/$architecture" --build-arg "VERSION=$version" \
+            --build-arg "REVISION=$revision" --build-arg LOCK=remote --tag "$repository:$tag" . >&2
         docker push "$repository:$tag" >&2
     fi
     echo "$repository@$(digest "${repository#*/}" "$tag")"
@@ -63,8 +84,31 @@ digest() {
         --query 'imageDetails[0].imageDigest'
 }
 
-[[ -n $image ]] || image=$(push)
+# Puts the file of settings into the bucket, under the hash of its content so that going back finds the former one, and prints its
+# ARN. What service.yaml sets itself would go before a line of the file, which is therefore refused.
+keep_settings() {
+    local key name line
+    while IFS= read -r line || [[ -n $line ]]; do
+        [[ -n $line && $line != '#'* ]] || continue
+        name=${line%%=*}
+        if [[ $line != *=?* || ! $name =~ ^[A-Z][A-Z0-9_]*$ ]]; then
+            echo "deploy.sh: $1: no NAME=VALUE: $name" >&2 && return 1
+        elif grep -qxE " +(- )?Name: $name" deploy/aws/service.yaml; then
+            echo "deploy.sh: $1: $name belongs to the template: give its parameter, or its secret" >&2 && return 1
+        fi
+    done <"$1"
+    key=settings/$(sha256sum <"$1" | cut -c -64).env
+    aws s3api put-object --bucket "$store" --key "$key" --body "$1" >&2
+    echo "${stack_role%%:iam:*}:s3:::$store/$key"
+}
+
 stack_role=$(output "$foundation" StackRoleArn)
+store=$(output "$foundation" StoreName)
+if [[ -n $settings ]]; then
+    file=$(keep_settings "$settings")
+    parameters+=("SettingsFileArn=$file")
+fi
+[[ -n $image ]] || image=$(push)
 # $(given NAME): whether a parameter stands on the command line.
 given() {
     local parameter
@@ -86,9 +130,11 @@ take() {
 }
 
 # change NAME=VALUE …: the stack with these parameters; what is not named keeps its value.
+# The template is larger than a request may be, and goes through the bucket.
 # It waits until new tasks are healthy; where they do not become so, ECS and CloudFormation go back, and this fails.
 change() {
     aws cloudformation deploy --stack-name "$stack" --template-file deploy/aws/service.yaml --role-arn "$stack_role" \
+        --s3-bucket "$store" --s3-prefix templates --tags "Application=$stack" \
         --no-fail-on-empty-changeset --parameter-overrides "$@"
 }
 
@@ -103,8 +149,13 @@ is_new() {
     fi
 }
 
-take "$foundation" ExecutionRoleArn ApiKeysSecretArn AlarmTopicArn
+take "$foundation" ExecutionRoleArn TaskRoleArn TrafficRoleArn PredictCheckRoleArn ApiKeysSecretArn AlarmTopicArn
 take "$network" VpcId PublicSubnetIds PrivateSubnetIds
+
+if [[ $url == https://* ]] && ! given HostName; then
+    host=${url#https://}
+    parameters+=("HostName=${host%%[:/]*}")
+fi
 
 echo "deploy.sh: $image to the stack $stack"
 if given DeletionProtection; then

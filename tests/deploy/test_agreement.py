@@ -25,7 +25,7 @@ CPUS = 2
 
 KUBERNETES_POD: Document = manifest("base/deployment.yaml")["spec"]["template"]["spec"]
 AWS: dict[str, Document] = {name: one["Properties"] for name, one in template("service")["Resources"].items()}
-(TASK,) = AWS["TaskDefinition"]["ContainerDefinitions"]
+TASK = AWS["TaskDefinition"]["ContainerDefinitions"][0]
 
 
 def default(setting: str) -> Any:
@@ -84,7 +84,7 @@ def test_port_in_kubernetes() -> None:
 def test_port_in_aws() -> None:
     assert [one["ContainerPort"] for one in TASK["PortMappings"]] == [PORT]
     assert [one["ContainerPort"] for one in AWS["Service"]["LoadBalancers"]] == [PORT]
-    assert AWS["TargetGroup"]["Port"] == PORT
+    assert {AWS[group]["Port"] for group in ("BlueTargetGroup", "GreenTargetGroup")} == {PORT}
     for rule in ("LoadBalancerToTasks", "TasksFromLoadBalancer", "TasksFromMonitoring"):
         assert (AWS[rule]["FromPort"], AWS[rule]["ToPort"]) == (PORT, PORT)
 
@@ -123,7 +123,7 @@ def test_health(dockerfile: list[tuple[str, str]]) -> None:
         "readiness": "/health/ready",
     }
     assert {probe["port"] for probe in probes.values()} == {container(KUBERNETES_POD)["ports"][0]["name"]}
-    assert AWS["TargetGroup"]["HealthCheckPath"] == probes["readiness"]["path"]
+    assert AWS["BlueTargetGroup"]["HealthCheckPath"] == probes["readiness"]["path"]
     assert asked(TASK["HealthCheck"]["Command"]) == probes["liveness"]["path"]
     _, _, command = last(dockerfile, "HEALTHCHECK").partition("CMD ")
     paths = {probe["path"] for probe in probes.values()} | {asked(["CMD", *json.loads(command)])}
@@ -144,7 +144,7 @@ def test_grace(dockerfile: list[tuple[str, str]], compose: Document) -> None:
 def test_the_service_ends_before_its_grace_does(compose: Document) -> None:
     (generated,) = manifest("base/kustomization.yaml")["configMapGenerator"]
     kubernetes = dict(literal.split("=", 1) for literal in generated["literals"])
-    aws = {one["Name"]: one["Value"] for one in TASK["Environment"]}
+    aws = {one["Name"]: one["Value"] for one in TASK["Environment"] if "Name" in one}
     for where in (kubernetes, aws, compose.get("environment", {})):
         drain = float(where.get("FACET_DRAIN_DELAY_S", default("drain_delay_s")))
         finish = float(where.get("FACET_SHUTDOWN_TIMEOUT_S", default("shutdown_timeout_s")))

@@ -20,11 +20,16 @@ ACCEPTED = {
         "CKV_K8S_43": "a tag in the repository; whoever deploys puts in the digest of the image that they built or trust",
     },
     "cloudformation": {
+        "CKV_AWS_18": "the bucket holds settings, models and templates, which no client reads; CloudTrail knows who did",
         "CKV_AWS_26": "an alarm's text holds a metric and a number; CloudWatch may not use AWS's own key for topics",
         "CKV_AWS_91": "the access log needs a bucket and holds clients' addresses: it is on where AccessLogBucket is given",
+        "CKV_AWS_115": "deployments call the check one at a time; a reservation would take from the account's others",
+        "CKV_AWS_116": "ECS calls the check and waits for its answer; there is no event that could be lost",
+        "CKV_AWS_117": "the check asks from outside, as clients do; it has no way to the tasks but theirs",
         "CKV_AWS_136": "the images are public; AWS's own key encrypts them",
         "CKV_AWS_149": "AWS's own key encrypts the secret; one of the customer's costs money and can be lost",
         "CKV_AWS_158": "AWS's own key encrypts the logs; nothing of a photo stands in them",
+        "CKV_AWS_173": "the check's variables hold names, of which none is a secret; its key is read where it is kept",
         "CKV_AWS_260": "port 80 is open in order to redirect to 443, and forwards nothing",
     },
     "github_actions": {
