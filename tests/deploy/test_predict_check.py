@@ -91,7 +91,7 @@ class Answers(BaseHTTPRequestHandler):
 
 
 class Prepared(ThreadingHTTPServer):
-    """A service that answers as it was told, over TLS."""
+    """A service with prepared answers, over TLS."""
 
     daemon_threads = True
 
