@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) 
     expect(page.locator("#progress")).to_have_text("2 faces in 2 photos")
     page.get_by_role("button", name="Remove").click()
     expect(page.locator("#tiles li")).to_have_count(1)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator("#undo")).to_be_in_viewport()
     expect(page.locator(".caption")).to_contain_text("obama.jpg")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".caption")).to_contain_text("astronaut.jpg")
@@ -91,6 +94,16 @@ def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) 
     expect(page.locator("#tiles li")).to_have_count(2)
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
     expect(page.locator("#undo")).to_be_hidden()
+
+
+def test_a_face_is_copied_with_its_uncertainty(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, ASTRONAUT)
+    page.get_by_role("button", name="Copy these results").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    lines = ["Face 1", r"Apparent age: \d+ \(\d+ to \d+\)", r"Gender: (fe)?male \d+%", r"Race: .+% or .+% \(uncertain\)"]
+    assert re.match("\n".join(lines), copied)
 
 
 def test_the_grid_shows_every_face_sorts_and_filters_as_the_table_does(page: Any, tmp_path: Path) -> None:
