@@ -440,4 +440,4 @@ def test_without_pyav_the_command_says_what_to_install(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "av", None)
     done = CliRunner().invoke(app, ["annotate", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4")])
     assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1] == "facet: films need PyAV: make extra EXTRA=video"
+    assert done.stderr.splitlines()[-1] == f"facet: {tmp_path / 'in.mp4'}: films need PyAV: make extra EXTRA=video"
