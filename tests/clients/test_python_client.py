@@ -335,7 +335,15 @@ HEALTH = {"status": "unavailable", "model": {"name": "fake", "version": 3}, "ver
 NOTHING: dict[str, Any] = dict.fromkeys(("recipe", "provenance", "input", "track", "evaluation"))
 TEXTS = dict.fromkeys(("name", "kind", "architecture", "created", "licence", "description", "digest"), "fake")
 DETECTOR = {"name": "squares", "version": 1}
-SERVING = {"facet": "1", "runtime": "fake", "precision": "f32", "attributes": [], "min_confidence": 0.9, "detector": DETECTOR}
+SERVING = {
+    "facet": "1",
+    "runtime": "fake",
+    "precision": "f32",
+    "attributes": [],
+    "min_confidence": 0.9,
+    "detector": DETECTOR,
+    "models": [],
+}
 LISTS: dict[str, Any] = {name: [] for name in ("trained_on", "attributes", "outputs", "genders", "races")}
 CARD = NOTHING | TEXTS | LISTS | {"version": 3, "serving": SERVING, "calibration": {}, "quality": {}}
 

@@ -251,7 +251,7 @@ class ServedName(Answer):
 class Serving(Answer):
     """How the service serves the model; `attributes` are those that its operator allows.
 
-    `models` are those that a request may name, the default one first; none from a service of before it named them.
+    `models` are those that a request may name, the default one first.
     """
 
     facet: str
@@ -261,7 +261,7 @@ class Serving(Answer):
     min_confidence: float
     detector: DetectorName
     stream_detector: DetectorName | None = None
-    models: list[ServedName] = Field(default_factory=list)
+    models: list[ServedName]
 
 
 class ModelCard(Answer):
