@@ -19,7 +19,7 @@ from service.errors import DeadlineExceeded, ImageTooLarge, NotReady
 MIB: Final = 2**20
 _HEAP_BYTES: Final = 32 * MIB
 """Size up to which blocks are of a heap; glibc takes no larger one."""
-_MAPPED_BYTES: Final = MIB // 8
+_MAPPED_BYTES: Final = MIB // 64
 """Size from which a network's blocks are mappings of their own."""
 _M_TRIM_THRESHOLD: Final = -1  # of malloc.h
 _M_MMAP_THRESHOLD: Final = -3
