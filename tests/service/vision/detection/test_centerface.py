@@ -90,10 +90,10 @@ def test_a_face_that_is_rolled_is_read_upright() -> None:
     assert abs(np.rad2deg(np.arctan2(y, x)) - 90) < 1
 
 
-def test_landmarks_come_of_the_cascades_own_network(root: Path) -> None:
+def test_landmarks_come_of_the_weights_of_the_cascades_own_network(root: Path) -> None:
     store = ModelStore(root / "model_store")
     own, cascade = (
-        {name: digest for name, digest in store.find(title, None)[0].files.items() if name.startswith("onet/")}
+        {name: digest for name, digest in store.find(title, None)[0].files.items() if name.startswith("onet/variables/")}
         for title in ("centerface", "mtcnn")
     )
     assert own == cascade != {}
