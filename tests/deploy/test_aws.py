@@ -841,8 +841,9 @@ def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
     assert cloud.parameters("facet")["ImageUri"] == built[0]
     assert len((cloud.folder / "bin/docker.log").read_text().splitlines()) == len(log)
 
-    (group,) = cloud.aws("elbv2", "describe-target-groups")["TargetGroups"]
-    assert (group["Port"], group["HealthCheckPath"], group["TargetType"]) == (8000, "/health/ready", "ip")
+    groups = cloud.aws("elbv2", "describe-target-groups")["TargetGroups"]
+    assert len(groups) == 2  # one for the version that serves, one for the next
+    assert {(one["Port"], one["HealthCheckPath"], one["TargetType"]) for one in groups} == {(8000, "/health/ready", "ip")}
     (balancer,) = cloud.aws("elbv2", "describe-load-balancers")["LoadBalancers"]
     assert balancer["DNSName"] == cloud.outputs("facet")["LoadBalancerName"]
     listeners = cloud.aws("elbv2", "describe-listeners", "--load-balancer-arn", balancer["LoadBalancerArn"])["Listeners"]
