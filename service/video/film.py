@@ -14,7 +14,7 @@ import numpy as np
 
 from service.arrays import Pixels
 from service.extras import install_command
-from service.vision import hdr
+from service.vision import hdr, image
 
 if TYPE_CHECKING:
     import av
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
+HEAD_BYTES: Final = 256
+"""Bytes by which a photo's format is recognised."""
 MAX_PIXEL_ASPECT: Final = 4
 """Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
 
@@ -64,13 +66,15 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
         FilmError: PyAV is not installed, or the file is no film.
     """
     if find_spec("av") is None:
+        if isinstance(source, Path) and _starts_as_photo(source):
+            raise _photo(name)
         raise FilmError(name, f"films need PyAV: {install_command('video')}")
     import av
 
     try:
         with av.open(source, "r") as container:
             if _is_photo(name, container.format.name):
-                raise FilmError(name, f"a photo, not a film; mark its faces with: facet predict {name} --draw OUT")
+                raise _photo(name)
             if not container.streams.video:
                 raise FilmError(name, "no pictures in it")
             video = container.streams.video[0]
@@ -80,6 +84,19 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             yield Film(name, container, video, audio, seconds)
     except av.FFmpegError as error:
         raise _unreadable(name, error) from error
+
+
+def _photo(name: str) -> FilmError:
+    return FilmError(name, f"a photo, not a film; mark its faces with: facet predict {name} --draw OUT")
+
+
+def _starts_as_photo(path: Path) -> bool:
+    """Whether a file is a photo by its first bytes; a GIF may be a film, and what cannot be read is for others to name."""
+    try:
+        with path.open("rb") as file:
+            return image.sniff(file.read(HEAD_BYTES)) not in (None, "GIF")
+    except OSError:
+        return False
 
 
 def _is_photo(name: str, demuxer: str) -> bool:

@@ -107,7 +107,7 @@ def test_no_two_columns_of_the_csv_have_one_name(browser: Any, tmp_path: Path) -
         header, row = csv.reader(io.StringIO(saved(page, "CSV").decode()))
     assert len(set(header)) == len(header)
     declared = [Attribute.model_validate(one) for one in REPEATED]
-    assert {column.name for column in Table(declared).columns} - {"digest"} == set(header)
+    assert {column.name for column in Table(declared).columns} - {"digest", "time_s"} == set(header)  # of a run; of a film
     cells = dict(zip(header, row, strict=True))
     assert (cells["face"], cells["model"]) == ("0", "fake")
     assert cells["attribute_face"] in ("round", "long")

@@ -436,6 +436,15 @@ def test_a_photo_is_refused_with_the_command_that_marks_it(tmp_path: Path, examp
 
 
 @pytest.mark.usefixtures("small")
+def test_a_photo_is_refused_as_one_without_pyav_too(tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    photo = examples / "astronaut.jpg"
+    done = CliRunner().invoke(app, ["annotate", str(photo), "--out", str(tmp_path / "out.mp4")])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith(f"a photo, not a film; mark its faces with: facet predict {photo} --draw OUT")
+
+
+@pytest.mark.usefixtures("small")
 def test_without_pyav_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     done = CliRunner().invoke(app, ["annotate", str(tmp_path / "in.mp4"), "--out", str(tmp_path / "out.mp4")])
