@@ -86,6 +86,7 @@ async def test_the_models_card(client: Client) -> None:
         "facet": __version__,
         "runtime": "fake",
         "precision": "f32",
+        "models": [{"name": "fake", "version": 3}],
         "attributes": ["age", "gender", "race"],
         "min_confidence": client.engine.min_confidence,
         "detector": {"name": "fake", "version": 3},
