@@ -306,6 +306,25 @@ def test_a_stream_that_may_be_opened_again_is(page: Any, code: str, close: int) 
     expect(page.locator("#tiles li")).to_have_count(1)
 
 
+def test_what_is_said_of_a_lost_connection_can_be_read_over_the_camera(page: Any) -> None:
+    opened: list[int] = []
+
+    def answer(socket: Any, number: int) -> None:
+        if opened:
+            socket.close(code=1001, reason="")
+            return
+        opened.append(number)
+        socket.send(frame(number, face(1, 100)))
+
+    talking(page, answer)
+    start(page)
+    message = page.locator(".live-message")
+    expect(message).to_contain_text("Reconnecting")
+    assert page.evaluate("document.querySelector('#live video').srcObject.active")
+    *_, opacity = message.evaluate("message => getComputedStyle(message).backgroundColor").rstrip(")").split(",")
+    assert float(opacity) >= 0.7
+
+
 def test_a_key_that_the_stream_wants_is_asked_for(page: Any) -> None:
     talking(page, lambda socket, number: socket.close(code=1008, reason=""))
     start(page)
