@@ -22,6 +22,7 @@ from service.errors import (
     ModelRefused,
     NotEnoughMemory,
     NotReady,
+    StoreUnreachable,
 )
 from service.inference.batching import Batcher
 from service.inference.engine import Engine, allowed, title_of
@@ -240,6 +241,8 @@ class Reloader:
     async def poll(self, seconds: float) -> None:
         """Look for other versions again and again; one that was refused is tried again only once a file of it has changed.
 
+        Where it was not the model's fault, but the store's or the memory's, the next look tries it again.
+
         Args:
             seconds: Between two looks.
         """
@@ -258,8 +261,13 @@ class Reloader:
                 if state is None or state == seen.get(name):
                     continue
                 seen[name] = state
-                with contextlib.suppress(ModelRefused, NotReady):
+                try:
                     await self.reload(name=name)
+                except NotReady:
+                    return
+                except ModelRefused as error:
+                    if isinstance(error.__cause__, StoreUnreachable | NotEnoughMemory | OSError):
+                        del seen[name]
 
     def hang_up(self) -> None:
         """Reload every model as SIGHUP asks; the outcome stands in the log."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Floats, Pixels
-from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
+from service.errors import DeadlineExceeded, InferenceError, ModelIncompatible, NotReady, QueueFull
 from service.inference.fairness import FairQueue
 from service.inference.smoothing import SmoothedMean
 
@@ -81,9 +81,16 @@ class Batcher:
 
         Args:
             crop_size: Side of a crop in pixels.
+
+        Raises:
+            ModelIncompatible: The network fails on a size; the batcher is of no use then.
         """
         for size in SIZES:
-            self._thread.submit(self._run, np.full((size, crop_size, crop_size, 3), 128, np.uint8)).result()
+            try:
+                self._thread.submit(self._run, np.full((size, crop_size, crop_size, 3), 128, np.uint8)).result()
+            except Exception as error:  # whatever the runtime raises, such as where a network takes batches of one size alone
+                self._thread.shutdown()
+                raise ModelIncompatible(f"The network fails on {size} faces at a time.") from error
 
     @property
     def delay(self) -> float:

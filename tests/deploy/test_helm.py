@@ -87,7 +87,12 @@ def samples() -> Document:
     for name, field in Settings.model_fields.items():
         value = field.default.value if isinstance(field.default, Enum) else field.default
         given = {"model_version": 3, "model_digest": 32 * "ab", "model_store": "/models", "canary": "mobilenet/4:0.05"}
-        given |= {"otlp_endpoint": "http://collector:4318", "models": ["mobilenet/3", "other"], "attributes": ["age"]}
+        given |= {
+            "stream_detector": "centerface",
+            "otlp_endpoint": "http://collector:4318",
+            "models": ["mobilenet/3", "other"],
+            "attributes": ["age"],
+        }
         if name not in FROM_SECRETS:
             value = given.get(name, "/some/file" if value is None else value)
             known[f"FACET_{name.upper()}"] = list(value) if isinstance(value, tuple) else value
@@ -105,6 +110,10 @@ WRONG: list[tuple[Document, str]] = [
     ({"modelStore": {"kind": "s3"}}, "modelStore.s3.address is missing"),
     ({"resources": {"requests": {"cpu": None}}}, "cpu"),
     ({"image": {"digest": "latest"}}, "digest"),
+    ({"name": "1st"}, "name"),
+    ({"podLabels": {"app.kubernetes.io/name": "photos"}}, "app.kubernetes.io/name"),
+    ({"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas is more than"),
+    ({"settings": {"FACET_DRAIN_DELAY_S": 30}}, "terminationGracePeriodSeconds is less than"),
 ]
 NAMED = {"default": {}, "production": PRODUCTION, "keda": KEDA, "openshift": OPENSHIFT, "volume": VOLUME}
 ALL: list[Document] = [
@@ -232,6 +241,9 @@ def test_values_of_other_places_and_other_models(renderings: list[Document | str
     theirs = [(match["path"]["value"], match["path"]["type"]) for match in (*route["matches"], *streams["matches"])]
     assert [(path["path"], path["pathType"].replace("Prefix", "PathPrefix")) for path in paths] == theirs
     assert of(faces, "NetworkPolicy", "faces")["spec"]["egress"] == [{"ports": [{"port": 4318, "protocol": "TCP"}]}]
+    monitor = of(faces, "ServiceMonitor", "faces")["spec"]
+    job = of(faces, "Service", "faces")["metadata"]["labels"][monitor["jobLabel"]]
+    assert job == "facet", "the alerts ask for this job, whatever the release is called"
     spec = pod(stored)
     values = of(stored, "ConfigMap", "facet-settings")["data"]
     assert (values["FACET_MODEL_STORE"], values["FACET_MODEL_CACHE"]) == ("s3://bucket/models", "/cache")

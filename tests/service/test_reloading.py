@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from service.app import create_app
+from service.errors import StoreUnreachable
 from service.inference.engine import Engine
 from service.inference.memory import MemoryBudget, resident
 from service.models.runtime import Network, Precision, Runtime, loader
@@ -39,31 +40,34 @@ OPERATOR = {"X-API-Key": "operator"}
 
 
 class Scaled(ColourNetwork):
-    """A network whose ages are a share of `ColourNetwork`'s; it waits while its gate is shut."""
+    """A network whose ages are a share of `ColourNetwork`'s, of `most` faces at a time; it waits while its gate is shut."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, most: int = 32) -> None:
         super().__init__()
-        self.share = share
+        self.share, self.most = share, most
         self.gate = threading.Event()
         self.gate.set()
 
     def __call__(self, batch: Pixels) -> Outputs:
         self.gate.wait(30)
+        if len(batch) > self.most:
+            raise RuntimeError("The input has another shape.")
         answers = super().__call__(batch)
         return answers | {"age": answers["age"] * np.float32(self.share)}
 
 
 def load(folder: Path) -> Scaled:
     """The network of a model of this store."""
-    return Scaled(float((folder / "saved_model.pb").read_text()))
+    share, most = (folder / "saved_model.pb").read_text().split()
+    return Scaled(float(share), int(most))
 
 
-def ship(store: Path, version: int, *, share: float | None = None, golden_share: float | None = None) -> Path:
+def ship(store: Path, version: int, *, share: float | None = None, golden_share: float | None = None, most: int = 32) -> Path:
     """A version whose ages are `share` of the colour's, beside others; moved into its place when it is whole."""
     share = 1 / version if share is None else share
     folder = store / f".{version}"
     (folder / "variables").mkdir(parents=True)
-    (folder / "saved_model.pb").write_text(str(share))
+    (folder / "saved_model.pb").write_text(f"{share} {most}")
     (folder / "variables" / "weights").write_bytes(bytes(100))
     crops = np.random.default_rng(0).integers(0, 256, (3, CROP, CROP, 3), dtype=np.uint8)
     answers = Scaled(golden_share or share)(crops)
@@ -83,12 +87,13 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def factory(store: Path, version: int | None = None, digest: str | None = None) -> Callable[[Settings], Engine]:
+def factory(store: Path | ModelStore, version: int | None = None, digest: str | None = None) -> Callable[[Settings], Engine]:
     """An engine that serves out of a store, round fakes."""
+    opened = ModelStore(store) if isinstance(store, Path) else store
 
     def build(settings: Settings) -> Engine:
         budget = MemoryBudget(2**30)
-        source = ModelSource(ModelStore(store), "scaled", version, digest, None, settings.face_queue, load, None, budget)
+        source = ModelSource(opened, "scaled", version, digest, None, settings.face_queue, load, None, budget)
         model = source.load(version)
         engine = engine_factory(model.networks["faces"], **model.manifest.model_dump())(settings)
         return dataclasses.replace(engine, model=model, source=source, detector=Model(model.manifest, {}, "0" * 64))
@@ -234,6 +239,43 @@ async def test_the_store_is_looked_at_and_what_was_refused_only_when_it_has_chan
         assert client.engine.model.manifest.version == 1
         await reload(client)
         assert client.engine.model.manifest.version == 6
+
+
+class Interrupted(ModelStore):
+    """A store that cannot be read whenever `failures` are left."""
+
+    failures = 0
+
+    def load(self, *args: Any, **kwargs: Any) -> Model:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnreachable("The model store cannot be read: ConnectTimeoutError.")
+        return super().load(*args, **kwargs)
+
+
+async def test_a_store_that_fails_once_is_asked_again(store: Path) -> None:
+    interrupted = Interrupted(store)
+    async with serving(factory(interrupted), operator_keys="operator", model_poll_s=0.02) as client:
+        interrupted.failures = 1
+        ship(store, 4)
+        await until(lambda: client.engine.model.manifest.version == 4)
+        assert interrupted.failures == 0
+
+
+async def test_a_model_that_fails_while_it_is_warmed_is_refused_and_others_are_still_looked_for(store: Path) -> None:
+    ship(store, 4, most=3)  # its golden answers, of three faces, are right
+    async with serving(factory(store, 3), operator_keys="operator") as client:
+        detail = assert_problem(await reload(client, 4), 409, "model_refused")["detail"]
+        assert detail == "The network fails on 4 faces at a time. The model in service is still version 3."
+    shutil.rmtree(store / "scaled/4")
+    async with serving(factory(store), operator_keys="operator", model_poll_s=0.02) as client:
+        before = (await reloads(client))["refused"]
+        ship(store, 4, most=3)
+        async with asyncio.timeout(10):
+            while (await reloads(client))["refused"] == before:  # noqa: ASYNC110 - a counter sets no event
+                await asyncio.sleep(0.01)
+        ship(store, 5)
+        await until(lambda: client.engine.model.manifest.version == 5)
 
 
 async def test_the_route_is_there_for_operators_alone(store: Path) -> None:

@@ -48,7 +48,8 @@ def loader(precision: Precision, threads: int) -> Loader:
             bounded = {"CPU_RUNTIME_CACHE_CAPACITY": ANY_SIZE_CACHE} if any(size.is_dynamic for size in sizes) else {}
             compiled = _CORE.compile_model(model, "CPU", config | bounded)
         except RuntimeError as error:
-            raise ModelIncompatible(f"OpenVINO cannot read the SavedModel: {str(error).splitlines()[-1]}") from error
+            reason = str(error).strip().rpartition("\n")[2]
+            raise ModelIncompatible(f"OpenVINO cannot read the SavedModel: {reason}") from error
         return _Network(compiled)
 
     return load

@@ -172,7 +172,7 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, runtime: Runtime) -> 
     with pytest.raises(ModelIncompatible):
         load(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"not a graph" * 50)
-    with pytest.raises(ModelIncompatible):
+    with pytest.raises(ModelIncompatible, match=r"SavedModel(\.|: \S)"):
         load(tmp_path)
 
 
