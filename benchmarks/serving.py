@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,19 +41,48 @@ def served(folder: Path = ROOT, settings: Mapping[str, str] | None = None) -> It
     Raises:
         SystemExit: The service did not become ready.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "service.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
     variables |= {"PYTHONPATH": str(folder), "FACET_MODEL_STORE": str(folder / "model_store"), **(settings or {})}
+    with running(command, port, folder, variables) as service:
+        yield service
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on.
+
+    Returns:
+        Its number.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(command: Sequence[str], port: int, folder: Path, variables: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Run a program that answers `/health/ready` until the block ends.
+
+    Args:
+        command: The program and its arguments.
+        port: Where it listens.
+        folder: Where it is started.
+        variables: Its environment; None for this process's own.
+
+    Yields:
+        The service, ready.
+
+    Raises:
+        SystemExit: The service did not become ready.
+    """
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     service = Service(f"http://127.0.0.1:{port}", process.pid)
     try:
         until = time.monotonic() + READY_S
         while not _ready(service.url):
             if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"the service of {folder} did not become ready")
+                raise SystemExit(f"{' '.join(command)} did not become ready in {folder}")
             time.sleep(0.05)
         yield service
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.serving import READY_S, ROOT, served
+from benchmarks.serving import ROOT, free_port, running, served
 from service.models.store import ModelStore
 
 BASE = "2eafcdd"
@@ -109,27 +108,9 @@ def published(name: str) -> Iterator[Variant]:
     newest = {one.name: one for one in ModelStore(ROOT / "model_store").manifests() if one.input is not None}
     manifest = newest["mobilenet"]
     assert manifest.input is not None  # noqa: S101 - for the checker of types
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     network = ROOT / "model_store" / manifest.name / str(manifest.version) / manifest.networks["faces"]
     command = [sys.executable, "-m", "benchmarks.bench.published", str(port), str(network), "--size", str(manifest.input.size)]
     began = time.monotonic()
-    process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() - began > READY_S:
-                raise SystemExit("the published stack did not become ready")
-            time.sleep(0.05)
-        yield Variant(name, url, process, time.monotonic() - began)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/ready").is_success
-    except httpx.TransportError:
-        return False
+    with running(command, port, ROOT) as service:
+        yield Variant(name, service.url, psutil.Process(service.pid), time.monotonic() - began)

@@ -399,8 +399,10 @@ class Decoding:
         command = [sys.executable, "-c", SERVICE, str(budget_mib)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._line() == "ready\n"
-        time.sleep(1)  # for the decoder processes to import what they need
-        self.idle = self._held()
+        self.idle, before = self._held(), 0
+        while self.idle > before + MIB:  # the decoder processes import what they need
+            time.sleep(1)
+            self.idle, before = self._held(), self.idle
 
     def _line(self) -> str:
         assert self.process.stdout is not None
