@@ -45,8 +45,8 @@ from service.offline.growing import GrowingTable
 from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
-from service.offline.ray_data import CPUS, RayRunner
-from service.offline.run import PredictorRunner, Runner
+from service.offline.ray_data import RayRunner
+from service.offline.run import PredictorRunner, Runner, jobs_of
 from service.offline.terminal import ReaderGone, console
 from service.server.protocol import ConnectionLimits
 from service.server.uvicorn import configure_logging, exit_on_sigterm, own_certificate, run
@@ -363,7 +363,7 @@ def _local(parts: Parts, request: command.Request, settings: Settings, pictures:
     tune_allocator()
     engine = parts.create_engine(settings)
     predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
-    return PredictorRunner(predictor, request.jobs or 2 * engine.photos_at_once + 2)
+    return PredictorRunner(predictor, request.jobs or jobs_of(engine.photos_at_once))
 
 
 def _settings(request: command.Request, model: str | None, detector: str | None) -> Settings:
@@ -384,17 +384,18 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     """The workers of a Ray cluster, which load the models from the store of these settings, each on its machine."""
     place = settings.model_store
     place = place.resolve() if isinstance(place, Path) else place
-    settings = settings.model_copy(update={"threads": settings.threads or CPUS, "model_store": place})
+    settings = settings.model_copy(update={"model_store": place})
     manifest, digest = open_store(place, settings.model_cache).find(settings.model, settings.model_version)
     served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(manifest.attributes))
-    return RayRunner(served, create, address, workers)
+    return RayRunner(served, create, address, workers, jobs=request.jobs)
 
 
-def _worker(create: Callable[[Settings], Engine], settings: Settings, parameters: Parameters) -> Predictor:
-    """What answers on a worker of Ray."""
+def _worker(create: Callable[[Settings], Engine], settings: Settings, parameters: Parameters, cpus: int) -> Predictor:
+    """What answers on a worker of Ray: the machine has other workers, and this one takes no more than its CPUs."""
     tune_allocator()
-    return LocalPredictor(create(settings), lambda _: parameters)
+    bounds = {"threads": settings.threads or cpus, "workers": settings.workers or cpus}
+    return LocalPredictor(create(settings.model_copy(update=bounds)), lambda _: parameters)
 
 
 def _remote(request: command.Request, model: str | None, pictures: Pictures | None, url: str, key: str | None) -> Runner:

@@ -8,6 +8,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -17,18 +18,18 @@ from typing_extensions import override
 from service.extras import install_command
 from service.offline.errors import RunError
 from service.offline.predictors import Predictor, ServedModel
-from service.offline.run import Emit, Runner
+from service.offline.run import THREADS, Emit, Runner, jobs_of, run
 from service.offline.sources import Photo, Place, photos
 from service.offline.table import Failure, Outcome
 
 PLACES_A_BLOCK: Final = 64
-"""Photos, or archives, that one task reads. Their bytes wait in the memory that Ray's workers share."""
-PHOTOS_A_BATCH: Final = 16
 """Photos that a worker is given at a time. What it had of them is answered again where it dies."""
+BLOCK_BYTES: Final = 16 * 2**20
+"""About the bytes of photos from an archive or film that a worker is given at a time."""
 CPUS: Final = 2
 """CPUs of a worker: one photo keeps hardly more of them busy."""
 READERS: Final = 2
-"""Tasks that read at a time, for each worker."""
+"""Archives and films that are read at a time, for each worker."""
 RETRIES: Final = 3
 """Times that a worker is started anew, and a batch given to another one, before the run fails."""
 
@@ -36,21 +37,29 @@ RETRIES: Final = 3
 class RayRunner(Runner):
     """Answers photos on a cluster of Ray, or on one that is started here for the run.
 
-    A task reads a block of places, and workers, which hold a model each, answer the photos in batches. Ray holds reading back
-    while workers are behind, and starts a worker anew that dies.
+    Workers, which hold a model each, read and answer the photos in batches. Tasks beside them read archives and films, so that
+    several workers may share the photos of one. Ray holds reading back while workers are behind, and starts a worker anew that
+    dies.
     """
 
     def __init__(
-        self, model: ServedModel, create: Callable[[], Predictor], address: str | None, workers: int | None, cpus: int = CPUS
+        self,
+        model: ServedModel,
+        create: Callable[[int], Predictor],
+        address: str | None,
+        workers: int | None,
+        cpus: int = CPUS,
+        jobs: int = 0,
     ) -> None:
         """Connect to the cluster, or start one.
 
         Args:
             model: The model that every worker holds.
-            create: Makes the predictor of a worker, in its process; it is pickled.
+            create: Makes the predictor of a worker, in its process, for a number of CPUs; it is pickled.
             address: Of the cluster's head, such as `ray://head:10001`, or `auto`; None starts a cluster on this machine.
             workers: Their number; None for as many as the cluster has CPUs for.
-            cpus: CPUs that a worker takes.
+            cpus: Most CPUs that a worker takes; it takes fewer where so many workers would not fit on this machine.
+            jobs: Photos that a worker has in work at a time; 0 for as many as keep its CPUs busy.
 
         Raises:
             RunError: Ray is not installed, or the cluster is not reached.
@@ -62,13 +71,17 @@ class RayRunner(Runner):
         warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\..*")  # about blocks, where photos are few
         import ray
 
-        self._ray, self._model, self._create, self._cpus = ray, model, create, cpus
+        self._ray, self._model, self._create = ray, model, create
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": None if address else False}
         try:
             ray.init(address, **{name: value for name, value in quiet.items() if value is not None})
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise RunError(f"the Ray cluster is not reached: {str(error).splitlines()[0]}") from error
-        self._workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus)
+        there = int(ray.cluster_resources().get("CPU", 1))
+        self._workers = workers or max(1, there // cpus)
+        # A cluster elsewhere may start more machines; a worker that does not fit on this one would never be started.
+        self._cpus = cpus if address else max(1, min(cpus, there // self._workers))
+        self._jobs = jobs or jobs_of(self._cpus)
 
     @property
     def model(self) -> ServedModel:
@@ -77,7 +90,7 @@ class RayRunner(Runner):
 
     @override
     def run(self, places: Iterable[Place], emit: Emit, skip: Callable[[str], bool] = lambda _: False) -> None:
-        items = [{"place": _pickled(place)} for place in places if not (isinstance(place, Photo) and skip(place.name))]
+        items = [_item(place) for place in places if not (isinstance(place, Photo) and skip(place.name))]
         if not items:
             return
         try:
@@ -94,7 +107,7 @@ class RayRunner(Runner):
     def close(self) -> None:
         self._ray.shutdown()
 
-    def _answers(self, items: list[dict[str, bytes]]) -> Iterator[dict[str, Any]]:
+    def _answers(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Names and pickled outcomes of all photos, in order."""
         import ray.data
 
@@ -102,14 +115,16 @@ class RayRunner(Runner):
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         context.execution_options.preserve_order = True
+        context.target_max_block_size = BLOCK_BYTES
         blocks = -(-len(items) // PLACES_A_BLOCK)
         listed = ray.data.from_items(items, override_num_blocks=max(blocks, min(self._workers, len(items))))
-        # Reading waits more than it computes, and counts for no CPU: the workers may have them all.
-        read = listed.flat_map(_read, num_cpus=0, concurrency=READERS * self._workers)
-        answered = read.map_batches(
+        if any(not item["photo"] for item in items):
+            # Reading waits more than it computes, and counts for no CPU: the workers may have them all.
+            listed = listed.flat_map(_read, num_cpus=0, concurrency=READERS * self._workers)
+        answered = listed.map_batches(
             _Worker,
-            fn_constructor_args=(self._create,),
-            batch_size=PHOTOS_A_BATCH,
+            fn_constructor_args=(self._create, self._cpus, self._jobs),
+            batch_size=None,
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=self._workers),
             num_cpus=self._cpus,
@@ -119,32 +134,38 @@ class RayRunner(Runner):
 
 
 class _Worker:
-    """A predictor in a process of its own."""
+    """A predictor in a process of its own, which has as many photos in work as the engine of one machine has."""
 
-    def __init__(self, create: Callable[[], Predictor]) -> None:
-        self._predictor = create()
+    def __init__(self, create: Callable[[int], Predictor], cpus: int, jobs: int) -> None:
+        self._predictor, self._jobs = create(cpus), jobs
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(2 * jobs + THREADS))
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Answer a batch of photos by `name`, with their `data`, or the `problem` that reading them had."""
-        outcomes = self._loop.run_until_complete(self._all(batch))
-        return {"name": batch["name"], "outcome": np.array([pickle.dumps(one) for one in outcomes], dtype=object)}
+        """Answer the photos of a batch of pickled places; `outcome` is pickled, too."""
+        names: list[str] = []
+        outcomes: list[bytes] = []
 
-    async def _all(self, batch: dict[str, Any]) -> list[Outcome]:
-        async def one(name: str, data: bytes, problem: str) -> Outcome:
-            return Failure("unreadable", problem) if problem else await self._predictor.predict(name, data)
+        def emit(name: str, outcome: Outcome) -> None:
+            names.append(name)
+            outcomes.append(pickle.dumps(outcome))
 
-        rows = zip(batch["name"], batch["data"], batch["problem"], strict=True)
-        return await asyncio.gather(*(one(str(name), bytes(data), str(problem)) for name, data, problem in rows))
+        places = (pickle.loads(place) for place in batch["place"])  # noqa: S301 - of our own making
+        self._loop.run_until_complete(run(photos(places), self._predictor, emit, jobs=self._jobs))
+        return {"name": np.array(names, dtype=object), "outcome": np.array(outcomes, dtype=object)}
 
 
 def _read(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The photos of one place: their names, and their bytes or why these cannot be read."""
+    """The photos of one place: a photo as it is, those of an archive or film with their bytes."""
+    if item["photo"]:
+        yield item
+        return
     for photo in photos([pickle.loads(item["place"])]):  # noqa: S301 - of our own making
-        try:
-            yield {"name": photo.name, "data": photo.read(), "problem": ""}
-        except OSError as error:
-            yield {"name": photo.name, "data": b"", "problem": error.strerror or str(error)}
+        yield _item(photo)
+
+
+def _item(place: Place) -> dict[str, Any]:
+    return {"place": _pickled(place), "photo": isinstance(place, Photo)}
 
 
 def _pickled(place: Place) -> bytes:

@@ -25,6 +25,18 @@ Emit = Callable[[str, Outcome], None]
 """Takes a photo's name and its outcome."""
 
 
+def jobs_of(photos_at_once: int) -> int:
+    """Photos in work that keep an engine busy: while some are computed, others are read.
+
+    Args:
+        photos_at_once: Photos that the engine computes at a time.
+
+    Returns:
+        Their number.
+    """
+    return 2 * photos_at_once + 2
+
+
 class Runner(Protocol):
     """Answers the photos of a run."""
 

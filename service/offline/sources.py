@@ -401,12 +401,10 @@ def _member(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Phot
         return Photo(name, partial(_fail, _too_large()))
     file = tar.extractfile(member)
     data = b"" if file is None else file.read()
-    return Photo(name, lambda: data, len(data))
+    return Photo(name, partial(_same, data), len(data))
 
 
 def _fail(error: Exception) -> bytes:
-    if isinstance(error, FilmError):
-        raise OSError(error.reason) from error
     if isinstance(error, OSError) and error.strerror:
         raise error
     raise OSError(str(error) or type(error).__name__) from error
@@ -418,6 +416,8 @@ def _stills(film: Film) -> Iterator[Photo]:
         with film.open() as stream:
             for time_s, data in films.stills(stream, film.name, film.every):
                 yield Photo(films.still_name(film.name, time_s), partial(_same, data), len(data))
+    except FilmError as error:
+        yield Photo(film.name, partial(_fail, OSError(error.reason)))
     except OSError as error:
         yield Photo(film.name, partial(_fail, error))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,6 +101,13 @@ def test_what_is_no_film_or_a_broken_one_is_a_row(shot: Path, tmp_path: Path) ->
     assert text["detail"] == "not a film, or a broken one"
     assert gone["detail"] == "No such file or directory"
     assert (picture["time_s"], picture["face"]) == (None, 0)
+
+
+def test_a_broken_film_says_why_on_another_machine(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no film")
+    (sent,) = (pickle.loads(pickle.dumps(one)) for one in sources.photos(sources.places([str(tmp_path / "text.mp4")])))
+    with pytest.raises(OSError, match=r"^not a film, or a broken one$"):
+        sent.read()
 
 
 def test_a_picture_has_a_name_that_no_photo_has() -> None:

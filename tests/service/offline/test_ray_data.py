@@ -47,11 +47,15 @@ class Dying(Predictor):
         await self._inner.close()
 
 
-def dying(request: command.Request, happened: Path) -> Predictor:
+def dying(request: command.Request, happened: Path, _: int) -> Predictor:
     return Dying(local(request), happened)
 
 
-def failing() -> Predictor:
+def on_one_machine(request: command.Request, _: int) -> Predictor:
+    return local(request)
+
+
+def failing(_: int) -> Predictor:
     raise FacetError("there is no model here")
 
 
@@ -67,7 +71,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [photos, shard, photos / "missing.png"]
 
 
-def on_ray(create: Callable[[], Predictor], sources: list[Path], out: Path, **options: object) -> str:
+def on_ray(create: Callable[[int], Predictor], sources: list[Path], out: Path, **options: object) -> str:
     """Run on a cluster of this machine; what was printed on standard error."""
     request = requested(*sources, out=out, **options)
     errors = Console(file=io.StringIO(), width=200, highlight=False)
@@ -101,4 +105,4 @@ def test_a_model_that_no_worker_can_load_ends_the_run_with_one_line(sources: lis
 def test_standard_input_is_nothing_that_a_cluster_can_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo(100))))
     with pytest.raises(RunError, match="only files and addresses"):
-        on_ray(partial(local, requested()), [Path("-")], tmp_path / "faces.jsonl")
+        on_ray(partial(on_one_machine, requested()), [Path("-")], tmp_path / "faces.jsonl")
