@@ -91,7 +91,11 @@ keep_settings() {
     while IFS= read -r line || [[ -n $line ]]; do
         [[ -n $line && $line != '#'* ]] || continue
         name=${line%%=*}
-        if [[ $line != *=?* || ! $name =~ ^[A-Z][A-Z0-9_]*$ ]]; then
+        if [[ $line == *$'\r' ]]; then
+            echo "deploy.sh: $1: a line ends with a carriage return: $name" >&2 && return 1
+        elif [[ $name =~ ^FACET_(HOST|PORT|TLS(_CERTIFICATE|_KEY)?)$ ]]; then
+            echo "deploy.sh: $1: the load balancer speaks HTTP with port 8000, whatever the file says: $name" >&2 && return 1
+        elif [[ $line != *=?* || ! $name =~ ^[A-Z][A-Z0-9_]*$ ]]; then
             echo "deploy.sh: $1: no NAME=VALUE: $name" >&2 && return 1
         elif grep -qxE " +(- )?Name: $name" deploy/aws/service.yaml; then
             echo "deploy.sh: $1: $name belongs to the template: give its parameter, or its secret" >&2 && return 1

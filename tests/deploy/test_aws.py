@@ -193,6 +193,9 @@ def test_a_parameter_that_is_empty_leaves_its_setting_to_the_file() -> None:
         ("FACET_MODEL_CACHE=/elsewhere", "FACET_MODEL_CACHE belongs to the template"),
         ("export FACET_MAX_FACES=10\n", "no NAME=VALUE: export FACET_MAX_FACES"),
         ("FACET_MAX_FACES=\n", "no NAME=VALUE: FACET_MAX_FACES"),
+        ("FACET_MAX_FACES=10\r\n", "carriage return: FACET_MAX_FACES"),
+        ("FACET_TLS=true\n", "the load balancer speaks HTTP with port 8000"),
+        ("FACET_PORT=9000\n", "FACET_PORT"),
     ],
 )
 def test_a_file_of_settings_that_would_not_hold_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
@@ -200,7 +203,7 @@ def test_a_file_of_settings_that_would_not_hold_is_refused(tmp_path: Path, text:
     (tmp_path / "aws").write_text("#!/bin/sh\ncase $* in *describe-stacks*) echo an-output ;; *) exit 1 ;; esac\n")
     (tmp_path / "aws").chmod(0o755)
     file = tmp_path / "facet.env"
-    file.write_text(text)
+    file.write_bytes(text.encode())
     done = subprocess.run(
         [str(AWS / "deploy.sh"), "--image", IMAGE, "--settings", str(file)],
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
