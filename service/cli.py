@@ -53,6 +53,7 @@ from service.server.uvicorn import configure_logging, exit_on_sigterm, own_certi
 from service.settings import Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
+from service.video.film import refuse_photo
 
 app = typer.Typer(
     help="Estimate age, gender and race from the faces in photos, with honest uncertainty.",
@@ -418,10 +419,20 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
     return found[1], None if found[2] is None else int(found[2])
 
 
+def _no_photo(context: typer.Context, film: Path) -> Path:
+    """Refuse a photo before an option is found missing; the command for photos has other ones."""
+    if not context.resilient_parsing:  # as the shell completes a line
+        with _one_line():
+            refuse_photo(film)
+    return film
+
+
 @app.command()
 def annotate(
     context: typer.Context,
-    film: Annotated[Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False)],
+    film: Annotated[
+        Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False, is_eager=True, callback=_no_photo)
+    ],
     out: Annotated[Path, typer.Option(metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")],
     fps: Annotated[
         float | None,

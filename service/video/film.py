@@ -86,6 +86,19 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
         raise _unreadable(name, error) from error
 
 
+def refuse_photo(path: Path) -> None:
+    """Refuse a file that begins as a photo does, before anything else is asked for.
+
+    Args:
+        path: The file; one that cannot be read is for `opened` to name.
+
+    Raises:
+        FilmError: It is a photo.
+    """
+    if _starts_as_photo(path):
+        raise _photo(str(path))
+
+
 def _photo(name: str) -> FilmError:
     return FilmError(name, f"a photo, not a film; mark its faces with: facet predict {name} --draw OUT")
 

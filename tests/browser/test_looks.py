@@ -108,6 +108,10 @@ def test_forced_colours_leave_the_winner_the_boxes_and_the_view_to_be_seen(brows
         assert style(page.locator("#result .box"), "borderTopColor") == style(winner, "backgroundColor")
         assert float(style(page.locator("nav a[aria-current]"), "borderTopWidth").removesuffix("px")) >= 1
         assert style(page.locator("nav a:not([aria-current])").first, "borderTopWidth") == "0px"
+        page.get_by_role("button", name="Overview").click()
+        switch = page.locator(".switch")
+        chosen, left = switch.locator("[aria-pressed=true]"), switch.locator("[aria-pressed=false]")
+        assert style(chosen, "borderTopWidth") != style(left, "borderTopWidth")
 
 
 def test_the_focus_stays_where_the_result_is_drawn_anew(browser: Any, service: Service) -> None:

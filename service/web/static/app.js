@@ -9,7 +9,7 @@ import { Facet } from "./facet.js";
 import * as save from "./files.js";
 import { History } from "./history.js";
 import { Live } from "./live.js";
-import { LANGUAGES, language, list, preferred, speak, text } from "./language.js";
+import { LANGUAGES, language, list, number, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
 import { detectorOptions } from "./options.js";
 import { overview } from "./overview.js";
@@ -226,7 +226,7 @@ function tileOf(photo) {
   tile.dataset.status = status;
   tile.querySelector("button").setAttribute("aria-label", text("tile.label", { name: photo.name, state }));
   tile.querySelector("button").title = photo.name;
-  tile.querySelector(".tile-mark").textContent = { waiting: "", running: "", failed: "!", done: answer ? String(answer.faces.length) : "" }[status];
+  tile.querySelector(".tile-mark").textContent = { waiting: "", running: "", failed: "!", done: answer ? number(answer.faces.length) : "" }[status];
   mark(tile);
 }
 

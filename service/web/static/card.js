@@ -5,7 +5,7 @@ import { apart, disagree, disagreeing } from "./compare.js";
 import { AGE } from "./contract.js";
 import { copy, el, icon, place } from "./dom.js";
 import { attributesOf } from "./facet.js";
-import { row, text } from "./language.js";
+import { number, row, text } from "./language.js";
 import { term } from "./terms.js";
 import { amount, capital, cases, inFull, labelled, measures, named, percent, thing, unsure, visible, warning, words } from "./words.js";
 
@@ -32,7 +32,7 @@ export function card(face, { title, index, hidden, source, scale, open, toggled,
       el(
         "span",
         { class: "who" },
-        el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, String(index + 1)), title),
+        el("h3", { id: `${id}-title` }, el("span", { class: "number", "aria-hidden": "true" }, number(index + 1)), title),
         el("span", { class: "brief" }, summary, face.warnings.length > 0 && icon("alert"), against && disagreeing(face, against.face, hidden) && el("span", { class: "badge" }, text("compare.disagree"))),
         el("span", { class: "fine found" }, text("face.found", { share: percent(face.confidence) })),
       ),

@@ -5,7 +5,7 @@ import { atLeastColumn, columnNames } from "./columns.js";
 import { answersOf } from "./compare.js";
 import { el } from "./dom.js";
 import { attributesOf } from "./facet.js";
-import { row } from "./language.js";
+import { number, row } from "./language.js";
 import { words } from "./words.js";
 
 const REVOKE_MS = 1000;
@@ -95,7 +95,7 @@ export function annotated(picture, answer, hidden) {
   pen.drawImage(picture, 0, 0);
   answer.faces.forEach((face, index) => {
     const { x, y, width, height } = face.box;
-    const tag = [String(index + 1), row(words(face, hidden).slice(0, 2))].filter(Boolean).join(" ");
+    const tag = [number(index + 1), row(words(face, hidden).slice(0, 2))].filter(Boolean).join(" ");
     drawBox(pen, { x: x * scale, y: y * scale, width: width * scale, height: height * scale }, tag, colour(index), size);
   });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));

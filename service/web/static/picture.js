@@ -2,7 +2,7 @@
 
 import { colour } from "./card.js";
 import { el, place } from "./dom.js";
-import { row, text } from "./language.js";
+import { number, row, text } from "./language.js";
 import { count, words } from "./words.js";
 
 const LONGEST = 1800;
@@ -97,7 +97,7 @@ export function annotatedPicture(picture, answer, name, hidden, { chosen, over }
         onpointerenter: () => over(index),
         onpointerleave: () => over(null),
       },
-      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, String(index + 1)), crowded || !summary.length ? "" : el("span", {}, ` ${row(summary.slice(0, 2))}`)),
+      el("span", { class: "tag", "aria-hidden": "true" }, el("b", {}, number(index + 1)), crowded || !summary.length ? "" : el("span", {}, ` ${row(summary.slice(0, 2))}`)),
     );
     return position(box, face.box, width, height, colour(index));
   });

@@ -435,6 +435,13 @@ def test_a_photo_is_refused_with_the_command_that_marks_it(tmp_path: Path, examp
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_a_photo_is_refused_before_an_option_is_missed(examples: Path) -> None:
+    done = CliRunner().invoke(app, ["annotate", str(examples / "astronaut.jpg")])
+    assert done.exit_code == 1
+    assert "facet predict" in done.stderr
+    assert "--out" not in done.stderr
+
+
 @pytest.mark.usefixtures("small")
 def test_a_photo_is_refused_as_one_without_pyav_too(tmp_path: Path, examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
