@@ -159,13 +159,13 @@ function again(photo) {
 /** Turn a photo to the right by a quarter, from its first bytes each time, so that it is compressed once only. */
 async function turn(photo) {
   photo.first ??= { blob: photo.blob, preview: photo.preview, name: photo.name, saved: photo.saved };
-  photo.degrees = ((photo.degrees ?? 0) + 90) % 360;
+  const degrees = (photo.degrees = ((photo.degrees ?? 0) + 90) % 360);
   const { blob, preview, name, saved } = photo.first;
-  const picture = photo.degrees === 0 ? blob : await turned(preview ?? blob, photo.degrees);
-  if (!picture || !photos.find(photo.id)) return;
+  const picture = degrees === 0 ? blob : await turned(preview ?? blob, degrees);
+  if (!picture || photo.degrees !== degrees || !photos.find(photo.id)) return; // it was turned further, or removed, meanwhile
   if (decoded.id === photo.id) decoded = { id: null, picture: null };
   const plain = name.replace(/\.[^.]*$/, "");
-  photos.replace(photo, picture, photo.degrees === 0 ? name : `${plain}-turned.jpg`, photo.degrees === 0 && saved);
+  photos.replace(photo, picture, degrees === 0 ? name : `${plain}-turned.jpg`, degrees === 0 && saved);
   paint(photo);
 }
 
