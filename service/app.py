@@ -142,6 +142,7 @@ def create_engine(settings: Settings) -> Engine:
     _load_beside(engine, source, settings)
     models = resident()
     budget.total = require_memory(limit, models, at_once, bodies)
+    metrics.MEMORY_LIMIT.set(limit)
     pipeline.decoder.start(min(2, at_once))
     logger.info(
         "memory: %d MiB by %s; models and process %d, bodies %d, photos being decoded %d",

@@ -100,6 +100,9 @@ MODEL_RELOADS: Final = Counter(
     ["outcome"],
 )
 BUILD_INFO: Final = Gauge("facet_build_info", "1 for this build.", ["version", "python"])
+MEMORY_LIMIT: Final = Gauge(
+    "facet_memory_limit_bytes", "Memory that the service may use: the container's limit, or as it was set."
+)
 READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while it drains.")
 
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)

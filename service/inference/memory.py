@@ -17,8 +17,8 @@ from typing import Final
 from service.errors import DeadlineExceeded, ImageTooLarge, NotReady
 
 MIB: Final = 2**20
-_HEAP_BYTES: Final = 32 * MIB
-"""Size up to which blocks are of a heap; glibc takes no larger one."""
+_HEAP_BYTES: Final = 16 * MIB
+"""Size up to which blocks are of a heap, and what may be free at its end: more would not fit into the smallest container."""
 _MAPPED_BYTES: Final = MIB // 64
 """Size from which a network's blocks are mappings of their own."""
 _M_TRIM_THRESHOLD: Final = -1  # of malloc.h
@@ -88,7 +88,8 @@ def tune_allocator() -> None:
     """Have glibc keep the memory of photos in two heaps, which all threads share.
 
     With one a thread, what one frees no other can use. Blocks of a photo stay in a heap once they are freed, since fresh pages
-    cost time; glibc comes to these bounds by itself, and `mappings` needs them fixed. Other C libraries have none.
+    cost time. By itself glibc raises both bounds with the photos that come, to twice and four times these. Other C libraries
+    have none.
     """
     _mallopt(_M_ARENA_MAX, 2)
     _fill_heaps()
@@ -113,7 +114,7 @@ def mappings() -> Iterator[None]:
 
 def _fill_heaps() -> None:
     _mallopt(_M_MMAP_THRESHOLD, _HEAP_BYTES)
-    _mallopt(_M_TRIM_THRESHOLD, 2 * _HEAP_BYTES)
+    _mallopt(_M_TRIM_THRESHOLD, _HEAP_BYTES)
 
 
 def _mallopt(parameter: int, value: int) -> None:

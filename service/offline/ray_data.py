@@ -75,8 +75,8 @@ class RayRunner(Runner):
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": None if address else False}
         try:
             ray.init(address, **{name: value for name, value in quiet.items() if value is not None})
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise RunError(f"the Ray cluster is not reached: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # Ray says by a bare one that a machine did not start in time
+            raise RunError(f"the Ray cluster is not reached: {_reason(error)}") from error
         there = int(ray.cluster_resources().get("CPU", 1))
         self._workers = workers or max(1, there // cpus)
         # A cluster elsewhere may start more machines; a worker that does not fit on this one would never be started.

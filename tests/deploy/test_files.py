@@ -290,12 +290,6 @@ def test_every_alert_is_tested_and_explained() -> None:
         assert f"| `{rule['alert']}` | {rule['labels']['severity']} |" in page
 
 
-def test_the_memory_alert_knows_the_limit(compose: dict[str, Any]) -> None:
-    (rule,) = [rule for rule in alerts() if rule["alert"] == "FacetMemory"]
-    assert "1024 ^ 3" in rule["expr"]
-    assert compose["services"]["facet"]["deploy"]["resources"]["limits"]["memory"] == "1g"
-
-
 def test_the_panels_have_their_own_ids_and_the_provisioned_source(compose: dict[str, Any]) -> None:
     panels = dashboard()["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)

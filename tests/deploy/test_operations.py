@@ -68,10 +68,11 @@ def test_the_page_names_what_the_autoscaler_reads_its_metrics_from() -> None:
 
 
 def test_alerts_ask_for_the_job_that_the_cluster_gives_and_for_metrics_that_there_are() -> None:
-    """A ServiceMonitor's job is the Service's name where it says nothing else."""
+    """The job is the value of a label that every object of the base gets, whatever the Service is called."""
     text = (ROOT / "deploy/monitoring/alerts.yml").read_text()
-    assert "jobLabel" not in manifest("components/monitoring/servicemonitor.yaml")["spec"]
-    assert set(re.findall(r'job="(\w+)"', text)) == {manifest("base/service.yaml")["metadata"]["name"]}
+    label = manifest("components/monitoring/servicemonitor.yaml")["spec"]["jobLabel"]
+    (given,) = (one["pairs"][label] for one in manifest("base/kustomization.yaml")["labels"] if label in one["pairs"])
+    assert set(re.findall(r'job="(\w+)"', text)) == {given}
     expressions = " ".join(rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"])
     asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bfacet_\w+(?=\{)", expressions)}
     assert asked

@@ -158,7 +158,7 @@ def metric(url: str, line: str) -> float:
 
 
 def test_clients_that_have_left_free_their_places(tmp_path: Path) -> None:
-    with fake(tmp_path / "log", slow=0.4, FACET_WORKERS="1") as service:
+    with fake(tmp_path / "log", slow=0.4, FACET_WORKERS="1", FACET_PHOTO_WAIT_S="60") as service:
         with ExitStack() as stack:
             sent = [stack.enter_context(service.connected()) for _ in range(30)]
             for connection in sent:
