@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from facet_client import (
     models,
 )
 from facet_client.base import Answer
+from facet_client.many import REFUSED_S, UNREACHED_S, _in_order, _Outage
 from service.api import schemas as schemas_of_the_service
 from service.models import card as card_of_the_service
 from tests.client import serving, until
@@ -252,6 +254,89 @@ def test_who_stops_early_sends_no_more(service: Service) -> None:
         assert next(results).index == 0
         results.close()  # type: ignore[attr-defined]
     assert len(sent) <= 5
+
+
+def many(answer: Scripted, photos: Any = (PHOTO,), **options: Any) -> list[facet_client.PhotoResult]:
+    """What becomes of photos that a scripted service answers."""
+    with Client(transport=httpx.MockTransport(answer), **options) as client:
+        return list(client.predict_many(photos, concurrency=1))
+
+
+PREDICTION: dict[str, Any] = {
+    "request_id": "1",
+    "model": {"name": "fake", "version": 3},
+    "image": {"width": 1, "height": 1},
+    "faces": [],
+    "timing_ms": {},
+}
+
+
+async def test_many_photos_wait_for_a_service_that_refuses_them_or_starts() -> None:
+    """Past the retries of one request, of which there is one here; a file that is open is read once."""
+
+    def scripted() -> Scripted:
+        away = httpx.ConnectError("away")
+        return Scripted(busy("0"), busy("0"), away, away, httpx.Response(200, json=PREDICTION))
+
+    script = scripted()
+    (result,) = many(script, [io.BytesIO(PHOTO)], retries=1)
+    assert result.prediction is not None
+    assert [request.content for request in script.requests] == [PHOTO] * 5
+    async with AsyncClient(transport=httpx.MockTransport(scripted()), retries=1) as client:
+        assert [one.prediction async for one in client.predict_many([PHOTO])] == [result.prediction]
+
+
+def test_many_photos_do_not_wait_where_nothing_is_to_be_repeated_or_for_what_nobody_waits_for() -> None:
+    script = Scripted(busy(), httpx.ConnectError("away"), httpx.Response(504), httpx.ReadTimeout("slow"))
+    results = many(script, [PHOTO] * 4, retries=0)
+    assert [type(one.error).__name__ for one in results] == ["UnavailableError", "ConnectionFailed"] * 2
+    outage = _Outage()
+    assert outage.pause(UnavailableError(429, None, 3600)) is None
+    assert outage.pause(UnavailableError(504, None, 1)) is None
+    assert outage.pause(ConnectionFailed("broken", sent=True)) is None
+
+
+def test_an_outage_is_that_of_all_photos_and_ends_with_an_answer() -> None:
+    now = 0.0
+    outage, away, refused = _Outage(lambda: now), ConnectionFailed("away", sent=False), UnavailableError(503, None, 2)
+    assert (outage.pause(away), outage.pause(refused)) == (1, 2)
+    now = UNREACHED_S + 1
+    assert (outage.pause(away), outage.pause(refused)) == (None, 2)
+    outage.end()
+    assert outage.pause(away) == 1
+    now += REFUSED_S
+    assert outage.pause(refused) is None
+    assert outage.pause(ProblemError(422, None)) is None
+    assert outage.pause(refused) == 2
+
+
+@pytest.mark.parametrize("client", [Client(), AsyncClient()])
+def test_arguments_that_cannot_be_meant_are_refused_at_once(client: Any) -> None:
+    with pytest.raises(TypeError, match="into a list"):
+        client.predict_many("photo.jpg")
+    for concurrency in (0, -1):
+        with pytest.raises(ValueError, match="1 or more"):
+            client.predict_many([PHOTO], concurrency=concurrency)
+
+
+def test_a_result_waits_for_one_more_photo_at_most() -> None:
+    """Photos may come slowly, and these are done as soon as they are begun."""
+    taken = 0
+
+    def photos() -> Iterator[bytes]:
+        nonlocal taken
+        for _ in range(6):
+            taken += 1
+            yield PHOTO
+
+    def begin(index: int, photo: Any) -> Future[int]:
+        future: Future[int] = Future()
+        future.set_result(index)
+        return future
+
+    for future in _in_order(photos(), begin, 4):
+        assert taken <= future.result() + 2
+    assert taken == 6
 
 
 # What the README says ---------------------------------------------------------------------------------------------------

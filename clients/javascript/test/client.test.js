@@ -130,6 +130,46 @@ describe("retries", () => {
     assert.equal(requests.length, 1);
   });
 
+  test("of many photos, one that is refused goes on being sent, unless nothing is to be repeated", async () => {
+    plan(busy(0), busy(0), busy(0), fine);
+    for await (const { answer } of facet.predictMany([PHOTO], { retries: 1 })) assert.deepEqual(answer, { faces: [] });
+    assert.equal(requests.length, 4);
+    plan(busy(0));
+    for await (const { error } of facet.predictMany([PHOTO], { retries: 0 })) assert.ok(code("queue_full", 503)(error));
+    assert.equal(requests.length, 1);
+  });
+
+  test("of many photos, one under which the service goes away is sent once more when it is back", async () => {
+    const asked = [];
+    let gone = 1;
+    const away = new Facet({
+      baseUrl: "http://away.test",
+      fetch: async (url) => {
+        asked.push(url.pathname);
+        if (url.pathname === "/predict" && gone-- > 0) throw new TypeError("fetch failed");
+        return new Response('{"faces": []}');
+      },
+    });
+    for await (const { answer } of away.predictMany([PHOTO])) assert.deepEqual(answer, { faces: [] });
+    assert.deepEqual(asked, ["/predict", "/health", "/predict"]);
+    gone = 2;
+    for await (const { error } of away.predictMany([PHOTO])) assert.ok(code("network_error", 0)(error));
+  });
+
+  test("who stops early sends no more of many photos", async () => {
+    plan(fine);
+    for await (const { index } of facet.predictMany(Array(50).fill(PHOTO), { concurrency: 2 })) if (index === 1) break;
+    const sent = requests.length;
+    assert.ok(sent <= 6, `${sent}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.equal(requests.length, sent);
+  });
+
+  test("arguments that cannot be meant are refused", async () => {
+    await assert.rejects(facet.predictMany("photo.jpg").next(), TypeError);
+    for (const concurrency of [0, -1, NaN]) await assert.rejects(facet.predictMany([PHOTO], { concurrency }).next(), RangeError);
+  });
+
   test("other failures are not repeated", async () => {
     plan([500, {}, JSON.stringify({ code: "internal_error", status: 500, detail: "No." })]);
     await assert.rejects(facet.predict(PHOTO), code("internal_error", 500));

@@ -8,6 +8,9 @@
 const RETRIED = new Set([429, 503]);
 /** Longest wait for a batch where none is given: a service answers one within 55 s. */
 const BATCH_MS = 60_000;
+/** How long photos are sent again while all of them are refused, and wait for a service that is not reached. */
+const REFUSED_MS = 600_000;
+const UNREACHED_MS = 60_000;
 
 /** A failure: a problem of the service by its stable `code`, or the client's own `network_error`, `timeout`, `bad_answer`. */
 export class FacetError extends Error {
@@ -89,37 +92,55 @@ export class Facet {
   /**
    * Any number of photos, `concurrency` at a time: yields `{index, photo, answer}` or `{index, photo, error}` for each, in their
    * order. One that fails costs no other. In Node a photo may be the path of its file. `onProgress` gets the number that is done.
+   * While all are refused for now, they are sent again for ten minutes. One under which the service went away is sent once more.
    */
-  async *predictMany(photos, { concurrency = 4, onProgress, ...options } = {}) {
+  async *predictMany(photos, { concurrency = 4, onProgress, signal, ...options } = {}) {
+    if (typeof photos === "string") throw new TypeError("predictMany takes several photos; put a single one into an array.");
+    if (!(concurrency >= 1)) throw new RangeError("concurrency is 1 or more.");
+    const outage = { began: null }; // since when no photo has been answered
     const window = [];
+    const leave = () => window.forEach(({ own }) => own.abort(signal?.reason)); // whoever stops early sends no more
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", leave, { once: true });
     let working = 0;
     const waiting = [];
-    const one = async (index, photo) => {
+    const one = async (begun, photo) => {
       if (working >= concurrency) await new Promise((resolve) => waiting.push(resolve));
       else working++;
       try {
-        return { index, photo, answer: await this.predict(typeof photo === "string" ? await fileAt(photo) : photo, options) };
+        const body = typeof photo === "string" ? await fileAt(photo) : photo;
+        begun.own.signal.throwIfAborted();
+        begun.result = { index: begun.index, photo, answer: await this.#patient(body, { ...options, signal: begun.own.signal }, outage) };
       } catch (error) {
-        return { index, photo, error };
+        begun.result = { index: begun.index, photo, error };
       } finally {
         const next = waiting.shift();
         if (next) next();
         else working--;
       }
     };
-    let index = 0;
     const first = async () => {
-      const result = await window.shift();
-      options.signal?.throwIfAborted();
-      onProgress?.(result.index + 1);
-      return result;
+      const [begun] = window;
+      await begun.over;
+      window.shift();
+      signal?.throwIfAborted();
+      onProgress?.(begun.index + 1);
+      return begun.result;
     };
-    for await (const photo of photos) {
-      options.signal?.throwIfAborted();
-      if (window.length >= 2 * concurrency) yield await first();
-      window.push(one(index++, photo));
+    try {
+      let index = 0;
+      for await (const photo of photos) {
+        signal?.throwIfAborted();
+        if (window.length >= 2 * concurrency || window[0]?.result) yield await first();
+        const begun = { index: index++, own: new AbortController() };
+        begun.over = one(begun, photo);
+        window.push(begun);
+      }
+      while (window.length) yield await first();
+    } finally {
+      signal?.removeEventListener("abort", leave);
+      leave();
     }
-    while (window.length) yield await first();
   }
 
   /** What is served, on what it was trained, and how good it is for whom. */
@@ -151,6 +172,42 @@ export class Facet {
     url.protocol = url.protocol.replace("http", "ws");
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;
     return new FacetStream(new this.#WebSocket(url.href), { ...options, key: this.key, timeoutMs });
+  }
+
+  /** `predict` for one photo of many: waits for a service that refuses all of them for now, or went away. */
+  async #patient(photo, options, outage) {
+    for (let sent = false; ; ) {
+      try {
+        const answer = await this.predict(photo, options);
+        outage.began = null;
+        return answer;
+      } catch (error) {
+        outage.began ??= Date.now();
+        const spent = Date.now() - outage.began;
+        if (!(options.retries ?? this.retries)) throw error;
+        const waitMs = 1000 * (error.retryAfter || 1);
+        if (RETRIED.has(error.status) && spent + waitMs < REFUSED_MS) {
+          await delay(waitMs, options.signal);
+        } else if (error.code === "network_error" && !sent && spent < UNREACHED_MS) {
+          sent = true;
+          await this.#reached(options.signal, error, outage);
+        } else {
+          if (error.status && !RETRIED.has(error.status)) outage.began = null;
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** Resolves as soon as the service is there; throws `error` where it is not within a minute. */
+  async #reached(signal, error, outage) {
+    while (Date.now() - (outage.began ?? Date.now()) < UNREACHED_MS) {
+      await delay(1000, signal);
+      const answer = await this.health({ signal, retries: 0 }).catch((failure) => failure);
+      signal?.throwIfAborted();
+      if (!["network_error", "timeout"].includes(answer.code)) return;
+    }
+    throw error;
   }
 
   async #json(url, init, { signal, timeoutMs = this.timeoutMs, retries = this.retries } = {}) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from facet_client.card import ModelCard
 from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
-from facet_client.many import PhotoResult, Progress, in_tasks, in_threads
+from facet_client.many import PhotoResult, Progress, check, in_tasks, in_threads
 from facet_client.models import Batch, Health, Prediction, Problem, Reload
 from facet_client.photo import Photo, bytes_of
 from facet_client.stream import Stream, opened
@@ -91,6 +90,7 @@ class _Base:
             max_backoff_wait=LONGEST_WAIT_S,
             total_timeout=LONGEST_WAIT_S,
         )
+        self._patient = retries > 0
         self._batch_timeout = max(timeout, BATCH_S)
         headers = {"X-API-Key": key} if key else {}
         self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
@@ -216,9 +216,12 @@ class Client(_Base):
     ) -> Iterator[PhotoResult]:
         """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
 
+        While the service refuses all photos for now, with 429 or 503, they are sent again for ten minutes; while it is not
+        reached, for a minute. Neither is done where `retries` are 0.
+
         Args:
             photos: Paths, bytes, or binary files; taken as they are needed.
-            concurrency: Photos in work at a time.
+            concurrency: Photos in work at a time, 1 or more.
             progress: Called with the number of photos that are done, after each.
             attributes: Names of the attributes to answer; None for all that the service allows.
             max_faces: Most faces, the largest first; None for the service's own bound.
@@ -231,13 +234,18 @@ class Client(_Base):
 
         Returns:
             A result for each photo, in order: its prediction, or its error.
+
+        Raises:
+            TypeError: `photos` is a single one.
+            ValueError: `concurrency` is below 1.
         """
+        check(photos, concurrency)
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
-        def one(photo: Photo) -> Prediction:
-            return self._answer(self._send("POST", "/predict", content=bytes_of(photo), params=query, headers=_RAW), Prediction)
+        def one(data: bytes) -> Prediction:
+            return self._answer(self._send("POST", "/predict", content=data, params=query, headers=_RAW), Prediction)
 
-        return in_threads(photos, one, concurrency, progress)
+        return in_threads(photos, one, concurrency, progress, patient=self._patient)
 
     def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.
@@ -295,7 +303,7 @@ class Client(_Base):
         try:
             return self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
+            raise _failed(f"{method} {path}", error) from error
 
 
 class AsyncClient(_Base):
@@ -405,9 +413,12 @@ class AsyncClient(_Base):
     ) -> AsyncIterator[PhotoResult]:
         """Find and describe the faces of any number of photos, several at a time; one that fails costs no other.
 
+        While the service refuses all photos for now, with 429 or 503, they are sent again for ten minutes; while it is not
+        reached, for a minute. Neither is done where `retries` are 0.
+
         Args:
             photos: Paths, bytes, or binary files; taken as they are needed.
-            concurrency: Photos in work at a time.
+            concurrency: Photos in work at a time, 1 or more.
             progress: Called with the number of photos that are done, after each.
             attributes: Names of the attributes to answer; None for all that the service allows.
             max_faces: Most faces, the largest first; None for the service's own bound.
@@ -420,15 +431,19 @@ class AsyncClient(_Base):
 
         Returns:
             A result for each photo, in order: its prediction, or its error.
+
+        Raises:
+            TypeError: `photos` is a single one.
+            ValueError: `concurrency` is below 1.
         """
+        check(photos, concurrency)
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
-        async def one(photo: Photo) -> Prediction:
-            data = await asyncio.to_thread(bytes_of, photo)
+        async def one(data: bytes) -> Prediction:
             answer = await self._send("POST", "/predict", content=data, params=query, headers=_RAW)
             return self._answer(answer, Prediction)
 
-        return in_tasks(photos, one, concurrency, progress)
+        return in_tasks(photos, one, concurrency, progress, patient=self._patient)
 
     async def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.
@@ -528,7 +543,7 @@ class AsyncClient(_Base):
         try:
             return await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
+            raise _failed(f"{method} {path}", error) from error
 
 
 _RAW: Final = {"Content-Type": "application/octet-stream"}
@@ -559,6 +574,11 @@ def _query(
         "model": model,
     }
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _failed(request: str, error: httpx.HTTPError) -> ConnectionFailed:
+    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return ConnectionFailed(f"{request}: {str(error) or type(error).__name__}", sent=not unsent)
 
 
 def _problem(response: httpx.Response) -> ProblemError:

@@ -17,7 +17,11 @@ class FacetClientError(Exception):
 
 
 class ConnectionFailed(FacetClientError):
-    """The service was not reached, broke off, or did not answer in time."""
+    """The service was not reached, broke off, or did not answer in time; `sent` is False where it cannot have the request."""
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class ProblemError(FacetClientError):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, Protocol, TypeVar
 
-from facet_client.errors import FacetClientError
+from facet_client.errors import ConnectionFailed, FacetClientError, UnavailableError
 from facet_client.models import Prediction
-from facet_client.photo import Photo
-
-T = TypeVar("T")
+from facet_client.photo import Photo, bytes_of
 
 Progress = Callable[[int], None]
 """Is called with the number of photos that are done."""
+
+REFUSED: Final = frozenset({429, 503})
+"""Statuses by which a service asks to be left alone for a while."""
+REFUSED_S: Final = 600.0
+"""Seconds for which photos are sent again while the service refuses all of them."""
+UNREACHED_S: Final = 60.0
+"""Seconds for which they are while it is not reached: longer than one takes to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,41 @@ class PhotoResult:
     error: FacetClientError | OSError | None = None
 
 
+class _Begun(Protocol):
+    """Work on a photo that was begun: a future or a task."""
+
+    def done(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
+B = TypeVar("B", bound=_Begun)
+
+
+def check(photos: Iterable[Photo], concurrency: int) -> None:
+    """Refuse arguments of `predict_many` that cannot be meant.
+
+    Args:
+        photos: Any iterable of photos.
+        concurrency: Photos in work at a time.
+
+    Raises:
+        TypeError: `photos` is the name of one, whose letters would be taken for photos.
+        ValueError: `concurrency` is below 1.
+    """
+    if isinstance(photos, str | bytes):
+        raise TypeError("`predict_many` takes several photos; put a single one into a list.")
+    if concurrency < 1:
+        raise ValueError("`concurrency` is 1 or more.")
+
+
 def in_threads(
-    photos: Iterable[Photo], predict: Callable[[Photo], Prediction], concurrency: int, progress: Progress | None
+    photos: Iterable[Photo],
+    predict: Callable[[bytes], Prediction],
+    concurrency: int,
+    progress: Progress | None,
+    *,
+    patient: bool,
 ) -> Iterator[PhotoResult]:
     """Predict photos on threads.
 
@@ -42,14 +82,26 @@ def in_threads(
         predict: Answers one photo.
         concurrency: Photos in work at a time, 1 or more.
         progress: Called after each photo.
+        patient: Whether photos are sent again while the service refuses them or is not reached.
 
     Yields:
         A result for each photo, in order.
     """
+    left, outage = threading.Event(), _Outage()
 
     def one(index: int, photo: Photo) -> PhotoResult:
         try:
-            return PhotoResult(index, photo, prediction=predict(photo))
+            data = bytes_of(photo)
+            while True:
+                try:
+                    prediction = predict(data)
+                except FacetClientError as error:
+                    wait = outage.pause(error) if patient else None
+                    if wait is None or left.wait(wait):
+                        raise
+                else:
+                    outage.end()
+                    return PhotoResult(index, photo, prediction=prediction)
         except (FacetClientError, OSError) as error:
             return PhotoResult(index, photo, error=error)
 
@@ -58,11 +110,17 @@ def in_threads(
         for future in _in_order(photos, lambda index, photo: threads.submit(one, index, photo), concurrency):
             yield _reported(future.result(), progress)
     finally:
+        left.set()
         threads.shutdown(cancel_futures=True)
 
 
 async def in_tasks(
-    photos: Iterable[Photo], predict: Callable[[Photo], Awaitable[Prediction]], concurrency: int, progress: Progress | None
+    photos: Iterable[Photo],
+    predict: Callable[[bytes], Awaitable[Prediction]],
+    concurrency: int,
+    progress: Progress | None,
+    *,
+    patient: bool,
 ) -> AsyncIterator[PhotoResult]:
     """Predict photos in tasks.
 
@@ -71,17 +129,32 @@ async def in_tasks(
         predict: Answers one photo.
         concurrency: Photos in work at a time, 1 or more.
         progress: Called after each photo.
+        patient: Whether photos are sent again while the service refuses them or is not reached.
 
     Yields:
         A result for each photo, in order.
     """
-    turns = asyncio.Semaphore(concurrency)
+    turns, outage = asyncio.Semaphore(concurrency), _Outage()
     tasks: set[asyncio.Task[PhotoResult]] = set()
+
+    async def answered(photo: Photo) -> Prediction:
+        data = await asyncio.to_thread(bytes_of, photo)
+        while True:
+            try:
+                prediction = await predict(data)
+            except FacetClientError as error:
+                wait = outage.pause(error) if patient else None
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait)
+            else:
+                outage.end()
+                return prediction
 
     async def one(index: int, photo: Photo) -> PhotoResult:
         async with turns:
             try:
-                return PhotoResult(index, photo, prediction=await predict(photo))
+                return PhotoResult(index, photo, prediction=await answered(photo))
             except (FacetClientError, OSError) as error:
                 return PhotoResult(index, photo, error=error)
 
@@ -102,11 +175,40 @@ async def in_tasks(
         await asyncio.gather(*left, return_exceptions=True)
 
 
-def _in_order(photos: Iterable[Photo], begin: Callable[[int, Photo], T], concurrency: int) -> Iterator[T]:
-    """What `begin` returns for each photo, in order; no more than twice `concurrency` photos are begun and not yet yielded."""
-    window: deque[T] = deque()
+class _Outage:
+    """For how long no photo has been answered: all photos of a call share it, so that they do not wait one after the other."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: float | None = None
+
+    def end(self) -> None:
+        """A photo was answered."""
+        self._began = None
+
+    def pause(self, error: FacetClientError) -> float | None:
+        """Seconds after which a photo is sent again that failed by `error`; None where it is not."""
+        began = self._began
+        if began is None:
+            began = self._began = self._clock()
+        spent = self._clock() - began
+        if isinstance(error, UnavailableError) and error.status in REFUSED:
+            wait = error.retry_after or 1
+            return wait if spent + wait < REFUSED_S else None
+        if isinstance(error, ConnectionFailed):
+            return 1 if not error.sent and spent < UNREACHED_S else None
+        self.end()
+        return None
+
+
+def _in_order(photos: Iterable[Photo], begin: Callable[[int, Photo], B], concurrency: int) -> Iterator[B]:
+    """What `begin` returns for each photo, in order; no more than twice `concurrency` photos are begun and not yet yielded.
+
+    What is done does not wait for a full window: `photos` may come slowly.
+    """
+    window: deque[B] = deque()
     for index, photo in enumerate(photos):
-        if len(window) >= 2 * concurrency:
+        if window and (len(window) >= 2 * concurrency or window[0].done()):
             yield window.popleft()
         window.append(begin(index, photo))
     while window:
