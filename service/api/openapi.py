@@ -23,6 +23,8 @@ SCHEMES: Final = {
 """Ways to send a key, where the operator has set some."""
 KEYED: Final = ("/predict", "/predict/batch", "/model")
 """Paths that ask for a key, where the operator has set some."""
+OPERATED: Final = ("/model/reload",)
+"""Paths that ask for an operator's key, and are not there where none is set."""
 
 
 def complete(
@@ -41,9 +43,9 @@ def complete(
     """
     document = copy.deepcopy(generated)
     document.setdefault("components", {})["securitySchemes"] = SCHEMES
-    for path in KEYED:
+    for path in (*KEYED, *OPERATED):
         for operation in document["paths"].get(path, {}).values():
-            operation["security"] = [{name: []} for name in SCHEMES] + ([] if keyed else [{}])
+            operation["security"] = [{name: []} for name in SCHEMES] + ([] if keyed or path in OPERATED else [{}])
     schemas = document["components"].setdefault("schemas", {})
     for message in ADDED:
         schema = message.model_json_schema(ref_template="#/components/schemas/{model}")

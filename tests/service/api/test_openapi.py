@@ -66,8 +66,10 @@ async def test_operations_have_short_names_and_say_how_a_key_is_sent() -> None:
         operations = {path: one for path, ways in made["paths"].items() for one in ways.values()}
         names = {path: one["operationId"] for path, one in operations.items()}
         secured = {path for path, one in operations.items() if "security" in one}
-        assert secured == {"/predict", "/predict/batch", "/model"}
-        assert all(operations[path]["security"] == [{"ApiKey": []}, {"BearerKey": []}, *wanted] for path in secured)
+        assert secured == {"/predict", "/predict/batch", "/model", "/model/reload"}
+        keys = [{"ApiKey": []}, {"BearerKey": []}]
+        assert operations["/model/reload"]["security"] == keys, "an operator's, always"
+        assert all(operations[path]["security"] == [*keys, *wanted] for path in secured - {"/model/reload"})
     assert names["/predict"] == "predict"
     assert names["/predict/batch"] == "predict_batch"
     assert names["/health/live"] == "live"
