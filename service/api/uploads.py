@@ -130,7 +130,7 @@ def media_type(content_type: str, content_encoding: str) -> tuple[bytes, Mapping
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A multipart form: the photos in it, in order, and its other fields as text, where they are asked for."""
+    """A multipart form: the photos in it, in order, and its other fields as text, of equal ones the first, where asked for."""
 
     files: list[bytes]
     texts: dict[str, str] = field(default_factory=dict)
@@ -235,10 +235,10 @@ def multipart(
         raise MalformedMultipart("The multipart body is broken.") from error
     if not collector.ended:
         raise MalformedMultipart("The multipart body ends before its last boundary.")
-    return Form(
-        [b"".join(part.pieces) for part in collector.photos],
-        {part.name.decode("utf-8", "replace"): b"".join(part.pieces).decode("utf-8", "replace") for part in collector.others},
-    )
+    texts_by_name: dict[str, str] = {}
+    for part in collector.others:
+        texts_by_name.setdefault(part.name.decode("utf-8", "replace"), b"".join(part.pieces).decode("utf-8", "replace"))
+    return Form([b"".join(part.pieces) for part in collector.photos], texts_by_name)
 
 
 def _from_json(body: bytes) -> bytes:

@@ -103,7 +103,7 @@ def _from_text(image: object) -> bytes:
 
 
 def _urlencoded(body: bytes) -> dict[str, str]:
-    """Fields of a form. A photo's escapes are replaced whole: taking 20 MiB of them apart would unfold to gigabytes."""
+    """Fields of a form, of equal ones the first. A photo's escapes are replaced whole: they would unfold to gigabytes."""
     if body.count(b"&") >= MAX_FORM_FIELDS:
         raise TooManyFields("The form has too many fields.")
     found: dict[str, str] = {}
@@ -114,11 +114,11 @@ def _urlencoded(body: bytes) -> dict[str, str]:
                 value = value.replace(escape, character).replace(escape.lower(), character)
             if b"%" in value and value.startswith(b"data:"):
                 raise MalformedBase64("The image is not valid base64.")
-            found["img"] = value.decode("latin-1")
+            found.setdefault("img", value.decode("latin-1"))
         elif len(pair) > 1024:
             raise TooManyFields("A field of the form is too long.")
         else:
-            found[unquote_plus(name.decode("latin-1"))] = unquote_plus(value.decode("latin-1"))
+            found.setdefault(unquote_plus(name.decode("latin-1")), unquote_plus(value.decode("latin-1")))
     return found
 
 

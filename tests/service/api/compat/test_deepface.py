@@ -75,6 +75,19 @@ async def test_every_way_to_send_a_photo_has_the_same_answer() -> None:
             assert await results(client, **request) == expected
 
 
+async def test_of_equal_fields_the_first_one_counts_as_in_flask() -> None:
+    """`requests` sends a list in `data` so."""
+    twice = [("actions", "age"), ("actions", "gender")]
+    file = multipart(
+        (disposition("img", filename="a.png"), PHOTO), *((disposition(name), text.encode()) for name, text in twice)
+    )
+    form = {"content": urlencode([("img", ADDRESS), *twice]), "headers": {"content-type": "application/x-www-form-urlencoded"}}
+    async with serving(compat="deepface") as client:
+        for request in (file, form):
+            face, _ = await results(client, **request)
+            assert set(face) == {"age", "region", "face_confidence"}
+
+
 @pytest.mark.parametrize("enforced", [{}, {"enforce_detection": True}, {"enforce_detection": "True"}])
 async def test_no_face_is_an_error_where_detection_is_enforced(enforced: dict[str, Any]) -> None:
     blank = f"data:image/png;base64,{base64.b64encode(encoded(squares())).decode()}"
