@@ -97,6 +97,23 @@ def _kustomized(kubectl: str, overlay: str) -> str:
     return ran(kubectl, "kustomize", str(folder))
 
 
+def ray_pods(objects: list[Document]) -> list[Document]:
+    """Templates of the pods of the RayJob, the head's first."""
+    cluster = of(objects, "RayJob", "facet-photos")["spec"]["rayClusterSpec"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def with_pods(objects: list[Document]) -> list[Document]:
+    """The objects, but for the RayJob, whose pods stand in its place: checkers know pods."""
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{index}"} | pod["metadata"], "spec": pod["spec"]}
+        for index, pod in enumerate(ray_pods(objects))
+    ]
+    for pod in pods:
+        pod["metadata"]["namespace"] = "facet-photos"
+    return [*(one for one in objects if one["kind"] != "RayJob"), *pods]
+
+
 def of(objects: list[Document], kind: str, name: str = "facet") -> Document:
     """The one object of this kind and name."""
     (found,) = (one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name)

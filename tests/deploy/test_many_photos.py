@@ -16,7 +16,7 @@ import yaml
 from service.cli import app
 from service.settings import Settings
 from tests.client import ROOT
-from tests.deploy.files import AWS, Document, checker, container, mebibytes, of, ran, rendered, template
+from tests.deploy.files import AWS, Document, checker, container, mebibytes, of, ran, ray_pods, rendered, template, with_pods
 from tests.s3 import simulated
 
 RAY_JOB = {
@@ -53,23 +53,13 @@ def job(objects: list[Document]) -> Document:
     return spec
 
 
-def pods(objects: list[Document]) -> list[Document]:
-    cluster = job(objects)["rayClusterSpec"]
-    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
-
-
 def test_every_field_is_one_of_its_schema(objects: list[Document], tmp_path: Path) -> None:
     cluster = job(objects)["rayClusterSpec"]
     assert set(job(objects)) <= RAY_JOB
     assert set(cluster) <= RAY_CLUSTER
     assert set(cluster["headGroupSpec"]) <= HEAD
     assert all(set(group) <= WORKERS for group in cluster["workerGroupSpecs"])
-    wrapped = [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod-{index}"} | pod["metadata"], "spec": pod["spec"]}
-        for index, pod in enumerate(pods(objects))
-    ]
-    others = [one for one in objects if one["kind"] != "RayJob"]
-    (tmp_path / "objects.yaml").write_text(yaml.safe_dump_all([*others, *wrapped]))
+    (tmp_path / "objects.yaml").write_text(yaml.safe_dump_all(with_pods(objects)))
     assert "WARN" not in ran(checker("kubernetes-validate"), "--strict", str(tmp_path / "objects.yaml"))
 
 
@@ -77,7 +67,7 @@ def test_pods_pass_the_restricted_standard_which_their_namespace_enforces(object
     namespace = of(objects, "Namespace", "facet-photos")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {one["metadata"].get("namespace") for one in objects if one["kind"] != "Namespace"} == {"facet-photos"}
-    for pod in pods(objects):
+    for pod in ray_pods(objects):
         spec, one = pod["spec"], container(pod["spec"])
         assert spec["automountServiceAccountToken"] is False
         assert spec["securityContext"]["runAsNonRoot"] is True
@@ -95,9 +85,9 @@ def test_the_job_is_one_that_facet_takes_and_goes_on_where_a_cluster_was_lost(ob
     assert program == "facet"
     assert (given["engine"], given["address"], given["resume"]) == ("ray", "auto", True)
     assert job(objects)["backoffLimit"] > 0
-    head = container(pods(objects)[0]["spec"])
+    head = container(ray_pods(objects)[0]["spec"])
     assert any(Path(given["out"]).is_relative_to(mount["mountPath"]) for mount in head["volumeMounts"])
-    volumes = {volume["name"]: volume for volume in pods(objects)[0]["spec"]["volumes"]}
+    volumes = {volume["name"]: volume for volume in ray_pods(objects)[0]["spec"]["volumes"]}
     claim = volumes["tables"]["persistentVolumeClaim"]["claimName"]
     assert of(objects, "PersistentVolumeClaim", claim)
 
@@ -105,7 +95,7 @@ def test_the_job_is_one_that_facet_takes_and_goes_on_where_a_cluster_was_lost(ob
 def test_a_worker_holds_whole_workers_of_facet_and_every_pod_has_the_ray_of_the_lock(objects: list[Document]) -> None:
     cluster = job(objects)["rayClusterSpec"]
     assert f"ray=={cluster['rayVersion']} " in (ROOT / "requirements/many.txt").read_text()
-    images = {container(pod["spec"])["image"] for pod in pods(objects)}
+    images = {container(pod["spec"])["image"] for pod in ray_pods(objects)}
     assert len(images) == 1
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     for group in cluster["workerGroupSpecs"]:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.client import ROOT
-from tests.deploy.files import AWS, OVERLAYS, checker, ran, rendered
+from tests.deploy.files import AWS, OVERLAYS, checker, ran, rendered, with_pods
 
 ACCEPTED = {
     "kubernetes": {
@@ -60,6 +60,7 @@ def folder_of(framework: str, scratch: Path) -> Path:
         return ROOT / ".github"
     for overlay in OVERLAYS:
         (scratch / f"{overlay}.yaml").write_text(yaml.safe_dump_all(rendered(overlay)))
+    (scratch / "ray.yaml").write_text(yaml.safe_dump_all(with_pods(rendered("ray"))))
     return scratch
 
 
