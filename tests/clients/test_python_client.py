@@ -13,7 +13,6 @@ import sys
 import time
 import zipfile
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from facet_client import (
     models,
 )
 from facet_client.base import Answer
-from facet_client.many import REFUSED_S, UNREACHED_S, _in_order, _Outage
+from facet_client.many import REFUSED_S, UNREACHED_S, _Outage
 from service.api import schemas as schemas_of_the_service
 from service.models import card as card_of_the_service
 from tests.client import serving, until
@@ -193,12 +192,12 @@ def test_a_photo_is_the_name_of_its_file_too(client: Client, tmp_path: Path) -> 
 
 
 def several(folder: Path) -> list[str]:
-    """Photos with one face and two, one that is none, and one that is not there."""
+    """Photos with one face and two, one that is none, one that is not there, and one that can be nowhere."""
     contents = [PHOTO, PAIR, b"text", PHOTO, None, PAIR, PHOTO]
     for index, content in enumerate(contents):
         if content is not None:
             (folder / f"{index}.png").write_bytes(content)
-    return [str(folder / f"{index}.png") for index in range(len(contents))]
+    return [*(str(folder / f"{index}.png") for index in range(len(contents))), "no\0name"]
 
 
 def described(results: list[facet_client.PhotoResult]) -> list[int | str]:
@@ -212,8 +211,8 @@ async def test_many_photos_are_answered_in_order_and_each_fails_alone(service: S
     paths, done = several(tmp_path), list[int]()
     results = list(client.predict_many(iter(paths), concurrency=3, progress=done.append, max_faces=2))
     assert [(one.index, one.photo) for one in results] == list(enumerate(paths))
-    assert described(results) == [1, 2, "unsupported_format", 1, "FileNotFoundError", 2, 1]
-    assert done == [1, 2, 3, 4, 5, 6, 7]
+    assert described(results) == [1, 2, "unsupported_format", 1, "FileNotFoundError", 2, 1, "OSError"]
+    assert done == [1, 2, 3, 4, 5, 6, 7, 8]
     async with AsyncClient(service.url, key=KEY) as same:
         again = [one async for one in same.predict_many(paths, concurrency=3)]
     assert described(again) == described(results)
@@ -319,24 +318,30 @@ def test_arguments_that_cannot_be_meant_are_refused_at_once(client: Any) -> None
             client.predict_many([PHOTO], concurrency=concurrency)
 
 
-def test_a_result_waits_for_one_more_photo_at_most() -> None:
-    """Photos may come slowly, and these are done as soon as they are begun."""
-    taken = 0
+async def test_a_result_waits_for_one_more_photo_at_most() -> None:
+    """Photos may come slowly, and from an iterable that is to be awaited."""
+    taken = answered = 0
 
-    def photos() -> Iterator[bytes]:
+    def idle() -> bool:
+        return answered == taken
+
+    async def photos() -> AsyncIterator[bytes]:
         nonlocal taken
         for _ in range(6):
             taken += 1
             yield PHOTO
+            await until(idle)
+            await asyncio.sleep(0.05)
 
-    def begin(index: int, photo: Any) -> Future[int]:
-        future: Future[int] = Future()
-        future.set_result(index)
-        return future
+    def counted(_: httpx.Request) -> httpx.Response:
+        nonlocal answered
+        answered += 1
+        return httpx.Response(200, json=PREDICTION)
 
-    for future in _in_order(photos(), begin, 4):
-        assert taken <= future.result() + 2
-    assert taken == 6
+    async with AsyncClient(transport=httpx.MockTransport(counted)) as client:
+        seen = [(result.index, taken) async for result in client.predict_many(photos(), concurrency=4)]
+    assert [index for index, _ in seen] == [0, 1, 2, 3, 4, 5]
+    assert seen[0][1] < 6, "a full window of eight is not waited for"
 
 
 # What the README says ---------------------------------------------------------------------------------------------------

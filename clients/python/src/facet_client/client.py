@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -398,7 +398,7 @@ class AsyncClient(_Base):
 
     def predict_many(
         self,
-        photos: Iterable[Photo],
+        photos: Iterable[Photo] | AsyncIterable[Photo],
         *,
         concurrency: int = 4,
         progress: Progress | None = None,
@@ -417,7 +417,7 @@ class AsyncClient(_Base):
         reached, for a minute. Neither is done where `retries` are 0.
 
         Args:
-            photos: Paths, bytes, or binary files; taken as they are needed.
+            photos: Paths, bytes, or binary files, also from an asynchronous iterable; taken as they are needed.
             concurrency: Photos in work at a time, 1 or more.
             progress: Called with the number of photos that are done, after each.
             attributes: Names of the attributes to answer; None for all that the service allows.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from facet_client.errors import ConnectionFailed, FacetClientError, UnavailableError
 from facet_client.models import Prediction
@@ -39,18 +40,7 @@ class PhotoResult:
     error: FacetClientError | OSError | None = None
 
 
-class _Begun(Protocol):
-    """Work on a photo that was begun: a future or a task."""
-
-    def done(self) -> bool:
-        """Whether it is over."""
-        ...
-
-
-B = TypeVar("B", bound=_Begun)
-
-
-def check(photos: Iterable[Photo], concurrency: int) -> None:
+def check(photos: Iterable[Photo] | AsyncIterable[Photo], concurrency: int) -> None:
     """Refuse arguments of `predict_many` that cannot be meant.
 
     Args:
@@ -87,7 +77,7 @@ def in_threads(
     Yields:
         A result for each photo, in order.
     """
-    left, outage = threading.Event(), _Outage()
+    left, outage = threading.Event(), _Outage(patient=patient)
 
     def one(index: int, photo: Photo) -> PhotoResult:
         try:
@@ -96,7 +86,7 @@ def in_threads(
                 try:
                     prediction = predict(data)
                 except FacetClientError as error:
-                    wait = outage.pause(error) if patient else None
+                    wait = outage.pause(error)
                     if wait is None or left.wait(wait):
                         raise
                 else:
@@ -106,16 +96,21 @@ def in_threads(
             return PhotoResult(index, photo, error=error)
 
     threads = ThreadPoolExecutor(concurrency, thread_name_prefix="facet")
+    window: deque[Future[PhotoResult]] = deque()
     try:
-        for future in _in_order(photos, lambda index, photo: threads.submit(one, index, photo), concurrency):
-            yield _reported(future.result(), progress)
+        for index, photo in enumerate(photos):
+            if _due(window, concurrency):
+                yield _reported(window.popleft().result(), progress)
+            window.append(threads.submit(one, index, photo))
+        while window:
+            yield _reported(window.popleft().result(), progress)
     finally:
         left.set()
         threads.shutdown(cancel_futures=True)
 
 
 async def in_tasks(
-    photos: Iterable[Photo],
+    photos: Iterable[Photo] | AsyncIterable[Photo],
     predict: Callable[[bytes], Awaitable[Prediction]],
     concurrency: int,
     progress: Progress | None,
@@ -134,52 +129,43 @@ async def in_tasks(
     Yields:
         A result for each photo, in order.
     """
-    turns, outage = asyncio.Semaphore(concurrency), _Outage()
-    tasks: set[asyncio.Task[PhotoResult]] = set()
-
-    async def answered(photo: Photo) -> Prediction:
-        data = await asyncio.to_thread(bytes_of, photo)
-        while True:
-            try:
-                prediction = await predict(data)
-            except FacetClientError as error:
-                wait = outage.pause(error) if patient else None
-                if wait is None:
-                    raise
-                await asyncio.sleep(wait)
-            else:
-                outage.end()
-                return prediction
+    turns, outage = asyncio.Semaphore(concurrency), _Outage(patient=patient)
 
     async def one(index: int, photo: Photo) -> PhotoResult:
         async with turns:
             try:
-                return PhotoResult(index, photo, prediction=await answered(photo))
+                return PhotoResult(index, photo, prediction=await _answered(photo, predict, outage))
             except (FacetClientError, OSError) as error:
                 return PhotoResult(index, photo, error=error)
 
-    def begin(index: int, photo: Photo) -> asyncio.Task[PhotoResult]:
-        task = asyncio.create_task(one(index, photo))
-        tasks.add(task)
-        return task
+    async def first() -> PhotoResult:
+        result = await window[0]
+        window.popleft()
+        return _reported(result, progress)
 
+    window: deque[asyncio.Task[PhotoResult]] = deque()
+    numbers = itertools.count()
     try:
-        for task in _in_order(photos, begin, concurrency):
-            result = await task
-            tasks.remove(task)
-            yield _reported(result, progress)
+        async for photo in photos if isinstance(photos, AsyncIterable) else _each(photos):
+            if _due(window, concurrency):
+                yield await first()
+            window.append(asyncio.create_task(one(next(numbers), photo)))
+        while window:
+            yield await first()
     finally:
-        left = tuple(tasks)
-        for task in left:
+        for task in window:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*window, return_exceptions=True)
 
 
 class _Outage:
-    """For how long no photo has been answered: all photos of a call share it, so that they do not wait one after the other."""
+    """For how long no photo has been answered: all photos of a call share it, so that they do not wait one after the other.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    Nobody waits where `patient` is false.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, patient: bool = True) -> None:
+        self._clock, self._patient = clock, patient
         self._began: float | None = None
 
     def end(self) -> None:
@@ -188,6 +174,8 @@ class _Outage:
 
     def pause(self, error: FacetClientError) -> float | None:
         """Seconds after which a photo is sent again that failed by `error`; None where it is not."""
+        if not self._patient:
+            return None
         began = self._began
         if began is None:
             began = self._began = self._clock()
@@ -201,18 +189,33 @@ class _Outage:
         return None
 
 
-def _in_order(photos: Iterable[Photo], begin: Callable[[int, Photo], B], concurrency: int) -> Iterator[B]:
-    """What `begin` returns for each photo, in order; no more than twice `concurrency` photos are begun and not yet yielded.
+async def _answered(photo: Photo, predict: Callable[[bytes], Awaitable[Prediction]], outage: _Outage) -> Prediction:
+    """The answer to a photo, which is read once and sent until it is answered or fails for good."""
+    data = await asyncio.to_thread(bytes_of, photo)
+    while True:
+        try:
+            prediction = await predict(data)
+        except FacetClientError as error:
+            wait = outage.pause(error)
+            if wait is None:
+                raise
+            await asyncio.sleep(wait)
+        else:
+            outage.end()
+            return prediction
 
-    What is done does not wait for a full window: `photos` may come slowly.
+
+def _due(window: Sequence[Future[PhotoResult]] | Sequence[asyncio.Task[PhotoResult]], concurrency: int) -> bool:
+    """Whether the first of the photos that are begun is yielded before another one is begun.
+
+    No more than twice `concurrency` are begun and not yet yielded. What is done does not wait for so many: photos may be slow.
     """
-    window: deque[B] = deque()
-    for index, photo in enumerate(photos):
-        if window and (len(window) >= 2 * concurrency or window[0].done()):
-            yield window.popleft()
-        window.append(begin(index, photo))
-    while window:
-        yield window.popleft()
+    return bool(window) and (len(window) >= 2 * concurrency or window[0].done())
+
+
+async def _each(photos: Iterable[Photo]) -> AsyncIterator[Photo]:
+    for photo in photos:
+        yield photo
 
 
 def _reported(result: PhotoResult, progress: Progress | None) -> PhotoResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,10 @@ def bytes_of(photo: Photo) -> bytes:
     if isinstance(photo, bytes):
         return photo
     if isinstance(photo, str | Path):
-        return Path(photo).read_bytes()
+        try:
+            return Path(photo).read_bytes()
+        except ValueError as error:  # a name with a zero byte, which no file has
+            raise OSError(errno.EINVAL, str(error)) from error
     try:
         return photo.read()
     except AttributeError as error:  # from code without type checks
