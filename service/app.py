@@ -45,10 +45,13 @@ from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.remote import open_store
 from service.models.runtime import Precision, cpu_quota, loader, resolve
+from service.models.store import Model, ModelStore
 from service.reloading import ModelSource, Reloader
 from service.settings import Settings
 from service.tracing import Tracer
+from service.vision.detection import Detector
 from service.vision.detection.registry import load_detector
+from service.vision.sharing import SharingDetector
 
 logger = logging.getLogger("facet")
 
@@ -94,11 +97,10 @@ def create_engine(settings: Settings) -> Engine:
     store = open_store(settings.model_store, settings.model_cache)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
-    rounded = None if settings.precision is Precision.F32 else quick
-    detector, detection = load_detector(store, settings.detector, exact, settings.min_face_px, rounded)
+    detector, detection = _load_detector(store, settings.detector, settings, threads, at_once)
     streaming, stream_detection = None, None
     if settings.stream_detector not in (None, settings.detector):
-        streaming, stream_detection = load_detector(store, settings.stream_detector, exact, settings.min_face_px, rounded)
+        streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, at_once)
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,
@@ -155,6 +157,20 @@ def create_engine(settings: Settings) -> Engine:
     for one in engine.every():
         logger.info("serving %s (%s, %s), licence: %s", one.title, one.runtime, one.precision, one.model.manifest.licence)
     return engine
+
+
+def _load_detector(store: ModelStore, title: str, settings: Settings, threads: int, at_once: int) -> tuple[Detector, Model]:
+    """A detector with all threads, and where photos may share the CPUs others with one, which two photos share at most."""
+
+    def load(count: int) -> tuple[Detector, Model]:
+        exact = loader(settings.runtime, Precision.F32, count)
+        rounded = None if settings.precision is Precision.F32 else loader(settings.runtime, settings.precision, count)
+        return load_detector(store, title, exact, settings.min_face_px, rounded)
+
+    alone, model = load(threads)
+    if min(threads, at_once) == 1:
+        return alone, model
+    return SharingDetector(alone, [load(1)[0] for _ in range(at_once // 2)]), model
 
 
 def _load_beside(engine: Engine, source: ModelSource, settings: Settings) -> None:

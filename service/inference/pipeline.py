@@ -25,6 +25,7 @@ from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.image import DecodedImage, noise, preview
 from service.vision.quality import Quality, is_coarse, measure, warnings
+from service.vision.sharing import SharingDetector
 
 UNMEASURED_BYTES: Final = 2**30
 """Memory for photos where no limit is known."""
@@ -231,8 +232,9 @@ class Pipeline:
 
     def warm(self) -> None:
         """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
-        for detector in {id(one): one for one in (self._detector, self._stream_detector)}.values():
-            self._decode_and_detect(detector, noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
+        for shared in {id(one): one for one in (self._detector, self._stream_detector)}.values():
+            for detector in shared.each() if isinstance(shared, SharingDetector) else (shared,):
+                self._decode_and_detect(detector, noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         measure(face, align(grey, face.landmarks, self._template, self._input.size))

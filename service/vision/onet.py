@@ -48,7 +48,7 @@ WIDER_VIEWS: Final = Views(
     np.array([False, True, False, True, False, True, False, True]),
 )
 """By which a face of the second look is confirmed too: what is no face loses its confidence there."""
-_MAX_MISALIGNMENT: Final = 15.0
+MAX_MISALIGNMENT: Final = 15.0
 """Degrees of roll that a face may have in its window."""
 
 
@@ -115,7 +115,7 @@ def doubled(scores: Reals, boxes: Floats) -> Floats:
 
 def upright_angle(points: Floats, degrees: Floats) -> Floats:
     """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than
-    `_MAX_MISALIGNMENT`, for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
+    `MAX_MISALIGNMENT`, for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
 
     Args:
         points: [N, 5, 2] as x, y.
@@ -128,7 +128,7 @@ def upright_angle(points: Floats, degrees: Floats) -> Floats:
     slope = np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])).astype(np.float32)
     change = (slope - degrees + 180) % 360 - 180
     return np.asarray(
-        np.where((np.abs(change) >= _MAX_MISALIGNMENT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32
+        np.where((np.abs(change) >= MAX_MISALIGNMENT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32
     )
 
 

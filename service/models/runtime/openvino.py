@@ -37,7 +37,12 @@ def loader(precision: Precision, threads: int) -> Loader:
     Returns:
         The function; it raises `ModelIncompatible` for a folder that OpenVINO cannot read.
     """
-    config: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    config: dict[str, str | int | bool] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads,
+        # By default the threads of every network, in every process, are pinned to the first CPUs, and the others stay idle.
+        "ENABLE_CPU_PINNING": False,
+    }
     if precision is not Precision.AUTO:
         config["INFERENCE_PRECISION_HINT"] = precision.value
 

@@ -15,6 +15,7 @@ from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
 from service.vision.onet import (
+    MAX_MISALIGNMENT,
     ONE_VIEW,
     VIEWS,
     WIDER_VIEWS,
@@ -76,6 +77,10 @@ _REGION_OVERLAP: Final = 0.3
 _REGION_OUTPUT: Final = 0.3
 _ALIGNED_OUTPUT: Final = 0.5
 """O-Net's score, at an angle and then set upright, from which a doubtful region is read further."""
+_ALIGNED_SHORTFALL: Final = 5
+"""How many times farther from full confidence than it has to end a face may be in that one view, where it was found already,
+less rotated.
+"""
 REGION_CONFIDENCE: Final = 0.87
 """Mean confidence over all views that a face of the second look needs."""
 _ANGLES: Final = np.array([0, 90, 180, 270], np.float32)
@@ -194,24 +199,27 @@ class MtcnnDetector:
         if len(boxes) == 0:
             return [], np.empty(0, np.float32)
         boxes, degrees = square(boxes), np.concatenate([np.tile(_ANGLES, len(regions)), np.tile(turns, len(doubtful))])
+        upright = np.array([face.confidence for face in doubtful], np.float32)
+        upright = np.concatenate([np.zeros(len(regions) * len(_ANGLES), np.float32), np.repeat(upright, len(turns))])
         seen = in_batches(self.rnet, picture, boxes, 24, degrees=degrees)["probability"]
         likely = np.flatnonzero(seen > REGION_SCORE)
         if len(likely) == 0:
             return [], np.empty(0, np.float32)
-        boxes, degrees = boxes[likely], degrees[likely]
+        boxes, degrees, upright = boxes[likely], degrees[likely], upright[likely]
         scores = in_batches(self.onet, picture, boxes, 48, degrees=degrees)["probability"]
         likely = np.flatnonzero(scores > _REGION_OUTPUT)
-        boxes, degrees = boxes[likely], degrees[likely]
-        boxes, degrees = self._aligned(picture, boxes, degrees)
+        boxes, degrees, upright = boxes[likely], degrees[likely], upright[likely]
+        boxes, degrees, upright = self._aligned(picture, boxes, degrees, upright)
         if len(boxes) == 0:
             return [], degrees
         scores, points, means = confirm(self.onet, picture, boxes, VIEWS, degrees)
-        likely = np.flatnonzero(doubled(scores, means) >= MIN_CONFIDENCE)
+        few, many = len(VIEWS.mirrored), len(WIDER_VIEWS.mirrored)
+        most = doubled((few * scores + many) / (few + many), means)
+        likely = np.flatnonzero((doubled(scores, means) >= MIN_CONFIDENCE) & (most > _least_confidence(upright)))
         if len(likely) == 0:
             return [], degrees[likely]
         scores, points, means, degrees = scores[likely], points[likely], means[likely], degrees[likely]
         wider = confirm(self.onet, picture, boxes[likely], WIDER_VIEWS, degrees)[0]
-        few, many = len(VIEWS.mirrored), len(WIDER_VIEWS.mirrored)
         scores = doubled((few * scores + many * wider) / (few + many), means)
         keep = suppress(square(means), scores, scores >= REGION_CONFIDENCE, _REGION_OVERLAP)
         odd = np.rint(degrees[keep] / 90).astype(int) % 2 == 1
@@ -219,19 +227,24 @@ class MtcnnDetector:
         faces = zip(means, points[keep], scores[keep], strict=True)
         return [Face(box, landmarks, float(score)) for box, landmarks, score in faces], degrees[keep]
 
-    def _aligned(self, picture: HalvedPicture, boxes: Floats, degrees: Floats) -> tuple[Floats, Floats]:
+    def _aligned(
+        self, picture: HalvedPicture, boxes: Floats, degrees: Floats, upright: Floats
+    ) -> tuple[Floats, Floats, Floats]:
         """Windows [N, 4] and degrees [N] in which a face stands upright: the windows given as they are, and moved to it.
 
-        Where the picture's edge cuts a face, moving to where its middle would be makes it less certain.
+        Where the picture's edge cuts a face, moving to where its middle would be makes it less certain. Windows are left out
+        that show once more, as it was found, a face that has the confidence `upright` [N] already, or 0.
         """
         if len(boxes) == 0:
-            return boxes, degrees
+            return boxes, degrees, upright
         _, points, moved = confirm(self.onet, picture, boxes, ONE_VIEW, degrees)
         degrees = upright_angle(points, degrees)
         scores, points, moved = confirm(self.onet, picture, moved, ONE_VIEW, degrees)
-        passed = scores > _ALIGNED_OUTPUT
         turned = upright_angle(points, degrees)
-        return np.concatenate([boxes[passed], moved[passed]]), np.concatenate([degrees[passed], turned[passed]])
+        passed = scores > np.maximum(_ALIGNED_OUTPUT, 1 - _ALIGNED_SHORTFALL * (1 - _least_confidence(upright)))
+        passed &= (upright == 0) | (np.abs((turned + 180) % 360 - 180) > _ROTATED - MAX_MISALIGNMENT)
+        boxes, degrees = np.concatenate([boxes[passed], moved[passed]]), np.concatenate([degrees[passed], turned[passed]])
+        return boxes, degrees, np.tile(upright[passed], 2)
 
     def _propose(self, pixels: Pixels) -> Floats:
         """P-Net's square proposals over the whole pyramid, [N, 4]."""
@@ -379,6 +392,11 @@ def _at_same_place(face: Face, others: list[Face]) -> list[Face]:
 def _more_certain(turned: float, upright: float) -> bool:
     """Whether a face is more certain rotated than as it is: by a quarter of what is missing to full confidence."""
     return upright < _UPRIGHT_CONFIDENCE and turned > 1 - 0.75 * (1 - upright)
+
+
+def _least_confidence(upright: Floats) -> Floats:
+    """Confidence [N] that rotated faces need for `_more_certain`; none where there is no upright one, which is 0."""
+    return np.where(upright > 0, 1 - np.float32(0.75) * (1 - upright), 0)
 
 
 def _quarters(faces: list[Face], found: list[Face], degrees: Floats) -> int:
