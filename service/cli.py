@@ -156,7 +156,9 @@ def _one_line() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
-    except (FacetError, RunError, OSError) as error:
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except (FacetError, RunError) as error:
         _fail(str(error))
 
 

@@ -96,9 +96,11 @@ class Request:
 
         Raises:
             RunError: As of `sources.places`.
-            OSError: The list cannot be read.
         """
-        yield from sources.places(self._all(), recursive=self.recursive, every=self.every, left_out=left_out)
+        yield from sources.places(self.sources, recursive=self.recursive, every=self.every, left_out=left_out)
+        if self.listed is not None:
+            names = sources.names_in(self.listed)
+            yield from sources.places(names, recursive=self.recursive, every=self.every, left_out=left_out, listed=True)
 
     def count(self) -> int | None:
         """Number of photos.
@@ -106,12 +108,9 @@ class Request:
         Returns:
             The number, or None where it is not known.
         """
-        return None if self.listed == "-" else sources.count(self._all(), recursive=self.recursive, every=self.every)
-
-    def _all(self) -> Iterator[str]:
-        yield from self.sources
-        if self.listed is not None:
-            yield from sources.names_in(self.listed)
+        if self.listed == "-":
+            return None
+        return sources.count(self.sources, self.listed, recursive=self.recursive, every=self.every)
 
 
 def predict(request: Request, runner: Runner, errors: Console) -> bool:
@@ -144,7 +143,8 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
     if left_out.files:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
     if left_out.folders:
-        errors.print(f"left out {left_out.folders:,} folders inside of folders: --recursive looks into them", markup=False)
+        rest = "that are links" if request.recursive else "inside of folders: --recursive looks into them"
+        errors.print(f"left out {left_out.folders:,} folders {rest}", markup=False)
     if left_out.films:
         errors.print(f"left out {left_out.films:,} films of folders: --every SECONDS looks at their pictures", markup=False)
     return success

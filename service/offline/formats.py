@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from typing_extensions import override
 
@@ -114,19 +114,17 @@ class Csv(Format):
     @override
     def write(self, path: Path, rows: Iterable[Row]) -> None:
         with path.open("w", newline="", encoding="utf-8") as stream:
-            stream.write(self._header())
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerows([_cell(row[name]) for name in self._names] for row in rows)
+            stream.write(_line(self._names))
+            stream.writelines(_line([_cell(row[name]) for name in self._names]) for row in rows)
 
     @override
     def join(self, parts: Sequence[Path], path: Path) -> None:
-        header = self._header().encode()
         with path.open("wb") as out:
-            out.write(header)
+            out.write(_line(self._names).encode())
             for part in parts:
                 with part.open("rb") as rows:
-                    rows.seek(len(header))
-                    shutil.copyfileobj(rows, out)
+                    rows.readline()  # its header, which another program may have written otherwise
+                    _copy(rows, out)
 
     @override
     def columns(self, path: Path) -> list[str] | None:
@@ -139,10 +137,21 @@ class Csv(Format):
             for row in csv.DictReader(stream):
                 yield still_name(row["file"], float(row["time_s"]) if row["time_s"] else None)
 
-    def _header(self) -> str:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(self._names)
-        return line.getvalue()
+
+def _line(cells: Sequence[str]) -> str:
+    """A line of CSV. A carriage return in a cell is quoted only where lines end with one, too in this Python."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _copy(rows: IO[bytes], out: IO[bytes]) -> None:
+    """Copy whole lines; an editor may have left the last one without its end."""
+    shutil.copyfileobj(rows, out)
+    if rows.tell():
+        rows.seek(-1, io.SEEK_END)
+        if rows.read(1) != b"\n":
+            out.write(b"\n")
 
 
 def _cell(value: Value) -> str:
@@ -166,7 +175,7 @@ class JsonLines(Format):
         with path.open("wb") as out:
             for part in parts:
                 with part.open("rb") as rows:
-                    shutil.copyfileobj(rows, out)
+                    _copy(rows, out)
 
     @override
     def columns(self, path: Path) -> list[str] | None:

@@ -104,14 +104,18 @@ class Output:
             overwrite: Whether a table or parts that are there are thrown away.
 
         Raises:
-            OutputError: There is a table already and neither is wanted, the earlier run had other parameters, or another run
-                writes it now.
-            OSError: The folder cannot be written.
+            OutputError: There is a table already and neither is wanted, the earlier run had other parameters, another run
+                writes it now, or the folder cannot be written.
         """
+        if self.path.is_dir():
+            raise OutputError(f"{self.path} is a folder: name a file")
         if (self._written() or self.path.exists()) and not (resume or overwrite):
             raise OutputError(f"{self.path} is there already: --resume goes on with it, --overwrite begins anew")
         try:
             self._begin(overwrite)
+        except OSError as error:
+            self._release()
+            raise OutputError(f"{self.path}: {error.strerror or error}") from error
         except BaseException:
             self._release()
             raise

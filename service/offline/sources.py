@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
+import io
 import itertools
 import os
 import stat
@@ -103,7 +105,12 @@ def photos(places: Iterable[Place]) -> Iterator[Photo]:
 
 
 def places(
-    sources: Iterable[str], *, recursive: bool = False, every: float | None = None, left_out: LeftOut | None = None
+    sources: Iterable[str],
+    *,
+    recursive: bool = False,
+    every: float | None = None,
+    left_out: LeftOut | None = None,
+    listed: bool = False,
 ) -> Iterator[Place]:
     """Every photo, archive and film that some sources lead to, in order.
 
@@ -113,39 +120,46 @@ def places(
         every: Seconds from one picture of a film to the next, 0 for all; None for `films.EVERY_S` in films that are named, and
             for no film of a folder.
         left_out: Counts what is not looked at.
+        listed: Whether the sources are of a list: a folder or glob of it that leads nowhere is a photo whose reading says
+            why, and does not end what may have run for hours.
 
     Returns:
         Them as they are found: a named file even where it cannot be read, since reading it says why, and of a folder only
-        what is a photo, an archive or a film.
+        what is a photo, an archive or a film. A folder inside of another one that cannot be listed is such a photo, too.
 
     Raises:
         SourceError: A glob matches nothing, a folder cannot be listed, or an address or film needs packages that are missing.
     """
-    return _Search(recursive, every, left_out or LeftOut()).places(sources)
+    return _Search(recursive, every, left_out or LeftOut(), listed).places(sources)
 
 
-def count(sources: Iterable[str], *, recursive: bool = False, every: float | None = None) -> int | None:
+def count(
+    sources: Iterable[str], listed: str | None = None, *, recursive: bool = False, every: float | None = None
+) -> int | None:
     """How many photos some sources hold, where that can be told without reading them.
 
     Args:
         sources: As of `places`.
+        listed: The file of a list of more.
         recursive: As of `places`.
         every: As of `places`.
 
     Returns:
         The number, or None where there are archives, films, addresses or standard input among them.
     """
-    listed = list(sources)
-    if any(source == "-" or "://" in source for source in listed):
-        return None
     found = 0
-    try:
-        for place in _Search(recursive, every, LeftOut()).places(listed):
-            if not isinstance(place, Photo):
-                return None
-            found += 1
-    except SourceError:
-        return None
+    for search, names in ((False, iter(sources)), (True, iter(()) if listed is None else names_in(listed))):
+        looked = _Search(recursive, every, LeftOut(), search)
+        try:
+            for source in names:
+                if source == "-" or "://" in source:
+                    return None
+                for place in looked.places([source]):
+                    if not isinstance(place, Photo):
+                        return None
+                    found += 1
+        except SourceError:
+            return None
     return found
 
 
@@ -153,25 +167,45 @@ def names_in(path: str) -> Iterator[str]:
     """Sources that a file lists, one a line.
 
     Args:
-        path: The file, in UTF-8, its address, or `-` for standard input.
+        path: The file, in UTF-8 or, with a byte order mark, in UTF-16, its address, or `-` for standard input.
 
     Yields:
-        Its lines without their ends; blank ones are passed over.
+        Its lines without their ends; blank ones are passed over, and those that begin with `#` where no file has that name.
 
     Raises:
-        SourceError: The address cannot be read.
-        OSError: The file cannot be read.
+        SourceError: It cannot be read.
     """
-    if path == "-":
-        yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        return
+    for line in _lines(path):
+        name = line.rstrip("\r\n")
+        if name.strip() and (not name.startswith("#") or _kind(name) is not None):
+            yield name
+
+
+def _lines(path: str) -> Iterator[str]:
     if "://" in path:
         system, name, _ = file_system(path)
-        text = _result(lambda: system.cat_file(name), path).decode("utf-8", "surrogateescape")
-        yield from (line for line in text.splitlines() if line.strip())
+        yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))  # type: ignore[arg-type]
         return
-    with Path(path).open(encoding="utf-8", errors="surrogateescape") as lines:
-        yield from (line.rstrip("\r\n") for line in lines if line.strip())
+    try:
+        if path == "-":
+            yield from _decoded(sys.stdin.buffer)  # type: ignore[arg-type]
+        else:
+            with Path(path).open("rb") as file:
+                yield from _decoded(file)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise SourceError(f"{path} is no text") from error
+
+
+def _decoded(stream: io.BufferedReader) -> Iterator[str]:
+    """Lines of a list: PowerShell writes UTF-16, and editors of Windows a byte order mark."""
+    marked = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    text = io.TextIOWrapper(stream, "utf-16" if marked else "utf-8-sig", "surrogateescape")
+    try:
+        yield from text
+    finally:
+        text.detach()  # what closes the stream is whoever opened it
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +215,7 @@ class _Search:
     recursive: bool
     every: float | None
     left_out: LeftOut
+    listed: bool = False
 
     def places(self, sources: Iterable[str]) -> Iterator[Place]:
         for source in sources:
@@ -188,19 +223,26 @@ class _Search:
                 yield _standard_input()
             elif "://" in source:
                 yield from self._remote(source)
-            elif Path(source).exists() or not glob.has_magic(source):
+            elif not glob.has_magic(source) or _kind(source) is not None:
                 yield from self._local(Path(source))
             else:  # of a shell that does not expand it, or in quotes
                 matches = glob.iglob(source, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
                 first = next(matches, None)
                 if first is None:
-                    raise SourceError(f"{source}: nothing matches it")
+                    yield self._nowhere(source, "nothing matches it")
+                    continue
                 for match in _in_order(itertools.chain([first], matches), str):
                     yield from self._local(Path(match))
 
+    def _nowhere(self, source: str, reason: str, *, inside: bool = False) -> Place:
+        """A photo that cannot be read in place of a source that leads nowhere. Raises `SourceError` where that was named."""
+        if not self.listed and not inside:
+            raise SourceError(f"{source}: {reason}")
+        return Photo(printable(source), partial(_fail, OSError(reason)))
+
     def _local(self, path: Path) -> Iterator[Place]:
         """What a path names: it was asked for, so that its name need not be that of a photo."""
-        if path.is_dir():
+        if _kind(path) == stat.S_IFDIR:
             yield from self._folder(path)
         elif path.name.lower().endswith(ARCHIVES):
             yield Archive(printable(path), partial(_open, path))
@@ -209,31 +251,40 @@ class _Search:
         else:
             yield _file(path)
 
-    def _folder(self, path: Path) -> Iterator[Place]:
+    def _folder(self, path: Path, *, inside: bool = False) -> Iterator[Place]:
         try:
             entries = os.scandir(path)
         except OSError as error:
-            raise SourceError(f"{path}: {error.strerror}") from error
+            yield self._nowhere(str(path), error.strerror or str(error), inside=inside)
+            return
         with entries:
             for entry in _in_order(entries, lambda entry: entry.name):
                 if entry.name.startswith("."):
                     continue
                 below = path / entry.name
-                if entry.is_dir():
+                kind = _kind(below)
+                if kind == stat.S_IFDIR:
                     if self.recursive and not entry.is_symlink():  # a link may lead back to where it lies
-                        yield from self._folder(below)
+                        yield from self._folder(below, inside=True)
                     else:
                         self.left_out.folders += 1
-                elif entry.name.lower().endswith(ARCHIVES):
-                    yield Archive(printable(below), partial(_open, below))
-                elif below.suffix.lower() in SUFFIXES or _is_photo(below):
-                    yield _file(below)
-                elif below.suffix.lower() not in films.SUFFIXES:
+                elif kind in (stat.S_IFREG, None):  # None: a link that leads nowhere, or a file that has just gone
+                    yield from self._entry(below)
+                else:  # a pipe would be waited for, and a device may never end
                     self.left_out.files += 1
-                elif self.every is None:
-                    self.left_out.films += 1
-                else:
-                    yield self._film(printable(below), partial(_open, below))
+
+    def _entry(self, path: Path) -> Iterator[Place]:
+        """What a file of a folder is, by its name and its first bytes."""
+        if path.name.lower().endswith(ARCHIVES):
+            yield Archive(printable(path), partial(_open, path))
+        elif path.suffix.lower() in SUFFIXES or _is_photo(path):
+            yield _file(path)
+        elif path.suffix.lower() not in films.SUFFIXES:
+            self.left_out.files += 1
+        elif self.every is None:
+            self.left_out.films += 1
+        else:
+            yield self._film(printable(path), partial(_open, path))
 
     def _remote(self, address: str) -> Iterator[Place]:
         """What an address names: a file, or, where the system has folders, all photos below one, or what a glob matches."""
@@ -247,7 +298,7 @@ class _Search:
                 if one["type"] == "file":
                     yield self._at(system, one["name"], f"{scheme}://{one['name']}", one.get("size") or 0)
             if not found:
-                raise SourceError(f"{address}: nothing matches it")
+                yield self._nowhere(address, "nothing matches it")
         elif _result(lambda: system.isdir(path), address):
             for one in self._below(system, path, address):
                 yield self._at(system, one["name"], f"{scheme}://{one['name'].lstrip('/')}", one.get("size") or 0)
@@ -289,11 +340,24 @@ class _Search:
 
 def _is_photo(path: Path) -> bool:
     """Whether a file begins as a photo does, whatever its name."""
+    if _kind(path) != stat.S_IFREG:  # to open a pipe waits for its writer
+        return False
     try:
         with path.open("rb") as file:
-            return path.is_file() and sniff(file.read(HEAD)) is not None
+            return sniff(file.read(HEAD)) is not None
     except OSError:
         return False
+
+
+def _kind(path: str | Path) -> int | None:
+    """The kind of file that a path leads to, of `stat`; None where it leads to none, or nobody may know.
+
+    `Path.exists` and its like raise errors of loops of links, long names and folders that are closed.
+    """
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - of a text, too, which need not be a path
+    except (OSError, ValueError):  # ValueError: of a zero byte
+        return None
 
 
 def _in_order(found: Iterator[T], key: Callable[[T], str]) -> Iterator[T]:
@@ -307,17 +371,20 @@ def _in_order(found: Iterator[T], key: Callable[[T], str]) -> Iterator[T]:
 def _file(path: Path) -> Photo:
     try:
         size = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):
         size = 0
     return Photo(printable(path), partial(_read_file, path), size)
 
 
 def _open(path: Path) -> IO[bytes]:
-    return path.open("rb")
+    try:
+        return path.open("rb")
+    except ValueError as error:
+        raise OSError("no file has such a name") from error
 
 
 def _read_file(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with _open(path) as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode):
             return _bounded(file)

@@ -147,8 +147,9 @@ class Tally:
 
     def __str__(self) -> str:
         seconds = max(time.monotonic() - self._began, 1e-9)
-        words = [_counted(self.photos, "photo"), _counted(self.faces, "face"), f"{self.photos / seconds:.1f} photos a second"]
-        return ", ".join([*words, *([f"{self.failed:,} of them failed" if self.failed else ""] if self.failed else [])])
+        failed = f" ({self.failed:,} failed)" if self.failed else ""
+        photos, faces = _counted(self.photos, "photo"), _counted(self.faces, "face")
+        return f"{photos}{failed}, {faces}, {self.photos / seconds:.1f} photos a second"
 
 
 def _counted(count: int, noun: str) -> str:

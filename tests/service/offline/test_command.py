@@ -67,8 +67,7 @@ def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(t
     (photos / "d.png").write_bytes(photo(120)[:-40])
     success, errors = predict(photos, tmp_path / "none.jpg", out=tmp_path / "faces.jsonl", at_least=(18,))
     assert success
-    assert "5 photos, 2 faces" in errors
-    assert "3 of them failed" in errors
+    assert "5 photos (3 failed), 2 faces" in errors
     first, second, none, text, cut, missing = rows(tmp_path / "faces.jsonl")
     assert [first["face"], second["face"], none["face"]] == [0, 1, None]
     assert first["file"] == second["file"] == f"{photos.as_posix()}/a.png"
@@ -111,6 +110,38 @@ def test_parquet_holds_the_same_and_its_types(tmp_path: Path) -> None:
         "string",
     )
     assert read.schema.metadata[b"facet.schema"] == b"1"
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_any_name_of_a_file_is_one_row(tmp_path: Path, ending: str) -> None:
+    names = ["new\nline.png", "return\r.png", 'quo"te, comma.png', "-dash.png", "=1+1.png", "[bold]x.png", "bytes\udcff.png"]
+    (tmp_path / "photos").mkdir()
+    for name in names:
+        (tmp_path / "photos" / name).write_bytes(photo(120))
+    out = tmp_path / f"faces.{ending}"
+    predict(tmp_path / "photos", out=out)
+    _, errors = predict(tmp_path / "photos", out=out, resume=True)
+    assert f"{len(names)} photos were there before" in errors
+    with out.open(newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file)) if ending == "csv" else rows(out)
+    assert sorted(Path(row["file"]).name for row in found) == sorted([*names[:-1], "bytes\\xff.png"])
+
+
+def test_a_csv_that_another_program_wrote_again_can_be_gone_on_with(tmp_path: Path) -> None:
+    """Line ends of Windows, quotes around all, and no end of the last line."""
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / "faces.csv"
+    predict(photos, out=out)
+    with out.open(newline="", encoding="utf-8") as file:
+        before = list(csv.reader(file))
+    with out.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(before)
+    out.write_bytes(out.read_bytes().removesuffix(b"\r\n"))
+    (photos / "zz.png").write_bytes(photo(99))
+    predict(photos, out=out, resume=True)
+    with out.open(newline="", encoding="utf-8") as file:
+        after = list(csv.reader(file))
+    assert after[:-1] == before
+    assert after[-1][0].endswith("zz.png")
 
 
 def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

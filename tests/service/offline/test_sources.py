@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
 import tarfile
@@ -82,6 +83,57 @@ def test_a_list_names_more(tree: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tree}/a.png\r\n\n{tree}/in\n")
     assert found(*names_in(str(listed))) == below(tree, "a.png", "in/c.webp")
+
+
+def test_a_list_of_any_editor_is_read(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "#1.jpg").write_bytes(PHOTO)
+    lines = f"# of May\n{tree}/a.png\n\n{tree}/b.JPG\n"
+    monkeypatch.chdir(tree)
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "list.txt").write_text(f"{lines}#1.jpg\n", encoding)
+        assert list(names_in(str(tmp_path / "list.txt"))) == [*below(tree, "a.png", "b.JPG"), "#1.jpg"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a\xff.jpg\r\n"))))
+    assert list(names_in("-")) == ["a\udcff.jpg"]
+    assert not sys.stdin.closed
+    with pytest.raises(SourceError, match=r"none\.txt: No such file"):
+        list(names_in(str(tmp_path / "none.txt")))
+
+
+def test_what_of_a_list_leads_nowhere_ends_nothing(tree: Path) -> None:
+    names = ["gone[1].jpg", "x" * 5000, "zero\0.jpg", str(tree / "a.png")]
+    assert count([], None) == 0
+    *lost, last = photos(names, listed=True)
+    assert [one.name for one in lost] == names[:-1]
+    for one in lost:
+        with pytest.raises(OSError, match=r"nothing matches|too long|such a name"):
+            one.read()
+    assert last.read() == PHOTO
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_folder_of_anything_is_looked_through(tree: Path) -> None:
+    """Pipes, sockets and devices are waited for in vain; links may lead to themselves, or nowhere."""
+    for name in ("pipe.jpg", "pipe", "pipe.mp4", "pipe.tar"):
+        os.mkfifo(tree / name)
+    (tree / "zero.jpg").symlink_to("/dev/zero")
+    (tree / "loop.jpg").symlink_to("loop.jpg")
+    (tree / "loop").symlink_to("loop")
+    (tree / "z.jpg").symlink_to(tree / "gone.jpg")
+    (tree / "x.jpg").mkdir()
+    left_out = LeftOut()
+    assert found(tree, left_out=left_out) == below(tree, "a.png", "b.JPG", "loop.jpg", "untold", "z.jpg")
+    assert (left_out.files, left_out.folders) == (7, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="every folder is open to root")
+def test_a_closed_folder_inside_of_another_is_a_photo_that_cannot_be_read(tree: Path) -> None:
+    (tree / "in").chmod(0)
+    try:
+        _, _, closed, _ = photos([str(tree)], recursive=True)
+        with pytest.raises(OSError, match="Permission denied"):
+            closed.read()
+    finally:
+        (tree / "in").chmod(0o755)
 
 
 def shard(path: Path, mode: str = "w") -> Path:
