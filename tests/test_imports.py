@@ -78,7 +78,7 @@ def test_importing_the_service_changes_no_environment_variable(root: Path) -> No
     assert changed == []
 
 
-PIXELS = {"resize", "warpAffine", "remap", "cvtColor", "filter2D", "intersectConvexConvex"}
+PIXELS = {"resize", "warpAffine", "remap", "cvtColor", "filter2D", "meanStdDev", "intersectConvexConvex"}
 """What serving may call of OpenCV besides its decoder for WebP: nothing that reaches video or the network."""
 
 
