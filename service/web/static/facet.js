@@ -99,9 +99,9 @@ export class Facet {
     if (!(concurrency >= 1)) throw new RangeError("concurrency is 1 or more.");
     const outage = { began: null }; // since when no photo has been answered
     const window = [];
-    const leave = () => window.forEach(({ own }) => own.abort(signal?.reason)); // whoever stops early sends no more
+    const stop = () => window.forEach(({ controller }) => controller.abort(signal?.reason)); // whoever stops early sends no more
     signal?.throwIfAborted();
-    signal?.addEventListener("abort", leave, { once: true });
+    signal?.addEventListener("abort", stop, { once: true });
     let working = 0;
     const waiting = [];
     const one = async (begun, photo) => {
@@ -109,8 +109,8 @@ export class Facet {
       else working++;
       try {
         const body = typeof photo === "string" ? await fileAt(photo) : photo;
-        begun.own.signal.throwIfAborted();
-        begun.result = { index: begun.index, photo, answer: await this.#patient(body, { ...options, signal: begun.own.signal }, outage) };
+        begun.controller.signal.throwIfAborted();
+        begun.result = { index: begun.index, photo, answer: await this.#predictAgain(body, { ...options, signal: begun.controller.signal }, outage) };
       } catch (error) {
         begun.result = { index: begun.index, photo, error };
       } finally {
@@ -132,14 +132,14 @@ export class Facet {
       for await (const photo of photos) {
         signal?.throwIfAborted();
         if (window.length >= 2 * concurrency || window[0]?.result) yield await first();
-        const begun = { index: index++, own: new AbortController() };
+        const begun = { index: index++, controller: new AbortController() };
         begun.over = one(begun, photo);
         window.push(begun);
       }
       while (window.length) yield await first();
     } finally {
-      signal?.removeEventListener("abort", leave);
-      leave();
+      signal?.removeEventListener("abort", stop);
+      stop();
     }
   }
 
@@ -175,7 +175,7 @@ export class Facet {
   }
 
   /** `predict` for one photo of many: waits for a service that refuses all of them for now, or went away. */
-  async #patient(photo, options, outage) {
+  async #predictAgain(photo, options, outage) {
     for (let sent = false; ; ) {
       try {
         const answer = await this.predict(photo, options);

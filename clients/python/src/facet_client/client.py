@@ -90,7 +90,7 @@ class _Base:
             max_backoff_wait=LONGEST_WAIT_S,
             total_timeout=LONGEST_WAIT_S,
         )
-        self._patient = retries > 0
+        self._retrying = retries > 0
         self._batch_timeout = max(timeout, BATCH_S)
         headers = {"X-API-Key": key} if key else {}
         self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
@@ -245,7 +245,7 @@ class Client(_Base):
         def one(data: bytes) -> Prediction:
             return self._answer(self._send("POST", "/predict", content=data, params=query, headers=_RAW), Prediction)
 
-        return in_threads(photos, one, concurrency, progress, patient=self._patient)
+        return in_threads(photos, one, concurrency, progress, retrying=self._retrying)
 
     def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.
@@ -443,7 +443,7 @@ class AsyncClient(_Base):
             answer = await self._send("POST", "/predict", content=data, params=query, headers=_RAW)
             return self._answer(answer, Prediction)
 
-        return in_tasks(photos, one, concurrency, progress, patient=self._patient)
+        return in_tasks(photos, one, concurrency, progress, retrying=self._retrying)
 
     async def health(self) -> Health:
         """State of the service, also where it is not ready; sent once, without retries.

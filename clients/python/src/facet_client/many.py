@@ -63,7 +63,7 @@ def in_threads(
     concurrency: int,
     progress: Progress | None,
     *,
-    patient: bool,
+    retrying: bool,
 ) -> Iterator[PhotoResult]:
     """Predict photos on threads.
 
@@ -72,12 +72,12 @@ def in_threads(
         predict: Answers one photo.
         concurrency: Photos in work at a time, 1 or more.
         progress: Called after each photo.
-        patient: Whether photos are sent again while the service refuses them or is not reached.
+        retrying: Whether photos are sent again while the service refuses them or is not reached.
 
     Yields:
         A result for each photo, in order.
     """
-    left, outage = threading.Event(), _Outage(patient=patient)
+    stopped, outage = threading.Event(), _Outage(retrying=retrying)
 
     def one(index: int, photo: Photo) -> PhotoResult:
         try:
@@ -87,7 +87,7 @@ def in_threads(
                     prediction = predict(data)
                 except FacetClientError as error:
                     wait = outage.pause(error)
-                    if wait is None or left.wait(wait):
+                    if wait is None or stopped.wait(wait):
                         raise
                 else:
                     outage.end()
@@ -105,7 +105,7 @@ def in_threads(
         while window:
             yield _reported(window.popleft().result(), progress)
     finally:
-        left.set()
+        stopped.set()
         threads.shutdown(cancel_futures=True)
 
 
@@ -115,7 +115,7 @@ async def in_tasks(
     concurrency: int,
     progress: Progress | None,
     *,
-    patient: bool,
+    retrying: bool,
 ) -> AsyncIterator[PhotoResult]:
     """Predict photos in tasks.
 
@@ -124,12 +124,12 @@ async def in_tasks(
         predict: Answers one photo.
         concurrency: Photos in work at a time, 1 or more.
         progress: Called after each photo.
-        patient: Whether photos are sent again while the service refuses them or is not reached.
+        retrying: Whether photos are sent again while the service refuses them or is not reached.
 
     Yields:
         A result for each photo, in order.
     """
-    turns, outage = asyncio.Semaphore(concurrency), _Outage(patient=patient)
+    turns, outage = asyncio.Semaphore(concurrency), _Outage(retrying=retrying)
 
     async def one(index: int, photo: Photo) -> PhotoResult:
         async with turns:
@@ -161,11 +161,11 @@ async def in_tasks(
 class _Outage:
     """For how long no photo has been answered: all photos of a call share it, so that they do not wait one after the other.
 
-    Nobody waits where `patient` is false.
+    Nothing is sent again where `retrying` is false.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, patient: bool = True) -> None:
-        self._clock, self._patient = clock, patient
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, retrying: bool = True) -> None:
+        self._clock, self._retrying = clock, retrying
         self._began: float | None = None
 
     def end(self) -> None:
@@ -174,7 +174,7 @@ class _Outage:
 
     def pause(self, error: FacetClientError) -> float | None:
         """Seconds after which a photo is sent again that failed by `error`; None where it is not."""
-        if not self._patient:
+        if not self._retrying:
             return None
         began = self._began
         if began is None:
