@@ -184,7 +184,7 @@ def names_in(path: str) -> Iterator[str]:
 def _lines(path: str) -> Iterator[str]:
     if "://" in path:
         system, name, _ = file_system(path)
-        yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))  # type: ignore[arg-type]
+        yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))
         return
     try:
         if path == "-":
