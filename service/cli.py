@@ -9,11 +9,15 @@ import sys
 if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
+if sys.argv[1:2] in (["predict"], ["annotate"]) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends it without a traceback
+
 import asyncio
 import contextlib
 import logging
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,6 +68,8 @@ CLOSED_PIPE: Final = 141
 """Exit status of a command whose reader has left: what shells say of one that SIGPIPE ended."""
 INTERRUPTED: Final = 130
 """Exit status of a command that Ctrl-C ended."""
+TERMINATED: Final = 143
+"""Exit status of one that SIGTERM ended."""
 SERVICE_JOBS: Final = 8
 """Photos that a service is sent at a time, where nothing else is said: enough for one of a few CPUs."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -91,7 +97,20 @@ def main(parts: Parts | None = None) -> None:
     Args:
         parts: Other parts than those of the service, such as an engine without a model.
     """
-    app(obj=parts)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while this module is imported
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        app(obj=parts)
+    except SystemExit as error:
+        if error.code in (
+            CLOSED_PIPE,
+            INTERRUPTED,
+            TERMINATED,
+        ):  # a thread may be reading what never comes, and is not waited for
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+            os._exit(error.code)
+        raise
 
 
 def _version(wanted: bool) -> None:
@@ -160,6 +179,32 @@ def _one_line() -> Iterator[None]:
         _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except (FacetError, RunError) as error:
         _fail(str(error))
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """End a run on SIGTERM, by which containers and jobs are ended, as on Ctrl-C: what is done is written."""
+    terminated = False
+
+    def end(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in what a script runs in the background
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # which asyncio, too, knows how to end for
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except typer.Exit as error:
+        if terminated and error.exit_code == INTERRUPTED:
+            raise typer.Exit(TERMINATED) from error
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _advice(store: ModelStore) -> str:
@@ -306,7 +351,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     ] = None,
 ) -> None:
     """Estimate age, gender and race in any number of photos and videos, without a server; `--out` writes a table of faces."""
-    with _one_line(), _table(out, resume=resume, overwrite=overwrite) as table:
+    with _terminable(), _one_line(), _table(out, resume=resume, overwrite=overwrite) as table:
         names = None if attributes is None else [name for name in attributes.replace(" ", "").split(",") if name]
         request = command.Request(
             sources=photos or (),

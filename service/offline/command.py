@@ -213,7 +213,7 @@ class _Command:
                 f"{path}: {reason}; {output.photos:,} photos are written, and --resume goes on with the others"
             ) from error
         before = output.photos - self.tally.photos
-        resumed = f"; {before:,} photos were there before" if before else ""
+        resumed = f"; {before:,} photo{' was' if before == 1 else 's were'} there before" if before else ""
         self.errors.print(f"{path}: {self.tally}{resumed}", markup=False)
         return True
 

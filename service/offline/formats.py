@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from typing_extensions import override
 
@@ -22,6 +23,34 @@ from service.offline.table import VERSION, Row, Value
 
 ROWS_A_GROUP: Final = 65_536
 """Rows of a group of a Parquet file: as many are held while one is written."""
+
+
+class NoTable(ValueError):
+    """A file is not of its format, or not a table that can be gone on with."""
+
+
+class Entry(NamedTuple):
+    """What a row is of: a photo, or a film's picture as `still_name` calls it, and the model, where one answered."""
+
+    photo: str
+    model: str | None
+    version: str | None
+    digest: str | None
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Turn what readers raise of files that are none of theirs into `NoTable`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, csv.Error) as error:
+        raise NoTable("it is no table, or damaged") from error
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    time_s, version = row["time_s"], row["version"]
+    photo = still_name(row["file"], float(time_s) if time_s not in (None, "") else None)
+    return Entry(photo, row["model"] or None, None if version is None else str(version), row["digest"] or None)
 
 
 class Format(ABC):
@@ -66,20 +95,22 @@ class Format(ABC):
 
         Raises:
             OSError: It cannot be read.
+            NoTable: It is no such file, or damaged.
         """
 
     @abstractmethod
-    def names(self, path: Path) -> Iterator[str]:
-        """The photo of every row of a file.
+    def entries(self, path: Path) -> Iterator[Entry]:
+        """What every row of a file is of.
 
         Args:
             path: A file that `write` or `join` wrote.
 
         Returns:
-            Names, of films' pictures as `still_name` makes them; those of one photo follow each other.
+            Photos and models; rows of one photo follow each other.
 
         Raises:
             OSError: It cannot be read.
+            NoTable: It is no such file, or damaged.
         """
 
 
@@ -128,14 +159,13 @@ class Csv(Format):
 
     @override
     def columns(self, path: Path) -> list[str] | None:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8") as stream, _reading():
             return next(csv.reader(stream), None)
 
     @override
-    def names(self, path: Path) -> Iterator[str]:
-        with path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                yield still_name(row["file"], float(row["time_s"]) if row["time_s"] else None)
+    def entries(self, path: Path) -> Iterator[Entry]:
+        with path.open(newline="", encoding="utf-8") as stream, _reading():
+            yield from map(_entry, csv.DictReader(stream))
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -179,15 +209,14 @@ class JsonLines(Format):
 
     @override
     def columns(self, path: Path) -> list[str] | None:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8") as stream, _reading():
             line = stream.readline()
-        return list(json.loads(line)) if line else None
+            return list(json.loads(line)) if line else None
 
     @override
-    def names(self, path: Path) -> Iterator[str]:
-        with path.open(encoding="utf-8") as stream:
-            for row in map(json.loads, stream):
-                yield still_name(row["file"], row["time_s"])
+    def entries(self, path: Path) -> Iterator[Entry]:
+        with path.open(encoding="utf-8") as stream, _reading():
+            yield from map(_entry, map(json.loads, stream))
 
 
 class Parquet(Format):
@@ -235,12 +264,13 @@ class Parquet(Format):
     def columns(self, path: Path) -> list[str] | None:
         import pyarrow.parquet as pq
 
-        return list(pq.read_schema(path).names)
+        with _reading():
+            return list(pq.read_schema(path).names)
 
     @override
-    def names(self, path: Path) -> Iterator[str]:
+    def entries(self, path: Path) -> Iterator[Entry]:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS_A_GROUP, columns=["file", "time_s"]):
-                yield from map(still_name, batch.column("file").to_pylist(), batch.column("time_s").to_pylist())
+        with _reading(), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_A_GROUP, columns=["file", "time_s", "model", "version", "digest"]):
+                yield from map(_entry, batch.to_pylist())

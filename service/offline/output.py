@@ -21,7 +21,7 @@ import numpy.typing as npt
 from service.files import replacing
 from service.inference.columns import Column
 from service.offline.errors import OutputError
-from service.offline.formats import format_of
+from service.offline.formats import Entry, NoTable, format_of
 from service.offline.table import VERSION, Row
 
 PHOTOS_A_PART: Final = 1000
@@ -92,6 +92,7 @@ class Output:
         self._photos_a_part, self._clock = photos_a_part, clock
         self._names = Names()
         self._rows: list[Row] = []
+        self._answered: Entry | None = None
         self._held = 0
         self._flushed = clock()
         self._lock: IO[bytes] | None = None
@@ -128,11 +129,20 @@ class Output:
             else:  # what a run left that had written nothing, or what is not wanted any more
                 self._release()
                 _remove(self.parts)
-        if not self.parts.is_dir():
+        begun = self.parts.is_dir()
+        if not begun:
             self._make_parts(self.path if self.path.exists() and not overwrite else None)
             self._take_lock()
-        for part in self._written():
-            self._remember(self._format.names(part))
+        try:
+            for part in self._written():
+                self._remember(self._format.entries(part))
+            if not begun:
+                self._check_model()
+        except NoTable as error:
+            self._release()
+            if not begun:  # the table holds what the parts do
+                _remove(self.parts)
+            raise OutputError(f"{self.path}: {error}; --overwrite begins anew") from error
 
     def __contains__(self, name: str) -> bool:
         """Whether the table has a photo's rows."""
@@ -202,7 +212,10 @@ class Output:
     def _make_parts(self, finished: Path | None) -> None:
         """The folder with its state, and in it a finished table as its first part; there at once, or not at all."""
         if finished is not None:
-            columns = self._format.columns(finished)
+            try:
+                columns = self._format.columns(finished)
+            except NoTable as error:
+                raise OutputError(f"{self.path}: {error}; --overwrite begins anew") from error
             if columns is not None and columns != self._state["columns"]:
                 raise OutputError(f"{finished} has other columns than this run would write; --overwrite begins anew")
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,13 +248,24 @@ class Output:
     def _written(self) -> list[Path]:
         return sorted(self.parts.glob(f"part-*{self.path.suffix}"))
 
-    def _remember(self, names: Iterator[str]) -> None:
+    def _remember(self, entries: Iterator[Entry]) -> None:
         last = None
-        for name in names:
-            if name != last:
-                self._names.add(name)
+        for entry in entries:
+            if entry.photo != last:
+                self._names.add(entry.photo)
                 self.photos += 1
-            last = name
+            last = entry.photo
+            if entry.digest is not None:
+                self._answered = entry
+
+    def _check_model(self) -> None:
+        """Raises `NoTable` where the last answers of a finished table are another model's."""
+        before, now = self._answered, self._state["parameters"]
+        if before is not None and now.get("digest") not in (None, "", before.digest):
+            was, is_now = f"{before.model}/{before.version}", now.get("model")
+            if was == is_now:
+                was, is_now = f"{was} ({str(before.digest)[:12]})", f"{is_now} ({now['digest'][:12]})"
+            raise NoTable(f"it is of the model {was}, and this run's is {is_now}: choose that one by --model")
 
     def _take_lock(self) -> None:
         """Keep other runs from the same parts, where the system can; the lock ends with the process."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from typing_extensions import override
 
@@ -19,7 +20,7 @@ BYTES: Final = 128 * 2**20
 AHEAD: Final = 4
 """Photos under way or answered, for each that is in work: so many may be done while an earlier one takes long."""
 THREADS: Final = 8
-"""Threads beside those of the jobs: for sources, for what is written, and for pictures."""
+"""Threads beside those of the jobs: for what is written, and for pictures."""
 
 Emit = Callable[[str, Outcome], None]
 """Takes a photo's name and its outcome."""
@@ -76,7 +77,7 @@ class PredictorRunner(Runner):
     @override
     def run(self, places: Iterable[Place], emit: Emit, skip: Callable[[str], bool] = lambda _: False) -> None:
         async def whole() -> None:
-            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * self._jobs + THREADS))
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(self._jobs + THREADS))
             try:
                 await run(photos(places), self._predictor, emit, jobs=self._jobs, skip=skip)
             finally:
@@ -111,13 +112,16 @@ async def run(
         OSError: `emit` cannot write.
         Exception: Whatever else `emit` raises; no photo is begun after it.
     """
-    turns = asyncio.Semaphore(jobs)
+    loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(jobs)
+    readers = ThreadPoolExecutor(
+        jobs + 1
+    )  # of their own: a pipe or a network may never answer, and the end waits for no reading
     window: deque[tuple[Photo, asyncio.Task[Outcome]]] = deque()
 
     async def one(photo: Photo) -> Outcome:
         async with turns:
             try:
-                data = await asyncio.to_thread(photo.read)
+                data = await loop.run_in_executor(readers, photo.read)
             except OSError as error:
                 return Failure("unreadable", error.strerror or str(error))
             return await predictor.predict(photo.name, data)
@@ -132,8 +136,17 @@ async def run(
         return photo.size
 
     held = 0
+    reading: asyncio.Future[Photo | None] | None = None
     try:
-        while (photo := await asyncio.to_thread(advance)) is not None:
+        while True:
+            reading = loop.run_in_executor(readers, advance)
+            while not reading.done():  # a list may come slowly: what is answered meanwhile is not kept back
+                awaited: list[asyncio.Future[Any]] = [reading, *(task for _, task in itertools.islice(window, 1))]
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                if window and window[0][1].done():
+                    held -= await emit_first()
+            if (photo := reading.result()) is None:
+                break
             while len(window) >= AHEAD * jobs or (window and held + photo.size > BYTES):
                 held -= await emit_first()
             held += photo.size
@@ -141,7 +154,8 @@ async def run(
         while window:
             held -= await emit_first()
     finally:
-        tasks = [task for _, task in window]
+        readers.shutdown(wait=False, cancel_futures=True)
+        tasks: list[asyncio.Future[Any]] = [*(task for _, task in window), *([] if reading is None else [reading])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

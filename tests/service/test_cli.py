@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -167,6 +168,25 @@ def test_it_stops_where_its_reader_has_left(root: Path, tiny_store: Path, exampl
         complaints = run.stderr.read()
     assert run.returncode == 141
     assert "facet:" not in complaints
+    assert "Traceback" not in complaints
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+def test_sigterm_ends_a_run_that_waits_for_its_list(root: Path, tiny_store: Path, examples: Path) -> None:
+    """And an answer does not wait for the next name: lists may come from what watches a folder."""
+    command, settings = program(root, tiny_store)
+    command += ["--from", "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=root, env=settings, text=True, **pipes) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdin.write(f"{examples / 'astronaut.jpg'}\n")
+        run.stdin.flush()
+        assert run.stdout.readline().startswith("{")
+        run.send_signal(signal.SIGTERM)
+        complaints = run.stderr.read()
+        assert run.wait() == 143
     assert "Traceback" not in complaints
 
 

@@ -206,6 +206,35 @@ def test_a_finished_table_takes_up_what_is_new(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == ["faces.jsonl"]
 
 
+def test_a_finished_table_takes_up_nothing_of_another_model(tmp_path: Path) -> None:
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / "faces.csv"
+    predict(photos, out=out)
+    before = out.read_text()
+    out.write_text(before.replace(",fake,3,", ",fake,2,").replace("0" * 64, "1" * 64))
+    with pytest.raises(OutputError, match=r"of the model fake/2, and this run's is fake/3"):
+        predict(photos, out=out, resume=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == ["faces.csv"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_what_is_no_table_is_not_gone_on_with(tmp_path: Path, ending: str) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / f"faces.{ending}"
+    predict(photos, out=out)
+    torn = out.read_bytes()[:-200] if ending != "csv" else out.read_bytes() + b"\xff,"
+    for data in (torn, b"\xff\xd8\xff"):
+        out.write_bytes(data)
+        with pytest.raises(OutputError, match="no table, or damaged; --overwrite"):
+            predict(photos, out=out, resume=True)
+        assert out.read_bytes() == data
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == [out.name]
+    out.unlink()
+    out.mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        predict(photos, out=out, overwrite=True)
+
+
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing matches"):
         predict(f"{tmp_path}/*.jpg", out=tmp_path / "faces.csv")
