@@ -140,6 +140,8 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
     finally:
         runner.close()
     left_out = command.left_out
+    if not command.found:
+        errors.print("no photo was found", markup=False)
     if left_out.files:
         errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
     if left_out.folders:
@@ -159,6 +161,7 @@ class _Command:
     errors: Console
     left_out: LeftOut = field(default_factory=LeftOut)
     tally: terminal.Tally = field(default_factory=terminal.Tally)
+    before: int = 0
 
     def print(self) -> bool:
         """Each photo's answer on standard output, each failure on standard error."""
@@ -212,7 +215,7 @@ class _Command:
             raise OutputError(
                 f"{path}: {reason}; {output.photos:,} photos are written, and --resume goes on with the others"
             ) from error
-        before = output.photos - self.tally.photos
+        before = self.before = output.photos - self.tally.photos
         resumed = f"; {before:,} photo{' was' if before == 1 else 's were'} there before" if before else ""
         self.errors.print(f"{path}: {self.tally}{resumed}", markup=False)
         return True
@@ -239,6 +242,11 @@ class _Command:
             raise OutputError(f"{path}: {error.strerror or error}") from error
         self.errors.print(f"{path}: {self.tally}", markup=False)
         return True
+
+    @property
+    def found(self) -> bool:
+        """Whether there was any photo, in an earlier run or this one."""
+        return bool(self.tally.photos or self.before)
 
     def _add(self, outcome: Outcome) -> None:
         self.tally.add(outcome.answer if isinstance(outcome, Answered) else None)

@@ -32,6 +32,10 @@ SUFFIXES: Final = frozenset(
 """Endings of photos' names, in small letters."""
 ARCHIVES: Final = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """Endings of archives' names."""
+HEADERS: Final = frozenset(
+    {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
+)
+"""Types of entries of a tar file that belong to the header of another one."""
 LARGEST: Final = 256 * 2**20
 """Bytes of the largest file that is read."""
 PIECE: Final = 2**20
@@ -453,17 +457,38 @@ class _Joined:
 def _members(archive: Archive) -> Iterator[Photo]:
     """The photos in a tar file, such as a shard of WebDataset, read from its beginning to its end."""
     try:
-        with archive.open() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+        with archive.open() as stream, tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Header) as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it would hold the header of every one of them
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    yield _member(archive.name, tar, member)
+                path = Path(member.name)
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                    if member.isfile():
+                        yield _member(archive.name, tar, member)
+                    elif member.issym() or member.islnk():
+                        yield Photo(
+                            _inside(archive.name, member), partial(_fail, OSError("links in archives are not followed"))
+                        )
     except (OSError, EOFError, tarfile.TarError) as error:
         yield Photo(archive.name, partial(_fail, error))
 
 
+class _Header(tarfile.TarInfo):
+    """A header of a tar file. Long names and further headers are bounded: their sizes are the file's own words."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """Read what follows, as the standard library foresees for classes like this one."""
+        if self.type in HEADERS and self.size > PIECE:
+            raise tarfile.ReadError("a header is too large")
+        found: tarfile.TarInfo | None = super()._proc_member(tar)  # type: ignore[misc]
+        return found
+
+
+def _inside(archive: str, member: tarfile.TarInfo) -> str:
+    return f"{archive}/{printable(member.name)}"
+
+
 def _member(archive: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> Photo:
-    name = f"{archive}/{printable(member.name)}"
+    name = _inside(archive, member)
     if member.size > LARGEST:
         return Photo(name, partial(_fail, _too_large()))
     file = tar.extractfile(member)

@@ -156,6 +156,32 @@ def test_an_archive_gives_its_photos(tmp_path: Path, ending: str, mode: str) -> 
     assert count([str(path)]) is None
 
 
+def test_what_an_archive_says_of_itself_is_bounded_and_its_links_are_no_photos(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind, data in (
+            ("a.png", tarfile.REGTYPE, PHOTO), ("._a.png", tarfile.REGTYPE, b"of another system"),
+            ("hard.png", tarfile.LNKTYPE, b""), ("soft.png", tarfile.SYMTYPE, b""), ("pipe.png", tarfile.FIFOTYPE, b""),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.type, member.size, member.linkname = kind, len(data), "/etc/passwd"
+            tar.addfile(member, io.BytesIO(data))
+    with path.open("rb+") as file:  # a further header of 4 GiB in place of the end
+        member = tarfile.TarInfo("x")
+        member.type, member.size = tarfile.XHDTYPE, 2**32
+        whole = path.read_bytes().rstrip(b"\0")
+        file.seek(-(-len(whole) // 512) * 512)
+        file.write(member.tobuf(tarfile.USTAR_FORMAT) + bytes(2048))
+    first, hard, soft, last = photos([str(path)])
+    assert first.read() == PHOTO
+    for link in (hard, soft):
+        with pytest.raises(OSError, match="links in archives"):
+            link.read()
+    assert last.name == path.as_posix()
+    with pytest.raises(OSError, match="header is too large"):
+        last.read()
+
+
 def test_a_damaged_archive_gives_what_can_be_read_and_says_so(tmp_path: Path) -> None:
     path = shard(tmp_path / "shard.tar")
     path.write_bytes(path.read_bytes()[: len(PHOTO) + 800])
