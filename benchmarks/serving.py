@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,18 +77,21 @@ def running(command: Sequence[str], port: int, folder: Path, variables: Mapping[
     Raises:
         SystemExit: The service did not become ready.
     """
-    process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    service = Service(f"http://127.0.0.1:{port}", process.pid)
-    try:
-        until = time.monotonic() + READY_S
-        while not _ready(service.url):
-            if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"{' '.join(command)} did not become ready in {folder}")
-            time.sleep(0.05)
-        yield service
-    finally:
-        process.terminate()
-        process.wait()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=errors)
+        service = Service(f"http://127.0.0.1:{port}", process.pid)
+        try:
+            until = time.monotonic() + READY_S
+            while not _ready(service.url):
+                if process.poll() is not None or time.monotonic() > until:
+                    errors.seek(0)
+                    reason = errors.read().decode(errors="replace")[-2000:]
+                    raise SystemExit(f"{' '.join(command)} did not become ready in {folder}: {reason}")
+                time.sleep(0.05)
+            yield service
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _ready(url: str) -> bool:

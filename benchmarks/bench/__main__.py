@@ -1,6 +1,8 @@
 """Measure this checkout beside an earlier commit and the published stack, and write a report.
 
     make bench [OUT=runs/bench] [ARGS="--only latency,closed --base v1 --quick"]
+    make bench ARGS="--only faces,pixels,clients,processes --page docs/capacity.md"
+    make bench ARGS="--only peers"
 
 All are services of their own, on this machine, in one run, and take turns. Quote ratios: a machine's speed drifts.
 """
@@ -13,6 +15,7 @@ import os
 import platform
 import subprocess
 import tempfile
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,15 +24,20 @@ from typing import Any
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.bench import measures, report
+from benchmarks.bench import capacity_page, measures, report, sizing
 from benchmarks.bench.limit import networks_alone
+from benchmarks.bench.peers import PEERS, PeerError
+from benchmarks.bench.peers import running as running_peer
 from benchmarks.bench.photos import photos, written
 from benchmarks.bench.variants import BASE, Variant, checkout, facet, published
 from benchmarks.serving import ROOT
 from service.models.store import ModelStore
 from tests.soak.pictures import EXAMPLES, FORMATS, encode, small
 
-SECTIONS = ("start", "latency", "limit", "closed", "open", "models", "memory")
+COMPARED = ("start", "latency", "limit", "closed", "open", "models", "memory")
+SIZED = ("faces", "pixels", "clients", "processes")
+"""What docs/capacity.md is made of."""
+SECTIONS = (*COMPARED, *SIZED, "peers")
 ONE_FACE = "1 face, 512×512"
 GROUP = "7 faces, 1280×960"
 
@@ -42,6 +50,14 @@ def revision(name: str) -> str:
     return found + "+" * changed
 
 
+def processor() -> str:
+    """What the machine calls its processor, where it does."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or "unknown")
+
+
 def models(rounds: int) -> list[measures.Row]:
     """Every attribute model in f32 and bf16, one service after the other."""
     rows = []
@@ -49,7 +65,7 @@ def models(rounds: int) -> list[measures.Row]:
     newest = {one.name: one for one in ModelStore(ROOT / "model_store").manifests() if one.input is not None}
     for name, manifest in newest.items():
         for precision in ("f32", "bf16"):
-            settings = {"FACET_MODEL": f"{name}/{manifest.version}", "FACET_PRECISION": precision}
+            settings = {"FACET_MODEL": name, "FACET_MODEL_VERSION": str(manifest.version), "FACET_PRECISION": precision}
             with facet(f"{name}/{manifest.version}, {precision}", settings=settings) as one:
                 rows += [
                     row | {"times": None}
@@ -58,8 +74,52 @@ def models(rounds: int) -> list[measures.Row]:
     return rows
 
 
-def measured(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
-    """Rows by section."""
+def sized(only: set[str], photo: Path, rounds: int, seconds: float) -> dict[str, list[measures.Row]]:
+    """Rows of the sections that say what a photo costs, and what a machine does."""
+    say = Console(stderr=True, highlight=False).print
+    found: dict[str, list[measures.Row]] = {}
+    if only & {"faces", "pixels", "clients"}:
+        with facet("here") as one, tempfile.TemporaryDirectory() as environment:
+            if "faces" in only:
+                say("faces")
+                found["faces"] = sizing.by_faces(one, rounds)
+            if "pixels" in only:
+                say("pixels")
+                try:
+                    heic = sizing.heics(EXAMPLES / "group.jpg", Path(environment), sizing.WIDTHS)
+                except PeerError as error:
+                    say(f"HEIC is left out: {error}")
+                    heic = {}
+                found["pixels"] = sizing.by_pixels(one, rounds, heic)
+            if "clients" in only:
+                say("clients")
+                found["clients"] = measures.closed_loop([one], photo, sizing.CLIENTS, seconds)
+    if "processes" in only:
+        say("processes")
+        found["processes"] = sizing.by_processes(photo, len(os.sched_getaffinity(0)), seconds)
+    return found
+
+
+def peers(folder: Path, rounds: int) -> list[measures.Row]:
+    """Facet and the other systems' own paths in turn; one that cannot be installed is a row with the reason."""
+    made = photos()
+    files = {title: folder / f"peers-{number}.jpg" for number, title in enumerate((ONE_FACE, GROUP))}
+    for title, path in files.items():
+        path.write_bytes(made[title])
+    missing: list[measures.Row] = []
+    with ExitStack() as stack:
+        running = []
+        for peer in PEERS:
+            try:
+                running.append(stack.enter_context(running_peer(peer)))
+            except PeerError as error:
+                missing.append({"service": peer.name, "note": str(error)})
+        one = stack.enter_context(facet("here"))
+        return measures.beside_peers(one, running, files, rounds) + missing
+
+
+def compared(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
+    """Rows of the sections that compare this checkout with others."""
     say = Console(stderr=True, highlight=False).print
     only: set[str] = set(given.only)
     rounds, seconds = (5, 5.0) if given.quick else (15, 20.0)
@@ -111,6 +171,16 @@ def measured(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[
     return found
 
 
+def measured(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
+    """Rows by section, of all that are asked for."""
+    only: set[str] = set(given.only)
+    rounds, seconds = (5, 5.0) if given.quick else (15, 20.0)
+    found: dict[str, Any] = sized(only & set(SIZED), written(folder, (ONE_FACE,))[0], rounds, seconds)
+    if "peers" in only:
+        found["peers"] = peers(folder, rounds)
+    return found | (compared(given, folder, stack) if only & set(COMPARED) else {})
+
+
 def mixture(folder: Path) -> list[Path]:
     """Photos of every format, sizes and numbers of faces, in one order for all."""
     group = Image.open(EXAMPLES / "group.jpg").convert("RGB")
@@ -138,12 +208,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/bench", help="folder of the report")
     parser.add_argument("--base", default=BASE, help="the commit to compare with")
-    parser.add_argument("--only", type=sections, default=list(SECTIONS), help=f"sections, of {','.join(SECTIONS)}")
+    parser.add_argument("--only", type=sections, default=list(COMPARED), help=f"sections, of {','.join(SECTIONS)}")
+    parser.add_argument("--peers", action="store_true", help="the other systems too, installed in environments of their own")
+    parser.add_argument("--page", type=Path, help=f"fill in this page, such as docs/capacity.md, from {','.join(SIZED)}")
     parser.add_argument("--quick", action="store_true", help="a few minutes, for a first look")
     parser.add_argument("--without-published", action="store_true", help="leave the published stack out")
     given = parser.parse_args()
+    given.only += ["peers"] * given.peers + [name for name in SIZED if given.page and name not in given.only]
     given.out.mkdir(parents=True, exist_ok=True)
     facts = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "processor": processor(),
         "here": revision("HEAD"),
         "base": revision(given.base),
         "CPUs": len(os.sched_getaffinity(0)),
@@ -157,6 +232,8 @@ def main() -> None:
     text = report.markdown(document)
     (given.out / "report.md").write_text(text, encoding="utf-8")
     report.plot(document, given.out)
+    if given.page:
+        capacity_page.publish(document, given.page)
     Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 

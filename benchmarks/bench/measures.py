@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
+from benchmarks.bench.peers import PeerError, PeerProcess
 from benchmarks.bench.variants import Variant
 
 Row = dict[str, Any]
@@ -74,6 +76,60 @@ def latency(variants: Sequence[Variant], photos: Mapping[str, bytes], rounds: in
             )
     for client in clients.values():
         client.close()
+    return rows
+
+
+def beside_peers(one: Variant, peers: Sequence[PeerProcess], photos: Mapping[str, Path], rounds: int) -> list[Row]:
+    """Have a service and each peer look at each photo in turn; the service's time includes HTTP, a peer's a line of text.
+
+    Args:
+        one: The service, whose name is what the others are compared with.
+        peers: Processes of other systems.
+        photos: Files by name.
+        rounds: How often.
+
+    Returns:
+        A row a photo and system: faces, median wall and mean CPU milliseconds, and how many times as long it took as the
+        service. A peer that ended has a row with the reason, once.
+    """
+    rows: list[Row] = []
+    left = list(peers)
+    with one.client() as client:
+
+        def answered(photo: Path) -> int:
+            return len(client.post("/predict", content=photo.read_bytes()).raise_for_status().json()["faces"])
+
+        for title, photo in photos.items():
+            systems = {one.name: (answered, one.cpu_seconds)} | {
+                peer.name: (peer.faces, Variant(peer.name, "", psutil.Process(peer.pid), 0.0).cpu_seconds) for peer in left
+            }
+            wall: dict[str, list[float]] = {name: [] for name in systems}
+            cpu: dict[str, list[float]] = {name: [] for name in systems}
+            faces: dict[str, int] = {}
+            for turn in range(rounds + 1):
+                for name, (look, cpu_seconds) in list(systems.items())[:: 1 if turn % 2 else -1]:
+                    used, began = cpu_seconds(), time.perf_counter()
+                    try:
+                        faces[name] = look(photo)
+                    except PeerError as error:
+                        rows.append({"photo": title, "service": name, "note": str(error)})
+                        left = [peer for peer in left if peer.name != name]
+                        del systems[name]
+                        continue
+                    if turn:  # the first round warms up
+                        wall[name].append((time.perf_counter() - began) * 1000)
+                        cpu[name].append((cpu_seconds() - used) * 1000)
+            rows += [
+                {
+                    "photo": title,
+                    "service": name,
+                    "faces": faces[name],
+                    "ms": round(statistics.median(wall[name]), 1),
+                    "cpu_ms": round(statistics.mean(cpu[name]), 1),
+                    "times": round(median_ratio(wall[name], wall[one.name]), 2),
+                }
+                for name in systems
+            ]
     return rows
 
 

@@ -27,6 +27,15 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
     "start": ("Start", "Seconds until ready, and MiB held then."),
     "memory": ("Memory", "MiB after so many photos of every format and size."),
     "models": ("Every model in each arithmetic", "One face at 512×512 and seven at 1280×960, over HTTP."),
+    "faces": ("Cost by faces", "Portraits of 128 pixels in a JPEG of 1280×1280."),
+    "pixels": ("Cost by pixels", "A picture of seven faces in each format; nothing where the service refused it."),
+    "clients": ("Clients of this checkout", "All send the photo of one face, and wait for their answers."),
+    "processes": ("Processes on one machine", "They share its CPUs; eight clients for each CPU."),
+    "peers": (
+        "Other systems' own paths",
+        "Each runs in a process of its own and reads photos from the disk; Facet is asked over HTTP. `times` is how many "
+        "times as long as here. A system that could not be installed has a note.",
+    ),
     "limit": (
         "The limit",
         "The networks alone, at their best batch: photos of one face that two threads could answer a second.",
