@@ -1,16 +1,18 @@
 """What one replica can do: photos a second, and CPU seconds a photo, of a service that runs, through its own /predict.
 
     .venv/bin/python benchmarks/capacity.py [--url http://localhost:8000] [--photo FILE] [--clients 4] [--seconds 10]
+        [--rate 50 --cpus 2 --headroom 0.7]
 
 CPU seconds are the service's own, from its /metrics, so that they hold on a busy machine too, where the rate does not. Point
 it at one replica: behind a load balancer, what is sent and what is counted are not the same process's. A key comes from
-FACET_API_KEYS, as the service's own do.
+FACET_API_KEYS, as the service's own do. With a rate it prints the replicas that docs/capacity.md would take.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import statistics
 import time
@@ -21,6 +23,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def replicas(photos_a_second: float, cpu_s: float, cpus: float = 2, headroom: float = 0.7) -> int:
+    """How many replicas a rate takes, with one more so that one may fail; the formula of docs/capacity.md.
+
+    Args:
+        photos_a_second: The rate at the peak.
+        cpu_s: CPU seconds of a photo.
+        cpus: CPUs of a replica.
+        headroom: Share of them that is to be in use at the peak, 0 to 1.
+
+    Returns:
+        Their number.
+    """
+    return math.ceil(photos_a_second * cpu_s / (cpus * headroom)) + 1
 
 
 async def cpu_seconds(client: httpx.AsyncClient) -> float:
@@ -47,8 +64,8 @@ async def post(client: httpx.AsyncClient, photo: bytes, until: float, took: list
             await asyncio.sleep(0.05)
 
 
-async def measure(url: str, photo: bytes, clients: int, seconds: float) -> None:
-    """Warm up with one photo, measure, print."""
+async def measure(url: str, photo: bytes, clients: int, seconds: float) -> float:
+    """Warm up with one photo, measure, print; gives CPU seconds a photo."""
     keys = [key.strip() for key in os.environ.get("FACET_API_KEYS", "").split(",") if key.strip()]
     headers = {"X-API-Key": keys[0]} if keys else {}
     limits = httpx.Limits(max_connections=clients + 1)
@@ -66,6 +83,7 @@ async def measure(url: str, photo: bytes, clients: int, seconds: float) -> None:
     console.print(f"{len(took)} photos in {wall:.1f} s by {clients} clients, {len(refused)} refused")
     console.print(f"{len(took) / wall:.1f} a second; half within {cuts[9] * 1e3:.0f} ms, 95 % within {cuts[18] * 1e3:.0f} ms")
     console.print(f"{used / len(took) * 1e3:.1f} ms of CPU a photo: {len(took) / used:.1f} photos a second for each CPU in use")
+    return used / len(took)
 
 
 def main() -> None:
@@ -75,8 +93,16 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=ROOT / "examples/astronaut.jpg")
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=float, help="photos a second at the peak, to plan for")
+    parser.add_argument("--cpus", type=float, default=2, help="CPUs of a replica")
+    parser.add_argument("--headroom", type=float, default=0.7, help="share of them that is to be in use at the peak")
     given = parser.parse_args()
-    asyncio.run(measure(given.url, given.photo.read_bytes(), given.clients, given.seconds))
+    cpu_s = asyncio.run(measure(given.url, given.photo.read_bytes(), given.clients, given.seconds))
+    if given.rate is not None:
+        count = replicas(given.rate, cpu_s, given.cpus, given.headroom)
+        Console(highlight=False).print(
+            f"{given.rate:g} a second take {count} replicas of {given.cpus:g} CPUs, one of them spare"
+        )
 
 
 if __name__ == "__main__":

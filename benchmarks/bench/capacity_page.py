@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,30 +13,14 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from benchmarks.capacity import replicas
+
 Row = Mapping[str, Any]
 Document = Mapping[str, Any]
 
 RATES = (1, 10, 50, 100, 500)
 """Photos a second of the table of replicas."""
-HEADROOM = 0.7
-"""Share of their CPUs that replicas are to use at the peak: what the autoscalers of deploy/ aim at."""
-REPLICA_CPUS = 2
 _MARKED = re.compile(r"(?P<begin><!-- capacity: (?P<name>[a-z]+) -->)\n.*?\n(?P<end><!-- /capacity -->)", re.DOTALL)
-
-
-def replicas(photos_a_second: float, cpu_s: float, cpus: int = REPLICA_CPUS, headroom: float = HEADROOM) -> int:
-    """How many replicas a rate takes, with one more so that one may fail; the formula of docs/capacity.md.
-
-    Args:
-        photos_a_second: The rate at the peak.
-        cpu_s: CPU seconds of a photo.
-        cpus: CPUs of a replica.
-        headroom: Share of them that is to be used at the peak, 0 to 1.
-
-    Returns:
-        Their number.
-    """
-    return math.ceil(photos_a_second * cpu_s / (cpus * headroom)) + 1
 
 
 def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -58,8 +41,8 @@ def conditions(document: Document) -> str:
     """When, where and what was measured, in two sentences."""
     run = document["run"]
     return (
-        f"Measured on {run['date']} at commit `{run['here']}`, on {run['CPUs']} CPUs of an {run['processor']}, "
-        f"{'with' if run['AMX'] else 'without'} AMX, with Facet's defaults and the load generator on the same CPUs. "
+        f"Measured on {run['date']} at commit `{run['here']}`, on {run['CPUs']} CPUs ({run['processor']}, "
+        f"{'with' if run['AMX'] else 'without'} AMX), with Facet's defaults and the load generator on the same CPUs. "
         f"The load average before it was {run['load average before']}."
     )
 

@@ -30,7 +30,7 @@ def photos_by_faces() -> dict[int, bytes]:
         Files by the number of portraits.
     """
     sheet = crowd(COLUMNS, COLUMNS, CELL)
-    background = Image.effect_noise((160, 160), 60).convert("RGB").resize(sheet.size, Image.Resampling.BICUBIC)
+    background = Image.effect_noise(sheet.size, 24).convert("RGB")
     found = {}
     for count in FACES:
         picture = background.copy()

@@ -1,0 +1,65 @@
+"""The page that tells how many replicas a rate takes: its figures are those that were measured, and its formula holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.bench import capacity_page
+from benchmarks.capacity import replicas
+from service.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def document(root: Path) -> dict[str, Any]:
+    """What was measured."""
+    found: dict[str, Any] = json.loads((root / "docs/capacity.json").read_text())
+    return found
+
+
+def test_the_page_has_the_figures_as_they_were_measured(root: Path, document: dict[str, Any]) -> None:
+    page = (root / "docs/capacity.md").read_text()
+    for name in capacity_page.BLOCKS:
+        assert f"<!-- capacity: {name} -->" in page
+    assert capacity_page.filled(page, document) == page
+    assert capacity_page.filled(page, document | {"faces": [*document["faces"], document["faces"][0]]}) != page
+
+
+def test_everything_was_measured(document: dict[str, Any]) -> None:
+    assert [row["portraits"] for row in document["faces"]] == [0, 1, 2, 5, 7, 10, 20, 50, 100]
+    assert {row["format"] for row in document["pixels"]} == {"JPEG", "HEIC", "PNG"}
+    sizes = {row["megapixels"] for row in document["pixels"]}
+    assert (min(sizes), max(sizes)) == pytest.approx((0.25, 48), rel=0.02)
+    assert [row["clients"] for row in document["clients"]] == [1, 2, 4, 8, 16, 32, 64]
+    assert {1, 2} <= {row["processes"] for row in document["processes"]}
+    assert not document["run"]["here"].endswith("+")
+
+
+def test_a_rate_takes_enough_replicas_when_one_fails() -> None:
+    assert replicas(0.001, 0.04) == 2
+    for rate, cpu_s, cpus in ((10, 0.04, 2), (50, 0.2, 2), (500, 0.05, 4)):
+        left = replicas(rate, cpu_s, cpus) - 1
+        assert rate * cpu_s <= 0.7 * left * cpus
+        assert rate * cpu_s > 0.7 * (left - 1) * cpus
+
+
+def test_the_line_of_points_on_a_line_is_that_line() -> None:
+    assert capacity_page.line([(0, 30.0), (2, 50.0), (10, 130.0)]) == pytest.approx((30, 10))
+
+
+def test_the_page_names_the_defaults(root: Path) -> None:
+    page, defaults = (root / "docs/capacity.md").read_text(), Settings()
+    for name in ("photo_queue", "photo_wait_s", "detection_side_px", "max_faces"):
+        assert f"| `FACET_{name.upper()}` | {getattr(defaults, name)} |" in page
+
+
+def test_run_is_published_whole(tmp_path: Path, root: Path, document: dict[str, Any]) -> None:
+    page = tmp_path / "ours.md"
+    page.write_text((root / "docs/capacity.md").read_text())
+    capacity_page.publish(document, page)
+    assert page.read_text() == (root / "docs/capacity.md").read_text()
+    assert json.loads((tmp_path / "ours.json").read_text()) == document
+    assert {path.name for path in tmp_path.glob("*.png")} == {"ours-cost.png", "ours-load.png"}
