@@ -45,10 +45,10 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml $(BIN)/python
 	@touch $@ $(VENV)/serve.stamp
 
 # Each extra of pyproject.toml that people add by hand has a lock of its own name.
-EXTRAS := bench face-embeddings many parquet ray remote search tls traces train video
+EXTRAS := bench face-embeddings many parquet quantize ray remote search tls traces train video
 
 .PHONY: extra
-extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=bench|tls|traces|parquet|ray|remote|video|many|train|search|face-embeddings)
+extra: $(VENV)/serve.stamp ## Add an extra to the environment, from its lock (EXTRA=bench|tls|traces|parquet|ray|remote|video|many|train|search|quantize|face-embeddings)
 	@test -n "$(filter $(EXTRAS),$(EXTRA))" || { echo "make extra EXTRA=NAME, where NAME is one of: $(EXTRAS)" >&2; exit 1; }
 	$(INSTALL) requirements/$(EXTRA).txt
 

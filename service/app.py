@@ -97,6 +97,7 @@ def create_engine(settings: Settings) -> Engine:
     store = open_store(settings.model_store, settings.model_cache)
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
+    variant = settings.precision.variant
     detector, detection = _load_detector(store, settings.detector, settings, threads, at_once)
     streaming, stream_detection = None, None
     if settings.stream_detector not in (None, settings.detector):
@@ -112,6 +113,7 @@ def create_engine(settings: Settings) -> Engine:
         quick=quick,
         exact=exact if settings.precision is Precision.AUTO else None,
         budget=budget,
+        variant=variant,
     )
     with mappings():
         model = source.load(source.version)
@@ -164,7 +166,8 @@ def _load_detector(store: ModelStore, title: str, settings: Settings, threads: i
 
     def load(count: int) -> tuple[Detector, Model]:
         exact = loader(settings.runtime, Precision.F32, count)
-        rounded = None if settings.precision is Precision.F32 else loader(settings.runtime, settings.precision, count)
+        precision = Precision.AUTO if settings.precision.variant else settings.precision  # detectors have no variants
+        rounded = None if precision is Precision.F32 else loader(settings.runtime, precision, count)
         return load_detector(store, title, exact, settings.min_face_px, rounded)
 
     alone, model = load(threads)

@@ -433,7 +433,9 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     place = settings.model_store
     place = place.resolve() if isinstance(place, Path) else place
     settings = settings.model_copy(update={"model_store": place})
-    manifest, digest = open_store(place, settings.model_cache).find(settings.model, settings.model_version)
+    manifest, digest = open_store(place, settings.model_cache).find(
+        settings.model, settings.model_version, settings.precision.variant
+    )
     served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(manifest.attributes))
     return RayRunner(served, create, address, workers, jobs=request.jobs)
@@ -539,9 +541,11 @@ def models() -> None:
         served = {_served(store, *one) for one in (*titles, *map(_named, detectors))}
         for manifest in found:
             names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
-            mark = "  (served)" if (manifest.name, manifest.version) in served else ""
+            variant = settings.precision.variant if manifest.kind == "attributes" else None
+            mark = f"  (served{f' in {variant}' if variant else ''})" if (manifest.name, manifest.version) in served else ""
+            sizes = "".join(f"; {name} {size / 1e6:.1f} MB" for name, size in store.variants(manifest).items())
             shown.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{names}{mark}", style="bold", markup=False)
-            shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{_quality(store, manifest)}", markup=False)
+            shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{sizes}{_quality(store, manifest)}", markup=False)
             shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 
 

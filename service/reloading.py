@@ -50,7 +50,8 @@ class ModelSource:
 
     `version` is the one that is configured, or None for the newest; `digest` is that of the only manifest that is served, or
     None for any. `quick` reads a network as it is to run, `exact` in float32, or is None where that is not to be tried.
-    `attributes` are those that the operator allows, `face_queue` is how many faces may wait.
+    `attributes` are those that the operator allows, `face_queue` is how many faces may wait. `variant` is the arithmetic of the
+    variant that is served, whose document then has the digest, or None for the model itself.
     """
 
     store: ModelStore
@@ -62,6 +63,7 @@ class ModelSource:
     quick: Loader
     exact: Loader | None
     budget: MemoryBudget
+    variant: str | None = None
 
     def load(self, version: int | None) -> Model:
         """Load a version, verify it and hold it to its golden answers; blocks.
@@ -78,7 +80,7 @@ class ModelSource:
             ModelError: It is refused.
         """
         try:
-            return self.store.load(self.name, version, self.quick, digest=self.digest)
+            return self.store.load(self.name, version, self.quick, digest=self.digest, variant=self.variant)
         except GoldenMismatch as error:
             if self.exact is None:
                 raise
@@ -103,7 +105,7 @@ class ModelSource:
             NotEnoughMemory: The memory for two models is not there.
             OSError: A file of it cannot be read.
         """
-        manifest, digest = self.store.find(self.name, version or self.version)
+        manifest, digest = self.store.find(self.name, version or self.version, self.variant)
         if (manifest.version, digest) == (engine.model.manifest.version, engine.model.digest):
             return None
         count = BESIDE_BYTES + WEIGHTS * self.store.size(manifest)

@@ -161,7 +161,8 @@ class Settings(BaseSettings):
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
-    """SHA-256 that the model's manifest must have; not checked where not set."""
+    """SHA-256 that the model's manifest must have, or, with `FACET_PRECISION=int8`, its variant's document; not checked where
+    not set."""
     models: Titles = ()
     """Models that are served, NAME or NAME/VERSION each, chosen by `?model=NAME`; the first answers by default, in the place of
     `FACET_MODEL`."""
@@ -179,8 +180,8 @@ class Settings(BaseSettings):
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
-    """Arithmetic of the attribute network: `f32`, `bf16`, or `auto` for bf16 where the CPU has it
-    and gets the golden answers right. MTCNN rules out in it alone; what it answers is always f32."""
+    """Arithmetic of the attribute network: `f32`, `bf16`, `int8` of models that have this variant, or `auto` for bf16 where the
+    CPU has it and gets the golden answers right. MTCNN rules out in f32 or bf16; what it answers is always f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

@@ -345,6 +345,30 @@ def export(
 
 
 @app.command()
+def quantize(
+    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/3",
+    prepared: Prepared = Path("runs/prepared"),
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Prepared data set; again for more, and those of training where not given."),
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=32, help="Training crops by which ranges of values are measured.")] = 300,
+    store: Store = STORE,
+) -> None:
+    """Write a model's int8 variant beside it, and what it loses on validation into its card."""
+    from training.export.quantization import quantize as write
+
+    with one_line_errors():
+        name, _, version = model.partition("/")
+        if not version.isdecimal():
+            _fail(f"{model} is no NAME/VERSION")
+        created = datetime.now(UTC).date().isoformat()
+        measured = write(store, name, int(version), prepared, created, data, pictures)
+        console.print_json(measured.model_dump_json())
+        console.print(f"wrote {store / name / version / Precision.INT8.value}")
+
+
+@app.command()
 def evaluate(
     data: Data,
     also: Annotated[Path | None, typer.Option(help="A second data set, such as All-Age-Faces: its folder or tar file.")] = None,

@@ -188,6 +188,24 @@ class TrackEvaluation(Section):
     """By the length of a track."""
 
 
+class VariantPart(Section):
+    """A model and its variant on the same faces of a data set."""
+
+    figures: dict[str, Figures]
+    """Main figures by arithmetic: `f32`, the model's, and the variant's."""
+    bands: dict[str, dict[str, dict[str, Figures]]] = Field(default={})
+    """The same by expectation and by band of its true values."""
+
+
+class VariantEvaluation(Section):
+    """What a variant loses against the model itself in float32, on crops that are the same for both."""
+
+    split: str
+    """Part of the data sets; `validation`."""
+    sets: dict[str, VariantPart]
+    """By data set; `all` is all together."""
+
+
 class Sample(Section):
     """On what figures were measured, and in which arithmetic."""
 
@@ -205,6 +223,8 @@ class Evaluation(Part, Sample):
     also: dict[str, Part] = Field(default={})
     """Figures of further data sets, by name."""
     tracks: TrackEvaluation | None = None
+    variants: dict[str, VariantEvaluation] = Field(default={})
+    """What variants lose, by their arithmetic."""
 
 
 class _OldManifest(BaseModel):

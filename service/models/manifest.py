@@ -360,6 +360,32 @@ class Manifest(Section):
         return next((attribute for attribute in self.attributes if attribute.name == name), None)
 
 
+class Variant(Section):
+    """A model's networks in another arithmetic: a document in the folder of that name, beside the manifest.
+
+    Its own SHA-256 is the digest of what is served in this arithmetic. It holds the manifest's, so that it pins both.
+    """
+
+    name: str
+    version: int = Field(ge=1)
+    precision: Literal["int8"]
+    manifest: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256, in hexadecimal, of the model's `model.json`."""
+    created: str
+    made_by: str
+    """Program that made it, with its version."""
+    calibrated_on: tuple[str, ...]
+    """Data sets of whose training pictures the ranges of values were measured."""
+    pictures: int = Field(ge=1)
+    """How many there were."""
+    networks: dict[str, str]
+    """OpenVINO IR (.xml) of each network, in this folder."""
+    tolerance: Tolerance
+    """Largest difference from the golden answers of this arithmetic, which lie in this folder, too."""
+    files: dict[str, str]
+    """SHA-256, in hexadecimal, of every other file of the folder."""
+
+
 OUTPUTS: Final = (AGE, "age_distribution", *CANONICAL)
 
 

@@ -8,15 +8,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
 from service.errors import ModelDamaged, StoreUnreachable
 from service.extras import install_command
-from service.models.manifest import Manifest
-from service.models.store import MANIFEST, UNLISTED, ModelStore, file_digest
+from service.models.manifest import Manifest, Variant
+from service.models.store import MANIFEST, UNLISTED, VARIANT, ModelStore, file_digest, verify_variant
 
 logger = logging.getLogger("facet")
 
@@ -99,24 +99,28 @@ class RemoteStore(ModelStore):
             logger.warning("%s Copies are served.", error)
             return copies
 
-    def find(self, name: str, version: int | None) -> tuple[Manifest, str]:
+    def find(self, name: str, version: int | None, variant: str | None = None) -> tuple[Manifest, str]:
         """Read the manifest of a model, and copy its files where there is no copy of them yet; blocks.
 
         Args:
             name: Of the model.
             version: 1 or more; None for the newest.
+            variant: The arithmetic of a variant, whose files are copied, too; None for the model itself.
 
         Returns:
-            The manifest and the SHA-256 of its file.
+            The manifest and the SHA-256 of its file, or that of the variant's document.
 
         Raises:
             ModelNotFound: The store does not hold it.
-            ModelIncompatible: It is no manifest of this model.
+            ModelIncompatible: It is no manifest of this model, or the model has no such variant.
             ModelDamaged: A file that it lists is missing, or has another hash.
             StoreUnreachable: The address cannot be read, and there is no copy.
         """
-        manifest, digest = super().find(name, version)
+        manifest, digest = self._newest(name, version)
         self._copy(manifest)
+        if variant is not None:
+            found, digest = self._variant(manifest, digest, variant)
+            self._copy_variant(manifest, found, digest)
         return manifest, digest
 
     def state(self, name: str, version: int) -> object:
@@ -136,12 +140,12 @@ class RemoteStore(ModelStore):
         known = ("size", "ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
         return version, sorted((path, *(str(one.get(key)) for key in known)) for path, one in found.items())
 
-    def _content(self, name: str, version: int) -> bytes:
+    def _content(self, name: str, version: int, file: str = MANIFEST) -> bytes:
         try:
-            return bytes(self._called(lambda: self._system.cat_file(f"{self._path}/{name}/{version}/{MANIFEST}")))
+            return bytes(self._called(lambda: self._system.cat_file(f"{self._path}/{name}/{version}/{file}")))
         except StoreUnreachable as error:
             with contextlib.suppress(OSError):
-                content = super()._content(name, version)
+                content = super()._content(name, version, file)
                 logger.warning("%s The copy of %s/%d is served.", error, name, version)
                 return content
             raise
@@ -178,11 +182,39 @@ class RemoteStore(ModelStore):
         logger.info("copied %s out of the model store", title)
         self._prune(folder)
 
+    def _copy_variant(self, manifest: Manifest, variant: Variant, digest: str) -> None:
+        """Copy a variant into the model's copy unless a whole one is there."""
+        title = f"{manifest.name}/{manifest.version}"
+        folder = self.root / title / variant.precision
+        try:
+            if file_digest(folder / VARIANT) == digest:
+                verify_variant(folder, variant, title)
+                return
+        except (OSError, ModelDamaged):
+            pass  # there is none, or it was changed
+        with tempfile.TemporaryDirectory(prefix=".copying-", dir=self.root) as name:
+            new = Path(name) / "variant"
+            new.mkdir()
+            source = f"{self._path}/{title}/{variant.precision}"
+            self._fetch_files(source, {**variant.files, VARIANT: digest}, new, f"{title}/{variant.precision}")
+            verify_variant(new, variant, title)
+            if folder.exists():
+                folder.rename(Path(name) / "old")
+            new.rename(folder)
+        logger.info("copied the %s variant of %s out of the model store", variant.precision, title)
+
     def _fetch(self, manifest: Manifest, folder: Path, title: str) -> None:
-        """Copy the files that a manifest lists, each held to its hash, and those beside it that describe the model."""
+        """Copy the files that a manifest lists, and those beside it that describe the model."""
         source = f"{self._path}/{title}"
         folder.mkdir()
-        for name, digest in manifest.files.items():
+        self._fetch_files(source, manifest.files, folder, title)
+        for name in UNLISTED - {MANIFEST}:
+            with contextlib.suppress(FileNotFoundError):
+                self._called(lambda name=name: self._system.get_file(f"{source}/{name}", str(folder / name)))  # type: ignore[misc]
+
+    def _fetch_files(self, source: str, files: Mapping[str, str], folder: Path, title: str) -> None:
+        """Copy files, each held to its hash."""
+        for name, digest in files.items():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ModelDamaged(f"The manifest of {title} lists a file outside of it.")
             target = folder / name
@@ -193,9 +225,6 @@ class RemoteStore(ModelStore):
                 raise ModelDamaged(f"{title} lacks {name}.") from error
             if file_digest(target) != digest:
                 raise ModelDamaged(f"The hash of {name} in {title} is not the manifest's.")
-        for name in UNLISTED - {MANIFEST}:
-            with contextlib.suppress(FileNotFoundError):
-                self._called(lambda name=name: self._system.get_file(f"{source}/{name}", str(folder / name)))  # type: ignore[misc]
 
     def _prune(self, newest: Path) -> None:
         """Keep the copies of a model that were asked for last: a network that serves holds its weights itself."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
 from service.files import replacing
 from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest, read_evaluation
-from service.models.manifest import STEPS, Manifest
+from service.models.manifest import STEPS, Manifest, Tolerance, Variant
 from service.models.runtime import Loader, Network
 
 MANIFEST: Final = "model.json"
@@ -26,12 +27,19 @@ CARD: Final = "README.md"
 """For people, made of the manifest and the evaluation."""
 UNLISTED: Final = frozenset({MANIFEST, EVALUATION, CARD})
 """Files that no manifest lists: they are outside the digest."""
+VARIANT: Final = "variant.json"
+"""What is known of a variant, in its folder."""
+VARIANTS: Final = ("int8",)
+"""Folders of variants in a model's own, by the arithmetic. The manifest does not list them: each lists its own files."""
 MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A verified model: `networks` by name, the SHA-256 of its manifest, and what was measured of it, where that is known."""
+    """A verified model: `networks` by name, and what was measured of it, where that is known.
+
+    `digest` is the SHA-256 of its manifest, or, of a variant, of the variant's document.
+    """
 
     manifest: Manifest
     networks: Mapping[str, Network]
@@ -88,10 +96,27 @@ class ModelStore:
             manifest: One that `manifests` gave.
 
         Returns:
-            Bytes of its files together; those that are missing count for nothing.
+            Bytes of its files together, without variants; those that are missing count for nothing.
         """
         folder = self.root / manifest.name / str(manifest.version)
         return sum(path.stat().st_size for path in (folder / name for name in manifest.files) if path.is_file())
+
+    def variants(self, manifest: Manifest) -> dict[str, int]:
+        """The variants of a model.
+
+        Args:
+            manifest: One that `manifests` gave.
+
+        Returns:
+            Bytes of the files of each, by its arithmetic; those that cannot be read are left out.
+        """
+        found = {}
+        for name in VARIANTS:
+            folder = self.root / manifest.name / str(manifest.version) / name
+            with contextlib.suppress(OSError, ValidationError):
+                variant = Variant.model_validate_json((folder / VARIANT).read_bytes())
+                found[name] = sum(path.stat().st_size for path in (folder / one for one in variant.files) if path.is_file())
+        return found
 
     def evaluation(self, name: str, version: int) -> Evaluation | None:
         """What was measured of a model.
@@ -113,20 +138,27 @@ class ModelStore:
         except (OSError, ValidationError) as error:
             raise ModelDamaged(f"{EVALUATION} of {name}/{version} cannot be read as an evaluation.") from error
 
-    def find(self, name: str, version: int | None) -> tuple[Manifest, str]:
+    def find(self, name: str, version: int | None, variant: str | None = None) -> tuple[Manifest, str]:
         """Read the manifest of a model, without its files.
 
         Args:
             name: Of the model.
             version: 1 or more; None for the newest.
+            variant: The arithmetic of a variant; None for the model itself.
 
         Returns:
-            The manifest and the SHA-256 of its file.
+            The manifest and the SHA-256 of its file, or that of the variant's document.
 
         Raises:
             ModelNotFound: The store does not hold it.
-            ModelIncompatible: It is no manifest of this model.
+            ModelDamaged: The variant's document is not one of this model.
+            ModelIncompatible: It is no manifest of this model, or the model has no such variant.
         """
+        manifest, digest = self._newest(name, version)
+        return (manifest, digest) if variant is None else (manifest, self._variant(manifest, digest, variant)[1])
+
+    def _newest(self, name: str, version: int | None) -> tuple[Manifest, str]:
+        """The manifest of a version, or of the newest one, and its file's digest."""
         if version is None:
             versions = self.versions(name)
             if not versions:
@@ -162,6 +194,7 @@ class ModelStore:
         *,
         kind: Literal["attributes", "detector"] = "attributes",
         digest: str | None = None,
+        variant: str | None = None,
     ) -> Model:
         """Verify a model, load its networks and compare them with its golden answers.
 
@@ -170,7 +203,8 @@ class ModelStore:
             version: 1 or more; None for the newest.
             load: What reads its networks.
             kind: What the model must be.
-            digest: SHA-256 in hexadecimal that its manifest must have; None for any.
+            digest: SHA-256 in hexadecimal that its manifest, or the variant's document, must have; None for any.
+            variant: The arithmetic of the variant whose networks are loaded; None for the model's own.
 
         Returns:
             The verified model.
@@ -178,24 +212,66 @@ class ModelStore:
         Raises:
             ModelNotFound: The store does not hold it.
             ModelDamaged: A file is missing, was added or has another hash, or the manifest has another digest.
-            ModelIncompatible: Its manifest or a network's signature is not one that is served.
+            ModelIncompatible: Its manifest or a network's signature is not one that is served, or it has no such variant.
             GoldenMismatch: Its outputs differ from its golden answers by more than the tolerance.
         """
-        manifest, found = self.find(name, version)
+        manifest, found = self.find(name, version, variant)
         version = manifest.version
         title = f"{name}/{version}"
         if digest is not None and found != digest.lower():
-            raise ModelDamaged(f"The manifest of {title} is not the pinned one.")
+            raise ModelDamaged(
+                f"The {'manifest' if variant is None else f'{variant} variant'} of {title} is not the pinned one."
+            )
         if manifest.kind != kind:
             raise ModelIncompatible(f"{title} is a model of kind {manifest.kind!r}, not {kind!r}.")
         if kind == "attributes" and (manifest.input is None or set(manifest.networks) != {"faces"} or not manifest.attributes):
             raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an attribute.")
         folder = self.root / name / str(version)
+        if variant is None:
+            networks = self._networks(folder, manifest, load, title)
+        else:
+            networks = self._networks_of_variant(folder, manifest, variant, found, load, title)
+        return Model(manifest, networks, found, self.evaluation(name, version))
+
+    def _networks(self, folder: Path, manifest: Manifest, load: Loader, title: str) -> dict[str, Network]:
+        """A model's own networks, verified."""
         self._verify(folder, manifest, title)
         networks = {key: load(folder / place) for key, place in manifest.networks.items()}
         self._verify(folder, manifest, title)  # what was read is what was verified: nobody wrote in between
-        self._compare(folder, manifest, networks, title)
-        return Model(manifest, networks, found, self.evaluation(name, version))
+        self._compare(folder, manifest, manifest.tolerance, networks, title)
+        return networks
+
+    def _networks_of_variant(
+        self, folder: Path, manifest: Manifest, name: str, digest: str, load: Loader, title: str
+    ) -> dict[str, Network]:
+        """The networks of a variant, verified as the model's own are."""
+        self._verify(folder, manifest, title)
+        content = (folder / name / VARIANT).read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ModelDamaged(f"The {name} variant of {title} changed while it was read.")
+        variant, place = Variant.model_validate_json(content), folder / name
+        if set(variant.networks) != set(manifest.networks):
+            raise ModelIncompatible(f"The {name} variant of {title} has other networks than the model.")
+        verify_variant(place, variant, title)
+        networks = {key: load(place / file) for key, file in variant.networks.items()}
+        verify_variant(place, variant, title)
+        self._compare(place, manifest, {name: variant.tolerance}, networks, title)
+        return networks
+
+    def _variant(self, manifest: Manifest, digest: str, variant: str) -> tuple[Variant, str]:
+        """What is known of a variant of the model whose manifest has this digest, and the SHA-256 of its document."""
+        title = f"{manifest.name}/{manifest.version}"
+        try:
+            content = self._content(manifest.name, manifest.version, f"{variant}/{VARIANT}")
+        except OSError as error:
+            raise ModelIncompatible(f"{title} has no {variant} variant: choose another precision, or make one.") from error
+        try:
+            found = Variant.model_validate_json(content)
+        except ValidationError as error:
+            raise ModelDamaged(f"{variant}/{VARIANT} of {title} is not the document of a variant.") from error
+        if (found.name, found.version, found.precision, found.manifest) != (manifest.name, manifest.version, variant, digest):
+            raise ModelDamaged(f"The {variant} variant of {title} is that of another model or manifest.")
+        return found, hashlib.sha256(content).hexdigest()
 
     def _manifest(self, name: str, version: int) -> tuple[Manifest, str]:
         title = f"{name}/{version}"
@@ -216,31 +292,27 @@ class ModelStore:
             raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")
         return manifest, hashlib.sha256(content).hexdigest()
 
-    def _content(self, name: str, version: int) -> bytes:
-        """The manifest's file. Raises `OSError` where it cannot be read."""
-        return (self.root / name / str(version) / MANIFEST).read_bytes()
+    def _content(self, name: str, version: int, file: str = MANIFEST) -> bytes:
+        """The manifest's file, or a variant's document. Raises `OSError` where it cannot be read."""
+        return (self.root / name / str(version) / file).read_bytes()
 
     @staticmethod
     def _verify(folder: Path, manifest: Manifest, title: str) -> None:
         """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
-        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - UNLISTED
-        for unlisted in sorted(present - set(manifest.files)):
-            raise ModelDamaged(f"{title} holds a file that its manifest does not list: {unlisted}.")
-        for name, expected in manifest.files.items():
-            if name not in present:
-                raise ModelDamaged(f"{title} lacks {name}.")
-            if file_digest(folder / name) != expected:
-                raise ModelDamaged(f"The hash of {name} in {title} is not the manifest's.")
+        present = files_of_model(folder)
+        _verify_files(folder, present, manifest.files, title)
         for place in manifest.networks.values():
             if (Path(place) / "saved_model.pb").as_posix() not in manifest.files:
                 raise ModelDamaged(f"The manifest of {title} does not list the SavedModel in {place!r}.")
 
     @staticmethod
-    def _compare(folder: Path, manifest: Manifest, networks: Mapping[str, Network], title: str) -> None:
+    def _compare(
+        folder: Path, manifest: Manifest, tolerances: Mapping[str, Tolerance], networks: Mapping[str, Network], title: str
+    ) -> None:
         """Golden inputs give the golden answers, within the tolerance of the precision that runs."""
         answers = _golden(folder / GOLDEN, title)
         for name, network in networks.items():
-            tolerance = manifest.tolerance.get(network.precision)
+            tolerance = tolerances.get(network.precision)
             if tolerance is None or f"{name}/input" not in answers:
                 raise ModelIncompatible(f"{title} has no golden answers for {network.precision}.")
             crops = answers[f"{name}/input"]
@@ -293,6 +365,50 @@ def _golden(path: Path, title: str) -> dict[str, npt.NDArray[Any]]:
         raise ModelDamaged(f"{GOLDEN} of {title} is not an archive of arrays.") from error
 
 
+def files_of_model(folder: Path) -> set[str]:
+    """The files of a model that its manifest must list.
+
+    Args:
+        folder: NAME/VERSION in a store.
+
+    Returns:
+        Their names, without those of variants.
+    """
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path.as_posix() for path in found if path.parts[0] not in VARIANTS} - UNLISTED
+
+
+def verify_variant(folder: Path, variant: Variant, title: str) -> None:
+    """Hold the files of a variant to its document.
+
+    Args:
+        folder: The variant's folder.
+        variant: What is known of it.
+        title: NAME/VERSION of the model, for messages.
+
+    Raises:
+        ModelDamaged: A file is missing, was added or has another hash.
+    """
+    of = f"the {variant.precision} variant of {title}"
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {VARIANT}
+    _verify_files(folder, present, variant.files, of)
+    for place in variant.networks.values():
+        if not {place, Path(place).with_suffix(".bin").as_posix()} <= set(variant.files):
+            raise ModelDamaged(f"The document of {of} does not list the network {place!r}.")
+
+
+def _verify_files(folder: Path, present: Iterable[str], listed: Mapping[str, str], title: str) -> None:
+    """Every listed file is there with its hash, and no other file is."""
+    start = title[0].upper() + title[1:] if title.startswith("the ") else title
+    for unlisted in sorted(set(present) - set(listed)):
+        raise ModelDamaged(f"{start} holds a file that its manifest does not list: {unlisted}.")
+    for name, expected in listed.items():
+        if name not in present:
+            raise ModelDamaged(f"{start} lacks {name}.")
+        if file_digest(folder / name) != expected:
+            raise ModelDamaged(f"The hash of {name} in {title} is not the manifest's.")
+
+
 def file_digest(path: Path) -> str:
     """Hash a file.
 
@@ -323,11 +439,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any]) -> Manifest:
         pydantic.ValidationError: The fields are not those of a manifest.
         OSError: A file cannot be read or written.
     """
-    files = {
-        path.relative_to(folder).as_posix(): file_digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).as_posix() not in UNLISTED
-    }
+    files = {name: file_digest(folder / name) for name in sorted(files_of_model(folder))}
     manifest = Manifest.model_validate({**fields, "files": files})
     with replacing(folder / MANIFEST) as new:
         new.write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")

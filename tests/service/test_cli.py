@@ -245,6 +245,14 @@ def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:
     )
 
 
+def test_int8_is_asked_of_models_that_have_it(facet: Facet, root: Path, examples: Path) -> None:
+    photo = examples / "astronaut.jpg"
+    assert_one_line(facet("predict", photo, PRECISION="int8"), "tiny/1 has no int8 variant")
+    assert_one_line(facet("predict", photo, PRECISION="int8", RUNTIME="tensorflow"), "openvino runtime for int8")
+    shown = facet("models", MODEL_STORE=str(root / "model_store"), MODEL="mobilenet", PRECISION="int8", RUNTIME="auto").stdout
+    assert re.search(r"^mobilenet/3 .*\(served in int8\)\n  7\.\d MB; int8 \d\.\d MB; age", shown, re.MULTILINE)
+
+
 def test_every_model_that_is_served_is_marked(facet: Facet, root: Path) -> None:
     several = {"MODEL": "mobilenet", "MODELS": "mobilenet,mobilefacenet", "CANARY": "inceptionv3/2:0.1"}
     shown = facet("models", MODEL_STORE=str(root / "model_store"), **several)

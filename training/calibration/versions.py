@@ -9,7 +9,7 @@ from typing import Any
 
 from service.models.manifest import Attribute, AttributeCalibration, Manifest
 from service.models.runtime import Precision
-from service.models.store import UNLISTED, write_manifest
+from service.models.store import UNLISTED, VARIANTS, write_manifest
 from training.artifacts import whole_folder
 from training.calibration.photo import fit
 from training.datasets.base import DataSet, Split
@@ -66,7 +66,7 @@ def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> P
     Args:
         store: Model store.
         name: The model's.
-        version: The version that is copied, but for its evaluation and card.
+        version: The version that is copied, but for its evaluation, card and variants, which are of that version alone.
         fields: What differs in the manifest.
 
     Returns:
@@ -79,8 +79,9 @@ def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> P
     folder = store / name / str(version)
     newest = max(int(path.name) for path in (store / name).iterdir() if path.name.isdigit())
     made: Path = store / name / str(newest + 1)
+    left = UNLISTED | set(VARIANTS)
     with whole_folder(made):
-        shutil.copytree(folder, made, ignore=lambda place, names: UNLISTED & set(names) if Path(place) == folder else set())
+        shutil.copytree(folder, made, ignore=lambda place, names: left & set(names) if Path(place) == folder else set())
         write_manifest(made, manifest.model_dump(mode="json") | dict(fields) | {"version": newest + 1})
     return made
 

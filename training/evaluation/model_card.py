@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate
+from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate, VariantEvaluation
 from service.models.manifest import AGE, CANONICAL, Manifest
 from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
@@ -195,7 +195,7 @@ def card(manifest: Manifest, evaluation: Evaluation) -> str:
 {headline_table(evaluation, attributes)}
 {_remarks(evaluation, attributes)}
 {_groups(evaluation, attributes)}
-{_age_checks(evaluation)}
+{_variants(evaluation, attributes)}{_age_checks(evaluation)}
 ## What the labels mean
 
 {_filled(*_meanings(manifest, attributes))}
@@ -394,6 +394,45 @@ def _groups(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     tables = [group_table(evaluation, attributes)]
     tables += [f"The same of {name}:\n\n{group_table(part, attributes)}" for name, part in evaluation.also.items()]
     return "\n\n".join(tables)
+
+
+def _variants(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
+    """A section on each variant: what it loses, by data set and by band of true values."""
+    metrics = metrics_of(attributes, Table.CARD_PRECISIONS)
+    sections = []
+    for name, variant in evaluation.variants.items():
+        text = _filled(
+            f"Served by `FACET_PRECISION={name}`. Both arithmetics on the same crops, split: {variant.split}.",
+            "The error of an expectation has its mean, with the sign, in brackets.",
+        )
+        titles = [metric.heading if first else metric.column_heading for metric, first in _firsts(metrics)]
+        lines = [f"| data | arithmetic | faces | {' | '.join(titles)} |", "|---|---|---|" + "---|" * len(titles)]
+        for of, part in variant.sets.items():
+            for arithmetic, figures in part.figures.items():
+                cells = [_shown(metric, figures) for metric in metrics]
+                lines.append(f"| {of} | {arithmetic} | {figures.count} | {' | '.join(cells)} |")
+        sections += [f"\n## The {name} variant\n\n{text}\n", "\n".join(lines) + "\n"]
+        sections += [f"{_band_table(attribute, bands, name)}\n" for attribute, bands in _bands_of_all(variant)]
+    return "\n".join(sections)
+
+
+def _bands_of_all(variant: VariantEvaluation) -> Iterator[tuple[str, Mapping[str, Mapping[str, Figures]]]]:
+    """Bands of all data sets together, by expectation."""
+    for name, part in variant.sets.items():
+        if name == "all":
+            yield from part.bands.items()
+
+
+def _band_table(attribute: str, bands: Mapping[str, Mapping[str, Figures]], variant: str) -> str:
+    """Errors of a model and its variant by band of true values."""
+    lines = [f"| true {_spaced(attribute)} | faces | error in f32 | in {variant} |", "|---|---|---|---|"]
+    for band, figures in bands.items():
+        cells = []
+        for one in figures.values():
+            error, bias = one.number(f"{attribute}_mae"), one.number(f"{attribute}_bias")
+            cells.append("" if error is None or bias is None else f"{error:.2f} ({bias:+.2f})")
+        lines.append(f"| {band} | {next(iter(figures.values())).count} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _input(manifest: Manifest) -> str:

@@ -52,6 +52,8 @@ def record_report(store: Path, report: Report) -> Path:
             fields["also"] = {name: Part(**_part(part)) for name, part in report.also.items()}
         if before is not None and before.tracks is not None:
             fields["tracks"] = before.tracks
+        if before is not None and before.variants:
+            fields["variants"] = before.variants
         if before is not None and same and before.precisions:
             fields["precisions"] = before.precisions
         evaluation = Evaluation.model_validate(fields)

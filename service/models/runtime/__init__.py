@@ -19,7 +19,7 @@ class Network(Protocol):
 
     @property
     def precision(self) -> str:
-        """Arithmetic that it computes in: `f32`, `bf16` or `f16`."""
+        """Arithmetic that it computes in: `f32`, `bf16`, `f16` or `int8`."""
         ...
 
     def __call__(self, batch: Pixels) -> dict[str, Floats]:
@@ -28,15 +28,23 @@ class Network(Protocol):
 
 
 Loader = Callable[[Path], Network]
-"""Reads a SavedModel folder."""
+"""Reads a SavedModel folder, or the OpenVINO IR (.xml) of a variant."""
 
 
 class Precision(StrEnum):
-    """Arithmetic of a network. `auto` is bf16 where the CPU multiplies it in hardware, and f32 elsewhere."""
+    """Arithmetic of a network. `auto` is bf16 where the CPU multiplies it in hardware, and f32 elsewhere; `int8` is that of
+    variants, which are made for it and have files of their own.
+    """
 
     AUTO = "auto"
     F32 = "f32"
     BF16 = "bf16"
+    INT8 = "int8"
+
+    @property
+    def variant(self) -> str | None:
+        """The variant of a model that is served in this arithmetic; None for the model itself."""
+        return self.value if self is Precision.INT8 else None
 
 
 class Runtime(StrEnum):

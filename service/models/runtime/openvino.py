@@ -1,4 +1,4 @@
-"""SavedModels run by OpenVINO, which reads the folder itself: no TensorFlow."""
+"""SavedModels and their variants run by OpenVINO, which reads the folder itself: no TensorFlow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def loader(precision: Precision, threads: int) -> Loader:
         threads: Most threads that one network uses.
 
     Returns:
-        The function; it raises `ModelIncompatible` for a folder that OpenVINO cannot read.
+        The function; it raises `ModelIncompatible` for what OpenVINO cannot read. For `int8` it takes the IR of a variant, and
+        computes in float32 what is not quantised in it.
     """
     config: dict[str, str | int | bool] = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -44,18 +45,19 @@ def loader(precision: Precision, threads: int) -> Loader:
         "ENABLE_CPU_PINNING": False,
     }
     if precision is not Precision.AUTO:
-        config["INFERENCE_PRECISION_HINT"] = precision.value
+        config["INFERENCE_PRECISION_HINT"] = Precision.F32.value if precision.variant else precision.value
 
-    def load(folder: Path) -> Network:
+    def load(place: Path) -> Network:
+        kind = "network" if precision.variant else "SavedModel"
         try:
-            model = _CORE.read_model(str(folder))
+            model = _CORE.read_model(str(place))
             sizes = list(model.inputs[0].partial_shape)[1:3]
             bounded = {"CPU_RUNTIME_CACHE_CAPACITY": ANY_SIZE_CACHE} if any(size.is_dynamic for size in sizes) else {}
             compiled = _CORE.compile_model(model, "CPU", config | bounded)
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
-            raise ModelIncompatible(f"OpenVINO cannot read the SavedModel: {reason}") from error
-        return _Network(compiled)
+            raise ModelIncompatible(f"OpenVINO cannot read the {kind}: {reason}") from error
+        return _Network(compiled, precision.variant)
 
     return load
 
@@ -63,11 +65,11 @@ def loader(precision: Precision, threads: int) -> Loader:
 class _Network:
     """A compiled model with one infer request a thread: a request serves one call at a time, and threads are few."""
 
-    def __init__(self, compiled: ov.CompiledModel) -> None:
+    def __init__(self, compiled: ov.CompiledModel, variant: str | None) -> None:
         self._compiled = compiled
         self._local = threading.local()
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
-        self.precision = _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
+        self.precision = variant or _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
 
     def __call__(self, batch: Pixels) -> dict[str, Floats]:
         request: ov.InferRequest | None = getattr(self._local, "request", None)

@@ -25,10 +25,10 @@ def loader(precision: Precision, threads: int) -> Loader:
         The function; it raises `ModelIncompatible` for a folder that TensorFlow cannot read.
 
     Raises:
-        ModelIncompatible: The precision is `bf16`: an operator who asks for it would not get it.
+        ModelIncompatible: The precision is `bf16` or `int8`: an operator who asks for it would not get it.
     """
-    if precision is Precision.BF16:
-        raise ModelIncompatible("The TensorFlow runtime computes in f32; choose the openvino runtime for bf16.")
+    if precision not in (Precision.AUTO, Precision.F32):
+        raise ModelIncompatible(f"The TensorFlow runtime computes in f32; choose the openvino runtime for {precision.value}.")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

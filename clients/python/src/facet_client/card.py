@@ -224,6 +224,20 @@ class TrackEvaluation(Answer):
     tracks: tuple[TrackFigures, ...]
 
 
+class VariantPart(Answer):
+    """A model and its variant on the same faces: figures by arithmetic, and by expectation and band of its true values."""
+
+    figures: dict[str, Figures]
+    bands: dict[str, dict[str, dict[str, Figures]]] = Field(default={})
+
+
+class VariantEvaluation(Answer):
+    """What a variant loses against the model itself in float32: by data set, of which `all` is all together."""
+
+    split: str
+    sets: dict[str, VariantPart]
+
+
 class Evaluation(Part):
     """Everything that was measured of the model: on `data`, and, under `also`, on further data sets by name."""
 
@@ -232,6 +246,7 @@ class Evaluation(Part):
     precision: str
     also: dict[str, Part] = Field(default={})
     tracks: TrackEvaluation | None = None
+    variants: dict[str, VariantEvaluation] = Field(default={})
 
 
 class DetectorName(Answer):

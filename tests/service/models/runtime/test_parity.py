@@ -176,9 +176,10 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path, runtime: Runtime) -> 
         load(tmp_path)
 
 
-def test_tensorflow_does_not_pretend_to_bfloat16() -> None:
-    with pytest.raises(ModelIncompatible, match="openvino"):
-        loader(Runtime.TENSORFLOW, Precision.BF16, 2)
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8])
+def test_tensorflow_does_not_pretend_to_another_arithmetic(precision: Precision) -> None:
+    with pytest.raises(ModelIncompatible, match=f"openvino runtime for {precision}"):
+        loader(Runtime.TENSORFLOW, precision, 2)
 
 
 def test_threads_and_sizes_do_not_matter_to_mtcnn(networks: Callable[..., Network], root: Path) -> None:
