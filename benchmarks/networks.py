@@ -1,4 +1,4 @@
-"""Every attribute network of the store, in f32 and bf16, alone and in a batch, side by side in one process.
+"""Every attribute network of the store, in f32, bf16 and, where it has this variant, int8, alone and in batches, side by side.
 
     .venv/bin/python benchmarks/networks.py [--runs 60]
 
@@ -17,23 +17,28 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from service.models.manifest import Manifest
+from service.models.manifest import Manifest, Variant
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from service.models.store import ModelStore
+from service.models.store import VARIANT, ModelStore
 from service.settings import Settings
 
-BATCHES = (1, 8)
-PRECISIONS = (Precision.F32, Precision.BF16)
+BATCHES = (1, 8, 32)
 
 
 def networks(store: Path, manifest: Manifest) -> dict[Precision, Network]:
     """A model's network in each arithmetic."""
-    folder = store / manifest.name / str(manifest.version) / manifest.networks["faces"]
-    return {precision: loader(Runtime.OPENVINO, precision, cpu_quota())(folder) for precision in PRECISIONS}
+    folder = store / manifest.name / str(manifest.version)
+    places = dict.fromkeys((Precision.F32, Precision.BF16), folder / manifest.networks["faces"])
+    for name in ModelStore(store).variants(manifest):
+        document = Variant.model_validate_json((folder / name / VARIANT).read_bytes())
+        places[Precision(name)] = folder / name / document.networks["faces"]
+    return {precision: loader(Runtime.OPENVINO, precision, cpu_quota())(place) for precision, place in places.items()}
 
 
-def megabytes(store: Path, manifest: Manifest) -> float:
-    """Size of a SavedModel in 10⁶ bytes."""
+def megabytes(store: Path, manifest: Manifest, precision: Precision) -> float:
+    """Size of a SavedModel, or of a variant, in 10⁶ bytes."""
+    if precision.variant is not None:
+        return ModelStore(store).variants(manifest)[precision.variant] / 1e6
     folder = store / manifest.name / str(manifest.version)
     return sum((folder / name).stat().st_size for name in manifest.files if name.startswith(("saved_model", "variables"))) / 1e6
 
@@ -50,7 +55,7 @@ def main() -> None:
     for run in range(runs + 1):
         for name, manifest in newest.items():
             side = manifest.input.size if manifest.input else 0
-            for precision in PRECISIONS:
+            for precision in loaded[name]:
                 for batch in BATCHES:
                     faces = np.random.default_rng(run).integers(0, 256, (batch, side, side, 3), np.uint8)
                     began = time.perf_counter()
@@ -62,9 +67,11 @@ def main() -> None:
     for column in ("network", "arithmetic", "size [MB]", *(f"{batch} at once [ms a face]" for batch in BATCHES)):
         table.add_column(column)
     for name, manifest in newest.items():
-        for precision in PRECISIONS:
+        for precision in loaded[name]:
             medians = [f"{statistics.median(spent[name, precision, batch]):.2f}" for batch in BATCHES]
-            table.add_row(f"{name}/{manifest.version}", precision.value, f"{megabytes(store, manifest):.1f}", *medians)
+            table.add_row(
+                f"{name}/{manifest.version}", precision.value, f"{megabytes(store, manifest, precision):.1f}", *medians
+            )
     Console().print(table)
 
 

@@ -35,6 +35,8 @@ NETWORK: Final = "faces.xml"
 MOST_BYTES: Final = 25_000_000
 BATCH: Final = 32
 CONVOLUTIONS: Final = frozenset({"Convolution", "GroupConvolution"})
+SIGNED: Final = frozenset({"Elu", "Gelu", "HSwish", "Mish", "Negative", "PRelu", "Swish", "Tanh"})
+"""Operations, such as those of a PReLU, whose values lie unevenly about zero: they need a zero point of their own."""
 ALL: Final = "all"
 """Name of the figures of all data sets together."""
 MOST_STEPS: Final = 0.1
@@ -126,10 +128,11 @@ def _write_network(saved_model: Path, crops: Pixels, target: Path) -> None:
 
     model = ov.Core().read_model(str(saved_model))
     _fold_weights(model)
+    signed = bool(SIGNED & {node.get_type_name() for node in model.get_ordered_ops()})
     quantized = nncf.quantize(
         model,
         nncf.Dataset(list(crops[:, np.newaxis])),
-        preset=nncf.QuantizationPreset.PERFORMANCE,
+        preset=nncf.QuantizationPreset.MIXED if signed else nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(crops),
         fast_bias_correction=False,  # the fast one leaves the old half a year younger
         ignored_scope=nncf.IgnoredScope(names=behind_convolutions(model), validate=False),
