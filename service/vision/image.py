@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import struct
 import warnings
 import zlib
@@ -460,9 +461,12 @@ def _open_heif(data: bytes) -> _Photo:
     full = int(primary.size[0]), int(primary.size[1])
 
     def load() -> Image.Image | Pixels:
-        pixels = np.asarray(primary)
-        width, height = primary.size
-        pixels = pixels[:height, :width]
+        # Rows are padded to any number of bytes; the library's own array takes them for whole pixels, and shears the picture.
+        interface = primary.__array_interface__
+        kind, channels = np.dtype(interface["typestr"]), interface["shape"][2:]
+        steps = (primary.stride, kind.itemsize * math.prod(channels), *(kind.itemsize for _ in channels))
+        shape = (*primary.size[::-1], *channels)
+        pixels: Pixels = np.ndarray(shape, kind, interface["data"], strides=steps)
         return Image.fromarray(pixels, "RGBa") if primary.mode == "RGBa" else pixels
 
     depth = 2 if int(primary.info.get("bit_depth", 8)) > 8 else 1

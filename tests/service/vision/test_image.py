@@ -25,6 +25,8 @@ Pixels = npt.NDArray[np.uint8]
 
 RED, GREEN, BLUE, YELLOW = (220, 40, 30), (40, 200, 60), (40, 60, 210), (230, 210, 50)
 TURNED_HEIC = Path(__file__).parent / "data" / "turned.heic"
+PADDED_HEIC = Path(__file__).parent / "data" / "padded.heic"
+"""83×61: red grows downwards and green to the right. Its rows are padded to 256 bytes, which are no whole number of pixels."""
 """`quarters(64, 96)` as a phone that is held upright stores it: 96 by 64 pixels, to be turned (made with pillow-heif)."""
 
 
@@ -81,6 +83,13 @@ def test_every_format_gives_the_same_picture_in_rgb(form: str, options: dict[str
 def test_a_lossless_picture_comes_out_byte_for_byte() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
     assert np.array_equal(look(encoded(picture)).pixels, picture)
+
+
+def test_a_heic_whose_rows_are_padded_is_not_sheared() -> None:
+    pixels = look(PADDED_HEIC.read_bytes()).pixels
+    assert pixels.shape == (61, 83, 3)
+    assert pixels[..., 0].std(axis=1).max() < 3
+    assert pixels[..., 1].std(axis=0).max() < 3
 
 
 def test_heic_of_a_phone_held_upright_is_turned_once() -> None:
