@@ -183,11 +183,12 @@ def _plot_load(document: Document, path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(14, 4.5), layout="constrained")
     rate, wait, split = axes
     counts = [row["clients"] for row in document["clients"]]
-    rate.plot(counts, [row["photos_per_second"] for row in document["clients"]], marker="o", label="one replica")
+    rate.plot(counts, [row["photos_per_second"] for row in document["clients"]], marker="o")
     for name, label in (("p50", "median"), ("p95", "95 %")):
         wait.plot(counts, [row["latency_ms"].get(name) for row in document["clients"]], marker="o", label=label)
-    rate.set(xlabel="clients", ylabel="photos a second", ylim=0, xscale="log")
-    wait.set(xlabel="clients", ylabel="milliseconds", yscale="log", xscale="log")
+    rate.set(title="One replica with all CPUs", xlabel="clients", ylabel="photos a second", xscale="log")
+    wait.set(title="Its latency", xlabel="clients", ylabel="milliseconds", yscale="log", xscale="log")
+    rate.set_ylim(0, 1.1 * max(row["photos_per_second"] for row in document["clients"]))
     for one in (rate, wait):
         one.set_xticks(counts, [f"{count}" for count in counts], minor=False)
         one.minorticks_off()
@@ -196,13 +197,14 @@ def _plot_load(document: Document, path: Path) -> None:
     split.bar(
         labels, [row["photos_per_second"] for row in document["processes"]], width=0.5, label="all replicas of one machine"
     )
-    split.set(xlabel="replicas × CPUs of each", ylabel="photos a second", ylim=0)
+    split.set(title="One machine, divided", xlabel="replicas × CPUs of each", ylabel="photos a second")
     _finish(figure, axes, path)
 
 
 def _finish(figure: Any, axes: Sequence[Any], path: Path) -> None:
     for one in axes:
         one.grid(alpha=0.3)
-        one.legend(frameon=False)
+        if one.get_legend_handles_labels()[0]:
+            one.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
