@@ -8,6 +8,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -60,6 +61,8 @@ LEAST_RESIDENT: Final = 120 * MIB
 """What the process and the smallest models take, at least."""
 USUAL_RESIDENT: Final = 192 * MIB
 """What they take with the model that is served unless another one is chosen."""
+SHARED_BYTES: Final = 1024 * MIB
+"""Limit from which photos at a time have networks of their own; a smaller container keeps the memory for photos."""
 CODE_BYTES: Final = 48 * MIB
 """Pages of libraries that are in use: the kernel counts them, too."""
 SEARCH_BYTES: Final = 64 * MIB
@@ -98,10 +101,11 @@ def create_engine(settings: Settings) -> Engine:
     exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
     variant = settings.precision.variant
-    detector, detection = _load_detector(store, settings.detector, settings, threads, at_once)
+    shared = at_once // 2 if threads > 1 and limit >= SHARED_BYTES else 0
+    detector, detection = _load_detector(store, settings.detector, settings, threads, shared)
     streaming, stream_detection = None, None
     if settings.stream_detector not in (None, settings.detector):
-        streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, at_once)
+        streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, shared)
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,
@@ -161,8 +165,8 @@ def create_engine(settings: Settings) -> Engine:
     return engine
 
 
-def _load_detector(store: ModelStore, title: str, settings: Settings, threads: int, at_once: int) -> tuple[Detector, Model]:
-    """A detector with all threads, and where photos may share the CPUs others with one, which two photos share at most."""
+def _load_detector(store: ModelStore, title: str, settings: Settings, threads: int, shared: int) -> tuple[Detector, Model]:
+    """A detector with all threads, and so many others with one, for photos that share the CPUs: two photos to each."""
 
     def load(count: int) -> tuple[Detector, Model]:
         exact = loader(settings.runtime, Precision.F32, count)
@@ -170,10 +174,11 @@ def _load_detector(store: ModelStore, title: str, settings: Settings, threads: i
         rounded = None if precision is Precision.F32 else loader(settings.runtime, precision, count)
         return load_detector(store, title, exact, settings.min_face_px, rounded)
 
-    alone, model = load(threads)
-    if min(threads, at_once) == 1:
-        return alone, model
-    return SharingDetector(alone, [load(1)[0] for _ in range(at_once // 2)]), model
+    if not shared:
+        return load(threads)
+    with ThreadPoolExecutor(threads) as pool:
+        (alone, model), *beside = pool.map(load, [threads, *[1] * shared])
+    return SharingDetector(alone, [detector for detector, _ in beside]), model
 
 
 def _load_beside(engine: Engine, source: ModelSource, settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -195,6 +195,7 @@ class ModelStore:
         kind: Literal["attributes", "detector"] = "attributes",
         digest: str | None = None,
         variant: str | None = None,
+        only: Collection[str] | None = None,
     ) -> Model:
         """Verify a model, load its networks and compare them with its golden answers.
 
@@ -205,6 +206,7 @@ class ModelStore:
             kind: What the model must be.
             digest: SHA-256 in hexadecimal that its manifest, or the variant's document, must have; None for any.
             variant: The arithmetic of the variant whose networks are loaded; None for the model's own.
+            only: Networks of the model's own that are loaded; None for all.
 
         Returns:
             The verified model.
@@ -228,15 +230,18 @@ class ModelStore:
             raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an attribute.")
         folder = self.root / name / str(version)
         if variant is None:
-            networks = self._networks(folder, manifest, load, title)
+            networks = self._networks(folder, manifest, load, title, only)
         else:
             networks = self._networks_of_variant(folder, manifest, variant, found, load, title)
         return Model(manifest, networks, found, self.evaluation(name, version))
 
-    def _networks(self, folder: Path, manifest: Manifest, load: Loader, title: str) -> dict[str, Network]:
+    def _networks(
+        self, folder: Path, manifest: Manifest, load: Loader, title: str, only: Collection[str] | None
+    ) -> dict[str, Network]:
         """A model's own networks, verified."""
         self._verify(folder, manifest, title)
-        networks = {key: load(folder / place) for key, place in manifest.networks.items()}
+        wanted = {key: place for key, place in manifest.networks.items() if only is None or key in only}
+        networks = {key: load(folder / place) for key, place in wanted.items()}
         self._verify(folder, manifest, title)  # what was read is what was verified: nobody wrote in between
         self._compare(folder, manifest, manifest.tolerance, networks, title)
         return networks

@@ -15,7 +15,7 @@ from service.vision.windows import HalvedPicture, Reals, rotated, square
 
 BATCH_STEP: Final = 16
 """Batches of R-Net and O-Net are 1, 2, multiples of a quarter of this, and above it multiples of it."""
-MAX_BATCH: Final = 128
+MAX_BATCH: Final = 64
 """Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
 SMALL_PX: Final = 64.0
 """Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""

@@ -221,10 +221,10 @@ def test_settings_name_models_and_a_canary() -> None:
 
 
 def test_shipped_models_are_served_beside_one_another() -> None:
-    settings = Settings(models="mobilefacenet,mobilenet", canary="mobilenet/3:1", memory_mib=1536)  # type: ignore[arg-type]
+    settings = Settings(models="mobilefacenet,mobilenet", canary="mobilenet/3:1", memory_mib=3072)  # type: ignore[arg-type]
     with TestClient(create_app(settings, create_engine)) as client:
         (limit,) = re.findall(r"^facet_memory_limit_bytes (\S+)$", client.get("/metrics").text, re.MULTILINE)
-        assert float(limit) == 1536 * 2**20
+        assert float(limit) == 3072 * 2**20
         beside: Beside = client.app.state.engine.beside  # type: ignore[attr-defined]
         assert list(beside.named) == ["mobilenet"]
         photo = (Path(__file__).parents[2] / "examples/astronaut.jpg").read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
@@ -43,15 +43,17 @@ def architectures() -> list[str]:
 
 
 def create_detector(
-    model: Model, min_face_px: float = MIN_FACE_PX, quick: Callable[[], Mapping[str, Network]] = dict
+    model: Model,
+    min_face_px: float = MIN_FACE_PX,
+    quick: Callable[[Collection[str]], Mapping[str, Network]] = lambda _: {},
 ) -> Detector:
     """The detector of a loaded model.
 
     Args:
         model: A verified model of kind `detector`.
         min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
-        quick: Reads the model's networks in another arithmetic; called where the architecture wants some, which its
-            constant `QUICK` names. They are given to it as `quick_NAME`.
+        quick: Reads some of the model's networks in another arithmetic: those that the architecture wants, which its constant
+            `QUICK` names. They are given to it as `quick_NAME`.
 
     Returns:
         A detector that several threads may call.
@@ -65,7 +67,7 @@ def create_detector(
         raise ModelIncompatible(f"No detector has the architecture {name!r} of {title}; there is: {', '.join(known)}.")
     architecture = cast("Architecture", import_module(f"{detection.__name__}.{name}"))
     wanted: Sequence[str] = getattr(architecture, "QUICK", ())
-    rounded = quick() if wanted else {}
+    rounded = quick(wanted) if wanted else {}
     networks = dict(model.networks) | {f"quick_{one}": rounded[one] for one in wanted if one in rounded}
     return architecture.create(networks, min_face_px)
 
@@ -94,11 +96,11 @@ def load_detector(
         raise ModelNotFound(f"The model store holds no detector {title!r}.")
     model = store.load(name, int(version) if version else None, load, kind="detector")
 
-    def rounded() -> Mapping[str, Network]:
+    def rounded(wanted: Collection[str]) -> Mapping[str, Network]:
         if quick is None:
             return {}
         try:
-            found = store.load(name, model.manifest.version, quick, kind="detector", digest=model.digest)
+            found = store.load(name, model.manifest.version, quick, kind="detector", digest=model.digest, only=wanted)
         except ModelIncompatible:  # it has golden answers for float32 alone
             return {}
         except GoldenMismatch as error:
