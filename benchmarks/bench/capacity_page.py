@@ -18,6 +18,8 @@ from benchmarks.capacity import replicas
 Row = Mapping[str, Any]
 Document = Mapping[str, Any]
 
+REDUCED = 1.9
+"""Megapixels from which a picture of 4:3 is larger than what is searched by default, with room for rounding."""
 RATES = (1, 10, 50, 100, 500)
 """Photos a second of the table of replicas."""
 _MARKED = re.compile(r"(?P<begin><!-- capacity: (?P<name>[a-z]+) -->)\n.*?\n(?P<end><!-- /capacity -->)", re.DOTALL)
@@ -91,7 +93,8 @@ def costs(document: Document) -> dict[str, float]:
     """CPU milliseconds that one more face, and one more megapixel in each format, add; by what is added."""
     found = {"a face": line([(row["faces"], row["cpu_ms"]) for row in document["faces"]])[1]}
     for form in dict.fromkeys(row["format"] for row in document["pixels"]):
-        points = [(row["megapixels"], row["cpu_ms"]) for row in document["pixels"] if row["format"] == form and row["cpu_ms"]]
+        rows = [row for row in document["pixels"] if row["format"] == form and row["megapixels"] >= REDUCED and row["cpu_ms"]]
+        points = [(row["megapixels"], row["cpu_ms"]) for row in rows]
         if len(points) > 1:
             found[f"a megapixel of {form}"] = line(points)[1]
     return found
@@ -103,8 +106,9 @@ def slopes(document: Document) -> str:
 
 
 def sizes(document: Document) -> str:
-    """Replicas by rate, for photos of three kinds."""
+    """Replicas by rate, for photos of some kinds."""
     kinds = {
+        "one face, 512×512, eight clients": next(row["cpu_ms"] for row in document["clients"] if row["clients"] == 8),
         "one face, 1.6 MP": next(row["cpu_ms"] for row in document["faces"] if row["portraits"] == 1),
         "seven faces, JPEG of 12 MP": next(
             row["cpu_ms"] for row in document["pixels"] if row["format"] == "JPEG" and round(row["megapixels"]) == 12
@@ -194,9 +198,7 @@ def _plot_load(document: Document, path: Path) -> None:
         one.minorticks_off()
     wait.yaxis.set_major_formatter("{x:g}")
     labels = [f"{row['processes']} × {row['CPUs of each']} CPU" for row in document["processes"]]
-    split.bar(
-        labels, [row["photos_per_second"] for row in document["processes"]], width=0.5, label="all replicas of one machine"
-    )
+    split.bar(labels, [row["photos_per_second"] for row in document["processes"]], width=0.5)
     split.set(title="One machine, divided", xlabel="replicas × CPUs of each", ylabel="photos a second")
     _finish(figure, axes, path)
 
