@@ -38,7 +38,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
     ),
     "limit": (
         "The limit",
-        "The networks alone, at their best batch: photos of one face that two threads could answer a second.",
+        "The networks alone, at their best batch: `a second` is how many faces, or windows of a detector, they could take.",
     ),
 }
 
