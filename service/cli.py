@@ -296,7 +296,9 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         str | None, typer.Option(metavar="TABLE", help="Write a row for each face to a .csv, .jsonl or .parquet file.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue TABLE where an earlier run stopped.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace TABLE if it already exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace TABLE, or OUT of --draw, if it already exists.")
+    ] = False,
     aggregate: Annotated[
         bool,
         typer.Option("--aggregate", help="Write counts by attribute, age band and folder to TABLE instead of rows for faces."),
@@ -363,11 +365,12 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             resume=resume,
             overwrite=overwrite,
             aggregate=aggregate,
+            draw=draw is not None,
             parameters=Parameters(names, max_faces, min_confidence, parse_ages(at_least), landmarks, distribution),
             jobs=jobs,
         )
         request.check()
-        pictures = None if draw is None else Pictures(draw, request.sources)
+        pictures = None if draw is None else Pictures(draw, request.sources, overwrite=overwrite)
         if engine is EngineName.RAY:
             if pictures is not None or url is not None:
                 raise InvalidParameter("--engine ray uses its own workers and cannot draw: leave out --url and --draw")

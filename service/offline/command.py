@@ -38,6 +38,7 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     aggregate: bool = False
+    draw: bool = False
     parameters: Parameters = field(default_factory=Parameters)
     jobs: int = 0
     photos_a_part: int = PHOTOS_A_PART
@@ -52,7 +53,7 @@ class Request:
             raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them with --from")
         if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
-        if self.out is None and (self.resume or self.overwrite or self.aggregate):
+        if self.out is None and (self.resume or (self.overwrite and not self.draw) or self.aggregate):
             raise InvalidParameter("--resume, --overwrite and --aggregate need a table: name it with --out")
         if self.out is not None and self.json:
             raise InvalidParameter("--json prints and --out writes: give one of them; --out faces.jsonl writes JSON lines")

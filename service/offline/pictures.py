@@ -8,21 +8,27 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from service.files import replacing
 from service.inference.pipeline import Analysis
 from service.offline import films
 from service.offline.errors import OutputError
 from service.offline.sources import printable
+
+ENDINGS: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+"""Endings of pictures' names, by which one is told from a folder that is still to be made."""
 
 
 class Pictures:
     """Writes the picture of each photo: to `draw` itself of a single one, else into it, below the sources' own folders.
 
     Of named photos, those of one name in different folders, or with different endings, keep pictures of their own. What
-    comes of a folder, glob, archive, film or address keeps its whole name.
+    comes of a folder, glob, archive, film or address keeps its whole name. A file that is there is replaced where it is named
+    `….faces.jpg`, or with `overwrite`.
     """
 
-    def __init__(self, draw: Path, sources: Sequence[str]) -> None:
+    def __init__(self, draw: Path, sources: Sequence[str], *, overwrite: bool = False) -> None:
         self._draw = draw
         self._known = bool(sources)  # and not of a list, whose photos are known as they come
         self._named: dict[str, Path] = {}
@@ -30,9 +36,13 @@ class Pictures:
         globs = [path for path in local if glob.has_magic(str(path)) and not path.exists()]
         folders = [path for path in local if path.is_dir()]
         alone = [path for path in local if path not in (*globs, *folders) and path.suffix.lower() not in films.SUFFIXES]
-        if sources and len(alone) == len(sources):
+        if len(sources) == 1 and not local and not draw.is_dir() and draw.suffix.lower() in ENDINGS:
+            self._named = {sources[0]: draw}  # of standard input or an address, where that is one photo
+        elif sources and len(alone) == len(sources):
             targets = _targets(draw, local)
             self._named = {printable(path): target for path, target in zip(local, targets, strict=True)}
+        if not overwrite and (lost := next((out for out in self._named.values() if out.is_file() and not _drawn(out)), None)):
+            raise OutputError(f"{lost} is there already, and may be a photo: --overwrite takes its place")
         whole = [_base(path) for path in globs if "**" in path.parts]
         if inside := [folder for folder in (*folders, *whole) if draw.resolve().is_relative_to(folder.resolve())]:
             raise OutputError(f"{draw} lies inside of {inside[0]}, whose photos are looked at; choose another folder")
@@ -62,7 +72,8 @@ class Pictures:
         pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draw(Image.fromarray(pixels), analysis).save(out)
+            with replacing(out) as new:  # and not into the file that is there, which a photo may be linked with
+                draw(Image.fromarray(pixels), analysis).save(new)
         except ValueError as error:
             raise OSError(f"{out}: the picture's name must end in .jpg, .png or .webp") from error
 
@@ -77,6 +88,11 @@ class Pictures:
         else:  # of a list
             parts = tuple(part for part in (re.sub(r"\W", "", whole.drive), *whole.parts[1:]) if part)
         return self._draw.joinpath(*parts[:-1], f"{parts[-1]}.faces.jpg")
+
+
+def _drawn(picture: Path) -> bool:
+    """Whether a name is one that pictures are given here, and photos hardly."""
+    return picture.stem.endswith(".faces")
 
 
 def _base(pattern: Path) -> Path:
@@ -107,7 +123,7 @@ def _targets(draw: Path, photos: Sequence[Path]) -> list[Path]:
         alike = Counter(photo.with_suffix("") for photo in set(whole))
         names = [photo.stem if alike[photo.with_suffix("")] == 1 else photo.name for photo in whole]
         found = [draw / place / f"{name}.faces.jpg" for place, name in zip(places, names, strict=True)]
-    originals = {photo.resolve() for photo in photos}
-    if lost := next((target for target in found if target.resolve() in originals), None):
+    originals = {os.path.realpath(photo) for photo in photos}  # Path.resolve fails at a link that leads to itself
+    if lost := next((target for target in found if os.path.realpath(target) in originals), None):
         raise OutputError(f"{lost}: the picture would overwrite a photo; choose another name")
     return found

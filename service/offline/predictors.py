@@ -124,7 +124,7 @@ class LocalPredictor(Predictor):
         except OSError as error:  # of the picture that is drawn
             if error.errno in DISK_FULL:
                 raise
-            return Failure("unwritable", error.strerror or str(error))
+            return Failure("unwritable", f"The picture cannot be written: {error.strerror or error}")
         model, shown = self._engine.model, self._parameters
         document = answer(analysis, name, ModelName.of(model), landmarks=shown.landmarks, distribution=shown.distribution)
         return Answered(document, model.digest)

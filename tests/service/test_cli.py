@@ -137,6 +137,23 @@ def test_photos_of_one_name_keep_pictures_of_their_own(facet: Facet, examples: P
     assert drawn == {"a/x.faces.jpg", "b/x.jpg.faces.jpg", "b/x.jpeg.faces.jpg"}
 
 
+def test_a_picture_takes_the_place_of_no_other_file(facet: Facet, examples: Path, tmp_path: Path) -> None:
+    """As of `--draw *.jpg`, which a shell expands; or of a hard link, which is the photo itself."""
+    photo, other, linked = tmp_path / "x.jpg", tmp_path / "other.jpg", tmp_path / "linked.jpg"
+    shutil.copyfile(examples / "astronaut.jpg", photo)
+    other.write_bytes(b"precious")
+    linked.hardlink_to(photo)
+    before = photo.read_bytes()
+    for out in (other, linked):
+        assert_one_line(facet("predict", photo, "--draw", out), "--overwrite")
+    assert other.read_bytes() == b"precious"
+    assert facet("predict", photo, "--draw", linked, "--overwrite").exit_code == 0
+    assert photo.read_bytes() == before
+    assert picture(linked).shape == picture(photo).shape
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    assert_one_line(facet("predict", tmp_path / "loop.jpg", "--draw", tmp_path / "out.jpg"), "symbolic links")
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_no_photo_is_overwritten(facet: Facet, examples: Path, tmp_path: Path, several: bool) -> None:
     """Whatever way the picture's name leads to it."""

@@ -57,6 +57,12 @@ def test_photos_of_a_list_keep_their_whole_path(tree: Path) -> None:
     assert found == sorted([f"{whole}/a/x.jpg.faces.jpg", f"{whole}/b/x.jpg.faces.jpg", "bucket/a/x.jpg.faces.jpg"])
 
 
+def test_one_photo_of_standard_input_or_an_address_has_the_picture_that_is_named(tmp_path: Path) -> None:
+    for name, out in (("-", "a.jpg"), ("https://example.com/x.jpg", "b.png")):
+        Pictures(tmp_path / out, [name]).write(name, PHOTO, Analysis(32, 32, []))
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.jpg", "b.png"]
+
+
 @pytest.mark.parametrize("sources", [["photos"], ["photos/**/*.jpg"], ["photos/**"]])
 def test_pictures_stay_out_of_what_is_looked_at(tree: Path, sources: list[str]) -> None:
     with pytest.raises(OutputError, match="inside of photos"):
