@@ -544,7 +544,11 @@ def _fetched(system: Any, path: str, size: int) -> bytes:
             raise _too_large()
         data: bytes = system.cat_file(path)
     except Exception as error:
-        if isinstance(error, FileNotFoundError):
+        cause = error.__cause__  # fsspec calls every failure of HTTP a missing file, and names what it comes of
+        unreached = isinstance(cause, OSError) or getattr(cause, "status", 404) != 404
+        if isinstance(error, FileNotFoundError) and not unreached:
             raise OSError("there is no such file") from error
+        if isinstance(error, FileNotFoundError):
+            raise OSError(str(cause)) from error
         raise OSError(str(error) or type(error).__name__) from error
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import socket
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -231,6 +232,15 @@ def test_a_folder_of_a_file_system_elsewhere() -> None:
     (missing,) = photos(["memory://bucket/none.jpg"])
     with pytest.raises(OSError, match="no such file"):
         missing.read()
+
+
+def test_a_host_that_is_not_reached_is_no_missing_file() -> None:
+    pytest.importorskip("aiohttp")
+    with socket.socket() as closed:  # bound, and not listening
+        closed.bind(("127.0.0.1", 0))
+        (one,) = photos([f"http://127.0.0.1:{closed.getsockname()[1]}/x.jpg"])
+        with pytest.raises(OSError, match="Cannot connect"):
+            one.read()
 
 
 def test_a_bucket_of_s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
