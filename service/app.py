@@ -8,7 +8,6 @@ import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -174,11 +173,11 @@ def _load_detector(store: ModelStore, title: str, settings: Settings, threads: i
         rounded = None if precision is Precision.F32 else loader(settings.runtime, precision, count)
         return load_detector(store, title, exact, settings.min_face_px, rounded)
 
+    alone, model = load(threads)
     if not shared:
-        return load(threads)
-    with ThreadPoolExecutor(threads) as pool:
-        (alone, model), *beside = pool.map(load, [threads, *[1] * shared])
-    return SharingDetector(alone, [detector for detector, _ in beside]), model
+        return alone, model
+    # One after the other: where the first calls of a process come from two threads at once, OpenVINO 2026.4 may wait for ever.
+    return SharingDetector(alone, [load(1)[0] for _ in range(shared)]), model
 
 
 def _load_beside(engine: Engine, source: ModelSource, settings: Settings) -> None:
