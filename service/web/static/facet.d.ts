@@ -302,6 +302,18 @@ export interface TrackEvaluation {
   tracks: TrackFigures[];
 }
 
+/** A model and its variant on the same faces: figures by arithmetic, and by expectation and band of its true values. */
+export interface VariantPart {
+  figures: Record<string, Figures>;
+  bands?: Record<string, Record<string, Record<string, Figures>>>;
+}
+
+/** What a variant loses against the model itself in float32: by data set, of which `all` is all together. */
+export interface VariantEvaluation {
+  split: string;
+  sets: Record<string, VariantPart>;
+}
+
 /** Everything that was measured of the model: on `data`, and, under `also`, on further data sets by name. */
 export interface Evaluation extends Part {
   data: string;
@@ -309,6 +321,7 @@ export interface Evaluation extends Part {
   precision: string;
   also?: Record<string, Part>;
   tracks?: TrackEvaluation | null;
+  variants?: Record<string, VariantEvaluation>;
 }
 
 export interface DetectorName {
