@@ -134,6 +134,14 @@ def train(
         console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start)}")
 
 
+def _name_and_version(model: str) -> tuple[str, int]:
+    """The two parts of NAME/VERSION; the command ends where it is none."""
+    name, _, version = model.partition("/")
+    if not version.isdecimal():
+        _fail(f"{model} is no NAME/VERSION")
+    return name, int(version)
+
+
 @app.command()
 def reopen(
     prepared: Prepared = Path("runs/prepared"),
@@ -145,10 +153,8 @@ def reopen(
     from training.export.reopen import reopen as write
 
     with one_line_errors():
-        name, _, version = model.partition("/")
-        if not version.isdecimal():
-            _fail(f"{model} is no NAME/VERSION")
-        console.print(f"weights: {write(store, name, int(version), prepared, run)}")
+        name, version = _name_and_version(model)
+        console.print(f"weights: {write(store, name, version, prepared, run)}")
 
 
 @app.command()
@@ -359,13 +365,11 @@ def quantize(
     from training.export.quantization import quantize as write
 
     with one_line_errors():
-        name, _, version = model.partition("/")
-        if not version.isdecimal():
-            _fail(f"{model} is no NAME/VERSION")
+        name, version = _name_and_version(model)
         created = datetime.now(UTC).date().isoformat()
-        measured = write(store, name, int(version), prepared, created, data, pictures)
+        measured = write(store, name, version, prepared, created, data, pictures)
         console.print_json(measured.model_dump_json())
-        console.print(f"wrote {store / name / version / Precision.INT8.value}")
+        console.print(f"wrote {store / model / Precision.INT8.value}")
 
 
 @app.command()
