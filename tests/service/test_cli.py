@@ -249,8 +249,8 @@ def test_models_are_listed(facet: Facet) -> None:
     for word in ("tiny", "attributes", "CC0-1.0", "mtcnn", "detector", "WIDER FACE"):
         assert word in result.stdout
     served = [line for line in result.stdout.splitlines() if line.endswith("(served)")]
-    assert [line.split()[0] for line in served] == ["mtcnn/2", "tiny/1"]
-    assert len(re.findall(r"^  \d+\.\d MB", result.stdout, re.MULTILINE)) == 3
+    assert [line.split()[0] for line in served] == ["centerface/2", "tiny/1"]
+    assert len(re.findall(r"^  \d+\.\d MB", result.stdout, re.MULTILINE)) == 4
 
 
 def test_models_say_how_good_they_are(facet: Facet, root: Path) -> None:
@@ -274,7 +274,7 @@ def test_every_model_that_is_served_is_marked(facet: Facet, root: Path) -> None:
     several = {"MODEL": "mobilenet", "MODELS": "mobilenet,mobilefacenet", "CANARY": "inceptionv3/2:0.1"}
     shown = facet("models", MODEL_STORE=str(root / "model_store"), **several)
     served = [line.split()[0] for line in shown.stdout.splitlines() if line.endswith("(served)")]
-    assert {one.split("/")[0] for one in served} == {"mobilefacenet", "mobilenet", "inceptionv3", "mtcnn"}
+    assert {one.split("/")[0] for one in served} == {"mobilefacenet", "mobilenet", "inceptionv3", "centerface"}
 
 
 def test_models_say_how_good_they_are_at_any_attribute(facet: Facet, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_an_attribute_that_the_model_does_not_say_is_one_line(facet: Facet, comm
 def test_a_missing_model_is_one_line(facet: Facet, examples: Path, tmp_path: Path) -> None:
     assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL="nobody"), "nobody")
     assert_one_line(facet("serve", MODEL="nobody"), "nobody")
-    assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_STORE=str(tmp_path / "nowhere")), "mtcnn")
+    assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_STORE=str(tmp_path / "nowhere")), "centerface")
 
 
 def test_a_refused_model_is_one_line(facet: Facet, examples: Path, tiny_store: Path, tmp_path: Path) -> None:

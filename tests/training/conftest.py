@@ -88,7 +88,7 @@ def store(run: Path, pictures: Path, root: Path, tmp_path_factory: pytest.TempPa
     from training.recipe import Recipe
 
     folder = tmp_path_factory.mktemp("store")
-    shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
+    shutil.copytree(root / "model_store/centerface", folder / "centerface")
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text())
     described = read_report(run)
     export(

@@ -127,4 +127,4 @@ def prepared(folder: Path, train: int, validation: int, kinds: int | None = None
 
 def detector(store: Path) -> Detector:
     """The detector that a store holds."""
-    return load_detector(ModelStore(store), "mtcnn", loader(Runtime.AUTO, Precision.F32, 2))[0]
+    return load_detector(ModelStore(store), "centerface", loader(Runtime.AUTO, Precision.F32, 2))[0]

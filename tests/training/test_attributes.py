@@ -124,7 +124,7 @@ def step(prepared: Path, tmp_path_factory: pytest.TempPathFactory, architecture:
 def store(step: tuple[object, ...], root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the model `made/1` and a detector."""
     folder = tmp_path_factory.mktemp("store")
-    shutil.copytree(root / "model_store/mtcnn", folder / "mtcnn")
+    shutil.copytree(root / "model_store/centerface", folder / "centerface")
     run("export", *step, "--store", folder, "--version", 1)
     return folder
 

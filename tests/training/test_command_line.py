@@ -197,8 +197,8 @@ def test_training_without_what_it_needs(tmp_path: Path) -> None:
 def test_models_that_are_not_there(tmp_path: Path, root: Path) -> None:
     files = [(made.names(split, 1)[0], encoded(made.square_picture(1, 1))) for split in (Split.TRAIN, Split.TEST)]
     data = made.folder_of(tmp_path / "set", files)
-    assert_one_line(training("prepare", "--data", data, "--store", tmp_path / "store"), "mtcnn")
-    shutil.copytree(root / "model_store/mtcnn", tmp_path / "store/mtcnn")
+    assert_one_line(training("prepare", "--data", data, "--store", tmp_path / "store"), "centerface")
+    shutil.copytree(root / "model_store/centerface", tmp_path / "store/centerface")
     assert_one_line(training("evaluate", "--data", data, "--model", "other", "--store", tmp_path / "store"), "no model 'other'")
     assert_one_line(training("export", "--run", tmp_path / "run", "--version", 1), "recipe.json")
 

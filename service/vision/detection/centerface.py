@@ -1,5 +1,6 @@
 """CenterFace (Xu et al., "CenterFace: joint face detection and alignment using face as point", 2019): one network over the
-whole picture gives faces by their centres. MTCNN's O-Net reads each, as it reads those of the cascade.
+whole picture gives faces by their centres. MTCNN's O-Net reads each, as it reads those of the cascade, and what is doubtful is
+looked at again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, quarter_turned_boxes
+from service.vision.detection.second_look import REGION_MIN_PX, FirstLook, SecondLook, Seen, as_they_lie
+from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
 from service.vision.windows import HalvedPicture, Reals, resized, suppress, suppress_same
 
 CELL: Final = 4
@@ -22,8 +24,20 @@ DIVISOR: Final = 32
 """Sides of the input are multiples of it: the network halves five times."""
 FACE_PX: Final = 12.0
 """Side of the smallest face in the input, in pixels."""
+ROUNDED: Final = ("faces",)
+"""Networks that may round more than float32 does: O-Net moves the boxes anyhow, and landmarks are its own."""
+UPRIGHT_CONFIDENCE: Final = 0.98
+"""O-Net's confidence from which a face stands as it was read: none of 145 that were read at a wrong angle reached it."""
+HEAD_SCORE: Final = 0.05
+"""Score from which a cell is the centre of what may be a head at any angle. See docs/measurements.md."""
+SMALL_PICTURE_PX: Final = 112
+"""Longest side, in pixels, below which a picture is looked at more closely: its face may touch all edges. See
+docs/measurements.md.
+"""
+MAX_CLOSER: Final = 4.0
+"""How many times more closely at most."""
 CENTRE_SCORE: Final = 0.15
-"""Score from which a cell is the centre of what may be a face."""
+"""Score from which a cell is the centre of what may be a face that stands upright, or as its landmarks say."""
 MAX_CANDIDATES: Final = 1000
 """Best centres of a picture that are kept: more than a crowd has; noise could give any number of them."""
 ONE_VIEW_SCORE: Final = 0.4
@@ -40,12 +54,14 @@ _UPRIGHT: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CenterFaceDetector:
-    """CenterFace over two networks: `faces` (any multiple of `DIVISOR`) and `onet` (48 by 48), both uint8 RGB in.
+    """CenterFace over three networks: `faces` (any multiple of `DIVISOR`), `rnet` (24 by 24), `onet` (48 by 48), uint8 RGB in.
 
-    `min_face` is the side in pixels of the smallest face that is looked for: the picture is reduced until it has `FACE_PX`.
+    `min_face` is the side in pixels of the smallest face that is looked for: the picture is reduced until it has `FACE_PX`, a
+    small picture less so.
     """
 
     faces: Network
+    rnet: Network
     onet: Network
     min_face: float = MIN_FACE_PX
 
@@ -58,33 +74,46 @@ class CenterFaceDetector:
         Returns:
             Faces in pixels of the array; boxes may reach outside it.
         """
-        boxes, centre_scores, points = self._candidates(pixels)
-        if len(boxes) == 0:
-            return []
-        picture, degrees = HalvedPicture(pixels), _roll(points)
-        scores, _, boxes = self._read(picture, boxes, ONE_VIEW, degrees)
+        look = SecondLook(self.rnet, self.onet, HEAD_SCORE, max(REGION_MIN_PX, self.min_face), UPRIGHT_CONFIDENCE)
+        return look.detect(pixels, self._first_look)
+
+    def _first_look(self, picture: HalvedPicture) -> FirstLook:
+        """Faces as they stand, or as CenterFace's landmarks say that they lie; and all that it took for a head."""
+        heads, head_scores, points = self._candidates(picture.pixels)
+        likely = np.flatnonzero(head_scores > CENTRE_SCORE)
+        if len(likely) == 0:
+            return FirstLook([], heads, head_scores)
+        centre_scores, degrees = head_scores[likely], _roll(points[likely])
+        scores, points, boxes = self._read(picture, heads[likely], ONE_VIEW, degrees)
+        degrees = upright_angle(points, degrees)
         likely = np.flatnonzero((scores + centre_scores) / 2 >= ONE_VIEW_SCORE)
         if len(likely) == 0:
-            return []
-        scores, points, boxes = self._read(picture, boxes[likely], VIEWS, degrees[likely])
-        scores = confidence((scores + centre_scores[likely]) / 2)
+            return FirstLook([], heads, head_scores)
+        degrees = degrees[likely]
+        certainties, points, boxes = self._read(picture, boxes[likely], VIEWS, degrees)
+        scores = confidence((certainties + centre_scores[likely]) / 2)
+        certainties = doubled(certainties, boxes)
         keep = suppress_same(boxes, scores, points, _SAME_FACE, _LANDMARK_DISTANCE)
-        return [Face(boxes[one], points[one], float(scores[one])) for one in keep]
+        read = zip(
+            boxes[keep], points[keep], scores[keep].tolist(), certainties[keep].tolist(), degrees[keep].tolist(), strict=True
+        )
+        faces = [Seen(Face(box, marks, score), certainty, angle) for box, marks, score, certainty, angle in read]
+        return FirstLook(faces, heads, head_scores)
 
     def _read(self, picture: HalvedPicture, boxes: Floats, views: Views, degrees: Floats) -> tuple[Floats, Floats, Floats]:
         """O-Net's confidence [N], landmarks [N, 5, 2] and boxes [N, 4], in windows that stand as the faces do."""
         scores, points, means = confirm(self.onet, picture, boxes, views, degrees if degrees.any() else None)
-        odd = np.rint(degrees / 90).astype(int) % 2 == 1
-        return scores, points, np.where(odd[:, np.newaxis], quarter_turned_boxes(means), means)
+        return scores, points, as_they_lie(means, degrees)
 
     def _candidates(self, pixels: Pixels) -> tuple[Floats, Floats, Floats]:
         """Boxes [N, 4] and landmarks [N, 5, 2] in pixels of the picture, and scores [N], of the network alone."""
         height, width = pixels.shape[:2]
-        scale = min(1.0, FACE_PX / self.min_face)
+        closer = min(max(1.0, SMALL_PICTURE_PX / max(height, width)), MAX_CLOSER)
+        scale = min(1.0, FACE_PX / self.min_face) * closer
         copy = resized(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
         answer = {name: values[0] for name, values in self.faces(_padded(copy)[np.newaxis]).items()}
         probability = answer["probability"]
-        rows, columns = np.nonzero(probability > CENTRE_SCORE)
+        rows, columns = np.nonzero(probability > HEAD_SCORE)
         best = np.argsort(-probability[rows, columns], kind="stable")[:MAX_CANDIDATES]
         rows, columns = rows[best], columns[best]
         # The network names heights before widths, and y before x.
@@ -96,7 +125,7 @@ class CenterFaceDetector:
             answer["landmarks"][rows, columns].reshape(-1, 5, 2)[:, :, ::-1] * sizes[:, np.newaxis] + corners[:, np.newaxis]
         )
         scores = probability[rows, columns]
-        keep = suppress(boxes, scores, scores > 0, OVERLAP)
+        keep = suppress(boxes, scores, sizes.max(axis=1) >= FACE_PX / 2 * closer, OVERLAP)
         back = np.array([width / copy.shape[1], height / copy.shape[0]], np.float32)
         return boxes[keep] * np.tile(back, 2), scores[keep], (points[keep] * back).astype(np.float32)
 
@@ -105,13 +134,13 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> CenterFaceDet
     """The detector over a model's networks.
 
     Args:
-        networks: `faces` and `onet`.
+        networks: `faces`, `rnet` and `onet`.
         min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
 
     Returns:
         The detector.
     """
-    return CenterFaceDetector(networks["faces"], networks["onet"], min_face_px)
+    return CenterFaceDetector(networks["faces"], networks["rnet"], networks["onet"], min_face_px)
 
 
 def confidence(scores: Reals) -> Floats:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound
+from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network
 from service.models.store import Model, ModelStore
 from service.vision import detection
 from service.vision.detection import MIN_FACE_PX, Detector
 
 logger = logging.getLogger("facet")
+
+_SHARED = ("registry", "second_look")
 
 
 class Architecture(Protocol):
@@ -37,9 +41,9 @@ def architectures() -> list[str]:
     """Names that a manifest may give.
 
     Returns:
-        The files of this folder, but for the registry, in order.
+        The files of this folder, but for those that all share, in order.
     """
-    return sorted(module.name for module in iter_modules(detection.__path__) if module.name != "registry")
+    return sorted(module.name for module in iter_modules(detection.__path__) if module.name not in _SHARED)
 
 
 def create_detector(
@@ -61,11 +65,13 @@ def create_detector(
     Raises:
         ModelIncompatible: No file here has the name of the model's architecture.
     """
-    name, known = model.manifest.architecture, architectures()
-    if name not in known:
+    architecture = _architecture(model.manifest)
+    if architecture is None:
         title = f"{model.manifest.name}/{model.manifest.version}"
-        raise ModelIncompatible(f"No detector has the architecture {name!r} of {title}; there is: {', '.join(known)}.")
-    architecture = cast("Architecture", import_module(f"{detection.__name__}.{name}"))
+        known = ", ".join(architectures())
+        raise ModelIncompatible(
+            f"No detector has the architecture {model.manifest.architecture!r} of {title}; there is: {known}."
+        )
     wanted: Sequence[str] = getattr(architecture, "QUICK", ())
     rounded = quick(wanted) if wanted else {}
     networks = dict(model.networks) | {f"quick_{one}": rounded[one] for one in wanted if one in rounded}
@@ -94,7 +100,8 @@ def load_detector(
     name, _, version = title.partition("/")
     if version and not (version.isascii() and version.isdecimal()):
         raise ModelNotFound(f"The model store holds no detector {title!r}.")
-    model = store.load(name, int(version) if version else None, load, kind="detector")
+    manifest, _ = store.find(name, int(version) if version else None)
+    model = _load(store, manifest, load, quick)
 
     def rounded(wanted: Collection[str]) -> Mapping[str, Network]:
         if quick is None:
@@ -110,3 +117,28 @@ def load_detector(
         return {key: network for key, network in found.networks.items() if network.precision != precisions[key]}
 
     return create_detector(model, min_face_px, rounded), model
+
+
+def _architecture(manifest: Manifest) -> Architecture | None:
+    """The file that a manifest names; None where there is none."""
+    if manifest.architecture not in architectures():
+        return None
+    return cast("Architecture", import_module(f"{detection.__name__}.{manifest.architecture}"))
+
+
+def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | None) -> Model:
+    """The model; those of its networks that its architecture's constant `ROUNDED` names, by `quick`, where that is right."""
+    rounded: Sequence[str] = getattr(_architecture(manifest), "ROUNDED", ())
+    places = {manifest.networks[one] for one in rounded if one in manifest.networks}
+    if quick is not None and places:
+
+        def mixed(place: Path) -> Network:
+            return quick(place) if place.name in places else load(place)
+
+        try:
+            return store.load(manifest.name, manifest.version, mixed, kind="detector")
+        except ModelIncompatible:  # it may have golden answers for float32 alone
+            pass
+        except GoldenMismatch as error:
+            logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in f32, which is slower", error)
+    return store.load(manifest.name, manifest.version, load, kind="detector")

@@ -20,7 +20,7 @@ VNNI = CPU.is_file() and "_vnni" in CPU.read_text()
 
 @pytest.mark.skipif(not VNNI, reason="this CPU does not sum products of bytes exactly")
 def test_int8_is_served_where_it_is_asked_for(root: Path, tmp_path: Path) -> None:
-    for name in ("mobilenet/3", "mtcnn/2"):
+    for name in ("mobilenet/3", "centerface/2"):
         shutil.copytree(root / "model_store" / name, tmp_path / name)
     settings = Settings(model_store=tmp_path, precision=Precision.INT8, threads=1, workers=1)
     with TestClient(create_app(settings)) as client:

@@ -323,7 +323,8 @@ def test_each_operation_of_centerface_is_converted_with_its_weights(tmp_path: Pa
     random = np.random.default_rng(0)
 
     def weights(*shape: int) -> Floats:
-        return random.uniform(-0.5, 0.5, shape).astype(np.float32)
+        """Such as float16 holds: kernels are written so."""
+        return random.uniform(-0.5, 0.5, shape).astype(np.float16).astype(np.float32)
 
     def convolved(x: Any, channels: int, stride: int = 1) -> Any:
         kernel = weights(channels, x.shape[1], 3, 3)

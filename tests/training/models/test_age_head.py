@@ -255,7 +255,7 @@ def test_a_model_of_every_form_is_exported_calibrated_and_evaluated(
     network = build(recipe.network)
     network.save_weights(tmp_path / "best.weights.h5")
     own = tmp_path / "store"
-    shutil.copytree(store / "mtcnn", own / "mtcnn")
+    shutil.copytree(store / "centerface", own / "centerface")
     described = PreparedReport(template=TEMPLATE, sets={"UTKFace": ""})
     weights = tmp_path / "best.weights.h5"
     manifest = export(recipe, weights, described, root / "examples", made.detector(own), own, 1, "2026-01-01", [pictures])
