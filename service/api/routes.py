@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -145,6 +147,9 @@ _PHOTO_ERRORS = (
 )
 
 
+# Dependencies are coroutines: FastAPI calls functions on threads, which costs a request more than what they do.
+
+
 def engine_of(request: Request) -> Engine:
     """The engine of the default model, which knows of the others.
 
@@ -182,7 +187,7 @@ async def chosen_engine(
         yield engine
 
 
-def operator_of(request: Request) -> None:
+async def operator_of(request: Request) -> None:
     """Let nobody pass but an operator.
 
     Args:
@@ -198,71 +203,106 @@ def operator_of(request: Request) -> None:
     keys.take(sent_key(request.headers.get("x-api-key"), request.headers.get("authorization")).encode("latin-1"))
 
 
-EngineDependency = Annotated[Engine, Depends(engine_of)]
+async def _engine(request: Request) -> Engine:
+    return engine_of(request)
+
+
+EngineDependency = Annotated[Engine, Depends(_engine)]
 ChosenEngine = Annotated[Engine, Depends(chosen_engine)]
 
 
+@dataclass(frozen=True, slots=True)
 class QueryParameters:
-    """Query of a prediction."""
+    """What a request's query asks of a prediction."""
 
-    def __init__(
-        self,
-        request: Request,
-        engine: ChosenEngine,
-        attributes: Annotated[
-            str | None,
-            Query(description="Comma-separated: age, gender, race. What is not named is left out.", max_length=4096),
-        ] = None,
-        max_faces: Annotated[
-            int | None, BeforeValidator(_plain), Query(ge=1, description="Maximum number of faces; the largest are returned.")
-        ] = None,
-        min_confidence: Annotated[
-            float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Minimum detection confidence of a face.")
-        ] = None,
-        landmarks: Annotated[bool, Query(description="Include the five landmarks of every face.")] = False,
-        distribution: Annotated[bool, Query(description="Include the probability of every age from 0 to 100.")] = False,
-        at_least: Annotated[
-            str | None,
-            Query(
-                description="Comma-separated ages, 1 to 99, at most 8: include the probability of being at least that old.",
-                max_length=100,
-                examples=["18,21,25"],
-            ),
-        ] = None,
-        preview: Annotated[
-            bool, Query(description="Include the upright photo as a small JPEG, for programs that cannot show its format.")
-        ] = False,
-    ) -> None:
-        self._check_names([name for name, _ in request.query_params.multi_items()])
-        self.landmarks, self.distribution = landmarks, distribution
-        names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
-        self.options = engine.options(
-            names,
-            max_faces,
-            min_confidence,
-            client=client_of(request.scope),
-            at_least=parse_ages(at_least),
-            preview=preview,
-        )
-
-    def _check_names(self, given: list[str]) -> None:
-        """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
-        own = {*inspect.signature(type(self)).parameters, *inspect.signature(chosen_engine).parameters}
-        known = sorted(own - {"request", "engine"})
-        if unknown := next((name for name in given if name not in known), None):
-            raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
-        if twice := next((name for name in given if given.count(name) > 1), None):
-            raise errors.InvalidParameter(f"{twice}: give it once; separate several values with commas.")
+    options: Options
+    landmarks: bool
+    distribution: bool
 
 
-QueryDependency = Annotated[QueryParameters, Depends()]
+async def query_parameters(
+    request: Request,
+    engine: ChosenEngine,
+    attributes: Annotated[
+        str | None,
+        Query(description="Comma-separated: age, gender, race. What is not named is left out.", max_length=4096),
+    ] = None,
+    max_faces: Annotated[
+        int | None, BeforeValidator(_plain), Query(ge=1, description="Maximum number of faces; the largest are returned.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Minimum detection confidence of a face.")
+    ] = None,
+    landmarks: Annotated[bool, Query(description="Include the five landmarks of every face.")] = False,
+    distribution: Annotated[bool, Query(description="Include the probability of every age from 0 to 100.")] = False,
+    at_least: Annotated[
+        str | None,
+        Query(
+            description="Comma-separated ages, 1 to 99, at most 8: include the probability of being at least that old.",
+            max_length=100,
+            examples=["18,21,25"],
+        ),
+    ] = None,
+    preview: Annotated[
+        bool, Query(description="Include the upright photo as a small JPEG, for programs that cannot show its format.")
+    ] = False,
+) -> QueryParameters:
+    """Dependency that reads the query of a prediction.
+
+    Args:
+        request: Any request.
+        engine: What answers it.
+        attributes: As in the query, like all that follow.
+        max_faces: See above.
+        min_confidence: See above.
+        landmarks: See above.
+        distribution: See above.
+        at_least: See above.
+        preview: See above.
+
+    Returns:
+        What the query asks for.
+
+    Raises:
+        InvalidParameter: A name is none of these or comes twice, or a value cannot be had of this engine.
+    """
+    _check_names([name for name, _ in request.query_params.multi_items()])
+    names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
+    options = engine.options(
+        names,
+        max_faces,
+        min_confidence,
+        client=client_of(request.scope),
+        at_least=parse_ages(at_least),
+        preview=preview,
+    )
+    return QueryParameters(options, landmarks, distribution)
+
+
+@cache
+def _known_names() -> list[str]:
+    """Names that the query of a prediction may have."""
+    own = {*inspect.signature(query_parameters).parameters, *inspect.signature(chosen_engine).parameters}
+    return sorted(own - {"request", "engine"})
+
+
+def _check_names(given: list[str]) -> None:
+    """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
+    known = _known_names()
+    if unknown := next((name for name in given if name not in known), None):
+        raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
+    if twice := next((name for name in given if given.count(name) > 1), None):
+        raise errors.InvalidParameter(f"{twice}: give it once; separate several values with commas.")
+
+
+QueryDependency = Annotated[QueryParameters, Depends(query_parameters)]
 
 
 BodyReader = Callable[[bytes, str, str, int], list[bytes]]
 """Takes a body apart as `photos` does."""
 
 
-def body_reader() -> BodyReader:
+async def body_reader() -> BodyReader:
     """Dependency that parses bodies; a test may override it.
 
     Returns:

@@ -13,8 +13,10 @@ from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.windows import HalvedPicture, Reals, rotated, square
 
-BATCH_STEP: Final = 16
-"""Batches of R-Net and O-Net are 1, 2, multiples of a quarter of this, and above it multiples of it."""
+SMALL_BATCH: Final = 16
+"""Up to so many patches batches of R-Net and O-Net are 1 or even, for a patch of padding costs what a face's does."""
+BATCH_STEP: Final = 8
+"""Larger batches are multiples of it."""
 MAX_BATCH: Final = 64
 """Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
 SMALL_PX: Final = 64.0
@@ -198,7 +200,7 @@ def _padded(network: Network, patches: Pixels) -> dict[str, Floats]:
     keeps what it prepared.
     """
     count = len(patches)
-    step = 1 if count <= 2 else BATCH_STEP // 4 if count <= BATCH_STEP else BATCH_STEP
+    step = 1 if count == 1 else 2 if count <= SMALL_BATCH else BATCH_STEP
     size = count + -count % step
     if size == count:
         return network(patches)
