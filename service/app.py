@@ -44,7 +44,7 @@ from service.inference.memory import MemoryBudget, give_back_at_rest, mappings, 
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.remote import open_store
-from service.models.runtime import Precision, cpu_quota, loader, resolve
+from service.models.runtime import Precision, Runtime, cpu_quota, loader, resolve
 from service.models.store import Model, ModelStore
 from service.reloading import ModelSource, Reloader
 from service.settings import Settings
@@ -169,9 +169,11 @@ def _load_detector(store: ModelStore, title: str, settings: Settings, threads: i
 
     def load(count: int) -> tuple[Detector, Model]:
         exact = loader(settings.runtime, Precision.F32, count)
-        precision = Precision.AUTO if settings.precision.variant else settings.precision  # detectors have no variants
+        precision = Precision.AUTO if settings.precision.variant else settings.precision
         rounded = None if precision is Precision.F32 else loader(settings.runtime, precision, count)
-        return load_detector(store, title, exact, settings.min_face_px, rounded)
+        variants = precision is Precision.AUTO and resolve(settings.runtime) is Runtime.OPENVINO
+        int8 = loader(settings.runtime, Precision.INT8, count) if variants else None
+        return load_detector(store, title, exact, settings.min_face_px, rounded, int8)
 
     alone, model = load(threads)
     if not shared:

@@ -372,6 +372,23 @@ def quantize(
         console.print(f"wrote {store / model / Precision.INT8.value}")
 
 
+@app.command("quantize-detector")
+def quantize_detector(
+    data: Annotated[list[Path], typer.Option("--data", help="A data set: its folder, or a tar file of it; again for more.")],
+    detector: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "centerface/2",
+    pictures: Annotated[int, typer.Option(min=8, help="Made pictures by which ranges of values are measured.")] = 300,
+    store: Store = STORE,
+) -> None:
+    """Write the int8 variant of the network that proposes faces, beside its detector."""
+    from training.export.detector_variant import quantize_detector as write
+
+    with one_line_errors():
+        name, version = _name_and_version(detector)
+        created = datetime.now(UTC).date().isoformat()
+        write(store, name, version, [open_data_set(one) for one in data], created, pictures)
+        console.print(f"wrote {store / detector / Precision.INT8.value}")
+
+
 @app.command()
 def evaluate(
     data: Data,

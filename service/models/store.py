@@ -205,7 +205,8 @@ class ModelStore:
             load: What reads its networks.
             kind: What the model must be.
             digest: SHA-256 in hexadecimal that its manifest, or the variant's document, must have; None for any.
-            variant: The arithmetic of the variant whose networks are loaded; None for the model's own.
+            variant: The arithmetic of the variant whose networks are loaded; None for the model's own. A detector's may have
+                some of its networks alone.
             only: Networks of the model's own that are loaded; None for all.
 
         Returns:
@@ -255,7 +256,8 @@ class ModelStore:
         if hashlib.sha256(content).hexdigest() != digest:
             raise ModelDamaged(f"The {name} variant of {title} changed while it was read.")
         variant, place = Variant.model_validate_json(content), folder / name
-        if set(variant.networks) != set(manifest.networks):
+        given, own = set(variant.networks), set(manifest.networks)
+        if given != own and not (manifest.kind == "detector" and given and given < own):
             raise ModelIncompatible(f"The {name} variant of {title} has other networks than the model.")
         verify_variant(place, variant, title)
         networks = {key: load(place / file) for key, file in variant.networks.items()}

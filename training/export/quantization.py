@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,11 +86,11 @@ def quantize(
     validation = load_prepared(prepared, Split.VALIDATION, chosen, attributes=attributes)
     target.mkdir()
     with whole_folder(target):
-        _write_network(folder / manifest.networks["faces"], _crops(train, size), target / NETWORK)
+        write_network(folder / manifest.networks["faces"], list(_crops(train, size)[:, np.newaxis]), target / NETWORK)
         variant = _loader(Precision.INT8)(target / NETWORK)
         measured = _measured(manifest, validation, {"f32": model.networks["faces"], "int8": variant}, size)
         _require_small_loss(manifest, measured.sets[ALL])
-        _write_golden(folder, target, variant)
+        write_golden(folder, target, variant)
         document = Variant(
             name=name,
             version=manifest.version,
@@ -117,8 +117,19 @@ def _loader(precision: Precision) -> Loader:
     return runtime.loader(precision, cpu_quota())
 
 
-def _write_network(saved_model: Path, crops: Pixels, target: Path) -> None:
-    """Quantise a SavedModel by what it makes of crops [N, size, size, 3], and write it as OpenVINO IR."""
+def write_network(saved_model: Path, batches: Sequence[Pixels], target: Path, *, fast: bool = False) -> None:
+    """Quantise a SavedModel by what it makes of pictures, and write it as OpenVINO IR.
+
+    Args:
+        saved_model: Its folder.
+        batches: uint8 [1, H, W, 3] each.
+        target: The .xml that is written; its .bin lies beside it.
+        fast: Whether biases are corrected by the fast way, which leaves the old half a year younger.
+
+    Raises:
+        MissingPackage: NNCF is not installed.
+        ExportError: It is too large.
+    """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # or NNCF reports its use to its makers
     try:
         import nncf
@@ -131,10 +142,10 @@ def _write_network(saved_model: Path, crops: Pixels, target: Path) -> None:
     signed = bool(SIGNED & {node.get_type_name() for node in model.get_ordered_ops()})
     quantized = nncf.quantize(
         model,
-        nncf.Dataset(list(crops[:, np.newaxis])),
+        nncf.Dataset(list(batches)),
         preset=nncf.QuantizationPreset.MIXED if signed else nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(crops),
-        fast_bias_correction=False,  # the fast one leaves the old half a year younger
+        subset_size=len(batches),
+        fast_bias_correction=fast,
         ignored_scope=nncf.IgnoredScope(names=behind_convolutions(model), validate=False),
     )
     with TemporaryDirectory(dir=target.parent) as folder:  # OpenVINO maps what it writes
@@ -276,10 +287,18 @@ def _require_small_loss(manifest: Manifest, part: VariantPart) -> None:
             raise ExportError(f"the variant loses {lost:.4g} of {name} on validation; {most:.4g} is the limit")
 
 
-def _write_golden(folder: Path, target: Path, variant: Network) -> None:
-    """Write the variant's own answers to the model's golden crops."""
+def write_golden(folder: Path, target: Path, variant: Network, outputs: Collection[str] | None = None) -> None:
+    """Write a variant's own answers to the golden input of the model's network `faces`.
+
+    Args:
+        folder: Of the model.
+        target: Of the variant.
+        variant: The network.
+        outputs: Those of its answers that are held; None for all.
+    """
     with np.load(folder / GOLDEN, allow_pickle=False) as golden:
         crops = golden["faces/input"]
-    arrays = {"faces/input": crops} | {f"faces/{name}": value for name, value in variant(crops).items()}
+    answers = {name: value for name, value in variant(crops).items() if outputs is None or name in outputs}
+    arrays = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
     with replacing(target / GOLDEN) as new:
         np.savez_compressed(new, **arrays)

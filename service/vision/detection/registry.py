@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
 from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound
 from service.models.manifest import Manifest
-from service.models.runtime import Loader, Network
+from service.models.runtime import Loader, Network, Precision
 from service.models.store import Model, ModelStore
 from service.vision import detection
 from service.vision.detection import MIN_FACE_PX, Detector
@@ -79,7 +79,12 @@ def create_detector(
 
 
 def load_detector(
-    store: ModelStore, title: str, load: Loader, min_face_px: float = MIN_FACE_PX, quick: Loader | None = None
+    store: ModelStore,
+    title: str,
+    load: Loader,
+    min_face_px: float = MIN_FACE_PX,
+    quick: Loader | None = None,
+    int8: Loader | None = None,
 ) -> tuple[Detector, Model]:
     """Load a detector model from a store.
 
@@ -89,6 +94,7 @@ def load_detector(
         load: What reads its networks; detection is exact in float32.
         min_face_px: As `create_detector` takes it.
         quick: What reads networks in an arithmetic that may round more; None for none.
+        int8: What reads the networks of its int8 variant, which are taken before those of `quick`; None for none.
 
     Returns:
         The detector, and the model that it was made of.
@@ -101,7 +107,7 @@ def load_detector(
     if version and not (version.isascii() and version.isdecimal()):
         raise ModelNotFound(f"The model store holds no detector {title!r}.")
     manifest, _ = store.find(name, int(version) if version else None)
-    model = _load(store, manifest, load, quick)
+    model = _load(store, manifest, load, quick, int8)
 
     def rounded(wanted: Collection[str]) -> Mapping[str, Network]:
         if quick is None:
@@ -126,19 +132,23 @@ def _architecture(manifest: Manifest) -> Architecture | None:
     return cast("Architecture", import_module(f"{detection.__name__}.{manifest.architecture}"))
 
 
-def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | None) -> Model:
-    """The model; those of its networks that its architecture's constant `ROUNDED` names, by `quick`, where that is right."""
-    rounded: Sequence[str] = getattr(_architecture(manifest), "ROUNDED", ())
-    places = {manifest.networks[one] for one in rounded if one in manifest.networks}
-    if quick is not None and places:
-
-        def mixed(place: Path) -> Network:
-            return quick(place) if place.name in places else load(place)
-
+def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | None, int8: Loader | None) -> Model:
+    """The model; networks that its architecture's constant `ROUNDED` names are its int8 variant's, or `quick` reads them, where
+    that is right.
+    """
+    name, version = manifest.name, manifest.version
+    rounded = [one for one in getattr(_architecture(manifest), "ROUNDED", ()) if one in manifest.networks]
+    exact = [one for one in manifest.networks if one not in rounded]
+    for way, variant in ((int8, Precision.INT8.value), (quick, None)) if rounded else ():
+        if way is None:
+            continue
         try:
-            return store.load(manifest.name, manifest.version, mixed, kind="detector")
-        except ModelIncompatible:  # it may have golden answers for float32 alone
-            pass
+            found = store.load(name, version, way, kind="detector", variant=variant, only=None if variant else rounded)
+        except ModelIncompatible:  # there is no such variant, or golden answers for float32 alone
+            continue
         except GoldenMismatch as error:
-            logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in f32, which is slower", error)
-    return store.load(manifest.name, manifest.version, load, kind="detector")
+            logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in a slower one", error)
+            continue
+        model = store.load(name, version, load, kind="detector", only=exact)
+        return replace(model, networks={**model.networks, **found.networks})
+    return store.load(name, version, load, kind="detector")

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from service.arrays import Floats, Pixels
-from service.errors import ModelIncompatible, ModelNotFound
+from service.errors import ModelDamaged, ModelIncompatible, ModelNotFound
 from service.models.manifest import Manifest
 from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import MANIFEST, ModelStore, write_manifest
+from service.vision.detection.centerface import CenterFaceDetector
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.detection.registry import architectures, load_detector
 from tests.conftest import encoded
@@ -102,6 +103,57 @@ def test_networks_that_are_wrong_in_quick_arithmetic_are_not_used(root: Path, ca
     assert isinstance(found, MtcnnDetector)
     assert found.quick_pnet is None
     assert "f32, which is slower" in caplog.text
+
+
+def test_faces_are_proposed_by_the_variant_where_it_is_right(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its other networks, which place boxes and landmarks, stay in float32; the digest is the model's own."""
+    store = ModelStore(root / "model_store")
+    found, model = load_detector(store, "centerface", LOAD, int8=loader(Runtime.OPENVINO, Precision.INT8, 1))
+    assert isinstance(found, CenterFaceDetector)
+    assert (found.faces.precision, found.rnet.precision, found.onet.precision) == ("int8", "f32", "f32")
+    assert model.digest == store.find("centerface", None)[1]
+    assert set(model.networks) == {"faces", "rnet", "onet"}
+    assert not caplog.messages
+
+
+class Shifted(Claiming):
+    """A network whose answers are wrong."""
+
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
+        return {name: values + 1 for name, values in super().__call__(batch).items()}
+
+
+@pytest.mark.parametrize(("quick", "precision"), [(True, "bf16"), (False, "f32")])
+def test_a_variant_that_is_wrong_is_replaced_by_the_next_best(
+    root: Path, caplog: pytest.LogCaptureFixture, quick: bool, precision: str
+) -> None:
+    def wrong(place: Path) -> Network:
+        return Shifted(loader(Runtime.OPENVINO, Precision.INT8, 1)(place), "int8")
+
+    def rounded(place: Path) -> Network:
+        return Claiming(LOAD(place), "bf16")
+
+    store = ModelStore(root / "model_store")
+    found, _ = load_detector(store, "centerface", LOAD, quick=rounded if quick else None, int8=wrong)
+    assert isinstance(found, CenterFaceDetector)
+    assert (found.faces.precision, found.onet.precision) == (precision, "f32")
+    assert "slower one" in caplog.text
+
+
+@pytest.mark.parametrize("title", ["centerface", "mtcnn"])
+def test_a_detector_without_a_variant_is_served_without(root: Path, tmp_path: Path, title: str) -> None:
+    shutil.copytree(root / "model_store" / title / "2", tmp_path / title / "2", ignore=shutil.ignore_patterns("int8"))
+    found, model = load_detector(ModelStore(tmp_path), title, LOAD, int8=loader(Runtime.OPENVINO, Precision.INT8, 1))
+    assert {network.precision for network in model.networks.values()} == {"f32"}
+    assert found.detect(np.zeros((64, 64, 3), np.uint8)) == []
+
+
+def test_a_variant_that_was_changed_is_refused(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "model_store/centerface", tmp_path / "centerface")
+    with (tmp_path / "centerface/2/int8/faces.bin").open("r+b") as file:
+        file.write(b"changed")
+    with pytest.raises(ModelDamaged):
+        load_detector(ModelStore(tmp_path), "centerface", LOAD, int8=loader(Runtime.OPENVINO, Precision.INT8, 1))
 
 
 def test_an_architecture_that_no_file_has_is_refused_with_those_that_are_there(tmp_path: Path, root: Path) -> None:
