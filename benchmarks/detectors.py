@@ -1,6 +1,6 @@
 """What each detector of the store finds, takes for a face and costs, and what ages come of its crops, side by side.
 
-    .venv/bin/python benchmarks/detectors.py [--detectors mtcnn centerface] [--every 1] [--out FILE]
+    .venv/bin/python benchmarks/detectors.py [--detectors mtcnn centerface] [--precisions auto] [--every 1] [--out FILE]
         [--annotations wider_face_val_bbx_gt.txt --photos WIDER_val/images] [--empty FOLDER]
         [--data UTKFace.tar --limit 300]
 
@@ -179,16 +179,17 @@ def search_turned(detectors: dict[str, Detector], tallies: dict[str, Tally], pic
             tallies[title].turned[f"{degrees}°"] = count / len(pictures)
 
 
-def measure_ages(titles: Sequence[str], tallies: dict[str, Tally], source: Path, limit: int) -> None:
-    """Ask the whole service for the ages of a validation split, with each detector; errors are over faces that all found."""
+def measure_ages(titles: Sequence[str], precision: Precision, tallies: dict[str, Tally], source: Path, limit: int) -> None:
+    """Ask the whole service for ages of a validation split, with each detector; errors are over faces that all found."""
     errors, found = {}, {}
     for title in titles:
-        settings = measured_settings(detector=title, precision=Precision.F32)
+        settings = measured_settings(detector=title, precision=precision)
         predictions = predict(settings, open_data_set(source), Split.VALIDATION, limit).predictions
         age = predictions.expectations["age"]
         errors[title], found[title] = np.abs(age.value - age.label), predictions.found
     common = np.all(list(found.values()), axis=0)
-    for title, tally in tallies.items():
+    for title in titles:
+        tally = tallies[f"{title}, {precision}"]
         tally.ages[f"{source.name}: age error [years]"] = float(np.nanmean(errors[title][common]))
         tally.ages[f"{source.name}: share found"] = float(found[title].mean())
 
@@ -221,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=ROOT / "model_store")
     parser.add_argument("--detectors", nargs="+", default=["mtcnn", "centerface"], help="NAME or NAME/VERSION")
+    parser.add_argument("--precisions", nargs="+", choices=["auto", "bf16", "f32"], default=["auto"], help="as FACET_PRECISION")
     parser.add_argument("--annotations", type=Path, help="a file in WIDER FACE's format")
     parser.add_argument("--photos", type=Path, help="the folder that its names are in; those that are missing are left out")
     parser.add_argument("--every", type=int, default=1, help="every how manieth of the annotated and the empty pictures")
@@ -232,8 +234,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file of all counts")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    load = loader(Runtime.OPENVINO, Precision.F32, 1)
-    detectors = {title: load_detector(ModelStore(arguments.store), title, load)[0] for title in arguments.detectors}
+    load, quick, int8 = (loader(Runtime.OPENVINO, one, 1) for one in (Precision.F32, Precision.AUTO, Precision.INT8))
+    ways = {Precision.F32: {}, Precision.BF16: {"quick": quick}, Precision.AUTO: {"quick": quick, "int8": int8}}
+    detectors = {
+        f"{title}, {way}": load_detector(ModelStore(arguments.store), title, load, **ways[Precision(way)])[0]
+        for title in arguments.detectors
+        for way in arguments.precisions
+    }
     tallies = {title: Tally() for title in detectors}
     if arguments.annotations is not None:
         truths = annotations(arguments.annotations)
@@ -247,7 +254,8 @@ def main() -> None:
         pictures = [decode(content, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels for content in some]
         search_turned(detectors, tallies, pictures)
     for source in arguments.data:
-        measure_ages(arguments.detectors, tallies, source, arguments.limit)
+        for way in arguments.precisions:
+            measure_ages(arguments.detectors, Precision(way), tallies, source, arguments.limit)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({title: asdict(tally) for title, tally in tallies.items()}, indent=2) + "\n")
     Console().print(table(tallies))

@@ -179,7 +179,7 @@ def test_the_wheel_holds_two_packages_and_the_default_models(dist: tuple[Path, P
         metadata = [name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/" in name]
         (commands,) = (archive.read(name).decode() for name in archive.namelist() if name.endswith("entry_points.txt"))
     assert content == committed("service", "training") | {
-        f"service/{name}" for name in committed(*MODELS) - committed(VARIANTS)
+        f"service/{name}" for name in committed(*MODELS) - committed(*VARIANTS)
     }
     assert sorted(metadata) == ["LICENSE", "METADATA", "NOTICE", "RECORD", "WHEEL", "entry_points.txt"]
     assert commands.split() == ["[console_scripts]", "facet", "=", "service.cli:main"]
