@@ -213,7 +213,7 @@ def _advice(store: ModelStore) -> str:
     names = [f"{one.name}/{one.version}" for one in store.manifests()]
     if not names:
         return f"There are no models in {store.root}: {elsewhere}"
-    return f"{store.root} holds {', '.join(names)}. Choose with FACET_MODEL and FACET_MODEL_VERSION, or {elsewhere}"
+    return f"{store.root} holds {', '.join(names)}. Choose with FACET_MODEL or FACET_DETECTOR, or {elsewhere}"
 
 
 def _print_error(message: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-from service.vision.detection.second_look import REGION_MIN_PX, FirstLook, SecondLook, Seen, as_they_lie
+from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie
 from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
 from service.vision.windows import HalvedPicture, Reals, resized, suppress, suppress_same
 
@@ -30,6 +30,8 @@ UPRIGHT_CONFIDENCE: Final = 0.98
 """O-Net's confidence from which a face stands as it was read: none of 145 that were read at a wrong angle reached it."""
 HEAD_SCORE: Final = 0.05
 """Score from which a cell is the centre of what may be a head at any angle. See docs/measurements.md."""
+REGION_PX: Final = 28.0
+"""Side of the smallest doubtful region, in pixels of the picture that is searched: these boxes are tighter than R-Net's."""
 SMALL_PICTURE_PX: Final = 112
 """Longest side, in pixels, below which a picture is looked at more closely: its face may touch all edges. See
 docs/measurements.md.
@@ -42,7 +44,7 @@ MAX_CANDIDATES: Final = 1000
 """Best centres of a picture that are kept: more than a crowd has; noise could give any number of them."""
 ONE_VIEW_SCORE: Final = 0.4
 """Mean of the network's score and O-Net's in one view from which a face is read in all views."""
-ANSWERED_SCORE: Final = 0.53
+ANSWERED_SCORE: Final = 0.62
 """Mean of the network's score and O-Net's over all views that is a confidence of `MIN_CONFIDENCE`. See docs/measurements.md."""
 OVERLAP: Final = 0.3
 """Intersection over union at which the better of two boxes wins; the network's authors' value."""
@@ -74,21 +76,22 @@ class CenterFaceDetector:
         Returns:
             Faces in pixels of the array; boxes may reach outside it.
         """
-        look = SecondLook(self.rnet, self.onet, HEAD_SCORE, max(REGION_MIN_PX, self.min_face), UPRIGHT_CONFIDENCE)
+        look = SecondLook(self.rnet, self.onet, HEAD_SCORE, max(REGION_PX, self.min_face), UPRIGHT_CONFIDENCE)
         return look.detect(pixels, self._first_look)
 
     def _first_look(self, picture: HalvedPicture) -> FirstLook:
         """Faces as they stand, or as CenterFace's landmarks say that they lie; and all that it took for a head."""
         heads, head_scores, points = self._candidates(picture.pixels)
+        rolls = _roll(points)
         likely = np.flatnonzero(head_scores > CENTRE_SCORE)
         if len(likely) == 0:
-            return FirstLook([], heads, head_scores)
-        centre_scores, degrees = head_scores[likely], _roll(points[likely])
+            return FirstLook([], heads, head_scores, rolls)
+        centre_scores, degrees = head_scores[likely], rolls[likely]
         scores, points, boxes = self._read(picture, heads[likely], ONE_VIEW, degrees)
         degrees = upright_angle(points, degrees)
         likely = np.flatnonzero((scores + centre_scores) / 2 >= ONE_VIEW_SCORE)
         if len(likely) == 0:
-            return FirstLook([], heads, head_scores)
+            return FirstLook([], heads, head_scores, rolls)
         degrees = degrees[likely]
         certainties, points, boxes = self._read(picture, boxes[likely], VIEWS, degrees)
         scores = confidence((certainties + centre_scores[likely]) / 2)
@@ -98,7 +101,7 @@ class CenterFaceDetector:
             boxes[keep], points[keep], scores[keep].tolist(), certainties[keep].tolist(), degrees[keep].tolist(), strict=True
         )
         faces = [Seen(Face(box, marks, score), certainty, angle) for box, marks, score, certainty, angle in read]
-        return FirstLook(faces, heads, head_scores)
+        return FirstLook(faces, heads, head_scores, rolls)
 
     def _read(self, picture: HalvedPicture, boxes: Floats, views: Views, degrees: Floats) -> tuple[Floats, Floats, Floats]:
         """O-Net's confidence [N], landmarks [N, 5, 2] and boxes [N, 4], in windows that stand as the faces do."""

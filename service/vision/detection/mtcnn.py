@@ -100,7 +100,7 @@ class MtcnnDetector:
     def _first_look(self, picture: HalvedPicture) -> FirstLook:
         """The cascade's faces, and every window with R-Net's score."""
         faces, windows, scores = self._search(picture)
-        return FirstLook([Seen(face, face.confidence) for face in faces], windows, scores)
+        return FirstLook([Seen(face, face.confidence) for face in faces], windows, scores, np.zeros_like(scores))
 
     def _search(self, picture: HalvedPicture) -> tuple[list[Face], Floats, Floats]:
         """The cascade's faces; and all windows [N, 4] with R-Net's scores [N]."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Protocol, cast
 
-from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound
+from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound, StoreUnreachable
 from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network, Precision
 from service.models.store import Model, ModelStore
@@ -144,7 +144,10 @@ def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | N
             continue
         try:
             found = store.load(name, version, way, kind="detector", variant=variant, only=None if variant else rounded)
-        except ModelIncompatible:  # there is no such variant, or golden answers for float32 alone
+        except (
+            ModelIncompatible,
+            StoreUnreachable,
+        ):  # no variant, or no golden answers, or no copy of it
             continue
         except GoldenMismatch as error:
             logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in a slower one", error)

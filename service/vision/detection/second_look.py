@@ -69,11 +69,14 @@ class Seen(NamedTuple):
 
 
 class FirstLook(NamedTuple):
-    """What a detector saw: faces, and boxes [N, 4] with scores [N] of whatever it took for a head, at any angle."""
+    """What a detector saw: faces; and of whatever it took for a head, at any angle, boxes [N, 4], scores [N], and degrees [N],
+    clockwise, by which it seems to be rolled, or 0.
+    """
 
     faces: list[Seen]
     boxes: Floats
     scores: Floats
+    degrees: Floats
 
 
 class _Doubts(NamedTuple):
@@ -118,7 +121,7 @@ class SecondLook:
         picture = HalvedPicture(pixels)
         first = search(picture)
         faces = first.faces
-        found = self._look(picture, self._regions(picture, first), self._doubtful(faces))
+        found = self._look(picture, *self._regions(picture, first), self._doubtful(faces))
         quarters = _quarters(faces, found)
         if quarters:
             copy, back = quarter_turned(pixels, quarters)
@@ -129,30 +132,32 @@ class SecondLook:
             ]
             found = [*upright, *(seen for seen in found if not _at_same_place(seen, upright))]
             faces = [seen for seen in faces if seen.face.confidence >= REGION_CONFIDENCE]
-            faces = [seen for seen in faces if not _turns(seen) or not _at_same_place(seen, upright)]
+            faces = [seen for seen in faces if not _turns(seen.face) or not _at_same_place(seen, upright)]
         return [seen.face for seen in _merged(faces, found)]
 
-    def _regions(self, picture: HalvedPicture, first: FirstLook) -> Floats:
-        """Squares [N, 4] in which the first look saw what might be a head, and confirmed no face; the most likely first."""
+    def _regions(self, picture: HalvedPicture, first: FirstLook) -> tuple[Floats, Floats]:
+        """Squares [N, 4] in which the first look saw what might be a head, and confirmed no face, the most likely first; and
+        their degrees [N].
+        """
         boxes, scores = first.boxes, first.scores
         sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
         keep = suppress(boxes, scores, (scores > self.region_score) & (sides >= self.min_region), _REGION_OVERLAP)
         sure = _stacked([seen for seen in first.faces if seen.face.confidence >= MIN_CONFIDENCE])
-        regions = square(boxes[keep])
-        regions = regions[~_same_place(regions, sure).any(axis=1)][:MAX_REGIONS]
+        keep = keep[~_same_place(square(boxes[keep]), sure).any(axis=1)][:MAX_REGIONS]
+        regions, degrees = square(boxes[keep]), first.degrees[keep]
         height, width = picture.pixels.shape[:2]
         margin = _EDGE * (regions[:, 2:] - regions[:, :2])
         cut = (regions[:, :2] < margin).any(axis=1) | (regions[:, 2:] > [width, height] - margin).any(axis=1)
-        return np.concatenate([regions, _grown(regions[cut], _EDGE_SIZE)])
+        return np.concatenate([regions, _grown(regions[cut], _EDGE_SIZE)]), np.concatenate([degrees, degrees[cut]])
 
     def _doubtful(self, faces: list[Seen]) -> list[Seen]:
         """Answered faces that may be rotated, the least certain first, no more than `MAX_REGIONS`."""
         found = [seen for seen in faces if seen.face.confidence >= MIN_CONFIDENCE and seen.certainty < self.upright]
         return sorted(found, key=lambda seen: seen.certainty)[:MAX_REGIONS]
 
-    def _look(self, picture: HalvedPicture, regions: Floats, doubtful: list[Seen]) -> list[Seen]:
+    def _look(self, picture: HalvedPicture, regions: Floats, rolls: Floats, doubtful: list[Seen]) -> list[Seen]:
         """Faces of doubtful regions, and of doubtful faces that may be rotated, at the angle at which they are most certain."""
-        doubts = _doubts(regions, doubtful)
+        doubts = _doubts(regions, rolls, doubtful)
         if len(doubts.boxes) == 0:
             return []
         seen = in_batches(self.rnet, picture, doubts.boxes, 24, degrees=doubts.degrees)["probability"]
@@ -231,15 +236,19 @@ def as_they_lie(boxes: Floats, degrees: Floats) -> Floats:
     return np.where(odd[:, np.newaxis], quarter_turned_boxes(boxes), boxes)
 
 
-def _doubts(regions: Floats, doubtful: list[Seen]) -> _Doubts:
-    """Regions at every angle, and doubtful faces at every angle but their own."""
+def _doubts(regions: Floats, rolls: Floats, doubtful: list[Seen]) -> _Doubts:
+    """Regions at every angle, and as they seem to be rolled where that is none of these; and doubtful faces at every angle but
+    their own.
+    """
+    between = np.abs((rolls + 45) % 90 - 45) > MAX_MISALIGNMENT
     turns = _ANGLES[1:]
     own = np.repeat(np.array([seen.degrees for seen in doubtful], np.float32), len(turns))
-    boxes = np.concatenate([np.repeat(regions, len(_ANGLES), axis=0), np.repeat(_stacked(doubtful), len(turns), axis=0)])
-    degrees = np.concatenate([np.tile(_ANGLES, len(regions)), (own + np.tile(turns, len(doubtful))) % 360])
-    nothing = np.zeros(len(regions) * len(_ANGLES), np.float32)
+    boxes = [np.repeat(regions, len(_ANGLES), axis=0), regions[between], np.repeat(_stacked(doubtful), len(turns), axis=0)]
+    degrees = [np.tile(_ANGLES, len(regions)), rolls[between], (own + np.tile(turns, len(doubtful))) % 360]
+    nothing = np.zeros(len(boxes[0]) + len(boxes[1]), np.float32)
     upright = np.repeat(np.array([seen.certainty for seen in doubtful], np.float32), len(turns))
-    return _Doubts(square(boxes), degrees, np.concatenate([nothing, upright]), np.concatenate([nothing, own]))
+    joined = np.concatenate([nothing, upright]), np.concatenate([nothing, own])
+    return _Doubts(square(np.concatenate(boxes)), np.concatenate(degrees), *joined)
 
 
 def _apart(one: Reals, other: Reals) -> Floats:
@@ -296,17 +305,17 @@ def _least_confidence(upright: Floats) -> Floats:
 def _quarters(faces: list[Seen], found: list[Seen]) -> int:
     """Quarter turns, counterclockwise, after which the whole picture stands upright, where its faces say so; else 0."""
     sure = [*(seen for seen in faces if seen.face.confidence >= MIN_CONFIDENCE), *found]
-    turns = np.array([_turns(seen) for seen in sure], int)
-    rotated = [seen.certainty for seen, turn in zip(sure, turns, strict=True) if turn]
-    upright = [seen.certainty for seen, turn in zip(sure, turns, strict=True) if not turn]
-    if not rotated or not _more_certain(max(rotated), max(upright, default=0.0)):
+    turns = np.array([_turns(seen.face) for seen in sure], int)
+    certainties = np.array([seen.certainty for seen in sure])
+    rotated = turns > 0
+    if not rotated.any() or not _more_certain(certainties[rotated].max(), certainties[~rotated].max(initial=0)):
         return 0
-    return int(np.bincount(turns[turns > 0]).argmax())
+    return int(np.bincount(turns[rotated], certainties[rotated]).argmax())
 
 
-def _turns(seen: Seen) -> int:
-    """Quarter turns, clockwise, of the windows in which a face was read, 0 to 3."""
-    return round(seen.degrees / 90) % 4
+def _turns(face: Face) -> int:
+    """Quarter turns, clockwise, by which a face's eyes are rotated, 0 to 3."""
+    return round(_slope(face) / 90) % 4
 
 
 def _merged(faces: list[Seen], found: list[Seen]) -> list[Seen]:
@@ -322,6 +331,10 @@ def _merged(faces: list[Seen], found: list[Seen]) -> list[Seen]:
 
 def _is_rotated(face: Face, degrees: float) -> bool:
     """Whether a face is rotated against windows of these degrees."""
+    return bool(_apart(np.array([_slope(face)]), np.array([degrees]))[0] > _ROTATED)
+
+
+def _slope(face: Face) -> float:
+    """Degrees, clockwise, by which a face's eyes are rotated."""
     x, y = (face.landmarks[1] - face.landmarks[0]).tolist()
-    slope = np.array([math.degrees(math.atan2(y, x))])
-    return bool(_apart(slope, np.array([degrees]))[0] > _ROTATED)
+    return math.degrees(math.atan2(y, x))
