@@ -14,7 +14,7 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie
+from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie, roll
 from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
 from service.vision.windows import HalvedPicture, Reals, resized, suppress, suppress_same
 
@@ -168,6 +168,5 @@ def _padded(pixels: Pixels) -> Pixels:
 
 def _roll(points: Floats) -> Floats:
     """Degrees [N], clockwise, by which faces with landmarks [N, 5, 2] are rolled; 0 where O-Net reads them as they are."""
-    x, y = (points[:, 1] - points[:, 0]).T
-    degrees = np.rad2deg(np.arctan2(y, x))
+    degrees = roll(points)
     return np.where(np.abs(degrees) > _UPRIGHT, degrees, 0).astype(np.float32)

@@ -6,7 +6,6 @@ the whole picture is searched as it stands upright. Every detector may end with 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -61,7 +60,7 @@ _EDGE_SIZE: Final = 1.3
 
 
 class Seen(NamedTuple):
-    """A face with O-Net's mean confidence in it, and the degrees, clockwise, of the windows in which O-Net read it."""
+    """A face with O-Net's mean confidence in it, and the degrees, clockwise, by which it is taken to be rolled."""
 
     face: Face
     certainty: float
@@ -132,7 +131,7 @@ class SecondLook:
             ]
             found = [*upright, *(seen for seen in found if not _at_same_place(seen, upright))]
             faces = [seen for seen in faces if seen.face.confidence >= REGION_CONFIDENCE]
-            faces = [seen for seen in faces if not _turns(seen.face) or not _at_same_place(seen, upright)]
+            faces = [seen for seen in faces if not _turns(seen) or not _at_same_place(seen, upright)]
         return [seen.face for seen in _merged(faces, found)]
 
     def _regions(self, picture: HalvedPicture, first: FirstLook) -> tuple[Floats, Floats]:
@@ -305,7 +304,7 @@ def _least_confidence(upright: Floats) -> Floats:
 def _quarters(faces: list[Seen], found: list[Seen]) -> int:
     """Quarter turns, counterclockwise, after which the whole picture stands upright, where its faces say so; else 0."""
     sure = [*(seen for seen in faces if seen.face.confidence >= MIN_CONFIDENCE), *found]
-    turns = np.array([_turns(seen.face) for seen in sure], int)
+    turns = np.array([_turns(seen) for seen in sure], int)
     certainties = np.array([seen.certainty for seen in sure])
     rotated = turns > 0
     if not rotated.any() or not _more_certain(certainties[rotated].max(), certainties[~rotated].max(initial=0)):
@@ -313,9 +312,9 @@ def _quarters(faces: list[Seen], found: list[Seen]) -> int:
     return int(np.bincount(turns[rotated], certainties[rotated]).argmax())
 
 
-def _turns(face: Face) -> int:
-    """Quarter turns, clockwise, by which a face's eyes are rotated, 0 to 3."""
-    return round(_slope(face) / 90) % 4
+def _turns(seen: Seen) -> int:
+    """Quarter turns, clockwise, by which a face is rolled, 0 to 3."""
+    return round(seen.degrees / 90) % 4
 
 
 def _merged(faces: list[Seen], found: list[Seen]) -> list[Seen]:
@@ -330,11 +329,18 @@ def _merged(faces: list[Seen], found: list[Seen]) -> list[Seen]:
 
 
 def _is_rotated(face: Face, degrees: float) -> bool:
-    """Whether a face is rotated against windows of these degrees."""
-    return bool(_apart(np.array([_slope(face)]), np.array([degrees]))[0] > _ROTATED)
+    """Whether a face is rotated against one that is rolled by these degrees."""
+    return bool(_apart(roll(face.landmarks[np.newaxis]), np.array([degrees]))[0] > _ROTATED)
 
 
-def _slope(face: Face) -> float:
-    """Degrees, clockwise, by which a face's eyes are rotated."""
-    x, y = (face.landmarks[1] - face.landmarks[0]).tolist()
-    return math.degrees(math.atan2(y, x))
+def roll(landmarks: Floats) -> Floats:
+    """How eyes slope.
+
+    Args:
+        landmarks: [N, 5, 2] as x, y.
+
+    Returns:
+        Degrees, clockwise, [N], from -180 to 180.
+    """
+    x, y = (landmarks[:, 1] - landmarks[:, 0]).T
+    return np.asarray(np.rad2deg(np.arctan2(y, x)), np.float32)

@@ -67,9 +67,7 @@ async def test_a_large_photo_costs_little_more_than_a_small_one(detector: Detect
     async def analyse(data: bytes, faces: int) -> None:
         assert len(detector.detect(decode(data, max_pixels=20_000_000, side=1280).pixels)) >= faces
 
-    few = (
-        7 if isinstance(detector, MtcnnDetector) else 6
-    )  # one has 16 pixels, which neither promises to find
+    few = 7 if isinstance(detector, MtcnnDetector) else 6  # one has 16 pixels, which neither promises to find
     assert await cost_ratio(lambda: analyse(large, 7), lambda: analyse(small, few)) < 12
 
 

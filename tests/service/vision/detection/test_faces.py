@@ -117,6 +117,17 @@ def test_faces_of_a_picture_that_lies_are_found_as_if_it_stood(
         assert turned_photo_sides == pytest.approx(sides if quarters == 2 else sides[::-1], rel=0.05)
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+@pytest.mark.parametrize("side", [300, 500, 860])
+def test_no_face_of_a_reduced_picture_is_lost_where_it_lies(
+    detector: Detector, photos: dict[str, Pixels], side: int, quarters: int
+) -> None:
+    """Some heads are tilted, and none tells the picture's turn alone; others are small."""
+    group = cv2.resize(photos["group"], (side, side * 3 // 4), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    upright, lying = (sure(detector.detect(picture)) for picture in (group, quarter_turned(group, quarters)[0]))
+    assert len(lying) >= len(upright) >= 2
+
+
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_a_quarter_turns_places_are_those_of_the_picture(quarters: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 8, 3), np.uint8)
