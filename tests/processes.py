@@ -29,8 +29,10 @@ FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "
 """What takes longest begins first, so that no process is left alone at the end."""
 ALONE: Final = ("tests/training",)
 MOST_MIB: Final = {
-    "tests/browser": 1780,
+    "tests": 560,
+    "tests/browser": 2020,
     "tests/clients": 600,
+    "tests/deploy": 650,
     "tests/service": 1250,
     "tests/service/inference": 790,
     "tests/service/models": 850,
@@ -44,8 +46,9 @@ MOST_MIB: Final = {
     "tests/training/evaluation/test_evaluate.py": 1380,
     "tests/training/evaluation/test_robustness.py": 1240,
     "tests/training/fit/test_systems.py": 1500,
-    "tests/training/models/test_age_head.py": 1340,
+    "tests/training/models/test_age_head.py": 1680,
     "tests/training/models/test_architectures.py": 1650,
+    "tests/training/models/test_heads.py": 1140,
     "tests/training/models/test_learning.py": 1750,
     "tests/training/test_attributes.py": 1500,
 }

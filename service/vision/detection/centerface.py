@@ -46,6 +46,9 @@ ONE_VIEW_SCORE: Final = 0.4
 """Mean of the network's score and O-Net's in one view from which a face is read in all views."""
 ANSWERED_SCORE: Final = 0.62
 """Mean of the network's score and O-Net's over all views that is a confidence of `MIN_CONFIDENCE`. See docs/measurements.md."""
+CLEAR_SCORE: Final = 0.95
+"""Mean score of large, sharp faces: CenterFace's own hardly passes 0.93."""
+CLEAR_CONFIDENCE: Final = 0.995
 OVERLAP: Final = 0.3
 """Intersection over union at which the better of two boxes wins; the network's authors' value."""
 _LANDMARK_DISTANCE: Final = 0.25
@@ -147,7 +150,8 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> CenterFaceDet
 
 
 def confidence(scores: Reals) -> Floats:
-    """Mean scores as confidences, which mean what MTCNN's do: `ANSWERED_SCORE` becomes `MIN_CONFIDENCE`, in straight lines.
+    """Mean scores as confidences, which mean what MTCNN's do, in straight lines: `ANSWERED_SCORE` becomes `MIN_CONFIDENCE`, and
+    `CLEAR_SCORE` what a clear face has there.
 
     Args:
         scores: [N] from 0 to 1.
@@ -155,7 +159,8 @@ def confidence(scores: Reals) -> Floats:
     Returns:
         [N] from 0 to 1.
     """
-    return np.interp(scores, [0, ANSWERED_SCORE, 1], [0, MIN_CONFIDENCE, 1]).astype(np.float32)
+    knots = [0, ANSWERED_SCORE, CLEAR_SCORE, 1], [0, MIN_CONFIDENCE, CLEAR_CONFIDENCE, 1]
+    return np.interp(scores, *knots).astype(np.float32)
 
 
 def _padded(pixels: Pixels) -> Pixels:
