@@ -100,10 +100,10 @@ class CenterFaceDetector:
         scores = confidence((certainties + centre_scores[likely]) / 2)
         certainties = doubled(certainties, boxes)
         keep = suppress_same(boxes, scores, points, _SAME_FACE, _LANDMARK_DISTANCE)
-        read = zip(
-            boxes[keep], points[keep], scores[keep].tolist(), certainties[keep].tolist(), degrees[keep].tolist(), strict=True
-        )
-        faces = [Seen(Face(box, marks, score), certainty, angle) for box, marks, score, certainty, angle in read]
+        faces = [
+            Seen(Face(boxes[one], points[one], float(scores[one])), float(certainties[one]), float(slope))
+            for one, slope in zip(keep, roll(points[keep]), strict=True)
+        ]
         return FirstLook(faces, heads, head_scores, rolls)
 
     def _read(self, picture: HalvedPicture, boxes: Floats, views: Views, degrees: Floats) -> tuple[Floats, Floats, Floats]:

@@ -144,10 +144,7 @@ def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | N
             continue
         try:
             found = store.load(name, version, way, kind="detector", variant=variant, only=None if variant else rounded)
-        except (
-            ModelIncompatible,
-            StoreUnreachable,
-        ):  # no variant, or no golden answers, or no copy of it
+        except (ModelIncompatible, StoreUnreachable):  # no variant, no golden answers in this arithmetic, or no copy of it
             continue
         except GoldenMismatch as error:
             logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in a slower one", error)
