@@ -26,6 +26,9 @@ LINK := $(PIP) install --quiet --no-index --no-deps --no-build-isolation --edita
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
+# Images often set this. Without bytecode every process would compile TensorFlow anew, which takes three times its import.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Environment -----------------------------------------------------------------------------------------------------------
 
 $(BIN)/python:

@@ -2,11 +2,13 @@
 
 A process gives back what TensorFlow and OpenVINO have taken, as nothing else does: in one process the whole suite grew to
 6.5 GB. A folder is one process, since its tests share what is dear to make; the files of training, which fit networks, get
-one each. Arguments are pytest's; where they name files, pytest alone is run on those.
+one each. These are forked from one that has imported TensorFlow, which takes as long as most of them. Arguments are pytest's;
+where they name files, pytest alone is run on those.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -19,7 +21,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 AT_ONCE: Final = 2
@@ -28,6 +30,8 @@ MEMORY_MIB: Final = 2048
 FIRST: Final = ("training/comparison", "deploy", "browser", "training/models", "training/fit", "service/models")
 """What takes longest begins first, so that no process is left alone at the end."""
 ALONE: Final = ("tests/training",)
+IMPORTED: Final = ("tensorflow", "matplotlib.pyplot", "pytest")
+"""What the process has imported from which those of `ALONE` are forked; nothing of the project, whose imports are tested."""
 MOST_MIB: Final = {
     "tests": 560,
     "tests/browser": 2020,
@@ -192,17 +196,42 @@ def closing_line(counts: Counter[str], seconds: float) -> str:
     return f" {', '.join(parts) or 'no tests ran'} in {seconds:.2f}s{clock} ".center(80, "=")
 
 
+def started(arguments: list[str], log: str, watch: Watch, title: str) -> int:
+    """Run pytest in a new interpreter, which writes into a file; return its exit status."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    with Path(log).open("wb") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT) as process:
+        watch.processes[title] = process.pid
+        return process.wait()
+
+
+def forked(arguments: list[str], log: str, watch: Watch, title: str) -> int:
+    """The same in a copy of the process that has the imports."""
+    process = multiprocessing.get_context("forkserver").Process(target=pytest_into, args=(arguments, log))
+    process.start()
+    watch.processes[title] = process.pid or 0
+    process.join()
+    return process.exitcode or 0
+
+
+def pytest_into(arguments: list[str], log: str) -> NoReturn:
+    """Run pytest in this process, and end it."""
+    import pytest
+
+    file = os.open(log, os.O_WRONLY | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.chdir(ROOT)
+    raise SystemExit(pytest.main(arguments))
+
+
 def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     """Run pytest on these files, write what it has to say, and return its counts."""
     title = title_of(names)
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "pytest", "-q", "--color=no", *arguments, *names]
-        environment = MALLOC | os.environ
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT) as process:
-            watch.processes[title] = process.pid
-            status = process.wait()
-        log.seek(0)
+    command = ["-q", "--color=no", *arguments, *names]
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as log:
+        way = forked if title.startswith(ALONE) and sys.platform == "linux" else started
+        status = way(command, log.name, watch, title)
         output = log.read()
     watch.finish(title)
     counts = counted(output)
@@ -225,6 +254,8 @@ def main(arguments: list[str]) -> int:
     if any((ROOT / word.partition("::")[0]).exists() for word in arguments):
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
     began, total, waiting = time.monotonic(), Counter[str](), groups(ROOT / "tests")
+    os.environ.update(MALLOC | os.environ)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(IMPORTED))
 
     def work(watch: Watch) -> Counter[str]:
         counts = Counter[str]()

@@ -97,6 +97,14 @@ def test_make_refuses_an_extra_that_it_does_not_know() -> None:
     assert "make extra EXTRA=NAME, where NAME is one of: bench face-embeddings" in done.stderr
 
 
+def test_what_make_runs_writes_bytecode_where_the_image_forbids_it() -> None:
+    asked = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    show = ["make", "--silent", "--eval=environment: ; @env", "environment"]
+    done = subprocess.run(show, cwd=ROOT, env=asked, capture_output=True, text=True, check=True)
+    assert "PATH=" in done.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
+
+
 def pins(lock: str) -> dict[str, str]:
     """Versions by name of a lock file."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / f"requirements/{lock}.txt").read_text(), re.MULTILINE))
