@@ -44,7 +44,7 @@ from service.inference.memory import MemoryBudget, give_back_at_rest, mappings, 
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.remote import open_store
-from service.models.runtime import Precision, Runtime, cpu_quota, loader, resolve
+from service.models.runtime import Loader, Precision, Runtime, cpu_quota, loader, resolve
 from service.models.store import Model, ModelStore
 from service.reloading import ModelSource, Reloader
 from service.settings import Settings
@@ -117,6 +117,7 @@ def create_engine(settings: Settings) -> Engine:
         exact=exact if settings.precision is Precision.AUTO else None,
         budget=budget,
         variant=variant,
+        int8=None if variant else _int8_loader(settings, threads),
     )
     with mappings():
         model = source.load(source.version)
@@ -164,6 +165,13 @@ def create_engine(settings: Settings) -> Engine:
     return engine
 
 
+def _int8_loader(settings: Settings, threads: int) -> Loader | None:
+    """What reads int8 variants, where the arithmetic may be int8 and the library has it."""
+    if settings.precision not in (Precision.AUTO, Precision.INT8) or resolve(settings.runtime) is not Runtime.OPENVINO:
+        return None
+    return loader(settings.runtime, Precision.INT8, threads)
+
+
 def _load_detector(store: ModelStore, title: str, settings: Settings, threads: int, shared: int) -> tuple[Detector, Model]:
     """A detector with all threads, and so many others with one, for photos that share the CPUs: two photos to each."""
 
@@ -171,9 +179,7 @@ def _load_detector(store: ModelStore, title: str, settings: Settings, threads: i
         exact = loader(settings.runtime, Precision.F32, count)
         precision = Precision.AUTO if settings.precision.variant else settings.precision
         rounded = None if precision is Precision.F32 else loader(settings.runtime, precision, count)
-        variants = precision is Precision.AUTO and resolve(settings.runtime) is Runtime.OPENVINO
-        int8 = loader(settings.runtime, Precision.INT8, count) if variants else None
-        return load_detector(store, title, exact, settings.min_face_px, rounded, int8)
+        return load_detector(store, title, exact, settings.min_face_px, rounded, _int8_loader(settings, count))
 
     alone, model = load(threads)
     if not shared:

@@ -19,6 +19,8 @@ from service.errors import (
     ImageTooLarge,
     InvalidParameter,
     ModelError,
+    ModelIncompatible,
+    ModelNotFound,
     ModelRefused,
     NotEnoughMemory,
     NotReady,
@@ -27,7 +29,7 @@ from service.errors import (
 from service.inference.batching import Batcher
 from service.inference.engine import Engine, allowed, title_of
 from service.inference.memory import MIB, MemoryBudget, give_back, mappings
-from service.models.runtime import Loader
+from service.models.runtime import Loader, Precision
 from service.models.store import Model, ModelStore
 
 logger = logging.getLogger("facet")
@@ -51,7 +53,8 @@ class ModelSource:
     `version` is the one that is configured, or None for the newest; `digest` is that of the only manifest that is served, or
     None for any. `quick` reads a network as it is to run, `exact` in float32, or is None where that is not to be tried.
     `attributes` are those that the operator allows, `face_queue` is how many faces may wait. `variant` is the arithmetic of the
-    variant that is served, whose document then has the digest, or None for the model itself.
+    variant that is served, whose document then has the digest, or None for the model itself. `int8` reads a variant that loses
+    nothing, which is served where there is one; None where that is not to be tried.
     """
 
     store: ModelStore
@@ -64,11 +67,13 @@ class ModelSource:
     exact: Loader | None
     budget: MemoryBudget
     variant: str | None = None
+    int8: Loader | None = None
 
     def load(self, version: int | None) -> Model:
         """Load a version, verify it and hold it to its golden answers; blocks.
 
-        It is float32 where this CPU's bfloat16 gives wrong answers, and the precision is left to Facet.
+        Where the precision is left to Facet, it is the int8 variant that loses nothing, and float32 where this CPU's bfloat16
+        gives wrong answers. A pinned digest is that of the manifest, which does not hold a variant's files: then it is none.
 
         Args:
             version: Of the model; None for the newest.
@@ -79,6 +84,8 @@ class ModelSource:
         Raises:
             ModelError: It is refused.
         """
+        if (lossless := self._lossless(version)) is not None:
+            return lossless
         try:
             return self.store.load(self.name, version, self.quick, digest=self.digest, variant=self.variant)
         except GoldenMismatch as error:
@@ -87,6 +94,23 @@ class ModelSource:
             model = self.store.load(self.name, version, self.exact, digest=self.digest)
             logger.warning("%s This CPU's quick arithmetic is wrong; serving in f32, which is slower", error)
             return model
+
+    def _lossless(self, version: int | None) -> Model | None:
+        """The model in the arithmetic of its int8 variant, where that loses nothing and this CPU is right in it."""
+        if self.int8 is None or self.digest is not None:
+            return None
+        precision = Precision.INT8.value
+        try:
+            manifest, digest = self.store.find(self.name, version)
+            if not self.store.variant(self.name, manifest.version, precision).lossless:
+                return None
+            model = self.store.load(self.name, manifest.version, self.int8, variant=precision)
+        except (ModelIncompatible, ModelNotFound, StoreUnreachable):  # no variant, or none that can be read
+            return None
+        except GoldenMismatch as error:
+            logger.warning("%s This CPU's int8 is wrong; faces are judged in a slower arithmetic", error)
+            return None
+        return dataclasses.replace(model, digest=digest)
 
     def renewed(self, engine: Engine, version: int | None) -> Engine | None:
         """Load a version beside the one in service, and warm it; blocks.

@@ -380,6 +380,8 @@ class Variant(Section):
     """How many there were."""
     networks: dict[str, str]
     """OpenVINO IR (.xml) of each network, in this folder."""
+    lossless: bool = False
+    """Whether validation shows no loss against the model in float32, so that `FACET_PRECISION=auto` serves it."""
     tolerance: Tolerance
     """Largest difference from the golden answers of this arithmetic, which lie in this folder, too."""
     files: dict[str, str]

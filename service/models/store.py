@@ -157,6 +157,25 @@ class ModelStore:
         manifest, digest = self._newest(name, version)
         return (manifest, digest) if variant is None else (manifest, self._variant(manifest, digest, variant)[1])
 
+    def variant(self, name: str, version: int | None, precision: str) -> Variant:
+        """Read the document of a variant, without its files.
+
+        Args:
+            name: Of the model.
+            version: 1 or more; None for the newest.
+            precision: The arithmetic of the variant.
+
+        Returns:
+            The document.
+
+        Raises:
+            ModelNotFound: The store does not hold the model.
+            ModelDamaged: It is no document of a variant of this model.
+            ModelIncompatible: The model's manifest is none, or it has no such variant.
+        """
+        manifest, digest = self._newest(name, version)
+        return self._variant(manifest, digest, precision)[0]
+
     def _newest(self, name: str, version: int | None) -> tuple[Manifest, str]:
         """The manifest of a version, or of the newest one, and its file's digest."""
         if version is None:

@@ -84,7 +84,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert "Traceback" not in running.log
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def further(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service of two models, the first of which declares what no contract names."""
     with faces(tmp_path_factory.mktemp("further") / "log", declared="further") as running:
@@ -120,7 +120,7 @@ def film(path: Path, examples: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def filming(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
     """Chromium whose camera plays a film of one face; pages must still ask for it."""
     path = film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)

@@ -12,6 +12,7 @@ from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
+from training.evaluation.variants import lossless
 from training.provenance import Provenance, lineage
 
 PUBLISHED_ON = "UTKFace"
@@ -195,7 +196,7 @@ def card(manifest: Manifest, evaluation: Evaluation) -> str:
 {headline_table(evaluation, attributes)}
 {_remarks(evaluation, attributes)}
 {_groups(evaluation, attributes)}
-{_variants(evaluation, attributes)}{_age_checks(evaluation)}
+{_variants(manifest, evaluation, attributes)}{_age_checks(evaluation)}
 ## What the labels mean
 
 {_filled(*_meanings(manifest, attributes))}
@@ -396,13 +397,14 @@ def _groups(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     return "\n\n".join(tables)
 
 
-def _variants(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
+def _variants(manifest: Manifest, evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     """A section on each variant: what it loses, by data set and by band of true values."""
     metrics = metrics_of(attributes, Table.CARD_PRECISIONS)
     sections = []
     for name, variant in evaluation.variants.items():
         text = _filled(
-            f"Served by `FACET_PRECISION={name}`. Both arithmetics on the same crops, split: {variant.split}.",
+            f"Served by `FACET_PRECISION={name}`{_by_auto(lossless(manifest, variant))}.",
+            f"Both arithmetics on the same crops, split: {variant.split}.",
             "The error of an expectation has its mean, with the sign, in brackets.",
         )
         titles = [metric.heading if first else metric.column_heading for metric, first in _firsts(metrics)]
@@ -414,6 +416,11 @@ def _variants(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> st
         sections += [f"\n## The {name} variant\n\n{text}\n", "\n".join(lines) + "\n"]
         sections += [f"{_band_table(attribute, bands, name)}\n" for attribute, bands in _bands_of_all(variant)]
     return "\n".join(sections)
+
+
+def _by_auto(lossless: bool) -> str:
+    """Whether it is what Facet chooses where the arithmetic is left to it."""
+    return ", and by `auto` where the CPU gets its golden answers right, since it loses nothing" if lossless else ""
 
 
 def _bands_of_all(variant: VariantEvaluation) -> Iterator[tuple[str, Mapping[str, Mapping[str, Figures]]]]:

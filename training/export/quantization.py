@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from training.evaluation.metrics import Table, value_of
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions, groups
 from training.evaluation.recording import write_evaluation
 from training.evaluation.scoring import applicable
+from training.evaluation.variants import ALL, losses, lossless
 from training.export.tolerance import TOLERANCE
 from training.fit.augmentation import resized
 from training.recipe import Attribute
@@ -37,12 +38,6 @@ BATCH: Final = 32
 CONVOLUTIONS: Final = frozenset({"Convolution", "GroupConvolution"})
 SIGNED: Final = frozenset({"Elu", "Gelu", "HSwish", "Mish", "Negative", "PRelu", "Swish", "Tanh"})
 """Operations, such as those of a PReLU, whose values lie unevenly about zero: they need a zero point of their own."""
-ALL: Final = "all"
-"""Name of the figures of all data sets together."""
-MOST_STEPS: Final = 0.1
-"""Steps of an expectation, which are years of an age, that the mean absolute error may grow by."""
-MOST_SHARE: Final = 0.003
-"""Share of right labels that may be lost."""
 
 
 def quantize(
@@ -101,6 +96,7 @@ def quantize(
             calibrated_on=tuple(chosen),
             pictures=len(train),
             networks={"faces": NETWORK},
+            lossless=lossless(manifest, measured),
             tolerance=Tolerance(**TOLERANCE["int8"]),
             files={path.name: file_digest(path) for path in sorted(target.iterdir())},
         )
@@ -254,28 +250,6 @@ def _predictions(manifest: Manifest, data: Prepared, answers: Mapping[str, Float
             shares = given if given.ndim > 1 else np.stack([1 - given, given], axis=1)
             named[one.name] = LabelPredictions(one.labels, labels.astype(np.int64), shares)
     return Predictions(np.ones(len(data), np.bool_), expectations, named)
-
-
-def losses(manifest: Manifest, part: VariantPart) -> Iterator[tuple[str, float, float]]:
-    """What the variant loses.
-
-    Args:
-        manifest: Of the model.
-        part: Its figures and the variant's, on the same faces.
-
-    Yields:
-        For each attribute that was measured its name, what the variant loses, and the most that it may lose: of an expectation
-        the growth of the mean absolute error, of labels the share of right ones.
-    """
-    for one in manifest.attributes:
-        key = f"{one.name}_mae" if one.kind == "expectation" else f"{one.name}_accuracy"
-        before, after = (part.figures[name].number(key) for name in ("f32", "int8"))
-        if before is not None and after is not None:
-            yield (
-                (one.name, after - before, MOST_STEPS * one.scale.step)
-                if one.kind == "expectation"
-                else (one.name, before - after, MOST_SHARE)
-            )
 
 
 def _require_small_loss(manifest: Manifest, part: VariantPart) -> None:

@@ -1,4 +1,4 @@
-"""A model's int8 variant: files and digest of its own, verified as the model's own are, and never served unasked."""
+"""A model's int8 variant: files and digest of its own, verified as the model's own are; unasked only where nothing is lost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import openvino as ov
 import pytest
 
 from service.errors import GoldenMismatch, ModelDamaged, ModelIncompatible
-from service.models.manifest import Variant
+from service.inference.memory import MemoryBudget
+from service.models.evaluation import read_evaluation
+from service.models.manifest import Manifest, Variant
 from service.models.remote import RemoteStore
 from service.models.runtime import Network
 from service.models.store import GOLDEN, MANIFEST, VARIANT, Model, ModelStore, file_digest
+from service.reloading import ModelSource
 from tests.fakes import ColourNetwork
 from tests.service.models.test_store import Off, golden, shipped
+from training.evaluation.variants import lossless
 
 
 def with_variant(root: Path, **changes: Any) -> Path:
@@ -160,6 +164,62 @@ def test_a_variant_is_copied_out_of_a_store_that_gains_one(tmp_path: Path) -> No
         system.rm("/variants", recursive=True)
 
 
+# Where the arithmetic is left to Facet ------------------------------------------------------------------------------------
+
+
+def left_open(root: Path | ModelStore, int8: Network, digest: str | None = None) -> Model:
+    """What is served of the model where `auto` chooses; its own network is one in float32."""
+    store = ModelStore(root) if isinstance(root, Path) else root
+    own = Loads(ColourNetwork())
+    source = ModelSource(store, "colour", None, digest, None, 9, own, own, MemoryBudget(2**30), int8=Loads(int8))
+    return source.load(None)
+
+
+def test_a_variant_that_loses_nothing_is_served_where_it_is_left_open(tmp_path: Path) -> None:
+    folder = with_variant(tmp_path, lossless=True)
+    model = left_open(tmp_path, Off("age", 0.4, "int8"))
+    assert model.networks["faces"].precision == "int8"
+    assert model.digest == file_digest(folder.parent / MANIFEST)  # the same model on every CPU
+
+
+def test_a_variant_that_loses_something_is_served_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    with_variant(tmp_path)
+    assert left_open(tmp_path, Off("age", 0.0, "int8")).networks["faces"].precision == "f32"
+
+
+def test_where_int8_is_wrong_the_model_itself_is_served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with_variant(tmp_path, lossless=True)
+    assert left_open(tmp_path, Off("age", 0.6, "int8")).networks["faces"].precision == "f32"
+    assert "golden answer in int8. This CPU's int8 is wrong" in caplog.text
+
+
+def test_a_pinned_manifest_is_served_without_its_variant(tmp_path: Path) -> None:
+    """The manifest has no hash of the variant's files, so that whoever may write into the store could change them."""
+    digest = file_digest(with_variant(tmp_path, lossless=True).parent / MANIFEST)
+    assert left_open(tmp_path, Off("age", 0.0, "int8"), digest).networks["faces"].precision == "f32"
+
+
+def test_a_damaged_variant_is_refused_where_it_would_be_served(tmp_path: Path) -> None:
+    folder = with_variant(tmp_path, lossless=True)
+    (folder / "faces.bin").write_bytes(b"damaged")
+    with pytest.raises(ModelDamaged, match="int8 variant of colour/1"):
+        left_open(tmp_path, Off("age", 0.0, "int8"))
+
+
+def test_a_store_that_has_gone_serves_its_copy_without_a_variant(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    made = with_variant(tmp_path / "made", lossless=True)
+    system.put(str(made.parent), "/lossless/colour/1", recursive=True)
+    store = RemoteStore("memory://lossless", tmp_path / "cache")
+    try:
+        assert left_open(store, Off("age", 0.0, "int8")).networks["faces"].precision == "int8"
+        system.rm("/lossless/colour/1/int8", recursive=True)
+        assert left_open(store, Off("age", 0.0, "int8")).networks["faces"].precision == "f32"
+    finally:
+        system.rm("/lossless", recursive=True)
+
+
 # Those that ship --------------------------------------------------------------------------------------------------------
 
 
@@ -178,3 +238,13 @@ def test_what_makes_an_age_of_a_distribution_is_not_quantised(root: Path, name: 
     assert [one.get_friendly_name() for one in heads if "FakeQuantize" in fed_by(one)] == []
     convolutions = [one for one in operations if one.get_type_name() in ("Convolution", "GroupConvolution")]
     assert [one.get_friendly_name() for one in convolutions if not {"FakeQuantize", "Pad"} & fed_by(one)] == []
+
+
+@pytest.mark.parametrize("name", ["mobilefacenet/1", "mobilenet/3"])
+def test_a_variant_calls_itself_lossless_by_its_figures(root: Path, name: str) -> None:
+    folder = root / "model_store" / name
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    evaluation = read_evaluation(folder)
+    assert evaluation is not None
+    variant = Variant.model_validate_json((folder / "int8" / VARIANT).read_bytes())
+    assert variant.lossless == lossless(manifest, evaluation.variants["int8"]) == (name == "mobilenet/3")
