@@ -54,7 +54,7 @@ MOST_MIB: Final = {
     "tests/service/server": 700,
     "tests/service/api": 760,
     "tests/service/video": 1100,
-    "tests/service/vision/detection": 1450,
+    "tests/service/vision/detection": 1570,
     "tests/training/calibration/test_tracks.py": 720,
     "tests/training/calibration/test_versions.py": 850,
     "tests/training/comparison/test_run.py": 1140,
