@@ -84,33 +84,44 @@ class ModelSource:
         Raises:
             ModelError: It is refused.
         """
-        if (lossless := self._lossless(version)) is not None:
-            return lossless
+        lossless = self._lossless(version)
         try:
-            return self.store.load(self.name, version, self.quick, digest=self.digest, variant=self.variant)
+            if lossless is not None:
+                return self._loaded_in_int8(version, lossless)
+        except GoldenMismatch as error:
+            logger.info("%s This CPU has no exact int8 (VNNI); faces are judged in another arithmetic", error)
+        except ModelIncompatible as error:
+            logger.warning("%s The int8 variant of %s is not served", error, self.name)
+        except StoreUnreachable as error:
+            logger.warning("%s The int8 variant of %s is not served until the next reload", error, self.name)
+            lossless = None
+        try:
+            model = self.store.load(self.name, version, self.quick, digest=self.digest, variant=self.variant)
         except GoldenMismatch as error:
             if self.exact is None:
                 raise
             model = self.store.load(self.name, version, self.exact, digest=self.digest)
             logger.warning("%s This CPU's quick arithmetic is wrong; serving in f32, which is slower", error)
-            return model
+        return dataclasses.replace(model, variant=lossless)
 
-    def _lossless(self, version: int | None) -> Model | None:
-        """The model in the arithmetic of its int8 variant, where that loses nothing and this CPU is right in it."""
+    def _lossless(self, version: int | None) -> str | None:
+        """SHA-256 of the document of the int8 variant that loses nothing; None where there is none that may be served."""
         if self.int8 is None or self.digest is not None:
             return None
-        precision = Precision.INT8.value
         try:
-            manifest, digest = self.store.find(self.name, version)
-            if not self.store.variant(self.name, manifest.version, precision).lossless:
-                return None
-            model = self.store.load(self.name, manifest.version, self.int8, variant=precision)
-        except (ModelIncompatible, ModelNotFound, StoreUnreachable):  # no variant, or none that can be read
+            variant, found = self.store.variant(self.name, version, Precision.INT8.value)
+        except (ModelIncompatible, ModelNotFound):
             return None
-        except GoldenMismatch as error:
-            logger.warning("%s This CPU's int8 is wrong; faces are judged in a slower arithmetic", error)
+        except StoreUnreachable as error:
+            logger.warning("%s The int8 variant of %s is not looked for", error, self.name)
             return None
-        return dataclasses.replace(model, digest=digest)
+        return found if variant.lossless else None
+
+    def _loaded_in_int8(self, version: int | None, found: str) -> Model:
+        """The model in the arithmetic of its variant, called by its manifest's digest."""
+        manifest, digest = self.store.find(self.name, version)
+        model = self.store.load(self.name, manifest.version, self.int8 or self.quick, variant=Precision.INT8.value)
+        return dataclasses.replace(model, digest=digest, variant=found)
 
     def renewed(self, engine: Engine, version: int | None) -> Engine | None:
         """Load a version beside the one in service, and warm it; blocks.
@@ -130,7 +141,9 @@ class ModelSource:
             OSError: A file of it cannot be read.
         """
         manifest, digest = self.store.find(self.name, version or self.version, self.variant)
-        if (manifest.version, digest) == (engine.model.manifest.version, engine.model.digest):
+        known = engine.model
+        served = known.manifest.version, known.digest, known.variant
+        if (manifest.version, digest, self._lossless(manifest.version)) == served:
             return None
         count = BESIDE_BYTES + WEIGHTS * self.store.size(manifest)
         try:

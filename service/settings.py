@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """SHA-256 that the model's manifest must have, or, with `FACET_PRECISION=int8`, its variant's document; not checked where
-    not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant, whose files the manifest does not hold."""
+    not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant of that model, which it does not hold."""
     models: Titles = ()
     """Models that are served, NAME or NAME/VERSION each, chosen by `?model=NAME`; the first answers by default, in the place of
     `FACET_MODEL`."""
@@ -179,9 +179,9 @@ class Settings(BaseSettings):
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""
     precision: Precision = Precision.AUTO
-    """Arithmetic of the attribute network: `f32`, `bf16`, `int8` of models that have this variant, or `auto` for the fastest
-    that loses nothing and gets the golden answers right on this CPU: int8 of models whose variant loses nothing, bf16 where the
-    CPU has it, f32 elsewhere. Heads are proposed in it, too; boxes and landmarks are always read in f32."""
+    """Arithmetic of the attribute network: `f32`, `bf16`, `int8` of models that have this variant, or `auto`. That is an int8
+    variant that loses nothing, else bf16 where the CPU has it, else f32; each must get the golden answers right. Heads are
+    proposed in it, too; boxes and landmarks are always read in f32."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

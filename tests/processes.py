@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -41,6 +42,8 @@ FIRST: Final = (
 ALONE: Final = ("tests/training",)
 IMPORTED: Final = ("tensorflow", "matplotlib.pyplot", "pytest")
 """What the process has imported from which those of `ALONE` are forked; nothing of the project, whose imports are tested."""
+CHILDREN: Final = threading.Lock()
+"""Held where multiprocessing looks at its children: a start looks at all, and would take another thread's exit status."""
 MOST_MIB: Final = {
     "tests": 560,
     "tests/browser": 1400,
@@ -234,9 +237,12 @@ def started(arguments: list[str], log: str, watch: Watch, title: str) -> int:
 def forked(arguments: list[str], log: str, watch: Watch, title: str) -> int:
     """The same in a copy of the process that has the imports."""
     process = multiprocessing.get_context("forkserver").Process(target=pytest_into, args=(arguments, log))
-    process.start()
+    with CHILDREN:
+        process.start()
     watch.processes[title] = process.pid or 0
-    process.join()
+    wait([process.sentinel])
+    with CHILDREN:
+        process.join()
     return process.exitcode or 0
 
 

@@ -38,13 +38,15 @@ MAX_GOLDEN_BYTES: Final = 16 * 1024 * 1024
 class Model:
     """A verified model: `networks` by name, and what was measured of it, where that is known.
 
-    `digest` is the SHA-256 of its manifest, or, of a variant, of the variant's document.
+    `digest` is the SHA-256 of its manifest, or, of a variant that was asked for, of the variant's document. `variant` is that
+    of the document of a variant that Facet chose by itself, or tried; None where there is none.
     """
 
     manifest: Manifest
     networks: Mapping[str, Network]
     digest: str
     evaluation: Evaluation | None = None
+    variant: str | None = None
 
 
 class ModelStore:
@@ -157,7 +159,7 @@ class ModelStore:
         manifest, digest = self._newest(name, version)
         return (manifest, digest) if variant is None else (manifest, self._variant(manifest, digest, variant)[1])
 
-    def variant(self, name: str, version: int | None, precision: str) -> Variant:
+    def variant(self, name: str, version: int | None, precision: str) -> tuple[Variant, str]:
         """Read the document of a variant, without its files.
 
         Args:
@@ -166,7 +168,7 @@ class ModelStore:
             precision: The arithmetic of the variant.
 
         Returns:
-            The document.
+            The document, and its SHA-256.
 
         Raises:
             ModelNotFound: The store does not hold the model.
@@ -174,7 +176,7 @@ class ModelStore:
             ModelIncompatible: The model's manifest is none, or it has no such variant.
         """
         manifest, digest = self._newest(name, version)
-        return self._variant(manifest, digest, precision)[0]
+        return self._variant(manifest, digest, precision)
 
     def _newest(self, name: str, version: int | None) -> tuple[Manifest, str]:
         """The manifest of a version, or of the newest one, and its file's digest."""

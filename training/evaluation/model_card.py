@@ -418,9 +418,9 @@ def _variants(manifest: Manifest, evaluation: Evaluation, attributes: Sequence[A
     return "\n".join(sections)
 
 
-def _by_auto(lossless: bool) -> str:
+def _by_auto(chosen: bool) -> str:
     """Whether it is what Facet chooses where the arithmetic is left to it."""
-    return ", and by `auto` where the CPU gets its golden answers right, since it loses nothing" if lossless else ""
+    return ", and by `auto` where the CPU gets its golden answers right, since it loses nothing" if chosen else ""
 
 
 def _bands_of_all(variant: VariantEvaluation) -> Iterator[tuple[str, Mapping[str, Mapping[str, Figures]]]]:

@@ -53,8 +53,13 @@ def lossless(manifest: Manifest, measured: VariantEvaluation) -> bool:
         measured: Figures of both.
 
     Returns:
-        Whether neither all faces together nor a data set's lose more than chance would, nor a band of true values.
+        Whether neither all faces together nor a data set's lose more than chance would, nor a band of true values. An attribute
+        that was not measured may have lost anything.
     """
+    if ALL not in measured.sets or {name for name, *_ in losses(manifest, measured.sets[ALL])} != {
+        one.name for one in manifest.attributes
+    }:
+        return False
     steps = {one.name: one.scale.step for one in manifest.attributes if one.kind == "expectation"}
     for name, part in measured.sets.items():
         most = {attribute: NO_STEPS * step for attribute, step in steps.items()}

@@ -32,8 +32,8 @@ Loader = Callable[[Path], Network]
 
 
 class Precision(StrEnum):
-    """Arithmetic of a network. `auto` is bf16 where the CPU multiplies it in hardware, and f32 elsewhere; `int8` is that of
-    variants, which are made for it and have files of their own.
+    """Arithmetic of a network. `auto` reads a network in bf16 where the CPU multiplies it in hardware, and in f32 elsewhere;
+    `int8` is that of variants, which are made for it and have files of their own.
     """
 
     AUTO = "auto"
