@@ -53,7 +53,7 @@ MOST_MIB: Final = {
     "tests/service/inference": 790,
     "tests/service/models": 850,
     "tests/service/offline": 1350,
-    "tests/service/models/runtime": 1890,
+    "tests/service/models/runtime": 2000,
     "tests/service/server": 700,
     "tests/service/api": 760,
     "tests/service/video": 1100,

@@ -380,7 +380,7 @@ async def test_a_crowds_batches_are_short_while_others_ask() -> None:
     await until(lambda: batcher.waiting == 41)
     reader.gate.set()
     assert numbers(await polite) == [2]
-    assert len(reader.read) <= 3, "the polite client's crop is in the next batch"
+    assert any(2 in batch for batch in reader.read[:3]), "the polite client's crop is in the next batch"
     await asyncio.gather(first, crowd)
     assert {len(numbers) for numbers in reader.read[1:]} == {SHARED, 1}
     await batcher.close()
