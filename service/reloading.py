@@ -86,8 +86,8 @@ class ModelSource:
         """
         lossless = self._lossless(version)
         try:
-            if lossless is not None:
-                return self._loaded_in_int8(version, lossless)
+            if self.int8 is not None and lossless is not None:
+                return self._loaded_in_int8(version, self.int8, lossless)
         except GoldenMismatch as error:
             logger.info("%s This CPU has no exact int8 (VNNI); faces are judged in another arithmetic", error)
         except ModelIncompatible as error:
@@ -117,10 +117,10 @@ class ModelSource:
             return None
         return found if variant.lossless else None
 
-    def _loaded_in_int8(self, version: int | None, found: str) -> Model:
+    def _loaded_in_int8(self, version: int | None, int8: Loader, found: str) -> Model:
         """The model in the arithmetic of its variant, called by its manifest's digest."""
         manifest, digest = self.store.find(self.name, version)
-        model = self.store.load(self.name, manifest.version, self.int8 or self.quick, variant=Precision.INT8.value)
+        model = self.store.load(self.name, manifest.version, int8, variant=Precision.INT8.value)
         return dataclasses.replace(model, digest=digest, variant=found)
 
     def renewed(self, engine: Engine, version: int | None) -> Engine | None:

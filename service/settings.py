@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     """Version of it; the newest where not set."""
     model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """SHA-256 that the model's manifest must have, or, with `FACET_PRECISION=int8`, its variant's document; not checked where
-    not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant of that model, which it does not hold."""
+    not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant of that model: the digest covers none."""
     models: Titles = ()
     """Models that are served, NAME or NAME/VERSION each, chosen by `?model=NAME`; the first answers by default, in the place of
     `FACET_MODEL`."""

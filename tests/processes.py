@@ -243,7 +243,7 @@ def forked(arguments: list[str], log: str, watch: Watch, title: str) -> int:
     wait([process.sentinel])
     with CHILDREN:
         process.join()
-    return process.exitcode or 0
+    return 1 if process.exitcode is None else process.exitcode
 
 
 def pytest_into(arguments: list[str], log: str) -> NoReturn:
