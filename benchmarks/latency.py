@@ -26,8 +26,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from service.app import create_engine
 from service.inference.pipeline import Options
+from service.loading import create_engine
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent

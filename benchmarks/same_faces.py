@@ -48,8 +48,8 @@ _PHOTOS: Final = {".jpg", ".jpeg", ".png", ".webp"}
 
 def work() -> None:
     """Answer paths of PNG files on standard input with a line of JSON each; runs with another checkout's `service`."""
-    from service.app import create_engine
     from service.inference.pipeline import Options
+    from service.loading import create_engine
     from service.models.runtime import Precision, loader
     from service.models.store import ModelStore
     from service.settings import Settings

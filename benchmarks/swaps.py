@@ -34,7 +34,7 @@ import httpx
 from rich.console import Console
 
 from service.api.schemas import ModelName, answer
-from service.app import create_engine
+from service.loading import create_engine
 from service.models.store import MANIFEST
 from service.settings import Settings
 

@@ -19,28 +19,29 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
-from starlette.applications import Starlette
 
 from service import __version__
-from service.app import create_app, create_engine
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.inference.memory import tune_allocator
+from service.loading import create_engine
 from service.models.evaluation import Figures
 from service.models.manifest import Attribute, Manifest
 from service.models.remote import open_store
+from service.models.runtime import prepare
 from service.models.store import ModelStore
 from service.offline import command
 from service.offline.addresses import Upload, filled_in
@@ -52,12 +53,15 @@ from service.offline.predictors import LocalPredictor, Predictor, ServedModel, S
 from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of
 from service.offline.terminal import ReaderGone, console
-from service.server.protocol import ConnectionLimits
-from service.server.uvicorn import configure_logging, exit_on_sigterm, own_certificate, run
+from service.server.connections import ConnectionLimits
+from service.server.process import configure_logging, exit_on_sigterm
 from service.settings import Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 from service.video.film import refuse_photo
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 app = typer.Typer(
     help="Estimate age, gender and race from the faces in photos, with honest uncertainty.",
@@ -82,13 +86,28 @@ class EngineName(StrEnum):
     RAY = "ray"
 
 
+def _create_app(settings: Settings, create: Callable[[Settings], Engine]) -> Starlette:
+    """The app; what serves it is imported with it, while the models load."""
+    import service.server.uvicorn  # noqa: F401 - now, rather than when the models are there
+    from service.app import create_app
+
+    return create_app(settings, create)
+
+
+def _run(served: Starlette, **options: Any) -> None:
+    """Serve an app by uvicorn."""
+    from service.server.uvicorn import run
+
+    run(served, **options)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the commands are put together from: the engine of the settings, its app, and the server that runs it."""
 
     create_engine: Callable[[Settings], Engine] = create_engine
-    create_app: Callable[[Settings, Callable[[Settings], Engine]], Starlette] = create_app
-    run: Callable[..., None] = run
+    create_app: Callable[[Settings, Callable[[Settings], Engine]], Starlette] = _create_app
+    run: Callable[..., None] = _run
 
 
 def main(parts: Parts | None = None) -> None:
@@ -248,9 +267,7 @@ def serve(
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
         tune_allocator()
-        # Before the server, so that a refused model is one line and no traceback.
-        engines = [parts.create_engine(settings)]
-        served = parts.create_app(settings, lambda _: engines.pop())
+        served = _loaded(parts, settings)
         parts.run(
             served,
             host=settings.host,
@@ -272,11 +289,29 @@ def serve(
             os._exit(1)  # the interpreter would wait for its thread
 
 
+def _loaded(parts: Parts, settings: Settings) -> Starlette:
+    """The app and its engine, made at the same time: compiling networks is most of the one, and importing of the other.
+
+    The engine is there before the server, so that a refused model is one line and no traceback.
+    """
+    engines: list[Engine] = []
+    prepare(settings.runtime)  # alone: where two threads import at a time, both wait, and compiling waits for this one
+    with ThreadPoolExecutor(1, "load") as pool:
+        loading = pool.submit(parts.create_engine, settings)
+        served = parts.create_app(settings, lambda _: engines.pop())
+        engines.append(loading.result())
+    return served
+
+
 def _certificate(settings: Settings) -> tuple[Path, Path] | None:
     """Files of the certificate and its key, where HTTPS is to be spoken."""
     if settings.tls_certificate is not None and settings.tls_key is not None:
         return settings.tls_certificate, settings.tls_key
-    return own_certificate(settings.port) if settings.tls else None
+    if not settings.tls:
+        return None
+    from service.server.uvicorn import own_certificate
+
+    return own_certificate(settings.port)
 
 
 @app.command()

@@ -25,7 +25,7 @@ def test_imports_point_downwards_only(root: Path) -> None:
 SERVE = """
 import json, sys
 from pathlib import Path
-import service.cli
+import service.app, service.cli, service.server.uvicorn
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.models.store import ModelStore
 from service.models.runtime import Precision, Runtime, loader
@@ -56,6 +56,18 @@ def test_serving_with_openvino_brings_in_no_tensorflow_and_no_telemetry(root: Pa
         "torch",
     }
     assert not unwanted & set(loaded)
+
+
+COMMAND_LINE = """
+import json, sys
+import service.cli
+print(json.dumps([one for one in ("fastapi", "starlette", "uvicorn") if one in sys.modules]))
+"""
+
+
+def test_the_command_line_imports_no_web_framework(root: Path) -> None:
+    """It is imported while the models load, and never by a command that needs none."""
+    assert python(root, COMMAND_LINE) == []
 
 
 EVERY_MODULE = """
@@ -97,5 +109,5 @@ def test_serving_uses_of_opencv_what_works_on_pixels_alone(root: Path) -> None:
         ]
         assert all(node.module == "cv2.typing" for node in imported), path
     assert used.pop("image.py") - PIXELS == {"imdecode", "setNumThreads", "utils", "error"}
-    assert used.pop("app.py") == {"setNumThreads"}
+    assert used.pop("loading.py") == {"setNumThreads"}
     assert set[str]().union(*used.values()) == PIXELS

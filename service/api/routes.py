@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.keys import Keys, client_of, sent_key
-from service.api.problems import count, documented, problem_of, request_id, status_of
+from service.api.problems import count, documented, request_id
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
+from service.api.statuses import problem_of, status_of
 from service.api.uploads import parsed, photos
 from service.errors import FacetError
 from service.inference.at_least import parse_ages

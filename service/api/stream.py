@@ -16,8 +16,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import errors
 from service.api.keys import Keys, client_of, sent_key
-from service.api.problems import count, problem_of
+from service.api.problems import count
 from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
+from service.api.statuses import problem_of
 from service.errors import FacetError
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine

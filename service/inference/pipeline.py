@@ -23,9 +23,9 @@ from service.models.manifest import InputContract, Manifest
 from service.vision import occlusion
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
+from service.vision.detection.sharing import SharingDetector
 from service.vision.image import DecodedImage, noise, preview
 from service.vision.quality import Quality, is_coarse, measure, warnings
-from service.vision.sharing import SharingDetector
 
 UNMEASURED_BYTES: Final = 2**30
 """Memory for photos where no limit is known."""

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import override
 
 from service import __version__
-from service.api.problems import problem_of
 from service.api.schemas import ModelName, PredictAnswer, Problem, answer
+from service.api.statuses import problem_of
 from service.errors import FacetError, Unavailable
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 SPARE_DESCRIPTORS: Final = 128
@@ -10,6 +11,19 @@ SPARE_DESCRIPTORS: Final = 128
 
 HEAD_ARRIVING, BODY_ARRIVING, IN_WORK = range(3)
 """What a connection is at: a request's head, or nothing, is waited for; its body is; or it is being answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Bytes of a request's line and headers, and seconds in which they must arrive; connections at a time.
+
+    `trusted_proxies` are addresses or networks whose `X-Forwarded-For` says who a client is.
+    """
+
+    head_bytes: int
+    head_timeout: float
+    connections: int
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Connection(Protocol):

@@ -7,7 +7,6 @@ import re
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -25,7 +24,7 @@ from service.api.keys import network
 from service.api.problems import respond
 from service.errors import FacetError, HeadTimeout, HeadTooLarge, MalformedRequest, QueueFull
 from service.metrics import NO_CLOSE_FRAME
-from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
+from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, ConnectionLimits, Connections
 
 MAX_HEADERS: Final = 100
 """Headers of one request."""
@@ -47,19 +46,6 @@ MAX_FRAMES: Final = 1024
 """Frames of a WebSocket from one message to the next: pieces of the message, pings and pongs."""
 FRAME_BYTES: Final = 4096
 """Bytes of a WebSocket that are parsed at a time: those of an empty frame are six, each of which takes microseconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """Bytes of a request's line and headers, and seconds in which they must arrive; connections at a time.
-
-    `trusted_proxies` are addresses or networks whose `X-Forwarded-For` says who a client is.
-    """
-
-    head_bytes: int
-    head_timeout: float
-    connections: int
-    trusted_proxies: tuple[str, ...] = ()
 
 
 class HttpProtocol(HttpToolsProtocol):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,8 +21,8 @@ from service.errors import FacetError
 from service.inference.engine import Engine
 from service.reloading import Reloader
 from service.server import tls
-from service.server.connections import Connections, possible
-from service.server.protocol import ConnectionLimits, HttpProtocol
+from service.server.connections import ConnectionLimits, Connections, possible
+from service.server.protocol import HttpProtocol
 
 PING_S: Final = 20.0
 """Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
@@ -189,44 +188,6 @@ def _without_cancellation(app: Any) -> Any:
             logging.getLogger("facet").warning("the shutdown cut a request short")
 
     return quiet
-
-
-@contextlib.contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """End with 0 on SIGTERM until the server handles it.
-
-    Models load for a while, and the kernel has no default for the first process of a container. The exit is immediate: a
-    library may swallow SystemExit, and the interpreter would wait for the threads that warm the networks up.
-
-    Yields:
-        Nothing, while the signal is handled here.
-    """
-    before = signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def configure_logging(level: str, form: Literal["text", "json"] = "text") -> None:
-    """Log from a level up, and keep uvicorn from logging what clients send.
-
-    uvicorn would log each WebSocket's address and query, and with `debug` its keys and frames.
-
-    Args:
-        level: A name such as `info`.
-        form: Lines for people, or JSON documents; Python's own warnings become lines of the log with these.
-    """
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if form == "json":
-        from service.server.log_format import JsonLines
-
-        for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonLines())
-        logging.captureWarnings(True)
-    uvicorn_logger = logging.getLogger("uvicorn.error")
-    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
-    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
 
 
 def own_certificate(port: int) -> tuple[Path, Path]:

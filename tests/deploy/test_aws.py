@@ -467,7 +467,7 @@ def test_what_fails_inside_a_batch_or_a_stream_is_counted_by_the_logs_lines(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Of which the service writes one for each fault of its own, and none for others'."""
-    (written,) = re.findall(r'basicConfig\(.*\bformat="(.+?)"', (ROOT / "service/server/uvicorn.py").read_text())
+    (written,) = re.findall(r'basicConfig\(.*\bformat="(.+?)"', (ROOT / "service/server/process.py").read_text())
     filtered = properties("FaultLines")
     assert filtered["LogGroupName"] == {"Ref": "LogGroup"}
     (counted,) = filtered["MetricTransformations"]

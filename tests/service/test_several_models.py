@@ -14,9 +14,10 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from service.app import create_app, create_engine
+from service.app import create_app
 from service.inference.batching import Batcher
 from service.inference.engine import Beside, Engine, position
+from service.loading import create_engine
 from service.models.store import Model
 from service.settings import Settings
 from tests.client import Client, assert_problem, disposition, multipart, serving, until

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from service.api.problems import UNROUTED, status_of
+from service.api.problems import UNROUTED
+from service.api.statuses import status_of
 from service.errors import FacetError
 
 BUSY: Final = frozenset({408, 503, 504})

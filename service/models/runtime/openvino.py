@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from pathlib import Path
@@ -24,6 +25,8 @@ ANY_SIZE_CACHE: Final = 64
 _CORE: Final = ov.Core()
 _CORE.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a file that is overwritten changes no answer
 
+Config = dict[str, str | int | bool]
+
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
@@ -38,7 +41,7 @@ def loader(precision: Precision, threads: int) -> Loader:
         The function; it raises `ModelIncompatible` for what OpenVINO cannot read. For `int8` it takes the IR of a variant, and
         computes in float32 what is not quantised in it.
     """
-    config: dict[str, str | int | bool] = {
+    config: Config = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         # By default the threads of every network, in every process, are pinned to the first CPUs, and the others stay idle.
@@ -52,21 +55,28 @@ def loader(precision: Precision, threads: int) -> Loader:
         try:
             model = _CORE.read_model(str(place))
             sizes = list(model.inputs[0].partial_shape)[1:3]
-            bounded = {"CPU_RUNTIME_CACHE_CAPACITY": ANY_SIZE_CACHE} if any(size.is_dynamic for size in sizes) else {}
+            bounded: Config = {"CPU_RUNTIME_CACHE_CAPACITY": ANY_SIZE_CACHE} if any(size.is_dynamic for size in sizes) else {}
             compiled = _CORE.compile_model(model, "CPU", config | bounded)
         except RuntimeError as error:
-            reason = str(error).strip().rpartition("\n")[2]
-            raise ModelIncompatible(f"OpenVINO cannot read the {kind}: {reason}") from error
-        return _Network(compiled, precision.variant)
+            raise ModelIncompatible(f"OpenVINO cannot read the {kind}: {_reason(error)}") from error
+        return _Network(compiled, precision.variant, config | bounded)
 
     return load
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of what OpenVINO says, which has no place in its sources."""
+    return str(error).strip().rpartition("\n")[2]
 
 
 class _Network:
     """A compiled model with one infer request a thread: a request serves one call at a time, and threads are few."""
 
-    def __init__(self, compiled: ov.CompiledModel, variant: str | None) -> None:
-        self._compiled = compiled
+    def __init__(
+        self, compiled: ov.CompiledModel, variant: str | None, config: Config, first: ov.CompiledModel | None = None
+    ) -> None:
+        self._compiled, self._variant, self._config = compiled, variant, config
+        self._first = first or compiled  # what was imported once cannot be exported to be imported again (OpenVINO 2026.4)
         self._local = threading.local()
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
         self.precision = variant or _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
@@ -77,3 +87,14 @@ class _Network:
             request = self._local.request = self._compiled.create_infer_request()
         request.infer([np.ascontiguousarray(batch)], share_inputs=True)
         return {name: np.array(request.get_tensor(port).data, dtype=np.float32) for name, port in self._outputs}
+
+    def again(self, threads: int) -> Network:
+        """Compile what the first time made of the files, which is where the time went."""
+        config = self._config | {"INFERENCE_NUM_THREADS": threads}
+        stream = io.BytesIO()
+        try:
+            self._first.export_model(stream)
+            compiled = _CORE.import_model(stream.getvalue(), "CPU", config)
+        except RuntimeError as error:
+            raise ModelIncompatible(f"OpenVINO cannot compile a network again: {_reason(error)}") from error
+        return _Network(compiled, self._variant, config, self._first)

@@ -11,14 +11,15 @@ from typing import Protocol, cast
 
 from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound, StoreUnreachable
 from service.models.manifest import Manifest
-from service.models.runtime import Loader, Network, Precision
+from service.models.runtime import Loader, Network, Precision, again
 from service.models.store import Model, ModelStore
 from service.vision import detection
 from service.vision.detection import MIN_FACE_PX, Detector
+from service.vision.detection.sharing import SharingDetector
 
 logger = logging.getLogger("facet")
 
-_SHARED = ("registry", "second_look")
+_SHARED = ("registry", "second_look", "sharing")
 
 
 class Architecture(Protocol):
@@ -50,6 +51,7 @@ def create_detector(
     model: Model,
     min_face_px: float = MIN_FACE_PX,
     quick: Callable[[Collection[str]], Mapping[str, Network]] = lambda _: {},
+    shared: int = 0,
 ) -> Detector:
     """The detector of a loaded model.
 
@@ -58,6 +60,7 @@ def create_detector(
         min_face_px: Side, in pixels of the picture that is searched, of the smallest face that is looked for.
         quick: Reads some of the model's networks in another arithmetic: those that the architecture wants, which its constant
             `QUICK` names. They are given to it as `quick_NAME`.
+        shared: Detectors of one thread beside it, for photos that share the CPUs.
 
     Returns:
         A detector that several threads may call.
@@ -75,7 +78,11 @@ def create_detector(
     wanted: Sequence[str] = getattr(architecture, "QUICK", ())
     rounded = quick(wanted) if wanted else {}
     networks = dict(model.networks) | {f"quick_{one}": rounded[one] for one in wanted if one in rounded}
-    return architecture.create(networks, min_face_px)
+    alone = architecture.create(networks, min_face_px)
+    beside = [
+        architecture.create({key: again(network, 1) for key, network in networks.items()}, min_face_px) for _ in range(shared)
+    ]
+    return SharingDetector(alone, beside) if beside else alone
 
 
 def load_detector(
@@ -85,6 +92,7 @@ def load_detector(
     min_face_px: float = MIN_FACE_PX,
     quick: Loader | None = None,
     int8: Loader | None = None,
+    shared: int = 0,
 ) -> tuple[Detector, Model]:
     """Load a detector model from a store.
 
@@ -95,6 +103,7 @@ def load_detector(
         min_face_px: As `create_detector` takes it.
         quick: What reads networks in an arithmetic that may round more; None for none.
         int8: What reads the networks of its int8 variant, which are taken before those of `quick`; None for none.
+        shared: As `create_detector` takes it.
 
     Returns:
         The detector, and the model that it was made of.
@@ -122,7 +131,7 @@ def load_detector(
         precisions = {key: network.precision for key, network in model.networks.items()}
         return {key: network for key, network in found.networks.items() if network.precision != precisions[key]}
 
-    return create_detector(model, min_face_px, rounded), model
+    return create_detector(model, min_face_px, rounded, shared), model
 
 
 def _architecture(manifest: Manifest) -> Architecture | None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from service.app import require_memory
 from service.errors import DeadlineExceeded, ImageTooLarge, NotEnoughMemory, NotReady
 from service.inference.memory import MIB, MemoryBudget, give_back_at_rest, memory_limit
+from service.loading import require_memory
 
 LATER = 1e12
 

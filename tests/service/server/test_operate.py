@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__, errors, metrics
-from service.api.problems import STATUS, status_of
+from service.api.statuses import STATUS, status_of
 from tests.client import ROOT, Client, serving, until
 from tests.collectors import described
 from tests.conftest import encoded

@@ -20,6 +20,8 @@ from service.models.store import MANIFEST, ModelStore, write_manifest
 from service.vision.detection.centerface import CenterFaceDetector
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.detection.registry import architectures, load_detector
+from service.vision.detection.sharing import SharingDetector
+from service.vision.image import decode
 from tests.conftest import encoded
 
 LOAD = loader(Runtime.OPENVINO, Precision.F32, 1)
@@ -114,6 +116,33 @@ def test_faces_are_proposed_by_the_variant_where_it_is_right(root: Path, caplog:
     assert model.digest == store.find("centerface", None)[1]
     assert set(model.networks) == {"faces", "rnet", "onet"}
     assert not caplog.messages
+
+
+def test_those_that_share_the_cpus_are_the_same_detector_again(root: Path) -> None:
+    """Of networks of their own, which nothing was read for: of the same answers, in the same arithmetic."""
+    store, read = ModelStore(root / "model_store"), list[Path]()
+
+    def recorded(place: Path) -> Network:
+        read.append(place)
+        return LOAD(place)
+
+    int8 = loader(Runtime.OPENVINO, Precision.INT8, 1)
+    found, model = load_detector(store, "centerface", recorded, int8=int8, shared=2)
+    assert [place.name for place in read] == ["rnet", "onet"]
+    assert isinstance(found, SharingDetector)
+    detectors = found.each()
+    assert len(detectors) == 3
+    pixels = decode((root / "examples/group.jpg").read_bytes(), max_pixels=10**8, side=640).pixels
+    expected = detectors[0].detect(pixels)
+    assert len(expected) > 1
+    for one in detectors[1:]:
+        assert isinstance(one, CenterFaceDetector)
+        assert (one.faces.precision, one.rnet.precision, one.onet.precision) == ("int8", "f32", "f32")
+        assert not {id(one.faces), id(one.rnet), id(one.onet)} & {id(network) for network in model.networks.values()}
+        for face, known in zip(one.detect(pixels), expected, strict=True):
+            assert np.array_equal(face.box, known.box)
+            assert np.array_equal(face.landmarks, known.landmarks)
+            assert face.confidence == known.confidence
 
 
 class Shifted(Claiming):

@@ -10,7 +10,7 @@ import pytest
 
 from service.arrays import Pixels
 from service.vision.detection import Face
-from service.vision.sharing import SharingDetector
+from service.vision.detection.sharing import SharingDetector
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
