@@ -38,7 +38,7 @@ FACES: Final = Histogram(
 BATCH_SIZE: Final = Histogram(
     "facet_batch_size",
     "Faces in one run of the network, before padding.",
-    buckets=(1, 2, 4, 8, 16, 32),  # the sizes that batches are padded to
+    buckets=(1, 2, 4, 8, 16),  # the sizes that batches are padded to
 )
 QUEUE_DEPTH: Final = Gauge(
     "facet_queue_depth", "Photos that wait for a worker, and faces that wait for the network.", ["queue"]

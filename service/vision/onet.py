@@ -17,7 +17,7 @@ SMALL_BATCH: Final = 16
 """Up to so many patches batches of R-Net and O-Net are 1 or even, for a patch of padding costs what a face's does."""
 BATCH_STEP: Final = 8
 """Larger batches are multiples of it."""
-MAX_BATCH: Final = 64
+MAX_BATCH: Final = 32
 """Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
 SMALL_PX: Final = 64.0
 """Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""

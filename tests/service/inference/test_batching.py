@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import DeadlineExceeded, InferenceError, NotReady, QueueFull
-from service.inference.batching import SHARED, SIZES, Batcher, Outputs
+from service.inference.batching import SHARED, SIZES, Batcher, Outputs, _most
 from tests.fakes import FailingNetwork, GatedNetwork
 
 Pixels = npt.NDArray[np.uint8]
@@ -86,21 +86,46 @@ async def test_no_crops_have_no_outputs_and_run_nothing() -> None:
     await batcher.close()
 
 
-@pytest.mark.parametrize(("count", "padded"), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16), (16, 16), (17, 32), (32, 32)])
-async def test_batches_are_padded_to_the_sizes_that_were_warmed(count: int, padded: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "padded", "counted"),
+    [
+        (1, [1], [1]),
+        (2, [2], [2]),
+        (3, [4], [3]),
+        (5, [4, 1], [4, 1]),
+        (6, [8], [6]),
+        (9, [8, 1], [8, 1]),
+        (11, [8, 4], [8, 3]),
+        (12, [16], [12]),
+        (16, [16], [16]),
+        (20, [16, 4], [16, 4]),
+        (29, [16, 16], [16, 13]),
+    ],
+)
+async def test_batches_are_of_the_sizes_that_were_warmed_and_hardly_padded(
+    count: int, padded: list[int], counted: list[int]
+) -> None:
     reader, heard = open_reader(), list[int]()
     batcher = Batcher(reader, 100, heard.append)
     assert numbers(await batcher.submit([crop(n) for n in range(count)], LATER)) == list(range(count))
-    assert reader.shapes == [(padded, 4, 4, 3)]
-    assert heard == [count], "crops, without the padding"
+    assert reader.shapes == [(size, 4, 4, 3) for size in padded]
+    assert heard == counted, "crops, without the padding"
     await batcher.close()
+
+
+def test_no_batch_has_more_padding_than_a_quarter() -> None:
+    for waiting in range(1, 200):
+        taken = _most(waiting)
+        size = next(size for size in SIZES if size >= taken)
+        assert 0 < taken <= waiting
+        assert size - taken <= size / 4
 
 
 async def test_more_crops_than_the_largest_batch_take_several() -> None:
     reader = open_reader()
     batcher = Batcher(reader, 10)
     assert numbers(await batcher.submit([crop(n) for n in range(75)], LATER)) == list(range(75))
-    assert [shape[0] for shape in reader.shapes] == [32, 32, 16]
+    assert [shape[0] for shape in reader.shapes] == [16, 16, 16, 16, 8, 4]
     await batcher.close()
 
 
@@ -126,7 +151,7 @@ async def test_what_gathers_while_a_batch_runs_is_the_next_batch() -> None:
     reader.gate.set()
     assert numbers(await first) == [0]
     assert [numbers(await other) for other in others] == [[10, 11], [20, 21], [30, 31], [40, 41], [50, 51]]
-    assert [shape[0] for shape in reader.shapes] == [1, 16]
+    assert [shape[0] for shape in reader.shapes] == [1, 8, 2]
     assert batcher.waiting == 0
     assert batcher.busy_for() == 0
     await batcher.close()
@@ -141,7 +166,7 @@ async def test_the_oldest_go_first() -> None:
     await until(lambda: batcher.waiting == 40)
     reader.gate.set()
     assert [numbers(await caller) for caller in callers] == [[n] for n in range(41)]
-    assert reader.read == [[0], list(range(1, 33)), list(range(33, 41))]
+    assert reader.read == [[0], list(range(1, 17)), list(range(17, 33)), list(range(33, 41))]
     await batcher.close()
 
 
@@ -390,7 +415,7 @@ async def test_a_crowd_alone_has_the_largest_batches() -> None:
     reader = open_reader()
     batcher = Batcher(reader, 100)
     await batcher.submit([crop(n) for n in range(64)], LATER, "crowd")
-    assert [shape[0] for shape in reader.shapes] == [32, 32]
+    assert [shape[0] for shape in reader.shapes] == [16] * 4
     await batcher.close()
 
 
@@ -398,11 +423,11 @@ async def test_a_crowd_does_not_shut_out_a_client_that_keeps_to_its_share() -> N
     with GatedNetwork() as network:
         batcher = Batcher(network, 10)
         crowd = asyncio.create_task(batcher.submit([crop(1)] * 60, LATER, "crowd"))
-        await until(lambda: network.entered.is_set() and batcher.waiting == 28)
+        await until(lambda: network.entered.is_set() and batcher.waiting == 44)
         with pytest.raises(QueueFull):
             await batcher.submit([crop(2)] * 9, LATER, "another crowd")
         polite = asyncio.create_task(batcher.submit([crop(3)], LATER, "polite"))
-        await until(lambda: batcher.waiting == 29)
+        await until(lambda: batcher.waiting == 45)
     assert len(await polite) == 1
     assert len(await crowd) == 60
     await batcher.close()

@@ -78,7 +78,7 @@ async def test_crops_gather_while_a_batch_runs_and_run_together() -> None:
             requests += [start(client) for _ in range(40)]
             await until(lambda: client.engine.batcher.waiting == 40)
         assert {(await request).status_code for request in requests} == {200}
-    assert network.batches == [1, 32, 8]  # the last is padded
+    assert network.batches == [1, 16, 16, 8]
 
 
 # Bounded queues -------------------------------------------------------------------------------------------------------
