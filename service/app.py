@@ -35,7 +35,7 @@ from service.api.stream import StreamLimits, Streams
 from service.errors import FacetError
 from service.extras import install_command
 from service.inference.engine import Engine
-from service.inference.memory import MIB, give_back_at_rest, memory_limit
+from service.inference.memory import MIB, give_back_now_and_then, memory_limit
 from service.inference.workers import Workers
 from service.loading import bodies_bytes, create_engine
 from service.reloading import Reloader
@@ -180,7 +180,7 @@ async def _close(app: FastAPI) -> None:
 
 def _look_for_rest(workers: Workers) -> asyncio.Task[None]:
     """Give freed memory back whenever no photo is there; all engines that follow have the same workers."""
-    return asyncio.create_task(give_back_at_rest(lambda: workers.begun, lambda: workers.inside))
+    return asyncio.create_task(give_back_now_and_then(lambda: workers.begun, lambda: workers.inside))
 
 
 def _swap(app: FastAPI, old: Engine, new: Engine) -> None:

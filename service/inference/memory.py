@@ -26,6 +26,8 @@ _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
 REST_S: Final = 2.0
 """Seconds without work after which freed memory is given back."""
+BUSY_LOOKS: Final = 5
+"""So many times as long it takes while there is work. It takes 6 ms, and finds up to 70 MB that photos have left in pieces."""
 
 
 def memory_limit(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> tuple[int, str]:
@@ -131,10 +133,11 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-async def give_back_at_rest(
+async def give_back_now_and_then(
     begun: Callable[[], int], inside: Callable[[], int], seconds: float = REST_S, give: Callable[[], None] = give_back
 ) -> None:
-    """Give what was freed back to the system each time that work has rested for a while; for ever.
+    """Give what was freed back to the system each time that work has rested for a while, and now and then while it goes on;
+    for ever.
 
     Args:
         begun: How many pieces of work have begun so far.
@@ -143,12 +146,18 @@ async def give_back_at_rest(
         give: Gives it back; blocks.
     """
     given = last = begun()
+    busy = 0
     while True:
         await asyncio.sleep(seconds)
-        if last == begun() != given and not inside():
-            given = last
+        now = begun()
+        busy = busy + 1 if last != now else 0
+        if last == now != given and not inside():
+            given = now
             await asyncio.to_thread(give)
-        last = begun()
+        elif busy == BUSY_LOOKS:
+            busy = 0
+            await asyncio.to_thread(give)
+        last = now
 
 
 class MemoryBudget:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from service.errors import DeadlineExceeded, ImageTooLarge, NotEnoughMemory, NotReady
-from service.inference.memory import MIB, MemoryBudget, give_back_at_rest, memory_limit
+from service.inference.memory import BUSY_LOOKS, MIB, MemoryBudget, give_back_now_and_then, memory_limit
 from service.loading import require_memory
 
 LATER = 1e12
@@ -158,7 +159,7 @@ async def test_freed_memory_is_given_back_once_work_rests() -> None:
         while looks[0] < end:  # noqa: ASYNC110 - of the loop that is tested
             await asyncio.sleep(0)
 
-    resting = asyncio.create_task(give_back_at_rest(counted, lambda: inside[0], 0, lambda: given.append(begun[0])))
+    resting = asyncio.create_task(give_back_now_and_then(counted, lambda: inside[0], 0, lambda: given.append(begun[0])))
     await looked(5)
     assert given == []  # nothing has begun
     begun[0] = 3
@@ -173,3 +174,22 @@ async def test_freed_memory_is_given_back_once_work_rests() -> None:
     resting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await resting
+
+
+async def test_freed_memory_is_given_back_now_and_then_while_work_goes_on() -> None:
+    """A service under steady load never rests, and what photos leave in pieces would stay."""
+    begun, given = [0], list[int]()
+
+    def counted() -> int:
+        begun[0] += 1  # between any two looks
+        return begun[0]
+
+    busy = asyncio.create_task(give_back_now_and_then(counted, lambda: 1, 0, lambda: given.append(begun[0])))
+    async with asyncio.timeout(20):
+        while len(given) < 3:  # noqa: ASYNC110 - of the loop that is tested
+            await asyncio.sleep(0)
+    between = [later - earlier for earlier, later in pairwise(given)]
+    assert min(between) >= BUSY_LOOKS, "not at every look"
+    busy.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await busy
