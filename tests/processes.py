@@ -1,9 +1,10 @@
-"""Run the tests in processes of their own, two at a time, within a bound of memory, and sum up as pytest does.
+"""Run the tests in processes of their own, three at a time, within a bound of memory, and sum up as pytest does.
 
 A process gives back what TensorFlow and OpenVINO have taken, as nothing else does: in one process the whole suite grew to
 6.5 GB. A folder is one process, since its tests share what is dear to make; the files of training, which fit networks, get
-one each. These come last, forked from one that has imported TensorFlow, which takes as long as most of them. Arguments are
-pytest's; where they name files, pytest alone is run on those.
+one each. These come last, two at a time, forked from one that has imported TensorFlow, which takes as long as most of them.
+Others wait for services and browsers for a third of their time, so that three keep two CPUs busy. Arguments are pytest's; where
+they name files, pytest alone is run on those.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
+BUSY_AT_ONCE: Final = 2
+"""Processes of `ALONE` at a time: each keeps a CPU busy."""
 MEMORY_MIB: Final = 2048
 """What all processes of the tests together may hold at any time; pages that several share count once."""
 FIRST: Final = (
@@ -47,17 +50,25 @@ CHILDREN: Final = threading.Lock()
 MOST_MIB: Final = {
     "tests": 560,
     "tests/browser": 1400,
-    "tests/clients": 600,
-    "tests/deploy": 650,
+    "tests/clients": 520,
+    "tests/deploy": 560,
+    "tests/docs": 320,
+    "tests/recipes": 430,
     "tests/service": 1250,
     "tests/service/inference": 790,
     "tests/service/models": 850,
     "tests/service/offline": 1350,
     "tests/service/models/runtime": 2000,
-    "tests/service/server": 700,
+    "tests/service/precision": 240,
+    "tests/service/server": 640,
+    "tests/service/tracking": 150,
+    "tests/service/web": 140,
     "tests/service/api": 760,
+    "tests/service/api/compat": 250,
     "tests/service/video": 1100,
+    "tests/service/vision": 340,
     "tests/service/vision/detection": 1570,
+    "tests/soak": 270,
     "tests/training/calibration/test_tracks.py": 720,
     "tests/training/calibration/test_versions.py": 850,
     "tests/training/comparison/test_run.py": 1140,
@@ -85,7 +96,7 @@ MOST_MIB: Final = {
 TRAINING_MIB: Final = 450
 """What any other file of training holds, with its share of what it was forked with."""
 FORKED_MIB: Final = 220
-"""The share that is left to the process that they are forked from, while two of them run."""
+"""The share that is left to the process that they are forked from, which stays until the end, while two of them run."""
 ANY_MIB: Final = 500
 """What any other may hold."""
 APART: Final = frozenset({"tests/browser", "tests/deploy"})
@@ -162,6 +173,7 @@ class Watch:
         self.peaks: Counter[str] = Counter()
         self.processes: dict[str, int] = {}
         self._running: dict[str, int] = {}
+        self._forking = False
         self._changed = threading.Condition()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -182,6 +194,7 @@ class Watch:
                     if self._fits(title_of(names)):
                         waiting.remove(names)
                         self._running[title_of(names)] = needed(title_of(names))
+                        self._forking |= title_of(names).startswith(ALONE)
                         return names
                 self._changed.wait()
             return None
@@ -189,8 +202,10 @@ class Watch:
     def _fits(self, title: str) -> bool:
         """Whether a process may begin beside what runs."""
         apart = title in APART and bool(APART & set(self._running))
-        most = MEMORY_MIB - FORKED_MIB if title.startswith(ALONE) else MEMORY_MIB
-        return not apart and sum(self._running.values(), needed(title)) <= most
+        alone = title.startswith(ALONE)
+        busy = alone and sum(one.startswith(ALONE) for one in self._running) >= BUSY_AT_ONCE
+        most = MEMORY_MIB - FORKED_MIB * (alone or self._forking)
+        return not apart and not busy and sum(self._running.values(), needed(title)) <= most
 
     def finish(self, title: str) -> None:
         """Give back what this took."""
@@ -297,10 +312,9 @@ def main(arguments: list[str]) -> int:
         return counts
 
     with Watch() as watch, ThreadPoolExecutor(AT_ONCE) as pool:
-        for alone in (False, True):  # what they are forked from stays until the end, and is large
-            waiting = [names for names in chosen if title_of(names).startswith(ALONE) == alone]
-            for part in [pool.submit(work, watch, waiting) for _ in range(AT_ONCE)]:
-                total += part.result()
+        waiting = sorted(chosen, key=lambda names: title_of(names).startswith(ALONE))
+        for part in [pool.submit(work, watch, waiting) for _ in range(AT_ONCE)]:
+            total += part.result()
     sys.stdout.write(f"At most {watch.peak:.0f} MiB were held at a time, during {', '.join(watch.during)}.\n")
     if watch.peak > MEMORY_MIB:
         sys.stdout.write(f"That is more than the {MEMORY_MIB} MiB that the tests may take.\n")
