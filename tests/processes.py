@@ -32,6 +32,7 @@ BUSY_AT_ONCE: Final = 2
 MEMORY_MIB: Final = 2048
 """What all processes of the tests together may hold at any time; pages that several share count once."""
 FIRST: Final = (
+    "service/models/runtime",
     "browser",
     "deploy",
     "service",
@@ -41,7 +42,7 @@ FIRST: Final = (
     "training/evaluation",
     "training/fit",
 )
-"""What takes longest begins first, so that no process is left alone at the end."""
+"""What takes longest begins first, so that no process is left alone at the end; before it what fits beside nothing."""
 ALONE: Final = ("tests/training",)
 IMPORTED: Final = ("tensorflow", "matplotlib.pyplot", "pytest")
 """What the process has imported from which those of `ALONE` are forked; nothing of the project, whose imports are tested."""
@@ -191,7 +192,7 @@ class Watch:
         with self._changed:
             while waiting:
                 for names in waiting:
-                    if self._fits(title_of(names)):
+                    if self.fits(title_of(names)) or not self._running:  # nothing would ever make more room
                         waiting.remove(names)
                         self._running[title_of(names)] = needed(title_of(names))
                         self._forking |= title_of(names).startswith(ALONE)
@@ -199,7 +200,7 @@ class Watch:
                 self._changed.wait()
             return None
 
-    def _fits(self, title: str) -> bool:
+    def fits(self, title: str) -> bool:
         """Whether a process may begin beside what runs."""
         apart = title in APART and bool(APART & set(self._running))
         alone = title.startswith(ALONE)
