@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from service import errors
 from service.api.schemas import Problem
-from service.api.statuses import STATUS, problem_of, status_of
+from service.api.statuses import problem_of, status_of
 from service.errors import FacetError, InvalidParameter, unexpected
 from service.metrics import REJECTIONS
 from service.tracing import CURRENT
@@ -70,7 +70,7 @@ def count(error: FacetError, request_id: str) -> None:
         request_id: The request's id.
     """
     REJECTIONS.labels(error.code).inc()
-    if status_of(error) == 500:
+    if status_of(type(error)) == 500:
         logger.error("request %s failed: %s", request_id, error.code, exc_info=error)
 
 
@@ -182,8 +182,7 @@ def documented(*kinds: type[FacetError], unrouted: Collection[int] = ()) -> dict
     """
     codes: dict[int, list[str]] = {status: [UNROUTED[status]] for status in unrouted}
     for kind in kinds:
-        status = next(STATUS[above] for above in kind.__mro__ if above in STATUS)
-        codes.setdefault(status, []).append(kind.code)
+        codes.setdefault(status_of(kind), []).append(kind.code)
     return {
         status: {
             "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{name}`' for name in names)}",

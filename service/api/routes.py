@@ -400,7 +400,7 @@ async def answered_each(
             record = CURRENT.get()
             if record is not None:
                 record.failed += 1
-            return BatchItem(index=index, status=status_of(error), problem=problem_of(error, identity))
+            return BatchItem(index=index, status=status_of(type(error)), problem=problem_of(error, identity))
 
     async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
         tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]

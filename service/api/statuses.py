@@ -35,16 +35,16 @@ STATUS: Final[Mapping[type[FacetError], int]] = {
 """Status of an error: that of the nearest class above it that stands here."""
 
 
-def status_of(error: FacetError) -> int:
-    """HTTP status of an error.
+def status_of(kind: type[FacetError]) -> int:
+    """HTTP status of a class of errors.
 
     Args:
-        error: Any error of Facet's.
+        kind: Any class of Facet's errors.
 
     Returns:
-        The status of its class, or of the nearest base that has one.
+        Its own status, or that of the nearest base that has one.
     """
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return next(STATUS[above] for above in kind.__mro__ if above in STATUS)
 
 
 def problem_of(error: FacetError, request_id: str) -> Problem:
@@ -57,7 +57,7 @@ def problem_of(error: FacetError, request_id: str) -> Problem:
     Returns:
         The problem document (RFC 9457).
     """
-    status = status_of(error)
+    status = status_of(type(error))
     detail = str(error) if status != 500 else "The photo could not be analysed. The fault is the service's."
     return Problem(
         type=f"urn:facet:problem:{error.code}",

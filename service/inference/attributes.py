@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -86,6 +88,23 @@ class LabelProbabilities:
     def uncertain(self) -> bool:
         """Whether the label is less probable than validation asks of one that can be relied on."""
         return self.confidence < self.thresholds.get(self.label, 0.0)
+
+    def __str__(self) -> str:
+        """In words: `female`, or what `undecided` says where it is uncertain."""
+        return undecided(self.probabilities) if self.uncertain else self.label
+
+
+def undecided(probabilities: Mapping[str, float]) -> str:
+    """The two most probable labels in words: `white 47% or other 36%`.
+
+    Args:
+        probabilities: Each label's.
+
+    Returns:
+        Both with their probabilities, the more probable one first.
+    """
+    likeliest = heapq.nlargest(2, probabilities.items(), key=itemgetter(1))
+    return " or ".join(f"{label} {share:.0%}" for label, share in likeliest)
 
 
 Attributes: TypeAlias = Mapping[str, Expectation | LabelProbabilities]

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.api.schemas import AgeAnswer, ExpectationAnswer, LabelAnswer, PredictAnswer
+from service.inference.attributes import undecided
 from service.models.manifest import Attribute
 from service.offline.errors import OutputError
 from service.offline.table import answers_of
@@ -97,7 +98,7 @@ def _cell(value: AgeAnswer | ExpectationAnswer | LabelAnswer | None) -> str:
     if isinstance(value, AgeAnswer):
         years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
         return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
-    return f"{value.label}{'?' if value.uncertain else ''} {value.confidence:.0%}"
+    return undecided(value.probabilities) if value.uncertain else f"{value.label} {value.confidence:.0%}"
 
 
 class _Rate(ProgressColumn):

@@ -17,14 +17,14 @@ COLOURS = ("#e8590c", "#1971c2", "#2f9e44", "#9c36b5", "#e03131", "#0c8599")
 
 
 def caption(person: AnalysedFace) -> str:
-    """One line for one face: `female, 34 (29-40), white? 58%, glasses: no`.
+    """One line for one face: `female, 34 (29-40), white 47% or other 36%, glasses: no`.
 
     Args:
         person: The face.
 
     Returns:
-        One of two labels first, as people say it, then ages, then the rest; a label goes with its probability where it is
-        uncertain, and with its attribute's name where it says nothing alone.
+        One of two labels first, as people say it, then ages, then the rest; where a label is uncertain, the two most probable
+        ones with their probabilities; and with its attribute's name what says nothing alone.
     """
     words = [(_place(value), _words(name, value)) for name, value in person.attributes.items()]
     return ", ".join(word for _, word in sorted(words, key=lambda one: one[0])) or "face"
@@ -41,8 +41,7 @@ def _place(value: Expectation | LabelProbabilities) -> int:
 def _words(name: str, value: Expectation | LabelProbabilities) -> str:
     if isinstance(value, Expectation):
         return str(value) if value.scale == YEARS else f"{name}: {value}"
-    label = f"{value.label}? {value.confidence:.0%}" if value.uncertain else value.label
-    return f"{name}: {label}" if _ANSWERS & set(value.probabilities) else label
+    return f"{name}: {value}" if _ANSWERS & set(value.probabilities) else str(value)
 
 
 def draw(photo: Image.Image, analysis: Analysis, ids: Sequence[int] | None = None) -> Image.Image:

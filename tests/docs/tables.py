@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from service import cli, errors
-from service.api.statuses import STATUS
+from service.api.statuses import status_of
 from service.errors import FacetError
 from service.settings import Settings
 from tests.collectors import described
@@ -95,8 +95,8 @@ def every_problem() -> str:
     """Every code of a problem with its status and its meaning, by status."""
     rows = {code: list(rest) for code, rest in OF_HTTP.items()}
     for kind in answered():
-        status = next(STATUS[above] for above in kind.__mro__ if above in STATUS)
-        rows.setdefault(kind.code, [str(status), "An unexpected error." if kind is FacetError else sentence(kind.__doc__)])
+        meaning = "An unexpected error." if kind is FacetError else sentence(kind.__doc__)
+        rows.setdefault(kind.code, [str(status_of(kind)), meaning])
     ordered = sorted(rows.items(), key=lambda row: (row[1][0], row[0]))
     return table(["code", "status", "meaning"], [[f"`{code}`", *rest] for code, rest in ordered])
 
