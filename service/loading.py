@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import cv2
@@ -66,10 +67,6 @@ def create_engine(settings: Settings) -> Engine:
     quick = loader(settings.runtime, settings.precision, threads)
     variant = settings.precision.variant
     shared = at_once // 2 if threads > 1 and limit >= SHARED_BYTES else 0
-    detector, detection = _load_detector(store, settings.detector, settings, threads, shared)
-    streaming, stream_detection = None, None
-    if settings.stream_detector not in (None, settings.detector):
-        streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, shared)
     budget = MemoryBudget(limit)
     source = ModelSource(
         store=store,
@@ -84,12 +81,14 @@ def create_engine(settings: Settings) -> Engine:
         variant=variant,
         int8=None if variant else _int8_loader(settings, threads),
     )
-    with mappings():
-        model = source.load(source.version)
-        attributes = allowed(model.manifest, settings.attributes)
-        batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
-        if model.manifest.input is not None:
-            batcher.warm(model.manifest.input.size)
+    with ThreadPoolExecutor(1, "load") as pool:
+        loading = pool.submit(_load_attributes, source, settings)
+        detector, detection = _load_detector(store, settings.detector, settings, threads, shared)
+        streaming, stream_detection = None, None
+        if settings.stream_detector not in (None, settings.detector):
+            streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, shared)
+        model, batcher = loading.result()
+    attributes = allowed(model.manifest, settings.attributes)
     workers = Workers(at_once, settings.photo_queue, settings.photo_wait_s)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
     pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once), streaming)
@@ -128,6 +127,16 @@ def create_engine(settings: Settings) -> Engine:
     for one in engine.every():
         logger.info("serving %s (%s, %s), licence: %s", one.title, one.runtime, one.precision, one.model.manifest.licence)
     return engine
+
+
+def _load_attributes(source: ModelSource, settings: Settings) -> tuple[Model, Batcher]:
+    """The model that is served by default, and what predicts with it, which has run once."""
+    with mappings():
+        model = source.load(source.version)
+        batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
+        if model.manifest.input is not None:
+            batcher.warm(model.manifest.input.size)
+    return model, batcher
 
 
 def _int8_loader(settings: Settings, threads: int) -> Loader | None:
