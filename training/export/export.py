@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from service.arrays import Pixels
+from service.arrays import Floats, Pixels
 from service.files import replacing
 from service.models.manifest import YEARS, Declaration, Manifest
 from service.models.runtime import Precision
@@ -128,6 +128,32 @@ def _folded_weights(convolution: Any, norm: Any) -> list[Any]:
     return [*before, kernel * gain.reshape(shape), beta + ((bias[0] if bias else 0.0) - mean) * gain]
 
 
+def rounded(weight: Floats) -> Floats:
+    """A kernel in bfloat16's eight significant bits, so that arithmetic in bf16 rounds activations alone.
+
+    What rounding takes from a weight is added to the next one of the same output, so that each output's weights keep their sum:
+    what a kernel reads is rarely zero in the mean, and the errors would not cancel.
+
+    Args:
+        weight: float32, a kernel [..., outputs], or [H, W, channels, 1] of a depthwise convolution; or a vector.
+
+    Returns:
+        float32 of the same shape; a vector, such as biases, as it is.
+    """
+    if weight.ndim < 2:
+        return weight
+    axis = 2 if weight.ndim == 4 and weight.shape[3] == 1 else -1
+    moved = np.moveaxis(weight.astype(np.float32), axis, 0)
+    rows = moved.reshape(len(moved), -1)
+    result = np.empty_like(rows)
+    left = np.zeros(len(rows), np.float32)
+    for index in range(rows.shape[1]):
+        wanted = rows[:, index] + left
+        result[:, index] = wanted.astype(tf.bfloat16.as_numpy_dtype).astype(np.float32)
+        left = wanted - result[:, index]
+    return np.moveaxis(result.reshape(moved.shape), 0, axis)
+
+
 def _served(model: keras.Model, section: NetworkSection, attributes: Sequence[Attribute]) -> Any:
     """A network as the service sees it: uint8 crops in, years and probabilities out, weights held as float16.
 
@@ -140,7 +166,7 @@ def _served(model: keras.Model, section: NetworkSection, attributes: Sequence[At
     model.trainable = True  # what cannot learn, such as the statistics of a normalisation that stayed, is listed last
     weights = [*model.trainable_variables, *model.non_trainable_variables]
     learnt = len(model.trainable_variables)
-    module.halves = [tf.Variable(tf.cast(weight.value, tf.float16), trainable=False) for weight in weights]
+    module.halves = [tf.Variable(tf.cast(rounded(np.asarray(weight)), tf.float16), trainable=False) for weight in weights]
 
     def serve(faces: Any) -> dict[str, Any]:
         weights = [tf.cast(half, tf.float32) for half in module.halves]

@@ -27,7 +27,7 @@ from training.datasets.documents import PreparedReport
 from training.errors import ExportError, TrainingError
 from training.evaluation.predictions import Predictions
 from training.export import centerface
-from training.export.export import export, folded, plain, write_saved_model
+from training.export.export import export, folded, plain, rounded, write_saved_model
 from training.models.heads import build
 from training.models.normalization import FusedBatchNormalization
 from training.recipe import Recipe
@@ -149,6 +149,37 @@ def test_weights_are_held_as_float16_alone(store: Path) -> None:
     kinds = {name: kind for name, kind in reader.get_variable_to_dtype_map().items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
     assert len(kinds) == 16  # kernel and bias of two convolutions and of three heads of two layers
     assert set(kinds.values()) == {tf.float16}
+    kernels = [reader.get_tensor(name) for name in kinds if len(reader.get_variable_to_shape_map()[name]) > 1]
+    assert len(kernels) == 8
+    for kernel in kernels:
+        np.testing.assert_array_equal(kernel, in_bfloat16(kernel.astype(np.float32)))
+
+
+def in_bfloat16(values: Floats) -> Floats:
+    """The nearest numbers of bfloat16, as TensorFlow rounds."""
+    return tf.cast(tf.cast(values, tf.bfloat16), tf.float32).numpy()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((40, 6), 1), ((3, 3, 8, 6), 3), ((3, 3, 6, 1), 2), ((1, 1, 200, 5), 3)], ids=str)
+def test_what_rounding_takes_from_a_kernel_goes_to_the_next_weight_of_the_same_output(
+    shape: tuple[int, ...], axis: int
+) -> None:
+    kernel = np.random.default_rng(3).uniform(0.5, 1, shape).astype(np.float32)
+    result = rounded(kernel)
+    assert (result.shape, result.dtype) == (kernel.shape, kernel.dtype)
+    np.testing.assert_array_equal(result, in_bfloat16(result))
+    step = 2.0**-8  # of bfloat16 from 0.5 to 1
+    others = tuple(place for place in range(kernel.ndim) if place != axis)
+    assert np.abs(result - kernel).max() <= 1.01 * step
+    assert np.abs((result - kernel).sum(axis=others)).max() <= 0.51 * step
+    assert np.abs((in_bfloat16(kernel) - kernel).sum(axis=others)).max() > 0.51 * step
+
+
+def test_a_vector_is_not_rounded_and_weights_of_unlike_sizes_keep_their_sum() -> None:
+    biases = np.linspace(-1, 1, 7, dtype=np.float32)
+    np.testing.assert_array_equal(rounded(biases), biases)
+    kernel = np.array([[1.001], [1e-4], [-1.0], [3e-3]], np.float32)
+    assert abs((rounded(kernel) - kernel).sum()) < 2e-5
 
 
 def test_signature(store: Path) -> None:
