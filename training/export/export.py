@@ -304,7 +304,7 @@ def export(
             "networks": {"faces": "."},
             "input": {"size": size, "template": template},
             "attributes": [_declared(attribute, outputs) for attribute in recipe.learnt],
-            "tolerance": TOLERANCE,
+            "tolerance": {precision: most for precision, most in TOLERANCE.items() if precision != Precision.INT8.value},
         }
         manifest = write_manifest(folder, fields)
         if data:

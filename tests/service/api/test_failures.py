@@ -7,8 +7,8 @@ Keys, rates, CORS and the limits of a body are in `test_limits`; full queues, de
 from __future__ import annotations
 
 import base64
-import gzip
 import gc
+import gzip
 import io
 import json
 import logging

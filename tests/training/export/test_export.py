@@ -182,6 +182,11 @@ def test_a_vector_is_not_rounded_and_weights_of_unlike_sizes_keep_their_sum() ->
     assert abs((rounded(kernel) - kernel).sum()) < 2e-5
 
 
+def test_a_variant_alone_says_how_far_int8_may_lie(store: Path) -> None:
+    manifest = json.loads((store / "tiny/1/model.json").read_text())
+    assert sorted(manifest["tolerance"]) == ["bf16", "f16", "f32"]
+
+
 def test_signature(store: Path) -> None:
     signature = tf.saved_model.load(str(store / "tiny/1")).signatures["serving_default"]
     _, inputs = signature.structured_input_signature
