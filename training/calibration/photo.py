@@ -74,6 +74,7 @@ def fit(
                 np.concatenate([one.labels[spec.name].label for one in labelled]),
                 (accuracies or {}).get(spec.name, SelectiveAccuracy()),
                 np.concatenate([_predicted_ages(one) for one in labelled]),
+                np.repeat(np.arange(len(labelled)), [len(one) for one in labelled]),
             )
         else:
             given = [one.expectations[spec.name] for one in seen if spec.name in one.expectations]
@@ -109,6 +110,7 @@ def fit_labels(
     labels: Ints,
     accuracy: SelectiveAccuracy,
     years: Doubles | None = None,
+    sets: Ints | None = None,
 ) -> AttributeCalibration | None:
     """Temperature and thresholds of labels.
 
@@ -118,6 +120,7 @@ def fit_labels(
         labels: Numbers [N], -1 where a label is not known.
         accuracy: What the labels that are not marked uncertain have to reach.
         years: Predicted ages [N]; None, or not a number, where the network gives none.
+        sets: Numbers of the data sets that the faces are from [N]; None where they are from one.
 
     Returns:
         The calibration, or None where nothing is predicted or known.
@@ -131,10 +134,11 @@ def fit_labels(
     confidence, answered = scaled.max(axis=1), scaled.argmax(axis=1)
     right = answered == labels[known]
     ages = None if years is None or np.isnan(years).any() else years[known]
+    origin = None if sets is None else sets[known]
     return AttributeCalibration(
         temperature=degrees,
         threshold=threshold(confidence, right, accuracy.overall),
-        thresholds=fit_thresholds(confidence, answered, right, ages, spec.labels, accuracy.group),
+        thresholds=fit_thresholds(confidence, answered, right, ages, spec.labels, accuracy.group, origin),
     )
 
 

@@ -13,6 +13,8 @@ BANDS: Final = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, float("inf"))
 """Upper ends, in predicted years, of the bands that get a threshold of their own."""
 MIN_FACES: Final = 60
 """Faces that a band or a label needs for that: a smaller band is joined to the next, a smaller label has none."""
+MIN_FACES_OF_SET: Final = 30
+"""Faces of one data set that a band needs for a threshold under which these alone reach the accuracy, too."""
 STANDARD_ERRORS: Final = 0.7
 """Standard errors by which the accuracy of a band or label has to lie above its bound: the least of many thresholds would else
 be one that chance favours. docs/measurements.md has the figures behind it."""
@@ -39,9 +41,17 @@ def threshold(confidence: Doubles, right: Bools, accuracy: float, standard_error
 
 
 def fit_thresholds(
-    confidence: Doubles, label: Ints, right: Bools, years: Doubles | None, names: tuple[str, ...], accuracy: float
+    confidence: Doubles,
+    label: Ints,
+    right: Bools,
+    years: Doubles | None,
+    names: tuple[str, ...],
+    accuracy: float,
+    sets: Ints | None = None,
 ) -> LabelThresholds:
     """Thresholds under which every label and every band of predicted age reaches an accuracy, wherever any threshold does.
+
+    A band reaches it in each data set, too: one whose children are easy must not speak for those of another.
 
     Args:
         confidence: Calibrated probabilities of the most probable labels [N].
@@ -50,14 +60,24 @@ def fit_thresholds(
         years: Predicted ages [N]; None where the network gives none.
         names: The labels' names by number.
         accuracy: Share, 0 to 1, that has to be right of each label and in each band.
+        sets: Numbers of the data sets that the faces are from [N]; None where they are from one.
 
     Returns:
         Those above 0.
     """
+    origin = np.zeros(len(label), np.int64) if sets is None else sets
     edges = [] if years is None else joined(years, BANDS, MIN_FACES)
     band = np.zeros(len(label), np.int64) if years is None else np.digitize(years, edges[:-1])
+    none = np.zeros(len(right))
     by_band = [
-        _group_threshold(confidence, right, band == number, np.zeros(len(right)), accuracy) for number in range(len(edges))
+        max(
+            _group_threshold(confidence, right, band == number, none, accuracy),
+            *(
+                _group_threshold(confidence, right, (band == number) & (origin == one), none, accuracy, MIN_FACES_OF_SET)
+                for one in np.unique(origin)
+            ),
+        )
+        for number in range(len(edges))
     ]
     others = np.array(by_band)[band] if by_band else np.zeros(len(right))
     by_label = [_group_threshold(confidence, right, label == number, others, accuracy) for number in range(len(names))]
@@ -89,9 +109,11 @@ def joined(years: Doubles, bands: tuple[float, ...], least: int) -> list[float]:
     return edges or [float("inf")]
 
 
-def _group_threshold(confidence: Doubles, right: Bools, rows: Bools, others: Doubles, accuracy: float) -> float:
-    """The threshold of some rows, beside those that hold for them already; 0 where there are too few."""
-    if rows.sum() < MIN_FACES:
+def _group_threshold(
+    confidence: Doubles, right: Bools, rows: Bools, others: Doubles, accuracy: float, least: int = MIN_FACES
+) -> float:
+    """The threshold of some rows, beside those that hold for them already; 0 where there are fewer than `least`."""
+    if rows.sum() < least:
         return 0.0
     certain = rows & (confidence >= others)
     return threshold(confidence[certain], right[certain], accuracy, STANDARD_ERRORS) if certain.any() else 0.0

@@ -13,7 +13,7 @@ from training.calibration.photo import fit as fit_predictions
 from training.calibration.photo import fit_expectation, fit_labels, temperature
 from training.datasets.base import RACES
 from training.errors import CalibrationError
-from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
+from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
 from training.recipe import ATTRIBUTES, Attribute
 
 Made = tuple[Doubles, Doubles, Doubles]
@@ -116,6 +116,19 @@ def test_intervals_are_no_wider_than_quantiles_where_nobody_is_missed() -> None:
     assert (highest - lowest).mean() < 1.05 * ((high - low) * spread).mean()
 
 
+def test_intervals_hardly_depend_on_which_faces_were_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight draws of 1,000 faces: the ends of a band differ less than those that are the shortest for one draw each."""
+
+    def spread_of_ends() -> float:
+        drawn = [age_interval(*answers(1000, seed), "deviation").bands for seed in range(8)]
+        ends = [[(one.low, one.high) for one in bands if one.below in (40.0, 50.0, 60.0)] for bands in drawn]
+        return float(np.std(ends, axis=0).mean())
+
+    averaged = spread_of_ends()
+    monkeypatch.setattr("training.calibration.intervals._samples", lambda origin: iter([np.arange(len(origin))]))
+    assert averaged < 0.8 * spread_of_ends()
+
+
 def test_intervals_follow_the_share_that_is_asked_for() -> None:
     made = answers(1500, 2)
     interval = age_interval(*made, "deviation", coverage=0.6)
@@ -176,6 +189,26 @@ def test_a_recipe_declares_how_often_labels_that_are_not_marked_are_right() -> N
     assert right[confidence >= default.threshold].mean() == pytest.approx(0.95, abs=0.01)
     assert set(bold.thresholds.labels) == {"no", "yes"}
     assert all(bold.thresholds.labels[name] < default.thresholds.labels[name] for name in ("no", "yes"))
+
+
+def test_a_set_whose_labels_are_wrong_more_often_raises_the_threshold_of_its_bands() -> None:
+    random = np.random.default_rng(7)
+    logits = random.normal(0, 2, (2000, 2))
+    right = labels(logits, 9)
+    names = ("no", "yes")
+
+    def part(rows: slice, shown: Ints) -> Predictions:
+        years = np.full(len(shown), 5.0)
+        ages = ExpectationPredictions(years, years, years, years)
+        glasses = LabelPredictions(names, shown, probabilities(logits[rows]))
+        return Predictions(np.ones(len(shown), np.bool_), {"age": ages}, {"glasses": glasses})
+
+    easy, hard = slice(0, 1900), slice(1900, 2000)
+    sure = np.argmax(logits[easy], axis=1)
+    together = part(slice(0, 2000), np.concatenate([sure, right[hard]]))
+    apart = [part(easy, sure), part(hard, right[hard])]
+    one, two = (fit_predictions(parts)["glasses"].thresholds.bands[0].threshold for parts in ([together], apart))
+    assert two > one
 
 
 def test_no_faces_no_calibration() -> None:

@@ -74,6 +74,17 @@ def test_every_label_and_band_of_unseen_faces_reaches_the_accuracy() -> None:
     assert sure[(years >= 10) & (label == 0)].mean() > 0.2
 
 
+def test_the_children_of_a_small_set_reach_the_accuracy_among_those_of_a_large_one() -> None:
+    """The large set's are always right; a tenth of the children are another's, whose answers are wrong as often as before."""
+    children, many = (60, 600)
+    confidence, label, right, _ = answers(children + many, 5)
+    sets = np.repeat([0, 1], [children, many])
+    made = confidence, label, right | (sets == 1), np.full(children + many, 5.0)
+    pooled, by_set = (fit_thresholds(*made, NAMES, 0.9, known) for known in (None, sets))
+    held = [made[2][(sets == 0) & certain(made, one)].mean() for one in (pooled, by_set)]
+    assert held[0] < 0.9 <= held[1]
+
+
 def test_thresholds_are_those_of_the_doubts_that_the_answers_were_made_with() -> None:
     """Above a confidence c a label is wrong (1 - c) / 2 times its doubt."""
     fitted = fit_thresholds(*answers(20_000, 1), NAMES, 0.9)
