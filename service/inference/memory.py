@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from service.errors import DeadlineExceeded, ImageTooLarge, NotReady
+from service.models.runtime import release
 
 MIB: Final = 2**20
 _HEAP_BYTES: Final = 16 * MIB
@@ -125,10 +126,11 @@ def _mallopt(parameter: int, value: int) -> None:
 
 
 def give_back() -> None:
-    """Give what was freed back to the system: glibc keeps it for later, and a model that is gone is large.
+    """Give back to the system what idle networks keep for their next picture, and what was freed.
 
-    Other C libraries have no such call.
+    glibc keeps that for later, and a model that is gone is large. Other C libraries have no such call.
     """
+    release()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows names no library of its own
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
@@ -143,6 +144,15 @@ def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
     from service.models.runtime import tensorflow
 
     return tensorflow.loader(precision, threads)
+
+
+def release() -> None:
+    """Have every network that computes nothing give back what its largest picture or batch took between its layers.
+
+    The next call takes as much of it as it needs again. TensorFlow has no such call.
+    """
+    if (library := sys.modules.get(f"{__name__}.openvino")) is not None:
+        library.release()
 
 
 def affinity() -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +30,9 @@ _CORE.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a f
 
 Config = dict[str, str | int | bool]
 
+_LOADED: Final[weakref.WeakSet[_Network]] = weakref.WeakSet()
+_LOADING: Final = threading.Lock()
+"""Held while that set changes, or is gone through."""
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
@@ -69,6 +75,17 @@ def _reason(error: RuntimeError) -> str:
     return str(error).strip().rpartition("\n")[2]
 
 
+def release() -> None:
+    """Have all networks give back the memory between their layers, but for those that compute at the moment.
+
+    It is as large as their largest picture or batch so far asked for, tens of megabytes, and they keep it for the next one.
+    """
+    with _LOADING:
+        networks = list(_LOADED)
+    for network in networks:
+        network.release()
+
+
 class _Network:
     """A compiled model with one infer request a thread: a request serves one call at a time, and threads are few."""
 
@@ -80,13 +97,34 @@ class _Network:
         self._local = threading.local()
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
         self.precision = variant or _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
+        self._calls, self._counting = 0, threading.Lock()
+        with _LOADING:
+            _LOADED.add(self)
 
     def __call__(self, batch: Pixels) -> dict[str, Floats]:
         request: ov.InferRequest | None = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        request.infer([np.ascontiguousarray(batch)], share_inputs=True)
-        return {name: np.array(request.get_tensor(port).data, dtype=np.float32) for name, port in self._outputs}
+        with self._computing():
+            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            return {name: np.array(request.get_tensor(port).data, dtype=np.float32) for name, port in self._outputs}
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Within the context the network's memory stays."""
+        with self._counting:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._calls -= 1
+
+    def release(self) -> None:
+        """Give back the memory between its layers, unless it computes; a call that begins meanwhile waits for milliseconds."""
+        with self._counting:
+            if not self._calls:
+                self._compiled.release_memory()
 
     def again(self, threads: int) -> Network:
         """Compile what the first time made of the files, which is where the time went."""
