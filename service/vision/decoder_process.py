@@ -225,6 +225,7 @@ def main(descriptor: int, cpu_seconds: float, per_megapixel: float) -> None:
             parent.sendall(len(text).to_bytes(4, "big") + text)
             if image is not None:
                 parent.sendall(image.pixels.reshape(-1).data)
+                image = None  # else its pixels would stay until the next photo comes
 
 
 @contextlib.contextmanager

@@ -342,6 +342,30 @@ def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
     assert taken <= header.cost + 4 * MIB, f"{taken / MIB:.0f} MiB taken, {header.cost / MIB:.0f} counted"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_a_process_keeps_no_pixels_of_a_photo_that_it_has_handed_over() -> None:
+    process, until = DecoderProcess(), time.monotonic() + 60
+
+    def decoded(width: int, height: int) -> None:
+        photo = saved(Image.new("RGB", (width, height), "teal"), "JPEG")
+        header = process.probe(photo, max_pixels=MOST, side=max(width, height), deadline=until)
+        assert process.decode(header, until).pixels.shape == (height, width, 3)
+
+    def held() -> int:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
+
+    try:
+        decoded(64, 48)
+        before = held()
+        decoded(4000, 3000)
+        while held() - before > 12 * MIB:  # of 34 MiB of pixels
+            assert time.monotonic() < until, f"{(held() - before) / MIB:.0f} MiB are held"
+            time.sleep(0.01)
+    finally:
+        process.close()
+
+
 def test_a_photo_that_cannot_fit_alone_is_too_large_and_four_wait_for_one_another() -> None:
     data = made("webp")
     cost = probe(data, max_pixels=MOST).cost
