@@ -1,6 +1,6 @@
 """Models swapped under load: requests that failed, answers that were another model's, and memory from swap to swap.
 
-    .venv/bin/python benchmarks/swaps.py [--swaps 50] [--clients 4] [--models mobilenet/4,mobilefacenet/1]
+    .venv/bin/python benchmarks/swaps.py [--swaps 50] [--clients 4] [--models mobilenet/5,mobilefacenet/1]
 
 A service is started whose store holds these models as the versions of one. Clients send photos and batches while it is told to
 serve one after the other. Every answer is held to what the model that it names says of that photo where no other model is.
@@ -329,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--swaps", type=int, default=50)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("--models", default="mobilenet/4,mobilefacenet/1")
+    parser.add_argument("--models", default="mobilenet/5,mobilefacenet/1")
     given = parser.parse_args()
     console = Console(highlight=False, width=160)
     sys.exit(not asyncio.run(measure(given.swaps, given.clients, given.models.split(","), console)))

@@ -502,7 +502,7 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
         return None, None
     found = re.fullmatch(r"([\w-]+)(?:/([1-9][0-9]{0,8}))?", model)
     if found is None:
-        raise InvalidParameter(f"--model: {model} is not NAME or NAME/VERSION, such as mobilenet/4")
+        raise InvalidParameter(f"--model: {model} is not NAME or NAME/VERSION, such as mobilenet/5")
     return found[1], None if found[2] is None else int(found[2])
 
 

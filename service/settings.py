@@ -77,7 +77,7 @@ def _canary(value: object) -> object:
     try:
         named = CanaryShare(_title(title), float(share))
     except ValueError as error:
-        raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE such as mobilenet/4:0.05") from error
+        raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE such as mobilenet/5:0.05") from error
     if not colon or named.model.version is None or not 0 < named.share <= 1:
         raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE with a share above 0 and of at most 1")
     return named

@@ -170,7 +170,7 @@ def committed(*folders: str) -> set[str]:
     return {name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
 
 
-MODELS = ("model_store/mobilenet/4", "model_store/centerface/2")
+MODELS = ("model_store/mobilenet/5", "model_store/centerface/2")
 VARIANTS = tuple(f"{model}/int8" for model in MODELS)
 
 
@@ -248,7 +248,7 @@ def assert_it_answers(programs: Path, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["model"] == {"name": "mobilenet", "version": 4}
+    assert json.loads(done.stdout)["model"] == {"name": "mobilenet", "version": 5}
     with (folder / "log").open("w+") as log:
         server = subprocess.Popen(
             [programs / "facet", "serve", "--host", "127.0.0.1", "--port", "0"],

@@ -146,7 +146,7 @@ def _name_and_version(model: str) -> tuple[str, int]:
 def reopen(
     prepared: Prepared = Path("runs/prepared"),
     run: Run = Path("runs/reopened"),
-    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/4",
+    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/5",
     store: Store = STORE,
 ) -> None:
     """Write a model of the store as a run that `train --start` goes on from: a served model, learnt further."""
@@ -352,7 +352,7 @@ def export(
 
 @app.command()
 def quantize(
-    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/4",
+    model: Annotated[str, typer.Option(help="NAME/VERSION in the store.")] = "mobilenet/5",
     prepared: Prepared = Path("runs/prepared"),
     data: Annotated[
         list[str] | None,

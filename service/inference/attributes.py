@@ -66,7 +66,7 @@ class Expectation:
     def __str__(self) -> str:
         """The value and its bounds in few words: `34 (29-40)`, or `24.1 (21.2 to 27.6) kg/m²`."""
         if self.scale == YEARS:
-            return f"{self.value:.0f}" + (f" ({self.low}-{self.high})" if self.low is not None else "")
+            return aged(self.value, self.low, self.high)
         bounds = f" ({self.low:.15g} to {self.high:.15g})" if self.low is not None else ""
         return f"{self.value:.{self.scale.digits}f}{bounds} {self.scale.unit}".rstrip()
 
@@ -92,6 +92,20 @@ class LabelProbabilities:
     def __str__(self) -> str:
         """In words: `female`, or what `undecided` says where it is uncertain."""
         return undecided(self.probabilities) if self.uncertain else self.label
+
+
+def aged(years: float, low: float | None, high: float | None) -> str:
+    """An age in few words: `34 (29-40)`; the same everywhere, of the answer's one decimal, halves upwards as a browser does.
+
+    Args:
+        years: The age.
+        low: The interval's lower end; None where there is none.
+        high: Its upper end.
+
+    Returns:
+        The whole years, and the interval where there is one.
+    """
+    return str(math.floor(round(years, 1) + 0.5)) + (f" ({low}-{high})" if low is not None else "")
 
 
 def undecided(probabilities: Mapping[str, float]) -> str:

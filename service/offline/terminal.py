@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.api.schemas import AgeAnswer, ExpectationAnswer, LabelAnswer, PredictAnswer
-from service.inference.attributes import undecided
+from service.inference.attributes import aged, undecided
 from service.models.manifest import Attribute
 from service.offline.errors import OutputError
 from service.offline.table import answers_of
@@ -96,7 +96,7 @@ def _cell(value: AgeAnswer | ExpectationAnswer | LabelAnswer | None) -> str:
         bounds = f" ({value.low:.15g} to {value.high:.15g})" if value.low is not None else ""
         return f"{value.value:.15g}{bounds} {value.unit}"
     if isinstance(value, AgeAnswer):
-        years = f"{value.years:.0f}" + (f" ({value.low}-{value.high})" if value.low is not None else "")
+        years = aged(value.years, value.low, value.high)
         return " ".join([years, *(f"≥{least}: {chance:.0%}" for least, chance in (value.at_least or {}).items())])
     return undecided(value.probabilities) if value.uncertain else f"{value.label} {value.confidence:.0%}"
 

@@ -86,7 +86,7 @@ def samples() -> Document:
     known: Document = {}
     for name, field in Settings.model_fields.items():
         value = field.default.value if isinstance(field.default, Enum) else field.default
-        given = {"model_version": 3, "model_digest": 32 * "ab", "model_store": "/models", "canary": "mobilenet/4:0.05"}
+        given = {"model_version": 3, "model_digest": 32 * "ab", "model_store": "/models", "canary": "mobilenet/5:0.05"}
         given |= {
             "stream_detector": "centerface",
             "otlp_endpoint": "http://collector:4318",

@@ -45,7 +45,7 @@ def test_the_drawing_shows_what_there_is() -> None:
     paths = "\n".join(drawn).replace("/\n", "/").splitlines()
     assert len(paths) >= 14
     for path in paths:
-        assert (ROOT / path.replace("NAME/VERSION", "mobilenet/4")).exists(), path
+        assert (ROOT / path.replace("NAME/VERSION", "mobilenet/5")).exists(), path
 
 
 def test_the_page_of_the_architecture_names_every_layer() -> None:

@@ -267,7 +267,7 @@ def test_int8_is_asked_of_models_that_have_it(facet: Facet, root: Path, examples
     assert_one_line(facet("predict", photo, PRECISION="int8"), "tiny/1 has no int8 variant")
     assert_one_line(facet("predict", photo, PRECISION="int8", RUNTIME="tensorflow"), "openvino runtime for int8")
     shown = facet("models", MODEL_STORE=str(root / "model_store"), MODEL="mobilenet", PRECISION="int8", RUNTIME="auto").stdout
-    assert re.search(r"^mobilenet/4 .*\(served in int8\)\n  8\.\d MB; int8 \d\.\d MB; age", shown, re.MULTILINE)
+    assert re.search(r"^mobilenet/5 .*\(served in int8\)\n  8\.\d MB; int8 \d\.\d MB; age", shown, re.MULTILINE)
 
 
 def test_every_model_that_is_served_is_marked(facet: Facet, root: Path) -> None:

@@ -222,7 +222,7 @@ def test_settings_name_models_and_a_canary() -> None:
 
 
 def test_shipped_models_are_served_beside_one_another() -> None:
-    settings = Settings(models="mobilefacenet,mobilenet", canary="mobilenet/4:1", memory_mib=3072)  # type: ignore[arg-type]
+    settings = Settings(models="mobilefacenet,mobilenet", canary="mobilenet/5:1", memory_mib=3072)  # type: ignore[arg-type]
     with TestClient(create_app(settings, create_engine)) as client:
         (limit,) = re.findall(r"^facet_memory_limit_bytes (\S+)$", client.get("/metrics").text, re.MULTILINE)
         assert float(limit) == 3072 * 2**20
@@ -230,7 +230,7 @@ def test_shipped_models_are_served_beside_one_another() -> None:
         assert list(beside.named) == ["mobilenet"]
         photo = (Path(__file__).parents[2] / "examples/astronaut.jpg").read_bytes()
         answers = {name: client.post(f"/predict{name}", content=photo).json() for name in ("", "?model=mobilefacenet")}
-        assert title(answers[""]) == "mobilenet/4"
+        assert title(answers[""]) == "mobilenet/5"
         assert title(answers["?model=mobilefacenet"]) == "mobilefacenet/1"
         assert answers[""]["faces"][0]["box"] == answers["?model=mobilefacenet"]["faces"][0]["box"]
 

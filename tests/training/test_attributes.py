@@ -104,7 +104,7 @@ def run(*arguments: object) -> None:
 @pytest.fixture(scope="module")
 def prepared(club: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("prepared")
-    template = root / "model_store/mobilenet/4/model.json"
+    template = root / "model_store/mobilenet/5/model.json"
     run("prepare", "--data", club, "--prepared", out, "--size", 40, "--template", template)
     return out
 
@@ -318,7 +318,7 @@ def test_folders_that_were_prepared_before_words_were_written_still_load(tmp_pat
 def test_what_a_table_leaves_empty_is_unknown(tmp_path: Path, root: Path) -> None:
     source = made.folder_of(tmp_path / "half", [(f"{i}.png", made.face_picture()) for i in range(2)])
     (source / "labels.csv").write_text("file,split,age,glasses\n0.png,train,,yes\n1.png,train,30,\n")
-    run("prepare", "--data", source, "--prepared", tmp_path / "out", "--template", root / "model_store/mobilenet/4/model.json")
+    run("prepare", "--data", source, "--prepared", tmp_path / "out", "--template", root / "model_store/mobilenet/5/model.json")
     glasses = Attribute(name="glasses", labels=("no", "yes"))
     data = load_prepared(tmp_path / "out", Split.TRAIN, attributes=(ATTRIBUTES[0], glasses))
     assert data.labels["age"].tolist() == [UNKNOWN, 30]

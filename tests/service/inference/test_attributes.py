@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.attributes import CONTRACT, Attributes, bounds, describe, deviation, thresholds
+from service.inference.attributes import CONTRACT, Attributes, Expectation, aged, bounds, describe, deviation, thresholds
 from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AgeInterval, IntervalBand, Manifest
 from tests.fakes import RACES, attributes, manifest
@@ -85,6 +85,15 @@ def test_an_age_without_calibration_has_no_interval() -> None:
     age = person(outputs(age=33), manifest(attributes=attributes(age={})))["age"]
     assert (age.low, age.high, age.coverage) == (None, None, None)
     assert age.distribution is not None
+
+
+@pytest.mark.parametrize(
+    ("years", "words"), [(32.5, "33"), (33.5, "34"), (32.46, "33"), (32.44, "32"), (0.49, "1"), (0.2, "0"), (100.0, "100")]
+)
+def test_an_age_in_words_is_the_answer_s_in_whole_years(years: float, words: str) -> None:
+    """Halves go upwards, as the page's do: 32.46 is answered as 32.5, and 33 stands beside the face everywhere."""
+    assert str(Expectation(years)) == words
+    assert aged(years, 27, 41) == f"{words} (27-41)"
 
 
 def test_an_interval_in_years_needs_no_distribution() -> None:

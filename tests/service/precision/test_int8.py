@@ -20,12 +20,12 @@ VNNI = CPU.is_file() and "_vnni" in CPU.read_text()
 
 @pytest.mark.skipif(not VNNI, reason="this CPU does not sum products of bytes exactly")
 def test_int8_is_served_where_it_is_asked_for(root: Path, tmp_path: Path) -> None:
-    for name in ("mobilenet/4", "centerface/2"):
+    for name in ("mobilenet/5", "centerface/2"):
         shutil.copytree(root / "model_store" / name, tmp_path / name)
     settings = Settings(model_store=tmp_path, precision=Precision.INT8, threads=1, workers=1)
     with TestClient(create_app(settings)) as client:
         card, metrics = client.get("/model").json(), client.get("/metrics").text
-    digest = file_digest(tmp_path / "mobilenet/4/int8" / VARIANT)
+    digest = file_digest(tmp_path / "mobilenet/5/int8" / VARIANT)
     assert (card["serving"]["precision"], card["digest"]) == ("int8", digest)
     figures = card["evaluation"]["variants"]["int8"]["sets"]["all"]["figures"]
     assert abs(figures["int8"]["age_mae"] - figures["f32"]["age_mae"]) < 0.1

@@ -215,7 +215,7 @@ def test_a_template_stands_in_for_an_aligned_set(out: Path, tmp_path: Path) -> N
 
 
 def test_a_template_is_read_from_a_model_or_from_prepared_faces(root: Path, out: Path, tmp_path: Path) -> None:
-    shipped = read_template(root / "model_store/mobilenet/4/model.json")
+    shipped = read_template(root / "model_store/mobilenet/5/model.json")
     assert shipped.shape == read_template(out / "prepare.json").shape == (5, 2)
     assert 0 < shipped.min() < shipped.max() < 1
     (tmp_path / "model.json").write_text('{"input": null}')
