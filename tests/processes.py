@@ -67,7 +67,7 @@ MOST_MIB: Final = {
     "tests/service/api": 760,
     "tests/service/api/compat": 250,
     "tests/service/video": 1100,
-    "tests/service/vision": 340,
+    "tests/service/vision": 420,
     "tests/service/vision/detection": 1570,
     "tests/soak": 270,
     "tests/training/calibration/test_tracks.py": 720,

@@ -139,13 +139,14 @@ def test_a_body_that_drips_after_its_answer_is_closed(service: Service) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_silent_connections_keep_nobody_out(service: Service) -> None:
-    with ExitStack() as stack:
+def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Each of them may be silent for a minute, which no photo waits for, however slow the machine is."""
+    with fake(tmp_path / "log", FACET_HEAD_TIMEOUT_S="60", FACET_MAX_CONNECTIONS="20") as service, ExitStack() as stack:
         for _ in range(60):
             stack.enter_context(service.connected())
         began = time.monotonic()
-        assert httpx.post(service.url + "/predict", content=PHOTO).status_code == 200
-        assert time.monotonic() - began < 0.7
+        assert httpx.post(service.url + "/predict", content=PHOTO, timeout=50).status_code == 200
+        assert time.monotonic() - began < 40
 
 
 def test_a_client_that_closes_its_sending_side_gets_its_answer(service: Service) -> None:
