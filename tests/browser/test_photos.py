@@ -55,6 +55,21 @@ def test_a_chosen_photo_gets_a_box_and_a_card(page: Any) -> None:
     assert crop[0] > crop[2] > 40  # skin, and no empty canvas
 
 
+def test_what_is_clicked_before_the_words_have_come_is_done_when_they_have(browser: Any, service: Service) -> None:
+    held: list[Any] = []
+    with watched(browser, locale="en-GB") as page:
+        page.route("**/languages/*.json", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks its attributes
+        with page.expect_request("**/languages/*.json"):
+            page.goto(service.url)
+        page.locator("#choose").click()
+        page.locator("[data-example]").first.click()
+        with page.expect_file_chooser() as chooser:
+            held[0].continue_()
+        chooser.value.set_files(str(ASTRONAUT))
+        expect(page.locator("#tiles li")).to_have_count(2)
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
 def test_the_box_leads_to_its_card(page: Any) -> None:
     choose(page, EXAMPLES / "group.jpg")
     page.get_by_role("button", name="Face 7").click()

@@ -23,6 +23,11 @@ const KEY = "facet-key";
 const MOST = 100; // photos of one visit
 const LATE_MS = 150; // a picture that takes longer to decode is waited for in sight
 
+/** What is clicked while the words are on their way is clicked again once the page knows what to do. */
+const early = new Set();
+const keep = ({ target }) => early.add(target.closest?.("button"));
+document.addEventListener("click", keep, true);
+
 await speak(preferred()).catch(() => speak("en")).catch(() => {}); // without its words, a page still works
 
 const facet = new Facet({ key: remembered(KEY), fetch: send });
@@ -537,3 +542,5 @@ showLead();
 route();
 keepForOffline();
 loadModel();
+document.removeEventListener("click", keep, true);
+for (const button of early) button?.click();
