@@ -44,8 +44,9 @@ FIRST: Final = (
 )
 """What takes longest begins first, so that no process is left alone at the end; before it what fits beside nothing."""
 ALONE: Final = ("tests/training",)
-IMPORTED: Final = ("tensorflow", "matplotlib.pyplot", "pytest")
-"""What the process has imported from which those of `ALONE` are forked; nothing of the project, whose imports are tested."""
+LOOK_S: Final = 0.5
+LOOK_SHARE: Final = 20
+"""How often memory is looked at: so many seconds after the last look, or so many times what that look took."""
 CHILDREN: Final = threading.Lock()
 """Held where multiprocessing looks at its children: a start looks at all, and would take another thread's exit status."""
 MOST_MIB: Final = {
@@ -65,33 +66,33 @@ MOST_MIB: Final = {
     "tests/service/tracking": 150,
     "tests/service/web": 140,
     "tests/service/api": 760,
-    "tests/service/api/compat": 250,
+    "tests/service/api/compat": 370,
     "tests/service/video": 1100,
     "tests/service/vision": 420,
     "tests/service/vision/detection": 1570,
     "tests/soak": 270,
     "tests/training/calibration/test_tracks.py": 720,
     "tests/training/calibration/test_versions.py": 850,
-    "tests/training/comparison/test_run.py": 1140,
+    "tests/training/comparison/test_run.py": 1010,
     "tests/training/datasets": 330,
     "tests/training/evaluation": 330,
-    "tests/training/evaluation/test_evaluate.py": 1440,
-    "tests/training/evaluation/test_robustness.py": 970,
+    "tests/training/evaluation/test_evaluate.py": 1150,
+    "tests/training/evaluation/test_robustness.py": 870,
     "tests/training/export/test_export.py": 650,
     "tests/training/fit/test_distillation.py": 520,
     "tests/training/fit/test_face_embeddings.py": 520,
     "tests/training/fit/test_search.py": 580,
     "tests/training/fit/test_smote.py": 490,
-    "tests/training/fit/test_systems.py": 1060,
+    "tests/training/fit/test_systems.py": 910,
     "tests/training/fit/test_train.py": 610,
     "tests/training/fit/test_weight_conversion.py": 580,
-    "tests/training/models/test_age_head.py": 1290,
-    "tests/training/models/test_architectures.py": 1070,
+    "tests/training/models/test_age_head.py": 1130,
+    "tests/training/models/test_architectures.py": 890,
     "tests/training/models/test_heads.py": 720,
-    "tests/training/models/test_learning.py": 1390,
-    "tests/training/test_attributes.py": 1410,
+    "tests/training/models/test_learning.py": 1310,
+    "tests/training/test_attributes.py": 1220,
     "tests/training/test_command_line.py": 720,
-    "tests/training/test_provenance.py": 720,
+    "tests/training/test_provenance.py": 560,
 }
 """What the large ones hold at their most, measured one by one, and a tenth. One begins when it fits beside what runs."""
 TRAINING_MIB: Final = 450
@@ -142,16 +143,13 @@ def family(root: int, parent_of: Mapping[int, int]) -> set[int]:
     return found
 
 
-def held(root: int, parent_of: dict[int, int]) -> float:
-    """MiB that a process and all that descend from it hold; pages that several processes share count in part."""
-    shares = []
-    for process in family(root, parent_of):
-        try:
-            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
-        except OSError:
-            continue
-        shares.append(int(found[1]) / 1024 if found else 0.0)
-    return sum(shares)
+def held(process: int) -> float:
+    """MiB that a process holds, 0 once it has ended; pages that several processes share count in part."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{process}/smaps_rollup").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def title_of(names: list[str]) -> str:
@@ -216,13 +214,16 @@ class Watch:
             self._changed.notify_all()
 
     def _look(self) -> None:
-        while not self._end.wait(0.5):
-            parent_of = parents()
+        pause = LOOK_S
+        while not self._end.wait(pause):
+            began, parent_of = time.monotonic(), parents()
+            shares = {process: held(process) for process in family(os.getpid(), parent_of)}
             for title, process in tuple(self.processes.items()):
-                self.peaks[title] = max(self.peaks[title], round(held(process, parent_of)))
-            now = held(os.getpid(), parent_of)
-            if now > self.peak:
-                self.peak, self.during = now, sorted(self._running)
+                own = sum(shares.get(one, 0) for one in family(process, parent_of))
+                self.peaks[title] = max(self.peaks[title], round(own))
+            if sum(shares.values()) > self.peak:
+                self.peak, self.during = sum(shares.values()), sorted(self._running)
+            pause = max(LOOK_S, LOOK_SHARE * (time.monotonic() - began))
 
 
 def counted(output: str) -> Counter[str] | None:
@@ -304,7 +305,7 @@ def main(arguments: list[str]) -> int:
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
     began, total, chosen = time.monotonic(), Counter[str](), groups(ROOT / "tests")
     os.environ.update(MALLOC | os.environ)
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(IMPORTED))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.preload"])
 
     def work(watch: Watch, waiting: list[list[str]]) -> Counter[str]:
         counts = Counter[str]()

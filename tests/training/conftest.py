@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import shutil
@@ -19,12 +18,11 @@ from training.datasets.base import Split
 
 
 @pytest.fixture(autouse=True, scope="module")
-def file_released() -> Iterator[None]:
-    """Behind each file its networks go, where Keras was imported."""
+def file_released(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Behind each file but the last its networks go, where Keras was imported."""
     yield
-    if keras := sys.modules.get("keras"):
-        keras.backend.clear_session()
-        gc.collect()
+    if request.node is not request.session.items[-1].getparent(pytest.Module) and (keras := sys.modules.get("keras")):
+        keras.backend.clear_session()  # which collects garbage, too
 
 
 @pytest.fixture(autouse=True)

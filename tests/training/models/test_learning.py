@@ -6,7 +6,6 @@ They have a file, and so a process, of their own: beside the trunks of `test_arc
 from __future__ import annotations
 
 import functools
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,8 +40,7 @@ def pictures(size: int, count: int = 64) -> np.ndarray[Any, Any]:
 def released() -> Iterator[None]:
     """Behind each test its network goes: its parts refer to one another, and wait for the collector otherwise."""
     yield
-    keras.backend.clear_session()
-    gc.collect()
+    keras.backend.clear_session()  # which runs it
 
 
 @pytest.mark.parametrize("name", SMALL)
