@@ -36,6 +36,10 @@ _LOADING: Final = threading.Lock()
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
 
 
+KEPT_BYTES: Final = 2**20
+"""Bytes of the largest picture or batch for whose sake nothing is given back; a search takes some 17 times as much for it."""
+
+
 def loader(precision: Precision, threads: int) -> Loader:
     """Make the function that reads SavedModel folders with OpenVINO; all networks share one core.
 
@@ -78,7 +82,8 @@ def _reason(error: RuntimeError) -> str:
 def release() -> None:
     """Have all networks give back the memory between their layers, but for those that compute at the moment.
 
-    It is as large as their largest picture or batch so far asked for, tens of megabytes, and they keep it for the next one.
+    It is as large as their largest picture or batch since then asked for, tens of megabytes, and they keep it for the next one.
+    What `KEPT_BYTES` asked for stays, so that it need not be taken anew for the small photo that comes after a rest.
     """
     with _LOADING:
         networks = list(_LOADED)
@@ -97,7 +102,7 @@ class _Network:
         self._local = threading.local()
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
         self.precision = variant or _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
-        self._calls, self._counting = 0, threading.Lock()
+        self._calls, self._largest, self._counting = 0, 0, threading.Lock()
         with _LOADING:
             _LOADED.add(self)
 
@@ -105,15 +110,16 @@ class _Network:
         request: ov.InferRequest | None = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        with self._computing():
+        with self._computing(batch.nbytes):
             request.infer([np.ascontiguousarray(batch)], share_inputs=True)
             return {name: np.array(request.get_tensor(port).data, dtype=np.float32) for name, port in self._outputs}
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Within the context the network's memory stays."""
+    def _computing(self, size: int) -> Iterator[None]:
+        """Within the context the network's memory stays; `size` is that of its input, in bytes."""
         with self._counting:
             self._calls += 1
+            self._largest = max(self._largest, size)
         try:
             yield
         finally:
@@ -121,10 +127,13 @@ class _Network:
                 self._calls -= 1
 
     def release(self) -> None:
-        """Give back the memory between its layers, unless it computes; a call that begins meanwhile waits for milliseconds."""
+        """Give back the memory between its layers where it is large, unless it computes; a call that begins meanwhile waits for
+        milliseconds.
+        """
         with self._counting:
-            if not self._calls:
+            if not self._calls and self._largest > KEPT_BYTES:
                 self._compiled.release_memory()
+                self._largest = 0
 
     def again(self, threads: int) -> Network:
         """Compile what the first time made of the files, which is where the time went."""

@@ -11,7 +11,7 @@ import pytest
 
 from service.arrays import Pixels
 from service.inference.memory import MIB, give_back, resident
-from service.models.runtime import Network, Precision, Runtime, again, loader, release
+from service.models.runtime import Network, Precision, Runtime, again, loader, openvino, release
 
 PLACES = (
     ("centerface/2/int8/faces.xml", Precision.INT8, (1, 96, 128, 3)),
@@ -33,6 +33,13 @@ def searching(root: Path) -> Network:
     return loader(Runtime.OPENVINO, Precision.INT8, 1)(root / "model_store/centerface/2/int8/faces.xml")
 
 
+@pytest.fixture
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pictures count as large ones."""
+    monkeypatch.setattr(openvino, "KEPT_BYTES", 0)
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
 @pytest.mark.parametrize(("place", "precision", "shape"), PLACES)
 def test_answers_stay_the_same(root: Path, place: str, precision: Precision, shape: tuple[int, ...]) -> None:
     first = loader(Runtime.OPENVINO, precision, 1)(root / "model_store" / place)
@@ -56,6 +63,21 @@ def test_what_a_large_picture_took_is_given_back(searching: Network) -> None:
     assert resident() - before < 20 * MIB
 
 
+def test_what_a_small_picture_takes_is_kept_for_the_next_one(searching: Network) -> None:
+    searching(noise(1, 1280, 1280, 3))
+    give_back()
+    before = resident()
+    searching(noise(1, 512, 512, 3))
+    taken = resident() - before
+    assert 4 * MIB < taken < 40 * MIB
+    give_back()
+    assert resident() - before > taken / 2
+    searching(noise(1, 1280, 1280, 3))
+    give_back()
+    assert resident() - before < taken / 2
+
+
+@pytest.mark.usefixtures("nothing_is_kept")
 def test_calls_and_releases_at_once_disturb_nothing(searching: Network) -> None:
     pictures = [noise(1, side, side, 3) for side in (64, 96, 160, 224)]
     expected = [searching(picture) for picture in pictures]
