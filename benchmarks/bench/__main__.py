@@ -59,12 +59,12 @@ def processor() -> str:
 
 
 def models(rounds: int) -> list[measures.Row]:
-    """Every attribute model in f32 and bf16, one service after the other."""
+    """Every attribute model in f32, bf16 and the arithmetic of its variants, one service after the other."""
     rows = []
-    made = photos()
-    newest = {one.name: one for one in ModelStore(ROOT / "model_store").manifests() if one.input is not None}
+    made, store = photos(), ModelStore(ROOT / "model_store")
+    newest = {one.name: one for one in store.manifests() if one.input is not None}
     for name, manifest in newest.items():
-        for precision in ("f32", "bf16"):
+        for precision in ("f32", "bf16", *store.variants(manifest)):
             settings = {"FACET_MODEL": name, "FACET_MODEL_VERSION": str(manifest.version), "FACET_PRECISION": precision}
             with facet(f"{name}/{manifest.version}, {precision}", settings=settings) as one:
                 rows += [
