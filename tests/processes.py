@@ -44,9 +44,6 @@ FIRST: Final = (
 )
 """What takes longest begins first, so that no process is left alone at the end; before it what fits beside nothing."""
 ALONE: Final = ("tests/training",)
-LOOK_S: Final = 0.5
-LOOK_SHARE: Final = 20
-"""How often memory is looked at: so many seconds after the last look, or so many times what that look took."""
 CHILDREN: Final = threading.Lock()
 """Held where multiprocessing looks at its children: a start looks at all, and would take another thread's exit status."""
 MOST_MIB: Final = {
@@ -214,16 +211,14 @@ class Watch:
             self._changed.notify_all()
 
     def _look(self) -> None:
-        pause = LOOK_S
-        while not self._end.wait(pause):
-            began, parent_of = time.monotonic(), parents()
+        while not self._end.wait(0.5):
+            parent_of = parents()
             shares = {process: held(process) for process in family(os.getpid(), parent_of)}
             for title, process in tuple(self.processes.items()):
                 own = sum(shares.get(one, 0) for one in family(process, parent_of))
                 self.peaks[title] = max(self.peaks[title], round(own))
             if sum(shares.values()) > self.peak:
                 self.peak, self.during = sum(shares.values()), sorted(self._running)
-            pause = max(LOOK_S, LOOK_SHARE * (time.monotonic() - began))
 
 
 def counted(output: str) -> Counter[str] | None:
