@@ -9,6 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,21 @@ playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 EXAMPLES = ROOT / "examples"
 ASTRONAUT = EXAMPLES / "astronaut.jpg"
+COPY = """async () => {
+    const photo = await createImageBitmap(await (await fetch('page/examples/astronaut.jpg')).blob());
+    const canvas = new OffscreenCanvas(photo.width, photo.height);
+    canvas.getContext('2d').drawImage(photo, 0, 0);
+    const png = await canvas.convertToBlob({ type: 'image/png' });
+    await navigator.clipboard.write([new ClipboardItem({ 'image/png': png })]);
+}"""
+"""Copies an example as a PNG picture."""
+DRAG = """async () => {
+    const transfer = new DataTransfer();
+    const photo = await (await fetch('page/examples/lieu.jpg')).blob();
+    transfer.items.add(new File([photo], 'dropped.jpg', { type: 'image/jpeg' }));
+    return transfer;
+}"""
+"""What carries an example that is dropped."""
 
 
 def choose(page: Any, *photos: Path) -> None:
@@ -55,18 +72,49 @@ def test_a_chosen_photo_gets_a_box_and_a_card(page: Any) -> None:
     assert crop[0] > crop[2] > 40  # skin, and no empty canvas
 
 
-def test_what_is_clicked_before_the_words_have_come_is_done_when_they_have(browser: Any, service: Service) -> None:
+@contextmanager
+def wordless(browser: Any, service: Service) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """The page before its words have come, and what lets them come."""
     held: list[Any] = []
-    with watched(browser, locale="en-GB") as page:
+    with watched(browser, locale="en-GB", permissions=["clipboard-read", "clipboard-write"]) as page:
         page.route("**/languages/*.json", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks its attributes
         with page.expect_request("**/languages/*.json"):
             page.goto(service.url)
+        yield page, held[0].continue_
+
+
+def test_what_is_clicked_before_the_words_have_come_is_done_when_they_have(browser: Any, service: Service) -> None:
+    with wordless(browser, service) as (page, speak):
         page.locator("#choose").click()
         page.locator("[data-example]").first.click()
         with page.expect_file_chooser() as chooser:
-            held[0].continue_()
+            speak()
         chooser.value.set_files(str(ASTRONAUT))
         expect(page.locator("#tiles li")).to_have_count(2)
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_what_is_pasted_before_the_words_have_come_is_shown_when_they_have(browser: Any, service: Service) -> None:
+    with wordless(browser, service) as (page, speak):
+        page.evaluate(COPY)
+        page.keyboard.press("Control+V")
+        speak()
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_words_that_are_pasted_before_the_pages_own_have_come_are_answered_kindly(browser: Any, service: Service) -> None:
+    with wordless(browser, service) as (page, speak):
+        page.evaluate("navigator.clipboard.writeText('words')")
+        page.keyboard.press("Control+V")
+        speak()
+        expect(page.get_by_role("status").filter(has_text="no picture in the clipboard")).to_be_visible()
+
+
+def test_what_is_dropped_before_the_words_have_come_is_shown_when_they_have(browser: Any, service: Service) -> None:
+    with wordless(browser, service) as (page, speak):
+        page.dispatch_event("body", "drop", {"dataTransfer": page.evaluate_handle(DRAG)})
+        speak()
+        expect(page.get_by_text("dropped.jpg")).to_be_visible()
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
 
@@ -80,15 +128,7 @@ def test_the_box_leads_to_its_card(page: Any) -> None:
 def test_a_pasted_photo(browser: Any, service: Service) -> None:
     with watched(browser, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.goto(service.url)
-        page.evaluate(
-            """async () => {
-                const photo = await createImageBitmap(await (await fetch('page/examples/astronaut.jpg')).blob());
-                const canvas = new OffscreenCanvas(photo.width, photo.height);
-                canvas.getContext('2d').drawImage(photo, 0, 0);
-                const png = await canvas.convertToBlob({ type: 'image/png' });
-                await navigator.clipboard.write([new ClipboardItem({ 'image/png': png })]);
-            }"""
-        )
+        page.evaluate(COPY)
         page.keyboard.press("Control+V")
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
@@ -102,14 +142,7 @@ def test_pasting_words_is_answered_kindly(browser: Any, service: Service) -> Non
 
 
 def test_a_dropped_photo(page: Any) -> None:
-    transfer = page.evaluate_handle(
-        """async () => {
-            const transfer = new DataTransfer();
-            const photo = await (await fetch('page/examples/lieu.jpg')).blob();
-            transfer.items.add(new File([photo], 'dropped.jpg', { type: 'image/jpeg' }));
-            return transfer;
-        }"""
-    )
+    transfer = page.evaluate_handle(DRAG)
     page.dispatch_event("body", "dragenter", {"dataTransfer": transfer})
     expect(page.get_by_text("Drop anywhere")).to_be_visible()
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})

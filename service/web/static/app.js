@@ -23,10 +23,39 @@ const KEY = "facet-key";
 const MOST = 100; // photos of one visit
 const LATE_MS = 150; // a picture that takes longer to decode is waited for in sight
 
-/** What is clicked while the words are on their way is clicked again once the page knows what to do. */
-const early = new Set();
+// Until the words have come -----------------------------------------------------------------------------------------------
+// What is clicked, pasted or dropped before the page knows what to do is not lost: it is done once it does.
+
+let begin = null;
+const ready = new Promise((resolve) => (begin = resolve));
+
+const early = new Set(); // buttons, once each, however often they are clicked
 const keep = ({ target }) => early.add(target.closest?.("button"));
 document.addEventListener("click", keep, true);
+
+document.addEventListener("paste", async (event) => {
+  const files = [...(event.clipboardData?.files ?? [])];
+  const typed = event.target.closest?.("input");
+  if (files.length) event.preventDefault();
+  await ready;
+  if (files.length) add(files);
+  else if (!typed) notify(text("strip.no_picture"));
+});
+
+let depth = 0;
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+document.addEventListener("dragenter", (event) => carriesFiles(event) && ($("veil").hidden = ++depth === 0));
+document.addEventListener("dragleave", (event) => carriesFiles(event) && ($("veil").hidden = --depth <= 0));
+document.addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
+document.addEventListener("drop", async (event) => {
+  depth = 0;
+  $("veil").hidden = true;
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  const files = [...event.dataTransfer.files]; // the event holds them no longer than this turn
+  await ready;
+  add(files, true);
+});
 
 await speak(preferred()).catch(() => speak("en")).catch(() => {}); // without its words, a page still works
 
@@ -293,29 +322,6 @@ for (const button of document.querySelectorAll("[data-example]")) {
   });
 }
 
-document.addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (files.length) {
-    event.preventDefault();
-    add(files);
-  } else if (!event.target.closest?.("input")) {
-    notify(text("strip.no_picture"));
-  }
-});
-
-let depth = 0;
-const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
-document.addEventListener("dragenter", (event) => carriesFiles(event) && ($("veil").hidden = ++depth === 0));
-document.addEventListener("dragleave", (event) => carriesFiles(event) && ($("veil").hidden = --depth <= 0));
-document.addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
-document.addEventListener("drop", (event) => {
-  depth = 0;
-  $("veil").hidden = true;
-  if (!carriesFiles(event)) return;
-  event.preventDefault();
-  add(event.dataTransfer.files, true);
-});
-
 document.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   const tile = document.activeElement?.closest?.("#tiles li");
@@ -544,3 +550,4 @@ keepForOffline();
 loadModel();
 document.removeEventListener("click", keep, true);
 for (const button of early) button?.click();
+begin();
