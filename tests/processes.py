@@ -73,7 +73,7 @@ MOST_MIB: Final = {
     "tests/training/comparison/test_run.py": 1010,
     "tests/training/datasets": 330,
     "tests/training/evaluation": 330,
-    "tests/training/evaluation/test_evaluate.py": 1150,
+    "tests/training/evaluation/test_evaluate.py": 1220,
     "tests/training/evaluation/test_robustness.py": 870,
     "tests/training/export/test_export.py": 650,
     "tests/training/fit/test_distillation.py": 520,
@@ -84,7 +84,7 @@ MOST_MIB: Final = {
     "tests/training/fit/test_train.py": 610,
     "tests/training/fit/test_weight_conversion.py": 580,
     "tests/training/models/test_age_head.py": 1130,
-    "tests/training/models/test_architectures.py": 890,
+    "tests/training/models/test_architectures.py": 920,
     "tests/training/models/test_heads.py": 720,
     "tests/training/models/test_learning.py": 1310,
     "tests/training/test_attributes.py": 1220,
@@ -94,8 +94,10 @@ MOST_MIB: Final = {
 """What the large ones hold at their most, measured one by one, and a tenth. One begins when it fits beside what runs."""
 TRAINING_MIB: Final = 450
 """What any other file of training holds, with its share of what it was forked with."""
-FORKED_MIB: Final = 270
-"""The share that is left to the process that they are forked from, which stays until the end, while two of them run."""
+FORKED_MIB: Final = 420
+"""What the process that they are forked from holds, which stays until the end. Two forks share a third of it, which is
+left free: a machine was seen on which each process held a tenth more than where these were measured.
+"""
 ANY_MIB: Final = 500
 """What any other may hold."""
 APART: Final = frozenset({"tests/browser", "tests/deploy"})
