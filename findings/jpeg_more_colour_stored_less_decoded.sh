@@ -8,7 +8,7 @@
 #   the brightness, so that both come out at one size, and nothing is lost. Of 4:2:2 it cannot make only one side larger: colour
 #   is reduced as far as brightness is and then stretched, so that it keeps half of the columns that were asked for. Brightness is
 #   right in all three. OpenCV and Pillow agree to the byte, each with its own copy of libjpeg-turbo. Whoever wants the colour
-#   of 4:2:2 decodes at twice the size and averages, which loses a third of that.
+#   of 4:2:2 decodes at twice the size and averages, which errs a third as much.
 # Versions: pillow 13.0.0 (libjpeg-turbo 3.2.0), opencv-python-headless 5.0.0.93, numpy 2.4.6, Python 3.11 to 3.13, Linux x86-64.
 # Output seen (mean difference of brightness and of colour to the averaged photo, of 255):
 #   1/2: 4:4:4 0.6 0.5, 4:2:2 0.6 0.7, 4:2:0 0.6 0.6
