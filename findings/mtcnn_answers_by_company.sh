@@ -2,12 +2,13 @@
 # Question: the detector mtcnn takes one picture, or a list of them of any sizes as a batch. Is a picture's answer the same on
 #   both ways?
 # Guess before the run: yes, to a rounding in the last digit of the confidence; a batch is there for speed.
-# Found: only beside pictures of its own size. Pictures of a batch are padded to the largest, and the scales at which faces are
-#   looked for are those of the padded size, so that what a picture answers depends on its company: beside a black picture
-#   of twice the side, a face of 83 by 107 pixels becomes one of 87 by 114. A companion of 64 pixels more is enough to move it. So a service that fills batches as
-#   photos come answers a photo differently from one minute to the next, and a crop for a second network, cut by that box, too.
-# Versions: mtcnn 1.0.0, tensorflow-cpu 2.21.0, scikit-image 0.26.0 (its picture of E. Collins, by NASA, in the public domain), numpy 2.4.6,
-#   Python 3.11 to 3.13, Linux x86-64.
+# Found: only beside pictures of its own size. Pictures of a batch are padded to the largest, and the scales at which faces
+#   are looked for are those of the padded size, so that what a picture answers depends on its company: beside a black picture
+#   of twice the side, a face of 83 by 107 pixels becomes one of 87 by 114. A companion of 64 pixels more is enough to move
+#   it. So a service that fills batches as photos come answers a photo differently from one minute to the next, and a crop for
+#   a second network, cut by that box, too.
+# Versions: mtcnn 1.0.0, tensorflow-cpu 2.21.0, scikit-image 0.26.0 (its picture of E. Collins, by NASA, in the public
+#   domain), numpy 2.4.6, Python 3.11 to 3.13, Linux x86-64.
 # Output seen:
 #   alone: [182, 64, 83, 107] 0.9991
 #   beside one of its size: [182, 64, 83, 107] 0.9991
