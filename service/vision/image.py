@@ -316,8 +316,12 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     pixels = image.width * image.height
     endless = form == "JPEG" and not data.endswith(_JPEG_END)
 
-    def load() -> Image.Image:
+    plain = form == "JPEG" and image.mode == "RGB" and "icc_profile" not in image.info
+
+    def load() -> Image.Image | Pixels:
         try:
+            if plain:
+                return _load_into_array(image)
             image.load()
         except OSError:
             if not endless:
@@ -357,6 +361,21 @@ def _coding(data: bytes, form: str) -> _Coding | None:
         codes = [data[at + 8 : at + 12] for at in _positions(data, b"colrnclx")]
         found = [_Coding(*struct.unpack(">HH", code)) for code in codes if len(code) == 4]
     return next((one for one in found if hdr.is_hdr(one.transfer)), None)
+
+
+def _load_into_array(image: Image.Image) -> Pixels:
+    """An opened RGB image's pixels, decoded into an array's memory: Pillow would copy its own twice on the way to an array."""
+    pixels = np.zeros((image.height, image.width, 4), np.uint8)  # no other photo's, whatever a decoder leaves out
+
+    def load_prepare() -> None:
+        image.im = Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1).im
+
+    image.load_prepare = load_prepare  # type: ignore[attr-defined]  # Pillow's own takes memory for what it will decode
+    try:
+        image.load()
+    finally:
+        del image.load_prepare  # type: ignore[attr-defined]  # else the image holds itself, and its pixels with it
+    return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
 
 
 def _load_without_end(data: bytes, side: int) -> Image.Image:
@@ -503,6 +522,8 @@ def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int) -> Pi
     height, width = source.shape[:2] if isinstance(source, np.ndarray) else source.size[::-1]
     factor = _factor((width, height), side)
     icc = carrier.info.get("icc_profile")
+    if factor == 1 and not icc and isinstance(source, np.ndarray) and source.flags.owndata:  # else it is libheif's memory
+        return source
     if factor == 1:
         return _band_to_rgb(_band(source, 0, height), factor, icc)
     rows = factor * max(1, _BAND_PIXELS // (factor * width))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import struct
 import time
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -453,6 +455,49 @@ def test_a_photo_is_never_reduced_below_the_side_that_is_looked_at(form: str, si
     assert image.pixels.shape == (4000 // factor, 2000 // factor, 3)
     assert image.scale == 1 / factor
     assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize(("subsampling", "progressive"), [(0, False), (1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(("side", "factor"), [(333, 1), (150, 2), (50, 4), (40, 8)])
+def test_a_jpeg_has_the_pixels_that_its_decoder_gives(side: int, factor: int, subsampling: int, progressive: bool) -> None:
+    noise = Image.fromarray(np.random.default_rng(5).integers(0, 256, (70, 90, 3), np.uint8)).resize((333, 251))
+    data = encoded(np.asarray(noise), "JPEG", subsampling=subsampling, progressive=progressive)
+    with Image.open(io.BytesIO(data)) as own:
+        if factor > 1:
+            own.draft(None, (333 // factor, 251 // factor))
+        expected = np.asarray(own)
+    first, second = look(data, side=side).pixels, look(data, side=side).pixels
+    assert np.array_equal(first, expected)
+    assert first.flags.c_contiguous
+    assert not np.shares_memory(first, second)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_photo_goes_with_its_last_reference(damaged: bool) -> None:
+    """Memory that waits for the garbage collector is memory that the next photo takes once more."""
+    data = encoded(np.random.default_rng(7).integers(0, 256, (400, 400, 3), np.uint8), "JPEG")
+    if damaged:
+        data = data[: len(data) // 2] + b"\xff\xd9"
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            with contextlib.suppress(CorruptImage):
+                look(data)
+        assert tracemalloc.get_traced_memory()[0] < 400 * 400
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+def test_a_jpeg_without_a_scan_is_corrupt() -> None:
+    """No decoder runs then, and what was in memory before is nobody's to see."""
+    data = encoded(quarters(40, 50), "JPEG")
+    head = data[: data.index(b"\xff\xda")]
+    for cut in (head, head + b"\xff\xd9", head + b"\xff\xd9" + data):
+        with pytest.raises(CorruptImage):
+            look(cut)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])

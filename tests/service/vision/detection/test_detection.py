@@ -61,11 +61,12 @@ def test_a_large_picture_is_searched_at_the_side_and_answered_in_its_own_pixels(
     assert boxes(faces)[1] == pytest.approx(expected)
 
 
-def test_the_searched_picture_is_averaged_and_rgb() -> None:
+@pytest.mark.parametrize("side", [50, 100, 200])
+def test_the_searched_picture_is_averaged_and_rgb(side: int) -> None:
     fine = np.zeros((400, 400, 3), np.uint8)
     fine[::2, ::2] = fine[1::2, 1::2] = (240, 120, 60)
     detector = FixedDetector()
-    locate(fine, detector, 100)
+    locate(fine, detector, side)
     assert np.abs(detector.seen[0].astype(int) - (120, 60, 30)).max() <= 1
 
 
