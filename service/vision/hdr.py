@@ -75,7 +75,7 @@ def tone_map(pixels: Pixels, transfer: int, primaries: int) -> Pixels:
         counts += np.bincount((np.clip(greatest / span, 0, 1) * (_STEPS - 1)).astype(np.int64).ravel(), minlength=_STEPS)
     below = np.cumsum(counts) >= _HIGHLIGHTS * counts.sum()
     white = max(1.0, float((int(np.argmax(below)) + 1) / (_STEPS - 1)) * span)
-    encoded, mapped = _srgb_codes(), np.empty(pixels.shape, np.uint8)
+    encoded, mapped = srgb_codes(), np.empty(pixels.shape, np.uint8)
     for strip in strips:
         linear = np.maximum(_linear(pixels[strip], transfer, primaries), 0)
         linear *= _gain(linear.max(axis=-1, keepdims=True), white)
@@ -118,8 +118,12 @@ def _light(transfer: int) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def _srgb_codes() -> Pixels:
-    """Code of sRGB by light, 0 to 1 in equal steps (IEC 61966-2-1)."""
+def srgb_codes() -> Pixels:
+    """Codes of sRGB by light (IEC 61966-2-1).
+
+    Returns:
+        uint8 [65536], for light from 0 to 1 in equal steps.
+    """
     light = np.linspace(0, 1, 16 * _STEPS)
     code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.asarray(np.rint(255 * code), np.uint8)

@@ -11,17 +11,16 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import pi_heif
-from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
+from PIL import AvifImagePlugin, ExifTags, Image
 
 from service.arrays import Pixels
 from service.errors import CorruptImage, EmptyFile, ImageTooLarge, ImageTooSmall, UnsupportedFormat
-from service.vision import hdr, structure
+from service.vision import colour, hdr, structure
 
 pi_heif.register_heif_opener(thumbnails=False)
 Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size itself, against the operator's cap, before a pixel is decoded
@@ -31,9 +30,6 @@ cv2.utils.logging.setLogLevel(0)  # OpenCV writes several lines of its own besid
 
 MIN_SIDE: Final = 16
 """Smallest side, in pixels, of a photo that is analysed."""
-
-MAX_ICC_BYTES: Final = 4 * 1024 * 1024
-"""Colour profiles above this size are a way to burn time; real ones, printers' included, stay below 3 MB."""
 
 PREVIEW_SIDE: Final = 1280
 """Longest side, in pixels, of a preview."""
@@ -316,7 +312,7 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     pixels = image.width * image.height
     endless = form == "JPEG" and not data.endswith(_JPEG_END)
 
-    plain = form == "JPEG" and image.mode == "RGB" and "icc_profile" not in image.info
+    plain = form == "JPEG" and image.mode == "RGB"
 
     def load() -> Image.Image | Pixels:
         try:
@@ -522,8 +518,8 @@ def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int) -> Pi
     height, width = source.shape[:2] if isinstance(source, np.ndarray) else source.size[::-1]
     factor = _factor((width, height), side)
     icc = carrier.info.get("icc_profile")
-    if factor == 1 and not icc and isinstance(source, np.ndarray) and source.flags.owndata:  # else it is libheif's memory
-        return source
+    if factor == 1 and isinstance(source, np.ndarray) and source.flags.owndata:  # else it is libheif's memory
+        return colour.rgb_to_srgb(source, icc) if icc else source
     if factor == 1:
         return _band_to_rgb(_band(source, 0, height), factor, icc)
     rows = factor * max(1, _BAND_PIXELS // (factor * width))
@@ -559,32 +555,13 @@ def _band_to_rgb(image: Image.Image, factor: int, icc: bytes | None) -> Pixels:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", rgba.size, (255, 255, 255))
         image.paste(rgba, mask=rgba.getchannel("A"))
+    if icc and image.mode == "RGB":
+        return colour.rgb_to_srgb(np.array(image, dtype=np.uint8), icc)
     if icc:
-        image = _to_srgb(image, icc)
+        image = colour.to_srgb(image, icc)
     if image.mode != "RGB":
         image = image.convert("RGB")
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
-
-
-def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert to sRGB by the photo's own profile; a profile that cannot be used is left out of account."""
-    if len(icc) > MAX_ICC_BYTES:
-        raise CorruptImage("The image's colour profile is too large.")
-    try:
-        transform = _transform(icc, image.mode)
-        converted = None if transform is None else ImageCms.applyTransform(image, transform)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image
-    return image if converted is None else converted
-
-
-@lru_cache(maxsize=16)
-def _transform(icc: bytes, mode: str) -> Any:
-    """Little CMS transform from a profile to sRGB, or None where the profile is sRGB already. Cached: phones repeat."""
-    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    if "srgb" in ImageCms.getProfileDescription(profile).lower():
-        return None
-    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

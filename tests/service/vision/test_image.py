@@ -19,7 +19,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
-from service.vision.image import MAX_ICC_BYTES, DecodedImage, decode, probe, sniff
+from service.vision.colour import MAX_ICC_BYTES
+from service.vision.image import DecodedImage, decode, probe, sniff
 from tests.conftest import encoded
 from tests.fakes import failing_bitmaps
 
@@ -377,6 +378,11 @@ def gamma(value: float) -> bytes:
     return b"curv\x00\x00\x00\x00" + struct.pack(">IH", 1, round(value * 256)) + bytes(2)
 
 
+def parametric(*values: float) -> bytes:
+    """A curve of type 3 (ICC.1, 10.18): a power above a point, and a line below it."""
+    return b"para\x00\x00\x00\x00" + struct.pack(">HH", 3, 0) + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+
 def in_srgb(colour: tuple[int, int, int], primaries: list[tuple[float, float, float]], power: float) -> npt.NDArray[np.float64]:
     """The same colour in sRGB, by the definitions."""
     xyz = np.array(primaries).T @ (np.array(colour) / 255) ** power
@@ -397,6 +403,41 @@ def test_wide_colours_are_converted_to_srgb(
     assert np.abs(found - expected).max() <= (3.5 if form == "JPEG" else 1.5)  # JPEG rounds before
     if colour == (200, 120, 90):
         assert np.abs(found - colour).max() > 4, "left as it was"
+
+
+LIKE_SRGB = parametric(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+
+
+@pytest.mark.parametrize("curve", [LIKE_SRGB, gamma(2.2), gamma(1.8), parametric(2.6, 0.9, 0.1, 0.3, 0.1)])
+@pytest.mark.parametrize("primaries", [P3, ADOBE])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_colours_are_those_of_little_cms(form: str, primaries: list[tuple[float, float, float]], curve: bytes) -> None:
+    """A curve that is a power or sRGB's is computed otherwise, and to the same colours; any other one is not."""
+    icc = profile("wide", primaries, curve)
+    pixels = np.asarray(Image.fromarray(np.random.default_rng(6).integers(0, 256, (70, 90, 3), np.uint8)).resize((300, 280)))
+    data = saved(Image.fromarray(pixels), form, icc_profile=icc)
+    with Image.open(io.BytesIO(data)) as own:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
+        )
+        expected = np.asarray(ImageCms.applyTransform(own, transform)).astype(int)
+    apart = np.abs(look(data).pixels - expected)
+    assert apart.max() <= 3
+    assert (apart > 1).mean() < 1e-3
+    assert apart.any() == (curve[-10:] != parametric(2.6, 0.9, 0.1, 0.3, 0.1)[-10:])
+
+
+def test_a_profile_of_three_curves_is_left_to_little_cms() -> None:
+    data = profile("wide", P3, LIKE_SRGB)
+    start = data.index(b"bTRC") + 4
+    odd = data + gamma(1.5) + bytes(2)
+    odd = odd[:start] + struct.pack(">II", len(data), len(gamma(1.5))) + odd[start + 8 :]
+    icc = struct.pack(">I", len(odd)) + odd[4:]
+    noise = np.random.default_rng(8).integers(0, 256, (40, 50, 3), np.uint8)
+    transform = ImageCms.buildTransform(ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    expected = np.asarray(ImageCms.applyTransform(Image.fromarray(noise), transform))
+    assert np.array_equal(look(encoded(noise, icc_profile=icc)).pixels, expected)
+    assert np.abs(expected[..., 2].astype(int) - noise[..., 2]).max() > 20, "the third curve counts"
 
 
 def test_srgb_is_left_alone() -> None:

@@ -1,0 +1,139 @@
+"""Colours of a photo's own profile (ICC.1) to sRGB, by Little CMS, or by OpenCV in a quarter of its time where both agree."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageCms
+
+from service.arrays import Floats, Pixels
+from service.errors import CorruptImage
+from service.vision.hdr import srgb_codes
+
+MAX_ICC_BYTES: Final = 4 * 1024 * 1024
+"""Colour profiles above this size are a way to burn time; real ones, printers' included, stay below 3 MB."""
+_STRIP_PIXELS: Final = 2**16
+"""Pixels that are converted at a time, so that what lies between stays in a processor's cache."""
+_GRID: Final = 15
+"""Steps of the colours by which both ways are compared."""
+_SAME: Final = 1
+"""Most levels of 255 by which they may differ: both round."""
+_UNUSABLE: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+
+
+class _Curves(NamedTuple):
+    """A profile of one tone curve and three primaries: light by code, uint16 [256], and its matrix [3, 3] to sRGB."""
+
+    light: np.ndarray[Any, np.dtype[np.uint16]]
+    matrix: Floats
+
+
+def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """Convert an image of any mode by Little CMS.
+
+    Args:
+        image: What the profile describes.
+        icc: The profile.
+
+    Returns:
+        An RGB image, or `image` itself where the profile is sRGB's, or cannot be used.
+
+    Raises:
+        CorruptImage: The profile has more than `MAX_ICC_BYTES`.
+    """
+    _check(icc)
+    try:
+        transform = _transform(icc, image.mode)
+        return image if transform is None else ImageCms.applyTransform(image, transform) or image
+    except _UNUSABLE:
+        return image
+
+
+def rgb_to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
+    """Convert pixels, in strips.
+
+    Args:
+        pixels: uint8 RGB [H, W, 3], which the result may take the place of.
+        icc: Their profile.
+
+    Returns:
+        uint8 sRGB [H, W, 3], or `pixels` where the profile is sRGB's, or cannot be used.
+
+    Raises:
+        CorruptImage: The profile has more than `MAX_ICC_BYTES`.
+    """
+    _check(icc)
+    try:
+        transform, curves = _transform(icc, "RGB"), _curves(icc)
+    except _UNUSABLE:
+        return pixels
+    if transform is None:
+        return pixels
+    if not pixels.flags.writeable:
+        pixels = pixels.copy()
+    rows = max(1, _STRIP_PIXELS // pixels.shape[1])
+    for strip in (pixels[top : top + rows] for top in range(0, len(pixels), rows)):
+        strip[:] = _converted(strip, transform) if curves is None else _by_curves(strip, curves)
+    return pixels
+
+
+def _check(icc: bytes) -> None:
+    if len(icc) > MAX_ICC_BYTES:
+        raise CorruptImage("The image's colour profile is too large.")
+
+
+@lru_cache(maxsize=16)
+def _transform(icc: bytes, mode: str) -> Any:
+    """Little CMS transform from a profile to sRGB, or None where the profile is sRGB already. Cached: phones repeat."""
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    if "srgb" in ImageCms.getProfileDescription(profile).lower():
+        return None
+    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+
+
+def _converted(pixels: Pixels, transform: Any) -> Pixels:
+    return np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform), np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _curves(icc: bytes) -> _Curves | None:
+    """Curve and matrix of a profile, where they give what Little CMS gives.
+
+    The curve is read from what it makes of greys, whose light the matrix leaves as it is. It rounds those, so a power of the
+    code, as Adobe RGB has, is tried as well.
+    """
+    transform = _transform(icc, "RGB")
+    primaries = _primaries(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
+    own = _primaries(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")))
+    if transform is None or primaries is None or own is None:
+        return None
+    code = np.arange(256) / 255
+    greys = _converted(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3), transform)[0, :, 1] / 255
+    light = np.where(greys <= 0.04045, greys / 12.92, ((greys + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
+    power = np.median(np.log(np.maximum(light[64:240], 1e-6)) / np.log(code[64:240]))
+    grid = np.stack(np.meshgrid(*[np.arange(0, 256, _GRID, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
+    expected = _converted(grid, transform).astype(int)
+    matrix = np.asarray(np.linalg.solve(own, primaries), np.float32)
+    for curve in (light, code**power):
+        curves = _Curves(np.rint(65535 * np.clip(curve, 0, 1)).astype(np.uint16), matrix)
+        try:
+            if np.abs(_by_curves(grid, curves) - expected).max() <= _SAME:
+                return curves
+        except cv2.error:  # a release of OpenCV that has no tables of 16 bits
+            return None
+    return None
+
+
+def _primaries(profile: ImageCms.ImageCmsProfile) -> Floats | None:
+    """Columns X, Y and Z under D50 of red, green and blue, [3, 3]; None where a profile has none."""
+    columns = [getattr(profile.profile, f"{name}_colorant") for name in ("red", "green", "blue")]
+    return None if any(column is None for column in columns) else np.array([column[0] for column in columns]).T
+
+
+def _by_curves(pixels: Pixels, curves: _Curves) -> Pixels:
+    light = cv2.transform(cv2.LUT(pixels, curves.light), curves.matrix)
+    return np.asarray(cv2.LUT(light, srgb_codes().reshape(1, -1)), np.uint8)
