@@ -17,8 +17,8 @@ SMALL_BATCH: Final = 16
 """Up to so many patches batches of R-Net and O-Net are 1 or even, for a patch of padding costs what a face's does."""
 BATCH_STEP: Final = 8
 """Larger batches are multiples of it."""
-MAX_BATCH: Final = 32
-"""Most patches of one batch: more are no faster, and the runtime keeps the memory that a batch takes."""
+MAX_BATCH: Final = {24: 32, 48: 16}
+"""Most patches of one batch, by their side: more are hardly faster, and the runtime keeps the memory that a batch takes."""
 SMALL_PX: Final = 64.0
 """Side, in pixels of the picture that is searched, below which a box is small: nearly all false faces are."""
 SMALL_FACTOR: Final = np.float32(2)
@@ -169,7 +169,7 @@ def in_batches(
 ) -> dict[str, Floats]:
     """Outputs for any number of boxes of a picture.
 
-    No more than `MAX_BATCH` patches are held at a time, so that a crowd takes the memory of one batch.
+    No more patches than `MAX_BATCH` says are held at a time, so that a crowd takes the memory of one batch.
 
     Args:
         network: R-Net or O-Net.
@@ -183,8 +183,8 @@ def in_batches(
         The network's outputs by name, N rows each.
     """
     answers = []
-    for start in range(0, len(boxes), MAX_BATCH):
-        group = slice(start, start + MAX_BATCH)
+    for start in range(0, len(boxes), MAX_BATCH[side]):
+        group = slice(start, start + MAX_BATCH[side])
         patches = picture.patches(boxes[group], side, None if degrees is None else degrees[group])
         if mirrored is not None:
             flipped = mirrored[group]
