@@ -25,7 +25,7 @@ from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.detection.sharing import SharingDetector
 from service.vision.image import DecodedImage, noise, preview
-from service.vision.quality import Quality, is_coarse, measure, warnings
+from service.vision.quality import Quality, assess, warnings
 
 UNMEASURED_BYTES: Final = 2**30
 """Memory for photos where no limit is known."""
@@ -237,7 +237,7 @@ class Pipeline:
                 self._decode_and_detect(detector, noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
-        measure(face, align(grey, face.landmarks, self._template, self._input.size))
+        assess(face, align(grey, face.landmarks, self._template, self._input.size))
 
     def _decode_and_detect(
         self, detector: Detector, photo: bytes | DecodedImage, options: Options, began: float, deadline: float
@@ -270,10 +270,10 @@ class Pipeline:
         """Align one face of the decoded picture, and measure it."""
         crop = align(image.pixels, face.landmarks, self._template, self._input.size)
         whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
-        quality = measure(whole, crop)
+        quality, coarse = assess(whole, crop)
         share = outside(whole.landmarks, self._template, image.width, image.height)
         covered = occlusion.log_odds(crop, self._template)
-        found = warnings(quality, share, image.scale, covered, coarse=is_coarse(crop))
+        found = warnings(quality, share, image.scale, covered, coarse=coarse)
         return DetectedFace(whole, crop, quality, found)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from cv2.typing import MatLike
 
-from service.arrays import Doubles, Floats, Pixels
+from service.arrays import Doubles, Pixels
 from service.vision.detection import Face
 from service.vision.occlusion import OCCLUDED
 
@@ -52,6 +53,8 @@ CUT_OFF: Final = 0.2
 """Share of the crop outside the photo above which a face is cut off."""
 
 
+Steps = npt.NDArray[np.int16]
+
 _NOISE_MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -75,6 +78,31 @@ class Quality:
     contrast: float
 
 
+class _Levels(NamedTuple):
+    """Grey levels of a crop: `whole`, uint8 [S, S], and `reduced`, int16, which holds them exactly and squares quickly, of
+    `SHARPNESS_SIDE` pixels where the crop is larger; and the latter's second differences along rows and columns.
+    """
+
+    whole: MatLike
+    reduced: Steps
+    rows: Steps
+    columns: Steps
+
+
+def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:
+    """Measure a face and its crop, and say whether the crop is coarse, as `measure` and `is_coarse` do in twice the time.
+
+    Args:
+        face: In pixels of the full photo.
+        crop: Its aligned crop, uint8 RGB [S, S, 3].
+
+    Returns:
+        The face's quality, and whether the crop is coarse.
+    """
+    levels = _levels(crop)
+    return _measured(face, levels), _is_coarse(levels)
+
+
 def measure(face: Face, crop: Pixels) -> Quality:
     """Measure a face and its crop.
 
@@ -85,22 +113,7 @@ def measure(face: Face, crop: Pixels) -> Quality:
     Returns:
         The face's quality.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    left, right, nose = (face.landmarks[i].astype(np.float64) for i in range(3))
-    eyes = right - left
-    length = float(np.hypot(*eyes)) or 1.0
-    along = float((nose - (left + right) / 2) @ eyes) / length
-    reduced = _reduced(grey)
-    mean, deviation = _mean_and_deviation(grey)
-    return Quality(
-        size_px=float(max(face.box[2] - face.box[0], face.box[3] - face.box[1])),
-        sharpness=_sharpness(reduced),
-        brightness=mean / 255,
-        roll=_slope(eyes),
-        yaw=2 * along / length,
-        noise=_noise(reduced),
-        contrast=deviation / 255,
-    )
+    return _measured(face, _levels(crop))
 
 
 def is_coarse(crop: Pixels) -> bool:
@@ -114,56 +127,86 @@ def is_coarse(crop: Pixels) -> bool:
     Returns:
         Whether it has.
     """
-    levels = _reduced(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY))
-    least = COARSE / 100 * _mean_and_deviation(levels)[1]
-    twice = 2 * levels[1:-1, 1:-1]
-    rows, columns = levels[1:-1, :-2] + levels[1:-1, 2:], levels[:-2, 1:-1] + levels[2:, 1:-1]
-    return any(np.count_nonzero(np.abs(pair - twice) > least) < COARSE_SHARE * twice.size for pair in (rows, columns))
+    return _is_coarse(_levels(crop))
 
 
-def _reduced(grey: MatLike) -> Floats:
-    """Grey levels of a crop, of `SHARPNESS_SIDE` pixels where it is larger."""
-    if grey.shape[0] > SHARPNESS_SIDE:
-        grey = cv2.resize(grey, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
-    return grey.astype(np.float32)
+def _levels(crop: Pixels) -> _Levels:
+    whole = reduced = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    if reduced.shape[0] > SHARPNESS_SIDE:
+        reduced = cv2.resize(reduced, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
+    grey = reduced.astype(np.int16)
+    twice = 2 * grey[1:-1, 1:-1]
+    return _Levels(whole, grey, grey[1:-1, :-2] + grey[1:-1, 2:] - twice, grey[:-2, 1:-1] + grey[2:, 1:-1] - twice)
+
+
+def _measured(face: Face, levels: _Levels) -> Quality:
+    left, right, nose = (face.landmarks[i].astype(np.float64) for i in range(3))
+    eyes = right - left
+    length = float(np.hypot(*eyes)) or 1.0
+    along = float((nose - (left + right) / 2) @ eyes) / length
+    mean, deviation = _mean_and_deviation(levels.whole)
+    return Quality(
+        size_px=float(max(face.box[2] - face.box[0], face.box[3] - face.box[1])),
+        sharpness=_sharpness(levels),
+        brightness=mean / 255,
+        roll=_slope(eyes),
+        yaw=2 * along / length,
+        noise=_noise(levels.reduced),
+        contrast=deviation / 255,
+    )
+
+
+def _is_coarse(levels: _Levels) -> bool:
+    least = COARSE / 100 * _mean_and_deviation(levels.reduced)[1]
+    few = COARSE_SHARE * levels.rows.size
+    return any(np.count_nonzero(np.abs(steps) > least) < few for steps in (levels.rows, levels.columns))
 
 
 def _mean_and_deviation(values: MatLike) -> tuple[float, float]:
-    """Mean and standard deviation of an array [H, W], in one pass: NumPy's takes three, over arrays of its own."""
-    mean, deviation = cv2.meanStdDev(values)
-    return float(mean[0, 0]), float(deviation[0, 0])
+    """Mean and standard deviation of an array [H, W] of whole numbers, whose sums are exact."""
+    mean = cv2.sumElems(values)[0] / values.size
+    return mean, math.sqrt(max(0.0, cv2.norm(values, cv2.NORM_L2SQR) / values.size - mean**2))
 
 
-def _sharpness(grey: Floats) -> float:
+def _sharpness(levels: _Levels) -> float:
     """Standard deviation of the second differences, along rows, columns or diagonals, whichever is least, in percent of that of
     the grey levels.
 
     The least, because what moved while it was taken is blurred in one direction alone; relative, because a dark or a pale
     picture is not a blurred one. 0 where there is no contrast.
     """
+    grey = levels.reduced
     contrast = _mean_and_deviation(grey)[1]
     if contrast < 1:
         return 0.0
     twice = 2 * grey[1:-1, 1:-1]
-    rows, columns = grey[1:-1, :-2] + grey[1:-1, 2:], grey[:-2, 1:-1] + grey[2:, 1:-1]
-    falling, rising = grey[:-2, :-2] + grey[2:, 2:], grey[2:, :-2] + grey[:-2, 2:]
-    straight = min(_mean_and_deviation(pair - twice)[1] for pair in (rows, columns))
-    diagonal = min(_mean_and_deviation(pair - twice)[1] for pair in (falling, rising)) / DIAGONAL
+    falling, rising = grey[:-2, :-2] + grey[2:, 2:] - twice, grey[2:, :-2] + grey[:-2, 2:] - twice
+    straight = min(_mean_and_deviation(steps)[1] for steps in (levels.rows, levels.columns))
+    diagonal = min(_mean_and_deviation(steps)[1] for steps in (falling, rising)) / DIAGONAL
     return 100 * min(straight, diagonal) / contrast
 
 
-def _noise(grey: Floats) -> float:
+def _noise(grey: Steps) -> float:
     """Standard deviation of the noise in grey levels, by a mask that edges and slopes do not answer to.
 
     Immerkaer, "Fast noise variance estimation", CVIU 1996, in blocks. The lower quartile is that of skin without texture, so
     that hair, wrinkles and the edges of a JPEG's blocks count for nothing.
     """
-    difference = (cv2.filter2D(grey, -1, _NOISE_MASK) / 6)[1:-1, 1:-1]
+    difference = (cv2.filter2D(grey.astype(np.float32), -1, _NOISE_MASK) / 6)[1:-1, 1:-1]
     across, down = (side // BLOCK for side in difference.shape)
     if not across * down:
         return 0.0
-    blocks = difference[: across * BLOCK, : down * BLOCK].reshape(across, BLOCK, down, BLOCK)
-    return float(np.quantile(np.sqrt(np.square(blocks).mean(axis=(1, 3))), SMOOTH_SHARE))
+    squares = np.square(difference[: across * BLOCK, : down * BLOCK])
+    blocks = cv2.resize(squares, (down, across), interpolation=cv2.INTER_AREA)  # their means
+    return _quantile(np.sqrt(blocks).ravel(), SMOOTH_SHARE)
+
+
+def _quantile(values: MatLike, share: float) -> float:
+    """As `np.quantile`, in a tenth of its time."""
+    place = share * (len(values) - 1)
+    low = math.floor(place)
+    near = np.partition(values, (low, min(low + 1, len(values) - 1)))[low : low + 2]
+    return float(near[0] + (place - low) * (near[-1] - near[0]))
 
 
 def _slope(across: Doubles) -> float:
