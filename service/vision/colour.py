@@ -22,6 +22,8 @@ _GRID: Final = 15
 """Steps of the colours by which both ways are compared."""
 _SAME: Final = 1
 """Most levels of 255 by which they may differ: both round."""
+_POWERS: Final = 2
+"""Steps of a curve's power, to either side, that are tried."""
 _UNUSABLE: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
@@ -103,8 +105,8 @@ def _converted(pixels: Pixels, transform: Any) -> Pixels:
 def _curves(icc: bytes) -> _Curves | None:
     """Curve and matrix of a profile, where they give what Little CMS gives.
 
-    The curve is read from what it makes of greys, whose light the matrix leaves as it is. It rounds those, so a power of the
-    code, as Adobe RGB has, is tried as well.
+    The curve is read from what it makes of greys, whose light the matrix leaves as it is. Those are rounded, so powers of the
+    code near it are tried as well, in the steps that a curve of one number has (ICC.1, 10.6).
     """
     transform = _transform(icc, "RGB")
     primaries = _primaries(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
@@ -114,18 +116,20 @@ def _curves(icc: bytes) -> _Curves | None:
     code = np.arange(256) / 255
     greys = _converted(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3), transform)[0, :, 1] / 255
     light = np.where(greys <= 0.04045, greys / 12.92, ((greys + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
-    power = np.median(np.log(np.maximum(light[64:240], 1e-6)) / np.log(code[64:240]))
+    power = np.rint(256 * np.median(np.log(np.maximum(light[64:240], 1e-6)) / np.log(code[64:240])))
     grid = np.stack(np.meshgrid(*[np.arange(0, 256, _GRID, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
     expected = _converted(grid, transform).astype(int)
     matrix = np.asarray(np.linalg.solve(own, primaries), np.float32)
-    for curve in (light, code**power):
+    best, least = None, np.inf
+    for curve in (light, *(code ** ((power + step) / 256) for step in range(-_POWERS, _POWERS + 1))):
         curves = _Curves(np.rint(65535 * np.clip(curve, 0, 1)).astype(np.uint16), matrix)
         try:
-            if np.abs(_by_curves(grid, curves) - expected).max() <= _SAME:
-                return curves
+            apart = np.abs(_by_curves(grid, curves) - expected)
         except cv2.error:  # a release of OpenCV that has no tables of 16 bits
             return None
-    return None
+        if apart.max() <= _SAME and apart.mean() < least:
+            best, least = curves, apart.mean()
+    return best
 
 
 def _primaries(profile: ImageCms.ImageCmsProfile) -> Floats | None:
