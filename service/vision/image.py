@@ -128,7 +128,7 @@ class _Coding:
 class _Photo:
     """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
     bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode. `coding` is that
-    of its colours where they are of high dynamic range.
+    of its colours where they are of high dynamic range. `ours` says that an array is one of RGB that nobody else holds.
     """
 
     format: str
@@ -138,6 +138,7 @@ class _Photo:
     work: float
     load: Callable[[], Image.Image | Pixels]
     coding: _Coding | None = None
+    ours: bool = False
 
 
 def is_simple(data: bytes) -> bool:
@@ -195,7 +196,8 @@ def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
     width, height = photo.size
     factor = _factor(photo.size, side)
     reduced = -(-width // factor) * -(-height // factor)
-    converted = 10 * reduced if factor == 1 else 6 * reduced + 24 * max(_BAND_PIXELS, factor * width)
+    whole = 3 if photo.ours else 10
+    converted = whole * reduced if factor == 1 else 6 * reduced + 24 * max(_BAND_PIXELS, factor * width)
     return Header(photo.format, *photo.full, round(photo.work) + converted + 2 * len(data))
 
 
@@ -225,7 +227,7 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     with _reading("The image is truncated or damaged."):
         source = photo.load()
     orientation = _orientation(photo.carrier)  # not before: Pillow looks for a PNG's behind its pixels, and loads them
-    pixels = _to_rgb(source, photo.carrier, side)
+    pixels = _to_rgb(source, photo.carrier, side, ours=photo.ours)
     if photo.coding is not None:
         pixels = hdr.tone_map(pixels, photo.coding.transfer, photo.coding.primaries)
     pixels = _upright(pixels, orientation)
@@ -311,7 +313,6 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
         image.draft(None, _at_least(full, side))
     pixels = image.width * image.height
     endless = form == "JPEG" and not data.endswith(_JPEG_END)
-
     plain = form == "JPEG" and image.mode == "RGB"
 
     def load() -> Image.Image | Pixels:
@@ -341,7 +342,8 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
             )
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)
-    return _Photo(form, full, image.size, image, work, load, None if "icc_profile" in image.info else _coding(data, form))
+    coding = None if "icc_profile" in image.info else _coding(data, form)
+    return _Photo(form, full, image.size, image, work, load, coding, plain)
 
 
 def _coding(data: bytes, form: str) -> _Coding | None:
@@ -510,7 +512,7 @@ def _factor(size: tuple[int, int], side: int) -> int:
     return next((factor for factor in (8, 4, 2) if max(size) >= factor * side), 1)
 
 
-def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int) -> Pixels:
+def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int, *, ours: bool) -> Pixels:
     """Decoded pixels in any mode to uint8 sRGB [height, width, 3], reduced by 2, 4 or 8 where they stay above `side`.
 
     What is reduced is converted in bands, so that no copy of the whole is made.
@@ -518,7 +520,7 @@ def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int) -> Pi
     height, width = source.shape[:2] if isinstance(source, np.ndarray) else source.size[::-1]
     factor = _factor((width, height), side)
     icc = carrier.info.get("icc_profile")
-    if factor == 1 and isinstance(source, np.ndarray) and source.flags.owndata:  # else it is libheif's memory
+    if factor == 1 and ours and isinstance(source, np.ndarray):
         return colour.rgb_to_srgb(source, icc) if icc else source
     if factor == 1:
         return _band_to_rgb(_band(source, 0, height), factor, icc)
