@@ -121,7 +121,7 @@ def _curves(icc: bytes) -> _Curves | None:
     expected = _converted(grid, transform).astype(int)
     matrix = np.asarray(np.linalg.solve(own, primaries), np.float32)
     best, least = None, np.inf
-    for curve in (light, *(code ** ((power + step) / 256) for step in range(-_POWERS, _POWERS + 1))):
+    for curve in (light, *(code ** (max(1, power + step) / 256) for step in range(-_POWERS, _POWERS + 1))):
         curves = _Curves(np.rint(65535 * np.clip(curve, 0, 1)).astype(np.uint16), matrix)
         try:
             apart = np.abs(_by_curves(grid, curves) - expected)

@@ -408,7 +408,7 @@ def test_wide_colours_are_converted_to_srgb(
 LIKE_SRGB = parametric(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
-@pytest.mark.parametrize("curve", [LIKE_SRGB, gamma(2.2), gamma(1.8), parametric(2.6, 0.9, 0.1, 0.3, 0.1)])
+@pytest.mark.parametrize("curve", [LIKE_SRGB, gamma(2.2), gamma(1.8), parametric(2.6, 0.9, 0.1, 0.3, 0.1), gamma(1 / 256)])
 @pytest.mark.parametrize("primaries", [P3, ADOBE])
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
 def test_colours_are_those_of_little_cms(form: str, primaries: list[tuple[float, float, float]], curve: bytes) -> None:
