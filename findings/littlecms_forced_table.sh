@@ -16,7 +16,7 @@
 #     FORCE_CLUT, HIGHRESPRECALC: 16 ms, at most 9 levels, 0.7% of values more than one
 #     FORCE_CLUT, LOWRESPRECALC: 15 ms, at most 20 levels, 7.3% of values more than one
 #     FORCE_CLUT, 64 points: 16 ms, at most 7 levels, 0.4% of values more than one
-#   Pillow 12.0.0, Little CMS 2.17: the same colours, at twice these times
+#   Pillow 12.0.0, Little CMS 2.17: the same colours, in twice these times
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
