@@ -59,24 +59,23 @@ def rgb_to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
     """Convert pixels, in strips.
 
     Args:
-        pixels: uint8 RGB [H, W, 3], which the result may take the place of.
+        pixels: uint8 RGB [H, W, 3], writable: the result takes their place.
         icc: Their profile.
 
     Returns:
-        uint8 sRGB [H, W, 3], or `pixels` where the profile is sRGB's, or cannot be used.
+        `pixels`, uint8 sRGB; as they were where the profile is sRGB's, or cannot be used.
 
     Raises:
         CorruptImage: The profile has more than `MAX_ICC_BYTES`.
     """
     _check(icc)
     try:
-        transform, curves = _transform(icc, "RGB"), _curves(icc)
+        transform = _transform(icc, "RGB")
+        curves = None if transform is None else _curves(icc)
     except _UNUSABLE:
         return pixels
     if transform is None:
         return pixels
-    if not pixels.flags.writeable:
-        pixels = pixels.copy()
     rows = max(1, _STRIP_PIXELS // pixels.shape[1])
     for strip in (pixels[top : top + rows] for top in range(0, len(pixels), rows)):
         strip[:] = _converted(strip, transform) if curves is None else _by_curves(strip, curves)
@@ -111,7 +110,7 @@ def _curves(icc: bytes) -> _Curves | None:
     transform = _transform(icc, "RGB")
     primaries = _primaries(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
     own = _primaries(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")))
-    if transform is None or primaries is None or own is None:
+    if primaries is None or own is None:
         return None
     code = np.arange(256) / 255
     greys = _converted(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3), transform)[0, :, 1] / 255
