@@ -373,6 +373,7 @@ def _load_into_array(image: Image.Image) -> Pixels:
         image.load()
     finally:
         del image.load_prepare  # type: ignore[attr-defined]  # else the image holds itself, and its pixels with it
+    image.im = Image.new("RGB", (1, 1)).im  # who holds the image for its metadata needs no pixels of it
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotReady
 from service.inference.decoding import PhotoDecoder
@@ -284,6 +284,7 @@ SHADE = (np.add.outer(np.arange(SIDE), np.arange(SIDE)) // 32 % 256).astype(np.u
 COLOUR = Image.fromarray(np.stack([SHADE, SHADE.T, 255 - SHADE], axis=2))
 KINDS = {
     "jpeg": lambda: saved(COLOUR, "JPEG"),
+    "jpeg on its side": lambda: saved(COLOUR, "JPEG", exif=_on_its_side()),
     "jpeg progressive": lambda: saved(COLOUR, "JPEG", progressive=True, subsampling=0),
     "png": lambda: saved(COLOUR, "PNG", compress_level=1),
     "png, a clear colour": lambda: saved(COLOUR, "PNG", compress_level=1, transparency=(1, 2, 3)),
@@ -304,6 +305,12 @@ KINDS = {
     "bmp": lambda: saved(COLOUR, "BMP"),
     "bmp, runs": lambda: run_length_bitmap(SIDE, SIDE // 8, SIDE // 8),
 }
+
+
+def _on_its_side() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
 
 
 def _with_alpha() -> Image.Image:
