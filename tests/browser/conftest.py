@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +148,33 @@ def watched(browser: Any, **context: Any) -> Iterator[Any]:
         assert with_errors == []
     finally:
         shell.close()
+
+
+def until(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Let the page run until something is so."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        page.wait_for_timeout(50)
+
+
+def hold(page: Any, pattern: str) -> Callable[[], Any]:
+    """Hold back what the page asks for at `pattern`; the answer waits for the first such request, and returns its route.
+
+    A request is told of before its route comes, and a click ends before its request begins: neither is waited for enough.
+    """
+    held: list[Any] = []
+
+    def keep(route: Any) -> None:
+        held.append(route)
+
+    page.route(pattern, keep)
+
+    def first() -> Any:
+        until(page, lambda: bool(held))
+        return held[0]
+
+    return first
 
 
 def complaint(message: Any) -> bool:

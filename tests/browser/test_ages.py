@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import faces, watched
-from tests.browser.test_live import READY, face, frame, start, until
+from tests.browser.conftest import faces, until, watched
+from tests.browser.test_live import READY, face, frame, start
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
 from tests.service.server.test_serve import Service
 

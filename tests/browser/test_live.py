@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import watched
+from tests.browser.conftest import until, watched
 from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -362,11 +362,3 @@ def test_no_camera_at_all(browser: Any, service: Service) -> None:
         page.goto(service.url + "#live")
         start(page)
         expect(page.locator(".live-message")).to_contain_text("No camera was found")
-
-
-def until(page: Any, condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Let the page run until something is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        page.wait_for_timeout(50)

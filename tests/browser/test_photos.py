@@ -19,7 +19,7 @@ from PIL import Image
 
 from service.models.store import EVALUATION, ModelStore
 from service.settings import Settings
-from tests.browser.conftest import faces, watched
+from tests.browser.conftest import faces, hold, watched
 from tests.client import ROOT
 from tests.service.server.test_serve import Service
 
@@ -75,12 +75,10 @@ def test_a_chosen_photo_gets_a_box_and_a_card(page: Any) -> None:
 @contextmanager
 def wordless(browser: Any, service: Service) -> Iterator[tuple[Any, Callable[[], None]]]:
     """The page before its words have come, and what lets them come."""
-    held: list[Any] = []
     with watched(browser, locale="en-GB", permissions=["clipboard-read", "clipboard-write"]) as page:
-        page.route("**/languages/*.json", lambda route: held.append(route))  # noqa: PLW0108 - Playwright asks its attributes
-        with page.expect_request("**/languages/*.json"):
-            page.goto(service.url)
-        yield page, held[0].continue_
+        held = hold(page, "**/languages/*.json")
+        page.goto(service.url)
+        yield page, held().continue_
 
 
 def test_what_is_clicked_before_the_words_have_come_is_done_when_they_have(browser: Any, service: Service) -> None:
@@ -207,18 +205,14 @@ def test_several_photos_with_progress_and_one_that_fails(browser: Any, tmp_path:
 
 
 def test_a_photo_that_is_forgotten_while_it_is_asked_for_stays_forgotten(page: Any) -> None:
-    held: list[Any] = []
-
-    def hold(route: Any) -> None:
-        held.append(route)
-
-    page.route("**/predict*", hold)
+    held = hold(page, "**/predict*")
     choose(page, ASTRONAUT)
     expect(page.locator("#tiles li")).to_have_count(1)
+    asked = held()
     page.get_by_role("button", name="Forget all").click()
     expect(page.locator("#tiles li")).to_have_count(0)
     with page.expect_response("**/predict*") as answer:
-        held[0].continue_()
+        asked.continue_()
     answer.value.finished()
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
     assert page.locator("#tiles li").count() == 0
