@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ def loader(precision: Precision, threads: int) -> Loader:
             signature = loaded.signatures["serving_default"]
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise ModelIncompatible("TensorFlow cannot read the SavedModel.") from error
-        return _Network(signature)  # while `loaded` still holds the variables that are frozen
+        network = _Network(signature)  # while `loaded` still holds the variables that are frozen
+        del loaded, signature
+        gc.collect()  # cycles through both hold every weight a second time
+        return network
 
     return load
 

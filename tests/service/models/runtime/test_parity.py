@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -226,3 +227,21 @@ def test_a_crop_of_another_size_is_an_error_and_not_an_answer(networks: Callable
     with pytest.raises(RuntimeError):
         network(np.zeros((1, CROP + 1, CROP, 3), np.uint8))
     assert set(network(pictures(1))) == set(OUTPUTS), "and the next one is answered"
+
+
+def test_tensorflow_keeps_no_second_copy_of_the_weights(tiny_store: Path) -> None:
+    """What was frozen would stay until some later collection: 200 MB more at InceptionV3's first answer."""
+
+    def held() -> int:
+        return sum(isinstance(one, tf.Tensor) for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        network = loader(Runtime.TENSORFLOW, Precision.F32, 2)(tiny_store / "tiny/1")
+        loaded = held()
+        gc.collect()
+        assert loaded == held()
+    finally:
+        gc.enable()
+    assert set(network(pictures(1))) == set(OUTPUTS)
