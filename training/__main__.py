@@ -348,6 +348,8 @@ def export(
             detector_title=detector,
         )
         console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
+        if not data:
+            console.print("not calibrated: no age has an interval, and no label is ever marked uncertain; --data fits both")
 
 
 @app.command()

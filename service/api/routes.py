@@ -281,15 +281,19 @@ async def query_parameters(
 
 
 @cache
-def _known_names() -> list[str]:
-    """Names that the query of a prediction may have."""
+def known_names() -> list[str]:
+    """List the names that the query of a prediction may have.
+
+    Returns:
+        Names, sorted.
+    """
     own = {*inspect.signature(query_parameters).parameters, *inspect.signature(chosen_engine).parameters}
     return sorted(own - {"request", "engine"})
 
 
 def _check_names(given: list[str]) -> None:
     """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
-    known = _known_names()
+    known = known_names()
     if unknown := next((name for name in given if name not in known), None):
         raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
     if twice := next((name for name in given if given.count(name) > 1), None):

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import (
     EmptyFile,
+    InvalidParameter,
     MalformedBase64,
     MalformedJson,
     MalformedMultipart,
@@ -31,7 +32,15 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)  # below it, the p
 FIELDS: Final = (b"file", b"image")
 """Names of the multipart field that holds a photo."""
 SPARE_FIELDS: Final = 8
-"""Other fields that a form may bring along; they are ignored."""
+"""Other fields that a form may bring along; they are ignored, unless they are named as an option is."""
+OPTIONS: Final = frozenset(
+    {"at_least", "attributes", "distribution", "landmarks", "max_faces", "min_confidence", "model", "preview"}
+)
+"""What the query of a prediction may hold; in a body they are refused, lest race be answered to who asked for age alone."""
+
+URL_ENCODED: Final = b"application/x-www-form-urlencoded"
+STRIPPED_BYTES: Final = 1024
+"""Bytes of a photo from which on one without a zero byte has lost them: `curl -d` leaves out zeros and line ends of a file."""
 
 MAX_HEADER_CHARS: Final = 8192
 """Characters of a Content-Type, and of a part's Content-Disposition."""
@@ -89,22 +98,37 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
         TooManyFields: There are more parts or photos than are read.
         MissingFile: There is no photo.
         EmptyFile: The only photo has zero bytes.
+        InvalidParameter: The body names one of `OPTIONS`, which belong in the query.
     """
     kind, parameters = media_type(content_type, content_encoding)
     if kind == b"multipart/form-data":
-        found = multipart(body, parameters, FIELDS, most).files
+        form = multipart(body, parameters, FIELDS, most)
+        _refuse_options(form.texts)
+        found = form.files
     elif kind == b"application/json":
         found = [_from_json(body)]
     elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream") or sniff(body) is not None:
+        if kind == URL_ENCODED and len(body) >= STRIPPED_BYTES and b"\0" not in body:
+            raise UnsupportedMediaType("The photo has lost bytes on its way: with curl, send it by --data-binary, not by -d.")
         found = [body] if body else []
     else:
-        form = "A URL-encoded form cannot carry a photo. " if kind == b"application/x-www-form-urlencoded" else ""
-        raise UnsupportedMediaType(f"{form}Send multipart/form-data, application/json, image/* or application/octet-stream.")
+        why = "A URL-encoded form cannot carry a photo. " if kind == URL_ENCODED else ""
+        raise UnsupportedMediaType(f"{why}Send multipart/form-data, application/json, image/* or application/octet-stream.")
     if not found:
-        raise MissingFile("The request contains no photo: send one as the multipart field 'file', or as the body itself.")
+        raise MissingFile(
+            "The form has no field 'file' that holds a photo."
+            if kind == b"multipart/form-data"
+            else "The request contains no photo: send one as the multipart field 'file', or as the body itself."
+        )
     if any(not photo for photo in found) and most == 1:
         raise EmptyFile("The file is empty.")
     return found
+
+
+def _refuse_options(names: Iterable[str]) -> None:
+    """Refuse a body that asks for what only the query can: it would be answered as if it had not."""
+    if misplaced := next((name for name in names if name in OPTIONS), None):
+        raise InvalidParameter(f"{misplaced}: name it in the address (/predict?{misplaced}=…); the body holds the photo alone.")
 
 
 def media_type(content_type: str, content_encoding: str) -> tuple[bytes, Mapping[bytes, bytes]]:
@@ -130,7 +154,7 @@ def media_type(content_type: str, content_encoding: str) -> tuple[bytes, Mapping
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A multipart form: the photos in it, in order, and its other fields as text, of equal ones the first, where asked for."""
+    """A multipart form: the photos in it, in order, and its other fields, of equal ones the first; empty where not wanted."""
 
     files: list[bytes]
     texts: dict[str, str] = field(default_factory=dict)
@@ -242,7 +266,9 @@ def multipart(
 
 
 def _from_json(body: bytes) -> bytes:
-    image = json_object(body, '{"image": "<base64>"}').get("image")
+    document = json_object(body, '{"image": "<base64>"}')
+    _refuse_options(document)
+    image = document.get("image")
     if not isinstance(image, str):
         raise MalformedJson('The body must be {"image": "<base64>"}.')
     return from_base64(image)
@@ -286,6 +312,8 @@ def from_base64(image: str) -> bytes:
         EmptyFile: There is nothing.
         MalformedBase64: It is not base64.
     """
+    if image.startswith(("http:", "https:")):
+        raise MalformedBase64("The image is an address, which is not fetched: send the photo itself, in base64.")
     if image.startswith("data:"):
         head, comma, image = image.partition(",")
         if not comma or not head.endswith(";base64"):

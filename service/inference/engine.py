@@ -270,9 +270,9 @@ class Engine:
             InvalidParameter: An attribute is unknown or switched off, or `at_least` has no distribution to go by.
         """
         known = askable(self.model.manifest)
-        for name in attributes or ():
+        for place, name in enumerate(attributes or (), 1):
             if name not in known:
-                raise InvalidParameter(f"attributes: choose from {', '.join(known)}.")
+                raise InvalidParameter(f"attributes: no. {place} is unknown; choose from {', '.join(known)}.")
             if name not in self.attributes:
                 raise InvalidParameter(f"attributes: {name} is switched off on this service.")
         wanted = self.attributes if attributes is None else tuple(attributes)

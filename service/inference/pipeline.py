@@ -25,7 +25,7 @@ from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.detection.sharing import SharingDetector
 from service.vision.image import DecodedImage, noise, preview
-from service.vision.quality import Quality, assess, warnings
+from service.vision.quality import Quality, assess, large_enough, warnings
 
 UNMEASURED_BYTES: Final = 2**30
 """Memory for photos where no limit is known."""
@@ -269,10 +269,11 @@ class Pipeline:
     def _cut(self, image: DecodedImage, face: Face) -> DetectedFace:
         """Align one face of the decoded picture, and measure it."""
         crop = align(image.pixels, face.landmarks, self._template, self._input.size)
+        seen = large_enough(crop, image.pixels, face.landmarks, self._template)
         whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
-        quality, coarse = assess(whole, crop)
+        quality, coarse = assess(whole, seen)
         share = outside(whole.landmarks, self._template, image.width, image.height)
-        covered = occlusion.log_odds(crop, self._template)
+        covered = occlusion.log_odds(seen, self._template)
         found = warnings(quality, share, image.scale, covered, coarse=coarse)
         return DetectedFace(whole, crop, quality, found)
 

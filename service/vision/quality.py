@@ -12,11 +12,12 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from service.arrays import Doubles, Pixels
+from service.vision.align import Points, align
 from service.vision.detection import Face
 from service.vision.occlusion import OCCLUDED
 
-SHARPNESS_SIDE: Final = 128
-"""Side in pixels to which a crop is reduced before its sharpness is measured, so that models of any input size agree."""
+MEASURED_SIDE: Final = 128
+"""Side in pixels to which a crop is reduced before its detail and noise are measured, so that models of any size agree."""
 
 DIAGONAL: Final = 1.7
 """Second differences along the diagonals, whose steps are longer, over those along rows and columns, in validation faces."""
@@ -80,7 +81,7 @@ class Quality:
 
 class _Levels(NamedTuple):
     """Grey levels of a crop: `whole`, uint8 [S, S], and `reduced`, int16, which holds them exactly and squares quickly, of
-    `SHARPNESS_SIDE` pixels where the crop is larger; and the latter's second differences along rows and columns.
+    `MEASURED_SIDE` pixels where the crop is larger; and the latter's second differences along rows and columns.
     """
 
     whole: MatLike
@@ -89,12 +90,27 @@ class _Levels(NamedTuple):
     columns: Steps
 
 
+def large_enough(crop: Pixels, pixels: Pixels, landmarks: Points, template: Points) -> Pixels:
+    """The crop by which a face is measured: the network's own, or a larger one where that has too few pixels.
+
+    Args:
+        crop: The network's crop, uint8 RGB [S, S, 3].
+        pixels: The picture that it was cut from, uint8 RGB [H, W, 3].
+        landmarks: [5, 2] in pixels of that picture.
+        template: Where they lie in a crop, [5, 2] in fractions of its side.
+
+    Returns:
+        uint8 RGB [T, T, 3], T being S, or `MEASURED_SIDE` where that is more.
+    """
+    return crop if len(crop) >= MEASURED_SIDE else align(pixels, landmarks, template, MEASURED_SIDE)
+
+
 def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:
     """Measure a face and its crop, and say whether the crop is coarse, as `measure` and `is_coarse` do in twice the time.
 
     Args:
         face: In pixels of the full photo.
-        crop: Its aligned crop, uint8 RGB [S, S, 3].
+        crop: Its aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
         The face's quality, and whether the crop is coarse.
@@ -108,7 +124,7 @@ def measure(face: Face, crop: Pixels) -> Quality:
 
     Args:
         face: In pixels of the full photo.
-        crop: Its aligned crop, uint8 RGB [S, S, 3].
+        crop: Its aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
         The face's quality.
@@ -122,7 +138,7 @@ def is_coarse(crop: Pixels) -> bool:
     `Quality.sharpness` takes such edges for detail: a standard deviation is of the greatest values.
 
     Args:
-        crop: Aligned crop, uint8 RGB [S, S, 3].
+        crop: Aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
         Whether it has.
@@ -132,8 +148,8 @@ def is_coarse(crop: Pixels) -> bool:
 
 def _levels(crop: Pixels) -> _Levels:
     whole = reduced = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    if reduced.shape[0] > SHARPNESS_SIDE:
-        reduced = cv2.resize(reduced, (SHARPNESS_SIDE, SHARPNESS_SIDE), interpolation=cv2.INTER_AREA)
+    if reduced.shape[0] > MEASURED_SIDE:
+        reduced = cv2.resize(reduced, (MEASURED_SIDE, MEASURED_SIDE), interpolation=cv2.INTER_AREA)
     grey = reduced.astype(np.int16)
     twice = 2 * grey[1:-1, 1:-1]
     return _Levels(whole, grey, grey[1:-1, :-2] + grey[1:-1, 2:] - twice, grey[:-2, 1:-1] + grey[2:, 1:-1] - twice)

@@ -24,7 +24,7 @@ from service.models.manifest import AGE, CANONICAL
 from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
-from service.vision.quality import measure
+from service.vision.quality import large_enough, measure
 from training.artifacts import write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
@@ -287,8 +287,9 @@ def _cut(
         row = rows.get((set_name, name))
         if row is not None:
             image = decode(data, max_pixels=MAX_PIXELS, side=side)
-            crops[row] = align(image.pixels, found[row].face.landmarks, template, crops.shape[1])
-            sharpness[row] = measure(found[row].face, crops[row]).sharpness
+            face = found[row].face
+            crops[row] = align(image.pixels, face.landmarks, template, crops.shape[1])
+            sharpness[row] = measure(face, large_enough(crops[row], image.pixels, face.landmarks, template)).sharpness
 
     for data_set in sets:
         walk = _prefetched(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)

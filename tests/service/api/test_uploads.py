@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.uploads import photos
+from service.api.routes import known_names
+from service.api.uploads import OPTIONS, photos
 from service.errors import (
     EmptyFile,
+    InvalidParameter,
     MalformedBase64,
     MalformedJson,
     MalformedMultipart,
@@ -156,6 +158,39 @@ def test_who_forgets_the_type_learns_what_the_client_declared() -> None:
     """`curl --data-binary @photo.jpg` declares a form."""
     with pytest.raises(UnsupportedMediaType, match=r"A URL-encoded form cannot carry a photo\. Send multipart/form-data"):
         photos(ONE, "application/x-www-form-urlencoded", "", 1)
+
+
+def test_what_curl_leaves_out_of_a_photo_is_told() -> None:
+    """`curl -d @photo.jpg` leaves out zeros and line ends, and declares a form."""
+    photo = b"\xff\xd8\xff" + bytes(range(256)) * 8
+    stripped = photo.translate(None, b"\0\r\n")
+    with pytest.raises(UnsupportedMediaType, match="--data-binary"):
+        photos(stripped, "application/x-www-form-urlencoded", "", 1)
+    assert photos(photo, "application/x-www-form-urlencoded", "", 1) == [photo]
+    assert photos(stripped, "image/jpeg", "", 1) == [stripped]
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_an_option_in_the_body_is_refused_and_not_passed_over(name: str) -> None:
+    """Who asks for age alone must not be answered race."""
+    with pytest.raises(InvalidParameter, match=rf"^{name}: name it in the address"):
+        photos(form((disposition(name), b"age"), (disposition(), ONE)), FORM, "", 1)
+    with pytest.raises(InvalidParameter, match=rf"^{name}: name it in the address"):
+        photos(json.dumps({"image": base64.b64encode(ONE).decode(), name: "age"}).encode(), "application/json", "", 1)
+
+
+def test_the_options_are_those_of_the_query() -> None:
+    assert sorted(OPTIONS) == known_names()
+
+
+def test_an_address_in_the_place_of_a_photo_is_told_apart() -> None:
+    with pytest.raises(MalformedBase64, match="is not fetched"):
+        photos(b'{"image": "https://example.org/photo.jpg"}', "application/json", "", 1)
+
+
+def test_a_form_without_the_field_says_so() -> None:
+    with pytest.raises(MissingFile, match="no field 'file'"):
+        photos(form((disposition("photo"), ONE)), FORM, "", 1)
 
 
 @pytest.mark.parametrize(

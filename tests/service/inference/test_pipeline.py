@@ -7,6 +7,7 @@ import io
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,12 @@ from service.models.store import Manifest
 from service.vision.detection import Detector, Face
 from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.image import decode
+from service.vision.quality import Quality
 from tests.conftest import encoded
 from tests.fakes import RACES, TEMPLATE, ColourNetwork, SquareDetector, manifest, squares
+
+FACE_TEMPLATE = ((0.294, 0.286), (0.688, 0.286), (0.489, 0.517), (0.314, 0.691), (0.667, 0.691))
+"""That of the shipped models, nearly."""
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -330,6 +335,23 @@ async def test_the_crop_of_a_real_face_is_upright_and_unmirrored(detector: Mtcnn
         size = max(1, round(6 / np.hypot(*across)))
         here = crops[0][v - size : v + size + 1, u - size : u + size + 1].astype(float).mean(axis=(0, 1))
         assert np.abs(here - there).max() < 25
+
+
+async def test_a_face_is_measured_alike_whatever_its_model_sees(detector: MtcnnDetector, examples: Path) -> None:
+    """A crop of 62 pixels has a fine grain of its own, which is no noise of the photo, and half of its detail."""
+    photos = [(examples / f"{name}.jpg").read_bytes() for name in ("astronaut", "obama", "waters", "portraits")]
+    seen: dict[int, list[AnalysedFace]] = {}
+    for size in (48, 62, 128, 192):
+        described = manifest(input={"size": size, "template": FACE_TEMPLATE})
+        async with running(detector, described=described) as pipeline:
+            seen[size] = [person for photo in photos for person in (await analysed(pipeline, photo)).faces]
+    assert len(seen[128]) == 11
+    for size, people in seen.items():
+        for person, reference in zip(people, seen[128], strict=True):
+            assert person.warnings == reference.warnings, size
+            for one in fields(Quality):
+                given, expected = getattr(person.quality, one.name), getattr(reference.quality, one.name)
+                assert given == pytest.approx(expected, rel=0.25, abs=0.4 if one.name == "noise" else 0.01), (size, one.name)
 
 
 async def test_a_reduced_photo_finds_the_same_faces(detector: MtcnnDetector, examples: Path) -> None:
