@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from service.errors import DeadlineExceeded, NotReady
+from service.errors import DeadlineExceeded, NotReady, QueueFull
 from service.inference.memory import MemoryBudget
 from service.vision.decoder_process import DecoderProcess
 from service.vision.image import DecodedImage, decode, is_simple, probe
@@ -59,6 +59,7 @@ class PhotoDecoder:
         Raises:
             ImageError: It cannot be used, or takes more memory than there is.
             DeadlineExceeded: It was not decoded in time.
+            QueueFull: The system lends no process to decode it.
             NotReady: The service is shutting down.
         """
         if is_simple(photo) or not self._most:
@@ -86,7 +87,7 @@ class PhotoDecoder:
                 raise NotReady("The service is shutting down.")
             if not free:
                 raise DeadlineExceeded("The request's deadline passed while its photo waited for a decoder.")
-            process = self._idle.pop() if self._idle else DecoderProcess()
+            process = self._idle.pop() if self._idle else self._started()
             self._busy.append(process)
         try:
             yield process
@@ -104,7 +105,15 @@ class PhotoDecoder:
             self._idle.append(process)
         else:
             process.close()
-            self._idle.append(DecoderProcess())
+            with suppress(OSError):  # a process too many for the system; the next photo tries again
+                self._idle.append(DecoderProcess())
+
+    def _started(self) -> DecoderProcess:
+        """Another process, for a photo that waits."""
+        try:
+            return DecoderProcess()
+        except OSError as error:
+            raise QueueFull("The system has no room for a process that decodes the photo.") from error
 
     def close(self) -> None:
         """End every process, whatever it does, and let nobody wait."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Pixels
-from service.errors import DeadlineExceeded, InferenceError
+from service.errors import DeadlineExceeded, FacetError, InferenceError, unexpected
 from service.inference.attributes import Attributes, describe
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
@@ -249,8 +249,13 @@ class Pipeline:
             image = photo
         else:
             most = min(options.max_pixels or self._limits.pixels, self._limits.pixels)
-            with timed("decode", timings):
-                image = self.decoder.decode(photo, max_pixels=most, side=self._limits.side, deadline=deadline)
+            try:
+                with timed("decode", timings):
+                    image = self.decoder.decode(photo, max_pixels=most, side=self._limits.side, deadline=deadline)
+            except FacetError:
+                raise
+            except Exception as error:  # as a detector's
+                raise unexpected(error) from error
         try:
             return self._detect(detector, image, options, timings)
         except Exception as error:  # a detector's fault is its photo's alone, in a batch request too

@@ -22,6 +22,10 @@ _GRID: Final = 15
 """Steps of the colours by which both ways are compared."""
 _SAME: Final = 1
 """Most levels of 255 by which they may differ: both round."""
+_NEARLY: Final = 4
+"""Most levels by which what calls itself sRGB may differ from it: its writers round curves and white points differently."""
+_CACHED_BYTES: Final = 64 * 1024
+"""Profiles above it are not kept: cameras' and screens' stay below."""
 _POWERS: Final = 2
 """Steps of a curve's power, to either side, that are tried."""
 _UNUSABLE: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
@@ -49,7 +53,7 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     """
     _check(icc)
     try:
-        transform = _transform(icc, image.mode)
+        transform = _kept(_transform, icc)(icc, image.mode)
         return image if transform is None else ImageCms.applyTransform(image, transform) or image
     except _UNUSABLE:
         return image
@@ -70,8 +74,8 @@ def rgb_to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
     """
     _check(icc)
     try:
-        transform = _transform(icc, "RGB")
-        curves = None if transform is None else _curves(icc)
+        transform = _kept(_transform, icc)(icc, "RGB")
+        curves = None if transform is None or len(icc) > _CACHED_BYTES else _curves(icc)
     except _UNUSABLE:
         return pixels
     if transform is None:
@@ -87,13 +91,29 @@ def _check(icc: bytes) -> None:
         raise CorruptImage("The image's colour profile is too large.")
 
 
+def _kept(function: Any, icc: bytes) -> Any:
+    """A cached function, or what it caches where a profile is too large to be held by it."""
+    return function if len(icc) <= _CACHED_BYTES else function.__wrapped__
+
+
 @lru_cache(maxsize=16)
 def _transform(icc: bytes, mode: str) -> Any:
-    """Little CMS transform from a profile to sRGB, or None where the profile is sRGB already. Cached: phones repeat."""
+    """Little CMS transform from a profile to sRGB, or None where the profile is sRGB already. Cached: phones repeat.
+
+    A name alone says little: sRGB's primaries with light itself for codes are called so, too.
+    """
     profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-    if "srgb" in ImageCms.getProfileDescription(profile).lower():
-        return None
-    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+    if mode != "RGB" or "srgb" not in ImageCms.getProfileDescription(profile).lower():
+        return transform
+    colours = _colours()
+    return None if np.abs(_converted(colours, transform).astype(int) - colours).max() <= _NEARLY else transform
+
+
+def _colours() -> Pixels:
+    """Colours [1, N, 3] by which two conversions are compared: a grid of all, and every grey."""
+    grid = np.stack(np.meshgrid(*[np.arange(0, 256, _GRID, dtype=np.uint8)] * 3), axis=-1).reshape(-1, 3)
+    return np.concatenate([grid, np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(-1, 3)])[np.newaxis]
 
 
 def _converted(pixels: Pixels, transform: Any) -> Pixels:
@@ -116,7 +136,7 @@ def _curves(icc: bytes) -> _Curves | None:
     greys = _converted(np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, 256, 3), transform)[0, :, 1] / 255
     light = np.where(greys <= 0.04045, greys / 12.92, ((greys + 0.055) / 1.055) ** 2.4)  # IEC 61966-2-1
     power = np.rint(256 * np.median(np.log(np.maximum(light[64:240], 1e-6)) / np.log(code[64:240])))
-    grid = np.stack(np.meshgrid(*[np.arange(0, 256, _GRID, dtype=np.uint8)] * 3), axis=-1).reshape(1, -1, 3)
+    grid = _colours()
     expected = _converted(grid, transform).astype(int)
     matrix = np.asarray(np.linalg.solve(own, primaries), np.float32)
     best, least = None, np.inf

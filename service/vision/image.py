@@ -35,6 +35,8 @@ PREVIEW_SIDE: Final = 1280
 """Longest side, in pixels, of a preview."""
 _BAND_PIXELS: Final = 2**18
 """Pixels of a large photo that are converted and reduced at a time."""
+_BAND_BYTES: Final = 24
+"""Bytes that this takes for each of them."""
 _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
 """Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
 _NO_CODE: Final = b"\xff\x00"
@@ -50,6 +52,7 @@ _BMP_HEADER_SIZES: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HAS_ALPHA: Final = {"RGBA", "LA", "PA", "La", "RGBa"}
+_GREY: Final = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
 _DAMAGE: Final = (
@@ -196,8 +199,8 @@ def probe(data: bytes, *, max_pixels: int, side: int = 1280) -> Header:
     width, height = photo.size
     factor = _factor(photo.size, side)
     reduced = -(-width // factor) * -(-height // factor)
-    whole = 3 if photo.ours else 10
-    converted = whole * reduced if factor == 1 else 6 * reduced + 24 * max(_BAND_PIXELS, factor * width)
+    band = min(width * height, max(_BAND_PIXELS, factor * width))
+    converted = 3 * reduced if photo.ours and factor == 1 else 6 * reduced + _BAND_BYTES * band
     return Header(photo.format, *photo.full, round(photo.work) + converted + 2 * len(data))
 
 
@@ -210,7 +213,7 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
         data: A file's bytes.
         max_pixels: Most pixels that the photo may have.
         side: Longest side, in pixels, that the caller will look at. A larger photo is reduced to an eighth, a quarter or a half
-            whose longest side is still at least that; a JPEG reduces while it decodes.
+            whose longest side is still at least that; a JPEG reduces while it decodes, and a very wide one once more.
 
     Returns:
         The pixels, and the size of the full upright photo.
@@ -298,6 +301,27 @@ def _opened(data: bytes, form: str) -> Image.Image:
         return Image.open(io.BytesIO(data), formats=[form])
 
 
+def _opened_soundly(data: bytes, form: str) -> tuple[bytes, Image.Image]:
+    """A file without what Pillow stumbles over and no viewer minds, and what it reads of its header."""
+    if form == "JPEG":
+        image = None
+        for exif in (True, False):
+            with contextlib.suppress(CorruptImage):
+                image = _opened(data, form)
+                break
+            data = structure.bare_jpeg(data, exif=exif)
+        image = image or _opened(data, form)
+        _take_late_profile(image)
+    elif form == "PNG":
+        data = structure.sound_png(data)
+        image = _opened(data, form)
+        _scale_clear_colour(image, data[24])
+    else:
+        data = structure.sound_avif(data) if form == "AVIF" else data
+        image = _opened(data, form)
+    return data, image
+
+
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if min(size) < MIN_SIDE:
         raise ImageTooSmall(f"The image is {size[0]}x{size[1]}; each side must have {MIN_SIDE} pixels or more.")
@@ -307,11 +331,11 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
-    image = _opened(structure.sound_png(data) if form == "PNG" else data, form)
+    data, image = _opened_soundly(data, form)
     full = image.size
+    frame = _part_of_screen(image) if form == "GIF" else None
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
-    pixels = image.width * image.height
     endless = form == "JPEG" and not data.endswith(_JPEG_END)
     plain = form == "JPEG" and image.mode == "RGB"
 
@@ -323,27 +347,35 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
         except OSError:
             if not endless:
                 raise
+            image.im = Image.new("L", (1, 1)).im  # its pixels go before others come
             return _load_without_end(data, side)
         if form == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
             image.putalpha(255)  # the fourth byte was never meant: nobody sends a picture of nothing
-        return image
+        return image if frame is None else _on_screen(image, frame)
 
+    work = _work(data, form, image, parts, endless=endless, partial=frame is not None)
+    coding = None if "icc_profile" in image.info else _coding(data, form)
+    return _Photo(form, full, image.size, image, work, load, coding, plain)
+
+
+def _work(data: bytes, form: str, image: Image.Image, parts: structure.Structure, *, endless: bool, partial: bool) -> float:
+    """Bytes that Pillow takes to decode an opened photo, beside the file."""
+    pixels = image.width * image.height
     work = pixels * (_BYTES_PER_PIXEL.get(image.mode, 4) + 0.1) + 256 * parts.parts + parts.coefficient_bytes
     if endless:
-        work += 4 * pixels + len(data)
+        work += 7 * pixels + _BAND_BYTES * min(pixels, max(_BAND_PIXELS, image.width)) + len(data)
     elif form == "GIF":
-        work += pixels
+        work += pixels * (11 if partial else 1)
     elif form == "BMP" and int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTH:
         work += 4 * pixels
         if pixels > MAX_RUN_LENGTH_PIXELS:
             most = MAX_RUN_LENGTH_PIXELS / 1e6
             raise ImageTooLarge(
-                f"The image has {full[0]}x{full[1]} pixels; of a run-length coded BMP {most:g} million are accepted."
+                f"The image has {image.width}x{image.height} pixels; of a run-length coded BMP {most:g} million are accepted."
             )
     elif form == "AVIF":
         work = pixels * _avif_bytes(data, image.mode) + len(data)
-    coding = None if "icc_profile" in image.info else _coding(data, form)
-    return _Photo(form, full, image.size, image, work, load, coding, plain)
+    return work
 
 
 def _coding(data: bytes, form: str) -> _Coding | None:
@@ -353,12 +385,41 @@ def _coding(data: bytes, form: str) -> _Coding | None:
     """
     found: list[_Coding] = []
     if form == "PNG":
-        at = data.find(b"cICP", 0, data.find(b"IDAT"))
-        found = [_Coding(data[at + 4], data[at + 5])] if at > 0 else []
+        code = structure.png_coding(data)
+        found = [_Coding(code[0], code[1])] if code else []
     elif form == "AVIF" and not _positions(data, b"tmap"):
         codes = [data[at + 8 : at + 12] for at in _positions(data, b"colrnclx")]
         found = [_Coding(*struct.unpack(">HH", code)) for code in codes if len(code) == 4]
     return next((one for one in found if hdr.is_hdr(one.transfer)), None)
+
+
+def _take_late_profile(image: Image.Image) -> None:
+    """Note a JPEG's colour profile that stands behind the frame header, where Pillow has put together what it knew by then."""
+    pieces: list[bytes] = sorted(getattr(image, "icclist", ()))
+    if pieces and not image.info.get("icc_profile") and pieces[0][13:14] == bytes([len(pieces) & 255]):
+        image.info["icc_profile"] = b"".join(piece[14:] for piece in pieces)
+
+
+def _scale_clear_colour(image: Image.Image, depth: int) -> None:
+    """Bring a PNG's clear colour to the eight bits that Pillow brings its samples to; of 16-bit grey it leaves both."""
+    clear = image.info.get("transparency")
+    if image.mode == "L" and isinstance(clear, int) and depth in (2, 4):
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(clear, tuple) and depth == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+
+
+def _part_of_screen(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Where a GIF's first frame lies, left, top, right and bottom; None where it fills the screen."""
+    tiles = getattr(image, "tile", ())
+    return None if not tiles or tiles[0][1] == (0, 0, *image.size) else tiles[0][1]
+
+
+def _on_screen(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """A GIF's first frame on its screen, which is clear where the frame does not reach: browsers ignore the background."""
+    shown = Image.new("RGBA", image.size)
+    shown.paste(image.convert("RGBA").crop(frame), frame[:2])
+    return shown
 
 
 def _load_into_array(image: Image.Image) -> Pixels:
@@ -373,7 +434,7 @@ def _load_into_array(image: Image.Image) -> Pixels:
         image.load()
     finally:
         del image.load_prepare  # type: ignore[attr-defined]  # else the image holds itself, and its pixels with it
-    image.im = Image.new("RGB", (1, 1)).im  # who holds the image for its metadata needs no pixels of it
+        image.im = Image.new("RGB", (1, 1)).im  # who holds the image for its metadata needs no pixels of it
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
 
 
@@ -481,6 +542,8 @@ def _open_heif(data: bytes) -> _Photo:
     def load() -> Image.Image | Pixels:
         # Rows are padded to any number of bytes; the library's own array takes them for whole pixels, and shears the picture.
         interface = primary.__array_interface__
+        if tuple(primary.size) != full:
+            raise CorruptImage("The image is cut to more than there is of it.")
         kind, channels = np.dtype(interface["typestr"]), interface["shape"][2:]
         steps = (primary.stride, kind.itemsize * math.prod(channels), *(kind.itemsize for _ in channels))
         shape = (*primary.size[::-1], *channels)
@@ -516,15 +579,13 @@ def _factor(size: tuple[int, int], side: int) -> int:
 def _to_rgb(source: Image.Image | Pixels, carrier: Image.Image, side: int, *, ours: bool) -> Pixels:
     """Decoded pixels in any mode to uint8 sRGB [height, width, 3], reduced by 2, 4 or 8 where they stay above `side`.
 
-    What is reduced is converted in bands, so that no copy of the whole is made.
+    It is converted in bands, so that no copy of the whole is made.
     """
     height, width = source.shape[:2] if isinstance(source, np.ndarray) else source.size[::-1]
     factor = _factor((width, height), side)
     icc = carrier.info.get("icc_profile")
     if factor == 1 and ours and isinstance(source, np.ndarray):
         return colour.rgb_to_srgb(source, icc) if icc else source
-    if factor == 1:
-        return _band_to_rgb(_band(source, 0, height), factor, icc)
     rows = factor * max(1, _BAND_PIXELS // (factor * width))
     pixels = np.empty((-(-height // factor), -(-width // factor), 3), np.uint8)
     for top in range(0, height, rows):
@@ -542,22 +603,23 @@ def _band(source: Image.Image | Pixels, top: int, bottom: int) -> Image.Image:
 
 def _band_to_rgb(image: Image.Image, factor: int, icc: bytes | None) -> Pixels:
     """Rows in any mode to uint8 sRGB, reduced by `factor`."""
+    grey = image.mode in _GREY
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     elif image.mode in ("RGB", "L", "1") and "transparency" in image.info:
         image = image.convert("RGBA")
     elif image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion clips it to near white
-        wide = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(wide, 0, 65535) / 257).round().astype(np.uint8))
-        icc = None
+        image = _narrowed(np.asarray(image), image.info.get("transparency"))
     if image.mode == "1":
         image = image.convert("L")
     if factor > 1:
         image = image.reduce(factor)
     if image.mode in _HAS_ALPHA:
         rgba = image.convert("RGBA")
+        colours = colour.to_srgb(rgba.getchannel("R"), icc) if icc and grey else rgba
         image = Image.new("RGB", rgba.size, (255, 255, 255))
-        image.paste(rgba, mask=rgba.getchannel("A"))
+        image.paste(colours, mask=rgba.getchannel("A"))
+        icc = None if grey else icc
     if icc and image.mode == "RGB":
         return colour.rgb_to_srgb(np.array(image, dtype=np.uint8), icc)
     if icc:
@@ -565,6 +627,15 @@ def _band_to_rgb(image: Image.Image, factor: int, icc: bytes | None) -> Pixels:
     if image.mode != "RGB":
         image = image.convert("RGB")
     return np.ascontiguousarray(np.asarray(image, dtype=np.uint8))
+
+
+def _narrowed(wide: np.ndarray, clear: int | None) -> Image.Image:
+    """Grey of 16 bits as one of eight, with alpha where one of its levels is clear."""
+    levels = np.clip(wide, 0, 65535).astype(np.uint32)
+    grey = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+    if clear is None:
+        return grey
+    return Image.merge("LA", (grey, Image.fromarray(np.where(levels == clear, 0, 255).astype(np.uint8))))
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -36,8 +36,17 @@ _NOTHING: Final = 99
 """Bits of a coefficient that no scan has brought yet."""
 _LOSSLESS: Final = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_EXIF, _ADOBE, _COMMENT = 0xE1, 0xEE, 0xFE
+_ADOBE_BYTES: Final = 14
+_AVIF_HEAD_BYTES: Final = 2**20
+_EXIF_ITEM: Final = re.compile(rb"(infe[\s\S]{8}(?:[\s\S]{2})?)Exif")
+"""An entry of a file's items, of version 2 or 3, up to the kind of the item (ISO/IEC 14496-12, 8.11.6)."""
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _RESTART_INTERVAL, _PROFILE = 0xD8, 0xD9, 0xDA, 0xDD, 0xE2
-_PNG_LENGTHS: Final = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8}
+_PNG_LENGTHS: Final = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"acTL": 8, b"cICP": 4}
+_PNG_TEXTS: Final = (b"tEXt", b"zTXt", b"iTXt")
+_PILLOWS_OWN: Final = re.compile(rb"[a-z_]+")
+"""Names such as `transparency`, by which Pillow keeps what it knows of a photo, and beside it texts by their keywords."""
+_PNG_PALETTE, _PNG_PALETTE_SIZE = 3, 256
 _PNG_CLEAR_BYTES: Final = {0: 2, 2: 6}
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
@@ -224,7 +233,8 @@ def png(data: bytes, *, whole: bool = True) -> Structure:
 
 
 def sound_png(data: bytes) -> bytes:
-    """Leave out a PNG's ancillary chunks that are damaged, as every viewer does (PNG, third edition, 13.2).
+    """Leave out a PNG's ancillary chunks that are damaged, as every viewer does (PNG, third edition, 13.2), and texts
+    whose keyword Pillow would take for its own.
 
     Args:
         data: The file.
@@ -246,16 +256,79 @@ def sound_png(data: bytes) -> bytes:
 
 
 def _is_sound(chunk: bytes, colour: int) -> bool:
-    """Whether an ancillary chunk, from its name to its checksum, is what it says, as far as a reader stumbles over it."""
+    """Whether an ancillary chunk, from its name to its checksum, is of use and what it says, as far as a reader stumbles."""
     kind, content = chunk[:4], chunk[4:-4]
+    if kind in _PNG_TEXTS and _PILLOWS_OWN.fullmatch(content.partition(b"\0")[0]):
+        return False
     if zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big"):
         return False
     if kind in (b"zTXt", b"iCCP"):
         name, _, rest = content.partition(b"\0")
         return bool(name) and rest[:1] == b"\0"
-    if kind == b"tRNS" and colour != 3:
-        return len(content) == _PNG_CLEAR_BYTES.get(colour, 0)
+    if kind == b"tRNS":
+        clear = _PNG_CLEAR_BYTES.get(colour, 0)
+        return len(content) <= _PNG_PALETTE_SIZE if colour == _PNG_PALETTE else len(content) == clear
     return len(content) == _PNG_LENGTHS.get(kind, len(content))
+
+
+def png_coding(data: bytes) -> bytes:
+    """The contents of a PNG's `cICP`, which stands before its pixels (PNG, third edition, 11.3.2.6).
+
+    Args:
+        data: The file, as `sound_png` returns it.
+
+    Returns:
+        Its 4 bytes; none where there is none.
+    """
+    position = 8
+    while position + 12 <= len(data):
+        kind, end = data[position + 4 : position + 8], position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if kind == b"cICP":
+            return data[position + 8 : end - 4]
+        if kind == b"IDAT":
+            break
+        position = end
+    return b""
+
+
+def sound_avif(data: bytes) -> bytes:
+    """An AVIF that Pillow opens: by its own brand, and without EXIF, whose orientation does not count (MIAF, 7.3.6.7).
+
+    Args:
+        data: The file.
+
+    Returns:
+        The file itself where it is one.
+    """
+    if data[8:12] not in (b"avif", b"avis"):
+        data = data[:8] + b"avif" + data[12:]
+    head = data[:_AVIF_HEAD_BYTES]
+    plain = _EXIF_ITEM.sub(rb"\1skip", head)
+    return data if plain == head else plain + data[len(head) :]
+
+
+def bare_jpeg(data: bytes, *, exif: bool) -> bytes:
+    """A JPEG without the application segments over which readers stumble.
+
+    Args:
+        data: The file.
+        exif: Whether its `APP1` stay, which hold the orientation.
+
+    Returns:
+        The file with its frames and scans, and an Adobe segment of full length, which names the colours.
+    """
+    kept, start, position = [], 0, 2
+    while (marker := _MARKER.search(data, position)) is not None:
+        code, position = marker.group(1)[0], marker.end()
+        if code in (_END_OF_IMAGE, _START_OF_SCAN):
+            break
+        end = position + max(2, int.from_bytes(data[position : position + 2], "big"))
+        adobe = code == _ADOBE and end - position >= _ADOBE_BYTES
+        if (0xE0 <= code <= 0xEF and not adobe and not (exif and code == _EXIF)) or code == _COMMENT:
+            kept.append(data[start : marker.start()])
+            start = end
+        position = end
+    return b"".join([*kept, data[start:]])
 
 
 def _unfolds(chunk: bytes) -> bool:

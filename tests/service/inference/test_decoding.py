@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotReady
+from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotReady, QueueFull
+from service.inference import decoding
 from service.inference.decoding import PhotoDecoder
 from service.inference.memory import MIB, MemoryBudget
 from service.vision import structure
@@ -268,6 +269,29 @@ def test_closing_ends_what_is_being_decoded(decoder: PhotoDecoder) -> None:
     assert len(failures) == 1
 
 
+def test_where_the_system_lends_no_process_the_next_photo_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(PICTURE, "GIF")
+    decoder = PhotoDecoder(MemoryBudget(1024 * MIB), 1)
+    try:
+        assert look(decoder, data).width == 80
+
+        def refuse() -> DecoderProcess:
+            raise BlockingIOError("Resource temporarily unavailable")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(decoding, "DecoderProcess", refuse)
+            os.kill(decoder.idle[-1], signal.SIGKILL)
+            with pytest.raises(CorruptImage):
+                look(decoder, data)
+            began = time.monotonic()
+            with pytest.raises(QueueFull):
+                look(decoder, data)
+            assert time.monotonic() - began < 5, "it does not wait for what is not there"
+        assert look(decoder, data).width == 80
+    finally:
+        decoder.close()
+
+
 def test_a_process_leaves_with_its_parent() -> None:
     code = "import os; from service.vision.decoder_process import DecoderProcess as D; print(D().pid, flush=True); os._exit(0)"
     parent = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
@@ -282,13 +306,30 @@ def test_a_process_leaves_with_its_parent() -> None:
 SIDE = 3600
 SHADE = (np.add.outer(np.arange(SIDE), np.arange(SIDE)) // 32 % 256).astype(np.uint8)
 COLOUR = Image.fromarray(np.stack([SHADE, SHADE.T, 255 - SHADE], axis=2))
+
+
+def _on_a_larger_screen() -> bytes:
+    data = bytearray(saved(COLOUR.quantize(16).crop((0, 0, SIDE - 8, SIDE - 8)), "GIF"))
+    data[6:10] = struct.pack("<HH", SIDE, SIDE)
+    return bytes(data)
+
+
+def _with_a_clear_level() -> bytes:
+    data = made("png, 16 bits")
+    clear = b"tRNS" + bytes(2)
+    return data[:33] + struct.pack(">I", 2) + clear + struct.pack(">I", zlib.crc32(clear)) + data[33:]
+
+
 KINDS = {
     "jpeg": lambda: saved(COLOUR, "JPEG"),
     "jpeg on its side": lambda: saved(COLOUR, "JPEG", exif=_on_its_side()),
+    "jpeg without its end": lambda: saved(COLOUR, "JPEG")[:-2],
     "jpeg progressive": lambda: saved(COLOUR, "JPEG", progressive=True, subsampling=0),
     "png": lambda: saved(COLOUR, "PNG", compress_level=1),
     "png, a clear colour": lambda: saved(COLOUR, "PNG", compress_level=1, transparency=(1, 2, 3)),
     "png, 16 bits": lambda: saved(Image.fromarray(SHADE.astype(np.uint16) * 257), "PNG", compress_level=1),
+    "png, 16 bits, a clear level": _with_a_clear_level,
+    "png, grey, a clear level": lambda: saved(COLOUR.convert("L"), "PNG", compress_level=1, transparency=3),
     "png, palette": lambda: saved(COLOUR.quantize(16), "PNG", compress_level=1, transparency=3),
     "png, alpha": lambda: saved(COLOUR.convert("RGBA"), "PNG", compress_level=1),
     "png, grey and alpha": lambda: saved(COLOUR.convert("LA"), "PNG", compress_level=1),
@@ -302,6 +343,8 @@ KINDS = {
     "avif, alpha": lambda: saved(_with_alpha(), "AVIF", speed=10),
     "avif, grey": lambda: saved(COLOUR.convert("L"), "AVIF", speed=10),
     "gif": lambda: saved(COLOUR.quantize(16), "GIF"),
+    "gif, a clear colour": lambda: saved(COLOUR.quantize(16), "GIF", transparency=3),
+    "gif, a part of its screen": _on_a_larger_screen,
     "bmp": lambda: saved(COLOUR, "BMP"),
     "bmp, runs": lambda: run_length_bitmap(SIDE, SIDE // 8, SIDE // 8),
 }
@@ -332,8 +375,9 @@ def made(kind: str) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+@pytest.mark.parametrize("side", [1280, SIDE], ids=["reduced", "whole"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
+def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str, side: int) -> None:
     data = made(kind)
     process = DecoderProcess()
     try:
@@ -341,7 +385,7 @@ def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str) -> None:
         small = saved(Image.new("RGB", (32, 32)), "WEBP")
         process.decode(process.probe(small, max_pixels=MOST, side=1280, deadline=later), later)
         before = highest(process.pid)
-        header = process.probe(data, max_pixels=MOST, side=1280, deadline=later)
+        header = process.probe(data, max_pixels=MOST, side=side, deadline=later)
         process.decode(header, later)
         taken = highest(process.pid) - before
     finally:

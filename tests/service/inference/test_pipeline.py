@@ -403,6 +403,22 @@ async def test_a_detector_that_fails_is_an_inference_error_and_frees_its_place()
         assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).faces) == 1
 
 
+async def test_a_decoder_that_fails_is_its_photos_fault_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is Facet's own ends one photo of a batch, and not the batch."""
+
+    def fail(photo: bytes, **_: Any) -> None:
+        raise TypeError("secret")
+
+    async with running(threads=1) as pipeline:
+        with monkeypatch.context() as patched:
+            patched.setattr(pipeline.decoder, "decode", fail)
+            with pytest.raises(FacetError) as caught:
+                await analysed(pipeline, encoded(squares((255, 0, 0))))
+        assert caught.value.code == "internal_error"
+        assert "secret" not in str(caught.value)
+        assert len((await analysed(pipeline, encoded(squares((255, 0, 0))))).faces) == 1
+
+
 async def test_an_answer_that_would_come_too_late_is_an_error_at_its_deadline() -> None:
     gate = threading.Event()
 

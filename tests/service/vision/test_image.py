@@ -27,9 +27,9 @@ from tests.fakes import failing_bitmaps
 Pixels = npt.NDArray[np.uint8]
 
 RED, GREEN, BLUE, YELLOW = (220, 40, 30), (40, 200, 60), (40, 60, 210), (230, 210, 50)
-TURNED_HEIC = Path(__file__).parent / "data" / "turned.heic"
 PADDED_HEIC = Path(__file__).parent / "data" / "padded.heic"
 """83×61: red grows downwards and green to the right. Its rows are padded to 256 bytes, which are no whole number of pixels."""
+TURNED_HEIC = Path(__file__).parent / "data" / "turned.heic"
 """`quarters(64, 96)` as a phone that is held upright stores it: 96 by 64 pixels, to be turned (made with pillow-heif)."""
 
 
@@ -101,6 +101,15 @@ def test_heic_of_a_phone_held_upright_is_turned_once() -> None:
     image = look(data)
     assert (image.width, image.height) == (64, 96)
     assert_quarters(image.pixels)
+
+
+@pytest.mark.parametrize("cut", [(400, 61), (40, 300)])
+def test_a_heic_that_is_cut_to_more_than_there_is_is_corrupt(cut: tuple[int, int]) -> None:
+    data = PADDED_HEIC.read_bytes()
+    at = data.index(b"clap") + 4
+    width, height = (struct.pack(">II", value, 1) for value in cut)
+    with pytest.raises(CorruptImage):
+        look(data[:at] + width + height + data[at + 16 :])
 
 
 def test_multi_picture_jpeg_gives_its_first_picture() -> None:
@@ -319,6 +328,48 @@ def test_a_colour_that_stands_for_clear_becomes_white() -> None:
     assert tuple(pixels[10, 50]) == GREEN
 
 
+@pytest.mark.parametrize(("depth", "clear"), [(2, 1), (4, 9), (8, 77), (16, 30_000)])
+def test_a_grey_level_that_stands_for_clear_becomes_white(depth: int, clear: int) -> None:
+    """Levels are samples of the file's own depth, whatever Pillow brings them to."""
+    most = 2**depth - 1
+    other = most // 3 * 2 if depth > 2 else 2
+    row = [clear] * 16 + [other] * 16
+    bits = "".join(f"{level:0{depth}b}" for level in row)
+    packed = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    data = raw_png(32, 32, depth, 0, b"".join(b"\0" + packed for _ in range(32)), chunk(b"tRNS", struct.pack(">H", clear)))
+    pixels = look(data).pixels
+    assert pixels[:, :16].min() == 255
+    assert np.abs(pixels[:, 16:].astype(int) - round(255 * other / most)).max() <= 1
+
+
+def test_a_colour_of_sixteen_bits_that_stands_for_clear_becomes_white() -> None:
+    row = struct.pack(">3H", 0x1234, 0x5678, 0x9ABC) * 16 + struct.pack(">3H", 0x3400, 0x7800, 0xBC00) * 16
+    clear = chunk(b"tRNS", struct.pack(">3H", 0x1234, 0x5678, 0x9ABC))
+    pixels = look(raw_png(32, 32, 16, 2, b"".join(b"\0" + row for _ in range(32)), clear)).pixels
+    assert pixels[:, :16].min() == 255
+    assert tuple(pixels[5, 20]) == (0x34, 0x78, 0xBC)
+
+
+def raw_png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: bytes) -> bytes:
+    """A PNG of these rows, each behind the byte of its filter."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_a_frame_that_is_smaller_than_its_gif_lies_on_white() -> None:
+    frame = Image.new("P", (20, 30), 1)
+    frame.putpalette([*BLUE, *RED])
+    data = bytearray(saved(frame, "GIF"))
+    at = data.index(b"\x2c")
+    data[6:10] = struct.pack("<HH", 64, 48)
+    data[at + 1 : at + 5] = struct.pack("<HH", 8, 6)
+    for side in (1280, 32):
+        pixels = look(bytes(data), side=side).pixels
+        scale = 64 // pixels.shape[1]
+        assert tuple(pixels[20 // scale, 16 // scale]) == RED
+        assert tuple(pixels[2, 2]) == tuple(pixels[-2, -2]) == (255, 255, 255)
+
+
 def test_one_bit_is_black_and_white() -> None:
     image = Image.new("1", (32, 32), 0)
     image.paste(1, (16, 0, 32, 32))
@@ -448,6 +499,75 @@ def test_a_profile_of_three_curves_is_left_to_little_cms() -> None:
     expected = by_little_cms(Image.fromarray(noise), icc)
     assert np.array_equal(look(encoded(noise, icc_profile=icc)).pixels, expected)
     assert np.abs(expected[..., 2].astype(int) - noise[..., 2]).max() > 20, "the third curve counts"
+
+
+def test_a_curve_is_compared_at_every_grey() -> None:
+    """This one is a power at each fifteenth level, and far from it between them."""
+    levels = np.arange(256)
+    light = np.clip((levels / 255) ** 2.2 * (1 + 0.2 * np.sin(2 * np.pi * levels / 15)), 0, 1)
+    table = b"curv\x00\x00\x00\x00" + struct.pack(">I256H", 256, *np.rint(65535 * light).astype(int))
+    icc = profile("wide", P3, table)
+    noise = np.random.default_rng(9).integers(0, 256, (40, 50, 3), np.uint8)
+    expected = by_little_cms(Image.fromarray(noise), icc)
+    assert np.abs(look(encoded(noise, icc_profile=icc)).pixels.astype(int) - expected).max() <= 1
+
+
+def test_what_calls_itself_srgb_and_is_not_is_converted() -> None:
+    """Editors offer sRGB's primaries with light itself for codes, by such names."""
+    primaries = [tuple(float(value) for value in column) for column in SRGB.T]
+    for name in ("GIMP built-in Linear sRGB", "sRGB-elle-V2-g10.icc"):
+        icc = profile(name, primaries, gamma(1))
+        data = saved(Image.new("RGB", (32, 32), (60, 40, 30)), icc_profile=icc)
+        expected = in_srgb((60, 40, 30), primaries, 1)
+        assert np.abs(look(data).pixels[16, 16] - expected).max() <= 1.5
+    like = profile("sRGB IEC61966-2.1", primaries, LIKE_SRGB)
+    assert tuple(look(saved(Image.new("RGB", (32, 32), (60, 40, 30)), icc_profile=like)).pixels[16, 16]) == (60, 40, 30)
+
+
+def grey_profile() -> bytes:
+    """A profile of grey whose codes are light."""
+    described = profile("grey", P3, gamma(1))
+    return described[:16] + b"GRAY" + described[20:].replace(b"rTRC", b"kTRC", 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "L, a clear level", "I;16"])
+def test_grey_of_a_profile_of_its_own_is_converted_in_every_mode(mode: str) -> None:
+    grey = Image.new("L", (32, 32), 100)
+    image = {"LA": grey.convert("LA"), "I;16": Image.fromarray(np.full((32, 32), 100 * 257, np.uint16))}.get(mode, grey)
+    options = {"transparency": 3} if mode == "L, a clear level" else {}
+    pixels = look(saved(image, "PNG", icc_profile=grey_profile(), **options)).pixels
+    expected = 255 * (1.055 * (100 / 255) ** (1 / 2.4) - 0.055)
+    assert np.abs(pixels - expected).max() <= 1.5
+
+
+def test_a_profile_behind_a_jpegs_frame_header_counts_too() -> None:
+    icc = profile("wide", P3, gamma(1.8))
+    data = saved(Image.fromarray(quarters()), "JPEG", quality=95, icc_profile=icc)
+    plain = saved(Image.fromarray(quarters()), "JPEG", quality=95)
+    at = data.index(b"\xff\xe2")
+    segment = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+    behind = plain.index(b"\xff\xda")
+    assert np.array_equal(look(plain[:behind] + segment + plain[behind:]).pixels, look(data).pixels)
+    assert not np.array_equal(look(plain).pixels, look(data).pixels)
+
+
+def test_large_profiles_are_not_kept() -> None:
+    pixels, icc = quarters(), profile("wide", P3, gamma(2.2))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for seed in range(6):
+            look(encoded(pixels, icc_profile=padded_profile(icc, 300_000, seed)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 600_000
+
+
+def padded_profile(icc: bytes, size: int, seed: int) -> bytes:
+    """A profile with something behind its tags."""
+    padding = np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
+    return struct.pack(">I", len(icc) + size) + icc[4:] + padding
 
 
 def test_srgb_is_left_alone() -> None:
@@ -762,6 +882,68 @@ def test_a_damaged_chunk_that_no_pixel_needs_costs_nothing(damaged: bytes, behin
     data = saved(Image.fromarray(quarters()), "PNG")
     at = len(data) - 12 if behind else 33
     assert np.array_equal(look(data[:at] + damaged + data[at:]).pixels, look(data).pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+@pytest.mark.parametrize("keyword", ["xmp", "exif", "transparency", "bbox", "interlace", "icc_profile", "gamma"])
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
+def test_a_text_is_not_taken_for_what_pillow_keeps_by_the_same_name(kind: bytes, keyword: str, mode: str) -> None:
+    content = {b"tEXt": b"hello", b"zTXt": b"\0" + zlib.compress(b"hello"), b"iTXt": b"\0\0\0\0hello"}[kind]
+    text = chunk(kind, keyword.encode() + b"\0" + content)
+    data = saved(Image.fromarray(quarters()).convert(mode), "PNG")
+    for at in (33, len(data) - 12):
+        assert np.array_equal(look(data[:at] + text + data[at:]).pixels, look(data).pixels)
+
+
+def test_more_clear_entries_than_a_palette_has_are_left_out_of_account() -> None:
+    data = saved(Image.fromarray(quarters()).quantize(4), "PNG")
+    at = data.index(b"IDAT") - 4
+    for clear in (b"\x80" * 300, b"\xff" * 256 + b"\0"):
+        assert np.array_equal(look(data[:at] + chunk(b"tRNS", clear) + data[at:]).pixels, look(data).pixels)
+
+
+@pytest.mark.parametrize("tag", [0x131, 0x132, 0x10F, 0x11A, 0x100, 0x128])
+def test_an_avif_is_turned_by_its_own_box_whatever_its_exif_holds(tag: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "described" * 8
+    block = exif.tobytes()[6:]
+    exif[ExifTags.Base.Orientation] = 6
+    data = saved(Image.fromarray(quarters()), "AVIF", quality=95, exif=exif)
+    assert data.count(block) == 1
+    entries = struct.pack(">HHHII", 2, 0x112, 3, 1, 3 << 16) + struct.pack(">HHII", tag, 7, 1, 0)
+    for other in (block[:8] + entries, bytes(range(len(block)))):
+        damaged = data.replace(block, other[: len(block)].ljust(len(block), b"\0"))
+        assert np.array_equal(look(damaged).pixels, look(data).pixels)
+
+
+def test_an_avif_of_another_brand_is_an_avif() -> None:
+    data = saved(Image.fromarray(quarters()), "AVIF", quality=95)
+    for brand in (b"MA1B", b"miaf"):
+        assert np.array_equal(look(data[:8] + brand + data[12:]).pixels, look(data).pixels)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        (0xE0, b"JFIF\0"),
+        (0xEE, b"Adobe"),
+        (0xE2, b"ICC_PROFILE\0"),
+        (0xED, b"Photoshop 3.0\x008BIM\x04\x04"),
+        (
+            0xE1,
+            b"Exif\0\0MM\x00*\x00\x00\x00\x08\x00\x02\x01\x1a\x00\x07\x00\x00\x00\x01?\0\0\0\x01\x28\x00\x03\x00\x00\x00\x01\x00\x02\0\0",
+        ),
+    ],
+    ids=["JFIF", "Adobe", "ICC", "Photoshop", "Exif"],
+)
+def test_a_short_segment_that_no_pixel_needs_costs_nothing(segment: tuple[int, bytes]) -> None:
+    code, content = segment
+    short = bytes([0xFF, code]) + struct.pack(">H", 2 + len(content)) + content
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for options in ({}, {"exif": exif} if code != 0xE1 else {}):
+        data = saved(Image.fromarray(quarters()), "JPEG", quality=95, **options)
+        assert np.array_equal(look(data[:2] + short + data[2:]).pixels, look(data).pixels)
 
 
 def test_a_text_chunk_bomb_is_corrupt() -> None:
