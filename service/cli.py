@@ -365,7 +365,9 @@ def predict(  # noqa: PLR0913 - a command takes its options so
     at_least: Annotated[
         str | None, typer.Option(metavar="AGES", help="Ages such as 18,21: add the probability of being at least that old.")
     ] = None,
-    landmarks: Annotated[bool, typer.Option("--landmarks", help="Include the five landmarks of every face.")] = False,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="Include the five landmarks of every face; --json always does.")
+    ] = False,
     distribution: Annotated[bool, typer.Option("--distribution", help="Include the probability of every age.")] = False,
     model: Annotated[
         str | None,

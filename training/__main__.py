@@ -45,7 +45,9 @@ app = typer.Typer(
 )
 console = Console(highlight=False, soft_wrap=True)
 
-Data = Annotated[Path, typer.Option("--data", help="UTKFace's aligned set: its folder, or a tar file of it.")]
+Data = Annotated[
+    Path, typer.Option("--data", help="A data set, such as UTKFace's aligned one: its folder, or a tar file of it.")
+]
 Prepared = Annotated[Path, typer.Option("--prepared", help="Folder that `prepare` writes and `train` reads.")]
 Run = Annotated[Path, typer.Option("--run", help="Folder of one training run: weights, history, logs, state.")]
 Store = Annotated[Path, typer.Option("--store", help="Model store.")]
