@@ -25,6 +25,7 @@ SNIPPETS = dict(re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTA
 COMMANDS = {
     "sh": ("photo.sh", ["sh", "photo.sh"], ("curl", "jq")),
     "python": ("photo.py", [sys.executable, "photo.py"], ()),
+    "py": ("plain.py", [sys.executable, "plain.py"], ()),
     "js": ("photo.mjs", ["node", "photo.mjs"], ("node",)),
     "go": ("photo.go", ["go", "run", "photo.go"], ("go",)),
     "java": ("Faces.java", ["java", "Faces.java"], ("java", "javac")),
