@@ -62,6 +62,13 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     assert.deepEqual(done, [1, 2, 3, 4, 5]);
   });
 
+  test("a text is the path of a photo, and never the photo", async () => {
+    const path = join(await mkdtemp(join(tmpdir(), "facet-")), "photo.png");
+    await writeFile(path, PHOTO);
+    assert.equal((await facet.predict(path)).faces.length, 1);
+    await assert.rejects(facet.predict("none.png"), { code: "ENOENT" });
+  });
+
   test("says what it serves and how it is", async () => {
     const { name, attributes } = await facet.model();
     assert.equal(name, "fake");

@@ -498,7 +498,8 @@ export class Facet {
   retries: number;
   maxWaitMs: number;
   url(path: string, options?: PredictOptions): URL;
-  predict(photo: Photo, options?: PredictOptions): Promise<PredictAnswer>;
+  /** In Node a photo may be the path of its file. */
+  predict(photo: Photo | string, options?: PredictOptions): Promise<PredictAnswer>;
   predictBatch(photos: Iterable<Photo>, options?: PredictOptions): Promise<BatchAnswer>;
   /** In Node a photo may be the path of its file. */
   predictMany<P extends Photo | string>(photos: Iterable<P> | AsyncIterable<P>, options?: ManyOptions): AsyncGenerator<PhotoResult<P>, void, void>;

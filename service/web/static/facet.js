@@ -72,10 +72,11 @@ export class Facet {
     return url;
   }
 
-  /** Every face of one photo: a Blob or File, an ArrayBuffer, or a typed array. */
-  predict(photo, options = {}) {
+  /** Every face of one photo: a Blob or File, an ArrayBuffer, a typed array, or in Node the path of its file. */
+  async predict(photo, options = {}) {
+    const body = typeof photo === "string" ? await fileAt(photo) : photo;
     // The service recognises formats by their bytes; a declared type could only be wrong.
-    const init = { method: "POST", body: photo, headers: { "Content-Type": "application/octet-stream" } };
+    const init = { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } };
     return this.#json(this.url("predict", options), init, options);
   }
 
