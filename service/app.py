@@ -184,13 +184,13 @@ def _look_for_rest(workers: Workers) -> asyncio.Task[None]:
 
 
 def _swap(app: FastAPI, old: Engine, new: Engine) -> None:
-    """Serve by an engine in the place of another from the next request on, and say so in the metrics; streams begin anew."""
+    """Serve by an engine in the place of another from the next request on, and say so in the metrics; its streams end."""
     if app.state.engine is old:
         app.state.engine = new
     else:
         app.state.engine.beside.named[new.model.manifest.name] = new
     _announce(app.state.engine, old.title)
-    app.state.streams.renew()
+    app.state.streams.renew(old)
 
 
 def _announce(engine: Engine, *former: str) -> None:

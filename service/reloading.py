@@ -223,29 +223,39 @@ class Reloader:
             InvalidParameter: No model of this name is in service.
         """
         async with self._lock:
-            old = self.engine(name)
-            if old.source is None:
-                raise ModelRefused("This service has no model store.")
-            try:
-                new = await asyncio.to_thread(old.source.renewed, old, version)
-            except (ModelError, OSError) as error:
-                metrics.MODEL_RELOADS.labels("refused").inc()
-                logger.error("the model was refused, %s stays in service: %s", old.title, error)
-                reason = str(error) if isinstance(error, FacetError) else "Its files cannot be read."
-                raise ModelRefused(f"{reason} The model in service is still version {old.model.manifest.version}.") from error
-            (self._held.discard if version is None else self._held.add)(old.model.manifest.name)
-            if new is None:
-                metrics.MODEL_RELOADS.labels("unchanged").inc()
-                return "unchanged"
-            if old.draining:
-                await new.batcher.close(0)
-                raise NotReady("The service is shutting down.")
-            old.retiring.append(old.batcher)
-            self._replace(old, new)
-            metrics.MODEL_RELOADS.labels("swapped").inc()
-            logger.info("serving %s in the place of version %d", title_of(new.model.manifest), old.model.manifest.version)
-            self._start(self._retire(old))
-            return "swapped"
+            return await self._reload(version, name)
+
+    async def _reload_unheld(self, name: str) -> None:
+        """Serve the newest version, unless an operator has come before and chosen one that is to stay."""
+        async with self._lock:
+            if name not in self._held:
+                await self._reload(None, name)
+
+    async def _reload(self, version: int | None, name: str | None) -> Outcome:
+        """As `reload`; one at a time."""
+        old = self.engine(name)
+        if old.source is None:
+            raise ModelRefused("This service has no model store.")
+        try:
+            new = await asyncio.to_thread(old.source.renewed, old, version)
+        except (ModelError, OSError) as error:
+            metrics.MODEL_RELOADS.labels("refused").inc()
+            logger.error("the model was refused, %s stays in service: %s", old.title, error)
+            reason = str(error) if isinstance(error, FacetError) else "Its files cannot be read."
+            raise ModelRefused(f"{reason} The model in service is still version {old.model.manifest.version}.") from error
+        (self._held.discard if version is None else self._held.add)(old.model.manifest.name)
+        if new is None:
+            metrics.MODEL_RELOADS.labels("unchanged").inc()
+            return "unchanged"
+        if old.draining:
+            await new.batcher.close(0)
+            raise NotReady("The service is shutting down.")
+        old.retiring.append(old.batcher)
+        self._replace(old, new)
+        metrics.MODEL_RELOADS.labels("swapped").inc()
+        logger.info("serving %s in the place of version %d", title_of(new.model.manifest), old.model.manifest.version)
+        self._start(self._retire(old))
+        return "swapped"
 
     def engine(self, name: str | None) -> Engine:
         """The engine of a model that can be swapped.
@@ -289,24 +299,31 @@ class Reloader:
         while True:
             await asyncio.sleep(seconds)
             for name in self._names():
-                source = self.engine(name).source
-                if name in self._held or source is None:
-                    continue
                 try:
-                    state = await asyncio.to_thread(source.state)
-                except (ModelError, OSError) as error:
-                    logger.warning("no other version can be looked for: %s", error)
-                    continue
-                if state is None or state == seen.get(name):
-                    continue
-                seen[name] = state
-                try:
-                    await self.reload(name=name)
+                    await self._look(name, seen)
                 except NotReady:
                     return
-                except ModelRefused as error:
-                    if isinstance(error.__cause__, StoreUnreachable | NotEnoughMemory | OSError):
-                        del seen[name]
+                except Exception:
+                    logger.exception("no other version of %s can be looked for", name)
+
+    async def _look(self, name: str, seen: dict[str, object]) -> None:
+        """Serve another version of a model where there is one. Raises `NotReady` where the service is shutting down."""
+        source = self.engine(name).source
+        if name in self._held or source is None:
+            return
+        try:
+            state = await asyncio.to_thread(source.state)
+        except (ModelError, OSError) as error:
+            logger.warning("no other version can be looked for: %s", error)
+            return
+        if state is None or state == seen.get(name):
+            return
+        seen[name] = state
+        try:
+            await self._reload_unheld(name)
+        except ModelRefused as error:
+            if isinstance(error.__cause__, StoreUnreachable | NotEnoughMemory | OSError):
+                del seen[name]
 
     def hang_up(self) -> None:
         """Reload every model as SIGHUP asks; the outcome stands in the log."""

@@ -71,7 +71,7 @@ class Streams:
     def __init__(self, limits: StreamLimits, keys: Keys | None, origins: Collection[str]) -> None:
         self._limits, self._keys, self._origins = limits, keys, frozenset(origins)
         self._leaving = asyncio.Event()
-        self._renewed = asyncio.Event()
+        self._renewed: dict[int, asyncio.Event] = {}
         self._unstarted: dict[asyncio.Timeout, str] = {}
         self._open: set[asyncio.Task[object] | None] = set()
 
@@ -96,10 +96,14 @@ class Streams:
             # Codes that clients make up are no labels.
             STREAM_CLOSED.labels(str(code) if code in _COUNTED else "other").inc()
 
-    def renew(self) -> None:
-        """End every stream with 4000, since another model is in service: a track is averaged over answers of one model."""
-        self._renewed.set()
-        self._renewed = asyncio.Event()
+    def renew(self, engine: Engine) -> None:
+        """End an engine's streams with 4000, since another one is in its place: a track is averaged over answers of one model.
+
+        Args:
+            engine: The former one.
+        """
+        if (renewed := self._renewed.pop(id(engine), None)) is not None:
+            renewed.set()
 
     async def close(self, grace: float = 2.0) -> None:
         """End every stream with 1001 and let no new one in.
@@ -134,7 +138,7 @@ class Streams:
         )
         with engine.in_use(), self._place():
             session = Session(websocket, engine, options, start.landmarks, self._limits, identity)
-            return await session.run(self._leaving, self._renewed)
+            return await session.run(self._leaving, self._renewed.setdefault(id(engine), asyncio.Event()))
 
     def _check_origin(self, websocket: WebSocket) -> None:
         """Refuse pages of other sites: a browser opens a WebSocket wherever a page points it, and CORS does not apply."""

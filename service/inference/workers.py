@@ -90,8 +90,8 @@ class Workers:
 
     @property
     def full(self) -> bool:
-        """Whether no more calls may wait."""
-        if len(self._running) < self.threads:
+        """Whether no more calls may wait; where a thread is free, those that do are held back."""
+        if len(self._running) < self.threads and not self.waiting:
             return False
         return self.waiting >= self._places or (self.waiting >= SHORT_QUEUE * self.threads and self.delay > self._wait_s)
 
@@ -217,7 +217,9 @@ class Workers:
         has asked for short ones of late.
         """
         recent = [load.seconds.value for load in self._loads.values() if now - load.last_call < RECENT_S]
-        long = LONG * min(recent, default=0.0)
+        if not recent:  # whoever has calls here is alone
+            return lambda _: False
+        long = LONG * min(recent)
         busy = sum(self._loads[entry.client].seconds.value > long for entry in self._running)
         if self.threads == 1 or busy < self.threads - 1:
             return lambda _: False

@@ -67,7 +67,8 @@ class ModelStore:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit() and path.is_dir())
+        found = (path.name for path in folder.iterdir() if path.is_dir())
+        return sorted(int(name) for name in found if name.isascii() and name.isdecimal())
 
     def names(self) -> list[str]:
         """List the models.
@@ -344,6 +345,8 @@ class ModelStore:
             if tolerance is None or f"{name}/input" not in answers:
                 raise ModelIncompatible(f"{title} has no golden answers for {network.precision}.")
             crops = answers[f"{name}/input"]
+            if not len(crops):
+                raise ModelIncompatible(f"{title} has no golden answers: its golden input is empty.")
             if manifest.input is not None and crops.shape[1:] != (manifest.input.size, manifest.input.size, 3):
                 raise ModelIncompatible(f"The golden crops of {title} are not of the size of its input.")
             try:

@@ -109,7 +109,7 @@ class Request:
         Returns:
             The number, or None where it is not known.
         """
-        if self.listed == "-":
+        if self.listed is not None and not Path(self.listed).is_file():  # a pipe can be read once
             return None
         return sources.count(self.sources, self.listed, recursive=self.recursive, every=self.every)
 

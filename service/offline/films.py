@@ -19,6 +19,10 @@ EVERY_S: Final = 1.0
 """Seconds of a film from one picture to the next, unless others are asked for."""
 QUALITY: Final = 95
 """Of the JPEG that a picture becomes, without subsampling: a service takes every picture in a format of photos."""
+BACK_S: Final = 0.5
+"""Seconds by which a film's clock may go back within one recording."""
+FRAME_S: Final = 0.04
+"""Seconds from the last frame of a recording to the first one of the next in the same film."""
 _STILL: Final = re.compile(r"(.+\.\w+)#t=(\d+\.\d{3})", re.DOTALL)
 
 
@@ -36,10 +40,15 @@ def stills(stream: IO[bytes], name: str, every: float) -> Iterator[tuple[float, 
     Raises:
         FilmError: It is no film, or cannot be read to its end.
     """
-    began = last = None
+    began = last = before = None
+    shift = 0.0
     with opened(stream, name) as film:
         for frame in frames(film):
-            time = float(frame.time or 0.0)
+            time = float(frame.time or 0.0) + shift
+            if before is not None and time < before - BACK_S:  # a recording that was put together of several
+                shift += before - time + FRAME_S
+                time = before + FRAME_S
+            before = time
             began = time if began is None else began  # a recorder's clock may start at any hour
             if last is not None and time - last < every - 1e-6:
                 continue

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from service.files import replacing
 from service.inference.columns import Column
 from service.offline.formats import format_of
 from service.offline.table import Row
@@ -60,7 +61,8 @@ class GrowingTable:
         try:
             if kind is None:
                 self._write_part()
-                self._format.join(self._parts, self._path)
+                with replacing(self._path) as new:
+                    self._format.join(self._parts, new)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 

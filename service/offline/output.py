@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -123,6 +124,7 @@ class Output:
 
     def _begin(self, overwrite: bool) -> None:
         if self.parts.is_dir():
+            self._check_parts()
             self._take_lock()
             if self._written() and not overwrite:
                 self._check_state()
@@ -219,9 +221,7 @@ class Output:
             if columns is not None and columns != self._state["columns"]:
                 raise OutputError(f"{finished} has other columns than this run would write; --overwrite begins anew")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        making = self.path.with_name(f"{self.path.name}.new")
-        _remove(making)
-        making.mkdir()
+        making = _beside(self.parts)
         (making / STATE).write_text(json.dumps(self._state, indent=1))
         if finished is not None:
             first = making / f"part-{0:08d}{self.path.suffix}"
@@ -230,6 +230,11 @@ class Output:
             except OSError:  # a file system without links
                 shutil.copyfile(finished, first)
         making.rename(self.parts)
+
+    def _check_parts(self) -> None:
+        """Raises `OutputError` where the folder is somebody else's: a run's holds its state, or at least a part."""
+        if not (self.parts / STATE).is_file() and not self._written() and any(self.parts.iterdir()):
+            raise OutputError(f"{self.parts} is there already and holds no parts: move it away, or name another file")
 
     def _check_state(self) -> None:
         """Raises `OutputError` where the parts are of a run with other parameters."""
@@ -290,7 +295,11 @@ def _remove(folder: Path) -> None:
     """Remove a folder; it is gone at once, whatever becomes of the files in it."""
     if not folder.exists():
         return
-    going = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(going, ignore_errors=True)
+    going = _beside(folder)
     folder.rename(going)
     shutil.rmtree(going, ignore_errors=True)
+
+
+def _beside(folder: Path) -> Path:
+    """A new folder beside another one, empty and by a name that nobody has."""
+    return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

@@ -260,7 +260,7 @@ class ServicePredictor(Predictor):
         while True:
             self._check_open()
             try:
-                status, retry_after, body = self._send(method, path, data, headers or {})
+                status, retry_after, body = self._send(method, path, data, headers or {}, again=breaks > 0)
             except _ConnectionBroken:
                 self._check_open()
                 breaks += 1
@@ -286,8 +286,10 @@ class ServicePredictor(Predictor):
                 self._broken = 0
                 return status, body
 
-    def _send(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, float, bytes]:
-        connection, fresh = self._connection()
+    def _send(
+        self, method: str, path: str, data: bytes | None, headers: Mapping[str, str], *, again: bool
+    ) -> tuple[int, float, bytes]:
+        connection, fresh = self._connection(new=again)
         try:
             if fresh:
                 connection.connect()
@@ -309,10 +311,11 @@ class ServicePredictor(Predictor):
             self._idle.put(connection)
         return response.status, float(after) if after.isdecimal() else 0.0, body
 
-    def _connection(self) -> tuple[http.client.HTTPConnection, bool]:
-        """A connection, and whether it is a new one."""
-        with contextlib.suppress(queue.Empty):
-            return self._idle.get_nowait(), False
+    def _connection(self, *, new: bool) -> tuple[http.client.HTTPConnection, bool]:
+        """A connection, and whether it is a new one; `new` asks for one: the service may have closed those that wait."""
+        if not new:
+            with contextlib.suppress(queue.Empty):
+                return self._idle.get_nowait(), False
         if self._tls is not None:
             made: http.client.HTTPConnection = http.client.HTTPSConnection(
                 self._host, self._port, timeout=TIMEOUT_S, context=self._tls

@@ -10,12 +10,13 @@ import os
 import stat
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, Self, TypeVar
 
 from service.extras import install_command
 from service.offline import films
@@ -186,12 +187,11 @@ def names_in(path: str) -> Iterator[str]:
 
 
 def _lines(path: str) -> Iterator[str]:
-    if "://" in path:
-        system, name, _ = file_system(path)
-        yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))
-        return
     try:
-        if path == "-":
+        if "://" in path:
+            system, name, _ = file_system(path)
+            yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))
+        elif path == "-":
             yield from _decoded(sys.stdin.buffer)  # type: ignore[arg-type]
         else:
             with Path(path).open("rb") as file:
@@ -230,7 +230,7 @@ class _Search:
             elif not glob.has_magic(source) or _kind(source) is not None:
                 yield from self._local(Path(source))
             else:  # of a shell that does not expand it, or in quotes
-                matches = glob.iglob(source, recursive=True)  # noqa: PTH207 - Path has no glob of absolute patterns
+                matches = _matches(source)
                 first = next(matches, None)
                 if first is None:
                     yield self._nowhere(source, "nothing matches it")
@@ -329,6 +329,7 @@ class _Search:
                 yield one
 
     def _at(self, system: Any, path: str, name: str, size: int) -> Place:
+        name = printable(name)
         file = path.lower().split("?")[0]
         if file.endswith(ARCHIVES):
             return Archive(name, partial(_opened, system, path))
@@ -340,6 +341,21 @@ class _Search:
         if find_spec("av") is None:
             raise SourceError(f"{name}: films need the extra `video`: {install_command('video')}")
         return Film(name, open_film, films.EVERY_S if self.every is None else self.every)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What a glob matches. `**` goes through folders, but no links to folders: they may lead back, and then never end."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - Path has no glob of absolute patterns
+        return
+    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+    rest = [part if part == "**" else part.replace("**", "*") for part in parts[len(fixed) :]]
+    hidden = any(part.startswith(".") for part in rest)
+    base = Path(*fixed)
+    for found in base.glob("/".join(rest)):
+        if hidden or not any(part.startswith(".") for part in found.relative_to(base).parts):
+            yield str(found)
 
 
 def _is_photo(path: Path) -> bool:
@@ -429,6 +445,8 @@ def printable(path: str | Path) -> str:
 
 def _standard_input() -> Place:
     """A photo or an archive, by its first bytes."""
+    if sys.stdin is None:
+        raise SourceError("-: standard input is closed")
     stream = sys.stdin.buffer
     head = stream.read(HEAD)
     if head[257:262] == b"ustar" or head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00":
@@ -468,12 +486,23 @@ def _members(archive: Archive) -> Iterator[Photo]:
                         yield Photo(
                             _inside(archive.name, member), partial(_fail, OSError("links in archives are not followed"))
                         )
-    except (OSError, EOFError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, ValueError, LookupError, OverflowError, zlib.error) as error:
         yield Photo(archive.name, partial(_fail, error))
+
+
+_DAMAGED_HEADERS: Final = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
 
 
 class _Header(tarfile.TarInfo):
     """A header of a tar file. Long names and further headers are bounded: their sizes are the file's own words."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Read the next header; one that is damaged or cut off is an error, and not the archive's end."""
+        try:
+            return super().fromtarfile(tarfile_)
+        except _DAMAGED_HEADERS as error:
+            raise tarfile.ReadError("the archive is damaged or cut off") from error
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
         """Read what follows, as the standard library foresees for classes like this one."""
@@ -542,7 +571,11 @@ def _fetched(system: Any, path: str, size: int) -> bytes:
         known = size or system.info(path).get("size") or 0
         if known > LARGEST:
             raise _too_large()
-        data: bytes = system.cat_file(path)
+        if known:
+            data: bytes = system.cat_file(path)
+        else:  # a stream of any length
+            with system.open(path, "rb") as file:
+                data = _bounded(file)
     except Exception as error:
         cause = error.__cause__  # fsspec calls every failure of HTTP a missing file, and names what it comes of
         unreached = isinstance(cause, OSError) or getattr(cause, "status", 404) != 404

@@ -39,6 +39,8 @@ def write(text: str) -> None:
         ReaderGone: Nobody reads it any more.
         OutputError: It has no room.
     """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -278,6 +278,47 @@ async def test_a_model_that_fails_while_it_is_warmed_is_refused_and_others_are_s
         await until(lambda: client.engine.model.manifest.version == 5)
 
 
+async def test_an_operators_version_stays_though_a_look_at_the_store_waited_for_it(store: Path) -> None:
+    """The look finds a newer version while the operator's is loaded, and has its turn behind it."""
+    gate = threading.Event()
+
+    class Waiting(ModelStore):
+        def load(self, name: str, version: int | None, *args: Any, **kwargs: Any) -> Model:
+            if version == 1:
+                assert gate.wait(20)
+            return super().load(name, version, *args, **kwargs)
+
+    async with serving(factory(Waiting(store)), operator_keys="operator", model_poll_s=0.02) as client:
+        chosen = asyncio.create_task(reload(client, 1))
+        await asyncio.sleep(0.1)
+        ship(store, 4)
+        await asyncio.sleep(0.2)
+        gate.set()
+        assert (await chosen).json()["outcome"] == "swapped"
+        await asyncio.sleep(0.3)
+        assert client.engine.model.manifest.version == 1
+
+
+async def test_nothing_that_a_look_at_the_store_raises_ends_looking(store: Path) -> None:
+    class Failing(ModelStore):
+        failures = 0
+
+        def load(self, *args: Any, **kwargs: Any) -> Model:
+            if self.failures:
+                self.failures -= 1
+                raise TypeError("unforeseen")
+            return super().load(*args, **kwargs)
+
+    failing = Failing(store)
+    async with serving(factory(failing), operator_keys="operator", model_poll_s=0.02) as client:
+        (store / "scaled" / "\u00b2").mkdir()  # a digit to Python, and no number
+        failing.failures = 1
+        ship(store, 4)
+        await until(lambda: failing.failures == 0)
+        ship(store, 5)
+        await until(lambda: client.engine.model.manifest.version == 5)
+
+
 async def test_the_route_is_there_for_operators_alone(store: Path) -> None:
     async with serving(factory(store), api_keys="user") as client:
         assert_problem(await reload(client), 404, "not_found")

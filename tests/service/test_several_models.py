@@ -173,6 +173,29 @@ async def test_each_model_is_swapped_by_its_name(tmp_path: Path) -> None:
         await until(lambda: client.engine.retiring == [])
 
 
+def test_streams_of_one_model_outlast_the_swap_of_another(tmp_path: Path) -> None:
+    for version in (1, 2):
+        ship(tmp_path, version)
+
+    def build(settings: Settings) -> Engine:
+        engine = several()(settings)
+        engine.beside.named["scaled"] = dataclasses.replace(factory(tmp_path, 1)(settings), retiring=engine.retiring)
+        return engine
+
+    settings = Settings(operator_keys="operator")  # type: ignore[arg-type]
+    with TestClient(create_app(settings, build)) as client, client.websocket_connect("/stream") as default:
+        default.send_json({"type": "start"})
+        assert default.receive_json()["model"]["name"] == "fake"
+        with client.websocket_connect("/stream") as scaled:
+            scaled.send_json({"type": "start", "model": "scaled"})
+            assert scaled.receive_json()["model"]["version"] == 1
+            swapped = client.post("/model/reload?model=scaled&version=2", headers={"X-API-Key": "operator"})
+            assert swapped.json()["outcome"] == "swapped"
+            assert scaled.receive_json()["code"] == "stream_over"
+        default.send_bytes((1).to_bytes(8, "big") + encoded(squares((250, 10, 10)), "JPEG"))
+        assert default.receive_json()["type"] == "frame"
+
+
 async def test_readiness_and_draining_are_those_of_all() -> None:
     with GatedNetwork() as network:
         async with serving(several(0, network)) as client:

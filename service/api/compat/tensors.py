@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from service.api.uploads import MAX_JSON_MARKS, from_base64, json_object, media_type
 from service.errors import MalformedTensor, TooManyFields, UnsupportedMediaType
@@ -57,11 +57,24 @@ class _InputParameters(BaseModel):
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
 
 
+MAX_NAME: Final = 200
+"""Characters of an output's name."""
+
+_NULL_IS_ABSENT: Final = BeforeValidator(lambda given: {} if given is None else given)
+"""Clients that write out every field write null for those that they leave open."""
+
+
+def _printable(name: str) -> str:
+    """A text that an answer can hold. Raises `ValueError` for one of half a character."""
+    name.encode()
+    return name
+
+
 class _Input(BaseModel):
     name: Literal["image"]
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MAX_SHAPE)]
     datatype: Literal["BYTES"]
-    parameters: _InputParameters = _InputParameters()
+    parameters: Annotated[_InputParameters, _NULL_IS_ABSENT] = _InputParameters()
     data: list[str | list[str]] | None = None
 
 
@@ -70,13 +83,13 @@ class _OutputParameters(BaseModel):
 
 
 class _RequestedOutput(BaseModel):
-    name: str
-    parameters: _OutputParameters = _OutputParameters()
+    name: Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_printable)]
+    parameters: Annotated[_OutputParameters, _NULL_IS_ABSENT] = _OutputParameters()
 
 
 class _Request(BaseModel):
     id: Annotated[str, Field(max_length=200)] | None = None
-    parameters: InferenceParameters = InferenceParameters()
+    parameters: Annotated[InferenceParameters, _NULL_IS_ABSENT] = InferenceParameters()
     inputs: Annotated[list[_Input], Field(min_length=1, max_length=1)]
     outputs: Annotated[list[_RequestedOutput], Field(max_length=MAX_OUTPUTS)] | None = None
 

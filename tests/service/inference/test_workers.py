@@ -185,3 +185,46 @@ async def test_short_calls_may_wait_by_the_hundred() -> None:
     gate.open.set()
     await asyncio.gather(*running)
     workers.close()
+
+
+async def test_calls_that_are_held_back_are_bounded_like_all() -> None:
+    """One thread stays free for short calls; the long ones that wait for the other are no more than the places."""
+    workers, gate = Workers(2, 4), Gate()
+    for _ in range(30):
+        await workers.run_for("short", lambda: None, LATER)
+    for _ in range(3):
+        await workers.run_for("long", lambda: time.sleep(0.1), LATER)
+    calls = [asyncio.create_task(workers.run_for("long", gate, LATER, n)) for n in range(12)]
+    await until(lambda: gate.inside == 1 and workers.waiting <= 4)
+    assert workers.inside == 5, "one thread is free"
+    with pytest.raises(QueueFull):
+        await workers.run_for("long", gate, LATER, 99)
+    with pytest.raises(QueueFull):
+        workers.require_place("long")
+    assert await asyncio.wait_for(workers.run_for("short", lambda: 7, LATER), 5) == 7
+    gate.open.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(one, int) for one in answers) == 4
+    assert sum(isinstance(one, QueueFull) for one in answers) == 8
+    workers.close()
+
+
+async def test_a_client_that_is_alone_has_every_thread_however_long_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last call was made long ago, and nobody else asks."""
+    monkeypatch.setattr("service.inference.workers.RECENT_S", 0.05)
+    workers, gate = Workers(2, 20), Gate()
+    gate.open.set()
+
+    def call() -> None:
+        gate()
+        time.sleep(0.03)
+
+    most = 0
+    calls = [asyncio.create_task(workers.run_for("alone", call, LATER)) for _ in range(12)]
+    await asyncio.sleep(0.1)
+    while not all(one.done() for one in calls):
+        if workers.waiting:
+            most = max(most, 2 - (workers.inside - workers.waiting))
+        await asyncio.sleep(0.001)
+    assert most == 0, "no thread was idle while calls waited"
+    workers.close()

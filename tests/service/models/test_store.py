@@ -354,6 +354,13 @@ def test_golden_answers_for_fewer_outputs_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_golden_crops_of_no_face_are_refused(tmp_path: Path) -> None:
+    """Or any network would pass."""
+    shipped(tmp_path, golden={name: values[:0] for name, values in golden().items()})
+    with pytest.raises(ModelIncompatible, match="is empty"):
+        load(tmp_path)
+
+
 def test_no_golden_crops_are_refused(tmp_path: Path) -> None:
     shipped(tmp_path, golden={"faces/age": np.zeros(3, np.float32)})
     with pytest.raises(ModelIncompatible):

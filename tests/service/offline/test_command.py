@@ -244,6 +244,22 @@ def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces.csv", "photos"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folders_that_are_no_runs_stay_as_they_are(tmp_path: Path, overwrite: bool) -> None:
+    photos, out = folder(tmp_path / "photos", 2), tmp_path / "faces.csv"
+    for name in ("faces.csv.new", "faces.csv.parts.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text("precious")
+    predict(photos, out=out, overwrite=overwrite)
+    out.unlink()
+    (tmp_path / "faces.csv.parts").mkdir()
+    (tmp_path / "faces.csv.parts" / "mine").write_text("precious")
+    with pytest.raises(OutputError, match="holds no parts"):
+        predict(photos, out=out, overwrite=overwrite)
+    assert len(list(tmp_path.glob("*/mine"))) == 3
+    assert len(list(tmp_path.iterdir())) == 4, "and nothing else is left"
+
+
 def test_two_runs_do_not_write_one_table(tmp_path: Path) -> None:
     output = Output(tmp_path / "f.csv", Table(manifest().attributes).columns, {})
     output.begin()

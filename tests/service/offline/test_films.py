@@ -55,6 +55,18 @@ def test_a_film_gives_its_pictures_at_these_times(shot: Path, every: float | Non
     assert names(shot, every=every) == [f"{shot}#t={time:.3f}" for time in times]
 
 
+@pytest.mark.parametrize("every", [0, 0.5])
+def test_recordings_one_after_the_other_in_a_film_are_one_film(tmp_path: Path, every: float) -> None:
+    """As camcorders' parts are joined: the clock of the second one begins anew."""
+    part = film(tmp_path / "part.mts", [100] * 20, start_s=7).read_bytes()
+    joined = tmp_path / "joined.mts"
+    joined.write_bytes(part + part)
+    single = [float(name.rpartition("=")[2]) for name in names(tmp_path / "part.mts", every=every)]
+    times = [float(name.rpartition("=")[2]) for name in names(joined, every=every)]
+    assert times == sorted(set(times))
+    assert 2 * len(single) - 2 <= len(times) <= 2 * len(single)
+
+
 def test_every_face_and_picture_is_a_row_with_its_time(shot: Path, tmp_path: Path) -> None:
     for name in ("faces.jsonl", "faces.csv"):
         success, errors = predict(shot, out=tmp_path / name)

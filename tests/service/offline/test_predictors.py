@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,6 +134,25 @@ def test_a_photo_under_which_the_service_breaks_off_is_a_row(one: Path, tmp_path
         )
     assert len(sent) == 3
     assert [row["problem"] for row in rows(tmp_path / "f.jsonl")] == ["connection_broken", None]
+
+
+def test_connections_that_the_service_has_closed_meanwhile_cost_no_photo(one: Path, tmp_path: Path) -> None:
+    """Several wait; the second try takes none of them, but a new one."""
+    others = [one.with_name(f"y{number}.png") for number in range(3)]
+    for other in others:
+        other.write_bytes(one.read_bytes())
+    with serving([(200, ANSWER, {})]) as (url, sent):
+        predictor = ServicePredictor(url, None, requested().parameters_of, 4)
+        connections = [predictor._connection(new=True)[0] for _ in range(3)]  # noqa: SLF001
+        for connection in connections:
+            connection.request("GET", "/model")
+            connection.getresponse().read()
+            assert connection.sock is not None
+            connection.sock.shutdown(socket.SHUT_RDWR)  # as the other end does after its patience
+            predictor._idle.put(connection)  # noqa: SLF001
+        predict(one, *others, predictor=predictor, out=tmp_path / "f.jsonl", jobs=1)
+    assert [row["problem"] for row in rows(tmp_path / "f.jsonl")] == [None] * 4
+    assert len(sent) == 4
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.offline import sources
 from service.offline.addresses import Upload, filled_in
+from service.offline.command import Request
 from service.offline.errors import OutputError, SourceError
 from service.offline.sources import LeftOut, Photo, count, names_in
 from tests import s3
@@ -191,6 +193,82 @@ def test_a_damaged_archive_gives_what_can_be_read_and_says_so(tmp_path: Path) ->
     assert broken.name == path.as_posix()
     with pytest.raises(OSError, match=r"unexpected end|truncated|data"):
         broken.read()
+
+
+@pytest.mark.parametrize("damage", ["checksum", "cut"])
+def test_an_archive_that_is_damaged_in_a_header_says_so(tmp_path: Path, damage: str) -> None:
+    """To the standard library that is the archive's end."""
+    path = shard(tmp_path / "shard.tar")
+    data = bytearray(path.read_bytes())
+    second = data.index(b"000.json")
+    if damage == "cut":
+        del data[second + 100 :]
+    else:
+        data[second + 148] ^= 1
+    path.write_bytes(data)
+    whole, broken = photos([str(path)])
+    assert whole.read() == PHOTO
+    assert broken.name == path.as_posix()
+    with pytest.raises(OSError, match="damaged or cut off"):
+        broken.read()
+
+
+def test_an_archive_of_odd_headers_ends_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = {"GNU.sparse.map": "x,y"}
+        tar.addfile(member)
+    after = shard(tmp_path / "shard.tar")
+    odd, *others = photos([str(path), str(after)])
+    with pytest.raises(OSError):  # noqa: PT011 - in the words of the standard library
+        odd.read()
+    assert len(others) == 3
+
+
+def test_a_glob_of_folders_goes_through_no_link(tree: Path) -> None:
+    for name in ("self", "again"):
+        (tree / name).symlink_to(tree, target_is_directory=True)
+    (tree / ".hidden").mkdir()
+    (tree / ".hidden/x.png").write_bytes(PHOTO)
+    matched = found(str(tree / "**/*.png"))
+    assert matched == sorted(set(matched))
+    assert matched == [name for name in found(str(tree), recursive=True) if name.endswith(".png")]
+    assert found(str(tree / "**" / "*.none"), listed=True) == [str(tree / "**" / "*.none")]
+
+
+def test_a_list_that_can_be_read_once_is_not_counted(tree: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert Request(sources=(str(tree),), listed=str(pipe)).count() is None
+
+
+def test_the_bytes_of_an_address_are_text_in_a_table() -> None:
+    (one,) = photos(["memory://folder/y\udcff.jpg"])
+    assert one.name.encode() == b"memory://folder/y\\xff.jpg"
+
+
+def test_a_stream_of_no_known_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(io.RawIOBase):
+        def __enter__(self) -> Endless:
+            return self
+
+        def read(self, count: int = -1) -> bytes:
+            assert 0 < count <= sources.PIECE
+            return bytes(count)
+
+    class System:
+        def info(self, path: str) -> dict[str, Any]:
+            return {"name": path, "size": None}
+
+        def open(self, path: str, mode: str) -> Endless:
+            return Endless()
+
+    monkeypatch.setattr(sources, "LARGEST", 4 * sources.PIECE)
+    monkeypatch.setattr(sources, "file_system", lambda _: (System(), "a.jpg", "http"))
+    (one,) = photos(["http://host/a.jpg"])
+    with pytest.raises(OSError, match="MiB"):
+        one.read()
 
 
 @pytest.mark.parametrize("archived", [False, True])

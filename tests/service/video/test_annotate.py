@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import struct
@@ -23,6 +24,7 @@ from service.cli import app
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.columns import Column
 from service.inference.pipeline import Options
+from service.offline.formats import Csv
 from service.offline.growing import GrowingTable
 from service.settings import Settings
 from service.video.annotate import FilmError, FrameRow, TrackRow, annotate, write_table
@@ -413,11 +415,21 @@ def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, ex
 
 
 def test_a_table_of_frames_is_written_in_parts(tmp_path: Path) -> None:
+    def full(self: Csv, parts: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     columns = (Column("frame", "int"), Column("time_s", "float"))
     with GrowingTable(tmp_path / "f.csv", columns, rows_a_part=2) as table:
         for frame in range(5):
             table.add({"frame": frame, "time_s": frame / 10})
     assert (tmp_path / "f.csv").read_text().split() == ["frame,time_s", "0,0.0", "1,0.1", "2,0.2", "3,0.3", "4,0.4"]
+    before = (tmp_path / "f.csv").read_bytes()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Csv, "join", full)
+        with pytest.raises(OSError, match="No space"), GrowingTable(tmp_path / "f.csv", columns) as table:
+            pass
+    assert (tmp_path / "f.csv").read_bytes() == before, "a full disk leaves what was there"
     with pytest.raises(KeyError), GrowingTable(tmp_path / "g.csv", columns, rows_a_part=1) as table:
         table.add({"frame": 0})
     assert [path.name for path in tmp_path.iterdir()] == ["f.csv"]

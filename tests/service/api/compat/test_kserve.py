@@ -147,6 +147,21 @@ async def test_only_the_outputs_that_are_asked_for() -> None:
         assert "choose from answer, status" in error
 
 
+async def test_null_is_what_was_left_open() -> None:
+    """Clients that write out every field of a request write so."""
+    async with serving(compat="kserve") as client:
+        request = asked(PHOTO, id=None, parameters=None, outputs=[{"name": "age", "parameters": None}])
+        request["inputs"][0]["parameters"] = None
+        assert list(outputs(await client.post(INFER, json=request))) == ["age"]
+
+
+async def test_half_a_character_is_no_name() -> None:
+    async with serving(compat="kserve") as client:
+        request = json.dumps(asked(PHOTO, outputs=[{"name": "\ud800"}]))
+        response = await client.post(INFER, content=request, headers={"Content-Type": "application/json"})
+        assert_failure(response, 400, "malformed_tensor")
+
+
 async def test_binary_data_in_and_out() -> None:
     data = elements(PHOTO, NONE)
     given = {"name": "image", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": len(data)}}
