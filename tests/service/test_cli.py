@@ -271,7 +271,7 @@ def test_int8_is_asked_of_models_that_have_it(facet: Facet, root: Path, examples
 
 
 def test_every_model_that_is_served_is_marked(facet: Facet, root: Path) -> None:
-    several = {"MODEL": "mobilenet", "MODELS": "mobilenet,mobilefacenet", "CANARY": "inceptionv3/2:0.1"}
+    several = {"MODEL": "mobilenet", "MODELS": "mobilenet,mobilefacenet", "CANARY": "inceptionv3/3:0.1"}
     shown = facet("models", MODEL_STORE=str(root / "model_store"), **several)
     served = [line.split()[0] for line in shown.stdout.splitlines() if line.endswith("(served)")]
     assert {one.split("/")[0] for one in served} == {"mobilefacenet", "mobilenet", "inceptionv3", "centerface"}
