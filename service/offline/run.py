@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -83,11 +86,46 @@ class PredictorRunner(Runner):
             finally:
                 await self._predictor.close()
 
-        asyncio.run(whole())
+        asyncio.run(interruptible(whole()))
 
     @override
     def close(self) -> None:
         asyncio.run(self._predictor.close())
+
+
+async def interruptible(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work that Ctrl-C ends between two steps of the event loop, and a second one at once.
+
+    What `asyncio.run` does by itself cancels in the midst of a step: where a result is just being set, that fails with a
+    traceback.
+
+    Args:
+        work: What is awaited.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came.
+        Exception: Whatever the work raises.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    presses = 0
+
+    def interrupt() -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 1:
+            raise KeyboardInterrupt
+        task.cancel()
+
+    own = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+    if own:
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if presses:
+            raise KeyboardInterrupt from None
+        raise
 
 
 async def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidParameter
-from service.offline import command
+from service.offline import command, run
 from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
 from service.offline.output import Output
 from service.offline.table import Table
@@ -179,6 +180,30 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any]) -> None:
 
 
 # Going on ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its event loop knows no signals")
+def test_ctrl_c_waits_for_the_step_that_it_falls_into() -> None:
+    """Where a result is just being set, to cancel who waits for it would fail that, with a traceback."""
+    steps: list[bool] = []
+
+    async def work() -> None:
+        answer = asyncio.get_running_loop().create_future()
+
+        def step() -> None:
+            signal.raise_signal(signal.SIGINT)
+            steps.append(answer.done())
+            answer.set_result(None)
+
+        asyncio.get_running_loop().call_soon(step)
+        await answer
+        await asyncio.sleep(30)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run.interruptible(work()))
+    assert steps == [False]
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_nothing_is_written_over_unless_that_is_asked_for(tmp_path: Path) -> None:
