@@ -68,8 +68,14 @@ class PhotoDecoder:
         with self._process(deadline) as process:
             try:
                 header = process.probe(photo, max_pixels=max_pixels, side=side, deadline=deadline)
-                with self._budget.take(header.cost, deadline):
-                    return process.decode(header, deadline)
+                began = False
+                try:
+                    with self._budget.take(header.cost, deadline):
+                        began = True
+                        return process.decode(header, deadline)
+                finally:
+                    if not began:
+                        process.forget()
             except Exception:
                 if self._closed:  # it was ended under us
                     raise NotReady("The service is shutting down.") from None

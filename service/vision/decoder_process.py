@@ -25,6 +25,8 @@ from service.vision.image import DecodedImage, Header, decode, limit_threads, pr
 CPU_SECONDS: Final = 2.0
 CPU_SECONDS_PER_MEGAPIXEL: Final = 0.25
 """What decoding may take of a processor's time: several times what the slowest format takes."""
+FORGET_S: Final = 1.0
+"""Seconds in which a process lets go of a photo, or is ended."""
 SLACK_BYTES: Final = 64 * 2**20
 """Addresses beyond a photo's cost that the process may map: its threads' stacks, which are hardly touched."""
 _THREADS: Final = 2
@@ -96,6 +98,11 @@ class DecoderProcess:
         head = json.dumps({"size": len(photo), "max_pixels": max_pixels, "side": side}).encode() + b"\n"
         answer = self._call(head, photo, deadline)
         return Header(str(answer["format"]), int(answer["width"]), int(answer["height"]), int(answer["cost"]))
+
+    def forget(self) -> None:
+        """Let go of the photo that was probed, which is not to be decoded; an empty one takes its place."""
+        with contextlib.suppress(FacetError, DecoderFailure):
+            self.probe(b"", max_pixels=0, side=1, deadline=time.monotonic() + FORGET_S)
 
     def decode(self, header: Header, deadline: float) -> DecodedImage:
         """Decode the photo that was probed.

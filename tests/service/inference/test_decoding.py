@@ -417,6 +417,26 @@ def test_a_process_keeps_no_pixels_of_a_photo_that_it_has_handed_over() -> None:
         process.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_a_process_keeps_no_photo_that_is_refused_after_its_header() -> None:
+    photo = saved(Image.new("RGB", (64, 64)), "GIF") + bytes(16 * MIB)
+    decoder = PhotoDecoder(MemoryBudget(MIB), 1)
+
+    def held() -> int:
+        status = Path(f"/proc/{decoder.idle[0]}/status").read_text()
+        return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon"))
+
+    try:
+        look(decoder, encoded(PICTURE, "GIF"))
+        before = held()
+        with pytest.raises(ImageTooLarge):
+            look(decoder, photo)
+        assert held() - before < 4 * MIB
+        assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+    finally:
+        decoder.close()
+
+
 def test_a_photo_that_cannot_fit_alone_is_too_large_and_four_wait_for_one_another() -> None:
     data = made("webp")
     cost = probe(data, max_pixels=MOST).cost
