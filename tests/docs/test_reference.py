@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
 import pytest
+from pydantic import BaseModel
 
 from service import errors
+from service.api.schemas import BatchAnswer, Health
+from service.models.card import ModelCard, Serving
+from service.models.evaluation import Evaluation
 from service.settings import Settings
-from tests.client import serving
+from tests.client import blank_rows, png, serving
 from tests.docs import tables
 from tests.docs.tables import DOCS, PARTS, filled
 
@@ -54,6 +59,30 @@ async def test_every_route_and_every_query_value_is_explained() -> None:
             assert f"`{method.upper()} {path}`" in page
             for parameter in operation.get("parameters", []):
                 assert rows("reference/api.md", parameter["name"] + "=.*"), parameter["name"]
+
+
+async def test_the_answers_of_other_routes_are_what_they_are_shown_to_be() -> None:
+    batch, health = map(json.loads, re.findall(r"```json\n(.+?)```", (DOCS / "reference/api.md").read_text(), re.DOTALL))
+    assert BatchAnswer.model_validate(batch).model_dump(exclude_none=True) == batch
+    assert Health.model_validate(health).model_dump(exclude_none=True) == health
+    async with serving() as client:
+        files = [("file", png(64, 64, pixels=blank_rows(64, 64))), ("file", b"# no picture")]
+        sent = (await client.post("/predict/batch", files=files)).json()["results"]
+        assert [set(one) for one in sent] == [set(one) for one in batch["results"]]
+        assert [one["status"] for one in sent] == [one["status"] for one in batch["results"]]
+        assert sent[1]["problem"] | {"request_id": ""} == batch["results"][1]["problem"] | {"request_id": ""}
+        for route in ("/health", "/health/live", "/health/ready"):
+            assert list((await client.get(route)).json()) == list(health)
+
+
+def test_the_fields_of_a_model_are_those_of_its_card() -> None:
+    table = (DOCS / "reference/api.md").read_text().partition("| field of `GET /model` |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_.]+)`", row.split("|")[1])]
+    assert len(named) > 12
+    parts: dict[str, type[BaseModel]] = {"": ModelCard, "evaluation": Evaluation, "serving": Serving}
+    for name in named:
+        part, _, field = name.rpartition(".")
+        assert not parts[part].model_fields[field].deprecated, name
 
 
 def test_marks_that_are_missing_are_an_error() -> None:
