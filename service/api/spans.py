@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -76,5 +77,7 @@ class Spans(Tracer):
 
     @override
     def close(self) -> None:
-        self._provider.force_flush(FLUSH_MS)
-        self._provider.shutdown()
+        # The SDK waits for a collector as often as there are batches left, and regards no timeout.
+        end = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        end.start()
+        end.join(FLUSH_MS / 1000)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from service.settings import Settings
+from service.tracing import RequestRecord
 from tests.client import disposition, multipart, serving
 from tests.conftest import encoded
 from tests.fakes import squares
@@ -128,6 +131,19 @@ async def test_the_caller_decides_whether_its_trace_is_kept(collector: Collector
 async def test_a_collector_that_is_gone_fails_no_request() -> None:
     async with serving(otlp_endpoint="http://127.0.0.1:9") as client:
         assert (await client.post("/predict", content=PHOTO)).status_code == 200
+
+
+def test_a_collector_that_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once for each batch of spans that is left: the end would outlast what an orchestrator waits."""
+    spans = pytest.importorskip("service.api.spans")
+    monkeypatch.setattr(spans, "FLUSH_MS", 500)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        tracer = spans.Spans(f"http://127.0.0.1:{silent.getsockname()[1]}", 1)
+        for number in range(2000):
+            tracer.begin(RequestRecord(str(number)), "", "")()
+        began = time.monotonic()
+        tracer.close()
+        assert time.monotonic() - began < 1
 
 
 async def test_metrics_name_a_trace_where_openmetrics_is_asked_for(collector: Collector) -> None:
