@@ -51,7 +51,7 @@ def respond(error: FacetError, request_id: str) -> Response:
     """
     problem = problem_of(error, request_id)
     count(error, request_id)
-    _note(error.code)
+    note(error.code)
     headers = {}
     if isinstance(error, errors.Unavailable | errors.RateLimited):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -74,8 +74,12 @@ def count(error: FacetError, request_id: str) -> None:
         logger.error("request %s failed: %s", request_id, error.code, exc_info=error)
 
 
-def _note(code: str) -> None:
-    """Write a problem's code into the record of the request that it answers."""
+def note(code: str) -> None:
+    """Write a problem's code into the record of the request that it answers, or of the stream that it ends.
+
+    Args:
+        code: Of the problem.
+    """
     record = CURRENT.get()
     if record is not None:
         record.outcome = code
@@ -105,7 +109,7 @@ def unrouted(status: int, request_id: str, headers: dict[str, str]) -> Response:
         405: f"This path takes {headers.get('Allow', 'another method')}.",
     }
     REJECTIONS.labels(code).inc()
-    _note(code)
+    note(code)
     problem = Problem(
         type=f"urn:facet:problem:{code}",
         title=phrase,

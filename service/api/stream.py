@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import errors
 from service.api.keys import Keys, client_of, sent_key
-from service.api.problems import count
+from service.api.problems import count, note
 from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
 from service.api.statuses import problem_of
 from service.errors import FacetError
@@ -26,6 +26,7 @@ from service.inference.pipeline import Options
 from service.inference.smoothing import SmoothedMean
 from service.inference.workers import retrieve
 from service.metrics import NO_CLOSE_FRAME, STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
+from service.tracing import CURRENT
 from service.tracking.session import FrameResult, TrackingSession
 
 PATH: Final = "/stream"
@@ -436,6 +437,7 @@ async def _swapped(renewed: asyncio.Event) -> int:
 async def _end(websocket: WebSocket, error: FacetError, identity: str) -> int:
     """Send the client the problem that ends its stream, and close it; returns the code."""
     count(error, identity)
+    note(error.code)
     code = close_code(error)
     with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):  # it has left meanwhile
         async with asyncio.timeout(CLOSE_S):  # nor is somebody waited for who does not read
@@ -449,3 +451,6 @@ def _observe(result: FrameResult, seconds: float) -> None:
     STREAM_FRAME_SECONDS.observe(seconds)
     STREAM_FACES.labels("run").inc(result.runs)
     STREAM_FACES.labels("spared").inc(len(result.faces) - result.runs)
+    record = CURRENT.get()
+    if record is not None:
+        record.faces += len(result.faces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -538,6 +539,24 @@ def test_streams_are_counted() -> None:
         == sum(faces.values()) + 6
     )
     assert metric("facet_stream_frame_seconds_count") == seconds + 3
+
+
+def test_the_log_says_what_became_of_a_stream_and_how_many_faces_it_answered(caplog: pytest.LogCaptureFixture) -> None:
+    def lines() -> list[logging.LogRecord]:
+        return [one for one in caplog.records if one.name == "facet.access"]
+
+    with caplog.at_level(logging.INFO, "facet.access"), service(api_keys="good") as client:
+        with client.websocket_connect("/stream") as socket:
+            socket.send_json(START | {"key": "bad"})
+            assert_problem(socket.receive_json(), 401, "unauthenticated")
+            wait_until(lambda: len(lines()) == 1)
+        with stream(client, key="good") as socket:
+            for number in range(2):
+                ask(socket, number, PAIR)
+            socket.close(1000)
+            wait_until(lambda: len(lines()) == 2)
+    found = [tuple(getattr(line, name) for name in ("status", "outcome", "faces")) for line in lines()]
+    assert found == [(1008, "unauthenticated", 0), (1000, "answered", 4)]
 
 
 def test_the_contract_documents_the_messages() -> None:
