@@ -11,6 +11,7 @@ from service.settings import Settings
 from tests.client import ROOT
 from tests.collectors import described
 from tests.deploy.files import manifest
+from tests.deploy.monitoring import queries
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 PAGES = ["operations.md", "kubernetes.md", "aws.md"]
@@ -77,6 +78,14 @@ def test_alerts_ask_for_the_job_that_the_cluster_gives_and_for_metrics_that_ther
     asked = {re.sub(r"_(bucket|count|sum)$", "", name) for name in re.findall(r"\bfacet_\w+(?=\{)", expressions)}
     assert asked
     assert asked <= METRICS
+
+
+def test_what_counts_photos_counts_no_preflight() -> None:
+    """A browser asks by OPTIONS before it sends a photo to another host, and has its 200 within a millisecond."""
+    texts = [(ROOT / "deploy/monitoring/alerts.yml").read_text(), *(query for _, query in queries())]
+    selectors = re.findall(r'facet_request_seconds_\w+\{([^}]*route=~?"/\(?predict[^}]*)\}', "\n".join(texts))
+    assert len(selectors) > 40
+    assert all('method="POST"' in one for one in selectors)
 
 
 @pytest.mark.parametrize("page", PAGES)
