@@ -72,6 +72,10 @@ OTHERS: list[Document] = [
     },
     {"networkPolicy": {"enabled": False}, "serviceMonitor": {"enabled": True}},
 ]
+CERTIFIED: Document = {
+    "settings": {"FACET_TLS_CERTIFICATE": "/tls/chain.pem", "FACET_TLS_KEY": "/tls/key.pem"},
+    "serviceMonitor": {"enabled": True},
+}
 NUMBERS = {
     "FACET_MAX_BODIES_MIB": 1000000,
     "FACET_FACE_QUEUE": 100000000,
@@ -121,6 +125,7 @@ ALL: list[Document] = [
     *OTHERS,
     {"settings": samples()},
     {"settings": NUMBERS | LISTS},
+    CERTIFIED,
     *(values for values, _ in WRONG),
 ]
 
@@ -256,6 +261,15 @@ def test_values_of_other_places_and_other_models(renderings: list[Document | str
     assert "fallback" not in of(stored, "ScaledObject")["spec"], "KEDA takes none for CPU alone"
     assert "PodDisruptionBudget" not in {kind["kind"] for kind in stored}
     assert "NetworkPolicy" not in {kind["kind"] for kind in open_to_all}
+
+
+def test_who_asks_a_service_with_a_certificate_speaks_https(renderings: list[Document | str]) -> None:
+    """A certificate alone makes it speak HTTPS, without FACET_TLS."""
+    found = chart(renderings, CERTIFIED)
+    one = container(pod(found))
+    assert {one[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"HTTPS"}
+    assert of(found, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
+    assert of(found, "ServiceMonitor")["spec"]["endpoints"][0]["scheme"] == "https"
 
 
 def test_the_schema_of_the_settings_is_made_of_the_code() -> None:

@@ -35,7 +35,7 @@ app.kubernetes.io/part-of: facet
 {{- end }}
 
 {{- define "facet.scheme" -}}
-{{- if eq (toString .Values.settings.FACET_TLS) "true" }}HTTPS{{ else }}HTTP{{ end }}
+{{- if or (eq (toString .Values.settings.FACET_TLS) "true") .Values.settings.FACET_TLS_CERTIFICATE }}HTTPS{{ else }}HTTP{{ end }}
 {{- end }}
 
 {{- define "facet.probe" -}}
