@@ -76,6 +76,7 @@ CERTIFIED: Document = {
     "settings": {"FACET_TLS_CERTIFICATE": "/tls/chain.pem", "FACET_TLS_KEY": "/tls/key.pem"},
     "serviceMonitor": {"enabled": True},
 }
+SECOND = KEDA | {"name": "faces"}
 NUMBERS = {
     "FACET_MAX_BODIES_MIB": 1000000,
     "FACET_FACE_QUEUE": 100000000,
@@ -126,6 +127,7 @@ ALL: list[Document] = [
     {"settings": samples()},
     {"settings": NUMBERS | LISTS},
     CERTIFIED,
+    SECOND,
     *(values for values, _ in WRONG),
 ]
 
@@ -270,6 +272,15 @@ def test_who_asks_a_service_with_a_certificate_speaks_https(renderings: list[Doc
     assert {one[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"HTTPS"}
     assert of(found, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
     assert of(found, "ServiceMonitor")["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_the_queue_of_another_release_in_the_namespace_does_not_count(renderings: list[Document | str]) -> None:
+    found = chart(renderings, SECOND)
+    queue, _ = of(found, "ScaledObject", "faces")["spec"]["triggers"]
+    assert 'service="faces"' in queue["metadata"]["query"]
+    assert of(found, "ServiceMonitor", "faces")["spec"]["selector"]["matchLabels"].items() <= (
+        of(found, "Service", "faces")["metadata"]["labels"].items()
+    )
 
 
 def test_the_schema_of_the_settings_is_made_of_the_code() -> None:

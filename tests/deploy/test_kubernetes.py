@@ -258,7 +258,9 @@ def test_keda_asks_for_the_queue_and_scales_by_cpu_without_it(production: list[D
     metric, labels = re.findall(r"avg_over_time\((\w+)\{(.+?)\}", queue["metadata"]["query"])[0]
     (label,) = gauge(metric).labels
     named = dict(re.findall(r'(\w+)="([^"]*)"', labels))
-    assert named == {"namespace": scaled["metadata"]["namespace"], label: "photos"}
+    service = of(objects, "Service")["metadata"]
+    assert named == {"namespace": service["namespace"], "service": service["name"], label: "photos"}
+    assert scaled["metadata"]["namespace"] == service["namespace"]
     assert queue["metadata"]["serverAddress"] == "{url}:{port}".format(
         **manifest("prometheus-adapter/values.yaml")["prometheus"]
     )
