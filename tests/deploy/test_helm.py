@@ -119,6 +119,8 @@ WRONG: list[tuple[Document, str]] = [
     ({"podLabels": {"app.kubernetes.io/name": "photos"}}, "app.kubernetes.io/name"),
     ({"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}, "minReplicas is more than"),
     ({"settings": {"FACET_DRAIN_DELAY_S": 30}}, "terminationGracePeriodSeconds is less than"),
+    ({"terminationGracePeriodSeconds": 29}, "terminationGracePeriodSeconds is less than"),
+    ({"settings": {"FACET_SHUTDOWN_TIMEOUT_S": None}, "terminationGracePeriodSeconds": 29}, "FACET_SHUTDOWN_TIMEOUT_S"),
 ]
 NAMED = {"default": {}, "production": PRODUCTION, "keda": KEDA, "openshift": OPENSHIFT, "volume": VOLUME}
 ALL: list[Document] = [
@@ -281,6 +283,15 @@ def test_the_queue_of_another_release_in_the_namespace_does_not_count(renderings
     assert of(found, "ServiceMonitor", "faces")["spec"]["selector"]["matchLabels"].items() <= (
         of(found, "Service", "faces")["metadata"]["labels"].items()
     )
+
+
+def test_the_defaults_that_the_chart_counts_with_are_the_services() -> None:
+    """A setting that values leave out, by null, is the service's own."""
+    text = (CHART / "templates/deployment.yaml").read_text()
+    counted = dict(re.findall(r"ternary \.Values\.settings\.FACET_(\w+) (\d+)", text))
+    assert {name: int(value) for name, value in counted.items()} == {
+        name: Settings.model_fields[name.lower()].default for name in ("DRAIN_DELAY_S", "SHUTDOWN_TIMEOUT_S")
+    }
 
 
 def test_the_schema_of_the_settings_is_made_of_the_code() -> None:
