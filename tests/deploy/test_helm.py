@@ -15,7 +15,7 @@ import yaml
 from service.settings import Settings
 from tests.client import ROOT
 from tests.deploy.chart import CHART, FROM_SECRETS, SCHEMA, helm, objects, settings_schema
-from tests.deploy.files import Document, checker, container, manifest, of, ran, rendered
+from tests.deploy.files import Document, checker, container, manifest, mebibytes, of, ran, rendered
 from tests.deploy.test_kubernetes import EXTENSIONS, SCHEMAS, environment, follows_our_schema, pod
 
 PRODUCTION: Document = {
@@ -314,5 +314,8 @@ def test_the_pages_values_are_some_that_the_chart_takes() -> None:
     (written,) = re.findall(r"<<'VALUES'\n(.*?)^VALUES", (ROOT / "docs/kubernetes.md").read_text(), re.MULTILINE | re.DOTALL)
     values = yaml.safe_load(written)
     _, (rendering,) = helm(values)
-    data = environment(objects(rendering))
+    found = objects(rendering)
+    data = environment(found)
     assert (data["FACET_ATTRIBUTES"], data["FACET_DEADLINE_S"]) == ("age,gender", "5")
+    passed = of(found, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert mebibytes(passed) >= Settings.model_fields["max_batch_mib"].default, "nginx's own bound is 1 MiB"
