@@ -143,7 +143,7 @@ def test_a_collector_that_does_not_answer_is_waited_for_once(monkeypatch: pytest
             tracer.begin(RequestRecord(str(number)), "", "")()
         began = time.monotonic()
         tracer.close()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
 
 
 async def test_metrics_name_a_trace_where_openmetrics_is_asked_for(collector: Collector) -> None:
