@@ -12,7 +12,7 @@ import numpy as np
 from service.arrays import Doubles
 from service.models.evaluation import Measured, TrackFigures, read_evaluation
 from service.models.manifest import AGE, Attribute, TrackCalibration
-from training.artifacts import whole_folder, write_document
+from training.artifacts import write_document
 from training.calibration.documents import TRACKS, TrackStudy
 from training.calibration.films import FRAMES, FilmedSet, Films, films, required_interval
 from training.calibration.tracks import LENGTHS, ends, fit, means, with_gain
@@ -300,10 +300,9 @@ def record_track(store: Path, document: TrackStudy) -> Path:
         EvaluationError: The store holds no such model.
     """
     name, version = document.model.name, document.model.version
-    made = copied(store, name, version, {"track": document.calibration.model_dump()})
-    with whole_folder(made):
+    with copied(store, name, version, {"track": document.calibration.model_dump()}) as folder:
         evaluation = read_evaluation(store / name / str(version))
         if evaluation is not None:
             recorded = evaluation.model_copy(update={"tracks": document.evaluation})
-            write_evaluation(store, name, int(made.name), recorded)
-    return made
+            write_evaluation(folder.parents[1], name, int(folder.name), recorded)
+    return store / name / folder.name

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from service.models.manifest import Attribute, AttributeCalibration, Manifest
 from service.models.runtime import Precision
-from service.models.store import UNLISTED, VARIANTS, write_manifest
-from training.artifacts import whole_folder
+from service.models.store import UNLISTED, VARIANTS, ModelStore, write_manifest
 from training.calibration.photo import fit
 from training.datasets.base import DataSet, Split
+from training.evaluation.predictions import Predictions
 from training.evaluation.service_client import measured_settings, predict, read_manifest
 from training.recipe import ATTRIBUTES, SelectiveAccuracy, load_recipe
 
@@ -39,19 +41,39 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], d
         EvaluationError: The store holds no such model.
     """
     manifest = read_manifest(store, name, version)
-    made = copied(store, name, version, {"attributes": calibrated(manifest.attributes, {})})
-    with whole_folder(made):
-        chosen = {} if detector is None else {"detector": detector}
-        settings = measured_settings(
-            model_store=store, model=name, model_version=int(made.name), precision=Precision.F32, **chosen
-        )
-        parts = [predict(settings, one, Split.VALIDATION).predictions for one in data]
-        fitted = fit(parts, _accuracies(made, manifest))
+    with copied(store, name, version, {"attributes": calibrated(manifest.attributes, {})}) as folder:
+        fitted = fit(validation_predictions(store, folder, data, detector), _accuracies(folder, manifest))
         licences = [one.licence for one in data if one.name not in manifest.trained_on]
         licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])
-        fields = manifest.model_dump(mode="json") | {"version": int(made.name), "licence": licence}
-        write_manifest(made, fields | {"attributes": calibrated(manifest.attributes, fitted)})
-    return made
+        fields = manifest.model_dump(mode="json") | {"version": int(folder.name), "licence": licence}
+        write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, fitted)})
+    return store / name / folder.name
+
+
+def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], detector: str | None) -> list[Predictions]:
+    """Predictions of validation splits by a version that is being made, in float32.
+
+    Args:
+        store: Model store, which holds the detector.
+        folder: The version's, as `new_version` gives it.
+        data: The data sets.
+        detector: Name of the detector in the store, or `NAME/VERSION`; the service's default where it is None.
+
+    Returns:
+        Predictions of each data set.
+
+    Raises:
+        DataSetError: A validation split has no labelled picture.
+        EvaluationError: The service refuses a picture.
+    """
+    draft, chosen = folder.parents[1], {} if detector is None else {"detector": detector}
+    settings = measured_settings(
+        model_store=draft, model=folder.parent.name, model_version=int(folder.name), precision=Precision.F32, **chosen
+    )
+    finder = settings.detector.partition("/")[0]
+    if finder in ModelStore(store).names():
+        shutil.copytree(store / finder, draft / finder, dirs_exist_ok=True)
+    return [predict(settings, one, Split.VALIDATION).predictions for one in data]
 
 
 def _accuracies(folder: Path, manifest: Manifest) -> dict[str, SelectiveAccuracy]:
@@ -60,8 +82,40 @@ def _accuracies(folder: Path, manifest: Manifest) -> dict[str, SelectiveAccuracy
     return known if manifest.recipe is None else known | load_recipe(folder / manifest.recipe).selective_accuracies
 
 
-def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> Path:
-    """Write the newest version of a model: the files of another one, and a manifest of which some fields differ.
+@contextmanager
+def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
+    """The folder of a version that is made in the block, in a store of its own, and stands in `store` at its end at once.
+
+    Whoever looks meanwhile, such as a service that polls the store, finds no version that is half made or not calibrated yet.
+    None stays where the block fails or the process is killed.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: A version that is not there.
+
+    Yields:
+        The folder, which is there and empty; its store is two folders above.
+
+    Raises:
+        FileExistsError: The version is there.
+    """
+    made = store / name / str(version)
+    store.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".new-", dir=store) as draft:
+        folder = Path(draft) / name / str(version)
+        folder.mkdir(parents=True)
+        yield folder
+        if made.exists():
+            raise FileExistsError(f"{made} exists, and versions never change once written")
+        made.parent.mkdir(exist_ok=True)
+        folder.rename(made)
+
+
+@contextmanager
+def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> Iterator[Path]:
+    """The newest version of a model, as `new_version` makes it: the files of another one, and a manifest of which some fields
+    differ.
 
     Args:
         store: Model store.
@@ -69,21 +123,26 @@ def copied(store: Path, name: str, version: int, fields: Mapping[str, Any]) -> P
         version: The version that is copied, but for its evaluation, card and variants, which are of that version alone.
         fields: What differs in the manifest.
 
-    Returns:
+    Yields:
         The folder of the new version.
 
     Raises:
         EvaluationError: The store holds no such model.
+        FileExistsError: Another one wrote the version meanwhile.
     """
     manifest = read_manifest(store, name, version)
-    folder = store / name / str(version)
+    source = store / name / str(version)
     newest = max(int(path.name) for path in (store / name).iterdir() if path.name.isdigit())
-    made: Path = store / name / str(newest + 1)
     left = UNLISTED | set(VARIANTS)
-    with whole_folder(made):
-        shutil.copytree(folder, made, ignore=lambda place, names: left & set(names) if Path(place) == folder else set())
-        write_manifest(made, manifest.model_dump(mode="json") | dict(fields) | {"version": newest + 1})
-    return made
+    with new_version(store, name, newest + 1) as folder:
+        shutil.copytree(
+            source,
+            folder,
+            ignore=lambda place, names: left & set(names) if Path(place) == source else set(),
+            dirs_exist_ok=True,
+        )
+        write_manifest(folder, manifest.model_dump(mode="json") | dict(fields) | {"version": newest + 1})
+        yield folder
 
 
 def calibrated(attributes: Sequence[Attribute], calibrations: Mapping[str, AttributeCalibration]) -> list[dict[str, Any]]:

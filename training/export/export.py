@@ -20,15 +20,12 @@ from service.models.store import GOLDEN, write_manifest
 from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
-from training.artifacts import whole_folder
 from training.calibration.photo import fit
-from training.calibration.versions import calibrated
-from training.datasets.base import Split
+from training.calibration.versions import calibrated, new_version, validation_predictions
 from training.datasets.documents import PreparedReport
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import ExportError
-from training.evaluation.service_client import measured_settings, predict
 from training.export.tolerance import TOLERANCE
 from training.models import age_head as ages
 from training.models import label_head
@@ -268,20 +265,19 @@ def export(
         FileNotFoundError: The weights are not there.
         WeightsError: They are another network's.
     """
-    folder = store / recipe.name / str(version)
+    target = store / recipe.name / str(version)
     template = prepared.template
     if missing := [name for name in recipe.data.train if name not in prepared.sets]:
         raise ExportError(f"{missing[0]}, which the recipe learns from, is not among the prepared data sets")
     licences = [prepared.sets[name] for name in dict.fromkeys(recipe.data.train)]
     made = of_run(weights.parent)
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists, and versions never change once written")
+    if target.exists():
+        raise FileExistsError(f"{target} exists, and versions never change once written")
     with dtype_policy("float32"):
         network = build(recipe.network, attributes=recipe.attributes)
         load_weights(network, weights)
         served = plain(network, recipe.network, recipe.attributes)
-    folder.mkdir(parents=True)
-    with whole_folder(folder):
+    with new_version(store, recipe.name, version) as folder:
         size = recipe.network.size
         outputs = write_saved_model(served, recipe.network, folder, recipe.attributes, max_bytes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
@@ -308,11 +304,7 @@ def export(
         }
         manifest = write_manifest(folder, fields)
         if data:
-            chosen = {} if detector_title is None else {"detector": detector_title}
-            settings = measured_settings(
-                model_store=store, model=recipe.name, model_version=version, precision=Precision.F32, **chosen
-            )
-            parts = [predict(settings, open_data_set(one), Split.VALIDATION).predictions for one in data]
+            parts = validation_predictions(store, folder, [open_data_set(one) for one in data], detector_title)
             calibration = fit(parts, recipe.selective_accuracies)
             manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
     return manifest

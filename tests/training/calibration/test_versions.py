@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
 from tests.training import made
 from training.calibration.versions import copied, recalibrate
-from training.datasets.base import Split
+from training.datasets.base import Label, Split
 from training.datasets.readers import open_data_set
 from training.errors import CalibrationError, EvaluationError
 
@@ -57,7 +58,27 @@ def test_nothing_is_left_of_a_version_that_could_not_be_calibrated(own: Path, tm
 
 
 def test_a_model_that_is_not_there_is_not_copied(own: Path) -> None:
-    with pytest.raises(EvaluationError, match="holds no"):
-        copied(own, "tiny", 7, {})
-    with pytest.raises(EvaluationError, match="holds no"):
-        copied(own, "huge", 1, {})
+    with pytest.raises(EvaluationError, match="holds no"), copied(own, "tiny", 7, {}):
+        pass
+    with pytest.raises(EvaluationError, match="holds no"), copied(own, "huge", 1, {}):
+        pass
+
+
+def test_a_version_is_there_when_it_is_whole(own: Path, pictures: Path) -> None:
+    seen: set[tuple[int, ...]] = set()
+    data = open_data_set(pictures)
+
+    def label_of(name: str) -> Label | None:
+        seen.add(tuple(ModelStore(own).versions("tiny")))
+        return data.label_of(name)
+
+    recalibrate(own, "tiny", 1, [replace(data, label_of=label_of)])
+    assert seen == {(1,)}  # a service that looks while pictures are predicted takes no version without a calibration
+    assert ModelStore(own).versions("tiny") == [1, 2]
+    assert sorted(path.name for path in own.iterdir()) == ["centerface", "tiny"]
+
+
+def test_a_version_that_another_one_wrote_meanwhile_stays(own: Path) -> None:
+    with pytest.raises(FileExistsError, match="never change"), copied(own, "tiny", 1, {}):
+        (own / "tiny/2").mkdir()
+    assert list((own / "tiny/2").iterdir()) == []
