@@ -28,7 +28,7 @@ from service.vision.quality import large_enough, measure
 from training.artifacts import write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
-from training.datasets.prepared import CROPS, FACES, REPORT, coded
+from training.datasets.prepared import BESIDE, CROPS, FACES, REPORT, coded
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError, PreparedError
@@ -74,7 +74,8 @@ def prepare(
 
     A first pass over the data sets finds the faces and, over those of the aligned sets' train, the mean landmarks: the
     template, unless one is given. A second one cuts each face by it, and measures how sharp it is. Pictures without a label, a
-    face or a whole file are left out and counted by set, split and reason.
+    face or a whole file are left out and counted by set, split and reason. What `distill` and `embed` wrote beside former crops
+    goes with these.
 
     Args:
         sources: Data sets, each a folder or tar file.
@@ -107,6 +108,7 @@ def prepare(
             crops = np.lib.format.open_memmap(new, "w+", np.uint8, (len(survey.found), size, size, 3))
             sharpness = _cut(pool, sets, survey.found, crops, template, side, workers, limit)
             crops.flush()
+            _discard(out)
     labels = _coded(survey.found)
     _write_faces(out / FACES, survey.found, labels, sharpness)
     report = PreparedReport(
@@ -227,6 +229,12 @@ def read_report(folder: Path) -> PreparedReport:
         return PreparedReport.model_validate_json(path.read_text())
     except ValueError as error:
         raise PreparedError(f"{path} is not what prepare writes; prepare again") from error
+
+
+def _discard(folder: Path) -> None:
+    """Remove all that is told of former crops, row by row: beside others it would be told of other faces."""
+    for name in (FACES, REPORT, *BESIDE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _first_pass(

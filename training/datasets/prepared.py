@@ -28,6 +28,8 @@ EMBEDDINGS: Final = "embeddings.npy"
 """File of face embeddings, beside the crops."""
 
 _OLD_NAMES: Final = {TEACHER: "taught.npz", TEACHERS: "taught.json", EMBEDDINGS: "hints.npy"}
+BESIDE: Final = (*_OLD_NAMES, *_OLD_NAMES.values())
+"""Files of what is predicted of the crops, row by row, under their own names and those of before."""
 
 
 @dataclass(frozen=True, slots=True)

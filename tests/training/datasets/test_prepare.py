@@ -221,3 +221,31 @@ def test_a_template_is_read_from_a_model_or_from_prepared_faces(root: Path, out:
     (tmp_path / "model.json").write_text('{"input": null}')
     with pytest.raises(TrainingError, match="has no landmark template"):
         read_template(tmp_path / "model.json")
+
+
+def two_faces(folder: Path, ages: tuple[int, int]) -> Path:
+    """A set of two pictures of train."""
+    names = [made.names(Split.TRAIN, 1, age)[0] for age in ages]
+    return made.folder_of(folder, [(name, encoded(made.square_picture(20, 30))) for name in names])
+
+
+def test_what_was_predicted_of_former_crops_goes_with_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([two_faces(tmp_path / "one/UTKFace", (20, 60))], out, SquareDetector(), size=48, side=1280, workers=1)
+    np.savez(out / "teacher.npz", age=np.eye(101)[[20, 60]])
+    for name in ("embeddings.npy", "hints.npy", "taught.npz"):
+        (out / name).write_bytes(b"of these two faces")
+    prepare([two_faces(tmp_path / "other/UTKFace", (40, 60))], out, SquareDetector(), size=48, side=1280, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == ["crops.npy", "faces.npz", "prepare.json"]
+    with pytest.raises(FileNotFoundError, match="teacher"):
+        load_prepared(out, Split.TRAIN, teacher=True)
+
+
+def test_new_crops_never_stand_beside_the_labels_of_former_ones(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([two_faces(tmp_path / "one/UTKFace", (20, 60))], out, SquareDetector(), size=48, side=1280, workers=1)
+    (out / ".new.faces.npz").mkdir()  # as if it ended between the two files
+    with pytest.raises(IsADirectoryError):
+        prepare([two_faces(tmp_path / "other/UTKFace", (40, 50))], out, SquareDetector(), size=48, side=1280, workers=1)
+    with pytest.raises(FileNotFoundError, match="faces"):
+        load_prepared(out, Split.TRAIN)
