@@ -23,7 +23,7 @@ from training.artifacts import write_document
 from training.datasets.base import DataSet, Label, Split
 from training.datasets.columns import Column, Decades, Words, Years, columns_of
 from training.datasets.documents import Counts, SetCounts
-from training.datasets.readers import open_data_set
+from training.datasets.readers import open_data_sets
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
 from training.plotting import save
@@ -68,21 +68,22 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> Count
         What `counts.json` holds.
 
     Raises:
-        DataSetError: No picture has a label, or a source is no data set.
+        DataSetError: No picture has a label, a source is no data set, or two hold one picture.
         FileNotFoundError: A source does not exist.
     """
-    sets = [open_data_set(source) for source in sources]
+    sets = open_data_sets(sources)
     held = [contents(data_set) for data_set in sets]
     if not any(one.labels for one in held):
         raise DataSetError(f"no labelled picture in {', '.join(str(source) for source in sources)}")
     out.mkdir(parents=True, exist_ok=True)
     labels = [label for one in held for label in one.labels.values()]
     columns = columns_of(labels)
-    document = Counts({one.name: counted(one, columns) for one in held})
+    by_name = _joined(held)
+    document = Counts({one.name: counted(one, columns) for one in by_name})
     write_document(out / "counts.json", document)
-    _write_csv(held, columns, out / "counts.csv")
+    _write_csv(by_name, columns, out / "counts.csv")
     for column in columns:
-        _bars({one.name: _tally(one.labels.values(), column) for one in held}, column, out / f"{column.name}.png")
+        _bars({one.name: _tally(one.labels.values(), column) for one in by_name}, column, out / f"{column.name}.png")
     if pairs := crossings(columns):
         _draw_crossings(labels, pairs, out / "crossings.png")
     if samples:
@@ -122,6 +123,16 @@ def contents(data_set: DataSet) -> Contents:
         else:
             labels[name], splits[name] = label, data_set.split_of(name)
     return Contents(data_set.name, labels, splits, without)
+
+
+def _joined(held: Iterable[Contents]) -> list[Contents]:
+    """What each set holds, those of one name together."""
+    sets: dict[str, Contents] = {}
+    for one in held:
+        before = sets.get(one.name, Contents(one.name))
+        labels, splits = before.labels | one.labels, before.splits | one.splits
+        sets[one.name] = Contents(one.name, labels, splits, before.unlabelled + one.unlabelled)
+    return list(sets.values())
 
 
 def counted(held: Contents, columns: Sequence[Column]) -> SetCounts:

@@ -29,7 +29,7 @@ from training.artifacts import write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
 from training.datasets.prepared import BESIDE, CROPS, FACES, REPORT, coded
-from training.datasets.readers import open_data_set
+from training.datasets.readers import open_data_sets
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError, PreparedError
 
@@ -92,11 +92,11 @@ def prepare(
 
     Raises:
         DataSetError: There is no face at all; or, without a template, no aligned set has a face in train, or its pictures are
-            not square and of one size; or a source is no data set.
+            not square and of one size; or a source is no data set, or two hold one picture.
         FileNotFoundError: A source does not exist.
     """
     out.mkdir(parents=True, exist_ok=True)
-    sets = [open_data_set(source) for source in sources]
+    sets = open_data_sets(sources)
     with ThreadPoolExecutor(workers) as pool:
         survey = _first_pass(pool, sets, detector, side, workers, limit)
         listed = ", ".join(str(source) for source in sources)

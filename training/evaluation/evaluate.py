@@ -17,7 +17,7 @@ from service.settings import Settings
 from training.artifacts import write_document
 from training.datasets.base import DataSet, Split
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, NearDuplicate, differing, near_duplicates
-from training.errors import DataSetError
+from training.errors import DataSetError, EvaluationError
 from training.evaluation.age_checks import age_checks
 from training.evaluation.curves import confusion_matrices, errors_by_year, roc_curves
 from training.evaluation.documents import (
@@ -58,10 +58,12 @@ def evaluate(
 
     Raises:
         DataSetError: A split that is needed has no labelled picture.
-        EvaluationError: The service refuses a picture.
+        EvaluationError: The service refuses a picture, or both data sets have one name.
     """
     from training.evaluation.plots import draw_all
 
+    if also is not None and also.name == data.name:
+        raise EvaluationError(f"{data.source} and {also.source} are both called {data.name}, by which a report knows them")
     given, figured = _part(settings, data, split, limit)
     head: dict[str, Any] = {"data": data.name, "split": split.value, "created": datetime.now(UTC).date().isoformat()}
     if given.served is not None:

@@ -134,3 +134,13 @@ def test_a_number_and_labels_of_any_name_are_counted_drawn_and_crossed(tmp_path:
     assert not (tmp_path / "out/age.png").exists()
     with (tmp_path / "out/counts.csv").open(newline="") as file:
         assert list(csv.DictReader(file).fieldnames or ()) == ["set", "split", "bmi", "glasses", "pictures"]
+
+
+def test_parts_of_one_set_are_counted_together(tmp_path: Path) -> None:
+    halves = [
+        made.folder_of(tmp_path / str(half), [(name, encoded(made.square_picture(5, 5), "JPEG")) for name in NAMES[half::2]])
+        for half in (0, 1)
+    ]
+    document = explore(halves, tmp_path / "out", samples=4).model_dump()
+    assert document["UTKFace"]["pictures"] == 4
+    assert document["UTKFace"]["age"] == {"7": 1, "34": 1, "36": 2}

@@ -249,3 +249,28 @@ def test_new_crops_never_stand_beside_the_labels_of_former_ones(tmp_path: Path) 
         prepare([two_faces(tmp_path / "other/UTKFace", (40, 50))], out, SquareDetector(), size=48, side=1280, workers=1)
     with pytest.raises(FileNotFoundError, match="faces"):
         load_prepared(out, Split.TRAIN)
+
+
+def own_set(folder: Path, name: str, shade: int) -> Path:
+    """A folder of one's own with a picture of train, and its table."""
+    own = made.folder_of(folder, [(name, encoded(made.square_picture(20, 30, (shade, 90, 30))))])
+    (own / "labels.csv").write_text(f"file,age,split\n{name},{shade // 5},train\n")
+    return own
+
+
+def test_two_sets_of_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    template = np.array(TEMPLATE, np.float32)
+
+    def prepared(*sources: Path) -> list[tuple[str, float, int]]:
+        prepare(sources, tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1, template=template)
+        given = load_prepared(tmp_path / "out", Split.TRAIN)
+        return [
+            (str(name), age, crop.max()) for name, age, crop in zip(given.names, given.labels["age"], given.crops, strict=True)
+        ]
+
+    one = own_set(tmp_path / "one/photos", "1.png", 200)
+    other = own_set(tmp_path / "other/photos", "2.png", 150)
+    assert prepared(one, other) == [("1.png", 40, 200), ("2.png", 30, 150)]
+    # A crop of either would be missing: pictures are known by the names of their set and file.
+    with pytest.raises(TrainingError, match=r"both called photos and hold '1\.png'"):
+        prepared(one, own_set(tmp_path / "third/photos", "1.png", 150))

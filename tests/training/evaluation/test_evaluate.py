@@ -23,7 +23,7 @@ from training.artifacts import document_json
 from training.datasets.base import Label, Split
 from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
-from training.errors import DataSetError, TrainingError
+from training.errors import DataSetError, EvaluationError, TrainingError
 from training.evaluation.documents import Report
 from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
@@ -313,3 +313,9 @@ def test_a_set_without_races_has_no_figures_of_race(settings: Settings, tmp_path
     assert not [key for key in document["headline"] if key.startswith("race")]
     assert not document["groups"]["race"]
     assert document["mean_age_of_train"] == 22
+
+
+def test_a_second_set_of_the_same_name_is_refused(settings: Settings, pictures: Path, tmp_path: Path) -> None:
+    data = open_data_set(pictures)
+    with pytest.raises(EvaluationError, match="both called UTKFace"):
+        evaluate(settings, data, Split.TEST, tmp_path / "out", also=data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,3 +63,27 @@ def open_data_set(source: Path) -> DataSet:
         raise DataSetError(reason)
     logger.info(recognition.description(files, data_set))
     return data_set
+
+
+def open_data_sets(sources: Sequence[Path]) -> list[DataSet]:
+    """The data sets in folders or tar files; see `open_data_set`.
+
+    Args:
+        sources: The folders or tar files, which may hold parts of one set.
+
+    Returns:
+        The sets, in their order.
+
+    Raises:
+        FileNotFoundError: A source does not exist.
+        DataSetError: A source is no data set, or two sets of one name hold a picture of one name, by which pictures are known.
+    """
+    sets = [open_data_set(source) for source in sources]
+    for number, later in enumerate(sets):
+        for earlier in sets[:number]:
+            if earlier.name == later.name and (both := {*earlier.names()} & {*later.names()}):
+                raise DataSetError(
+                    f"{earlier.source} and {later.source} are both called {later.name} and hold {min(both)!r}; "
+                    "rename one where they are different sets"
+                )
+    return sets
