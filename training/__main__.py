@@ -500,7 +500,10 @@ def calibrate(
     store: Store = STORE,
     detector: DetectorTitle = DETECTOR,
 ) -> None:
-    """Write a new version of a model with the same weights, whose probabilities, intervals and thresholds are fitted again."""
+    """Write a new version of a model with the same weights, whose probabilities, intervals and thresholds are fitted again.
+
+    An attribute that the data does not know keeps its own.
+    """
     from training.calibration.versions import recalibrate
     from training.evaluation.service_client import newest_manifest
 

@@ -22,7 +22,8 @@ from training.recipe import ATTRIBUTES, SelectiveAccuracy, load_recipe
 def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], detector: str | None = None) -> Path:
     """Write a new version of a model, of the same weights, with a calibration that is fitted again; that of tracks stays.
 
-    Its licence names the data sets that calibrate it and did not train it.
+    An attribute that none of the data sets knows keeps its own: what is fitted of one asks nothing of the others. Its licence
+    names the data sets that calibrate it and did not train it.
 
     What was measured of the old version does not hold for it, and is not copied.
 
@@ -43,10 +44,10 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], d
     manifest = read_manifest(store, name, version)
     with copied(store, name, version, {"attributes": calibrated(manifest.attributes, {})}) as folder:
         fitted = fit(validation_predictions(store, folder, data, detector), _accuracies(folder, manifest))
-        licences = [one.licence for one in data if one.name not in manifest.trained_on]
-        licence = " ".join([manifest.licence, *(f"Calibrated with {one}" for one in licences)])
+        own = {one.name: one.calibration for one in manifest.attributes}
+        licence = licence_with(manifest.licence, manifest.trained_on, data)
         fields = manifest.model_dump(mode="json") | {"version": int(folder.name), "licence": licence}
-        write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, fitted)})
+        write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, own | fitted)})
     return store / name / folder.name
 
 
@@ -74,6 +75,21 @@ def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], d
     if finder in ModelStore(store).names():
         shutil.copytree(store / finder, draft / finder, dirs_exist_ok=True)
     return [predict(settings, one, Split.VALIDATION).predictions for one in data]
+
+
+def licence_with(licence: str, trained_on: Sequence[str], data: Sequence[DataSet]) -> str:
+    """A model's licence, with those of the data sets that calibrate it and did not train it.
+
+    Args:
+        licence: The text.
+        trained_on: Names of the sets that trained it.
+        data: The sets that calibrate it.
+
+    Returns:
+        The text; a set that it names already comes once.
+    """
+    more = dict.fromkeys(f"Calibrated with {one.licence}" for one in data if one.name not in trained_on)
+    return " ".join([licence, *(one for one in more if one not in licence)]).strip()
 
 
 def _accuracies(folder: Path, manifest: Manifest) -> dict[str, SelectiveAccuracy]:

@@ -21,7 +21,7 @@ from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
 from training.calibration.photo import fit
-from training.calibration.versions import calibrated, new_version, validation_predictions
+from training.calibration.versions import calibrated, licence_with, new_version, validation_predictions
 from training.datasets.documents import PreparedReport
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
@@ -304,8 +304,9 @@ def export(
         }
         manifest = write_manifest(folder, fields)
         if data:
-            parts = validation_predictions(store, folder, [open_data_set(one) for one in data], detector_title)
-            calibration = fit(parts, recipe.selective_accuracies)
+            sets = [open_data_set(one) for one in data]
+            calibration = fit(validation_predictions(store, folder, sets, detector_title), recipe.selective_accuracies)
+            fields["licence"] = licence_with(fields["licence"], fields["trained_on"], sets)
             manifest = write_manifest(folder, fields | {"attributes": calibrated(manifest.attributes, calibration)})
     return manifest
 

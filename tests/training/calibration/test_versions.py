@@ -47,6 +47,22 @@ def test_a_set_that_calibrates_and_did_not_train_is_named_in_the_licence(own: Pa
     folder = recalibrate(own, "tiny", 1, [open_data_set(pictures)])
     licence = json.loads((folder / "model.json").read_text())["licence"]
     assert licence == f"Elsewhere: free. Calibrated with {open_data_set(pictures).licence}"
+    again = recalibrate(own, "tiny", int(folder.name), [open_data_set(pictures)])
+    assert json.loads((again / "model.json").read_text())["licence"] == licence
+
+
+def test_what_the_data_does_not_know_stays_calibrated(own: Path, tmp_path: Path) -> None:
+    pictures = made.folder_of(tmp_path / "club", [(f"{shift}.jpg", made.face_picture(shift)) for shift in range(4)])
+    ages = "".join(f"{shift}.jpg,{20 + 10 * shift},validation\n" for shift in range(4))
+    (pictures / "labels.csv").write_text(f"file,age,split\n{ages}")
+    folder = recalibrate(own, "tiny", 1, [open_data_set(pictures)])
+    before, after = (
+        {one["name"]: one["calibration"] for one in json.loads((place / "model.json").read_text())["attributes"]}
+        for place in (own / "tiny/1", folder)
+    )
+    assert before["age"] != after["age"]
+    assert {name: after[name]["temperature"] for name in ("gender", "race")} == {"gender": 3.9, "race": 3.9}
+    assert [after[name] for name in ("gender", "race")] == [before[name] for name in ("gender", "race")]
 
 
 def test_nothing_is_left_of_a_version_that_could_not_be_calibrated(own: Path, tmp_path: Path) -> None:

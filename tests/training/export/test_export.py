@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.calibration.photo import fit
 from training.datasets.documents import PreparedReport
+from training.datasets.readers import open_data_set
 from training.errors import ExportError, TrainingError
 from training.evaluation.predictions import Predictions
 from training.export import centerface
@@ -337,6 +339,17 @@ def test_a_version_is_never_written_again(tmp_path: Path, run: Path, recipe: Rec
     manifest = ModelStore(store).load("tiny", 1, loader(Runtime.AUTO, Precision.F32, 2)).manifest
     assert [attribute.calibration.interval for attribute in manifest.attributes] == [None] * 3
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_a_set_that_calibrates_and_did_not_train_is_named_in_the_licence(
+    tmp_path: Path, run: Path, recipe: Recipe, root: Path
+) -> None:
+    shutil.copytree(root / "model_store/centerface", tmp_path / "store/centerface")
+    pictures = made.folder_of(tmp_path / "club", [("a.jpg", made.face_picture())])
+    (pictures / "labels.csv").write_text("file,age,split\na.jpg,30,validation\n")
+    store = written(tmp_path, run, recipe, data=[pictures])
+    licence = json.loads((store / "tiny/1/model.json").read_text())["licence"]
+    assert licence == f"Calibrated with {open_data_set(pictures).licence}"
 
 
 def test_a_network_that_is_too_large_is_refused_and_leaves_nothing(tmp_path: Path, run: Path, recipe: Recipe) -> None:
