@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Doubles
-from service.models.evaluation import Measured, TrackFigures, read_evaluation
+from service.models.evaluation import Evaluation, Measured, TrackFigures, read_evaluation
 from service.models.manifest import AGE, Attribute, TrackCalibration
 from training.artifacts import write_document
 from training.calibration.documents import TRACKS, TrackStudy
@@ -287,7 +287,7 @@ def record_track(store: Path, document: TrackStudy) -> Path:
     """Write a new version of the model that a study is of, of the same weights, with the calibration that was fitted.
 
     A version never changes. What was measured of photos holds for the new one too, for it answers them alike: it is copied,
-    with what was measured of tracks beside it.
+    with what was measured of tracks beside it, but for that of variants, which are not.
 
     Args:
         store: Model store.
@@ -303,6 +303,7 @@ def record_track(store: Path, document: TrackStudy) -> Path:
     with copied(store, name, version, {"track": document.calibration.model_dump()}) as folder:
         evaluation = read_evaluation(store / name / str(version))
         if evaluation is not None:
-            recorded = evaluation.model_copy(update={"tracks": document.evaluation})
+            known = evaluation.model_dump(exclude_unset=True, exclude={"variants"})
+            recorded = Evaluation.model_validate(known | {"tracks": document.evaluation})
             write_evaluation(folder.parents[1], name, int(folder.name), recorded)
     return store / name / folder.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from service.models.evaluation import EVALUATION, Evaluation, Part, evaluation_json, read_evaluation
 from service.models.store import CARD
@@ -23,7 +23,7 @@ def record_report(store: Path, report: Report) -> Path:
     """Write a report's figures into the `evaluation.json` of the model that it is about, and its card beside it.
 
     Where figures of the same pictures in another arithmetic stand there, the headlines alone are added, each data set's under
-    the arithmetic's name in `precisions`.
+    the arithmetic's name in `precisions`. Headlines of others that stand there stay where the same pictures are recorded anew.
 
     Args:
         store: Model store.
@@ -49,13 +49,13 @@ def record_report(store: Path, report: Report) -> Path:
     else:
         fields = {"data": report.data, "split": report.split, "precision": report.precision, **_part(report)}
         if report.also:
-            fields["also"] = {name: Part(**_part(part)) for name, part in report.also.items()}
+            others = before.also if before is not None and same else {}
+            fields["also"] = {name: Part(**_part(part), **_precisions(others.get(name))) for name, part in report.also.items()}
         if before is not None and before.tracks is not None:
             fields["tracks"] = before.tracks
         if before is not None and before.variants:
             fields["variants"] = before.variants
-        if before is not None and same and before.precisions:
-            fields["precisions"] = before.precisions
+        fields |= _precisions(before if same else None)
         evaluation = Evaluation.model_validate(fields)
     write_evaluation(store, report.model.name, report.model.version, evaluation)
     return folder
@@ -90,3 +90,8 @@ def _with_precision(part: AnyPart, precision: str, other: Part) -> AnyPart:
 def _part(part: Part) -> dict[str, object]:
     """What is recorded of a data set's report: figures, and no file's name."""
     return {name: getattr(part, name) for name in _PART if name in part.model_fields_set}
+
+
+def _precisions(part: Part | None) -> dict[str, Any]:
+    """The headlines in other arithmetics that are recorded of a data set, where there are any."""
+    return {"precisions": part.precisions} if part is not None and part.precisions else {}

@@ -401,7 +401,8 @@ def test_what_was_measured_goes_along_to_the_new_version(store: Path, tmp_path: 
     part = {"headline": figures, "found_only": figures, "groups": {}, "mean_age_of_train": 30.0}
     part |= {"intervals": {"headline": {}, "found_only": {}, "groups": {}}}
     photos = {"data": "UTKFace", "split": "test", "precision": "f32", **part}
-    (own / "tiny/1/evaluation.json").write_text(json.dumps(photos))
+    variants = {"variants": {"int8": {"split": "validation", "sets": {}}}}  # no variant is copied
+    (own / "tiny/1/evaluation.json").write_text(json.dumps(photos | variants))
     document = study_of(made_films(60), TrackCalibration())
     row = document.tracks[2].model_dump()
     assert row["age_error"]["value"] == pytest.approx(4.339014, abs=1e-6), "the same films have the same figures"
@@ -413,5 +414,5 @@ def test_what_was_measured_goes_along_to_the_new_version(store: Path, tmp_path: 
     recorded = json.loads((folder / "evaluation.json").read_text())
     assert recorded == photos | {"tracks": document.evaluation.model_dump(mode="json")}
     assert set(recorded["tracks"]) == set(TrackEvaluation.model_fields)
-    assert json.loads((own / "tiny/1/evaluation.json").read_text()) == photos
+    assert json.loads((own / "tiny/1/evaluation.json").read_text()) == photos | variants
     assert (folder / "README.md").read_text().startswith("# tiny, version 2")

@@ -221,6 +221,8 @@ def test_another_arithmetic_adds_its_headline(own_store: Path, report: dict[str,
     text = " ".join((own_store / "tiny/1/README.md").read_text().split())
     assert "In bf16, on the same pictures: age error in years 7.50," in text
     assert "; of All-Age-Faces: age error in years 8.50," in text
+    record_report(own_store, Report.model_validate(report | {"also": {"All-Age-Faces": part}}))
+    assert recorded(own_store) == given
 
 
 def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
