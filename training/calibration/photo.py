@@ -66,8 +66,9 @@ def fit(
         raise CalibrationError("a calibration needs faces, and none was found")
     fitted: dict[str, AttributeCalibration] = {}
     for spec in dict.fromkeys(spec for one in seen for spec in one.attributes):
+        # Of what the model does not predict, which is not fitted, each data set may know other labels.
+        labelled = [one for one in seen if spec in one.attributes]
         if spec.kind == "labels":
-            labelled = [one for one in seen if spec.name in one.labels]
             calibration = fit_labels(
                 spec,
                 np.concatenate([one.labels[spec.name].probabilities for one in labelled]),
@@ -77,7 +78,7 @@ def fit(
                 np.repeat(np.arange(len(labelled)), [len(one) for one in labelled]),
             )
         else:
-            given = [one.expectations[spec.name] for one in seen if spec.name in one.expectations]
+            given = [one.expectations[spec.name] for one in labelled]
             calibration = fit_expectation(
                 np.concatenate([one.positions(one.value) for one in given]),
                 _spreads(given),

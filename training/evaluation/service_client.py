@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -12,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
@@ -22,6 +24,7 @@ from service.models.store import MANIFEST
 from service.settings import Settings
 from service.vision.quality import Quality
 from training.datasets.base import MAX_AGE, DataSet, Label, Split
+from training.datasets.columns import MOST_WORDS
 from training.datasets.prepare import distance_to_centre
 from training.errors import DataSetError, EvaluationError, raised_as
 from training.evaluation.age_checks import AGES
@@ -263,7 +266,10 @@ def scored(
 
 
 def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[Label]) -> list[AttributeSpec]:
-    """The model's attributes, and those that the labels alone know, whose words are Facet's own or those that there are."""
+    """The model's attributes, and those that the labels alone know, whose words are Facet's own or those that there are.
+
+    Columns of a table that are no attributes, such as notes, are left out: by them there are no groups.
+    """
     specs = {one.name: one for one in declared}
     defaults = {one.name: one for one in DEFAULT_ATTRIBUTES}
     words: dict[str, set[str]] = {}
@@ -275,9 +281,10 @@ def _with_those_of_labels(declared: Sequence[AttributeSpec], labels: Sequence[La
         default = defaults.get(name)
         if default is not None and known <= set(default.labels):
             specs[name] = default
-        elif known:
-            specs[name] = AttributeSpec(name=name, kind="labels", labels=tuple(sorted(known)))
-        else:
+        elif 0 < len(known) <= MOST_WORDS:
+            with contextlib.suppress(ValidationError):  # one word alone, or a name that no attribute has
+                specs[name] = AttributeSpec(name=name, kind="labels", labels=tuple(sorted(known)))
+        elif not known:
             specs[name] = AttributeSpec(name=name, kind="expectation")
     return list(specs.values())
 

@@ -211,6 +211,18 @@ def test_a_set_whose_labels_are_wrong_more_often_raises_the_threshold_of_its_ban
     assert two > one
 
 
+def test_sets_may_know_other_labels_of_what_the_model_does_not_predict() -> None:
+    random = np.random.default_rng(8)
+
+    def part(*places: str) -> Predictions:
+        logits = random.normal(0, 2, (200, 2))
+        glasses = LabelPredictions(("no", "yes"), labels(logits, 9), probabilities(logits))
+        place = LabelPredictions(places, random.integers(0, len(places), 200), np.full((200, len(places)), np.nan))
+        return Predictions(np.ones(200, np.bool_), {}, {"glasses": glasses, "place": place})
+
+    assert set(fit_predictions([part("here", "there"), part("here", "elsewhere", "nowhere")])) == {"glasses"}
+
+
 def test_no_faces_no_calibration() -> None:
     with pytest.raises(CalibrationError, match="needs faces"):
         fit_predictions([Predictions(np.zeros(3, np.bool_))])

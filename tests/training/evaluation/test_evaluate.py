@@ -21,6 +21,7 @@ from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.artifacts import document_json
 from training.datasets.base import Label, Split
+from training.datasets.columns import MOST_WORDS
 from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
 from training.errors import DataSetError, EvaluationError, TrainingError
@@ -139,6 +140,24 @@ def test_answers_are_put_under_their_names() -> None:
     assert (gender.uncertain.tolist(), race.uncertain.tolist()) == ([True, False], [False, False])
     assert given.qualities["sharpness"][0] == 9.5
     assert np.isnan(given.qualities["sharpness"][1])
+
+
+def test_columns_that_are_no_attributes_make_no_groups() -> None:
+    """As tables of one's own have them: who took it, from where all are, and notes."""
+    labels = [
+        Label(
+            {
+                "age": 30,
+                "glasses": ("no", "yes")[number % 2],
+                "source": "club",
+                "Shoe size": str(number % 3),
+                "note": f"{number}",
+            }
+        )
+        for number in range(MOST_WORDS + 1)
+    ]
+    given = scored_of([str(number) for number in range(len(labels))], labels, [None] * len(labels))
+    assert [one.name for one in given.predictions.attributes] == ["age", "gender", "race", "glasses"]
 
 
 def test_the_central_face_counts() -> None:
