@@ -49,6 +49,24 @@ class Listing:
         except UnicodeDecodeError as error:
             raise DataSetError(f"{self.source}: {' or '.join(names)} is no text in UTF-8: {error.reason}") from error
 
+    def text(self, path: str) -> str:
+        """Text, without a byte order mark, of the file at a path.
+
+        Args:
+            path: One of `paths`.
+
+        Returns:
+            The text.
+
+        Raises:
+            DataSetError: The file is not UTF-8.
+        """
+        data = next(read() for found, read in walk(self.source, (base_name(path),)) if found == path)
+        try:
+            return data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataSetError(f"{self.source}: {path} is no text in UTF-8: {error.reason}") from error
+
     def contents(self, *names: str) -> dict[str, bytes]:
         """Bytes of the first file of each of these names that is there.
 

@@ -335,6 +335,22 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert labels_of(open_data_set(source)) == {"four.jpg": Label({"age": 7})}
 
 
+def test_the_table_above_all_others_is_ones_own(tmp_path: Path) -> None:
+    files = {"labels.csv": "file,age\nb.jpg,7\n", "b.jpg": b"b", "a/labels.csv": "file,age\none.jpg,9\n", "a/one.jpg": b"1"}
+    source = written(tmp_path / "club", files)
+    archive = made.tar_of(tmp_path / "club.tar", source)  # where it lies below the folder's name
+    assert labels_of(open_data_set(source)) == labels_of(open_data_set(archive)) == {"b.jpg": Label({"age": 7})}
+    written(tmp_path / "two", {"x/labels.csv": "file,age\n1.jpg,7\n", "y/labels.csv": "file,age\n1.jpg,9\n", "x/1.jpg": b""})
+    with pytest.raises(TrainingError, match=r"x/labels\.csv and y/labels\.csv are two tables"):
+        open_data_set(tmp_path / "two")
+
+
+def test_a_picture_beside_the_tables_folder_is_none_of_its_own(tmp_path: Path) -> None:
+    files = {"one.jpg": b"beside", "set/labels.csv": "file,age\none.jpg,7\n", "set/one.jpg": b"labelled"}
+    data = open_data_set(written(tmp_path / "club", files))
+    assert {name: content for name, content in data.pictures() if data.label_of(name)} == {"one.jpg": b"labelled"}
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -32,7 +32,8 @@ def labelled_folder(files: Listing) -> DataSet | None:
 
     The table has the column `file`, the path beside the table, and any of `split` (`train`, `validation`, `test`) and `age`
     (`34`, or `25-32`). Every other column is an attribute of that name, and its cells are words. Cells are separated by commas,
-    semicolons or tabs, and may be empty. A picture without a split is split by the SHA-256 of its name.
+    semicolons or tabs, and may be empty. A picture without a split is split by the SHA-256 of its name. Of several tables the
+    one above all others is read.
 
     Args:
         files: Files of the source.
@@ -41,18 +42,20 @@ def labelled_folder(files: Listing) -> DataSet | None:
         The set, or None where there is no such table.
 
     Raises:
-        DataSetError: A column has nearly the name of one that is known; or a line is wrong, a file comes twice, or one is not
-            there, and the message names the line.
+        DataSetError: Two tables lie beside one another; a column has nearly the name of one that is known; or a line is wrong,
+            a file comes twice, or one is not there, and the message names the line.
     """
-    where = next((path for path in files.paths if base_name(path) == TABLE), None)
-    if where is None:
+    tables = sorted((path for path in files.paths if base_name(path) == TABLE), key=lambda path: path.count("/"))
+    if not tables:
         return None
-    start = where.removesuffix(TABLE)
+    start = tables[0].removesuffix(TABLE)
+    if beside := [path for path in tables if not path.startswith(start)]:
+        raise DataSetError(f"{files.source}: {tables[0]} and {beside[0]} are two tables; give each folder as a data set")
     labels: dict[str, Label | None] = {}
     splits: dict[str, Split] = {}
     present = {path.removeprefix(start) for path in files.paths if path.startswith(start)}
     try:
-        rows = _rows(files.texts(TABLE)[TABLE])
+        rows = _rows(files.text(tables[0]))
     except DataSetError as error:
         raise DataSetError(f"{files.source}: {TABLE}: {error}") from error
     for number, row in rows:
@@ -70,7 +73,7 @@ def labelled_folder(files: Listing) -> DataSet | None:
         files.source,
         labels.get,
         lambda name: splits[name] if name in splits else split_of(name),
-        lambda path: path.removeprefix(start),
+        lambda path: path.removeprefix(start) if path.startswith(start) else f"../{path}",
         ENDINGS,
         known_by=f"{TABLE} of {len(labels)} lines",
         label_is=f"has a label in {TABLE}",
