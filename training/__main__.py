@@ -127,7 +127,7 @@ def train(
         Path | None, typer.Option(help="Go on from a whole network: another run's best.weights.h5, of any input size.")
     ] = None,
 ) -> None:
-    """Train by a recipe. The same command goes on where an interrupted run stopped."""
+    """Train by a recipe. The same command goes on where an interrupted run stopped; a folder belongs to one beginning."""
     from training.fit.train import train as fit
     from training.recipe import load_recipe
 

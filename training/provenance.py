@@ -94,13 +94,31 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
     made = Provenance(
         recipe=recipe.name,
         weights=file_digest(out / WEIGHTS),
-        initial="" if start is not None else init if init in WITHOUT_FILE else file_digest(Path(init)),
+        initial=beginning_of(init, start).get("initial", ""),
         origin=recipe.origin if start is None else "",
         follows=None if start is None else _of_weights(start),
         data=tuple(dict.fromkeys(recipe.data.train)),
         teachers=teachers_of(prepared) if recipe.loss.teacher_weight > 0 else (),
     )
     return _write(out, made)
+
+
+def beginning_of(init: str, start: Path | None) -> dict[str, str]:
+    """With which weights a run begins.
+
+    Args:
+        init: Initial weights of the trunk: `imagenet`, `random`, or a file.
+        start: Weights file of a whole network, which stands before them.
+
+    Returns:
+        `follows`, or else `initial`: the SHA-256 of the file, or the word.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if start is not None:
+        return {"follows": file_digest(start)}
+    return {"initial": init if init in WITHOUT_FILE else file_digest(Path(init))}
 
 
 def record_reopened(out: Path, model: str, before: Provenance | None) -> Provenance:

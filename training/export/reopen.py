@@ -15,6 +15,7 @@ from service.files import replacing
 from training.errors import WeightsError
 from training.evaluation.service_client import read_manifest
 from training.export.export import folding_pairs, plain
+from training.fit.weight_averaging import require_no_run
 from training.fit.weight_conversion import neutral, training_pixels, unfold
 from training.models.heads import TRUNK, build
 from training.provenance import WEIGHTS, Provenance, record_reopened
@@ -41,8 +42,10 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
 
     Raises:
         EvaluationError: The store holds no such model.
+        RunError: `run` holds a training run.
         WeightsError: The model was not made by `export`, or another version of it wrote the weights otherwise.
     """
+    require_no_run(run)
     manifest = read_manifest(store, name, version)
     folder = store / name / str(version)
     if manifest.recipe is None or manifest.input is None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 
 from service.files import replacing
-from training.artifacts import write_rows
+from training.artifacts import write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepared import Prepared, Selection, load_prepared
 from training.errors import RunError
@@ -32,8 +33,11 @@ from training.fit.optimizers import optimizer
 from training.fit.schedules import EarlyStop, EpochRate, losses_of, stopped
 from training.fit.transfer import freeze, go_on_from
 from training.models.heads import EMBEDDING, build, dtype_policy
-from training.provenance import PROVENANCE, WEIGHTS, record_run
+from training.provenance import PROVENANCE, WEIGHTS, beginning_of, record_run
 from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
+
+BEGINNING: Final = "beginning.json"
+"""File of the weights that a run began with, which it goes on from."""
 
 
 def train(
@@ -63,7 +67,8 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe or one that began with other weights, or a mean of runs or reopened model;
+            or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together.
@@ -100,7 +105,9 @@ def _run(
     """One run, on one of the recipe's parts of the training split."""
     out.mkdir(parents=True, exist_ok=True)
     best, history, state = out / WEIGHTS, out / HISTORY, out / "state.weights.h5"
-    _record_recipe(out / RECIPE, recipe, begun=state.exists() or history.exists())
+    begun = state.exists() or history.exists()
+    _record_recipe(out / RECIPE, recipe, begun)
+    _record_beginning(out / BEGINNING, beginning_of(init, start), begun)
     if not state.exists() and best.exists() and _done(recipe, history_of(history)):
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
@@ -208,7 +215,17 @@ def _done(recipe: Recipe, rows: Sequence[dict[str, str]]) -> bool:
 
 
 def _record_recipe(path: Path, recipe: Recipe, begun: bool) -> None:
-    """Write the recipe, unless a run by another one has begun here."""
+    """Write the recipe, unless a run by another one has begun here, or weights lie here that no run could make again."""
+    if not begun and (path.parent / PROVENANCE).exists():
+        raise RunError(f"{path.parent} holds weights that `average` or `reopen` wrote; choose another folder")
     if begun and path.exists() and load_recipe(path) != recipe:
         raise RunError(f"{path.parent} holds a run of another recipe; choose another folder")
     write_recipe(path, recipe)
+
+
+def _record_beginning(path: Path, beginning: dict[str, str], begun: bool) -> None:
+    """Write with which weights a run begins, unless one that began with others is here."""
+    if not begun:
+        write_json(path, beginning)
+    elif path.exists() and json.loads(path.read_text()) != beginning:
+        raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")

@@ -6,13 +6,14 @@ predictions (Wortsman et al., "Model soups", ICML 2022), at the cost of one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from training.errors import RunError, UsageError
-from training.fit.callbacks import save_weights
+from training.fit.callbacks import HISTORY, save_weights
 from training.models.heads import build, load_weights
 from training.provenance import WEIGHTS, record_mean
 from training.recipe import RECIPE, load_recipe, write_recipe
@@ -34,12 +35,15 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
         The weights file.
 
     Raises:
-        UsageError: There are not as many shares as runs, or all are 0.
-        RunError: The networks differ.
+        UsageError: There are not as many shares as runs, one is below 0 or no number, or all are 0.
+        RunError: The networks differ, or `out` holds a training run or is one of the runs.
         FileNotFoundError: A run is not there.
     """
-    if len(runs) != len(shares) or not runs or sum(shares) <= 0:
-        raise UsageError("each run needs its share, and all shares together more than nothing")
+    if len(runs) != len(shares) or not runs or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
+        raise UsageError("each run needs its share, 0 or more, and all shares together more than nothing")
+    if out.resolve() in [run.resolve() for run in runs]:
+        raise RunError(f"{out} is one of the runs; choose another folder")
+    require_no_run(out)
     recipes = [load_recipe(run / RECIPE) for run in runs]
     last = recipes[-1].network
     alike = {"dropout": last.dropout, "size": last.size, "mirror": last.mirror}
@@ -59,3 +63,16 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     write_recipe(out / RECIPE, recipes[-1])
     record_mean(out, runs, shares, recipes[-1])
     return out / WEIGHTS
+
+
+def require_no_run(folder: Path) -> None:
+    """Refuse a folder whose weights took a training run.
+
+    Args:
+        folder: Where other weights are about to be written.
+
+    Raises:
+        RunError: It holds a training run.
+    """
+    if (folder / HISTORY).exists():
+        raise RunError(f"{folder} holds a training run; choose another folder")

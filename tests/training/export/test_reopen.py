@@ -14,7 +14,7 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training.__main__ import app
 from training.datasets.documents import PreparedReport
-from training.errors import EvaluationError, WeightsError
+from training.errors import EvaluationError, RunError, WeightsError
 from training.export.export import export, plain, rounded
 from training.export.reopen import reopen
 from training.fit.augmentation import resized
@@ -89,6 +89,8 @@ def test_training_goes_on_from_it_and_remembers_what_it_was(exported: Path, face
     assert before.follows.recipe == "tiny"
     moved = np.abs(network_of(best).get_weights()[0] - network_of(weights).get_weights()[0]).max()
     assert 0 < moved < 0.01
+    with pytest.raises(RunError, match="holds a training run"):
+        reopen(exported, "tiny", 1, faces, tmp_path / "further")
 
 
 def test_what_export_did_not_write_is_refused(exported: Path, faces: Path, root: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import AdamWIfFinite, optimizer
 from training.fit.schedules import WarmupCosine
 from training.fit.train import train
+from training.fit.weight_averaging import average
 from training.models.heads import build
 from training.recipe import AugmentSection, Recipe
 
@@ -278,6 +279,7 @@ def test_average_is_the_running_mean_of_the_weights(prepared: Path) -> None:
 
 def test_a_finished_run_leaves_weights_history_and_recipe(whole: Watched, prepared: Path) -> None:
     assert {path.name for path in whole.out.iterdir()} == {
+        "beginning.json",
         "best.weights.h5",
         "history.csv",
         "recipe.json",
@@ -342,6 +344,24 @@ def test_taking_up_keeps_better_weights_of_before(tmp_path: Path) -> None:
 def test_a_folder_belongs_to_one_recipe(whole: Watched, prepared: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run of another recipe"):
         train(made.recipe(schedule={"seed": 2}), prepared, whole.out, "random")
+
+
+def test_a_folder_belongs_to_one_beginning(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    """A run never goes on from other weights than it says, and the same command that is done does not say that it obeyed."""
+    start = whole.out / "best.weights.h5"
+    with pytest.raises(Interrupted):
+        train(RECIPE, prepared, tmp_path / "run", "random", start, callbacks=[InterruptedStep(STEPS + 2)])
+    for out, other in ((tmp_path / "run", None), (whole.out, start)):
+        with pytest.raises(TrainingError, match="holds a run that began with other weights"):
+            train(RECIPE, prepared, out, "random", other)
+
+
+def test_a_run_takes_no_place_of_a_mean(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    mean = average([whole.out], [1.0], tmp_path / "mean")
+    before = mean.read_bytes()
+    with pytest.raises(TrainingError, match="holds weights that `average` or `reopen` wrote"):
+        train(RECIPE, prepared, tmp_path / "mean", "random", mean)
+    assert mean.read_bytes() == before
 
 
 def test_a_few_pictures_are_learnt_by_heart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ def test_mean_is_weighted(run: Path, other: Path, shares: tuple[float, float], f
 def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="each run needs its share"):
         average([run, other], [1.0], tmp_path / "mean")
+    for shares in ([math.nan, 1.0], [-1.0, 2.0]):
+        with pytest.raises(TrainingError, match="each run needs its share"):
+            average([run, other], shares, tmp_path / "mean")
     recipe = (other / "recipe.json").read_text()
     (other / "recipe.json").write_text(recipe.replace('"head_units":16', '"head_units":8'))
     with pytest.raises(TrainingError, match="the runs' networks differ"):
@@ -57,6 +61,16 @@ def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> 
     build(larger.network).save_weights(other / "best.weights.h5")
     with pytest.raises(TrainingError, match="other shapes"):  # this network's weights depend on the size
         average([run, other], [1.0, 1.0], tmp_path / "mean")
+
+
+def test_a_mean_takes_no_place_of_a_run(run: Path, other: Path, tmp_path: Path) -> None:
+    before = (other / "best.weights.h5").read_bytes()
+    with pytest.raises(TrainingError, match="is one of the runs"):
+        average([run, other], [1.0, 1.0], other)
+    (other / "history.csv").write_text("epoch,val_loss\n0,1.5\n")
+    with pytest.raises(TrainingError, match="holds a training run"):
+        average([run], [1.0], other)
+    assert (other / "best.weights.h5").read_bytes() == before
 
 
 def test_runs_at_several_sizes_have_a_mean_where_their_weights_are_alike(tmp_path: Path) -> None:
