@@ -19,10 +19,6 @@ EVERY_S: Final = 1.0
 """Seconds of a film from one picture to the next, unless others are asked for."""
 QUALITY: Final = 95
 """Of the JPEG that a picture becomes, without subsampling: a service takes every picture in a format of photos."""
-BACK_S: Final = 0.5
-"""Seconds by which a film's clock may go back within one recording."""
-FRAME_S: Final = 0.04
-"""Seconds from the last frame of a recording to the first one of the next in the same film."""
 _STILL: Final = re.compile(r"(.+\.\w+)#t=(\d+\.\d{3})", re.DOTALL)
 
 
@@ -40,15 +36,10 @@ def stills(stream: IO[bytes], name: str, every: float) -> Iterator[tuple[float, 
     Raises:
         FilmError: It is no film, or cannot be read to its end.
     """
-    began = last = before = None
-    shift = 0.0
+    began = last = None
     with opened(stream, name) as film:
         for frame in frames(film):
-            time = float(frame.time or 0.0) + shift
-            if before is not None and time < before - BACK_S:  # a recording that was put together of several
-                shift += before - time + FRAME_S
-                time = before + FRAME_S
-            before = time
+            time = float(frame.time or 0.0)
             began = time if began is None else began  # a recorder's clock may start at any hour
             if last is not None and time - last < every - 1e-6:
                 continue
@@ -56,7 +47,7 @@ def stills(stream: IO[bytes], name: str, every: float) -> Iterator[tuple[float, 
             picture = Image.fromarray(upright(frame, film.video.sample_aspect_ratio))
             with io.BytesIO() as data:
                 picture.save(data, "JPEG", quality=QUALITY, subsampling=0)
-                yield max(0.0, time - began), data.getvalue()
+                yield time - began, data.getvalue()
 
 
 def still_name(film: str, time_s: float | None) -> str:

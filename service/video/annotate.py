@@ -300,7 +300,7 @@ def _written(
                     container.mux(early.popleft())
 
             def pass_on(packet: av.Packet[Stream]) -> None:
-                if sound is None or packet.dts is None:
+                if sound is None:
                     return
                 packet.stream = sound
                 if video.codec_context.is_open:

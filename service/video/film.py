@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 HEAD_BYTES: Final = 256
 """Bytes by which a photo's format is recognised."""
+BACK_S: Final = 0.5
+"""Seconds by which a stream's clock may go back within one recording."""
+BACK_FRAMES: Final = 4
+"""The same in pictures: an AVI's are timed in the order in which they are stored, not in which they are shown."""
+FRAME_S: Final = 0.04
+"""Seconds that a picture or a packet lasts that does not say so."""
 MAX_PIXEL_ASPECT: Final = 4
 """Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
 
@@ -124,22 +130,68 @@ def _unreadable(name: str, error: av.FFmpegError) -> FilmError:
 
 
 def frames(film: Film, pass_on: Callable[[av.Packet[Stream]], None] = lambda _: None) -> Iterator[VideoFrame]:
-    """Read the pictures of a film.
+    """Read the pictures of a film; their times rise, and so do those of its sound.
+
+    A film may be put together of recordings whose clocks begin anew: they follow one another here. Where a picture has no time,
+    as in a stream without a container, it comes when the one before it ends.
 
     Args:
         film: As it was opened; it is read once.
-        pass_on: Takes each packet of sound that lies between them.
+        pass_on: Takes each packet of sound that lies between them, and that has a time.
 
     Yields:
         Every picture in order.
 
     Raises:
-        FilmError: The film cannot be read to its end.
+        FilmError: The film cannot be read to its end, or has no picture.
     """
+    starts = [Fraction(0)]
+    shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
     for packet, frames in _packets(film):
-        if packet.stream is film.audio:
+        if packet.stream is film.audio and packet.dts is not None:
+            shown_after = 0 if packet.pts is None else packet.pts - packet.dts
+            packet.dts = heard.moved(packet.dts, packet.duration, packet.time_base)
+            packet.pts = packet.dts + shown_after
             pass_on(packet)
-        yield from frames
+        for frame in frames:
+            frame.pts = shown.moved(frame.dts if frame.pts is None else frame.pts, frame.duration, frame.time_base)
+            yield frame
+    if shown.last is None:
+        raise FilmError(film.name, "no picture in it can be read")
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Times of one stream in its `unit`, in seconds, moved so that they rise; `last` is the last of them.
+
+    `starts` has the seconds by which each recording's own times are moved. Streams share it, so that sound stays with pictures:
+    the one that comes to a recording first says where it starts.
+    """
+
+    starts: list[Fraction]
+    unit: Fraction
+    last: int | None = None
+    recording: int = 0
+
+    def moved(self, time: int | None, duration: int | None, unit: Fraction | None) -> int:
+        """The time of what comes next, in `unit`: its own where it has one."""
+        self.unit = unit or self.unit
+        step = duration or max(1, round(FRAME_S / self.unit))
+        if self.last is None:
+            self.last = time or 0
+        elif time is None:
+            self.last += step
+        else:
+            back = max(round(BACK_S / self.unit), BACK_FRAMES * step)
+            while self._in_recording(time) < self.last - back:
+                self.recording += 1
+                if self.recording == len(self.starts):
+                    self.starts.append((self.last + step - time) * self.unit)
+            self.last = max(self._in_recording(time), self.last + 1)
+        return self.last
+
+    def _in_recording(self, time: int) -> int:
+        return time + round(self.starts[self.recording] / self.unit)
 
 
 def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
@@ -151,7 +203,7 @@ def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]
     try:
         for packet in film.container.demux(*streams):
             decoded = [] if packet.stream is film.audio else packet.decode()
-            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame) and frame.pts is not None]
+            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame)]
     except av.FFmpegError as error:
         raise _unreadable(film.name, error) from error
 

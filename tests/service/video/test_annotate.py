@@ -24,6 +24,7 @@ from service.cli import app
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.columns import Column
 from service.inference.pipeline import Options
+from service.offline.films import stills
 from service.offline.formats import Csv
 from service.offline.growing import GrowingTable
 from service.settings import Settings
@@ -288,6 +289,64 @@ async def test_times_count_from_the_films_first_picture(tmp_path: Path) -> None:
     rows, _ = await annotated(source, tmp_path / "out.mkv", progress=done.append)
     assert [(row.first_s, row.last_s) for row in rows] == [(0.0, pytest.approx(0.7)), (0.0, pytest.approx(0.7))]
     assert max(done[:-1]) <= 1
+
+
+async def test_recordings_one_after_the_other_are_one_film(tmp_path: Path) -> None:
+    """As camcorders' parts are joined: the clock of the second one begins anew, for pictures and for sound."""
+    part = film(tmp_path / "part.ts", 20, sound=True, start_s=7).read_bytes()
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(part + part)
+    heard: list[FrameRow] = []
+    await annotated(joined, tmp_path / "out.mp4", fps=5, record=heard.append)
+    searched = sorted({row.time_s for row in heard})
+    assert searched == pytest.approx([index / 5 for index in range(20)], abs=0.1)
+    pictures, times = decoded(tmp_path / "out.mp4")
+    assert len(pictures) == 40
+    assert times == sorted(set(times))
+    with av.open(tmp_path / "part.ts") as before, av.open(tmp_path / "out.mp4") as after:
+        once, sounds = (
+            [float(packet.dts * packet.time_base) for packet in one.demux(audio=0) if packet.size] for one in (before, after)
+        )
+    assert len(sounds) == 2 * len(once)
+    assert sounds == sorted(set(sounds))
+    assert sounds[-1] - sounds[0] == pytest.approx(times[-1] - times[0], abs=0.15)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("in.avi", "avi"), ("in.h264", "h264")])
+async def test_pictures_without_a_time_of_their_own_come_one_after_the_other(tmp_path: Path, name: str, kind: str) -> None:
+    """An AVI knows when pictures are stored, not when they are shown, and a bare stream knows nothing."""
+    source = tmp_path / name
+    with av.open(source, "w", format=kind) as container:
+        video = container.add_stream("libx264", rate=RATE)  # whose pictures refer to later ones
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for index in range(20):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(video.encode(None))
+    heard: list[FrameRow] = []
+    rows, _ = await annotated(source, tmp_path / "out.mp4", record=heard.append)
+    assert [row.frames for row in rows] == [15, 20]
+    times = sorted({row.time_s for row in heard})
+    assert times == pytest.approx([index / RATE for index in range(20)], abs=0.11)
+    assert len(decoded(tmp_path / "out.mp4")[0]) == 20
+    with source.open("rb") as stream:
+        assert len(list(stills(stream, name, 0.5))) in (4, 5)
+
+
+async def test_a_film_without_a_picture_is_an_error(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(source, "w") as container:
+        video = container.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        audio = container.add_stream("aac", rate=16000)
+        for start in range(0, 16000, 1024):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            sound.sample_rate, sound.pts = 16000, start
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    with pytest.raises(FilmError, match=r"in\.mkv: no picture"):
+        await annotated(source, tmp_path / "out.mp4")
+    with source.open("rb") as stream, pytest.raises(FilmError, match="no picture"):
+        list(stills(stream, "in.mkv", 1))
 
 
 async def test_what_is_no_film_is_an_error(tmp_path: Path) -> None:
