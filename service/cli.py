@@ -537,7 +537,10 @@ def annotate(
     detector: DetectorTitle = None,
 ) -> None:
     """Draw boxes and estimates on a video, following each face; write a table of the faces beside it, OUT.tracks.csv."""
-    with _one_line(), ExitStack() as stack:
+    with _terminable(), _one_line(), ExitStack() as stack:
+        tracks = out.with_suffix(".tracks.csv")
+        if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
+            raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")
         given = {} if detector is None else {"detector": detector, "stream_detector": None}
         engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
         of_frames = FrameTable(engine.model.manifest.attributes)
@@ -559,7 +562,7 @@ def annotate(
 
         with Progress(console=errors) as progress:
             rows = asyncio.run(answer(progress))
-        tables = write_table(rows, engine.model.manifest.attributes, out.with_suffix(".tracks.csv"))
+        tables = write_table(rows, engine.model.manifest.attributes, tracks)
         stack.close()
         written = ", ".join(str(path) for path in (out, *tables, *([] if frames is None else [frames])))
         faces = f"{len(rows)} face{'' if len(rows) == 1 else 's'}"

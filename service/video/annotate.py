@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from service.arrays import Pixels
+from service.files import replacing
 from service.inference.attributes import Attributes, Expectation
 from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
@@ -94,7 +95,7 @@ async def annotate(
 
     Args:
         source: The film.
-        out: Where it is written; its suffix names the format.
+        out: Where it is written; its suffix names the format. It is there whole or, after an error, as it was.
         engine: What answers frames.
         options: Which faces and attributes are wanted.
         fps: Most frames a second that are searched for faces; None for all. Those between show the last faces.
@@ -151,7 +152,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     names = column_names(attributes)
     columns = (*TRACK, *_columns(attributes, names))
     values = [dict.fromkeys(column.name for column in columns) | _values(row, names) for row in rows]
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [column.name for column in columns])
         table.writeheader()
         table.writerows(values)
@@ -163,7 +164,8 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     kinds = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
     schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     parquet = path.with_suffix(".parquet")
-    pq.write_table(pa.Table.from_pylist(values, schema), parquet)
+    with replacing(parquet) as new:
+        pq.write_table(pa.Table.from_pylist(values, schema), new)
     return [path, parquet]
 
 
@@ -275,10 +277,9 @@ def _written(
     """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
     import av
 
-    if out.exists() and out.samefile(source):
-        raise FilmError(out, "this is the film itself; write to another file")
+    _require_writable(out, source)
     try:
-        with av.open(out, "w") as container:
+        with replacing(out) as new, av.open(new, "w") as container:
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
@@ -314,6 +315,14 @@ def _written(
         raise FilmError(out, str(error.strerror)) from error
     except ValueError as error:
         raise FilmError(out, "the film's name must end in .mp4, .mov or .mkv") from error
+
+
+def _require_writable(out: Path, source: Path) -> None:
+    """Refuse what is seen to be wrong before anything is analysed."""
+    if out.exists() and out.samefile(source):
+        raise FilmError(out, "this is the film itself; write to another file")
+    if out.is_dir():
+        raise FilmError(out, "this is a folder; name a file")
 
 
 def _sound(container: OutputContainer, film: Film) -> AudioStream | None:

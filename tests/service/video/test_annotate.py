@@ -6,8 +6,11 @@ import csv
 import errno
 import io
 import json
+import signal
 import struct
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
@@ -92,6 +95,10 @@ def decoded(path: Path) -> tuple[list[Pixels], list[float]]:
         return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in frames], [
             float(frame.time or 0) for frame in frames
         ]
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def test_a_film_comes_back_with_marks_and_a_track_for_each_face(tmp_path: Path) -> None:
@@ -359,6 +366,28 @@ async def test_what_is_no_film_is_an_error(tmp_path: Path) -> None:
             await annotated(source, tmp_path / "out.mp4")
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+async def test_what_was_there_before_stays_where_a_film_is_not_finished(tmp_path: Path, error: BaseException) -> None:
+    def record(row: FrameRow) -> None:
+        if row.frame > 90:  # the encoder holds back the first ones
+            raise error
+
+    source, out = film(tmp_path / "in.mp4", 100, shown=lambda index: picture(index % 50)), tmp_path / "out.mp4"
+    for content in (None, b"before"):
+        if content is not None:
+            out.write_bytes(content)
+        with pytest.raises(type(error)):
+            await annotated(source, out, record=record)
+        assert (out.read_bytes() if out.exists() else None) == content
+        assert names(tmp_path) <= {"in.mp4", "out.mp4"}
+
+
+async def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").mkdir()
+    with pytest.raises(FilmError, match="a folder"):
+        await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.mp4")
+
+
 async def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FilmError, match=r"\.mp4"):
         await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.film")
@@ -386,6 +415,19 @@ def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         first, second = csv.DictReader(stream)
     assert (first["track"], first["age"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "True")
     assert (second["frames"], second["age"], second["gender"]) == ("5", "", "")
+
+
+def test_a_full_disk_leaves_the_former_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "faces.csv"
+    path.write_text("before")
+    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    with pytest.raises(OSError, match="No space"):
+        write_table(ROWS, manifest().attributes, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_attribute_with_the_name_of_another_column_is_qualified(tmp_path: Path) -> None:
@@ -471,6 +513,35 @@ def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, ex
     assert all(150 < int(row["x"]) < 210 and 40 < int(row["y"]) < 110 and int(row["width"]) > 60 for row in rows)
     assert 0 <= float(rows[-1]["age"]) <= 100
     assert not list(tmp_path.glob(".facet-*"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.usefixtures("small")
+def test_the_table_of_frames_is_not_that_of_the_faces(tmp_path: Path, suffix: str) -> None:
+    source, frames = film(tmp_path / "in.mp4", 4), tmp_path / f"out.tracks{suffix}"
+    done = CliRunner().invoke(app, ["annotate", str(source), "--out", str(tmp_path / "out.mp4"), "--frames", str(frames)])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith("is the table of the faces; name another file")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.usefixtures("small")
+def test_sigterm_leaves_nothing_half_written(root: Path, tmp_path: Path, examples: Path) -> None:
+    with Image.open(examples / "astronaut.jpg") as portrait:
+        pixels = np.asarray(portrait.convert("RGB"))
+    source = film(tmp_path / "in.mp4", 300, shown=lambda _: pixels)
+    command = [sys.executable, "-m", "service.cli", "annotate", str(source), "--out", str(tmp_path / "out.mp4")]
+    command += ["--frames", str(tmp_path / "f.csv")]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        while run.poll() is None and not list(tmp_path.glob(".new.*")):
+            time.sleep(0.02)
+        run.send_signal(signal.SIGTERM)
+        complaints = run.stderr.read()
+        assert run.wait() == 143, complaints
+    assert "Traceback" not in complaints
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_a_table_of_frames_is_written_in_parts(tmp_path: Path) -> None:
