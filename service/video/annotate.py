@@ -27,7 +27,7 @@ from service.models.manifest import Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
-from service.video.film import Film, FilmError, frames, opened, upright
+from service.video.film import Film, FilmError, address, frames, opened, upright
 from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _written(
 
     _require_writable(out, source)
     try:
-        with replacing(out) as new, av.open(new, "w") as container:
+        with replacing(out) as new, av.open(address(new), "w") as container:
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"

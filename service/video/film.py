@@ -78,7 +78,7 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
     import av
 
     try:
-        with av.open(source, "r") as container:
+        with av.open(address(source) if isinstance(source, Path) else source, "r") as container:
             if _is_photo(name, container.format.name):
                 raise _photo(name)
             if not container.streams.video:
@@ -90,6 +90,18 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             yield Film(name, container, video, audio, seconds)
     except av.FFmpegError as error:
         raise _unreadable(name, error) from error
+
+
+def address(path: Path) -> str:
+    """A file as FFmpeg opens it, whatever is in its name: `12:30.mp4` alone would be a protocol.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its address.
+    """
+    return f"file:{path}"
 
 
 def refuse_photo(path: Path) -> None:

@@ -388,6 +388,16 @@ async def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
         await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.mp4")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["12:30.mp4", "pipe:1.mp4", "data:,.mp4"])
+async def test_a_name_with_a_colon_is_that_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "in.mp4", 5).rename(tmp_path / name)
+    await annotated(Path(name), Path(f"out:{name}"))
+    assert names(tmp_path) == {name, f"out:{name}"}
+    assert len(decoded(tmp_path / f"out:{name}")[0]) == 5
+
+
 async def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FilmError, match=r"\.mp4"):
         await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.film")
