@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from service.arrays import Doubles, Ints
+from service.arrays import Bools, Doubles, Ints
 
 _FORBIDDEN = 1e12
 """Stands for an infinite cost inside the solver; any finite cost must lie far below."""
@@ -22,10 +24,31 @@ def assign(costs: Doubles) -> list[tuple[int, int]]:
     Returns:
         Pairs (row, column), in order of rows; each row and each column is in one pair at most.
     """
-    if costs.size == 0:
-        return []
+    pairs: list[tuple[int, int]] = []
+    for rows, columns in _components(np.isfinite(costs)):
+        found = _assign_connected(costs[np.ix_(rows, columns)])
+        pairs += [(int(rows[row]), int(columns[column])) for row, column in found]
+    return sorted(pairs)
+
+
+def _components(allowed: Bools) -> Iterator[tuple[Ints, Ints]]:
+    """Rows and columns that are connected by allowed pairs: in a crowd small groups, each quickly solved."""
+    left = allowed.any(axis=1)
+    while left.any():
+        rows = np.zeros_like(left)
+        rows[left.argmax()] = True
+        count = 0
+        while count < (count := int(np.count_nonzero(rows))):
+            columns = np.any(allowed[rows], axis=0)
+            rows = np.any(allowed[:, columns], axis=1)
+        left &= ~rows
+        yield np.flatnonzero(rows), np.flatnonzero(columns)
+
+
+def _assign_connected(costs: Doubles) -> list[tuple[int, int]]:
+    """As `assign`, of costs that are one group."""
     if costs.shape[0] > costs.shape[1]:
-        return sorted((row, column) for column, row in assign(costs.T))
+        return [(row, column) for column, row in _assign_connected(costs.T)]
     finite = np.where(np.isfinite(costs), costs, _FORBIDDEN)
     rows, columns = finite.shape
     # Row 0 and column 0 stand for "none", so that owners and potentials can be indexed by what is found.
@@ -39,7 +62,7 @@ def assign(costs: Doubles) -> list[tuple[int, int]]:
             owner[column] = owner[previous]
             column = previous
     pairs = ((int(owner[column]) - 1, column - 1) for column in range(1, columns + 1) if owner[column])
-    return sorted(pair for pair in pairs if np.isfinite(costs[pair]))
+    return [pair for pair in pairs if np.isfinite(costs[pair])]
 
 
 def _shortest_path(costs: Doubles, row_potential: Doubles, column_potential: Doubles, owner: Ints) -> list[int]:

@@ -83,17 +83,6 @@ class Motion:
         self.covariance += seconds * self.speed_variance + noise * seconds**2 / 2
         self.speed_variance += noise * seconds
 
-    def innovation(self, measured: Doubles) -> tuple[float, float]:
-        """Compare a measurement with what is expected.
-
-        Args:
-            measured: Values [K].
-
-        Returns:
-            The squared distance between the two, and the variance of each value's difference.
-        """
-        return float(np.square(measured - self.place).sum()), self.variance + self.measurement_noise**2
-
     def rescale(self, factors: Doubles) -> None:
         """Count in other units from now on.
 
@@ -134,24 +123,6 @@ class Track:
     frames: int
     place: Motion
     size: Motion
-
-    def cost(self, place: Doubles, size: float) -> float:
-        """Cost of giving a face to this track.
-
-        Args:
-            place: Middle of the face's landmarks [2], in pixels.
-            size: Square root of its box's area, in pixels, above 0.
-
-        Returns:
-            Twice the negative log-likelihood, up to a constant; infinite beyond `GATE` or `MAX_DISTANCE`.
-        """
-        distance, variance = self.place.innovation(place)
-        growth, growth_variance = self.size.innovation(np.array([math.log(size)]))
-        mahalanobis = distance / variance + growth / growth_variance
-        expected = math.exp(float(self.size.place[0]))
-        if mahalanobis > GATE or math.sqrt(distance) > MAX_DISTANCE * max(size, expected):
-            return math.inf
-        return mahalanobis + 2 * math.log(variance) + math.log(growth_variance)
 
 
 @dataclass(slots=True, eq=False)
@@ -260,8 +231,29 @@ def measured(face: Face) -> tuple[Doubles, float]:
 
 def _pairs(tracks: Sequence[Track], faces: Sequence[Face], rows: Sequence[int]) -> list[tuple[int, Track]]:
     """Face index and track of the most likely assignment of some faces."""
-    costs = np.array([[track.cost(*measured(faces[index])) for track in tracks] for index in rows])
-    return [(rows[row], tracks[column]) for row, column in assign(costs.reshape(len(rows), len(tracks)))]
+    if not tracks or not rows:
+        return []
+    places, sizes = zip(*(measured(faces[index]) for index in rows), strict=True)
+    return [(rows[row], tracks[column]) for row, column in assign(_costs(np.array(places), np.array(sizes), tracks))]
+
+
+def _costs(places: Doubles, sizes: Doubles, tracks: Sequence[Track]) -> Doubles:
+    """Cost [N, M] of giving faces, by place [N, 2] and size [N], to tracks: all at once, for a crowd has tens of thousands of
+    pairs.
+
+    Twice the negative log-likelihood, up to a constant; infinite beyond `GATE` or `MAX_DISTANCE`.
+    """
+    expected = np.array([track.place.place for track in tracks])
+    logarithms = np.array([track.size.place[0] for track in tracks])
+    variance, growth_variance = (
+        np.array([one.variance + one.measurement_noise**2 for one in motions])
+        for motions in ([track.place for track in tracks], [track.size for track in tracks])
+    )
+    distance = np.square(places[:, np.newaxis] - expected).sum(axis=2)
+    mahalanobis = distance / variance + np.square(np.log(sizes)[:, np.newaxis] - logarithms) / growth_variance
+    reach = MAX_DISTANCE * np.maximum(sizes[:, np.newaxis], np.exp(logarithms))
+    near = (mahalanobis <= GATE) & (distance <= np.square(reach))
+    return np.where(near, mahalanobis + 2 * np.log(variance) + np.log(growth_variance), np.inf)
 
 
 def _update_track(track: Track, face: Face, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -261,6 +262,16 @@ def test_the_same_instant_twice_is_no_error() -> None:
     tracker = Tracker(0.75)
     first = tracker.update([face(300, 300, 80)], 1, WIDTH, HEIGHT)
     assert tracker.update([face(300, 300, 80)], 1, WIDTH, HEIGHT) == first
+
+
+def test_a_crowd_holds_nobody_up() -> None:
+    """Streams of others, and probes, wait for the event loop meanwhile; here every face is in another place in each frame."""
+    random, tracker = np.random.default_rng(0), Tracker(0.75)
+    crowds = [[face(*random.uniform((0, 0), (WIDTH, HEIGHT)), 30) for _ in range(100)] for _ in range(8)]
+    began = time.thread_time()
+    for index, crowd in enumerate(crowds):
+        assert None not in tracker.update(crowd, index / 10, WIDTH, HEIGHT)
+    assert time.thread_time() - began < 0.8
 
 
 # The filter -------------------------------------------------------------------------------------------------------------
