@@ -35,7 +35,8 @@ UNMEASURED_BYTES: Final = 2**30
 class Options:
     """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
     photo where that is less than of any, the ages for which `at_least` is answered, and whether the photo itself is, as a
-    small JPEG. `client` is on whose account it waits and works.
+    small JPEG. `client` is on whose account it waits and works. `doubtful` is the confidence from which `detect` gives less
+    certain faces beside the others, `max_faces` of each; None for none.
     """
 
     attributes: Sequence[str]
@@ -45,6 +46,7 @@ class Options:
     client: str = ""
     at_least: tuple[int, ...] = ()
     preview: bool = False
+    doubtful: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,7 @@ class Pipeline:
         """Detect and cut the crops."""
         with timed("detect", timings):
             found = locate(image.pixels, detector, self._limits.side)
-            faces = largest([face for face in found if face.confidence >= options.min_confidence], options.max_faces)
+            faces = _wanted(found, options)
         with timed("crop", timings):
             cut = [self._cut(image, face) for face in faces]
         shown = preview(image.pixels) if options.preview else None
@@ -281,6 +283,16 @@ class Pipeline:
         covered = occlusion.log_odds(seen, self._template)
         found = warnings(quality, share, image.scale, covered, coarse=coarse)
         return DetectedFace(whole, crop, quality, found)
+
+
+def _wanted(found: list[Face], options: Options) -> list[Face]:
+    """The largest of the faces that are certain enough, and of the doubtful ones, none of which takes a certain one's place."""
+    certain = [face for face in found if face.confidence >= options.min_confidence]
+    if options.doubtful is None:
+        return largest(certain, options.max_faces)
+    doubtful = [face for face in found if options.doubtful <= face.confidence < options.min_confidence]
+    kept = {id(face) for faces in (certain, doubtful) for face in largest(faces, options.max_faces)}
+    return [face for face in found if id(face) in kept]
 
 
 def largest(faces: list[Face], count: int) -> list[Face]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.inference.attributes import Attributes
-from service.inference.pipeline import DetectedFace, Detections, Options, Pipeline
+from service.inference.pipeline import DetectedFace, Detections, Options, Pipeline, largest
 from service.metrics import timed
 from service.tracking.aggregation import DEFAULT, Average, weight
 from service.tracking.tracker import Track, Tracker
@@ -95,7 +95,7 @@ class TrackingSession:
     def __init__(self, pipeline: Pipeline, options: Options) -> None:
         self._pipeline = pipeline
         self._options = options
-        self._detection_options = replace(options, min_confidence=max(0.5, options.min_confidence - TRACKED_MARGIN))
+        self._detection_options = replace(options, doubtful=max(0.5, options.min_confidence - TRACKED_MARGIN))
         self._manifest = pipeline.manifest
         self._tracker = Tracker(options.min_confidence)
         self._known: dict[int, _TrackState] = {}
@@ -126,6 +126,8 @@ class TrackingSession:
         tracks = self._tracker.update([one.face for one in detections.faces], now, detections.width, detections.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
         found = [(one, track) for one, track in zip(detections.faces, tracks, strict=True) if track is not None]
+        kept = {id(face) for face in largest([one.face for one, _ in found], self._options.max_faces)}
+        found = [(one, track) for one, track in found if id(one.face) in kept]
         runs = await self._predict(detections, found, now, deadline)
         faces = [self._face_track(track, one, now) for one, track in found]
         detections.timings["total"] = (time.perf_counter() - began) * 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from service.inference.pipeline import Options
 from service.models.manifest import TrackCalibration
 from service.settings import Settings
 from service.tracking.session import LONGEST_PAUSE_S, FrameResult, TrackingSession
+from service.vision.detection import Face
 from service.vision.image import DecodedImage
 from tests.conftest import encoded
-from tests.fakes import ColourNetwork, FailingNetwork, Pixels, engine_factory
+from tests.fakes import ColourNetwork, FailingNetwork, Pixels, SquareDetector, engine_factory
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
 Colour = tuple[int, int, int]
@@ -157,4 +159,35 @@ async def test_a_scene_goes_on_after_a_bad_photo_and_a_failing_network() -> None
     view = await camera.shows(frame((20, 30, GREEN)))
     assert [face.id for face in view.faces] == [1]
     assert len(ages(view)) == 1
+    await camera.engine.close()
+
+
+class DimmingDetector(SquareDetector):
+    """Takes dim squares for faces that are doubtful."""
+
+    def detect(self, pixels: Pixels) -> list[Face]:
+        return [
+            replace(face, confidence=0.99 if pixels[int(face.box[1]), int(face.box[0])].max() > 100 else 0.65)
+            for face in super().detect(pixels)
+        ]
+
+
+async def test_a_large_face_that_is_doubtful_does_not_hide_a_certain_one() -> None:
+    camera = Camera(ColourNetwork(), Options(("age",), 1, 0.75), detector=DimmingDetector())
+    picture = frame((200, 30, RED))
+    picture[20:140, 20:140] = 60
+    for _ in range(3):
+        (seen,) = (await camera.shows(picture)).faces
+        assert (seen.id, seen.face.box[0], seen.face.confidence) == (1, 200, 0.99)
+    await camera.engine.close()
+
+
+async def test_of_many_faces_the_largest_are_answered_though_they_are_certain_no_longer() -> None:
+    camera = Camera(ColourNetwork(), Options(("age",), 1, 0.75), detector=DimmingDetector())
+    for red in (200, 60, 200):
+        picture = frame((200, 30, RED))
+        picture[20:140, 20:140] = (red, 50, 50)
+        view = await camera.shows(picture)
+        assert [(seen.id, seen.face.box[0]) for seen in view.faces] == [(1, 20)]
+        assert view.runs <= 1
     await camera.engine.close()
