@@ -18,6 +18,8 @@ DEFAULT: Final = TrackCalibration()
 
 LEAST_PROBABILITY: Final = 1e-6
 """Stands for a probability of zero, whose logarithm is not finite."""
+LEAST_WEIGHT: Final = 1e-9
+"""Of a frame whose measures are beyond all reason: landmarks that nearly coincide are turned without end."""
 
 
 def impairments(quality: Quality, warnings: list[str]) -> dict[str, float]:
@@ -53,7 +55,8 @@ def weight(quality: Quality, warnings: list[str], calibration: TrackCalibration 
         A weight above 0, at most 1.
     """
     amounts = impairments(quality, warnings)
-    return 2.0 ** -sum(calibration.doublings.get(name, 0.0) * amount for name, amount in amounts.items())
+    doublings = sum(calibration.doublings.get(name, 0.0) * amount for name, amount in amounts.items())
+    return max(LEAST_WEIGHT, 2.0**-doublings)
 
 
 def narrowing(frames: float, calibration: TrackCalibration) -> float:

@@ -101,6 +101,14 @@ def test_the_doubts_have_names_that_the_calibration_knows() -> None:
     assert set(TRACK.doublings) == set(impairments(EASY, []))
 
 
+@pytest.mark.parametrize("yaw", [1e3, -2e3, 1e6])
+def test_eyes_that_coincide_are_no_error(yaw: float) -> None:
+    average = Average(MANIFEST)
+    average.add(one(30), weight(replace(EASY, yaw=yaw), [], TRACK))
+    assert average.frames == pytest.approx(1)
+    assert average.attributes()["age"].value == pytest.approx(30)
+
+
 def test_measures_of_nothing_are_no_error() -> None:
     assert 0 < weight(Quality(size_px=0, sharpness=0, brightness=0, roll=180, yaw=3, noise=9, contrast=0), [], TRACK) < 0.01
 
