@@ -581,7 +581,7 @@ def models() -> None:
             _fail(_advice(store))
         titles = [*settings.served, *([] if settings.canary is None else [settings.canary.model])]
         detectors = {settings.detector, settings.stream_detector or settings.detector}
-        served = {_served(store, *one) for one in (*titles, *map(_named, detectors))}
+        served = {_served(found, *one) for one in (*titles, *map(_named, detectors))}
         for manifest in found:
             names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             variant = settings.precision.variant if manifest.kind == "attributes" else None
@@ -592,9 +592,9 @@ def models() -> None:
             shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 
 
-def _served(store: ModelStore, name: str | None, version: int | None) -> tuple[str | None, int | None]:
+def _served(found: list[Manifest], name: str | None, version: int | None) -> tuple[str | None, int | None]:
     """Name and version of what the settings choose; no version where there is none."""
-    return name, version or max(store.versions(name or ""), default=None)
+    return name, version or max((one.version for one in found if one.name == name), default=None)
 
 
 def _quality(store: ModelStore, manifest: Manifest) -> str:

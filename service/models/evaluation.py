@@ -250,20 +250,17 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     return Evaluation.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def evaluation_of_manifest(path: Path) -> Evaluation | None:
+def evaluation_of_manifest(content: bytes) -> Evaluation | None:
     """What a manifest of before `evaluation.json` holds of measurements.
 
     Args:
-        path: The manifest's file.
+        content: The manifest's file.
 
     Returns:
         The document; None where there is none, or one of another structure.
-
-    Raises:
-        OSError: The file cannot be read.
     """
     try:
-        return _OldManifest.model_validate_json(path.read_bytes()).quality
+        return _OldManifest.model_validate_json(content).quality
     except ValidationError:
         return None
 

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import logging
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
 from service.errors import ModelDamaged, StoreUnreachable
 from service.extras import install_command
+from service.files import replacing
+from service.models.evaluation import EVALUATION
 from service.models.manifest import Manifest, Variant
-from service.models.store import MANIFEST, UNLISTED, VARIANT, ModelStore, file_digest, verify_variant
+from service.models.store import MANIFEST, UNLISTED, VARIANT, ModelStore, file_digest, numbers, verify_variant
 
 logger = logging.getLogger("facet")
 
 KEPT: Final = 3
 """Versions of a model whose copies stay, those that were asked for last: one in service, one to go back to, one to come."""
+_COPYING: Final = ".copying-"
+"""What the name of a folder begins with that becomes a copy."""
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 T = TypeVar("T")
 
@@ -91,7 +98,7 @@ class RemoteStore(ModelStore):
             StoreUnreachable: The address cannot be read, and there is no copy.
         """
         try:
-            return sorted(int(one) for one in self._folders(f"{self._path}/{name}") if one.isdigit())
+            return numbers(self._folders(f"{self._path}/{name}"))
         except StoreUnreachable as error:
             copies = super().versions(name)
             if not copies:
@@ -142,7 +149,7 @@ class RemoteStore(ModelStore):
 
     def _content(self, name: str, version: int, file: str = MANIFEST) -> bytes:
         try:
-            return bytes(self._called(lambda: self._system.cat_file(f"{self._path}/{name}/{version}/{file}")))
+            return self._read(f"{self._path}/{name}/{version}/{file}")
         except StoreUnreachable as error:
             with contextlib.suppress(OSError):
                 content = super()._content(name, version, file)
@@ -158,50 +165,96 @@ class RemoteStore(ModelStore):
             return []
         return sorted(str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in entries if one["type"] == "directory")
 
+    def _measured(self, name: str, version: int) -> bytes | None:
+        """As it is at the address, where it may be recorded anew; the copy, which follows it, is read where that is away."""
+        copy = self.root / name / str(version) / EVALUATION
+        try:
+            content = self._read(f"{self._path}/{name}/{version}/{EVALUATION}")
+        except FileNotFoundError:
+            content = None
+        except StoreUnreachable:
+            return super()._measured(name, version)
+        with contextlib.suppress(OSError):  # a copy that is not there, or a disk that is full or not to be written
+            if content is None:
+                copy.unlink(missing_ok=True)
+            elif (copy.parent / MANIFEST).is_file() and content != super()._measured(name, version):
+                with replacing(copy) as new:
+                    new.write_bytes(content)
+        return content
+
+    def _size(self, manifest: Manifest, files: Iterable[str]) -> int:
+        """Of a model without a copy that of its files at the address."""
+        title = f"{manifest.name}/{manifest.version}"
+        if (self.root / title / MANIFEST).is_file():
+            return super()._size(manifest, files)
+        source = f"{self._path}/{title}/"
+        found = self._called(lambda: self._system.find(source, detail=True))
+        sizes = {path.rpartition(f"/{title}/")[2]: int(one.get("size") or 0) for path, one in found.items()}
+        return sum(sizes.get(file, 0) for file in files)
+
     def _copy(self, manifest: Manifest) -> None:
         """Copy a model unless a whole copy is there."""
         title = f"{manifest.name}/{manifest.version}"
-        folder = self.root / manifest.name / str(manifest.version)
+        folder = self.root / title
         content = self._content(manifest.name, manifest.version)
-        try:
-            if (folder / MANIFEST).read_bytes() == content:
-                self._verify(folder, manifest, title)
-                os.utime(folder)
+        if self._has_copy(folder, manifest, content):
+            return
+        with self._copying(manifest.name) as temporary:
+            if self._has_copy(folder, manifest, content):  # another process has made it meanwhile
                 return
-        except (OSError, ModelDamaged):
-            pass  # there is none, or it was changed
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".copying-", dir=self.root) as name:
-            new = Path(name) / "model"
+            new = temporary / "model"
             self._fetch(manifest, new, title)
             (new / MANIFEST).write_bytes(content)
             self._verify(new, manifest, title)
-            if folder.exists():
-                folder.rename(Path(name) / "old")
-            new.rename(folder)
+            _put(new, folder, temporary / "old")
+            self._prune(folder)
         logger.info("copied %s out of the model store", title)
-        self._prune(folder)
+
+    def _has_copy(self, folder: Path, manifest: Manifest, content: bytes) -> bool:
+        """Whether a whole copy is there; it counts as used then."""
+        try:
+            if (folder / MANIFEST).read_bytes() != content:
+                return False
+            self._verify(folder, manifest, f"{manifest.name}/{manifest.version}")
+        except (OSError, ModelDamaged):  # there is none, or it was changed
+            return False
+        with contextlib.suppress(OSError):  # a cache that cannot be written serves, too
+            os.utime(folder)
+        return True
 
     def _copy_variant(self, manifest: Manifest, variant: Variant, digest: str) -> None:
         """Copy a variant into the model's copy unless a whole one is there."""
         title = f"{manifest.name}/{manifest.version}"
         folder = self.root / title / variant.precision
-        try:
-            if file_digest(folder / VARIANT) == digest:
-                verify_variant(folder, variant, title)
+        if _has_variant(folder, variant, digest, title):
+            return
+        with self._copying(manifest.name) as temporary:
+            if _has_variant(folder, variant, digest, title):
                 return
-        except (OSError, ModelDamaged):
-            pass  # there is none, or it was changed
-        with tempfile.TemporaryDirectory(prefix=".copying-", dir=self.root) as name:
-            new = Path(name) / "variant"
+            new = temporary / "variant"
             new.mkdir()
             source = f"{self._path}/{title}/{variant.precision}"
             self._fetch_files(source, {**variant.files, VARIANT: digest}, new, f"{title}/{variant.precision}")
             verify_variant(new, variant, title)
-            if folder.exists():
-                folder.rename(Path(name) / "old")
-            new.rename(folder)
+            _put(new, folder, temporary / "old")
         logger.info("copied the %s variant of %s out of the model store", variant.precision, title)
+
+    @contextlib.contextmanager
+    def _copying(self, name: str) -> Iterator[Path]:
+        """A folder for what becomes a copy, for one process at a time; what one left behind that was killed goes.
+
+        Raises `StoreUnreachable` where the copy cannot be written.
+        """
+        parent = self.root / name
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            with _locked(parent) as alone:
+                for left in parent.glob(f"{_COPYING}*") if alone else ():
+                    shutil.rmtree(left, ignore_errors=True)
+                with tempfile.TemporaryDirectory(prefix=_COPYING, dir=parent) as folder:
+                    yield Path(folder)
+        except OSError as error:
+            raise StoreUnreachable(f"A copy of {name} cannot be written: {error.strerror or type(error).__name__}.") from error
 
     def _fetch(self, manifest: Manifest, folder: Path, title: str) -> None:
         """Copy the files that a manifest lists, and those beside it that describe the model."""
@@ -232,6 +285,10 @@ class RemoteStore(ModelStore):
         for path in sorted(copies, key=lambda one: one.stat().st_mtime, reverse=True)[KEPT - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
 
+    def _read(self, path: str) -> bytes:
+        """The content of a file at the address; raises as `_called` does."""
+        return bytes(self._called(lambda: self._system.cat_file(path)))
+
     def _called(self, call: Callable[[], T]) -> T:
         """The result of a call of the file system.
 
@@ -242,4 +299,44 @@ class RemoteStore(ModelStore):
         except FileNotFoundError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in _DISK_FULL:  # of this machine, where the copy is written
+                raise
             raise StoreUnreachable(f"The model store cannot be read: {type(error).__name__}.") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Wait until no other process has this folder, and keep it; whether that can be known, which not every file system says."""
+    if sys.platform == "win32":
+        yield False
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            alone = True
+        except OSError:
+            alone = False
+        yield alone
+    finally:
+        os.close(handle)
+
+
+def _has_variant(folder: Path, variant: Variant, digest: str, title: str) -> bool:
+    """Whether a whole copy of a variant is there."""
+    try:
+        if file_digest(folder / VARIANT) != digest:
+            return False
+        verify_variant(folder, variant, title)
+    except (OSError, ModelDamaged):  # there is none, or it was changed
+        return False
+    return True
+
+
+def _put(new: Path, folder: Path, old: Path) -> None:
+    """Move a whole copy into its place; what is there moves out of it."""
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)

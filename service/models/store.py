@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound
+from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound, StoreUnreachable
 from service.files import replacing
-from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest, read_evaluation
+from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest
 from service.models.manifest import STEPS, Manifest, Tolerance, Variant
 from service.models.runtime import Loader, Network
 
@@ -67,8 +67,7 @@ class ModelStore:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        found = (path.name for path in folder.iterdir() if path.is_dir())
-        return sorted(int(name) for name in found if name.isascii() and name.isdecimal())
+        return numbers(path.name for path in folder.iterdir() if path.is_dir())
 
     def names(self) -> list[str]:
         """List the models.
@@ -101,8 +100,7 @@ class ModelStore:
         Returns:
             Bytes of its files together, without variants; those that are missing count for nothing.
         """
-        folder = self.root / manifest.name / str(manifest.version)
-        return sum(path.stat().st_size for path in (folder / name for name in manifest.files) if path.is_file())
+        return self._size(manifest, manifest.files)
 
     def variants(self, manifest: Manifest) -> dict[str, int]:
         """The variants of a model.
@@ -115,10 +113,10 @@ class ModelStore:
         """
         found = {}
         for name in VARIANTS:
-            folder = self.root / manifest.name / str(manifest.version) / name
-            with contextlib.suppress(OSError, ValidationError):
-                variant = Variant.model_validate_json((folder / VARIANT).read_bytes())
-                found[name] = sum(path.stat().st_size for path in (folder / one for one in variant.files) if path.is_file())
+            with contextlib.suppress(OSError, ValidationError, StoreUnreachable):
+                content = self._content(manifest.name, manifest.version, f"{name}/{VARIANT}")
+                files = Variant.model_validate_json(content).files
+                found[name] = self._size(manifest, [f"{name}/{file}" for file in files])
         return found
 
     def evaluation(self, name: str, version: int) -> Evaluation | None:
@@ -135,9 +133,11 @@ class ModelStore:
         Raises:
             ModelDamaged: `evaluation.json` cannot be read, or is no such document.
         """
-        folder = self.root / name / str(version)
         try:
-            return read_evaluation(folder) or evaluation_of_manifest(folder / MANIFEST)
+            content = self._measured(name, version)
+            if content is None:
+                return evaluation_of_manifest(self._content(name, version))
+            return Evaluation.model_validate_json(content)
         except (OSError, ValidationError) as error:
             raise ModelDamaged(f"{EVALUATION} of {name}/{version} cannot be read as an evaluation.") from error
 
@@ -181,12 +181,12 @@ class ModelStore:
 
     def _newest(self, name: str, version: int | None) -> tuple[Manifest, str]:
         """The manifest of a version, or of the newest one, and its file's digest."""
-        if version is None:
-            versions = self.versions(name)
-            if not versions:
-                raise ModelNotFound(f"The model store holds no model {name!r}.")
-            version = versions[-1]
-        return self._manifest(name, version)
+        if version is not None:
+            return self._manifest(name, version)
+        for newest in reversed(self.versions(name)):
+            with contextlib.suppress(ModelNotFound):  # its manifest comes last: this one is being written
+                return self._manifest(name, newest)
+        raise ModelNotFound(f"The model store holds no model {name!r}.")
 
     def _files(self, name: str, version: int) -> list[tuple[str, int, int]]:
         folder = self.root / name / str(version)
@@ -325,6 +325,16 @@ class ModelStore:
         """The manifest's file, or a variant's document. Raises `OSError` where it cannot be read."""
         return (self.root / name / str(version) / file).read_bytes()
 
+    def _measured(self, name: str, version: int) -> bytes | None:
+        """The content of `evaluation.json`; None where there is none. Raises `OSError` where it cannot be read."""
+        path = self.root / name / str(version) / EVALUATION
+        return path.read_bytes() if path.is_file() else None
+
+    def _size(self, manifest: Manifest, files: Iterable[str]) -> int:
+        """Bytes of some of a model's files; those that are missing count for nothing."""
+        folder = self.root / manifest.name / str(manifest.version)
+        return sum(path.stat().st_size for path in (folder / name for name in files) if path.is_file())
+
     @staticmethod
     def _verify(folder: Path, manifest: Manifest, title: str) -> None:
         """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
@@ -366,6 +376,18 @@ class ModelStore:
                 worst = float(np.max(np.abs(given[key] - value), initial=0))
                 if not worst <= (tolerance.expectation * steps[key] if key in steps else tolerance.other):
                     raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
+
+
+def numbers(names: Iterable[str]) -> list[int]:
+    """The names of folders that are versions.
+
+    Args:
+        names: Of a model's folders.
+
+    Returns:
+        Versions, ascending.
+    """
+    return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
 def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]], title: str) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 import os
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,13 @@ import pytest
 from service.errors import ModelDamaged, ModelNotFound, StoreUnreachable
 from service.inference.engine import Engine
 from service.inference.memory import MemoryBudget
+from service.models.evaluation import Evaluation
 from service.models.remote import KEPT, RemoteStore, open_store
 from service.models.store import MANIFEST, ModelStore
 from service.reloading import ModelSource
 from service.settings import Settings
 from tests.client import assert_problem, serving, until
+from tests.service.models.test_evaluation import DOCUMENT, FIGURES
 from tests.service.test_reloading import FACES, factory, load, reload, reloads, ship
 
 fsspec = pytest.importorskip("fsspec")
@@ -38,6 +46,10 @@ def put(system: Any, made: Path, version: int, **how: Any) -> None:
     """A version in the bucket."""
     made.mkdir(exist_ok=True)
     system.put(str(ship(made, version, **how)), f"/bucket/models/scaled/{version}", recursive=True)
+
+
+def unreachable(*_: Any, **__: Any) -> Any:
+    raise PermissionError("denied")
 
 
 class Cut(RemoteStore):
@@ -114,9 +126,6 @@ def test_copies_serve_while_the_address_cannot_be_read(
 ) -> None:
     RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
 
-    def unreachable(*_: Any, **__: Any) -> Any:
-        raise PermissionError("denied")
-
     for name in ("ls", "cat_file", "find"):
         monkeypatch.setattr(type(bucket), name, unreachable)
     store = RemoteStore(BUCKET, tmp_path / "cache")
@@ -142,6 +151,109 @@ def test_copies_that_nobody_asks_for_go(bucket: Any, tmp_path: Path) -> None:
     kept = sorted(int(path.name) for path in (tmp_path / "cache/scaled").iterdir())
     assert len(kept) == KEPT
     assert {1, 5} < set(kept)
+
+
+class Counting(RemoteStore):
+    """A store that is slow, and counts the models that it copies."""
+
+    copied = 0
+
+    def _fetch(self, manifest: Any, folder: Path, title: str) -> None:
+        super()._fetch(manifest, folder, title)
+        Counting.copied += 1
+        time.sleep(0.3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
+def test_those_that_share_copies_make_one(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As workers of Ray on one machine do, or replicas that start at a time on one volume."""
+    monkeypatch.setattr(Counting, "copied", 0)
+    stores = [Counting(BUCKET, tmp_path / "cache") for _ in range(6)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        models = list(pool.map(lambda store: store.load("scaled", 2, load), stores))
+    assert [model.manifest.version for model in models] == [2] * 6
+    assert Counting.copied == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
+def test_what_was_copied_when_a_process_was_killed_goes(bucket: Any, tmp_path: Path) -> None:
+    left = tmp_path / "cache/scaled/.copying-killed"
+    left.mkdir(parents=True)
+    (left / "weights").write_bytes(bytes(1000))
+    RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+    assert [path.name for path in (tmp_path / "cache/scaled").iterdir()] == ["2"]
+
+
+def test_a_copy_that_cannot_be_written_serves_where_it_is_whole(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an image, or on a volume that is mounted for reading."""
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    store.load("scaled", 1, load)
+    bucket.pipe_file("/bucket/models/scaled/1/evaluation.json", json.dumps(DOCUMENT).encode())
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for place, name in ((os, "utime"), (tempfile, "TemporaryDirectory"), (Path, "write_bytes")):
+        monkeypatch.setattr(place, name, refused)
+    assert store.load("scaled", 1, load).evaluation == Evaluation.model_validate(DOCUMENT)
+    with pytest.raises(StoreUnreachable, match="Read-only"):
+        store.load("scaled", 2, load)
+
+
+def test_a_full_disk_is_not_the_addresss_fault(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(bucket), "get_file", full)
+    with pytest.raises(StoreUnreachable, match="copy of scaled cannot be written: No space left"):
+        RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+    assert list((tmp_path / "cache/scaled").iterdir()) == []
+
+
+def test_a_version_without_its_manifest_is_not_there(bucket: Any, tmp_path: Path) -> None:
+    """It is uploaded last."""
+    content = bucket.cat_file(f"/bucket/models/scaled/2/{MANIFEST}")
+    bucket.rm(f"/bucket/models/scaled/2/{MANIFEST}")
+    bucket.pipe_file(f"/bucket/models/scaled/²/{MANIFEST}", content)
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    assert store.load("scaled", None, load).manifest.version == 1
+    with pytest.raises(ModelNotFound):
+        store.load("scaled", 2, load)
+    bucket.pipe_file(f"/bucket/models/scaled/2/{MANIFEST}", content)
+    assert store.load("scaled", None, load).manifest.version == 2
+
+
+def test_what_was_measured_is_as_the_address_says(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is outside of the digest, and may be recorded anew; nothing of a copy that was half-written then stays."""
+    place = "/bucket/models/scaled/2/evaluation.json"
+    bucket.pipe_file(place, b"half")
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    with pytest.raises(ModelDamaged):
+        store.load("scaled", 2, load)
+    for count in (3, 4):
+        bucket.pipe_file(place, json.dumps(DOCUMENT | {"headline": FIGURES | {"count": count}}).encode())
+        evaluation = store.load("scaled", 2, load).evaluation
+        assert evaluation is not None
+        assert evaluation.headline.count == count
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bucket), "cat_file", unreachable)
+        assert store.load("scaled", 2, load).evaluation == evaluation
+    bucket.rm(place)
+    assert store.load("scaled", 2, load).evaluation is None
+    assert not (tmp_path / "cache/scaled/2/evaluation.json").exists()
+
+
+def test_models_without_a_copy_have_their_size_and_figures(bucket: Any, tmp_path: Path) -> None:
+    bucket.pipe_file("/bucket/models/scaled/2/evaluation.json", json.dumps(DOCUMENT).encode())
+    store, made = RemoteStore(BUCKET, tmp_path / "cache"), ModelStore(tmp_path / "made")
+    (manifest,) = (one for one in store.manifests() if one.version == 2)
+    assert store.size(manifest) == made.size(manifest) > 0
+    assert store.variants(manifest) == {}
+    assert store.evaluation("scaled", 2) == Evaluation.model_validate(DOCUMENT)
+    assert store.evaluation("scaled", 1) is None
+    assert list(tmp_path.iterdir()) == [made.root]
 
 
 async def test_a_new_version_in_the_bucket_is_served(bucket: Any, tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ def test_the_newest_version_is_served_where_none_is_named(tmp_path: Path) -> Non
     assert load(tmp_path, version=9).manifest.version == 9
 
 
+def test_a_version_that_is_being_written_is_not_the_newest(tmp_path: Path) -> None:
+    """Its manifest comes last."""
+    shipped(tmp_path, version=1)
+    (shipped(tmp_path, version=2) / MANIFEST).unlink()
+    assert load(tmp_path).manifest.version == 1
+    with pytest.raises(ModelNotFound, match="colour/2"):
+        load(tmp_path, version=2)
+
+
 @pytest.mark.parametrize(
     ("outputs", "present"),
     [
