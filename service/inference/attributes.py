@@ -195,7 +195,8 @@ def within(scale: Scale, value: float, spread: float, interval: AgeInterval) -> 
 
 
 def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequence[int]) -> Expectation:
-    value, scale = float(outputs[attribute.outputs[0]]), attribute.scale
+    scale = attribute.scale
+    value = _inside(scale, float(outputs[attribute.outputs[0]]))
     distribution = outputs.get(attribute.outputs[1]) if len(attribute.outputs) > 1 else None
     chances = None
     if ages and distribution is not None and attribute.name == AGE:
@@ -206,6 +207,11 @@ def _expectation(outputs: Mapping[str, Floats], attribute: Attribute, ages: Sequ
     spread = deviation(distribution) if interval.unit == "deviation" and distribution is not None else 1.0
     low, high = within(scale, value, spread, interval)
     return Expectation(value, low, high, interval.coverage, distribution, chances, scale)
+
+
+def _inside(scale: Scale, value: float) -> float:
+    """The value, or the nearest end of its range: rounded arithmetic goes beyond it, and so may a network of one's own."""
+    return max(0.0, value) if scale == YEARS else min(max(value, scale.at(0)), scale.at(STEPS))
 
 
 def _predicted_age(outputs: Mapping[str, Floats], manifest: Manifest) -> float | None:

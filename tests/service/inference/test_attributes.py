@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.inference.attributes import CONTRACT, Attributes, Expectation, aged, bounds, describe, deviation, thresholds
 from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AgeInterval, IntervalBand, Manifest
-from tests.fakes import RACES, attributes, manifest
+from tests.fakes import BMI, RACES, attributes, manifest
 
 
 def outputs(
@@ -113,6 +113,17 @@ def test_an_interval_by_deviation_grows_with_it() -> None:
     assert (narrow.low, narrow.high) == (37, 43)  # 40 -/+ 1.3 * 2
     assert (wide.low, wide.high) == (30, 50)
     assert narrow.coverage == 0.8
+
+
+@pytest.mark.parametrize(("age", "bmi"), [(-0.3, 9.7), (-4.0, 60.0), (30.0, 50.2), (-0.0, 10.0)])
+def test_what_lies_outside_its_range_is_answered_as_the_nearest_end(age: float, bmi: float) -> None:
+    """Where arithmetic is rounded, or a network has no last step that bounds it: an interval still holds its value."""
+    given_ = outputs(age) | {"bmi": np.float32(bmi), "bmi_distribution": outputs(50)["age_distribution"]}
+    told = person(given_, manifest(attributes=[*attributes(), BMI]), ("age", "bmi"))
+    assert (told["age"].value, told["bmi"].value) == (max(0.0, age), min(max(bmi, 10.0), 50.0))
+    for one in told.values():
+        assert isinstance(one, Expectation)
+        assert one.scale.at(0) <= one.low <= one.value <= one.high
 
 
 # Calibration ------------------------------------------------------------------------------------------------------------
