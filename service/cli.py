@@ -63,6 +63,8 @@ from service.video.film import refuse_photo
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from service.reloading import Reloader
+
 app = typer.Typer(
     help="Estimate age, gender and race from the faces in photos, with honest uncertainty.",
     no_args_is_help=True,
@@ -287,6 +289,9 @@ def serve(
         if network_hangs or engine.workers.hung:
             _print_error(f"{'a network' if network_hangs else 'a photo'} hangs; leaving without it")
             os._exit(1)  # the interpreter would wait for its thread
+        reloader: Reloader = served.state.reloader
+        if reloader.hung:
+            os._exit(0)  # as above, and all that was asked for is answered
 
 
 def _loaded(parts: Parts, settings: Settings) -> Starlette:

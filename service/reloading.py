@@ -7,9 +7,12 @@ import contextlib
 import dataclasses
 import gc
 import logging
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final, Literal
+from concurrent.futures import Future
+from contextvars import copy_context
+from typing import Any, Final, Literal, TypeVar
 
 from service import metrics
 from service.errors import (
@@ -44,6 +47,7 @@ RETIRE_S: Final = 0.05
 """Seconds between two checks of whether a model that was replaced is still in use."""
 
 Outcome = Literal["swapped", "unchanged"]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,6 +210,13 @@ class Reloader:
         self._lock = asyncio.Lock()
         self._held: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._blocking: set[Future[Any]] = set()
+        self._closed = False
+
+    @property
+    def hung(self) -> bool:
+        """Whether a call that the end has left behind still waits, such as for a store that does not answer."""
+        return any(not call.done() for call in tuple(self._blocking))
 
     async def reload(self, version: int | None = None, name: str | None = None) -> Outcome:
         """Serve a version of a model.
@@ -237,7 +248,7 @@ class Reloader:
         if old.source is None:
             raise ModelRefused("This service has no model store.")
         try:
-            new = await asyncio.to_thread(old.source.renewed, old, version)
+            new = await self._blocked(old.source.renewed, old, version)
         except (ModelError, OSError) as error:
             metrics.MODEL_RELOADS.labels("refused").inc()
             logger.error("the model was refused, %s stays in service: %s", old.title, error)
@@ -312,7 +323,7 @@ class Reloader:
         if name in self._held or source is None:
             return
         try:
-            state = await asyncio.to_thread(source.state)
+            state = await self._blocked(source.state)
         except (ModelError, OSError) as error:
             logger.warning("no other version can be looked for: %s", error)
             return
@@ -347,13 +358,38 @@ class Reloader:
         if seconds:
             self._start(self.poll(seconds))
 
+    async def _blocked(self, call: Callable[..., T], *arguments: object) -> T:
+        """Run what blocks on a thread of its own. Raises `NotReady` where the service is shutting down.
+
+        The end of the event loop waits for the threads of its pool, however long the store takes.
+        """
+        if self._closed:
+            raise NotReady("The service is shutting down.")
+        running: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                running.set_result(call(*arguments))
+            except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+                running.set_exception(error)
+
+        running.set_running_or_notify_cancel()
+        self._blocking.add(running)
+        running.add_done_callback(self._blocking.discard)
+        threading.Thread(target=copy_context().run, args=(work,), name="reload", daemon=True).start()
+        return await asyncio.wrap_future(running)
+
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End what runs in the background; models that are still in use are let go by whoever closes the engine."""
+        """End what runs in the background, and wait for no thread of it.
+
+        Models that are still in use are let go by whoever closes the engine.
+        """
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -384,6 +384,32 @@ service.cli.main(service.cli.Parts(factory(pathlib.Path({str(store)!r}))))
         assert service.exit_status() == 0
 
 
+def test_a_store_that_does_not_answer_delays_no_end(store: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A bucket behind a cut connection: what waits for it has no time of its own, and orchestrators kill the process."""
+    import sys
+
+    from tests.service.server.test_serve import started
+
+    script = f"""
+import logging, pathlib, threading, service.cli
+from service.models.store import ModelStore
+from tests.service.test_reloading import factory
+class Silent(ModelStore):
+    def state(self, name, version):
+        logging.getLogger("facet").info("a look begins")
+        threading.Event().wait()
+service.cli.main(service.cli.Parts(factory(Silent(pathlib.Path({str(store)!r})))))
+"""
+    log = tmp_path_factory.mktemp("silent") / "log"
+    with started(log, sys.executable, "-c", script, FACET_MODEL_POLL_S="0.1", FACET_LOG_LEVEL="info") as service:
+        end = time.monotonic() + 30
+        while "a look begins" not in service.log and time.monotonic() < end:
+            time.sleep(0.02)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.exit_status() == 0
+        assert "Application shutdown complete" in service.log
+
+
 def threads() -> int:
     """Of this process."""
     return len(list(Path("/proc/self/task").iterdir()))
