@@ -113,10 +113,17 @@ def _proxy(value: str) -> str:
     return value
 
 
+def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    """`*` alone where it is among them: uvicorn takes it for a name beside others, and would trust nobody by it."""
+    return ("*",) if "*" in proxies else proxies
+
+
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
-Proxies = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_listed)]
+Proxies = Annotated[
+    tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_listed), AfterValidator(_all_or_some)
+]
 Systems = Annotated[
     tuple[Literal["deepface", "rekognition", "compreface", "kserve", "sagemaker"], ...], NoDecode, BeforeValidator(_listed)
 ]

@@ -232,7 +232,10 @@ def test_a_body_still_arriving_when_the_time_is_up_gets_a_problem(tmp_path: Path
         assert "Traceback" not in service.log
 
 
-@pytest.mark.parametrize(("proxies", "codes"), [("127.0.0.1", ["queue_full", "unsupported_format"]), ("192.0.2.1", [])])
+@pytest.mark.parametrize(
+    ("proxies", "codes"),
+    [(named, ["queue_full", "unsupported_format"]) for named in ("127.0.0.1", "*", "192.0.2.1,*")] + [("192.0.2.1", [])],
+)
 def test_a_trusted_proxy_says_who_a_client_is(tmp_path: Path, proxies: str, codes: list[str]) -> None:
     """One client may hold three quarters of all bodies while others ask; nobody else is believed to stand for several."""
     caps = dict.fromkeys(("FACET_MAX_BODY_MIB", "FACET_MAX_BATCH_MIB", "FACET_MAX_BODIES_MIB"), "1")
