@@ -35,9 +35,13 @@ def address(environment: Mapping[str, str]) -> tuple[str, int]:
     """
     host = environment.get("FACET_HOST", "0.0.0.0")  # noqa: S104 - the setting's default
     port = environment.get("FACET_PORT", "8000")
-    if not port.isdecimal() or not 0 < int(port) < 65536:
+    try:
+        number = int(port)  # with blanks and a sign, as the setting is read
+    except ValueError:
+        number = 0
+    if not 0 < number < 65536:
         raise ValueError(f"FACET_PORT says no port that could be asked: {port!r}")
-    return _EVERY_ADDRESS.get(host, host), int(port)
+    return _EVERY_ADDRESS.get(host, host), number
 
 
 def ask(host: str, port: int, path: str, timeout: float) -> tuple[int, str]:

@@ -59,6 +59,14 @@ def test_a_service_that_is_well(service: Service, host: str, path: tuple[str, ..
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("port", [" {} ", "+{}", "0{}"])
+def test_a_port_is_read_as_the_setting_is(service: Service, port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = port.format(service.port)
+    monkeypatch.setenv("FACET_PORT", written)
+    assert Settings().port == service.port
+    assert check(port=written).returncode == 0
+
+
 def test_proxies_are_not_asked(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{refused_port()}")
     assert check(port=service.port).returncode == 0
