@@ -30,6 +30,7 @@ from service.api.middleware.connection_close import ConnectionClose
 from service.api.middleware.disconnects import Disconnects
 from service.api.middleware.errors import UnhandledErrors
 from service.api.middleware.head_requests import HeadRequests
+from service.api.middleware.plain_paths import PlainPaths
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
 from service.errors import FacetError
@@ -137,6 +138,7 @@ def create_app(
             protected=[*openapi_document.KEYED, *(path for path in translated if path not in probes)],
             readers={path: system.key for system in systems for path in system.paths},
         )
+    app.add_middleware(PlainPaths)
     app.add_middleware(UnhandledErrors)
     if systems:
         app.add_middleware(TranslatedProblems, systems=systems)
@@ -151,9 +153,12 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=4)
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
-    paths = [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
-    app.add_middleware(RequestLog, paths=[*paths, *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
+    app.add_middleware(RequestLog, paths=[*_own_paths(), *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
     return app
+
+
+def _own_paths() -> list[str]:
+    return [route.path for route in routes.router.routes if isinstance(route, APIRoute)]
 
 
 def _keys(secrets: Sequence[SecretStr], rate: float = 0, clock: Callable[[], float] = time.monotonic) -> Keys | None:

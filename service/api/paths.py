@@ -25,4 +25,4 @@ class Templates:
         """
         if path in self._exact:
             return path
-        return next((template for pattern, template in self._patterns if pattern.match(path)), None)
+        return next((template for pattern, template in self._patterns if pattern.fullmatch(path)), None)

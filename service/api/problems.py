@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from service import errors
 from service.api.schemas import Problem
@@ -121,6 +122,20 @@ def unrouted(status: int, request_id: str, headers: dict[str, str]) -> Response:
     return _response(problem, headers)
 
 
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what no route takes with 404; a WebSocket is refused with a document, as a request is, where the server can.
+
+    Args:
+        scope: Of the connection.
+        receive: As ASGI has it.
+        send: As ASGI has it.
+    """
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        await WebSocketClose()(scope, receive, send)
+        return
+    await unrouted(404, scope["state"]["request_id"], {})(scope, receive, send)
+
+
 def install(app: FastAPI) -> None:
     """Answer every failure of an app with a problem document.
 
@@ -143,19 +158,10 @@ def install(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         return unrouted(status, request_id(request), dict(getattr(error, "headers", None) or {}))
 
-    http_only = app.router.default
-
-    async def default(scope: Scope, receive: Receive, send: Send) -> None:
-        """What no route takes: a WebSocket is refused with a document, as a request is."""
-        if scope["type"] == "websocket" and "websocket.http.response" in scope.get("extensions", {}):
-            await unrouted(404, scope["state"]["request_id"], {})(scope, receive, send)
-        else:
-            await http_only(scope, receive, send)
-
     async def unknown(request: Request, error: Exception) -> Response:
         return respond(unexpected(error), request_id(request))
 
-    app.router.default = default
+    app.router.default = not_found
     app.add_exception_handler(FacetError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -91,6 +91,23 @@ async def test_no_spelling_of_a_path_gets_round_the_key(keyed: Client, path: str
     assert_problem(await keyed.post(path, content=PHOTO), 401, "unauthenticated")
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/model", "/metrics", "/health", "/page/a.js", "/invocations"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+async def test_a_path_with_a_line_feed_at_its_end_is_none(method: str, path: str) -> None:
+    """Starlette's router takes it for the one without, and neither a key nor a cap is asked for by it."""
+    async with serving(api_keys="one", compat="sagemaker") as client:
+        answer = await client.request(method, f"{path}%0A", content=PHOTO if method == "POST" else None)
+        assert answer.status_code == 404
+        if method != "HEAD":
+            assert_problem(answer, 404, "not_found")
+
+
+async def test_a_model_of_the_path_with_a_line_feed_is_none_either() -> None:
+    async with serving(api_keys="one", compat="kserve") as client:
+        for path in ("/v2%0A", "/v2/models/colours%0A", "/v2/models/colours/infer%0A"):
+            assert (await client.get(path, headers={"X-API-Key": "one"})).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
 async def test_what_an_operator_needs_asks_for_no_key(keyed: Client, path: str) -> None:
     assert (await keyed.get(path)).status_code == 200

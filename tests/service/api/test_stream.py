@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from starlette.testclient import TestClient, WebSocketTestSession
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from service import errors
@@ -539,6 +539,12 @@ def test_streams_are_counted() -> None:
         == sum(faces.values()) + 6
     )
     assert metric("facet_stream_frame_seconds_count") == seconds + 3
+
+
+def test_a_path_with_a_line_feed_at_its_end_is_no_stream() -> None:
+    with service() as client, pytest.raises(WebSocketDenialResponse) as refused, client.websocket_connect("/stream%0A"):
+        pass
+    assert refused.value.status_code == 404
 
 
 def test_the_log_says_what_became_of_a_stream_and_how_many_faces_it_answered(caplog: pytest.LogCaptureFixture) -> None:
