@@ -138,7 +138,7 @@ def create_app(
             protected=[*openapi_document.KEYED, *(path for path in translated if path not in probes)],
             readers={path: system.key for system in systems for path in system.paths},
         )
-    app.add_middleware(PlainPaths)
+    app.add_middleware(PlainPaths, kept=routes.KEPT)
     app.add_middleware(UnhandledErrors)
     if systems:
         app.add_middleware(TranslatedProblems, systems=systems)

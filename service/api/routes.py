@@ -80,6 +80,8 @@ class Reloads(Protocol):
 
 PROBES = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Paths that are asked again and again by machines."""
+KEPT = frozenset({"/metrics", "/model/reload"})
+"""Paths that are the operator's alone: what leads the world to the service leaves them out."""
 
 _BODY: dict[str, Any] = {
     "requestBody": {

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from service import web
 from service.api import stream
 from service.api.compat.systems import SYSTEMS
-from service.api.routes import router
+from service.api.routes import KEPT, router
 from service.settings import Settings
 from tests.client import ROOT
 from tests.collectors import Described, described
@@ -307,7 +307,7 @@ def test_openshifts_router_reaches_every_route_but_those_of_operators() -> None:
         """The most specific route's service."""
         return str(routes[max((prefix for prefix in routes if path.startswith(prefix)), key=len)]["to"]["name"])
 
-    assert {path for path in every_path() if answers(path) != "facet"} == {"/metrics", "/model/reload"}
+    assert {path for path in every_path() if answers(path) != "facet"} == KEPT
     timeout = of(objects, "Route")["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]
     gateway, *_ = of(rendered("production"), "HTTPRoute")["spec"]["rules"]
     assert timeout == gateway["timeouts"]["request"]

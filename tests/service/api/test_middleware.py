@@ -102,6 +102,16 @@ async def test_a_path_with_a_line_feed_at_its_end_is_none(method: str, path: str
             assert_problem(answer, 404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/model/reload"])
+async def test_no_spelling_of_a_path_gets_round_a_proxy_that_keeps_it(path: str) -> None:
+    """A proxy may compare it as it was sent: OpenShift's does."""
+    async with serving(operator_keys="operator") as client:
+        assert (await client.request("GET" if path == "/metrics" else "POST", path)).status_code in (200, 401)
+        for spelt in (f"/%{ord(path[1]):X}{path[2:]}", f"/%{ord(path[1]):x}{path[2:]}", path.replace("e", "%65")):
+            assert_problem(await client.get(spelt), 404, "not_found")
+            assert_problem(await client.post(spelt, headers={"X-API-Key": "operator"}), 404, "not_found")
+
+
 async def test_a_model_of_the_path_with_a_line_feed_is_none_either() -> None:
     async with serving(api_keys="one", compat="kserve") as client:
         for path in ("/v2%0A", "/v2/models/colours%0A", "/v2/models/colours/infer%0A"):
