@@ -106,7 +106,7 @@ def create_app(
     metrics.begin_requests(["/predict", "/predict/batch", *(path for system in systems for path in system.photo_paths)])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
-    app.state.streams = streams = Streams(_stream_limits(settings), keys, [one.lower() for one in settings.cors_origins])
+    app.state.streams = streams = Streams(_stream_limits(settings), keys, settings.cors_origins)
     app.add_api_websocket_route(stream.PATH, streams.serve)
     if settings.page:
         app.include_router(web.create_router())

@@ -94,7 +94,8 @@ def _keys(value: object) -> object:
 
 
 def _origin(value: str) -> str:
-    """An origin as browsers send it: without its scheme's own port. Raises `ValueError` where it is none."""
+    """An origin as browsers send it: in small letters, without its scheme's own port. Raises `ValueError` where it is none."""
+    value = value.lower()
     parts = urlsplit(value)
     origin = value[:-1] if parts.path == "/" else value
     plain = origin == f"{parts.scheme}://{parts.netloc}" and parts.netloc.isascii() and not set("@*") & set(parts.netloc)

@@ -255,9 +255,10 @@ async def test_a_slash_behind_an_allowed_origin_is_none_of_it() -> None:
         assert response.headers["access-control-allow-origin"] == ORIGIN
 
 
-async def test_the_own_port_of_an_allowed_origin_is_none_of_it() -> None:
-    """No browser sends it."""
-    async with serving(cors_origins=f"{ORIGIN}:443") as client:
+@pytest.mark.parametrize("origin", [f"{ORIGIN}:443", ORIGIN.replace("shop", "Shop"), ORIGIN.upper()])
+async def test_the_own_port_and_the_capitals_of_an_allowed_origin_are_none_of_it(origin: str) -> None:
+    """No browser sends them."""
+    async with serving(cors_origins=origin) as client:
         response = await client.post("/predict", content=PHOTO, headers={"Origin": ORIGIN})
         assert response.headers["access-control-allow-origin"] == ORIGIN
 
