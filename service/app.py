@@ -36,7 +36,7 @@ from service.api.stream import StreamLimits, Streams
 from service.errors import FacetError
 from service.extras import install_command
 from service.inference.engine import Engine
-from service.inference.memory import MIB, give_back_now_and_then, memory_limit
+from service.inference.memory import MIB, give_back_now_and_then, held, memory_limit
 from service.inference.workers import Workers
 from service.loading import bodies_bytes, create_engine
 from service.reloading import Reloader
@@ -79,8 +79,7 @@ def create_app(
             app.state.reloader = reloader = Reloader(lambda: app.state.engine, partial(_swap, app))
             stack.push_async_callback(reloader.close)
             _announce(app.state.engine)
-            metrics.watch_queue("photos", lambda: app.state.engine.workers.waiting)
-            metrics.watch_queue("faces", lambda: sum(one.batcher.waiting for one in app.state.engine.every()))
+            _watch(app)
             metrics.READY.set(1)
             stack.callback(_look_for_rest(app.state.engine.workers).cancel)
             reloader.begin(settings.model_poll_s)
@@ -181,6 +180,13 @@ def _stream_limits(settings: Settings) -> StreamLimits:
 async def _close(app: FastAPI) -> None:
     """Close the engine that is in service by then."""
     await app.state.engine.close()
+
+
+def _watch(app: FastAPI) -> None:
+    """Report queues and memory whenever metrics are read, of the engine that is in service by then."""
+    metrics.watch_queue("photos", lambda: app.state.engine.workers.waiting)
+    metrics.watch_queue("faces", lambda: sum(one.batcher.waiting for one in app.state.engine.every()))
+    metrics.MEMORY.set_function(lambda: held(app.state.engine.pipeline.decoder.processes))
 
 
 def _look_for_rest(workers: Workers) -> asyncio.Task[None]:

@@ -103,6 +103,9 @@ BUILD_INFO: Final = Gauge("facet_build_info", "1 for this build.", ["version", "
 MEMORY_LIMIT: Final = Gauge(
     "facet_memory_limit_bytes", "Memory that the service may use: the container's limit, or as it was set."
 )
+MEMORY: Final = Gauge(
+    "facet_memory_bytes", "Memory that the service holds, in its own process and in those that decode photos for it."
+)
 READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while it drains.")
 
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)

@@ -34,6 +34,12 @@ class PhotoDecoder:
         with self._changed:
             return tuple(process.pid for process in self._idle)
 
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Process numbers of all decoders."""
+        with self._changed:
+            return tuple(process.pid for process in (*self._idle, *self._busy))
+
     def start(self, count: int = 1) -> None:
         """Start processes now, for the photos to come.
 

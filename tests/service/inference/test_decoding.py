@@ -23,7 +23,7 @@ from PIL import ExifTags, Image
 from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotReady, QueueFull
 from service.inference import decoding
 from service.inference.decoding import PhotoDecoder
-from service.inference.memory import MIB, MemoryBudget
+from service.inference.memory import MIB, MemoryBudget, held
 from service.vision import structure
 from service.vision.decoder_process import DecoderFailure, DecoderProcess
 from service.vision.image import decode, is_simple, probe
@@ -557,3 +557,14 @@ def test_one_and_four_photos_stay_within_a_containers_memory(container: Decoding
         assert outcomes == ["read" if fits else "image_too_large"] * count
         bodies = 2 * len(photo) * min(count, 2)  # which a service counts by themselves, twice
         assert taken <= container.budget + KEPT + bodies, f"{taken / MIB:.0f} MiB taken by {count}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
+def test_what_decoders_hold_is_counted_too(decoder: PhotoDecoder) -> None:
+    """A container's limit is on all of its processes."""
+    assert decoder.processes == ()
+    look(decoder, saved(Image.new("RGB", (64, 64)), "AVIF"))
+    assert len(decoder.processes) == 1
+    own, both = held(), held(decoder.processes)
+    assert both > own + 5 * MIB
+    assert held([2**30]) <= both, "one that has ended holds nothing"

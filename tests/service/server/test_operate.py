@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__, errors, metrics
 from service.api.statuses import STATUS, status_of
+from service.inference.memory import MIB, held
 from tests.client import ROOT, Client, serving, until
 from tests.collectors import described
 from tests.conftest import encoded
@@ -121,6 +124,15 @@ async def test_metrics_are_in_prometheus_format(client: Client) -> None:
     families = {family.name: family for family in text_string_to_metric_families(response.text)}
     for one in described():
         assert families[one.name.removesuffix("_total")].documentation == one.meaning
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
+async def test_memory_is_that_of_the_decoders_too(client: Client) -> None:
+    """A container's limit is on all of its processes."""
+    client.engine.pipeline.decoder.start()
+    end = time.monotonic() + 30
+    while (found := await metric(client, "facet_memory_bytes")) < held() + 5 * MIB:
+        assert time.monotonic() < end, found
 
 
 COUNTS: Samples = [
