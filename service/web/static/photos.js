@@ -66,7 +66,7 @@ export class Photos extends EventTarget {
   /** Show a second model's answers beside the first one's; null ends it. */
   compare(card) {
     this.compared = card && { name: card.name, offered: allowedOf(card.attributes, new Set(card.serving.attributes)) };
-    for (const photo of this.all) if (photo.other?.parameters.model !== this.compared?.name) photo.other = null;
+    for (const photo of this.all) if (photo.other?.parameters.model !== this.compared?.name) (leaveComparison(photo), (photo.other = null));
     this.dispatchEvent(new Event("offer"));
     this.#work();
   }
@@ -107,6 +107,7 @@ export class Photos extends EventTarget {
 
   /** Predict other bytes of the same photo: it was turned. */
   replace(photo, blob, name, saved) {
+    leave(photo);
     Object.assign(photo, { blob, name, saved, preview: null, open: null, other: null });
     this.again(photo);
   }
@@ -148,6 +149,7 @@ export class Photos extends EventTarget {
   remove(one = null) {
     const before = this.all;
     this.all = one ? before.filter((photo) => photo !== one) : [];
+    for (const photo of one ? [one] : before) leave(photo);
     this.dispatchEvent(new CustomEvent("change", { detail: null }));
     return before;
   }
@@ -174,11 +176,12 @@ export class Photos extends EventTarget {
   async #compare(photo) {
     this.#running++;
     const { name, offered } = this.compared;
-    const other = { status: "running", parameters: this.#parametersOf(offered, name), answer: null, error: null };
+    const stopping = new AbortController();
+    const other = { status: "running", parameters: this.#parametersOf(offered, name), answer: null, error: null, stopping };
     photo.other = other;
     this.#changed(photo);
     try {
-      other.answer = await this.#facet.predict(photo.sent.blob, this.options(other.parameters));
+      other.answer = await this.#facet.predict(photo.sent.blob, { ...this.options(other.parameters), signal: stopping.signal });
       other.status = "done";
     } catch (error) {
       Object.assign(other, { error: failureOf(error), status: "failed" });
@@ -192,6 +195,7 @@ export class Photos extends EventTarget {
   async #predict(photo) {
     this.#running++;
     const stopping = new AbortController();
+    const left = () => photo.stopping !== stopping;
     Object.assign(photo, { status: "running", sent: null, share: 0, stopping });
     photo.parameters = this.parameters;
     this.#changed(photo);
@@ -205,17 +209,17 @@ export class Photos extends EventTarget {
       watch(sent.blob, (share) => this.#sent(photo, share));
       this.#sent(photo, 0);
       const { image, ...answer } = await this.#facet.predict(sent.blob, { ...this.options(photo.parameters), preview: previewed, signal: stopping.signal });
-      if (photo.blob !== blob) return; // it was turned meanwhile
+      if (left()) return;
       const { preview = null, ...size } = image; // it is no part of the answer that is shown as JSON
       Object.assign(photo, { answer: { ...answer, image: size }, preview, status: "done" });
       if (this.outdated(photo)) this.again(photo); // more was switched on meanwhile
     } catch (error) {
-      if (photo.blob !== blob) return;
+      if (left()) return;
       photo.error = failureOf(error);
       photo.status = "failed";
     } finally {
       this.#running--;
-      this.#changed(photo);
+      if (!left()) this.#changed(photo);
       this.#work();
     }
   }
@@ -242,6 +246,21 @@ export class Photos extends EventTarget {
     if (!this.all.includes(photo)) return; // removed meanwhile
     this.dispatchEvent(new CustomEvent("change", { detail: photo }));
   }
+}
+
+/** End what is under way for a photo that was removed or turned; it waits for another turn, should it come back. */
+function leave(photo) {
+  leaveComparison(photo);
+  if (photo.status !== "running") return;
+  photo.stopping.abort();
+  Object.assign(photo, { status: "waiting", stopping: null });
+}
+
+/** The same for its answer by a second model. */
+function leaveComparison(photo) {
+  if (photo.other?.status !== "running") return;
+  photo.other.stopping.abort();
+  photo.other = null;
 }
 
 const failureOf = (error) => (error instanceof FacetError ? error : new FacetError({ code: "internal_page_error", detail: String(error) }));
