@@ -362,3 +362,90 @@ def test_no_camera_at_all(browser: Any, service: Service) -> None:
         page.goto(service.url + "#live")
         start(page)
         expect(page.locator(".live-message")).to_contain_text("No camera was found")
+
+
+# With a camera that is slow to open --------------------------------------------------------------------------------------
+
+SLOW_CAMERA = """
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.asked = [];
+window.tracks = [];
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  await new Promise((resolve, reject) => window.asked.push({ resolve, reject }));
+  const stream = await open(wanted);
+  window.tracks.push(...stream.getTracks());
+  return stream;
+};
+"""
+"""Cameras open, or fail to, when the test says so; `tracks` has all of their tracks."""
+
+
+def asked(page: Any, number: int) -> None:
+    page.wait_for_function("number => window.asked.length === number", arg=number)
+
+
+def filmed(page: Any) -> list[str]:
+    states: list[str] = page.evaluate("window.tracks.map(({ readyState }) => readyState)")
+    return states
+
+
+@pytest.mark.parametrize("late", ["reject(new DOMException('No.', 'NotAllowedError'))", "resolve()"])
+def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(filming: Any, service: Service, late: str) -> None:
+    with watched(filming, permissions=["camera"]) as page:
+        page.add_init_script(SLOW_CAMERA)
+        page.goto(service.url + "#live")
+        start(page)
+        asked(page, 1)
+        page.get_by_role("link", name="Photos", exact=True).click()
+        page.get_by_role("link", name="Live", exact=True).click()
+        start(page)
+        asked(page, 2)
+        page.evaluate("asked[1].resolve()")
+        expect(page.locator("#live .box")).to_have_count(1)
+        page.evaluate(f"asked[0].{late}")
+        page.wait_for_timeout(500)
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        expect(page.locator("#live .box")).to_have_count(1)
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("heading", name="The camera is off")).to_be_visible()
+        assert set(filmed(page)) == {"ended"}
+
+
+def test_leaving_while_the_camera_starts_leaves_no_view_that_says_it_connects(filming: Any, service: Service) -> None:
+    with watched(filming, permissions=["camera"]) as page:
+        page.add_init_script(
+            "const list = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);"
+            "navigator.mediaDevices.enumerateDevices = () => new Promise((resolve) => (window.go = () => resolve(list())));"
+        )
+        page.goto(service.url + "#live")
+        start(page)
+        page.wait_for_function("() => window.go")
+        page.get_by_role("link", name="Photos", exact=True).click()
+        page.evaluate("go()")
+        page.get_by_role("link", name="Live", exact=True).click()
+        page.wait_for_timeout(300)
+        expect(page.get_by_role("heading", name="The camera is off")).to_be_visible()
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def test_no_camera_of_the_dialog_stays_on(filming: Any, service: Service) -> None:
+    with watched(filming, permissions=["camera"]) as page:
+        page.add_init_script(SLOW_CAMERA)
+        page.goto(service.url)
+        page.get_by_role("button", name="Take a photo").click()
+        asked(page, 1)
+        flip = page.get_by_role("button", name="Other camera")
+        flip.evaluate("flip => (flip.hidden = false)")  # as with two cameras
+        flip.click()
+        flip.click()
+        asked(page, 3)
+        page.evaluate("asked.forEach(({ resolve }) => resolve())")
+        page.wait_for_function("() => window.tracks.length === 3")
+        shoot = page.get_by_role("dialog").get_by_role("button", name="Take the photo")
+        expect(shoot).to_be_enabled()
+        assert filmed(page).count("live") == 1
+        page.evaluate("tracks.find(({ readyState }) => readyState === 'live').dispatchEvent(new Event('ended'))")
+        expect(page.get_by_role("dialog")).to_contain_text("The camera was disconnected.")
+        expect(shoot).to_be_disabled()
+        page.get_by_role("button", name="Close the camera").click()
+        until(page, lambda: filmed(page) == ["ended"] * 3)

@@ -44,28 +44,33 @@ export function refusal(error) {
 export async function takePhoto() {
   const dialog = $("camera-dialog");
   const video = $("camera-video");
+  const listening = new AbortController();
+  const { signal } = listening;
   let facing = "user";
   let stream = null;
+  let asked = 0;
+  const say = (sentence) => (($("camera-shoot").disabled = true), ($("camera-message").textContent = sentence));
   const show = async () => {
+    const turn = ++asked;
+    const left = () => signal.aborted || turn !== asked; // closed, or flipped again: then another camera is on its way
     stop(stream);
     stream = null;
-    $("camera-shoot").disabled = true;
-    $("camera-message").textContent = "";
+    say("");
     try {
-      stream = await open(facing);
-      if (!dialog.open) return stop(stream);
-      video.srcObject = stream;
+      const opened = await open(facing);
+      if (left()) return stop(opened);
+      stream = video.srcObject = opened;
+      stream.getVideoTracks()[0].addEventListener("ended", () => left() || say(text("live.disconnected")));
       video.classList.toggle("mirrored", mirrored(stream));
       await video.play();
+      if (left()) return;
       $("camera-shoot").disabled = false;
       const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
       $("camera-flip").hidden = cameras.length < 2;
     } catch (error) {
-      if (dialog.open) $("camera-message").textContent = refusal(error);
+      if (!left()) say(refusal(error));
     }
   };
-  const listening = new AbortController();
-  const { signal } = listening;
   return new Promise((resolve) => {
     let photo = null;
     $("camera-flip").addEventListener("click", () => ((facing = facing === "user" ? "environment" : "user"), show()), { signal });

@@ -113,19 +113,21 @@ export class Live {
   async begin() {
     const run = this.#newRun(false);
     this.#show("live.opening");
+    let stream;
     try {
-      this.#stream = await camera.open(this.#facing);
+      stream = await camera.open(this.#facing);
     } catch (error) {
       this.#end(run, "live.no_camera", camera.refusal(error));
       return;
     }
-    if (run.signal.aborted) return camera.stop(this.#stream);
-    this.video.srcObject = this.#stream;
-    this.stage.classList.toggle("mirrored", camera.mirrored(this.#stream));
-    this.#stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("live.disconnected"), { signal: run.signal });
+    if (run.signal.aborted) return camera.stop(stream);
+    this.#stream = this.video.srcObject = stream;
+    this.stage.classList.toggle("mirrored", camera.mirrored(stream));
+    stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("live.disconnected"), { signal: run.signal });
     await this.video.play().catch(() => {});
+    const cameras = await navigator.mediaDevices.enumerateDevices().catch(() => []);
+    if (run.signal.aborted) return;
     this.#shown();
-    const cameras = await navigator.mediaDevices.enumerateDevices();
     this.flip.hidden = cameras.filter(({ kind }) => kind === "videoinput").length < 2;
     await this.#follow(run);
   }
@@ -304,6 +306,7 @@ export class Live {
   }
 
   #end(run, title, text) {
+    if (run.signal.aborted) return; // another one may have the camera by now
     if (this.#recording) this.#saveRecording();
     run.abort();
     camera.stop(this.#stream);
