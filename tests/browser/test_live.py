@@ -95,6 +95,16 @@ def test_a_face_before_the_camera_keeps_its_number(page: Any) -> None:
     expect(box).to_have_count(1)
 
 
+def test_whoever_hears_the_page_hears_of_the_camera_and_keeps_the_place(page: Any) -> None:
+    page.get_by_role("button", name="Start camera").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#live .box")).to_have_count(1)
+    expect(page.get_by_role("button", name="Stop")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="The camera is off")).to_be_visible()
+    expect(page.get_by_role("button", name="Start camera")).to_be_focused()
+
+
 @pytest.fixture(scope="module")
 def short_film(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
     """Three seconds of two faces, as WebM."""
@@ -127,6 +137,39 @@ def test_a_video_file_is_followed_to_its_end(browser: Any, service: Service, sho
         page.set_input_files("#film", {"name": "letter.mp4", "mimeType": "video/mp4", "buffer": b"no film"})
         expect(page.get_by_role("heading", name="This video can't be played")).to_be_visible()
         expect(cards).to_have_count(0)
+
+
+def test_a_video_goes_on_when_its_page_is_looked_at_again(browser: Any, service: Service, short_film: Path) -> None:
+    """A page in the background sends nothing, until the service ends its stream."""
+    hide = "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); "
+    hide += "document.dispatchEvent(new Event('visibilitychange')); }"
+    sockets: list[Any] = []
+
+    def answer(socket: Any, number: int) -> None:
+        if socket not in sockets:
+            sockets.append(socket)
+        socket.send(frame(number, face(len(sockets), 100), next_in_ms=100))
+
+    with watched(browser) as page:
+        page.goto(service.url + "#live")
+        talking(page, answer)
+        page.set_input_files("#film", short_film)
+        expect(page.locator("[data-track='1']")).to_be_visible()
+        page.evaluate(hide, True)
+        page.wait_for_timeout(500)
+        sockets[0].close(code=4001, reason="")
+        page.wait_for_timeout(1500)
+        page.evaluate(hide, False)
+        expect(page.locator("[data-track='2']")).to_be_visible()
+
+
+def test_a_video_that_breaks_off_is_said_to(browser: Any, service: Service, short_film: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.webm"
+    broken.write_bytes(short_film.read_bytes()[: short_film.stat().st_size // 2])
+    with watched(browser) as page:
+        page.goto(service.url + "#live")
+        page.set_input_files("#film", broken)
+        expect(page.get_by_role("heading", name="This video can't be played")).to_be_visible()
 
 
 def test_a_video_that_is_dropped_among_the_photos_is_followed(browser: Any, service: Service, short_film: Path) -> None:

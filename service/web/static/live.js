@@ -53,7 +53,7 @@ export class Live {
     this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), el("span", { "data-text": "live.stop" }));
     this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#flip() }, icon("flip"), el("span", { "data-text": "live.flip" }));
     this.snap = el("button", { type: "button", hidden: true, onclick: () => this.#snapshot() }, icon("image"), el("span", { "data-text": "live.snapshot" }));
-    this.message = el("div", { class: "live-message" });
+    this.message = el("div", { class: "live-message", role: "status" });
     this.cards = el("div", { class: "cards live-cards" });
     this.stage = el("div", { class: "stage live-stage idle" }, this.video, this.overlay, this.message);
     const controls = el("div", { class: "live-controls" }, this.start, this.choose, this.film, this.end, this.snap, this.record, this.flip, this.status);
@@ -78,8 +78,9 @@ export class Live {
   #newRun(film) {
     this.stop();
     this.#clear();
+    const focused = [this.start, this.choose].includes(document.activeElement);
     this.start.hidden = this.choose.hidden = true;
-    return (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0, film }));
+    return (this.#run = Object.assign(new AbortController(), { opened: false, lost: 0, film, focused }));
   }
 
   /** Follow the faces of a video file while it plays, to its end. */
@@ -99,6 +100,7 @@ export class Live {
     if (run.signal.aborted) return;
     this.video.controls = true;
     this.video.addEventListener("ended", () => this.#end(run, "live.film.ended"), { signal: run.signal });
+    this.video.addEventListener("error", () => this.#end(run, "live.film.broken", "live.film.broken.text"), { signal: run.signal });
     this.#shown();
     await this.#follow(run);
   }
@@ -108,6 +110,7 @@ export class Live {
     this.#frameSize();
     this.end.hidden = this.snap.hidden = false;
     this.record.hidden = !recording.available();
+    if (this.#run.focused && document.activeElement === document.body) this.end.focus({ preventScroll: true });
   }
 
   async begin() {
@@ -180,7 +183,9 @@ export class Live {
         const spent = performance.now() - began;
         const still = run.film && this.video.paused;
         await pause(Math.max(waitMs, (still ? PAUSED_MS : 1000 / fastest) - spent), run.signal);
-        while (document.hidden && !run.signal.aborted && !stream.over) await pause(PAUSED_MS, run.signal);
+        if (!document.hidden) continue;
+        while (document.hidden && !run.signal.aborted) await pause(PAUSED_MS, run.signal);
+        if (stream.over) return; // nothing was sent for too long: the next one goes on with the video
       }
     } finally {
       stream.close();
@@ -322,9 +327,12 @@ export class Live {
     else this.#clear();
     this.status.replaceChildren();
     this.stage.classList.add("idle");
+    const used = [this.end, this.flip, this.snap, this.record];
+    const focused = used.includes(document.activeElement) || (run.focused && document.activeElement === document.body);
     this.start.hidden = !camera.available();
     this.choose.hidden = false;
-    this.end.hidden = this.flip.hidden = this.snap.hidden = this.record.hidden = true;
+    for (const button of used) button.hidden = true;
+    if (focused) (this.start.hidden ? this.choose : this.start).focus({ preventScroll: true });
     this.#show(title, text);
   }
 
