@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import watched
+from tests.browser.conftest import hold, watched
 from tests.browser.test_live import start
 from tests.browser.test_looks import DESKTOP, FITS, PHONE, serious
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
@@ -59,6 +59,21 @@ def test_another_model_answers_what_it_declares(page: Any) -> None:
     expect(page.get_by_label("Command")).to_contain_text("model=half")
     page.get_by_role("button", name="Python").click()
     expect(page.get_by_label("Command")).to_contain_text('model="half"')
+
+
+def test_of_two_models_the_one_that_was_chosen_last_answers(page: Any) -> None:
+    page.get_by_role("link", name="Model", exact=True).click()
+    chosen = page.locator("#model").get_by_role("combobox", name="Model")
+    held = hold(page, "**/model?model=half")
+    chosen.select_option("half")
+    slow = held()
+    with page.expect_response("**/model"):
+        chosen.select_option("fake")
+    with page.expect_response("**/model?model=half"):
+        slow.continue_()
+    page.wait_for_timeout(300)
+    expect(page.locator("#served")).to_contain_text("fake/3")
+    expect(chosen).to_have_value("fake")
 
 
 def test_two_models_side_by_side_and_what_is_saved_of_them(page: Any) -> None:

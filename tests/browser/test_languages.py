@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import watched
-from tests.browser.test_photos import ASTRONAUT, choose
+from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
 from tests.client import ROOT
 from tests.service.server.test_serve import Service
 
@@ -42,3 +42,43 @@ def test_the_page_speaks_the_browsers_language_and_the_one_that_is_chosen(browse
         page.reload()
         expect(page.get_by_role("link", name=arabic["nav.live"], exact=True)).to_be_visible()  # it is remembered
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+SLOW_WORDS = """
+const own = window.fetch;
+window.fetch = async (address, ...more) => {
+  if (String(address).endsWith("fr.json")) await new Promise((resolve) => (window.go = resolve));
+  if (String(address).endsWith("hu.json")) throw new TypeError("Failed to fetch");
+  return own(address, ...more);
+};
+"""
+"""French comes when the test says so, and Hungarian never."""
+
+
+def test_of_two_languages_the_one_that_was_chosen_last_is_spoken(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.add_init_script(SLOW_WORDS)
+        page.goto(service.url)
+        expect(page.locator("#served")).to_contain_text("fake")
+        page.locator("#language").select_option("fr")
+        page.locator("#language").select_option("de")
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        page.evaluate("go()")
+        page.wait_for_timeout(300)
+        assert page.locator("html").get_attribute("lang") == page.locator("#language").input_value() == "de"
+        page.locator("#language").select_option("hu")
+        expect(page.locator("#banner")).to_be_visible()
+        expect(page.locator("#language")).to_have_value("de")
+
+
+def test_arrow_keys_go_where_they_point_from_right_to_left(browser: Any, service: Service) -> None:
+    with watched(browser, locale="ar-EG") as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
+        first, second = page.locator("#tiles button").all()
+        assert first.bounding_box()["x"] > second.bounding_box()["x"]
+        first.focus()
+        page.keyboard.press("ArrowLeft")
+        expect(second).to_be_focused()
+        page.keyboard.press("ArrowRight")
+        expect(first).to_be_focused()

@@ -323,7 +323,8 @@ for (const button of document.querySelectorAll("[data-example]")) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const onwards = document.documentElement.dir === "rtl" ? -1 : 1;
+  const step = { ArrowLeft: -onwards, ArrowRight: onwards }[event.key];
   const tile = document.activeElement?.closest?.("#tiles li");
   const next = step && tile && (step < 0 ? tile.previousElementSibling : tile.nextElementSibling);
   if (!next) return;
@@ -369,11 +370,17 @@ function toggle(name, allowed) {
 let card = null;
 let missing = null; // why there is no card
 
-/** Have a model answer from now on, by its name, or the service's default one. */
+let modelAsked = null;
+let comparisonAsked = null;
+
+/** Have a model answer from now on, by its name, or the service's default one; the last one that was asked for, where it takes a while. */
 async function loadModel(model = photos.model) {
+  const wanted = (modelAsked = {});
   showModel(card, null, choice);
   try {
-    card = await facet.model({ model, timeoutMs: 10_000 });
+    const loaded = await facet.model({ model, timeoutMs: 10_000 });
+    if (modelAsked !== wanted) return;
+    card = loaded;
     photos.model = model;
     if (photos.compared?.name === card.name) photos.compare(null);
     offer(card);
@@ -381,6 +388,7 @@ async function loadModel(model = photos.model) {
     showModel(card, null, choice);
     connection.found();
   } catch (error) {
+    if (modelAsked !== wanted) return;
     missing = error;
     showModel(card, error, choice);
     refused(error);
@@ -389,11 +397,14 @@ async function loadModel(model = photos.model) {
 
 /** Compare with a second model, by its name; null ends it. */
 async function compareWith(model) {
+  const wanted = (comparisonAsked = {});
   try {
-    photos.compare(model && (await facet.model({ model, timeoutMs: 10_000 })));
+    const other = model && (await facet.model({ model, timeoutMs: 10_000 }));
+    if (comparisonAsked !== wanted) return;
+    photos.compare(other?.name === card?.name ? null : other); // that one may have been chosen for the first meanwhile
     draw();
   } catch (error) {
-    refused(error);
+    if (comparisonAsked === wanted) refused(error);
   }
 }
 
@@ -490,8 +501,9 @@ $("change-key").hidden = !facet.key;
 // Language ----------------------------------------------------------------------------------------------------------------
 
 $("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code, selected: code === language.code }, name)));
-$("language").addEventListener("change", () => speak($("language").value, true).catch(() => connection.lost()));
+$("language").addEventListener("change", () => speak($("language").value, true).catch(() => (($("language").value = language.code), connection.lost())));
 language.addEventListener("change", () => {
+  $("language").value = language.code;
   showLead();
   if (card) offer(card);
   showModel(card, card ? null : missing, choice);

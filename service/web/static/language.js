@@ -65,11 +65,16 @@ function emphasised(element, sentence) {
   );
 }
 
-/** Change to a language, and remember it where the viewer chose it. */
+let asked = null;
+
+/** Change to a language, and remember it where the viewer chose it; nothing, where another one is asked for meanwhile. */
 export async function speak(code, chosen = false) {
+  const wanted = (asked = { code });
   const response = await fetch(new URL(`languages/${code}.json`, import.meta.url));
   if (!response.ok) throw new Error(`languages/${code}.json: ${response.status}`);
-  words = await response.json();
+  const spoken = await response.json();
+  if (asked !== wanted) return;
+  words = spoken;
   language.code = code;
   locale = navigator.languages.find((one) => primary(one) === code) ?? code;
   plurals = new Intl.PluralRules(locale);
