@@ -255,6 +255,25 @@ def test_who_stops_early_sends_no_more(service: Service) -> None:
     assert len(sent) <= 5
 
 
+def test_who_stops_early_does_not_wait_for_a_service_that_refuses_the_others() -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        if len(sent) > 1:
+            return busy("20")
+        time.sleep(0.2)  # meanwhile the others are refused
+        return httpx.Response(200, json=PREDICTION)
+
+    with Client(transport=httpx.MockTransport(answer)) as client:
+        results = client.predict_many([PHOTO] * 50, concurrency=4)
+        assert next(results).prediction is not None
+        began = time.monotonic()
+        results.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - began < 5
+    assert 1 < len(sent) <= 8
+
+
 def many(answer: Scripted, photos: Any = (PHOTO,), **options: Any) -> list[facet_client.PhotoResult]:
     """What becomes of photos that a scripted service answers."""
     with Client(transport=httpx.MockTransport(answer), **options) as client:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from facet_client.card import ModelCard
 from facet_client.errors import ConnectionFailed, ProblemError, UnavailableError
-from facet_client.many import PhotoResult, Progress, check, in_tasks, in_threads
+from facet_client.many import REFUSED, PhotoResult, Progress, check, in_tasks, in_threads
 from facet_client.models import Batch, Health, Prediction, Problem, Reload
 from facet_client.photo import Photo, bytes_of
 from facet_client.stream import Stream, opened
@@ -90,10 +90,19 @@ class _Base:
             max_backoff_wait=LONGEST_WAIT_S,
             total_timeout=LONGEST_WAIT_S,
         )
+        self._of_many = self._retry.copy_with(
+            status_forcelist=RETRIED - REFUSED, retry_on_exceptions=BROKEN, respect_retry_after_header=False
+        )
         self._retrying = retries > 0
         self._batch_timeout = max(timeout, BATCH_S)
         headers = {"X-API-Key": key} if key else {}
         self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
+
+    def _one_of_many(self, data: bytes, query: dict[str, str]) -> dict[str, Any]:
+        """What is sent for a photo of many. Where the service refuses it for now, or is not reached, `facet_client.many` waits:
+        there whoever leaves early ends the wait, which nobody can end inside of a request.
+        """
+        return {"content": data, "params": query, "headers": _RAW, "extensions": {"retry": self._of_many}}
 
     def _answer(self, response: httpx.Response, model: type[M], *accepted: int) -> M:
         """The answer as a model. Raises `ProblemError` where the status is none of success, nor one that is `accepted`."""
@@ -243,7 +252,7 @@ class Client(_Base):
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
         def one(data: bytes) -> Prediction:
-            return self._answer(self._send("POST", "/predict", content=data, params=query, headers=_RAW), Prediction)
+            return self._answer(self._send("POST", "/predict", **self._one_of_many(data, query)), Prediction)
 
         return in_threads(photos, one, concurrency, progress, retrying=self._retrying)
 
@@ -440,7 +449,7 @@ class AsyncClient(_Base):
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
 
         async def one(data: bytes) -> Prediction:
-            answer = await self._send("POST", "/predict", content=data, params=query, headers=_RAW)
+            answer = await self._send("POST", "/predict", **self._one_of_many(data, query))
             return self._answer(answer, Prediction)
 
         return in_tasks(photos, one, concurrency, progress, retrying=self._retrying)
