@@ -411,6 +411,16 @@ async def test_a_wrong_key_is_refused_everywhere(service: Service) -> None:
     assert closed.value.code == 1008
 
 
+def test_a_key_may_have_any_letters_and_the_end_of_its_line_is_none_of_it() -> None:
+    script = Scripted(httpx.Response(503, json=HEALTH))
+    with Client(transport=httpx.MockTransport(script), key="schlüssel–1\n") as client:
+        client.health()
+    assert dict(script.requests[0].headers.raw)[b"X-API-Key"] == "schlüssel–1".encode()
+    with pytest.raises(ValueError, match="control characters") as refused:
+        AsyncClient(key="first\nsecond")
+    assert "first" not in str(refused.value)
+
+
 def test_nobody_at_the_address() -> None:
     with Client("http://127.0.0.1:9", retries=0) as client, pytest.raises(ConnectionFailed):
         client.health()

@@ -218,6 +218,12 @@ describe("retries", () => {
     assert.equal(requests[0].headers["content-type"], "application/octet-stream");
     assert.equal(requests[0].url, "/behind/a/prefix/predict?attributes=");
   });
+
+  test("a key may have any letters, which go in UTF-8", async () => {
+    plan(fine);
+    await new Facet({ baseUrl: facet.url("."), key: "schlüssel–1\n" }).predict(PHOTO);
+    assert.equal(Buffer.from(requests[0].headers["x-api-key"], "latin1").toString(), "schlüssel–1");
+  });
 });
 
 describe("a stream", () => {

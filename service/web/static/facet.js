@@ -172,7 +172,7 @@ export class Facet {
     const url = new URL("stream", this.#base);
     url.protocol = url.protocol.replace("http", "ws");
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;
-    return new FacetStream(new this.#WebSocket(url.href), { ...options, key: this.key, timeoutMs });
+    return new FacetStream(new this.#WebSocket(url.href), { ...options, key: this.key?.trim(), timeoutMs });
   }
 
   /** `predict` for one photo of many: waits for a service that refuses all of them for now, or went away. */
@@ -225,7 +225,7 @@ export class Facet {
 
   async #once(url, init, signal, timeoutMs) {
     const [limited, release] = within(timeoutMs, signal);
-    const headers = { Accept: "application/json", ...(this.key ? { "X-API-Key": this.key } : {}), ...init.headers };
+    const headers = { Accept: "application/json", ...(this.key ? { "X-API-Key": utf8(this.key) } : {}), ...init.headers };
     try {
       const response = await this.#fetch(url, { ...init, headers, signal: limited, credentials: "same-origin" });
       const answer = await parsed(response);
@@ -395,6 +395,11 @@ function refusal(response, answer) {
   const { status, statusText } = response;
   if (typeof answer?.code === "string") return new FacetError(answer, more);
   return new FacetError({ code: "http_error", status, title: statusText, detail: answer?.detail ?? `HTTP ${status}` }, more);
+}
+
+/** A text as a header's value: its bytes in UTF-8, a letter each, as the service reads a key. Other letters than these are no header's. */
+function utf8(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text.trim()));
 }
 
 /** The bytes of a file, in Node. */

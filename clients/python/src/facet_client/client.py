@@ -80,7 +80,7 @@ class _Base:
     """What both clients know."""
 
     def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
-        self._url, self._key = url.rstrip("/"), key
+        self._url, self._key = url.rstrip("/"), _checked(key)
         self._retry = Retry(
             total=retries,
             allowed_methods=["GET", "POST"],  # the service keeps nothing: asking twice changes nothing
@@ -95,7 +95,7 @@ class _Base:
         )
         self._retrying = retries > 0
         self._batch_timeout = max(timeout, BATCH_S)
-        headers = {"X-API-Key": key} if key else {}
+        headers = {"X-API-Key": self._key.encode()} if self._key else {}
         self._options: dict[str, Any] = {"base_url": self._url, "headers": headers, "timeout": timeout}
 
     def _one_of_many(self, data: bytes, query: dict[str, str]) -> dict[str, Any]:
@@ -117,10 +117,10 @@ class _Base:
 class Client(_Base):
     """Asks a Facet service, and waits.
 
-    `key` is sent as `X-API-Key`; `timeout` is in seconds for each step of a request, and at least 60 for a batch. A request
-    that finds the service busy is tried again up to `retries` times. One whose connection breaks after it was sent is sent once
-    more at most. `transport` takes the place of httpx's own. Every method raises `ConnectionFailed`, `ProblemError` or, of
-    those, `UnavailableError`.
+    `key` is sent as `X-API-Key`, in UTF-8 and without blanks round it; `timeout` is in seconds for each step of a request, and
+    at least 60 for a batch. A request that finds the service busy is tried again up to `retries` times. One whose connection
+    breaks after it was sent is sent once more at most. `transport` takes the place of httpx's own. Every method raises
+    `ConnectionFailed`, `ProblemError` or, of those, `UnavailableError`.
     """
 
     def __init__(
@@ -553,6 +553,17 @@ class AsyncClient(_Base):
             return await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise _failed(f"{method} {path}", error) from error
+
+
+def _checked(key: str | None) -> str | None:
+    """A key without the blanks round it, as the end of a line that a file of secrets has.
+
+    Raises `ValueError` where it holds what no header can: httpx would put the key into its message.
+    """
+    stripped = key and key.strip()
+    if stripped and any(ord(character) < 32 or ord(character) == 127 for character in stripped):
+        raise ValueError("A key has no control characters.")
+    return stripped
 
 
 _RAW: Final = {"Content-Type": "application/octet-stream"}
