@@ -1,6 +1,7 @@
 /** The client against a running service (FACET_URL), and against a server of its own that is busy, slow or broken. */
 
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -318,6 +319,33 @@ describe("a stream", () => {
     read(new ArrayBuffer(1));
     await assert.rejects(answer, code("closed"));
     assert.equal(socket.sent.length, 1, "the photo was not sent");
+  });
+
+  test("goes on after a photo that could not be read", async () => {
+    const [stream, socket] = await open();
+    socket.hear({ type: "ready" });
+    const photo = new Blob([new Uint8Array([7])]);
+    photo.arrayBuffer = () => Promise.reject(new Error("gone"));
+    await assert.rejects(stream.send(photo), /gone/);
+    const answer = stream.send(new Uint8Array([8]));
+    await turn();
+    socket.hear({ type: "frame", frame: 2, faces: [] });
+    assert.deepEqual((await answer).faces, []);
+    stream.close();
+  });
+
+  test("an address where nobody is ends a stream and not the process, also by a socket of Node's own events", async () => {
+    class Emitting extends EventEmitter {
+      constructor() {
+        super();
+        setTimeout(() => (this.emit("error", new Error("refused")), this.emit("close", { code: 1006, reason: "" })), 1);
+      }
+      addEventListener(name, listener) {
+        this.on(name, listener);
+      }
+    }
+    const stream = new Facet({ baseUrl: "https://example.org/", WebSocket: Emitting }).stream();
+    await assert.rejects(stream.ready, code("network_error"));
   });
 
   test("a close without a word is explained by its code", async () => {

@@ -273,8 +273,11 @@ export class FacetStream {
     socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
     socket.addEventListener("message", ({ data }) => this.#hear(data));
     socket.addEventListener("close", ({ code, reason }) => this.#over(code, reason));
+    socket.addEventListener("error", () => {}); // its close follows; a socket of the package ws would end the process
     this.#limit = setTimeout(() => this.#fail({ code: "timeout", detail: "The stream did not start in time." }), timeoutMs);
-    signal?.addEventListener("abort", () => this.close(), { once: true });
+    const stop = () => this.close();
+    signal?.addEventListener("abort", stop, { once: true });
+    this.closed.then(() => signal?.removeEventListener("abort", stop));
     if (signal?.aborted) this.close();
   }
 
@@ -289,7 +292,13 @@ export class FacetStream {
     const number = ++this.#number;
     const answer = new Promise((resolve, reject) => (this.#waiting = { number, resolve, reject }));
     answer.catch(() => {}); // the stream may end while the photo is still being read, before anybody awaits this
-    const bytes = jpeg instanceof Blob ? await jpeg.arrayBuffer() : jpeg;
+    let bytes = jpeg;
+    try {
+      if (jpeg instanceof Blob) bytes = await jpeg.arrayBuffer();
+    } catch (error) {
+      if (this.#waiting?.number === number) this.#waiting = null; // its file is gone; the next frame may be sent
+      throw error;
+    }
     const view = ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes);
     const message = new Uint8Array(8 + view.length);
     new DataView(message.buffer).setBigUint64(0, BigInt(number));
