@@ -557,6 +557,31 @@ async def test_a_stream_answers_its_frames(service: Service) -> None:
     assert third.code == "unsupported_format"
 
 
+STOPPING = {"type": "problem", "title": "T", "status": 503, "detail": "It stops.", "code": "not_ready", "request_id": "1"}
+
+
+@pytest.mark.parametrize("problem", [None, STOPPING])
+async def test_what_a_stream_is_answered_before_its_start_is_heard(problem: dict[str, Any] | None) -> None:
+    """By a service that stops, or by somebody else."""
+    websockets = pytest.importorskip("websockets.asyncio.server")
+
+    async def answer(connection: Any) -> None:
+        await connection.send("<p>hello" if problem is None else json.dumps(problem))
+        await connection.close(1001)
+
+    async with websockets.serve(answer, "127.0.0.1", 0) as server:
+        client = AsyncClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(FacetClientError) as failed:
+            async with client, client.stream():
+                pass
+    if problem is None:
+        assert "cannot be read" in str(failed.value)
+    else:
+        assert isinstance(failed.value, StreamClosed)
+        assert failed.value.problem is not None
+        assert (failed.value.code, failed.value.problem.code) == (1001, "not_ready")
+
+
 async def test_follow_sends_the_newest_frames_at_the_advised_pace(service: Service) -> None:
     async def camera() -> AsyncIterator[bytes]:
         for index in range(60):

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from facet_client.errors import ConnectionFailed, FacetClientError, StreamClosed
 from facet_client.models import StreamFrame, StreamProblem, StreamReady
@@ -36,14 +36,9 @@ class Stream:
 
         Raises:
             StreamClosed: The stream has ended.
-            FacetClientError: The service answered with another message.
+            FacetClientError: The service answered with another message, or what cannot be read.
         """
-        from websockets.exceptions import ConnectionClosed
-
-        try:
-            await self._connection.send(json.dumps(message))
-        except ConnectionClosed as error:
-            raise self._closed() from error
+        await self._send(json.dumps(message))
         answer = await self._receive()
         if not isinstance(answer, StreamReady):
             raise FacetClientError("the service did not answer the stream's start")
@@ -61,17 +56,9 @@ class Stream:
         Raises:
             StreamClosed: The stream has ended.
         """
-        from websockets.exceptions import ConnectionClosed
-
         number = self._sent
         self._sent += 1
-        try:
-            await self._connection.send(number.to_bytes(8, "big") + photo)
-        except ConnectionClosed:
-            with suppress(StreamClosed):  # what the service sent before it closed is still to be read
-                while True:
-                    await self._receive()
-            raise self._closed() from None
+        await self._send(number.to_bytes(8, "big") + photo)
         return number
 
     async def receive(self) -> StreamFrame | StreamProblem:
@@ -82,7 +69,7 @@ class Stream:
 
         Raises:
             StreamClosed: The stream has ended.
-            FacetClientError: The service answered a start that was not sent.
+            FacetClientError: The service answered a start that was not sent, or what cannot be read.
         """
         answer = await self._receive()
         if isinstance(answer, StreamReady):
@@ -100,6 +87,7 @@ class Stream:
 
         Raises:
             StreamClosed: The stream has ended.
+            FacetClientError: The service answered what cannot be read.
         """
         newest: bytes | None = None
         arrival, over = asyncio.Event(), False
@@ -138,20 +126,38 @@ class Stream:
     def _pause_s(self, problem: StreamProblem) -> float:
         return max(1 / self.ready.max_fps, problem.retry_after_s or 0)
 
+    async def _send(self, message: str | bytes) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed:
+            with suppress(StreamClosed):  # what the service sent before it closed is still to be read
+                while True:
+                    await self._receive()
+            raise self._closed() from None
+
     async def _receive(self) -> StreamReady | StreamFrame | StreamProblem:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            message = _MESSAGE.validate_json(await self._connection.recv())
+            message = _read(await self._connection.recv())
             if isinstance(message, StreamProblem) and message.frame is None:
                 self._fatal = message
-                message = _MESSAGE.validate_json(await self._connection.recv())  # nothing but the close follows
+                message = _read(await self._connection.recv())  # nothing but the close follows
         except ConnectionClosed as error:
             raise self._closed() from error
         return message
 
     def _closed(self) -> StreamClosed:
         return StreamClosed(self._connection.close_code or 1006, self._fatal)
+
+
+def _read(message: str | bytes) -> StreamReady | StreamFrame | StreamProblem:
+    try:
+        return _MESSAGE.validate_json(message)
+    except ValidationError as error:
+        raise FacetClientError("the stream's answer cannot be read") from error
 
 
 @asynccontextmanager
