@@ -116,9 +116,12 @@ def beginning_of(init: str, start: Path | None) -> dict[str, str]:
     Raises:
         FileNotFoundError: There is no such file.
     """
-    if start is not None:
-        return {"follows": file_digest(start)}
-    return {"initial": init if init in WITHOUT_FILE else file_digest(Path(init))}
+    if start is None and init in WITHOUT_FILE:
+        return {"initial": init}
+    path = Path(init) if start is None else start
+    if not path.is_file():
+        raise FileNotFoundError(f"no initial weights at {path}")
+    return {"initial" if start is None else "follows": file_digest(path)}
 
 
 def record_reopened(out: Path, model: str, before: Provenance | None) -> Provenance:
