@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,13 +84,25 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> Count
     write_document(out / "counts.json", document)
     _write_csv(by_name, columns, out / "counts.csv")
     for column in columns:
-        _bars({one.name: _tally(one.labels.values(), column) for one in by_name}, column, out / f"{column.name}.png")
+        _bars({one.name: _tally(one.labels.values(), column) for one in by_name}, column, out / plot_of(column))
     if pairs := crossings(columns):
         _draw_crossings(labels, pairs, out / "crossings.png")
     if samples:
         with replacing(out / "samples.jpg") as new:
             sheet(sets, held, columns, samples).save(new, quality=90)
     return document
+
+
+def plot_of(column: Column) -> str:
+    """The name of an attribute's plot.
+
+    Args:
+        column: The attribute, whose name may be any that stands above a column of a table, such as `hair/eyes`.
+
+    Returns:
+        The file's name, with a line for what is neither a letter nor a digit.
+    """
+    return re.sub(r"[^\w-]+", "_", column.name) + ".png"
 
 
 def crossings(columns: Sequence[Column]) -> list[tuple[Column, Column]]:

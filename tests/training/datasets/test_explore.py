@@ -144,3 +144,11 @@ def test_parts_of_one_set_are_counted_together(tmp_path: Path) -> None:
     document = explore(halves, tmp_path / "out", samples=4).model_dump()
     assert document["UTKFace"]["pictures"] == 4
     assert document["UTKFace"]["age"] == {"7": 1, "34": 1, "36": 2}
+
+
+def test_a_column_of_any_name_has_a_plot_in_the_folder(tmp_path: Path) -> None:
+    own = made.folder_of(tmp_path / "own", [("a.png", b""), ("b.png", b"")])
+    (own / "labels.csv").write_text("file,hair/eyes,../../up\na.png,brown,yes\nb.png,grey,no\n")
+    explore([own], tmp_path / "out/below", samples=0)
+    plots = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert plots == {"below/hair_eyes.png", "below/_up.png", "below/crossings.png"}
