@@ -27,7 +27,7 @@ from service.vision.detection.registry import load_detector
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
-from training.errors import MissingPackage, TrainingError, UsageError
+from training.errors import MissingPackage, TrainingError, UsageError, raised_as
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "model_store"
@@ -94,7 +94,7 @@ def prepare(
     size: Annotated[int, typer.Option(min=32, max=512, help="Side of the crops in pixels.")] = 160,
     store: Store = STORE,
     detector: DetectorTitle = DETECTOR,
-    limit: Annotated[int | None, typer.Option(help="Look at the first pictures only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at the first pictures only.")] = None,
     template: Annotated[
         Path | None,
         typer.Option(help="Cut by the landmark template of this model.json; needed where no aligned set is among the data."),
@@ -243,7 +243,8 @@ def compare(
         given = load_comparison(comparison)
         if recipe:
             given = chosen(given, recipe)
-        budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
+        with raised_as(UsageError):
+            budget = Budget(minutes=3.0 if minutes is None and pictures is None else minutes, pictures=pictures)
         inits = dict(_pair(one, "--weights ARCHITECTURE=FILE") for one in weights or [])
         document = run(given, budget, prepared, out, split, inits, measure or [], own_process=True)
         for path in [*write(document, out), *([] if page is None else publish(document, page))]:
@@ -404,7 +405,7 @@ def evaluate(
     precision: Annotated[Precision, typer.Option(help="Arithmetic of the network.")] = Precision.AUTO,
     store: Store = STORE,
     detector: DetectorTitle = DETECTOR,
-    limit: Annotated[int | None, typer.Option(help="The first pictures only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first pictures only.")] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures beside the model, into its evaluation.json.")
     ] = False,

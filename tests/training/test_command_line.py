@@ -194,6 +194,21 @@ def test_training_without_what_it_needs(tmp_path: Path) -> None:
     assert_one_line(training("train", "--recipe", tmp_path / "nowhere.toml"), "nowhere.toml")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prepare", "--data", "nowhere", "--limit", "-1"], "Invalid value for '--limit'"),
+        (["evaluate", "--data", "nowhere", "--limit", "0"], "Invalid value for '--limit'"),
+        (["compare", "--minutes", "-1"], "budget: minutes: Input should be greater than 0"),
+        (["compare", "--pictures", "0"], "budget: pictures: Input should be greater than or equal to 1"),
+    ],
+)
+def test_numbers_that_are_none_of_an_option_are_named(words: list[str], message: str) -> None:
+    result = training(*words)
+    assert isinstance(result.exception, SystemExit)
+    assert message in plain(result.stderr)
+
+
 def test_models_that_are_not_there(tmp_path: Path, root: Path) -> None:
     files = [(made.names(split, 1)[0], encoded(made.square_picture(1, 1))) for split in (Split.TRAIN, Split.TEST)]
     data = made.folder_of(tmp_path / "set", files)
