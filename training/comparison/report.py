@@ -332,8 +332,10 @@ def _draw_bars(report: ComparisonReport, path: Path) -> None:
     name, colours, rows = report.sets[0], _coloured(report), report.recipes
     panels = metrics_of(report.attributes, Table.PANELS)
     height = 1.6 + 0.3 * len(rows)
-    figure, axes = plt.subplots(1, len(panels), figsize=(12, height), sharey=True, layout="constrained")
-    for axis, metric in zip(axes, panels, strict=True):
+    figure, ((first, *others),) = plt.subplots(
+        1, len(panels), figsize=(12, height), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, metric in zip((first, *others), panels, strict=True):
         for place, row in enumerate(rows):
             value = _number(row, name, metric)
             if value is not None:
@@ -344,8 +346,8 @@ def _draw_bars(report: ComparisonReport, path: Path) -> None:
             axis.axvline(baseline, color="#868e96", linestyle="--", linewidth=1)
         axis.set(title=metric.heading)
         axis.margins(x=0.15)
-    axes[0].set_yticks(range(len(rows)), [row.name for row in rows])
-    axes[0].invert_yaxis()
+    first.set_yticks(range(len(rows)), [row.name for row in rows])
+    first.invert_yaxis()
     figure.suptitle(f"{name}, {report.split} split; dashed: {CONSTANT_BASELINE}", fontsize=10)
     systems = [Patch(color=colour, label=system) for system, colour in colours.items() if system]
     if systems:

@@ -353,6 +353,12 @@ def test_plots_are_drawn(done: tuple[Path, dict[str, Any]]) -> None:
             assert len(colours) > 20  # something is drawn
 
 
+def test_recipes_of_one_attribute_are_drawn(tmp_path: Path) -> None:
+    document = typed(json.loads((ROOT / "docs/comparison.json").read_text()))
+    paths = comparison.write(document.model_copy(update={"attributes": document.attributes[:1]}), tmp_path)
+    assert all(path.stat().st_size > 0 for path in paths)
+
+
 PAGE = """# Ours
 
 <!-- compare: conditions -->
