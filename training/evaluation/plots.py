@@ -145,14 +145,14 @@ def _draw_reliability(predictions: Predictions, labels: list[str], path: Path) -
     figure, axes = plt.subplots(1, len(labels), figsize=(5.5 * len(labels), 5), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], labels, strict=True):
         confidence, right, _ = confidences(predictions, name)
-        _calibration_curve(axis, confidence, right, name)
+        _calibration_curve(axis, confidence, right, name, len(predictions.labels[name].names))
     save(figure, path)
 
 
-def _calibration_curve(axis: Axes, confidence: Doubles, right: Bools, title: str) -> None:
+def _calibration_curve(axis: Axes, confidence: Doubles, right: Bools, title: str, labels: int) -> None:
     parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), BINS) if len(part)]
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.plot([confidence[part].mean() for part in parts], [right[part].mean() for part in parts], marker="o")
     axis.set(xlabel="confidence", ylabel="accuracy", title=f"Reliability: {title} ({BINS} bins of equal mass)")
-    axis.set_xlim(0.18, 1.01)
+    axis.set_xlim(0.9 / max(5, labels), 1.01)  # the most probable of K labels has 1 / K at least
     axis.set_ylim(0, 1.01)

@@ -28,6 +28,7 @@ from training.errors import DataSetError, EvaluationError, TrainingError
 from training.evaluation.documents import Report
 from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
+from training.evaluation.predictions import LabelPredictions, Predictions
 from training.evaluation.recording import record_report
 from training.evaluation.service_client import Scored, central_face, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
@@ -318,6 +319,19 @@ def test_reports_and_plots_of_fewer_outputs_and_of_no_faces(outputs: tuple[str, 
     drawn = draw_all(predictions, part, tmp_path)
     expected = {("years",): AGE_PLOTS, ("low", "high"): {"coverage.png"}, ("female",): LABEL_PLOTS, ("races",): LABEL_PLOTS}
     assert set(drawn) == {path.name for path in tmp_path.iterdir()} == expected.get(outputs, set())
+
+
+def test_the_reliability_of_many_labels_is_in_the_plot(tmp_path: Path) -> None:
+    """The most probable of ten labels may have a tenth."""
+    probabilities = np.random.default_rng(0).dirichlet(np.full(10, 50.0), 200)
+    labels = LabelPredictions(tuple("abcdefghij"), np.arange(200) % 10, probabilities)
+    predictions = Predictions(np.ones(200, np.bool_), labels={"letter": labels})
+    given = Scored([f"{row}.jpg" for row in range(200)], predictions, {}, [[]] * 200)
+    assert probabilities.max(axis=1).max() < 0.18
+    draw_all(predictions, report_part(given), tmp_path)
+    with Image.open(tmp_path / "reliability.png") as plot:
+        pixels = np.asarray(plot.convert("RGB"))
+    assert (pixels == (31, 119, 180)).all(axis=-1).sum() > 500  # the curve's blue
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
