@@ -15,7 +15,6 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 
 from service import __version__, metrics, web
 from service.api import openapi as openapi_document
@@ -26,6 +25,7 @@ from service.api.keys import Keys
 from service.api.middleware.admission import Admission
 from service.api.middleware.api_keys import ApiKeys
 from service.api.middleware.body_limits import BodyLimits
+from service.api.middleware.compression import Compression
 from service.api.middleware.connection_close import ConnectionClose
 from service.api.middleware.disconnects import Disconnects
 from service.api.middleware.errors import UnhandledErrors
@@ -149,7 +149,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["Retry-After", "X-Request-ID"],
         )
-    app.add_middleware(GZipMiddleware, minimum_size=COMPRESSED_BYTES, compresslevel=4)
+    app.add_middleware(Compression, minimum_size=COMPRESSED_BYTES, compresslevel=4)
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     app.add_middleware(RequestLog, paths=[*_own_paths(), *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)

@@ -428,6 +428,22 @@ async def test_a_large_answer_is_compressed_where_the_client_accepts_it(client: 
         assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
 
 
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip;q=0", False),
+        ("identity, GZIP ; q=0.000", False),
+        ("br, gzip;q=0, *", False),
+        ("gzip;q=0.5", True),
+        ("br, gzip", True),
+    ],
+)
+async def test_an_answer_is_not_compressed_for_who_says_so(client: Client, accepted: str, packed: bool) -> None:
+    answer = await client.get("/openapi.json", headers={"Accept-Encoding": accepted})
+    assert answer.headers.get("content-encoding") == ("gzip" if packed else None)
+    assert answer.headers["vary"] == "Accept-Encoding"
+
+
 async def test_head_says_of_a_compressed_answer_what_get_says(client: Client) -> None:
     given, asked = await client.get("/openapi.json"), await client.head("/openapi.json")
     assert asked.content == b""
