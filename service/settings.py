@@ -31,9 +31,17 @@ DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "mod
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+def _named(value: object) -> object:
+    """A path as it is. Raises `ValueError` where it is empty: it would be the folder that the service happens to start in."""
+    if value == "":
+        raise ValueError("it is set, but names nothing; leave it out")
+    return value
+
+
 def _place(value: object) -> object:
-    """A folder, or an address as it is."""
-    return Path(value) if isinstance(value, str) and "://" not in value else value
+    """A folder, or an address as it is. Raises `ValueError` where it is empty."""
+    given = _named(value)
+    return Path(given) if isinstance(given, str) and "://" not in given else given
 
 
 class ModelTitle(NamedTuple):
@@ -119,6 +127,7 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return ("*",) if "*" in proxies else proxies
 
 
+NamedPath = Annotated[Path, BeforeValidator(_named)]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
@@ -162,7 +171,7 @@ class Settings(BaseSettings):
 
     model_store: Annotated[Path | str, BeforeValidator(_place)] = DEFAULT_STORE
     """Folder of models, NAME/VERSION each, or an address such as `s3://bucket/models` (extra `remote`)."""
-    model_cache: Path | None = None
+    model_cache: NamedPath | None = None
     """Folder for copies of models behind an address, which serve while it cannot be read; a temporary one where not set."""
     model: str = _MODEL
     """Name of the attribute model that is served."""
@@ -271,9 +280,9 @@ class Settings(BaseSettings):
     """Whether the web page is served at `/`."""
     tls: bool = False
     """Whether to serve HTTPS instead of HTTP, with a certificate that the service makes itself where none is given."""
-    tls_certificate: Path | None = None
+    tls_certificate: NamedPath | None = None
     """Certificate chain for HTTPS, as PEM; goes with its key."""
-    tls_key: Path | None = None
+    tls_key: NamedPath | None = None
     """Private key of the certificate, as PEM."""
     drain_delay_s: float = Field(default=5, ge=0, le=600)
     """Seconds, from SIGTERM, in which requests are still accepted while readiness already fails."""

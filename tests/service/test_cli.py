@@ -392,7 +392,11 @@ def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", ""), ("PRECISION", "f64"), ("RATE_LIMIT", "5")]
+    ("name", "value"),
+    [
+        *(("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", ""), ("PRECISION", "f64"), ("RATE_LIMIT", "5")),
+        *((name, "") for name in ("MODEL_STORE", "MODEL_CACHE", "TLS_CERTIFICATE", "TLS_KEY")),
+    ],
 )
 @pytest.mark.parametrize("command", ["models", "serve"])
 def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value: str) -> None:
