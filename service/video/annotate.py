@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
     import av
+    from av.audio.codeccontext import AudioCodecContext
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
     from av.stream import Stream
@@ -288,10 +290,12 @@ def _written(
             sound = _sound(container, film)
             early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one gives
             if film.audio is not None and sound is None:
-                warn(f"the sound is left out: {out.suffix} does not take {film.audio.codec_context.name}")
+                warn(f"the sound is left out: {out.suffix} does not take {_codec(film.audio)}")
 
             def write(pixels: Pixels, frame: VideoFrame) -> None:
                 height, width = (side - side % 2 for side in pixels.shape[:2])  # what 4:2:0 can hold
+                if not height * width:
+                    raise FilmError(film.name, "its pictures are too small to be marked")
                 if not video.codec_context.is_open:
                     video.width, video.height = width, height
                 marked = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
@@ -327,6 +331,29 @@ def _require_writable(out: Path, source: Path) -> None:
 
 def _sound(container: OutputContainer, film: Film) -> AudioStream | None:
     """A stream for the sound as it is, where the format takes it."""
-    if film.audio is None or film.audio.codec_context.name not in container.supported_codecs:
+    if film.audio is None or not _takes(container.format.name, film.audio):
         return None
-    return container.add_stream_from_template(film.audio)
+    sound = container.add_stream_from_template(film.audio)
+    channels = sound.codec_context.channels
+    if sound.codec_context.layout.name == f"{channels} channels":  # an AVI's; MP4 wants to know which they are
+        sound.codec_context.layout = f"{channels}c"  # FFmpeg's word for the usual ones
+    return sound
+
+
+def _codec(audio: AudioStream) -> str:
+    """The name of a codec; of one that FFmpeg does not know there is no context."""
+    context: AudioCodecContext | None = audio.codec_context
+    return "its codec" if context is None else context.name
+
+
+def _takes(form: str, audio: AudioStream) -> bool:
+    """Whether a format takes sound as it is: its list of codecs has some that it refuses, such as Opus in QuickTime."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(), "w", form) as trial:
+            trial.add_stream_from_template(audio)
+            trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True

@@ -172,6 +172,27 @@ async def test_sound_that_the_format_does_not_take_is_said_to_be_left_out(tmp_pa
         assert [stream.type for stream in container.streams] == ["video"]
 
 
+async def test_sound_is_tried_in_the_format_before_it_is_promised(tmp_path: Path) -> None:
+    """QuickTime has Opus on its list, and refuses it; of a codec that FFmpeg does not know there is not even a name."""
+    warnings: list[str] = []
+    await annotated(interleaved(tmp_path / "in.mkv", "libopus"), tmp_path / "out.mov", warn=warnings.append)
+    unknown = tmp_path / "in.mov"
+    content = interleaved(unknown, "pcm_s16le").read_bytes()
+    assert content.count(b"sowt") == 1
+    unknown.write_bytes(content.replace(b"sowt", b"xyzq"))
+    await annotated(unknown, tmp_path / "out.mp4", warn=warnings.append)
+    assert warnings == ["the sound is left out: .mov does not take opus", "the sound is left out: .mp4 does not take its codec"]
+
+
+async def test_sound_of_an_avi_has_the_usual_channels(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    await annotated(interleaved(tmp_path / "in.avi", "pcm_s16le"), tmp_path / "out.mp4", warn=warnings.append)
+    assert warnings == []
+    with av.open(tmp_path / "out.mp4") as container:
+        assert container.streams.audio[0].layout.name == "stereo"
+        assert sum(packet.size for packet in container.demux(audio=0)) == 20 * 1600 * 2 * 2
+
+
 async def test_the_film_itself_is_never_written_over(tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", 5)
     content = source.read_bytes()
@@ -204,6 +225,17 @@ async def test_odd_sides_lose_a_line(tmp_path: Path) -> None:
     await annotated(source, tmp_path / "out.mp4")
     frames, _ = decoded(tmp_path / "out.mp4")
     assert frames[0].shape == (240, 320, 3)
+
+
+async def test_a_point_is_no_picture(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(source, "w") as container:
+        video = container.add_stream("ffv1", rate=RATE)
+        video.width, video.height, video.pix_fmt = 1, 1, "bgr0"
+        container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((1, 1, 3), np.uint8), format="rgb24")))
+        container.mux(video.encode(None))
+    with pytest.raises(FilmError, match=r"in\.mkv: its pictures are too small"):
+        await annotated(source, tmp_path / "out.mp4")
 
 
 async def test_a_film_without_a_face_has_no_rows(tmp_path: Path) -> None:
