@@ -67,6 +67,14 @@ def test_recordings_one_after_the_other_in_a_film_are_one_film(tmp_path: Path, e
     assert 2 * len(single) - 2 <= len(times) <= 2 * len(single)
 
 
+def test_pictures_of_recordings_that_overlap_have_names_of_their_own(tmp_path: Path) -> None:
+    """A recorder may begin its next file before it ends the last one."""
+    parts = [film(tmp_path / f"{start}.mts", [100] * 13, start_s=start).read_bytes() for start in (7, 8)]
+    (tmp_path / "joined.mts").write_bytes(b"".join(parts))
+    found = names(tmp_path / "joined.mts", every=0)
+    assert len(found) == len(set(found)) == 26
+
+
 def test_every_face_and_picture_is_a_row_with_its_time(shot: Path, tmp_path: Path) -> None:
     for name in ("faces.jsonl", "faces.csv"):
         success, errors = predict(shot, out=tmp_path / name)
