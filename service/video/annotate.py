@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import math
@@ -110,7 +109,7 @@ async def annotate(
 
     Raises:
         FilmError: A film cannot be read or written.
-        Unavailable: A frame was not answered by its deadline.
+        Unavailable: The engine is closed.
         InferenceError: The detector or the network failed.
     """
     session = TrackingSession(engine.pipeline, options)
@@ -126,8 +125,8 @@ async def annotate(
             pixels = upright(frame, film.video.sample_aspect_ratio)
             if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
                 height, width = pixels.shape[:2]
-                deadline = asyncio.get_running_loop().time() + engine.deadline
-                result, last_step = await session.step(DecodedImage(pixels, width, height), now, deadline), now
+                # No deadline: nobody waits for a single frame, and whoever stops the process (Ctrl-Z) goes on with it later.
+                result, last_step = await session.step(DecodedImage(pixels, width, height), now, math.inf), now
                 _record(tracks, result, now)
                 for face in result.faces:
                     record(FrameRow(number, round(now, 3), face))

@@ -211,6 +211,15 @@ async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Pa
     assert len(frames) == 40
 
 
+async def test_a_frame_has_all_the_time_that_it_takes(tmp_path: Path) -> None:
+    """A process that is stopped for a while (Ctrl-Z) loses no film."""
+    engine = engine_factory()(Settings(deadline_s=1e-6))
+    try:
+        assert len(await annotate(film(tmp_path / "in.mp4", 5), tmp_path / "out.mp4", engine, OPTIONS)) == 2
+    finally:
+        await engine.close()
+
+
 async def test_odd_sides_lose_a_line(tmp_path: Path) -> None:
     def odd(index: int) -> Pixels:
         return picture(index, 322, 242)[:241, :321]
