@@ -55,7 +55,7 @@ from service.offline.run import PredictorRunner, Runner, jobs_of
 from service.offline.terminal import ReaderGone, console
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm
-from service.settings import Settings, check_names
+from service.settings import ModelTitle, Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 from service.video.film import refuse_photo
@@ -463,14 +463,19 @@ def _settings(request: command.Request, model: str | None, detector: str | None)
     """The settings of a run."""
     # The queues are no bounds here: so many photos are under way as `--jobs` says, and none is to be refused.
     changes: dict[str, object] = {"photo_queue": 4096, "photo_wait_s": 1e9, "face_queue": 10**6}
-    name, version = _named(model)
-    if name is not None:
-        changes |= {"model": name, "model_version": version}
+    changes |= _one_model(model)
     if detector is not None:
         changes["detector"] = detector
     if request.parameters.max_faces is not None:
         changes["max_faces"] = request.parameters.max_faces
     return Settings.model_validate({**Settings().model_dump(), **changes})
+
+
+def _one_model(model: str | None = None) -> dict[str, object]:
+    """What makes settings those of the one model that answers a run: `--model`, or the default one of a service."""
+    name, version = _named(model)
+    title = Settings().served[0] if name is None else ModelTitle(name, version)
+    return {"models": (), "canary": None, "model": title.name, "model_version": title.version}
 
 
 def _on_ray(parts: Parts, request: command.Request, settings: Settings, address: str | None, workers: int | None) -> Runner:
@@ -546,7 +551,7 @@ def annotate(
         tracks = out.with_suffix(".tracks.csv")
         if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
             raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")
-        given = {} if detector is None else {"detector": detector, "stream_detector": None}
+        given = _one_model() | ({} if detector is None else {"detector": detector, "stream_detector": None})
         engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
         of_frames = FrameTable(engine.model.manifest.attributes)
         growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))

@@ -217,6 +217,20 @@ def test_a_full_disk_is_not_the_photos_fault(root: Path, tiny_store: Path, examp
     assert (run.returncode, lines) == (1, ["facet: standard output: No space left on device"])
 
 
+def test_the_model_that_is_named_answers_whatever_a_service_would_serve(
+    facet: Facet, tiny_store: Path, examples: Path, tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(tiny_store, tmp_path / "store"))
+    other = Path(shutil.copytree(store / "tiny/1", store / "other/1")) / "model.json"
+    other.write_text(other.read_text().replace('"name": "tiny"', '"name": "other"'))
+    served = {"MODEL_STORE": str(store), "MODELS": "tiny,other", "CANARY": "absent/2:0.5"}
+    for model, name in ((None, "tiny"), ("other", "other"), ("tiny/1", "tiny")):
+        words = () if model is None else ("--model", model)
+        result = facet("predict", "--json", *words, examples / "astronaut.jpg", **served)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["model"]["name"] == name
+
+
 def test_a_picture_goes_into_a_folder_that_is_there(facet: Facet, examples: Path, tmp_path: Path) -> None:
     assert facet("predict", examples / "astronaut.jpg", "--draw", tmp_path).exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["astronaut.faces.jpg"]
