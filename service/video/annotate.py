@@ -118,7 +118,7 @@ async def annotate(
     last_step = -math.inf
     began: float | None = None  # a recorder's clock may start at any hour
     with opened(source, str(source)) as film, _written(out, source, film, warn) as (write, pass_on):
-        for number, frame in enumerate(frames(film, pass_on)):
+        for number, frame in enumerate(frames(film, pass_on, warn)):
             time = float(frame.time or 0.0)
             began = time if began is None else began
             now = time - began

@@ -143,15 +143,20 @@ def _unreadable(name: str, error: av.FFmpegError) -> FilmError:
     return FilmError(name, "not a film, or a broken one" if isinstance(error, InvalidDataError) else str(error.strerror))
 
 
-def frames(film: Film, pass_on: Callable[[av.Packet[Stream]], None] = lambda _: None) -> Iterator[VideoFrame]:
+def frames(
+    film: Film,
+    pass_on: Callable[[av.Packet[Stream]], None] = lambda _: None,
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[VideoFrame]:
     """Read the pictures of a film; their times rise, and so do those of its sound.
 
     A film may be put together of recordings whose clocks begin anew: they follow one another here. Where a picture has no time,
-    as in a stream without a container, it comes when the one before it ends.
+    as in a stream without a container, it comes when the one before it ends. Damaged pictures are passed over, as players do.
 
     Args:
         film: As it was opened; it is read once.
         pass_on: Takes each packet of sound that lies between them, and that has a time.
+        warn: Called at the end with a sentence about damaged pictures; None makes it an error, after all others.
 
     Yields:
         Every picture in order.
@@ -159,6 +164,7 @@ def frames(film: Film, pass_on: Callable[[av.Packet[Stream]], None] = lambda _: 
     Raises:
         FilmError: The film cannot be read to its end, or has no picture.
     """
+    damaged = 0
     starts = [Fraction(0)]
     shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
     for packet, frames in _packets(film):
@@ -167,11 +173,17 @@ def frames(film: Film, pass_on: Callable[[av.Packet[Stream]], None] = lambda _: 
             packet.dts = heard.moved(packet.dts, packet.duration, packet.time_base)
             packet.pts = packet.dts + shown_after
             pass_on(packet)
-        for frame in frames:
+        damaged += frames is None
+        for frame in frames or ():
             frame.pts = shown.moved(frame.dts if frame.pts is None else frame.pts, frame.duration, frame.time_base)
             yield frame
     if shown.last is None:
         raise FilmError(film.name, "no picture in it can be read")
+    if damaged:
+        said = f"{damaged} of its pictures {'is' if damaged == 1 else 'are'} damaged and left out"
+        if warn is None:
+            raise FilmError(film.name, said)
+        warn(f"{film.name}: {said}")
 
 
 @dataclass(slots=True)
@@ -208,16 +220,23 @@ class _Clock:
         return time + round(self.starts[self.recording] / self.unit)
 
 
-def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame]]]:
-    """Every packet in order, with the pictures that it brings. Raises `FilmError`, which names the film that is read."""
+def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame] | None]]:
+    """Every packet in order, with the pictures that it brings; None where it is damaged. Raises `FilmError`, which names the
+    film that is read.
+    """
     import av
+    from av.error import InvalidDataError
     from av.video.frame import VideoFrame
 
     streams = [film.video] if film.audio is None else [film.video, film.audio]
     try:
         for packet in film.container.demux(*streams):
-            decoded = [] if packet.stream is film.audio else packet.decode()
-            yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame)]
+            try:
+                decoded = [] if packet.stream is film.audio else packet.decode()
+            except InvalidDataError:
+                yield packet, None
+            else:
+                yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame)]
     except av.FFmpegError as error:
         raise _unreadable(film.name, error) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import itertools
 import json
 import signal
 import struct
@@ -378,6 +379,34 @@ async def test_pictures_without_a_time_of_their_own_come_one_after_the_other(tmp
     assert len(decoded(tmp_path / "out.mp4")[0]) == 20
     with source.open("rb") as stream:
         assert len(list(stills(stream, name, 0.5))) in (4, 5)
+
+
+def damaged(path: Path, source: Path) -> Path:
+    """A film whose sixteenth picture is not to be decoded."""
+    with av.open(source) as before, av.open(path, "w") as container:
+        stream = container.add_stream_from_template(before.streams.video[0])
+        for index, packet in enumerate(before.demux(video=0)):
+            if packet.dts is None:
+                continue
+            copy = av.Packet(bytes(byte ^ 0x5A for byte in bytes(packet)) if index == 15 else bytes(packet))
+            copy.pts, copy.dts, copy.time_base, copy.is_keyframe = packet.pts, packet.dts, packet.time_base, packet.is_keyframe
+            copy.stream = stream
+            container.mux(copy)
+    return path
+
+
+async def test_a_damaged_picture_is_passed_over_and_said(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    source = damaged(tmp_path / "in.mp4", film(tmp_path / "whole.mp4", 20))
+    rows, _ = await annotated(source, tmp_path / "out.mp4", warn=warnings.append)
+    assert max(row.frames for row in rows) == 19
+    assert len(decoded(tmp_path / "out.mp4")[0]) == 19
+    assert warnings == [f"{source}: 1 of its pictures is damaged and left out"]
+    with source.open("rb") as stream:
+        pictures = stills(stream, "in.mp4", 0.5)
+        assert [time_s for time_s, _ in itertools.islice(pictures, 4)] == pytest.approx([0, 0.5, 1, 1.6])
+        with pytest.raises(FilmError, match="damaged"):
+            next(pictures)
 
 
 async def test_a_film_without_a_picture_is_an_error(tmp_path: Path) -> None:
