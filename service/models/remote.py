@@ -6,10 +6,12 @@ import atexit
 import contextlib
 import errno
 import logging
+import math
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -26,6 +28,10 @@ logger = logging.getLogger("facet")
 
 KEPT: Final = 3
 """Versions of a model whose copies stay, those that were asked for last: one in service, one to go back to, one to come."""
+SLOW_S: Final = 1.0
+"""Seconds after which a call that fails has waited for a system that does not answer."""
+AWAY_S: Final = 30.0
+"""Seconds for which such a system is not asked again."""
 _COPYING: Final = ".copying-"
 """What the name of a folder begins with that becomes a copy."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -63,6 +69,7 @@ class RemoteStore(ModelStore):
 
     def __init__(self, address: str, cache: Path) -> None:
         super().__init__(cache)
+        self._away_until = -math.inf
         if find_spec("fsspec") is None:
             raise StoreUnreachable(f"{address} needs the extra `remote`: {install_command('remote')}")
         import fsspec
@@ -292,8 +299,12 @@ class RemoteStore(ModelStore):
     def _called(self, call: Callable[[], T]) -> T:
         """The result of a call of the file system.
 
-        Raises `FileNotFoundError` where a thing is not there, and `StoreUnreachable` for whatever else each system raises.
+        Raises `FileNotFoundError` where a thing is not there, and `StoreUnreachable` for what else each system raises. After
+        a call that waited in vain it is raised at once for a while: a start asks some twenty times.
         """
+        began = time.monotonic()
+        if began < self._away_until:
+            raise StoreUnreachable("The model store cannot be read: it did not answer just now.")
         try:
             return call()
         except FileNotFoundError:
@@ -301,6 +312,8 @@ class RemoteStore(ModelStore):
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _DISK_FULL:  # of this machine, where the copy is written
                 raise
+            if time.monotonic() - began >= SLOW_S:
+                self._away_until = time.monotonic() + AWAY_S
             raise StoreUnreachable(f"The model store cannot be read: {type(error).__name__}.") from error
 
 

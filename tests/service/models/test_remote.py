@@ -19,6 +19,7 @@ import pytest
 from service.errors import ModelDamaged, ModelNotFound, StoreUnreachable
 from service.inference.engine import Engine
 from service.inference.memory import MemoryBudget
+from service.models import remote
 from service.models.evaluation import Evaluation
 from service.models.remote import KEPT, RemoteStore, open_store
 from service.models.store import MANIFEST, ModelStore
@@ -139,6 +140,30 @@ def test_copies_serve_while_the_address_cannot_be_read(
         RemoteStore(BUCKET, tmp_path / "empty").versions("scaled")
     with pytest.raises(StoreUnreachable):
         store.state("scaled", 2)
+
+
+def test_an_address_that_does_not_answer_is_not_waited_for_again(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start asks for listings, manifests and measurements of every model, each of which would wait."""
+    RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+    asked = []
+
+    def silent(*words: Any, **_: Any) -> Any:
+        asked.append(words)
+        time.sleep(0.02)
+        raise TimeoutError
+
+    for name in ("ls", "cat_file", "find"):
+        monkeypatch.setattr(type(bucket), name, silent)
+    monkeypatch.setattr(remote, "SLOW_S", 0.01)
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    assert store.load("scaled", None, load).manifest.version == 2
+    assert len(asked) == 1
+    monkeypatch.setattr(remote, "AWAY_S", 0.0)
+    store = RemoteStore(BUCKET, tmp_path / "cache")
+    assert store.load("scaled", None, load).manifest.version == 2
+    assert len(asked) > 3
 
 
 def test_copies_that_nobody_asks_for_go(bucket: Any, tmp_path: Path) -> None:
