@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.browser.conftest import hold
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -61,6 +62,30 @@ def test_the_overview_sorts_filters_and_is_downloaded(page: Any, tmp_path: Path)
             assert red - blue > 60
     rows.last.get_by_role("button").click()
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+def test_the_overview_stays_in_place_while_photos_are_answered(page: Any) -> None:
+    choose(page, EXAMPLES / "group.jpg")
+    expect(page.get_by_role("article")).to_have_count(7)
+    held = hold(page, "**/predict*")
+    choose(page, ASTRONAUT)
+    last = held()
+    page.get_by_role("button", name="Overview").click()
+    page.get_by_role("button", name="Table").click()
+    only = page.get_by_role("checkbox", name="Uncertain only")
+    only.focus()
+    body = page.locator(".overview .scroll")
+    body.evaluate("body => { body.style.height = '120px'; body.style.overflow = 'auto'; body.scrollTop = 90; }")
+    last.continue_()
+    expect(page.locator(".overview tbody tr")).to_have_count(8)
+    expect(page.locator(".overview tbody")).not_to_contain_text("processing")
+    expect(only).to_be_focused()
+    assert body.evaluate("body => body.scrollTop") == 90
+    sort = page.get_by_role("columnheader").get_by_role("button", name="Age")
+    sort.focus()
+    page.keyboard.press("Enter")
+    expect(sort).to_be_focused()
+    expect(page.get_by_role("columnheader", name="Age")).to_have_attribute("aria-sort", "ascending")
 
 
 def test_what_is_asked_of_the_detector(page: Any) -> None:

@@ -4,7 +4,7 @@ import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { modelChoice } from "./choice.js";
 import { answersOf } from "./compare.js";
-import { $, el, icon } from "./dom.js";
+import { $, el, icon, refill } from "./dom.js";
 import { Facet } from "./facet.js";
 import * as save from "./files.js";
 import { History } from "./history.js";
@@ -12,7 +12,7 @@ import { Live } from "./live.js";
 import { LANGUAGES, language, list, number, preferred, speak, text } from "./language.js";
 import { showModel } from "./model.js";
 import { detectorOptions } from "./options.js";
-import { overview } from "./overview.js";
+import { overview, refreshOverview } from "./overview.js";
 import { Photos } from "./photos.js";
 import { decode, thumbnail, turned } from "./picture.js";
 import { answered, progressText, unanswered } from "./result.js";
@@ -123,13 +123,7 @@ let lostFocus = null;
 
 /** Draw the result anew, and give the focus back to the control that had it. */
 function redrawn(parts) {
-  const called = (control) => control.getAttribute("aria-label") ?? control.textContent;
-  const active = document.activeElement;
-  const name = $("result").contains(active) ? called(active) : active === document.body ? lostFocus : null;
-  $("result").replaceChildren(...parts);
-  const again = name && [...$("result").querySelectorAll("button, summary, a")].find((one) => called(one) === name);
-  lostFocus = again ? null : name;
-  if (again) again.focus({ preventScroll: true });
+  lostFocus = refill($("result"), parts, lostFocus);
 }
 
 /** Whether all results are shown in place of one photo. */
@@ -214,7 +208,8 @@ photos.addEventListener("change", ({ detail: photo }) => {
   else if (photo.status === "done") connection.found();
   if (photo.status === "done" && photo.preview) paint(photo);
   if (photo.status === "done") history.keep(photo);
-  if (photo.id === selected || overviewShown) draw();
+  if (overviewShown) refreshOverview();
+  else if (photo.id === selected) draw();
 });
 
 photos.addEventListener("progress", ({ detail: photo }) => {

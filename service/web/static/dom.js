@@ -36,6 +36,18 @@ export function place(element, style) {
   return element;
 }
 
+/** Fill an element anew. The control that had the focus in it has it again, found by its name; so has the one called `lost`, where
+ * nothing has the focus. The result is the name of one that is not there any more. */
+export function refill(element, parts, lost = null) {
+  const called = (control) => control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent;
+  const active = document.activeElement;
+  const name = element.contains(active) ? called(active) : active === document.body ? lost : null;
+  element.replaceChildren(...parts);
+  const again = name && [...element.querySelectorAll("button, summary, a, select, input, [tabindex='0']")].find((one) => called(one) === name);
+  again?.focus({ preventScroll: true });
+  return again ? null : name;
+}
+
 /** Copy text; where the page may not use the clipboard, as without HTTPS, select it and let the browser copy. */
 export async function copy(text) {
   if (navigator.clipboard) {

@@ -2,13 +2,16 @@
 
 import { counterpart, disagreeing } from "./compare.js";
 import { cropsOf } from "./crops.js";
-import { el } from "./dom.js";
+import { el, refill } from "./dom.js";
 import { attributesOf } from "./facet.js";
 import { csv, download, json } from "./files.js";
 import { text } from "./language.js";
 import { amount, capital, failure, inFull, labelled, named, percent, unsure, visible } from "./words.js";
 
 const state = { view: "grid", filter: "all", uncertain: false, key: null, down: false };
+
+/** Draw the faces anew, below controls and at a place that stay as they are. */
+export let refreshOverview = () => {};
 
 const KEPT = {
   all: () => true,
@@ -30,8 +33,9 @@ export function overview(photos, { chosen, pictures }) {
     const rows = shown(photos.all, photos.hidden);
     views.forEach((button, index) => button.setAttribute("aria-pressed", String(state.view === ["grid", "table"][index])));
     order.hidden = state.view === "table"; // whose heads sort
-    body.replaceChildren(state.view === "table" ? table(rows, names, chosen, draw) : grid(rows, photos.hidden, chosen));
+    refill(body, [state.view === "table" ? table(rows, names, chosen, draw) : grid(rows, photos.hidden, chosen)]);
   };
+  refreshOverview = draw;
   const filters = Object.keys(KEPT).filter((name) => name !== "disagree" || photos.compared);
   if (!filters.includes(state.filter)) state.filter = "all";
   const filter = el("select", { "aria-label": text("overview.filter") }, filters.map((name) => el("option", { value: name, selected: name === state.filter }, text(`overview.${name}`))));
@@ -137,7 +141,7 @@ function table(rows, names, chosen, draw) {
       state.key = key;
       draw();
     };
-    return el("th", { scope: "col", "aria-sort": sorted }, el("button", { type: "button", class: "quiet", onclick: sort }, title, { none: "", ascending: " ↑", descending: " ↓" }[sorted]));
+    return el("th", { scope: "col", "aria-sort": sorted }, el("button", { type: "button", class: "quiet", "aria-label": title, onclick: sort }, title, { none: "", ascending: " ↑", descending: " ↓" }[sorted]));
   });
   return el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows.map((row) => line(row, names, chosen))));
 }
