@@ -201,6 +201,18 @@ def test_it_opens_without_a_connection_and_says_so(browser: Any, tmp_path: Path)
         assert not [address for address in cached if "predict" in address or address.rsplit("/", 1)[-1] == "model"]
 
 
+def test_it_opens_where_the_browser_has_no_room_to_keep_it(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.goto(service.url)
+        page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+        page.evaluate("caches.keys().then((names) => Promise.all(names.map((name) => caches.delete(name))))")
+        session = page.context.new_cdp_session(page)
+        session.send("Storage.overrideQuotaForOrigin", {"origin": service.url.rstrip("/"), "quotaSize": 1})
+        page.reload()
+        assert page.evaluate("navigator.serviceWorker.controller !== null")
+        expect(page.locator("#served")).to_contain_text("fake")
+
+
 @contextmanager
 def proxied(service: Service, prefix: str) -> Iterator[tuple[str, list[str]]]:
     """A proxy that takes a prefix off; its address, and the paths that were asked for outside the prefix."""

@@ -71,8 +71,8 @@ self.addEventListener("fetch", (event) => {
 /** The network's version, so that a new release shows at once; the kept one where the network does not answer soon. */
 async function newest(event, address) {
   const cache = await caches.open(CACHE);
-  const fresh = fetch(event.request).then(async (response) => {
-    if (response.ok) await cache.put(address, response.clone());
+  const fresh = fetch(event.request).then((response) => {
+    if (response.ok) event.waitUntil(cache.put(address, response.clone()).catch(() => {})); // the storage may be full
     return response;
   });
   event.waitUntil(fresh.catch(() => {}));
