@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import until, watched
+from tests.browser.test_photos import EXAMPLES
 from tests.service.server.test_serve import Service
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -179,6 +180,15 @@ def test_a_video_that_is_dropped_among_the_photos_is_followed(browser: Any, serv
         expect(page.locator("#live .box")).to_have_count(2)
         page.get_by_role("button", name="Stop", exact=True).click()
         expect(page.get_by_role("heading", name="Stopped")).to_be_visible()
+
+
+def test_photos_that_come_with_a_video_are_answered_too(browser: Any, service: Service, short_film: Path) -> None:
+    with watched(browser) as page:
+        page.goto(service.url)
+        page.set_input_files("#files", [short_film, EXAMPLES / "astronaut.jpg"])
+        expect(page.locator("#live .box")).to_have_count(2)
+        page.get_by_role("link", name="Photos", exact=True).click()
+        expect(page.locator("#tiles button")).to_have_attribute("aria-label", "astronaut.jpg: 1 face")
 
 
 def test_the_live_view_is_recorded_with_its_boxes(page: Any, tmp_path: Path) -> None:

@@ -69,19 +69,15 @@ let selected = null;
 
 /** `saved` says whether the photos are files of the viewer's. */
 function add(files, saved = false) {
-  const film = [...files].find(({ type }) => type.startsWith("video/"));
-  if (film) {
-    location.hash = "#live";
-    live.play(film);
-    return;
-  }
-  const images = [...files].filter((file) => file.size > 0 || file.type || file.name);
+  const isFilm = ({ type }) => type.startsWith("video/");
+  const film = [...files].find(isFilm);
+  const images = [...files].filter((file) => !isFilm(file) && (file.size > 0 || file.type || file.name));
   const room = MOST - photos.all.length;
   if (images.length > room) notify(text("strip.limit", { n: MOST }));
   const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png", saved));
-  if (!added.length) return;
-  location.hash = "#photos";
-  select(added[0].id);
+  if (added.length) select(added[0].id);
+  if (film) live.play(film);
+  if (film || added.length) location.hash = film ? "#live" : "#photos";
 }
 
 async function select(id) {
