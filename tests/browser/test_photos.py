@@ -19,7 +19,7 @@ from PIL import Image
 
 from service.models.store import EVALUATION, ModelStore
 from service.settings import Settings
-from tests.browser.conftest import faces, hold, watched
+from tests.browser.conftest import faces, hold, until, watched
 from tests.client import ROOT
 from tests.service.server.test_serve import Service
 
@@ -510,6 +510,47 @@ def test_every_failure_has_its_words(page: Any, code: str, status: int, said: st
     else:
         page.unroute("**/predict*")
         again.click()
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (204, "The reply can't be read"),
+        (403, "The request was blocked on its way"),
+        (413, "This file is too large"),
+        (502, "The service can't be reached"),
+    ],
+)
+def test_an_answer_of_something_before_the_service_has_words_too(page: Any, status: int, said: str) -> None:
+    page.route(
+        "**/predict*", lambda route: route.fulfill(status=status, content_type="text/html", body="" if status == 204 else "<p>")
+    )
+    choose(page, ASTRONAUT)
+    expect(page.get_by_role("alert")).to_contain_text(said)
+
+
+def test_a_photo_under_which_the_service_goes_away_is_not_sent_for_ever(browser: Any, service: Service) -> None:
+    sent: list[Any] = []
+
+    def broken(route: Any) -> None:
+        sent.append(route)
+        route.abort("connectionreset")
+
+    with watched(browser) as page:
+        page.clock.install()
+        page.goto(service.url)
+        expect(page.locator("#served")).to_contain_text("fake")
+        page.route("**/predict*", broken)
+        choose(page, ASTRONAUT)
+        for number in range(1, 7):
+            until(page, lambda number=number: len(sent) >= min(number, 4))
+            expect(page.get_by_role("alert")).to_contain_text("The service can't be reached")
+            page.clock.fast_forward(6000)
+            expect(page.locator("#banner")).to_be_hidden()
+        assert len(sent) == 4
+        page.unroute("**/predict*")
+        page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
 

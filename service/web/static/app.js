@@ -420,7 +420,7 @@ const connection = {
     if (!this.away) return;
     this.away = false;
     $("banner").hidden = true;
-    photos.againWhere((photo) => photo.error?.code === "network_error");
+    photos.resend();
     if (!card) loadModel();
   },
   async ask() {

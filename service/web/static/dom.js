@@ -48,11 +48,13 @@ export function refill(element, parts, lost = null) {
   return again ? null : name;
 }
 
-/** Copy text; where the page may not use the clipboard, as without HTTPS, select it and let the browser copy. */
+/** Copy text; where the page has no clipboard, as without HTTPS, or may not use it, select it and let the browser copy. */
 export async function copy(text) {
-  if (navigator.clipboard) {
+  try {
     await navigator.clipboard.writeText(text);
     return;
+  } catch {
+    // What is selected may be copied all the same.
   }
   const area = el("textarea", { class: "visually-hidden", readonly: true });
   area.value = text;

@@ -6,6 +6,7 @@ import { needsPreview, outgoing } from "./picture.js";
 import { watch } from "./upload.js";
 
 const CONCURRENCY = 2;
+const RESENT = 3; // times that a photo is sent again by itself
 
 export class Photos extends EventTarget {
   #facet;
@@ -118,6 +119,12 @@ export class Photos extends EventTarget {
     this.#work();
   }
 
+  /** Predict again, a few times each, what failed because the service was not reached: one under which it goes away each time must not
+   * be sent for as long as the page is open. */
+  resend() {
+    this.againWhere((photo) => photo.error?.code === "network_error" && (photo.resent ?? 0) < RESENT && (photo.resent = (photo.resent ?? 0) + 1));
+  }
+
   /** Predict every photo again for which a condition holds. */
   againWhere(condition) {
     for (const photo of this.all) if (photo.status !== "running" && condition(photo)) this.again(photo);
@@ -211,7 +218,7 @@ export class Photos extends EventTarget {
       const { image, ...answer } = await this.#facet.predict(sent.blob, { ...this.options(photo.parameters), preview: previewed, signal: stopping.signal });
       if (left()) return;
       const { preview = null, ...size } = image; // it is no part of the answer that is shown as JSON
-      Object.assign(photo, { answer: { ...answer, image: size }, preview, status: "done" });
+      Object.assign(photo, { answer: { ...answer, image: size }, preview, status: "done", resent: 0 });
       if (this.outdated(photo)) this.again(photo); // more was switched on meanwhile
     } catch (error) {
       if (left()) return;

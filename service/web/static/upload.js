@@ -24,7 +24,7 @@ export function send(url, init) {
     request.upload.addEventListener("progress", ({ loaded, total }) => (restartTimer(), onProgress(loaded / total)));
     request.addEventListener("load", () => {
       const after = request.getResponseHeader("Retry-After");
-      resolve(new Response(request.responseText, { status: request.status, statusText: request.statusText, headers: after ? { "Retry-After": after } : {} }));
+      resolve(new Response(request.responseText || null, { status: request.status, statusText: request.statusText, headers: after ? { "Retry-After": after } : {} }));
     });
     request.addEventListener("error", () => reject(new TypeError("The connection failed.")));
     request.addEventListener("abort", () => reject(new DOMException("Aborted", "AbortError")));

@@ -53,10 +53,14 @@ export const PROBLEMS = {
   bad_answer: "answer",
 };
 
+/** Answers of something before the service, such as a proxy whose bound is lower than the service's own. */
+const BY_STATUS = { 408: "slow_upload", 413: "large_file", 429: "rate", 502: "network", 503: "busy", 504: "deadline" };
+
 /** Title, advice and the service's own sentence for a failure. */
 export function failure(error) {
   const offline = error.code === "network_error" && navigator.onLine === false;
-  const key = offline ? "problem.offline" : `problem.${PROBLEMS[error.code] ?? "unknown"}`;
+  const foreign = error.code === "http_error" && BY_STATUS[error.status];
+  const key = offline ? "problem.offline" : `problem.${foreign || (PROBLEMS[error.code] ?? "unknown")}`;
   return { title: text(key), advice: text(`${key}.advice`), detail: error.status ? error.detail : "" };
 }
 
