@@ -103,14 +103,15 @@ async function draw() {
   $("result").hidden = !photo && !overviewShown;
   if (overviewShown) return redrawn([overview(photos, { chosen: ({ id }) => select(id), pictures: archive })]);
   if (!photo) return $("result").replaceChildren();
-  const opening = () => photo.id === selected && !overviewShown && photo.status === "running" && redrawn(unanswered(photo, null, { cancel: () => photos.cancel(photo) }));
+  const actions = { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo), turn: () => turn(photo), compareAgain: () => photos.compareAgain(photo) };
+  const opening = () => photo.id === selected && !overviewShown && photo.status === "running" && redrawn(unanswered(photo, null, actions));
   const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
   const picture = await pictureOf(photo);
   clearTimeout(late);
   if (photo.id !== selected || overviewShown) return;
   const options = photos.options(photo.parameters ?? {});
   const request = { url: facet.url("predict", options).href, base: facet.url("").href, name: photo.name, options, key: facet.key };
-  const parts = photo.status === "done" ? answered(photo, picture, { hidden: photos.hidden, request, models: photos.models, turn: () => turn(photo), remove: () => remove(photo), compareAgain: () => photos.compareAgain(photo) }) : unanswered(photo, picture, { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo) });
+  const parts = photo.status === "done" ? answered(photo, picture, { ...actions, hidden: photos.hidden, request, models: photos.models }) : unanswered(photo, picture, actions);
   redrawn(parts.filter(Boolean));
 }
 
@@ -364,7 +365,7 @@ let missing = null; // why there is no card
 let modelAsked = null;
 let comparisonAsked = null;
 
-/** Have a model answer from now on, by its name, or the service's default one; the last one that was asked for, where it takes a while. */
+/** Have a model answer from now on, by its name, or the service's default one, unless another one is asked for meanwhile. */
 async function loadModel(model = photos.model) {
   const wanted = (modelAsked = {});
   showModel(card, null, choice);
@@ -392,7 +393,7 @@ async function compareWith(model) {
   try {
     const other = model && (await facet.model({ model, timeoutMs: 10_000 }));
     if (comparisonAsked !== wanted) return;
-    photos.compare(other?.name === card?.name ? null : other); // that one may have been chosen for the first meanwhile
+    photos.compare(other?.name === card?.name ? null : other);
     draw();
   } catch (error) {
     if (comparisonAsked === wanted) refused(error);
@@ -492,9 +493,10 @@ $("change-key").hidden = !facet.key;
 // Language ----------------------------------------------------------------------------------------------------------------
 
 $("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code, selected: code === language.code }, name)));
-$("language").addEventListener("change", () => speak($("language").value, true).catch(() => (($("language").value = language.code), connection.lost())));
+const showLanguage = () => ($("language").value = language.code);
+$("language").addEventListener("change", () => speak($("language").value, true).catch(() => (showLanguage(), connection.lost())));
 language.addEventListener("change", () => {
-  $("language").value = language.code;
+  showLanguage();
   showLead();
   if (card) offer(card);
   showModel(card, card ? null : missing, choice);

@@ -7,7 +7,7 @@ import { text } from "./language.js";
 export const available = () => window.isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
 
 /** A stream of the camera that faces the user or the world. Raises the browser's own error. */
-export function open(facing) {
+export async function open(facing) {
   return navigator.mediaDevices.getUserMedia({
     audio: false,
     video: { facingMode: facing, width: { ideal: 1280 }, height: { ideal: 960 } },
@@ -16,6 +16,12 @@ export function open(facing) {
 
 export function stop(stream) {
   for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+/** Whether there is another camera. */
+export async function several() {
+  const devices = await navigator.mediaDevices.enumerateDevices().catch(() => []);
+  return devices.filter(({ kind }) => kind === "videoinput").length > 1;
 }
 
 /** Whether what the camera shows should be mirrored: people know themselves from mirrors. */
@@ -52,7 +58,7 @@ export async function takePhoto() {
   const say = (sentence) => (($("camera-shoot").disabled = true), ($("camera-message").textContent = sentence));
   const show = async () => {
     const turn = ++asked;
-    const left = () => signal.aborted || turn !== asked; // closed, or flipped again: then another camera is on its way
+    const left = () => signal.aborted || turn !== asked; // closed, or flipped again
     stop(stream);
     stream = null;
     say("");
@@ -65,8 +71,7 @@ export async function takePhoto() {
       await video.play();
       if (left()) return;
       $("camera-shoot").disabled = false;
-      const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
-      $("camera-flip").hidden = cameras.length < 2;
+      $("camera-flip").hidden = !(await several());
     } catch (error) {
       if (!left()) say(refusal(error));
     }

@@ -36,8 +36,8 @@ export function place(element, style) {
   return element;
 }
 
-/** Fill an element anew. The control that had the focus in it has it again, found by its name; so has the one called `lost`, where
- * nothing has the focus. The result is the name of one that is not there any more. */
+/** Fill an element anew. The control in it that had the focus has it again, by its name, or where none had it, the one called `lost`.
+ * Returns the name of one that is gone. */
 export function refill(element, parts, lost = null) {
   const called = (control) => control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent;
   const active = document.activeElement;
@@ -48,13 +48,13 @@ export function refill(element, parts, lost = null) {
   return again ? null : name;
 }
 
-/** Copy text; where the page has no clipboard, as without HTTPS, or may not use it, select it and let the browser copy. */
+/** Copy text; where the page may not use the clipboard, as without HTTPS, select it and let the browser copy. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     return;
   } catch {
-    // What is selected may be copied all the same.
+    // It is selected.
   }
   const area = el("textarea", { class: "visually-hidden", readonly: true });
   area.value = text;

@@ -273,7 +273,7 @@ export class FacetStream {
     socket.addEventListener("open", () => socket.send(JSON.stringify(start)));
     socket.addEventListener("message", ({ data }) => this.#hear(data));
     socket.addEventListener("close", ({ code, reason }) => this.#over(code, reason));
-    socket.addEventListener("error", () => {}); // its close follows; a socket of the package ws would end the process
+    socket.addEventListener("error", () => {}); // unheard, one of the package ws ends the process
     this.#limit = setTimeout(() => this.#fail({ code: "timeout", detail: "The stream did not start in time." }), timeoutMs);
     const stop = () => this.close();
     signal?.addEventListener("abort", stop, { once: true });
@@ -296,7 +296,7 @@ export class FacetStream {
     try {
       if (jpeg instanceof Blob) bytes = await jpeg.arrayBuffer();
     } catch (error) {
-      if (this.#waiting?.number === number) this.#waiting = null; // its file is gone; the next frame may be sent
+      if (this.#waiting?.number === number) this.#waiting = null;
       throw error;
     }
     const view = ArrayBuffer.isView(bytes) ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength) : new Uint8Array(bytes);
@@ -406,7 +406,7 @@ function refusal(response, answer) {
   return new FacetError({ code: "http_error", status, title: statusText, detail: answer?.detail ?? `HTTP ${status}` }, more);
 }
 
-/** A text as a header's value: its bytes in UTF-8, a letter each, as the service reads a key. Other letters than these are no header's. */
+/** A key as a header's value: its bytes in UTF-8, a letter each. */
 function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text.trim()));
 }

@@ -67,7 +67,7 @@ function emphasised(element, sentence) {
 
 let asked = null;
 
-/** Change to a language, and remember it where the viewer chose it; nothing, where another one is asked for meanwhile. */
+/** Change to a language, unless another one is asked for meanwhile, and remember it where the viewer chose it. */
 export async function speak(code, chosen = false) {
   const wanted = (asked = { code });
   const response = await fetch(new URL(`languages/${code}.json`, import.meta.url));

@@ -45,14 +45,14 @@ export class Live {
     this.video.muted = true;
     this.overlay = el("div", { class: "live-boxes" });
     this.status = el("p", { class: "live-status", role: "status" });
-    this.start = el("button", { type: "button", class: "primary", onclick: () => this.begin() }, icon("camera"), el("span", { "data-text": "live.start" }));
+    this.start = button("live.start", "camera", () => this.begin(), { class: "primary" });
     this.film = el("input", { type: "file", id: "film", accept: "video/*", hidden: true });
     this.film.addEventListener("change", () => (this.film.files.length && this.play(this.film.files[0]), (this.film.value = "")));
-    this.choose = el("button", { type: "button", onclick: () => this.film.click() }, icon("film"), el("span", { "data-text": "live.film" }));
-    this.record = el("button", { type: "button", hidden: true, "aria-pressed": "false", onclick: () => (this.#recording ? this.#saveRecording() : this.#startRecording()) }, icon("record"), el("span", { "data-text": "live.record" }));
-    this.end = el("button", { type: "button", class: "stop", hidden: true, onclick: () => this.stop() }, icon("stop"), el("span", { "data-text": "live.stop" }));
-    this.flip = el("button", { type: "button", hidden: true, onclick: () => this.#flip() }, icon("flip"), el("span", { "data-text": "live.flip" }));
-    this.snap = el("button", { type: "button", hidden: true, onclick: () => this.#snapshot() }, icon("image"), el("span", { "data-text": "live.snapshot" }));
+    this.choose = button("live.film", "film", () => this.film.click());
+    this.record = button("live.record", "record", () => (this.#recording ? this.#saveRecording() : this.#startRecording()), { hidden: true, "aria-pressed": "false" });
+    this.end = button("live.stop", "stop", () => this.stop(), { class: "stop", hidden: true });
+    this.flip = button("live.flip", "flip", () => this.#flip(), { hidden: true });
+    this.snap = button("live.snapshot", "image", () => this.#snapshot(), { hidden: true });
     this.message = el("div", { class: "live-message", role: "status" });
     this.cards = el("div", { class: "cards live-cards" });
     this.stage = el("div", { class: "stage live-stage idle" }, this.video, this.overlay, this.message);
@@ -91,16 +91,12 @@ export class Live {
     this.#show("live.connecting");
     this.stage.classList.remove("mirrored");
     this.stage.classList.add("film");
-    try {
-      await loaded(this.video, address);
-    } catch {
-      if (!run.signal.aborted) this.#end(run, "live.film.broken", "live.film.broken.text");
-      return;
-    }
+    const broken = () => this.#end(run, "live.film.broken", "live.film.broken.text");
+    this.video.addEventListener("error", broken, { signal: run.signal });
+    await loaded(this.video, address).catch(broken);
     if (run.signal.aborted) return;
     this.video.controls = true;
     this.video.addEventListener("ended", () => this.#end(run, "live.film.ended"), { signal: run.signal });
-    this.video.addEventListener("error", () => this.#end(run, "live.film.broken", "live.film.broken.text"), { signal: run.signal });
     this.#shown();
     await this.#follow(run);
   }
@@ -116,22 +112,16 @@ export class Live {
   async begin() {
     const run = this.#newRun(false);
     this.#show("live.opening");
-    let stream;
-    try {
-      stream = await camera.open(this.#facing);
-    } catch (error) {
-      this.#end(run, "live.no_camera", camera.refusal(error));
-      return;
-    }
+    const stream = await camera.open(this.#facing).catch((error) => this.#end(run, "live.no_camera", camera.refusal(error)));
     if (run.signal.aborted) return camera.stop(stream);
     this.#stream = this.video.srcObject = stream;
     this.stage.classList.toggle("mirrored", camera.mirrored(stream));
     stream.getVideoTracks()[0].addEventListener("ended", () => this.stop("live.disconnected"), { signal: run.signal });
     await this.video.play().catch(() => {});
-    const cameras = await navigator.mediaDevices.enumerateDevices().catch(() => []);
+    const several = await camera.several();
     if (run.signal.aborted) return;
     this.#shown();
-    this.flip.hidden = cameras.filter(({ kind }) => kind === "videoinput").length < 2;
+    this.flip.hidden = !several;
     await this.#follow(run);
   }
 
@@ -185,7 +175,7 @@ export class Live {
         await pause(Math.max(waitMs, (still ? PAUSED_MS : 1000 / fastest) - spent), run.signal);
         if (!document.hidden) continue;
         while (document.hidden && !run.signal.aborted) await pause(PAUSED_MS, run.signal);
-        if (stream.over) return; // nothing was sent for too long: the next one goes on with the video
+        if (stream.over) return; // it was idle; the next one goes on with the video
       }
     } finally {
       stream.close();
@@ -382,6 +372,8 @@ export class Live {
     if (width && height) place(this.stage, { "--ratio": String(width / height) });
   }
 }
+
+const button = (key, symbol, onclick, more) => el("button", { type: "button", onclick, ...more }, icon(symbol), el("span", { "data-text": key }));
 
 /** Where a box is by now, if the face goes on as it went between its last two frames: an answer is as old as it took. */
 function ahead(track, { x, y, width }, taken, now) {

@@ -95,7 +95,7 @@ export class Photos extends EventTarget {
 
   /** `saved` says whether the photo is a file of the viewer's, so that a command can name it. */
   add(blob, name, saved) {
-    const photo = { id: this.#next++, name, blob, preview: null, saved, status: "waiting", answer: null, other: null, error: null };
+    const photo = { id: this.#next++, name, blob, preview: null, saved, status: "waiting", answer: null, other: null, error: null, resent: 0 };
     this.all.push(photo);
     this.#changed(photo);
     queueMicrotask(() => this.#work());
@@ -119,10 +119,9 @@ export class Photos extends EventTarget {
     this.#work();
   }
 
-  /** Predict again, a few times each, what failed because the service was not reached: one under which it goes away each time must not
-   * be sent for as long as the page is open. */
+  /** Predict again what failed because the service was not reached, but for a photo under which it goes away each time. */
   resend() {
-    this.againWhere((photo) => photo.error?.code === "network_error" && (photo.resent ?? 0) < RESENT && (photo.resent = (photo.resent ?? 0) + 1));
+    this.againWhere((photo) => photo.error?.code === "network_error" && photo.resent < RESENT && ++photo.resent);
   }
 
   /** Predict every photo again for which a condition holds. */
@@ -255,7 +254,7 @@ export class Photos extends EventTarget {
   }
 }
 
-/** End what is under way for a photo that was removed or turned; it waits for another turn, should it come back. */
+/** End what is under way for a photo that was removed or turned; should it come back, it waits. */
 function leave(photo) {
   leaveComparison(photo);
   if (photo.status !== "running") return;
