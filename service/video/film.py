@@ -33,7 +33,9 @@ BACK_S: Final = 0.5
 BACK_FRAMES: Final = 4
 """The same in pictures: an AVI's are timed in the order in which they are stored, not in which they are shown."""
 APART_S: Final = 0.002
-"""Seconds from one picture to the next where their clock stands still or goes back: names of pictures tell thousandths."""
+"""Seconds from one picture to the next where their clock stands still or goes back, unless they are shorter: names of pictures
+tell thousandths.
+"""
 FRAME_S: Final = 0.04
 """Seconds that a picture or a packet lasts that does not say so."""
 MAX_PIXEL_ASPECT: Final = 4
@@ -213,7 +215,8 @@ class _Clock:
                 self.recording += 1
                 if self.recording == len(self.starts):
                     self.starts.append((self.last + step - time) * self.unit)
-            self.last = max(self._in_recording(time), self.last + max(1, round(APART_S / self.unit)))
+            apart = min(step, max(1, round(APART_S / self.unit)))
+            self.last = max(self._in_recording(time), self.last + apart)
         return self.last
 
     def _in_recording(self, time: int) -> int:

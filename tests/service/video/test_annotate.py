@@ -33,6 +33,7 @@ from service.offline.formats import Csv
 from service.offline.growing import GrowingTable
 from service.settings import Settings
 from service.video.annotate import FilmError, FrameRow, TrackRow, annotate, write_table
+from service.video.film import frames, opened
 from tests.fakes import ColourNetwork, Pixels, attributes, engine_factory, manifest
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
@@ -407,6 +408,21 @@ async def test_a_damaged_picture_is_passed_over_and_said(tmp_path: Path) -> None
         assert [time_s for time_s, _ in itertools.islice(pictures, 4)] == pytest.approx([0, 0.5, 1, 1.6])
         with pytest.raises(FilmError, match="damaged"):
             next(pictures)
+
+
+def test_a_film_of_a_thousand_pictures_a_second_keeps_its_length(tmp_path: Path) -> None:
+    source = tmp_path / "fast.mp4"
+    with av.open(source, "w") as container:
+        video = container.add_stream("libx264", rate=1000, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for index in range(40):
+            shot = av.VideoFrame(64, 48, "yuv420p")
+            shot.pts, shot.time_base = index, Fraction(1, 1000)
+            container.mux(video.encode(shot))
+        container.mux(video.encode(None))
+    with opened(source, "fast.mp4") as read:
+        times = [float(frame.time or 0) for frame in frames(read)]
+    assert times == pytest.approx([index / 1000 for index in range(40)], abs=1e-4)
 
 
 async def test_a_film_without_a_picture_is_an_error(tmp_path: Path) -> None:
