@@ -67,7 +67,10 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     const path = join(await mkdtemp(join(tmpdir(), "facet-")), "photo.png");
     await writeFile(path, PHOTO);
     assert.equal((await facet.predict(path)).faces.length, 1);
+    const { results } = await facet.predictBatch([path, PHOTO]);
+    assert.deepEqual(results.map(({ status }) => status), [200, 200]);
     await assert.rejects(facet.predict("none.png"), { code: "ENOENT" });
+    await assert.rejects(facet.predictBatch([PHOTO, "none.png"]), { code: "ENOENT" });
   });
 
   test("says what it serves and how it is", async () => {

@@ -500,7 +500,7 @@ export class Facet {
   url(path: string, options?: PredictOptions): URL;
   /** In Node a photo may be the path of its file. */
   predict(photo: Photo | string, options?: PredictOptions): Promise<PredictAnswer>;
-  predictBatch(photos: Iterable<Photo>, options?: PredictOptions): Promise<BatchAnswer>;
+  predictBatch(photos: Iterable<Photo | string>, options?: PredictOptions): Promise<BatchAnswer>;
   /** In Node a photo may be the path of its file. */
   predictMany<P extends Photo | string>(photos: Iterable<P> | AsyncIterable<P>, options?: ManyOptions): AsyncGenerator<PhotoResult<P>, void, void>;
   model(options?: CallOptions & { model?: string }): Promise<ModelCard>;

@@ -74,17 +74,18 @@ export class Facet {
 
   /** Every face of one photo: a Blob or File, an ArrayBuffer, a typed array, or in Node the path of its file. */
   async predict(photo, options = {}) {
-    const body = typeof photo === "string" ? await fileAt(photo) : photo;
+    const body = await content(photo);
     // The service recognises formats by their bytes; a declared type could only be wrong.
     const init = { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } };
     return this.#json(this.url("predict", options), init, options);
   }
 
-  /** A result or a problem for each of several photos, in their order. */
-  predictBatch(photos, options = {}) {
+  /** A result or a problem for each of several photos, or in Node paths, in order. */
+  async predictBatch(photos, options = {}) {
     const body = new FormData();
     for (const [index, photo] of [...photos].entries()) {
-      body.append("file", photo instanceof Blob ? photo : new Blob([photo]), photo.name || `photo-${index}`);
+      const data = await content(photo);
+      body.append("file", data instanceof Blob ? data : new Blob([data]), photo.name || `photo-${index}`);
     }
     const timeoutMs = options.timeoutMs ?? Math.max(this.timeoutMs, BATCH_MS);
     return this.#json(this.url("predict/batch", options), { method: "POST", body }, { ...options, timeoutMs });
@@ -109,7 +110,7 @@ export class Facet {
       if (working >= concurrency) await new Promise((resolve) => waiting.push(resolve));
       else working++;
       try {
-        const body = typeof photo === "string" ? await fileAt(photo) : photo;
+        const body = await content(photo);
         begun.controller.signal.throwIfAborted();
         begun.result = { index: begun.index, photo, answer: await this.#predictAgain(body, { ...options, signal: begun.controller.signal }, outage) };
       } catch (error) {
@@ -411,11 +412,12 @@ function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text.trim()));
 }
 
-/** The bytes of a file, in Node. */
-async function fileAt(path) {
+/** What is sent of a photo: of a path, in Node, the bytes of its file. */
+async function content(photo) {
+  if (typeof photo !== "string") return photo;
   const name = "node:fs/promises"; // no browser and no bundler is to look for it
   const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
-  return readFile(path);
+  return readFile(photo);
 }
 
 /** Milliseconds before attempt `attempt` + 1: what the service asks for, at least 0.5, 1, 2, … s, and up to a quarter more. */
