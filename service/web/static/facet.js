@@ -412,7 +412,7 @@ function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text.trim()));
 }
 
-/** What is sent of a photo: of a path, in Node, the bytes of its file. */
+/** What is sent of a photo: of a path, in Node, its file. */
 async function content(photo) {
   if (typeof photo !== "string") return photo;
   const name = "node:fs/promises"; // no browser and no bundler is to look for it
