@@ -69,7 +69,7 @@ MOST_MIB: Final = {
     "tests/service/vision/detection": 1570,
     "tests/soak": 270,
     "tests/training/calibration/test_tracks.py": 720,
-    "tests/training/calibration/test_versions.py": 850,
+    "tests/training/calibration/test_versions.py": 1000,
     "tests/training/comparison/test_run.py": 1010,
     "tests/training/datasets": 330,
     "tests/training/evaluation": 330,
