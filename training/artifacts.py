@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,6 +31,36 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+@contextmanager
+def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
+    """The folder of a version that is made in the block, in a store of its own, and stands in `store` at its end at once.
+
+    Whoever looks meanwhile, such as a service that polls the store, finds no version that is half made or not calibrated yet.
+    None stays where the block fails or the process is killed.
+
+    Args:
+        store: Model store.
+        name: The model's.
+        version: A version that is not there.
+
+    Yields:
+        The folder, which is there and empty; its store is two folders above.
+
+    Raises:
+        FileExistsError: The version is there.
+    """
+    made = store / name / str(version)
+    store.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".new-", dir=store) as draft:
+        folder = Path(draft) / name / str(version)
+        folder.mkdir(parents=True)
+        yield folder
+        if made.exists():
+            raise FileExistsError(f"{made} exists, and versions never change once written")
+        made.parent.mkdir(exist_ok=True)
+        folder.rename(made)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -35,12 +35,12 @@ def _components(allowed: Bools) -> Iterator[tuple[Ints, Ints]]:
     """Rows and columns that are connected by allowed pairs: in a crowd small groups, each quickly solved."""
     left = allowed.any(axis=1)
     while left.any():
-        rows = np.zeros_like(left)
-        rows[left.argmax()] = True
-        count = 0
-        while count < (count := int(np.count_nonzero(rows))):
+        rows, grown = np.zeros_like(left), np.zeros_like(left)
+        grown[left.argmax()] = True
+        while np.any(grown != rows):
+            rows = grown
             columns = np.any(allowed[rows], axis=0)
-            rows = np.any(allowed[:, columns], axis=1)
+            grown = np.any(allowed[:, columns], axis=1)
         left &= ~rows
         yield np.flatnonzero(rows), np.flatnonzero(columns)
 

@@ -6,12 +6,12 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from service.models.manifest import Attribute, AttributeCalibration, Manifest
 from service.models.runtime import Precision
 from service.models.store import UNLISTED, VARIANTS, ModelStore, write_manifest
+from training.artifacts import new_version
 from training.calibration.photo import fit
 from training.datasets.base import DataSet, Split
 from training.evaluation.predictions import Predictions
@@ -96,36 +96,6 @@ def _accuracies(folder: Path, manifest: Manifest) -> dict[str, SelectiveAccuracy
     """What the recipe in a model's folder declares; for a model without one, what is known of an attribute by its name."""
     known = {one.name: one.selective_accuracy for one in ATTRIBUTES}
     return known if manifest.recipe is None else known | load_recipe(folder / manifest.recipe).selective_accuracies
-
-
-@contextmanager
-def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
-    """The folder of a version that is made in the block, in a store of its own, and stands in `store` at its end at once.
-
-    Whoever looks meanwhile, such as a service that polls the store, finds no version that is half made or not calibrated yet.
-    None stays where the block fails or the process is killed.
-
-    Args:
-        store: Model store.
-        name: The model's.
-        version: A version that is not there.
-
-    Yields:
-        The folder, which is there and empty; its store is two folders above.
-
-    Raises:
-        FileExistsError: The version is there.
-    """
-    made = store / name / str(version)
-    store.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".new-", dir=store) as draft:
-        folder = Path(draft) / name / str(version)
-        folder.mkdir(parents=True)
-        yield folder
-        if made.exists():
-            raise FileExistsError(f"{made} exists, and versions never change once written")
-        made.parent.mkdir(exist_ok=True)
-        folder.rename(made)
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from service.models.store import GOLDEN, write_manifest
 from service.vision.align import align
 from service.vision.detection import Detector, locate
 from service.vision.image import decode
+from training.artifacts import new_version
 from training.calibration.photo import fit
-from training.calibration.versions import calibrated, licence_with, new_version, validation_predictions
+from training.calibration.versions import calibrated, licence_with, validation_predictions
 from training.datasets.documents import PreparedReport
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS

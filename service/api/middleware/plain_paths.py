@@ -1,4 +1,4 @@
-"""Paths that are spelt otherwise than a proxy, or a key, looks for lead nowhere."""
+"""A path leads nowhere that is spelt otherwise than keys and proxies look for it."""
 
 from __future__ import annotations
 
