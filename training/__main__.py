@@ -126,6 +126,12 @@ def train(
     start: Annotated[
         Path | None, typer.Option(help="Go on from a whole network: another run's best.weights.h5, of any input size.")
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of a finished run that predicts every variant (`teacher_sees`); again for a mean of several."
+        ),
+    ] = None,
 ) -> None:
     """Train by a recipe. The same command goes on where an interrupted run stopped; a folder belongs to one beginning."""
     from training.fit.train import train as fit
@@ -133,7 +139,7 @@ def train(
 
     chosen = init or ("imagenet" if start is None else "random")
     with one_line_errors():
-        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start)}")
+        console.print(f"best weights: {fit(load_recipe(recipe), prepared, run, chosen, start, teachers=teacher or [])}")
 
 
 def _name_and_version(model: str) -> tuple[str, int]:

@@ -78,7 +78,9 @@ def of_run(run: Path) -> Provenance | None:
         return Provenance.model_validate_json(path.read_text()) if path.exists() else None
 
 
-def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None) -> Provenance:
+def record_run(
+    out: Path, recipe: Recipe, prepared: Path, init: str, start: Path | None, teachers: Sequence[Path] = ()
+) -> Provenance:
     """Write `out/provenance.json` of a finished run, which began with `init` or went on from the weights file `start`.
 
     Args:
@@ -87,10 +89,12 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
         prepared: Folder that `prepare` wrote.
         init: Initial weights of the trunk: `imagenet`, `random`, or a file.
         start: Weights file that it went on from.
+        teachers: Folders of the runs that predicted its variants; those behind `teacher.npz` where there are none.
 
     Returns:
         What was written.
     """
+    learnt_from = _teachers(teachers) if teachers else teachers_of(prepared) if recipe.loss.teacher_weight > 0 else ()
     made = Provenance(
         recipe=recipe.name,
         weights=file_digest(out / WEIGHTS),
@@ -98,30 +102,32 @@ def record_run(out: Path, recipe: Recipe, prepared: Path, init: str, start: Path
         origin=recipe.origin if start is None else "",
         follows=None if start is None else _of_weights(start),
         data=tuple(dict.fromkeys(recipe.data.train)),
-        teachers=teachers_of(prepared) if recipe.loss.teacher_weight > 0 else (),
+        teachers=learnt_from,
     )
     return _write(out, made)
 
 
-def beginning_of(init: str, start: Path | None) -> dict[str, str]:
-    """With which weights a run begins.
+def beginning_of(init: str, start: Path | None, teachers: Sequence[Path] = ()) -> dict[str, str]:
+    """With which weights a run begins, and by whose it is taught.
 
     Args:
         init: Initial weights of the trunk: `imagenet`, `random`, or a file.
         start: Weights file of a whole network, which stands before them.
+        teachers: Folders of the runs that predict its variants.
 
     Returns:
-        `follows`, or else `initial`: the SHA-256 of the file, or the word.
+        `follows`, or else `initial`: the SHA-256 of the file, or the word; and `teachers`, where there are some: theirs.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
+    taught = {"teachers": " ".join(one.weights for one in _teachers(teachers))} if teachers else {}
     if start is None and init in WITHOUT_FILE:
-        return {"initial": init}
+        return {"initial": init} | taught
     path = Path(init) if start is None else start
     if not path.is_file():
         raise FileNotFoundError(f"no initial weights at {path}")
-    return {"initial" if start is None else "follows": file_digest(path)}
+    return {"initial" if start is None else "follows": file_digest(path)} | taught
 
 
 def record_reopened(out: Path, model: str, before: Provenance | None) -> Provenance:
@@ -163,7 +169,7 @@ def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, reco
         embeddings: Whether networks on face embeddings are.
         recognition: Weights of a face recognition network on whose features networks are.
     """
-    teachers = [Teacher(name=_of_weights(run / WEIGHTS).recipe or run.name, weights=file_digest(run / WEIGHTS)) for run in runs]
+    teachers = [*_teachers(runs)]
     if embeddings:
         teachers.append(Teacher(name="small networks on dlib's embeddings"))
     if recognition is not None:
@@ -171,6 +177,12 @@ def record_teachers(prepared: Path, runs: Sequence[Path], embeddings: bool, reco
             Teacher(name="small networks on a face recognition network's features", weights=file_digest(recognition))
         )
     write_document(prepared / TEACHERS, Teachers(predictions=file_digest(prepared / TEACHER), teachers=tuple(teachers)))
+
+
+def _teachers(runs: Sequence[Path]) -> tuple[Teacher, ...]:
+    """Runs as teachers, by what is recorded of their weights."""
+    made = [(run.name, _of_weights(run / WEIGHTS)) for run in runs]
+    return tuple(Teacher(name=one.recipe or name, weights=one.weights) for name, one in made)
 
 
 def teachers_of(prepared: Path) -> tuple[Teacher, ...]:

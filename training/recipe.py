@@ -340,6 +340,9 @@ class LossSection(_Section):
     teacher_weight: float = Field(default=0.0, ge=0, le=1)
     """Share of the teacher's probabilities in the label (see `training.fit.distillation`). A label that the data set does not
     give is the teacher's alone, and counts this much."""
+    teacher_sees: Literal["crop", "variant"] = "crop"
+    """What the teacher predicts: each crop as it is, once (`distill`), or every variant that the network learns, when it does
+    (`train --teacher`; see `training.fit.teacher_networks`)."""
     embedding_weight: float = Field(default=1.0, ge=0)
     """Weight of the face embedding's distance, 1 less the cosine; of no matter without `network.embedding_units`. Also read as
     `hint_weight`."""
@@ -403,6 +406,9 @@ class AugmentSection(_Section):
     """Probability of JPEG at a quality between 20 and 80."""
     erase: float = Field(default=0.15, ge=0, le=1)
     """Probability that a rectangle of up to a tenth of the picture is filled with noise."""
+    mix: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a picture is mixed with another one, which has up to half of it. It has no label then but a teacher's
+    prediction; only for a teacher that sees the variant."""
     rotation_range: float = Field(default=0.0, ge=0, le=180)
     """Largest rotation in degrees, either way, drawn uniformly; on top of `rotation`."""
     shift_range: float = Field(default=0.0, ge=0, le=1)
@@ -463,6 +469,8 @@ class Recipe(_Section):
         for place, (named, allowed) in places.items():
             if unknown := [name for name in named if name not in allowed]:
                 raise ValueError(f"{place} names {unknown[0]!r}; there is: {', '.join(allowed) or 'none'}")
+        if self.augment.mix > 0 and not self.taught_on_variants:
+            raise ValueError("augment.mix needs a teacher that sees the variant: loss.teacher_weight and loss.teacher_sees")
         if self.balance.groups is not None and AGE not in names:
             raise ValueError(f"balance.groups needs the attribute {AGE}")
         return self
@@ -471,6 +479,11 @@ class Recipe(_Section):
     def learnt(self) -> tuple[Attribute, ...]:
         """The attributes that the network has a head for, in the order of its outputs."""
         return tuple(self.attribute(name) for name in self.network.outputs)
+
+    @property
+    def taught_on_variants(self) -> bool:
+        """Whether a teacher predicts the variants that the network learns."""
+        return self.loss.teacher_weight > 0 and self.loss.teacher_sees == "variant"
 
     @property
     def used(self) -> tuple[Attribute, ...]:

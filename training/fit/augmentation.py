@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from service.arrays import Doubles, Floats, Pixels
+from service.arrays import Bools, Doubles, Floats, Pixels
 from training.recipe import AugmentSection
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -40,6 +41,26 @@ def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.rando
         y, x = random.integers(size - height + 1), random.integers(size - width + 1)
         floats[y : y + height, x : x + width] = random.uniform(0, 255, (height, width, 3))
     return np.clip(np.rint(floats), 0, 255).astype(np.uint8)
+
+
+def mixed_pairs(pictures: Sequence[Pixels], share: float, random: np.random.Generator) -> tuple[list[Pixels], Bools]:
+    """Some pictures mixed with another one, which has the smaller part (Zhang et al., "mixup", ICLR 2018).
+
+    Args:
+        pictures: uint8 RGB [S, S, 3], one or more.
+        share: Probability that a picture is mixed.
+        random: Where the drawing comes from.
+
+    Returns:
+        The pictures [S, S, 3], and whether each was mixed [B].
+    """
+    mixed = random.random(len(pictures)) < share
+    partners, parts = random.permutation(len(pictures)), random.uniform(0, 0.5, len(pictures))
+    both = zip(pictures, mixed, partners, parts, strict=True)
+    return [
+        cv2.addWeighted(one, 1 - part, pictures[other], part, 0).astype(np.uint8, copy=False) if chosen else one
+        for one, chosen, other, part in both
+    ], mixed
 
 
 def resized(crop: Pixels, size: int) -> Pixels:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from service.arrays import Floats, Ints
+from service.arrays import Floats, Ints, Pixels
 from service.models.manifest import AGE
+from training.datasets.base import UNKNOWN
 from training.datasets.prepared import Prepared
-from training.fit.augmentation import augmented, resized
+from training.fit.augmentation import augmented, mixed_pairs, resized
 from training.fit.batch_composition import Composition
 from training.fit.sampling import draw, picture_weights, sampling_probabilities
+from training.fit.teacher_networks import TeacherNetwork, mean_probabilities
 from training.models.heads import EMBEDDING
 from training.models.pixels import scaled
 from training.recipe import AugmentSection, Recipe
@@ -35,6 +37,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         seed: Of order and augmentation.
         recipe: May ask for other draws and weights (see `training.fit.sampling` and `training.fit.batch_composition`), and for
             fewer steps.
+        teachers: Networks whose predictions for a batch's pictures stand behind its labels, in the place of those of the data.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         augment: AugmentSection | None = None,
         seed: int = 0,
         recipe: Recipe | None = None,
+        teachers: Sequence[TeacherNetwork] = (),
     ) -> None:
         super().__init__()
         self.data, self.outputs, self.size, self.batch_size = data, outputs, size, batch_size
         self.augment, self.seed, self.epoch = augment, seed, 0
+        self.teachers = teachers
         self.probabilities = None if recipe is None else sampling_probabilities(recipe, data)
         self.weights = {} if recipe is None else picture_weights(data, recipe.balance.class_weights)
         groups = None if recipe is None else recipe.balance.groups
@@ -66,18 +71,33 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self.augment is None:
             rows = np.arange(len(self.data))[chosen]
             crops = [resized(self.data.crops[row], self.size) for row in rows]
+            labels = {name: self._labels(name, rows, self.data.teacher) for name in self.outputs}
         else:
             rows = self._drawn(index)
-            random = np.random.default_rng([self.seed, self.epoch, index])
-            crops = [augmented(self.data.crops[row], self.size, self.augment, random) for row in rows]
-        labels = {name: self._labels(name, rows) for name in self.outputs}
-        if self.augment is not None and AGE in labels:
-            self._draw_ages(labels[AGE], rows, random)
+            crops, labels = self._varied(rows, self.augment, np.random.default_rng([self.seed, self.epoch, index]))
         pixels = scaled(np.stack(crops))
         if not self.weights:
             return pixels, labels
         ones = np.ones(len(rows), np.float32)
         return pixels, labels, {name: self.weights[name][rows] if name in self.weights else ones for name in self.outputs}
+
+    def _varied(
+        self, rows: Ints, augment: AugmentSection, random: np.random.Generator
+    ) -> tuple[list[Pixels], dict[str, Floats]]:
+        """Variants of pictures, with their labels and what the teachers predict of the variants."""
+        side = max([self.size, *(teacher.size for teacher in self.teachers)])
+        pictures = [augmented(self.data.crops[row], side, augment, random) for row in rows]
+        mixed = np.zeros(len(rows), bool)
+        if augment.mix > 0:
+            pictures, mixed = mixed_pairs(pictures, augment.mix, random)
+        predicted = mean_probabilities(self.teachers, pictures) if self.teachers else self.data.teacher
+        of_batch = np.arange(len(rows)) if self.teachers else rows
+        labels = {name: self._labels(name, rows, predicted, of_batch) for name in self.outputs}
+        if AGE in labels:
+            self._draw_ages(labels[AGE], rows, random)
+        for name, values in labels.items():
+            values[(mixed, 0) if values.ndim > 1 and name != EMBEDDING else mixed] = 0 if name == EMBEDDING else UNKNOWN
+        return [resized(picture, self.size) for picture in pictures], labels
 
     def _drawn(self, index: int) -> Ints:
         """Rows of a shuffled batch."""
@@ -97,11 +117,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             years = random.integers(low[wide], high[wide] + 1)
             labels[(wide, 0) if labels.ndim > 1 else wide] = years
 
-    def _labels(self, name: str, rows: Ints) -> Floats:
-        """Labels [B], or [B, 1 + K] with the teacher's probabilities behind them; of the face embedding, itself [B, D]."""
+    def _labels(self, name: str, rows: Ints, predicted: Mapping[str, Floats] | None, of_rows: Ints | None = None) -> Floats:
+        """Labels [B], or [B, 1 + K] with a teacher's probabilities behind them; of the face embedding, itself [B, D].
+
+        `of_rows` are the rows of what was `predicted`, where they are not those of the data.
+        """
         if name == EMBEDDING and self.data.embedding is not None:
             return self.data.embedding[rows]
         labels = self.data.labels[name][rows]
-        if self.data.teacher is None or name not in self.data.teacher:
+        if predicted is None or name not in predicted:
             return labels
-        return np.concatenate([labels[:, np.newaxis], self.data.teacher[name][rows]], axis=1)
+        return np.concatenate([labels[:, np.newaxis], predicted[name][rows if of_rows is None else of_rows]], axis=1)

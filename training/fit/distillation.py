@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import keras
 import numpy as np
 from keras import ops
 from rich.progress import track
@@ -25,20 +24,17 @@ from service.arrays import Floats, Ints, Pixels
 from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, labels_of, open_faces
-from training.errors import RunError, UsageError, WeightsError
-from training.fit.augmentation import resized
-from training.models import age_head, label_head
+from training.errors import UsageError, WeightsError
+from training.fit.teacher_networks import Probabilities, TeacherNetwork, attributes_of
+from training.models import label_head
 from training.models.architectures import ARCHITECTURES, Trunk
-from training.models.heads import build, dtype_policy, load_weights
 from training.models.pixels import scaled
-from training.provenance import WEIGHTS, record_teachers
-from training.recipe import ATTRIBUTES, RECIPE, AgeSection, Attribute, Recipe, load_recipe
+from training.provenance import record_teachers
+from training.recipe import ATTRIBUTES, RECIPE, Attribute, load_recipe
 
 BATCH: Final = 64
 FOLDS: Final = 5
 FACE_SIZE: Final = 224
-
-Probabilities = dict[str, Floats]
 
 
 def write_teacher_predictions(
@@ -98,28 +94,15 @@ def write_teacher_predictions(
 
 def _attributes_of(runs: Sequence[Path]) -> tuple[Attribute, ...]:
     """The attributes that all runs learn; age, gender and race where there is no run."""
-    declared = [load_recipe(run / RECIPE).attributes for run in runs]
-    for run, attributes in zip(runs, declared, strict=True):
-        if set(attributes) != set(declared[0]):
-            raise RunError(f"{run} and {runs[0]} learn different attributes")
-    return declared[0] if declared else ATTRIBUTES
+    return attributes_of({run: load_recipe(run / RECIPE) for run in runs}) if runs else ATTRIBUTES
 
 
 def _from_run(run: Path, prepared: Path) -> Probabilities:
     """A run's probabilities for every crop."""
-    recipe = load_recipe(run / RECIPE)
-    if set(recipe.learnt) != set(recipe.attributes):
-        raise RunError(f"{run} has the heads {', '.join(recipe.network.outputs)} alone; a teacher needs all attributes")
-    for one in recipe.learnt:
-        if one.kind == "expectation" and recipe.network.form_of(one).form == "regression":
-            raise RunError(f"{run} predicts the {one.name} as a number alone; a teacher needs its distribution")
-    with dtype_policy(recipe.schedule.policy):
-        network = build(recipe.network, attributes=recipe.attributes)
-        load_weights(network, run / WEIGHTS)
-        probabilities: Probabilities = {}
-        for rows, crops, count in _batches(prepared, f"{run.name}: predicting"):
-            for name, values in _mean_probabilities(network, crops, recipe).items():
-                probabilities.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
+    teacher, probabilities = TeacherNetwork(run), Probabilities()
+    for rows, crops, count in _batches(prepared, f"{run.name}: predicting"):
+        for name, values in teacher.probabilities(crops, mirror=True).items():
+            probabilities.setdefault(name, np.zeros((count, values.shape[1]), np.float32))[rows] = values
     return probabilities
 
 
@@ -198,24 +181,3 @@ def _out_of_fold(features: Floats, known: Any, label: Ints, learnt: Any, classes
     rest[rows] = False
     own[rest] = others[rest]
     return own
-
-
-def _mean_probabilities(network: keras.Model, crops: Pixels, recipe: Recipe) -> Probabilities:
-    """Probabilities of each head, [B, K], the mean of those for the crops and for their mirror images."""
-    pixels = scaled(np.stack([resized(crop, recipe.network.size) for crop in crops]))
-    both = [network(pixels, training=False), network(pixels[:, :, ::-1], training=False)]
-    return {
-        attribute.name: np.mean(
-            [_probabilities(logits[attribute.name], attribute, recipe.network.form_of(attribute)) for logits in both],
-            axis=0,
-            dtype=np.float32,
-        )
-        for attribute in recipe.learnt
-    }
-
-
-def _probabilities(outputs: Any, attribute: Attribute, form: AgeSection) -> Floats:
-    if attribute.kind == "expectation":
-        return np.asarray(ops.convert_to_numpy(age_head.distribution(outputs, form)))
-    values = ops.convert_to_numpy(label_head.probabilities(outputs, attribute))
-    return np.asarray(values).reshape(len(values), -1)

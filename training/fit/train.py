@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from service.files import replacing
 from training.artifacts import write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepared import Prepared, Selection, load_prepared
-from training.errors import RunError
+from training.errors import RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
     HISTORY,
@@ -31,6 +31,7 @@ from training.fit.callbacks import (
 from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import optimizer
 from training.fit.schedules import EarlyStop, EpochRate, losses_of, stopped
+from training.fit.teacher_networks import TeacherNetwork, attributes_of
 from training.fit.transfer import freeze, go_on_from
 from training.models.heads import EMBEDDING, build, dtype_policy
 from training.provenance import PROVENANCE, WEIGHTS, beginning_of, record_run
@@ -47,6 +48,7 @@ def train(
     init: str,
     start: Path | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    teachers: Sequence[Path] = (),
 ) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
@@ -62,27 +64,29 @@ def train(
         init: Initial weights of the trunk: `imagenet`, `random`, or a file.
         start: Weights file of a whole network to go on from, heads and all, at whatever input size it was trained.
         callbacks: Callbacks that learn of every epoch after all else is done.
+        teachers: Folders of finished runs, of the same attributes: teachers, for a recipe whose teacher sees variants.
 
     Returns:
         The weights file.
 
     Raises:
         RunError: `out` holds a run of another recipe or one that began with other weights, or a mean of runs or reopened model;
-            or the loss is no longer finite.
+            a teacher lacks what the recipe learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
-        RecipeError: Parts of the recipe do not go together.
+        RecipeError: Parts of the recipe do not go together, or with these teachers.
         WeightsError: Initial weights do not fit the network.
         FileNotFoundError: A file that the recipe needs is not there.
     """
+    _check_teachers(recipe, teachers)
     parts = recipe.schedule.parts
     if parts == 1:
-        return _run(recipe, prepared, out, init, start, callbacks)
+        return _run(recipe, prepared, out, init, start, callbacks, teachers)
     out.mkdir(parents=True, exist_ok=True)
     runs = [out / f"part-{number + 1}" for number in range(parts)]
     _record_recipe(out / RECIPE, recipe, begun=runs[0].exists())
     for number, run in enumerate(runs):
-        start = _run(recipe, prepared, run, init, start, callbacks, number)
+        start = _run(recipe, prepared, run, init, start, callbacks, teachers, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / HISTORY)]
     write_rows(out / HISTORY, rows)
@@ -100,6 +104,7 @@ def _run(
     init: str,
     start: Path | None,
     callbacks: Sequence[keras.callbacks.Callback],
+    teachers: Sequence[Path],
     part: int = 0,
 ) -> Path:
     """One run, on one of the recipe's parts of the training split."""
@@ -107,7 +112,7 @@ def _run(
     best, history, state = out / WEIGHTS, out / HISTORY, out / "state.weights.h5"
     begun = state.exists() or history.exists()
     _record_recipe(out / RECIPE, recipe, begun)
-    _record_beginning(out / BEGINNING, beginning_of(init, start), begun)
+    _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
     if not state.exists() and best.exists() and _done(recipe, history_of(history)):
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
@@ -117,13 +122,14 @@ def _run(
         if start is not None:
             go_on_from(network, recipe, start)
         freeze(network, recipe.transfer)
-        _fit(recipe, network, *data, out / "logs", best, history, state, callbacks)
+        networks = [TeacherNetwork(run) for run in teachers]
+        _fit(recipe, network, *data, out / "logs", best, history, state, callbacks, networks)
         if recipe.smote.heads:
             from training.fit.smote import retrain_heads  # scikit-learn takes seconds to import, and few recipes need it
 
             network.load_weights(best)
             retrain_heads(network, recipe, *data, best)
-    record_run(out, recipe, prepared, init, start)
+    record_run(out, recipe, prepared, init, start, teachers)
     state.unlink()
     return best
 
@@ -141,12 +147,25 @@ def _data(recipe: Recipe, prepared: Path, part: int) -> tuple[Prepared, Prepared
             prepared,
             Split.TRAIN,
             sections.train,
-            teacher=recipe.loss.teacher_weight > 0,
+            teacher=recipe.loss.teacher_weight > 0 and not recipe.taught_on_variants,
             part=(part, recipe.schedule.parts),
             **common,
         ),
         load_prepared(prepared, Split.VALIDATION, sections.validation, most=sections.validation_pictures, **common),
     )
+
+
+def _check_teachers(recipe: Recipe, teachers: Sequence[Path]) -> None:
+    """Teachers are there where the recipe wants their predictions for variants, and nowhere else."""
+    if recipe.taught_on_variants and not teachers:
+        raise RecipeError("the recipe's teacher sees variants; name its run: --teacher")
+    if teachers and not recipe.taught_on_variants:
+        raise RecipeError("the recipe has no teacher that sees variants; --teacher is of no use to it")
+    if teachers:
+        taught = attributes_of({run: load_recipe(run / RECIPE) for run in teachers})
+        known = {(one.name, one.labels, one.range) for one in taught}
+        if missing := [one.name for one in recipe.learnt if (one.name, one.labels, one.range) not in known]:
+            raise RunError(f"{teachers[0]} does not learn {', '.join(missing)} as the recipe does")
 
 
 def selection_of(recipe: Recipe) -> Selection:
@@ -171,10 +190,11 @@ def _fit(
     history: Path,
     state: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    teachers: Sequence[TeacherNetwork] = (),
 ) -> None:
     outputs = (*recipe.network.outputs, EMBEDDING) if recipe.network.embedding_units else recipe.network.outputs
     size, batch = recipe.network.size, recipe.schedule.batch_size
-    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed, recipe)
+    training = Batches(train_data, outputs, size, batch, recipe.augment, recipe.schedule.seed, recipe, teachers)
     validation = Batches(validation_data, outputs, size, batch)
     losses, weights, metrics = losses_and_metrics(recipe.loss, outputs, recipe.network.age, recipe.attributes)
     network.compile(optimizer(recipe.schedule, len(training)), losses, loss_weights=weights, metrics=metrics)
@@ -223,7 +243,7 @@ def _record_recipe(path: Path, recipe: Recipe, begun: bool) -> None:
     write_recipe(path, recipe)
 
 
-def _record_beginning(path: Path, beginning: dict[str, str], begun: bool) -> None:
+def _record_beginning(path: Path, beginning: Mapping[str, str], begun: bool) -> None:
     """Write with which weights a run begins, unless one that began with others is here."""
     if not begun:
         write_json(path, beginning)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.arrays import Pixels
-from training.fit.augmentation import augmented, placement, resized
+from training.fit.augmentation import augmented, mixed_pairs, placement, resized
 from training.recipe import AugmentSection, load_recipe
 
 NOTHING = AugmentSection(**dict.fromkeys(AugmentSection.model_fields, 0.0))
@@ -153,3 +153,18 @@ def test_ranges_that_are_not_asked_for_change_no_draw() -> None:
 def test_zoom_is_about_the_centre() -> None:
     for matrix in placements(NOTHING.model_copy(update={"zoom_range": 0.5, "rotation_range": 30.0}), 20):
         np.testing.assert_allclose(matrix @ [79.5, 79.5, 1], [79.5, 79.5])
+
+
+def test_a_mixed_picture_has_most_of_its_own(crop: Pixels) -> None:
+    """Black, grey and white ones: what each is mixed with, and how much of it, shows in its level."""
+    levels = np.repeat([0, 100, 200], 40)
+    pictures = [np.full((4, 4, 3), level, np.uint8) for level in levels]
+    results, mixed = mixed_pairs(pictures, 0.5, np.random.default_rng(1))
+    assert 0.35 < mixed.mean() < 0.65
+    means = np.array([result.mean() for result in results])
+    np.testing.assert_array_equal(means[~mixed], levels[~mixed])
+    parts = np.abs(means - levels)[mixed]
+    assert parts.max() <= 100  # half of the way from black to white
+    assert (parts > 1).mean() > 0.5
+    assert not mixed_pairs([crop], 0.0, np.random.default_rng(1))[1].any()
+    np.testing.assert_array_equal(mixed_pairs([crop], 1.0, np.random.default_rng(1))[0][0], crop)  # alone in its batch
