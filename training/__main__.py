@@ -338,12 +338,13 @@ def export(
 ) -> None:
     """Write a SavedModel with float16 weights, its golden answers, its calibration and its manifest into the store."""
     from training.datasets.prepare import read_report
+    from training.datasets.prepared import REPORT
     from training.export.export import export as write
     from training.recipe import RECIPE, load_recipe
 
     with one_line_errors():
         recipe = load_recipe(run / RECIPE)
-        described = read_report(prepared)
+        described = read_report(run if (run / REPORT).exists() else prepared)
         manifest = write(
             recipe,
             run / "best.weights.h5",

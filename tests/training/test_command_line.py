@@ -134,10 +134,13 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     assert "best weights:" in result.stdout
     assert keras.config.dtype_policy().name == "float32"  # what the recipe asks for ends with the run
 
+    template = json.loads((prepared / "prepare.json").read_text())["template"]
+    shutil.rmtree(prepared)  # a model cuts faces by the template that its run learnt, whatever is prepared later
     exported = "export", "--run", run, "--prepared", prepared, "--version", 3, *chosen
     result = training(*exported, "--data", pictures)
     assert result.exit_code == 0, result.stderr
     assert "wrote tiny/3: age, age_distribution\n" in result.stdout
+    assert json.loads((store / "tiny/3/model.json").read_text())["input"]["template"] == template
     assert_one_line(training(*exported), "tiny/3 exists")
 
     result = training("evaluate", "--data", pictures, "--out", out, "--model", "tiny", *chosen, "--record")

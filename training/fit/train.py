@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
+import numpy as np
 
 from service.files import replacing
 from training.artifacts import write_json, write_rows
 from training.datasets.base import Split
-from training.datasets.prepared import Prepared, Selection, load_prepared
+from training.datasets.prepare import read_template
+from training.datasets.prepared import REPORT, Prepared, Selection, load_prepared
 from training.errors import RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
@@ -52,9 +54,10 @@ def train(
 ) -> Path:
     """Train by a recipe on what `prepare` wrote and return the weights file, `out/best.weights.h5`.
 
-    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, `provenance.json`, TensorBoard
-    logs where TensorFlow, whose writer they need, is installed, and, until the last epoch is done, the state from which the
-    same call goes on after an interruption, as if there had been none: to rounding, where threads add up in another order.
+    Best is the smallest validation loss of the averaged weights. `out` also gets `history.csv`, `provenance.json`, a copy of
+    `prepare.json`, TensorBoard logs where TensorFlow, whose writer they need, is installed, and, until the last epoch is done,
+    the state from which the same call goes on after an interruption, as if there had been none: to rounding, where threads add
+    up in another order.
     Of a split that is learnt in parts, each part is a run in a folder of its own, and `history.csv` names the part.
 
     Args:
@@ -70,8 +73,8 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe or one that began with other weights, or a mean of runs or reopened model;
-            a teacher lacks what the recipe learns; or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with or on crops of another template, or a
+            mean of runs or reopened model; a teacher lacks what the recipe learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -91,9 +94,10 @@ def train(
     rows = [{"part": str(number + 1), **row} for number, run in enumerate(runs) for row in history_of(run / HISTORY)]
     write_rows(out / HISTORY, rows)
     best = out / WEIGHTS
-    for name in (best.name, PROVENANCE):
-        with replacing(out / name) as new:
-            shutil.copyfile(runs[-1] / name, new)
+    for name in (best.name, PROVENANCE, REPORT):
+        if name != REPORT or (runs[-1] / name).exists():
+            with replacing(out / name) as new:
+                shutil.copyfile(runs[-1] / name, new)
     return best
 
 
@@ -113,6 +117,7 @@ def _run(
     begun = state.exists() or history.exists()
     _record_recipe(out / RECIPE, recipe, begun)
     _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
+    _record_crops(out / REPORT, prepared / REPORT, begun)
     if not state.exists() and best.exists() and _done(recipe, history_of(history)):
         return best
     keras.utils.set_random_seed(recipe.schedule.seed)
@@ -249,3 +254,14 @@ def _record_beginning(path: Path, beginning: Mapping[str, str], begun: bool) -> 
         write_json(path, beginning)
     elif path.exists() and json.loads(path.read_text()) != beginning:
         raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")
+
+
+def _record_crops(path: Path, prepared: Path, begun: bool) -> None:
+    """Keep what `prepare` wrote of the crops, whose template the exported model cuts by, unless a run on others is here."""
+    if not prepared.exists():
+        return
+    if begun and path.exists() and not np.array_equal(read_template(path), read_template(prepared)):
+        raise RunError(f"{path.parent} holds a run that learnt crops of another landmark template; choose another folder")
+    if not path.exists():
+        with replacing(path) as new:
+            shutil.copyfile(prepared, new)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from training.artifacts import write_document
+from training.datasets.prepare import read_report
+from training.datasets.prepared import REPORT
 from training.errors import RunError, UsageError
 from training.fit.callbacks import HISTORY, save_weights
 from training.models.heads import build, load_weights
@@ -36,7 +39,7 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
 
     Raises:
         UsageError: There are not as many shares as runs, one is below 0 or no number, or all are 0.
-        RunError: The networks differ, or `out` holds a training run or is one of the runs.
+        RunError: The networks or the templates of their crops differ, or `out` holds a training run or is one of the runs.
         FileNotFoundError: A run is not there.
     """
     if len(runs) != len(shares) or not runs or not all(0 <= share < math.inf for share in shares) or sum(shares) <= 0:
@@ -45,6 +48,9 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
         raise RunError(f"{out} is one of the runs; choose another folder")
     require_no_run(out)
     recipes = [load_recipe(run / RECIPE) for run in runs]
+    reports = [read_report(run) for run in runs if (run / REPORT).exists()]
+    if any(report.template != reports[-1].template for report in reports):
+        raise RunError("the runs learnt crops of different landmark templates, and their weights have no mean")
     last = recipes[-1].network
     alike = {"dropout": last.dropout, "size": last.size, "mirror": last.mirror}
     if any(recipe.network.model_copy(update=alike) != last or recipe.learnt != recipes[-1].learnt for recipe in recipes):
@@ -62,6 +68,9 @@ def average(runs: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     save_weights(network, out / WEIGHTS)
     write_recipe(out / RECIPE, recipes[-1])
     record_mean(out, runs, shares, recipes[-1])
+    if reports:
+        licences = {name: licence for report in reports for name, licence in report.sets.items()}
+        write_document(out / REPORT, reports[-1].model_copy(update={"sets": licences}))
     return out / WEIGHTS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import shutil
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests.fakes import TEMPLATE
 from tests.training import made
 from training.datasets.base import Split
+from training.datasets.prepare import read_template
 from training.datasets.prepared import load_prepared
 from training.errors import Diverged, TrainingError
 from training.fit.augmentation import resized
@@ -354,6 +357,17 @@ def test_a_folder_belongs_to_one_beginning(whole: Watched, prepared: Path, tmp_p
     for out, other in ((tmp_path / "run", None), (whole.out, start)):
         with pytest.raises(TrainingError, match="holds a run that began with other weights"):
             train(RECIPE, prepared, out, "random", other)
+
+
+def test_a_folder_belongs_to_crops_of_one_template(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=34, validation=10)
+    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE}))
+    with pytest.raises(Interrupted):
+        train(RECIPE, folder, tmp_path / "run", "random", callbacks=[InterruptedStep(STEPS + 2)])
+    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE[::-1]}))
+    with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template"):
+        train(RECIPE, folder, tmp_path / "run", "random")
+    np.testing.assert_allclose(read_template(tmp_path / "run/prepare.json"), TEMPLATE, atol=1e-6)
 
 
 def test_a_run_takes_no_place_of_a_mean(whole: Watched, prepared: Path, tmp_path: Path) -> None:

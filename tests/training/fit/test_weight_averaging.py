@@ -14,6 +14,7 @@ import pytest
 from keras import layers
 
 from tests.training import made
+from training.datasets.prepare import read_report
 from training.errors import TrainingError
 from training.fit.weight_averaging import average
 from training.models.architectures import registered
@@ -46,6 +47,15 @@ def test_mean_is_weighted(run: Path, other: Path, shares: tuple[float, float], f
         np.testing.assert_allclose(mean, factor * first, rtol=1e-5, atol=1e-6)
 
 
+def test_a_mean_has_the_licences_of_all_sets(run: Path, other: Path, tmp_path: Path) -> None:
+    described = json.loads((other / "prepare.json").read_text())
+    (other / "prepare.json").write_text(json.dumps(described | {"sets": {"AgeDB": "AgeDB: research."}}))
+    average([run, other], [1.0, 1.0], tmp_path / "mean")
+    report = read_report(tmp_path / "mean")
+    assert report.sets == described["sets"] | {"AgeDB": "AgeDB: research."}
+    assert report.template == read_report(run).template
+
+
 def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="each run needs its share"):
         average([run, other], [1.0], tmp_path / "mean")
@@ -56,6 +66,12 @@ def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> 
     (other / "recipe.json").write_text(recipe.replace('"head_units":16', '"head_units":8'))
     with pytest.raises(TrainingError, match="the runs' networks differ"):
         average([run, other], [1.0, 1.0], tmp_path / "mean")
+    (other / "recipe.json").write_text(recipe)
+    described = json.loads((other / "prepare.json").read_text())
+    (other / "prepare.json").write_text(json.dumps(described | {"template": described["template"][::-1]}))
+    with pytest.raises(TrainingError, match="crops of different landmark templates"):
+        average([run, other], [1.0, 1.0], tmp_path / "mean")
+    (other / "prepare.json").unlink()  # one of a run from before it was kept
     larger = Recipe.model_validate_json(recipe.replace(f'"size":{made.SIDE}', f'"size":{2 * made.SIDE}'))
     (other / "recipe.json").write_text(larger.model_dump_json())
     build(larger.network).save_weights(other / "best.weights.h5")
