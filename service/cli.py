@@ -8,6 +8,7 @@ import sys
 
 if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
 
 if sys.argv[1:2] in (["predict"], ["annotate"]) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends it without a traceback
@@ -54,7 +55,7 @@ from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of
 from service.offline.terminal import ReaderGone, console
 from service.server.connections import ConnectionLimits
-from service.server.process import configure_logging, exit_on_sigterm
+from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
 from service.settings import ModelTitle, Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
@@ -263,7 +264,7 @@ def serve(
 ) -> None:
     """Serve over HTTP. Settings come from the environment (FACET_…, see docs/reference/settings.md)."""
     parts = context.ensure_object(Parts)
-    with _one_line(), exit_on_sigterm():
+    with _one_line(), hang_ups_remembered(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https), ("detector", detector))
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})

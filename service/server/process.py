@@ -27,6 +27,31 @@ def exit_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class HangUps:
+    """Handler of SIGHUP until the server has one: the signal would end a process whose models load, or be missed by it."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, *_: object) -> None:
+        """Remember that the signal came."""
+        self.came = True
+
+
+@contextlib.contextmanager
+def hang_ups_remembered() -> Iterator[None]:
+    """Remember SIGHUP for the server, which does what it asks for once it listens.
+
+    Yields:
+        Nothing, while the signal is handled here.
+    """
+    before = signal.signal(signal.SIGHUP, HangUps())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def configure_logging(level: str, form: Literal["text", "json"] = "text") -> None:
     """Log from a level up, and keep uvicorn from logging what clients send.
 

@@ -22,6 +22,7 @@ from service.inference.engine import Engine
 from service.reloading import Reloader
 from service.server import tls
 from service.server.connections import ConnectionLimits, Connections, possible
+from service.server.process import HangUps
 from service.server.protocol import HttpProtocol
 
 PING_S: Final = 20.0
@@ -38,6 +39,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain_delay = drain_delay
         self._limits, self._known = limits, Connections(possible(limits.connections))
+        self._hung_up = False
         self._draining: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -47,10 +49,11 @@ class Server(uvicorn.Server):
         Yields:
             Nothing, while the signals are handled here.
         """
-        loop = asyncio.get_running_loop()
+        loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGHUP)
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._hung_up |= isinstance(before, HangUps) and before.came
         try:
             yield
         finally:
@@ -95,12 +98,17 @@ class Server(uvicorn.Server):
         self.servers = [server]
         self._log_started_message(server.sockets)
         self.started = True
+        if self._hung_up:
+            self._hang_up()
 
     def _terminate(self) -> None:
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     def _hang_up(self) -> None:
+        if not self.started:  # the models were read before
+            self._hung_up = True
+            return
         reloader: Reloader | None = getattr(getattr(self.config.app, "state", None), "reloader", None)
         if reloader is not None:
             reloader.hang_up()

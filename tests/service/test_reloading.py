@@ -384,6 +384,35 @@ service.cli.main(service.cli.Parts(factory(pathlib.Path({str(store)!r}))))
         assert service.exit_status() == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal here")
+def test_sighup_while_models_load_reloads_when_they_have(store: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Who signals all instances meets one that has just read the store: it neither ends nor misses the version."""
+    import sys
+
+    from tests.service.server.test_serve import started
+
+    script = f"""
+import os, pathlib, signal, service.cli
+from tests.service.test_reloading import factory, ship
+
+def create_engine(settings):
+    engine = factory(store)(settings)
+    ship(store, 4)
+    os.kill(os.getpid(), signal.SIGHUP)
+    return engine
+
+store = pathlib.Path({str(store)!r})
+service.cli.main(service.cli.Parts(create_engine))
+"""
+    with started(tmp_path_factory.mktemp("hup") / "log", sys.executable, "-c", script) as service:
+        end = time.monotonic() + 30
+        while "serving scaled/4 in the place of version 3" not in service.log and time.monotonic() < end:
+            time.sleep(0.02)
+        assert httpx.post(service.url + "/predict", content=FACES).json()["model"]["version"] == 4
+        service.process.send_signal(signal.SIGTERM)
+        assert service.exit_status() == 0
+
+
 def test_a_store_that_does_not_answer_delays_no_end(store: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A bucket behind a cut connection: what waits for it has no time of its own, and orchestrators kill the process."""
     import sys
