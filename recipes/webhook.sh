@@ -9,14 +9,21 @@ set -u
 hook=$1
 shift
 status=0
+# A file: before another attempt curl empties it. On standard output the answer of the refused one would stay.
+answer=$(mktemp) || exit 1
+trap 'rm -f "$answer"' EXIT
+trap 'exit 1' HUP INT TERM
 for photo; do
-    if answer=$(curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
+    : >"$answer"
+    if curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
         ${FACET_CLIENT_KEY:+--header "X-API-Key: $FACET_CLIENT_KEY"} \
-        --header 'Content-Type: application/octet-stream' --data-binary "@$photo" "${FACET_URL:-http://localhost:8000}/predict"); then
-        printf '%s' "$answer" | curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
-            --header 'Content-Type: application/json' --header "X-Photo: $(basename "$photo")" --data-binary @- "$hook" || status=1
+        --header 'Content-Type: application/octet-stream' --data-binary "@$photo" --output "$answer" \
+        "${FACET_URL:-http://localhost:8000}/predict"; then
+        curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
+            --header 'Content-Type: application/json' --header "X-Photo: $(basename "$photo")" \
+            --data-binary "@$answer" "$hook" || status=1
     else
-        printf '%s: %s\n' "$photo" "$answer" >&2
+        printf '%s: %s\n' "$photo" "$(cat "$answer")" >&2
         status=1
     fi
 done

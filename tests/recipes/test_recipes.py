@@ -112,6 +112,48 @@ def test_a_webhook_is_told_of_every_photo_that_is_answered(environment: dict[str
     assert "unsupported_format" in done.stderr
 
 
+class Busy(http.server.BaseHTTPRequestHandler):
+    """A service that refuses each photo once."""
+
+    answers: list[tuple[int, bytes]]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, body = self.answers.pop(0)
+        self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_webhook_is_told_the_last_answer_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "none.png").write_bytes(photo())
+    hook = type("OneHook", (Hook,), {"told": []})
+    busy = type("OneBusy", (Busy,), {"answers": [(503, b'{"code": "queue_full"}'), (200, b'{"faces": []}')]})
+    made = tmp_path / "made"
+    made.mkdir()
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), hook) as told,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), busy) as service,
+    ):
+        for server in (told, service):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{service.server_address[1]}"
+        url = f"http://127.0.0.1:{told.server_address[1]}/hook"
+        variables = environment | {"FACET_URL": address, "TMPDIR": str(made)}
+        ran(RECIPES / "webhook.sh", url, tmp_path / "none.png", environment=variables)
+        for server in (told, service):
+            server.shutdown()
+    assert hook.told == [("none.png", {"faces": []})]
+    assert not list(made.iterdir())
+
+
 def event(*keys: str) -> dict[str, Any]:
     """As S3 sends it: keys are written as in a form."""
     return {
