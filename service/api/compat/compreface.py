@@ -7,6 +7,7 @@ from typing import Annotated, Final, NotRequired, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from service.api.compat.translation import System, permitted, received
@@ -34,6 +35,8 @@ CODES: Final = {
 """Codes of CompreFace's `CommonExceptionCode` by the problem's: no such service, file, constraint, missing parameter."""
 SERVICE_FAULT: Final = 41
 UNDEFINED: Final = 0
+_EMPTY_IS_ABSENT: Final = BeforeValidator(lambda given: None if given == "" else given)
+"""Clients that write out every parameter leave those empty that they leave open."""
 
 
 class Box(TypedDict):
@@ -159,10 +162,10 @@ router = APIRouter()
 async def detect(
     request: Request,
     engine: ChosenEngine,
-    limit: Annotated[int, Query(ge=0)] = 0,
-    det_prob_threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
+    limit: Annotated[Annotated[int, Field(ge=0)] | None, _EMPTY_IS_ABSENT, Query()] = None,
+    det_prob_threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _EMPTY_IS_ABSENT, Query()] = None,
     face_plugins: Annotated[str, Query(max_length=200)] = "",
-    status: bool = False,
+    status: Annotated[bool | None, _EMPTY_IS_ABSENT, Query()] = None,
 ) -> Response:
     """Answer `{"result": […]}`, a face each; without a face it is an error of the code 28, as there."""
     photo, _, due = await received(request, engine, fields)

@@ -76,6 +76,12 @@ async def test_the_limit_and_the_threshold() -> None:
         await failed(client, 400, 26, **sent(PHOTO, "&det_prob_threshold=1.5"))
 
 
+async def test_an_empty_parameter_is_an_absent_one() -> None:
+    async with serving(compat="compreface") as client:
+        left_open = await answered(client, query="&limit=&det_prob_threshold=&face_plugins=&status=")
+        assert left_open == await answered(client)
+
+
 async def test_base64_in_json() -> None:
     async with serving(compat="compreface") as client:
         response = await client.post(PATH, json={"file": base64.b64encode(PHOTO).decode()})
