@@ -488,7 +488,8 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
         settings.model, settings.model_version, settings.precision.variant
     )
     served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
-    create = partial(_worker, parts.create_engine, settings, request.parameters_of(manifest.attributes))
+    answerable = [one for one in manifest.attributes if settings.attributes is None or one.name in settings.attributes]
+    create = partial(_worker, parts.create_engine, settings, request.parameters_of(answerable))
     return RayRunner(served, create, address, workers, jobs=request.jobs)
 
 

@@ -68,7 +68,7 @@ class Request:
         """The parameters of every photo: JSON shows landmarks, and counts need probabilities of their bands.
 
         Args:
-            attributes: What the model declares.
+            attributes: What the model declares, without what the operator switched off.
 
         Returns:
             The parameters, with those that the output needs.

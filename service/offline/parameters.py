@@ -55,4 +55,4 @@ class Parameters:
 
 
 ParametersOf = Callable[[Sequence[Attribute]], Parameters]
-"""The parameters for a model that declares these attributes."""
+"""The parameters for a model that declares these attributes, and is allowed to answer them."""

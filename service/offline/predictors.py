@@ -96,7 +96,7 @@ class LocalPredictor(Predictor):
         then: Callable[[str, bytes, Analysis], None] | None = None,
     ) -> None:
         self._engine, self._then = engine, then
-        self._parameters = parameters_of(engine.model.manifest.attributes)
+        self._parameters = parameters_of([one for one in engine.model.manifest.attributes if one.name in engine.attributes])
         self._options = engine.options(
             self._parameters.attributes,
             self._parameters.max_faces,
@@ -136,8 +136,16 @@ class LocalPredictor(Predictor):
             await self._engine.close()
 
 
+class _Serving(BaseModel):
+    """What is read of how a model is served."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    attributes: tuple[str, ...]
+
+
 class _Card(BaseModel):
-    """What is read of a model's card."""
+    """What is read of a model's card; `serving` names the attributes that the operator allows."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -145,6 +153,11 @@ class _Card(BaseModel):
     version: int
     digest: str
     attributes: tuple[Attribute, ...]
+    serving: _Serving | None = None
+
+    def answerable(self) -> list[Attribute]:
+        """Attributes that may be asked for."""
+        return [one for one in self.attributes if self.serving is None or one.name in self.serving.attributes]
 
 
 class ServicePredictor(Predictor):
@@ -172,11 +185,12 @@ class ServicePredictor(Predictor):
         self._cards: dict[tuple[str, int], ServedModel] = {}
         self._named = {} if model is None else {"model": model}
         try:
-            self._model = self._card()
+            card = self._card()
         except ServiceError:
             self._hang_up()
             raise
-        query = urlencode(self._named | parameters_of(self._model.attributes).query())
+        self._model = self._cards[card.name, card.version]
+        query = urlencode(self._named | parameters_of(card.answerable()).query())
         self._query = f"?{query}" if query else ""
 
     @property
@@ -218,7 +232,8 @@ class ServicePredictor(Predictor):
             raise ServiceError(f"{self._url}: its answers are not those of Facet") from error
         model = answered.model
         if (model.name, model.version) not in self._cards:
-            self._model = self._card()  # another model was put in its place
+            card = self._card()  # another model was put in its place
+            self._model = self._cards[card.name, card.version]
         served = self._cards.get((model.name, model.version))
         return Answered(answered, "" if served is None else served.digest)
 
@@ -234,7 +249,8 @@ class ServicePredictor(Predictor):
             raise ServiceError(f"{self._url}: {problem.detail}")
         return Failure(problem.code, problem.detail)
 
-    def _card(self) -> ServedModel:
+    def _card(self) -> _Card:
+        """The card of the model in service, which is kept by its name and version."""
         try:
             status, body = self._request("GET", f"/model?{urlencode(self._named)}" if self._named else "/model")
         except _ConnectionBroken as error:
@@ -246,9 +262,8 @@ class ServicePredictor(Predictor):
             card = _Card.model_validate_json(body)
         except ValidationError as error:
             raise ServiceError(f"{self._url} is no service of Facet's, or an older one") from error
-        model = ServedModel(card.name, card.version, card.digest, card.attributes)
-        self._cards[card.name, card.version] = model
-        return model
+        self._cards[card.name, card.version] = ServedModel(card.name, card.version, card.digest, card.attributes)
+        return card
 
     def _request(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None

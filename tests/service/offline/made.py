@@ -32,11 +32,10 @@ def folder(path: Path, count: int) -> Path:
     return path
 
 
-def local(request: command.Request, **engine: Any) -> Predictor:
-    """A fake model in this process, with the parameters of the request."""
-    return LocalPredictor(
-        engine_factory(**engine)(Settings(photo_queue=1000, photo_wait_s=60, face_queue=10_000)), request.parameters_of
-    )
+def local(request: command.Request, allowed: str | None = None, **engine: Any) -> Predictor:
+    """A fake model in this process, with the parameters of the request; `allowed` are attributes as in a setting."""
+    settings = Settings(photo_queue=1000, photo_wait_s=60, face_queue=10_000, attributes=allowed)
+    return LocalPredictor(engine_factory(**engine)(settings), request.parameters_of)
 
 
 def requested(*sources: str | Path, **options: Any) -> command.Request:

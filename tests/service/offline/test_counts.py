@@ -114,6 +114,14 @@ def test_a_further_expectation_is_counted(tmp_path: Path) -> None:
     assert {row["label"] for row in counts if row["attribute"] == "glasses"} == {"no", "yes"}
 
 
+def test_what_is_switched_off_is_not_counted(tmp_path: Path) -> None:
+    model = local(requested(aggregate=True), "gender")
+    predict(folder(tmp_path / "photos", 3), predictor=model, out=tmp_path / "counts.jsonl", aggregate=True)
+    counts = [json.loads(line) for line in (tmp_path / "counts.jsonl").read_text().splitlines()]
+    assert {row["attribute"] for row in counts} == {"photos", "faces", "gender"}
+    assert {row["age_band"] for row in counts} == {None}
+
+
 def test_a_model_that_says_no_age_at_all_is_counted(tmp_path: Path) -> None:
     network = ColourNetwork(("glasses", "bmi", "bmi_distribution"))
     model = local(requested(aggregate=True), network=network, attributes=[GLASSES, BMI])

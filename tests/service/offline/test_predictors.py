@@ -16,7 +16,7 @@ import pytest
 from service.offline.errors import ServiceError
 from service.offline.parameters import Parameters
 from service.offline.predictors import ServicePredictor
-from tests.service.offline.made import folder, photo, predict, requested
+from tests.service.offline.made import folder, local, photo, predict, requested
 from tests.service.offline.test_command import rows
 from tests.service.server.test_serve import fake
 
@@ -101,6 +101,16 @@ def test_a_service_is_asked_for_one_of_its_models(one: Path, tmp_path: Path) -> 
             ServicePredictor(service.url, None, requested().parameters_of, 1, "other/1")
     (row,) = rows(tmp_path / "f.jsonl")
     assert f"{row['model']}/{row['version']}" == named
+
+
+def test_a_service_without_ages_gives_its_counts(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 3)
+    with fake(tmp_path / "log", FACET_ATTRIBUTES="gender") as service:
+        remote = ServicePredictor(service.url, None, requested(aggregate=True).parameters_of, 4)
+        predict(photos, predictor=remote, out=tmp_path / "remote.jsonl", aggregate=True)
+    here = local(requested(aggregate=True), "gender")
+    predict(photos, predictor=here, out=tmp_path / "local.jsonl", aggregate=True)
+    assert rows(tmp_path / "remote.jsonl") == rows(tmp_path / "local.jsonl")
 
 
 def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
