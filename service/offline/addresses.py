@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from service.extras import install_command
-from service.offline.errors import OutputError, SourceError
+from service.offline.errors import OutputError, SchemeError, SourceError
 
 
 def file_system(address: str) -> tuple[Any, str, str]:
@@ -21,7 +21,8 @@ def file_system(address: str) -> tuple[Any, str, str]:
         The file system of fsspec, the path in it, and the scheme.
 
     Raises:
-        SourceError: The scheme is not known, or needs packages that are missing.
+        SchemeError: The scheme is not known.
+        SourceError: It needs packages that are missing.
     """
     if find_spec("fsspec") is None:
         raise SourceError(f"{address}: addresses need the extra `remote`: {install_command('remote')}")
@@ -34,7 +35,7 @@ def file_system(address: str) -> tuple[Any, str, str]:
     except ImportError as error:
         raise SourceError(f"{address}: {error}; it comes with the extra `remote`: {install_command('remote')}") from error
     except ValueError as error:
-        raise SourceError(f"{address}: {error}") from error
+        raise SchemeError(f"{address}: {error}") from error
     return system, path, scheme
 
 

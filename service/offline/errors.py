@@ -11,6 +11,10 @@ class SourceError(RunError):
     """A source cannot be looked through at all."""
 
 
+class SchemeError(SourceError):
+    """An address has a scheme that no file system has: it leads nowhere."""
+
+
 class FormatError(RunError):
     """A table's format is not known, or cannot be written here."""
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Final, Self, TypeVar
 from service.extras import install_command
 from service.offline import films
 from service.offline.addresses import file_system
-from service.offline.errors import SourceError
+from service.offline.errors import SchemeError, SourceError
 from service.video.film import FilmError
 from service.vision.image import sniff
 
@@ -209,7 +209,8 @@ def _decoded(stream: io.BufferedReader) -> Iterator[str]:
     try:
         yield from text
     finally:
-        text.detach()  # what closes the stream is whoever opened it
+        if not stream.closed:  # as it is where a run ends in the middle of the list
+            text.detach()  # what closes the stream is whoever opened it
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,11 @@ class _Search:
 
     def _remote(self, address: str) -> Iterator[Place]:
         """What an address names: a file, or, where the system has folders, all photos below one, or what a glob matches."""
-        system, path, scheme = file_system(address)
+        try:
+            system, path, scheme = file_system(address)
+        except SchemeError:
+            yield self._nowhere(address, "its scheme is not known")
+            return
         if scheme in ("http", "https"):
             yield self._at(system, path, address, 0)
         elif glob.has_magic(path) and not _result(lambda: system.exists(path), address):

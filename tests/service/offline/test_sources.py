@@ -18,7 +18,7 @@ from service.offline import sources
 from service.offline.addresses import Upload, filled_in
 from service.offline.command import Request
 from service.offline.errors import OutputError, SourceError
-from service.offline.sources import LeftOut, Photo, count, names_in
+from service.offline.sources import LeftOut, Photo, _decoded, count, names_in
 from tests import s3
 from tests.service.offline.made import photo
 
@@ -111,6 +111,28 @@ def test_what_of_a_list_leads_nowhere_ends_nothing(tree: Path) -> None:
         with pytest.raises(OSError, match=r"nothing matches|too long|such a name"):
             one.read()
     assert last.read() == PHOTO
+
+
+def test_an_address_of_no_scheme_leads_nowhere_in_a_list(tree: Path) -> None:
+    pytest.importorskip("fsspec")
+    lost, last = photos(["nosuch://bucket/a.jpg", str(tree / "a.png")], listed=True)
+    assert lost.name == "nosuch://bucket/a.jpg"
+    with pytest.raises(OSError, match="scheme is not known"):
+        lost.read()
+    assert last.read() == PHOTO
+    with pytest.raises(SourceError, match="scheme is not known"):
+        list(photos(["nosuch://bucket/a.jpg"]))
+
+
+def test_a_list_that_is_closed_in_the_middle_says_nothing(tmp_path: Path) -> None:
+    """Where a run ends, the interpreter may close the file before it ends what reads it."""
+    listed = tmp_path / "list.txt"
+    listed.write_text("a.jpg\nb.jpg\n")
+    stream = io.BufferedReader(io.FileIO(listed))
+    lines = _decoded(stream)
+    next(lines)
+    stream.close()
+    lines.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
