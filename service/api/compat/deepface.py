@@ -29,8 +29,8 @@ NO_FACE: Final = (
 FORM: Final = '{"img": "data:image/…;base64,…", "actions": […]}'
 MAX_FORM_FIELDS: Final = 16
 """Fields of a URL-encoded form."""
-_ESCAPES: Final = {b"%2B": b"+", b"%2F": b"/", b"%3D": b"=", b"%3A": b":", b"%3B": b";", b"%2C": b","}
-"""What a `data:` address with base64 holds that a form escapes."""
+_ESCAPES: Final = {f"%{ord(character):02X}".encode(): character.encode() for character in "+/=:;,\r\n"}
+"""What a `data:` address with base64, which may be broken into lines, holds that a form escapes."""
 
 PixelPoint = tuple[int, int]
 

@@ -71,7 +71,11 @@ async def test_every_way_to_send_a_photo_has_the_same_answer() -> None:
         field = multipart((disposition("img"), ADDRESS.encode()), (disposition(text[0]), text[1]))
         form = {"content-type": "application/x-www-form-urlencoded"}
         encoded_form = urlencode({"img": ADDRESS, "actions": "age,gender", "detector_backend": "mtcnn"})
-        for request in (file, field, {"content": encoded_form, "headers": form}):
+        lines = ADDRESS.partition(",")[0] + "," + base64.encodebytes(PHOTO).decode().replace("\n", "\r\n")
+        assert lines.count("\r\n") > 1  # as `base64` breaks them without -w0
+        broken_form = urlencode({"img": lines, "actions": "age,gender"})
+        forms = [{"content": one, "headers": form} for one in (encoded_form, broken_form)]
+        for request in (file, field, *forms, {"json": {"img": lines, "actions": ["age", "gender"]}}):
             assert await results(client, **request) == expected
 
 
