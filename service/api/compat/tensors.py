@@ -145,7 +145,7 @@ def inference(body: bytes, content_type: str, content_encoding: str, header: str
         raise MalformedTensor(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'][:200]}.") from error
     photos = _photos(request.inputs[0], memoryview(body)[end:], most)
     outputs = None
-    if request.outputs is not None:
+    if request.outputs:  # an empty list names none, and is what clients write that leave it open
         binary = request.parameters.binary_data_output
         given = {one.name: one.parameters.binary_data for one in request.outputs}
         outputs = {name: binary if wanted is None else wanted for name, wanted in given.items()}

@@ -155,6 +155,13 @@ async def test_null_is_what_was_left_open() -> None:
         assert list(outputs(await client.post(INFER, json=request))) == ["age"]
 
 
+async def test_an_empty_list_of_outputs_asks_for_all_of_them() -> None:
+    """As Triton has it: clients whose lists are never absent write so."""
+    async with serving(compat="kserve") as client:
+        every = outputs(await client.post(INFER, json=asked(PHOTO)))
+        assert list(outputs(await client.post(INFER, json=asked(PHOTO, outputs=[])))) == list(every)
+
+
 async def test_half_a_character_is_no_name() -> None:
     async with serving(compat="kserve") as client:
         request = json.dumps(asked(PHOTO, outputs=[{"name": "\ud800"}]))
