@@ -116,13 +116,14 @@ async def received(request: Request, engine: Engine, parse: Parser) -> tuple[byt
 
 
 def permitted(engine: Engine, names: Sequence[str]) -> list[str]:
-    """Attributes that are asked for and that may be answered; another system has no error for one that is switched off.
+    """Attributes that are asked for and are answered; another system has no error for one that is switched off or unknown.
 
     Args:
         engine: What answers.
         names: Of attributes.
 
     Returns:
-        Those that the operator allows.
+        Those that the model says and the operator allows.
     """
-    return [name for name in names if name in engine.attributes]
+    said = {attribute.name for attribute in engine.model.manifest.attributes}
+    return [name for name in names if name in said and name in engine.attributes]

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.client import Client, assert_discreet, serving
 from tests.conftest import encoded
-from tests.fakes import squares
+from tests.fakes import GLASSES, ColourNetwork, engine_factory, squares
 
 PATH = "/compat/compreface/api/v1/detection/detect"
 PHOTO = encoded(squares((100, 200, 0), (200, 20, 0), side=60, height=120))
@@ -74,6 +74,14 @@ async def test_the_limit_and_the_threshold() -> None:
         await failed(client, 400, 28, **sent(PHOTO, "&det_prob_threshold=1.0"))
         await failed(client, 400, 26, **sent(PHOTO, "&limit=-1"))
         await failed(client, 400, 26, **sent(PHOTO, "&det_prob_threshold=1.5"))
+
+
+async def test_a_model_has_the_plugins_of_what_it_says() -> None:
+    glasses = engine_factory(network=ColourNetwork(("glasses",)), attributes=[GLASSES])
+    async with serving(glasses, compat="compreface") as client:
+        document = await answered(client, query="&face_plugins=age,gender&status=true")
+    assert document["plugins_versions"] == {"detector": "fake/3"}
+    assert set(document["result"][0]["execution_time"]) == {"detector"}
 
 
 async def test_an_empty_parameter_is_an_absent_one() -> None:
