@@ -36,7 +36,7 @@ from rich.progress import Progress
 from service import __version__
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
 from service.inference.at_least import parse_ages
-from service.inference.engine import Engine
+from service.inference.engine import Engine, title_of
 from service.inference.memory import tune_allocator
 from service.loading import create_engine
 from service.models.evaluation import Figures
@@ -484,10 +484,11 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     place = settings.model_store
     place = place.resolve() if isinstance(place, Path) else place
     settings = settings.model_copy(update={"model_store": place})
-    manifest, digest = open_store(place, settings.model_cache).find(
-        settings.model, settings.model_version, settings.precision.variant
-    )
-    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes)
+    store = open_store(place, settings.model_cache)
+    manifest, digest = store.find(settings.model, settings.model_version, settings.precision.variant)
+    name, _, version = settings.detector.partition("/")
+    detector, _ = store.find(name, int(version) if version else None)
+    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes, title_of(detector))
     answerable = [one for one in manifest.attributes if settings.attributes is None or one.name in settings.attributes]
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(answerable))
     return RayRunner(served, create, address, workers, jobs=request.jobs)

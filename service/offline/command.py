@@ -192,6 +192,7 @@ class _Command:
         recorded = {
             "model": f"{model.name}/{model.version}",
             "digest": model.digest,
+            "detector": model.detector,
             "max_faces": parameters.max_faces,
             "min_confidence": parameters.min_confidence,
             "every": self.request.every,

@@ -23,8 +23,9 @@ from service import __version__
 from service.api.schemas import ModelName, PredictAnswer, Problem, answer
 from service.api.statuses import problem_of
 from service.errors import FacetError, Unavailable
-from service.inference.engine import Engine
+from service.inference.engine import Engine, title_of
 from service.inference.pipeline import Analysis
+from service.models.card import DetectorName
 from service.models.manifest import Attribute
 from service.offline.errors import ServiceError
 from service.offline.parameters import ParametersOf
@@ -53,12 +54,13 @@ class _ConnectionBroken(OSError):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model that answers, and what it says."""
+    """The model that answers, what it says, and the detector beside it: NAME/VERSION, empty where it is not known."""
 
     name: str
     version: int
     digest: str
     attributes: Sequence[Attribute]
+    detector: str = ""
 
 
 class Predictor(Protocol):
@@ -108,8 +110,8 @@ class LocalPredictor(Predictor):
     @property
     def model(self) -> ServedModel:
         """The model that was loaded."""
-        model = self._engine.model
-        return ServedModel(model.manifest.name, model.manifest.version, model.digest, model.manifest.attributes)
+        model, detector = self._engine.model, title_of(self._engine.detector.manifest)
+        return ServedModel(model.manifest.name, model.manifest.version, model.digest, model.manifest.attributes, detector)
 
     @override
     async def predict(self, name: str, data: bytes) -> Outcome:
@@ -142,6 +144,7 @@ class _Serving(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     attributes: tuple[str, ...]
+    detector: DetectorName
 
 
 class _Card(BaseModel):
@@ -158,6 +161,12 @@ class _Card(BaseModel):
     def answerable(self) -> list[Attribute]:
         """Attributes that may be asked for."""
         return [one for one in self.attributes if self.serving is None or one.name in self.serving.attributes]
+
+    def served(self) -> ServedModel:
+        """The model, and the detector where the card names it."""
+        found = None if self.serving is None else self.serving.detector
+        detector = "" if found is None else f"{found.name}/{found.version}"
+        return ServedModel(self.name, self.version, self.digest, self.attributes, detector)
 
 
 class ServicePredictor(Predictor):
@@ -262,7 +271,7 @@ class ServicePredictor(Predictor):
             card = _Card.model_validate_json(body)
         except ValidationError as error:
             raise ServiceError(f"{self._url} is no service of Facet's, or an older one") from error
-        self._cards[card.name, card.version] = ServedModel(card.name, card.version, card.digest, card.attributes)
+        self._cards[card.name, card.version] = card.served()
         return card
 
     def _request(

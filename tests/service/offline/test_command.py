@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from service.errors import InvalidParameter
 from service.offline import command, run
 from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
 from service.offline.output import Output
+from service.offline.predictors import LocalPredictor
 from service.offline.table import Table
+from service.settings import Settings
 from tests.conftest import ROOT
-from tests.fakes import GLASSES, attributes, manifest
+from tests.fakes import GLASSES, attributes, engine_factory, manifest
 from tests.service.offline.made import folder, local, photo, predict, requested
 
 CONTRACT = (
@@ -303,6 +306,11 @@ def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "faces.jsonl.parts").is_dir()
     with pytest.raises(OutputError, match="max_faces was None and is 1"):
         predict(photos, out=out, resume=True, max_faces=1)
+    engine = engine_factory()(Settings())
+    engine.detector = replace(engine.detector, manifest=manifest(name="other"))
+    other = LocalPredictor(engine, requested().parameters_of)
+    with pytest.raises(OutputError, match="detector was fake/3 and is other/3"):
+        predict(photos, out=out, resume=True, predictor=other)
     predict(photos, out=out, resume=True)
     predict(photos, out=tmp_path / "whole.jsonl")
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
