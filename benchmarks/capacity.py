@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/capacity.py [--url http://localhost:8000] [--photo FILE] [--clients 4] [--seconds 10]
         [--rate 50 --cpus 2 --headroom 0.7]
 
-CPU seconds are the service's own, from its /metrics, so that they hold on a busy machine too, where the rate does not. Point
-it at one replica: behind a load balancer, what is sent and what is counted are not the same process's. A key comes from
-FACET_API_KEYS, as the service's own do. With a rate it prints the replicas that docs/capacity.md would take.
+CPU seconds are the service's own and its decoders', from its /metrics, so that they hold on a busy machine too, where the rate
+does not. Point it at one replica: behind a load balancer, what is sent and what is counted are not the same process's. A key
+comes from FACET_API_KEYS, as the service's own do. With a rate it prints the replicas that docs/capacity.md would take.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parent.parent
+CPU = frozenset({"process_cpu_seconds_total", "facet_decoder_cpu_seconds_total"})
+"""What tells the CPU time of a service, and of the processes that decode photos for it."""
 
 
 def replicas(photos_a_second: float, cpu_s: float, cpus: float = 2, headroom: float = 0.7) -> int:
@@ -41,15 +43,10 @@ def replicas(photos_a_second: float, cpu_s: float, cpus: float = 2, headroom: fl
 
 
 async def cpu_seconds(client: httpx.AsyncClient) -> float:
-    """What the service's process has used since it started."""
+    """What the service's processes have used since they started."""
     text = (await client.get("/metrics")).raise_for_status().text
-    (value,) = (
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == "process_cpu_seconds_total"
-    )
-    return float(value)
+    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name in CPU)
 
 
 async def post(client: httpx.AsyncClient, photo: bytes, until: float, took: list[float], refused: list[int]) -> None:

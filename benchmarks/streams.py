@@ -7,7 +7,8 @@ Every camera shows the photo moving in 640 by 480 pixels, 15 frames a second, an
 frame, waits for the answer and for as long as the service advises. With --push it sends every frame, whatever the answers say,
 so that the service has to drop. One client beside them posts the photo again and again, unless they are --alone. The table has
 medians over rounds.
-CPU milliseconds are the service's own, from its /metrics, so that they hold on a busy machine too, where rates do not.
+CPU milliseconds are the service's own and its decoders', from its /metrics, so that they hold on a busy machine too, where
+rates do not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import cv2
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
+from capacity import cpu_seconds
 from rich.console import Console
 
 from facet_client import AsyncClient, Stream, StreamFrame, UnavailableError
@@ -107,12 +108,10 @@ async def post(client: AsyncClient, photo: bytes, until: float, took: list[float
             took.append(time.perf_counter() - began)
 
 
-async def cpu_seconds(url: str) -> float:
-    """What the service's process has used since it started."""
+async def used_by(url: str) -> float:
+    """CPU seconds that the service's processes have used since they started."""
     async with httpx.AsyncClient(base_url=url) as client:
-        text = (await client.get("/metrics")).raise_for_status().text
-    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-    return next(sample.value for sample in samples if sample.name == "process_cpu_seconds_total")
+        return await cpu_seconds(client)
 
 
 async def measure(
@@ -129,7 +128,7 @@ async def measure(
     took: list[float] = []
     async with AsyncClient(url, key=key) as client:
         await client.predict(photo)
-        used, until = await cpu_seconds(url), time.perf_counter() + seconds
+        used, until = await used_by(url), time.perf_counter() + seconds
 
         async def show(camera: Camera) -> None:
             async with client.stream() as stream:
@@ -137,7 +136,7 @@ async def measure(
 
         beside = [] if arguments.alone else [post(client, photo, until, took)]
         await asyncio.gather(*beside, *(show(camera) for camera in seen))
-        used = await cpu_seconds(url) - used
+        used = await used_by(url) - used
     ages = [age for camera in seen for age in camera.ages]
     rates = [len(camera.ages) / seconds for camera in seen] or [float("nan")]
     return [

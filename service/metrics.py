@@ -106,6 +106,10 @@ MEMORY_LIMIT: Final = Gauge(
 MEMORY: Final = Gauge(
     "facet_memory_bytes", "Memory that the service holds, in its own process and in those that decode photos for it."
 )
+DECODER_CPU_SECONDS: Final = Counter(
+    "facet_decoder_cpu_seconds_total",
+    "CPU seconds of the processes that decode photos, which `process_cpu_seconds_total` leaves out.",
+)
 READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while it drains.")
 
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 from service.errors import DeadlineExceeded, NotReady, QueueFull
 from service.inference.memory import MemoryBudget
+from service.metrics import DECODER_CPU_SECONDS
 from service.vision.decoder_process import DecoderProcess
 from service.vision.image import DecodedImage, decode, is_simple, probe
 
@@ -106,6 +107,7 @@ class PhotoDecoder:
         finally:
             with self._changed:
                 self._busy.remove(process)
+                DECODER_CPU_SECONDS.inc(process.spent())
                 self._give_back(process)
                 self._changed.notify()
 

@@ -66,6 +66,7 @@ class DecoderProcess:
                 env={**os.environ, **_MALLOC, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
             )
         self.killed = False
+        self._used = self._counted = 0.0
 
     @property
     def pid(self) -> int:
@@ -76,6 +77,20 @@ class DecoderProcess:
     def alive(self) -> bool:
         """Whether it can take another photo."""
         return not self.killed and self._process.poll() is None
+
+    def spent(self) -> float:
+        """CPU time that it has taken since it was last asked for it.
+
+        Returns:
+            Seconds; 0 where the system does not report them.
+        """
+        self._look()
+        found, self._counted = self._used - self._counted, self._used
+        return found
+
+    def _look(self) -> None:
+        """Note its CPU time, which nothing tells any more once it has ended and was waited for."""
+        self._used = max(self._used, _cpu_seconds(self.pid))
 
     def probe(self, photo: bytes, *, max_pixels: int, side: int, deadline: float) -> Header:
         """As `image.probe`; the photo stays in the process for `decode`.
@@ -176,6 +191,7 @@ class DecoderProcess:
     def kill(self) -> None:
         """End it now, whatever it does."""
         self.killed = True
+        self._look()
         self._process.kill()
         self._process.wait()
 
@@ -188,6 +204,15 @@ class DecoderProcess:
 def _left(deadline: float) -> float:
     """Seconds until the deadline, more than none, and no more than a socket's clock can count."""
     return min(1e6, max(1e-3, deadline - time.monotonic()))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU seconds of a process, user and system; 0 where the system does not report them, or it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 # The process itself ---------------------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from benchmarks.bench import capacity_page
-from benchmarks.capacity import replicas
+from benchmarks.capacity import cpu_seconds, replicas
+from service import metrics
 from service.settings import Settings
+from tests.client import Client
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,12 @@ def test_a_rate_takes_enough_replicas_when_one_fails() -> None:
         left = replicas(rate, cpu_s, cpus) - 1
         assert rate * cpu_s <= 0.7 * left * cpus
         assert rate * cpu_s > 0.7 * (left - 1) * cpus
+
+
+async def test_the_cpu_time_of_a_service_is_its_decoders_too(client: Client) -> None:
+    before = await cpu_seconds(client)
+    metrics.DECODER_CPU_SECONDS.inc(1000)
+    assert 1000 <= await cpu_seconds(client) - before < 1060
 
 
 def test_the_line_of_points_on_a_line_is_that_line() -> None:

@@ -24,6 +24,7 @@ from service.errors import CorruptImage, DeadlineExceeded, ImageTooLarge, NotRea
 from service.inference import decoding
 from service.inference.decoding import PhotoDecoder
 from service.inference.memory import MIB, MemoryBudget, held
+from service.metrics import DECODER_CPU_SECONDS
 from service.vision import structure
 from service.vision.decoder_process import DecoderFailure, DecoderProcess
 from service.vision.image import decode, is_simple, probe
@@ -557,6 +558,26 @@ def test_one_and_four_photos_stay_within_a_containers_memory(container: Decoding
         assert outcomes == ["read" if fits else "image_too_large"] * count
         bodies = 2 * len(photo) * min(count, 2)  # which a service counts by themselves, twice
         assert taken <= container.budget + KEPT + bodies, f"{taken / MIB:.0f} MiB taken by {count}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what a process has computed")
+def test_what_decoders_compute_is_counted_to_their_end(decoder: PhotoDecoder) -> None:
+    """The process's own metric of CPU time knows nothing of other processes."""
+
+    def counted() -> float:
+        return float(DECODER_CPU_SECONDS.collect()[0].samples[0].value)
+
+    before = counted()
+    look(decoder, saved(Image.new("RGB", (64, 64)), "AVIF"))
+    (pid,) = decoder.processes
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    taken = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    assert 0 < taken - 0.05 <= counted() - before <= taken
+    process = DecoderProcess()
+    process.forget()
+    process.close()
+    assert process.spent() > 0, "what had ended before it was asked"
+    assert process.spent() == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
