@@ -22,7 +22,8 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
     "open": (
         "Load that does not wait",
         "Photos are due at random times; latency counts from then. `offered` and `goodput` are shares of the service's own "
-        "best rate. The last row of each service are 64 clients that come back 20 ms after each refusal.",
+        "best rate; `probe_ms` counts from when a probe was due, too, and `lost` are those without an answer. The last row of "
+        "each service are 64 clients that come back 20 ms after each refusal.",
     ),
     "start": ("Start", "Seconds until ready, and MiB held then."),
     "memory": ("Memory", "MiB after so many photos of every format and size."),

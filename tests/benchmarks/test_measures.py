@@ -1,0 +1,108 @@
+"""What a benchmark measures of a service that stalls, refuses or ends; the service is a small program of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+psutil = pytest.importorskip("psutil", reason="make bench installs it")
+
+from benchmarks.bench import measures  # noqa: E402
+from benchmarks.bench.variants import Variant  # noqa: E402
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers at once, or once `held_until` is over; not at all where `gone`."""
+
+    held_until = 0.0
+    gone = False
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        time.sleep(max(0.0, self.held_until - time.monotonic()))
+        if self.gone:
+            self.close_connection = True
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def answers() -> type[Answers]:
+    """How the service answers."""
+
+    class Ours(Answers):
+        pass
+
+    return Ours
+
+
+@pytest.fixture
+def service(answers: type[Answers]) -> Iterator[Variant]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield Variant("made", f"http://127.0.0.1:{server.server_port}", psutil.Process(), 0.0)
+        server.shutdown()
+
+
+def test_a_stall_holds_up_every_probe_that_was_due_in_it(service: Variant, answers: type[Answers]) -> None:
+    answers.held_until = time.monotonic() + 1.2
+    with measures.probed(service) as took:
+        time.sleep(1.6)
+    assert len(took) >= 6
+    held_up = [one for one in took if one is not None and one > 150]
+    assert len(held_up) >= 4, took
+    assert max(held_up) > 1000
+
+
+def test_a_stall_to_the_end_is_counted(service: Variant, answers: type[Answers]) -> None:
+    answers.held_until = time.monotonic() + 1.0
+    with measures.probed(service) as took:
+        time.sleep(0.5)
+    assert len([one for one in took if one is not None and one > 150]) >= 3, took
+
+
+def test_a_probe_without_an_answer_is_lost_and_the_report_is_json(service: Variant, answers: type[Answers]) -> None:
+    answers.gone = True
+    with measures.probed(service) as took:
+        time.sleep(0.4)
+    row = measures.tail(took)
+    assert row == {"p95": None, "most": None, "lost": len(took)}
+    json.loads(json.dumps(row), parse_constant=pytest.fail)
+
+
+def test_no_tail_is_longer_than_the_longest_probe() -> None:
+    assert measures.tail([5.0] * 9 + [100.0]) == {"p95": pytest.approx(57.2, abs=0.1), "most": 100.0, "lost": 0}
+    assert measures.tail([7.0]) == {"p95": 7.0, "most": 7.0, "lost": 0}
+
+
+def test_no_service_answers_more_than_its_best(service: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service of 10 photos a second that is offered twice as many for two seconds, and answers all of its line in four."""
+    answered = {"answered": 40, "photos_per_second": 10.0}
+    monkeypatch.setattr(measures, "generate", lambda *_: dict(answered))
+    rows = measures.open_loop([service], tmp_path, {"made": 10.0}, (2,), 2)
+    assert [row["goodput"] for row in rows] == [1.0, 1.0]
+
+
+def test_a_service_that_ends_is_no_figure_of_memory(service: Variant, answers: type[Answers], tmp_path: Path) -> None:
+    photo = tmp_path / "photo.bin"
+    photo.write_bytes(b"photo")
+    answers.gone = True
+    with pytest.raises(httpx.TransportError):
+        measures.memory([service], [photo], [20])
