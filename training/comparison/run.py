@@ -45,7 +45,7 @@ from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
 from training.errors import Diverged, RecipeError, RunError, raised_as
 from training.evaluation.metrics import Metric, value_of
-from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
+from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
 from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
 from training.fit.augmentation import resized
@@ -549,6 +549,7 @@ def _described(
         override=given.override,
         constant_baseline=baseline,
         recipes=(),
+        attributes=tuple(AttributeSpec.of(one) for one in attributes),
     )
 
 

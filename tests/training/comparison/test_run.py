@@ -353,6 +353,26 @@ def test_plots_are_drawn(done: tuple[Path, dict[str, Any]]) -> None:
             assert len(colours) > 20  # something is drawn
 
 
+TURNED = """
+[[attributes]]
+name = "age"
+[[attributes]]
+name = "gender"
+labels = ["female", "male"]
+"""
+
+
+def test_a_report_has_the_attributes_of_its_recipes(prepared: Path, tmp_path: Path) -> None:
+    own = tiny(tmp_path, "own", outputs='["age", "gender"]', more=TURNED)
+    document = typed(compare(compared(own), Budget(pictures=64), prepared, tmp_path / "out"))
+    assert [(one.name, one.labels) for one in document.attributes] == [("age", ()), ("gender", ("female", "male"))]
+    (row,) = comparison.flat(
+        document.model_copy(update={"constant_baseline": {"UTKFace": document.constant_baseline["UTKFace"]}})
+    )
+    assert isinstance(row["gender_accuracy"], float)
+    assert not any(key.startswith("race") for key in row)
+
+
 def test_recipes_of_one_attribute_are_drawn(tmp_path: Path) -> None:
     document = typed(json.loads((ROOT / "docs/comparison.json").read_text()))
     paths = comparison.write(document.model_copy(update={"attributes": document.attributes[:1]}), tmp_path)
