@@ -112,7 +112,7 @@ def one(photo: bytes) -> Callable[[httpx.AsyncClient], Coroutine[None, None, int
 
 def batch(photo: bytes, count: int) -> Callable[[httpx.AsyncClient], Coroutine[None, None, int]]:
     """A request of many photos at once."""
-    files = [("files", (f"{number}.jpg", photo, "image/jpeg")) for number in range(count)]
+    files = [("file", (f"{number}.jpg", photo, "image/jpeg")) for number in range(count)]
 
     async def send(client: httpx.AsyncClient) -> int:
         try:
@@ -121,7 +121,8 @@ def batch(photo: bytes, count: int) -> Callable[[httpx.AsyncClient], Coroutine[N
             return 0
         if not response.is_success:
             return response.status_code
-        return -sum("faces" in result for result in response.json()["results"]) or 503
+        statuses = [item["status"] for item in response.json()["results"]]
+        return -statuses.count(200) or statuses[0]
 
     return send
 
