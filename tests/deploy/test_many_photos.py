@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def test_every_job_takes_its_own_list_and_writes_its_own_table(monkeypatch: pyte
     sizes = {one["Type"]: one["Value"] for one in properties("JobDefinition")["ContainerProperties"]["ResourceRequirements"]}
     assert set(values) <= {f"FACET_{name.upper()}" for name in Settings.model_fields}
     assert values["FACET_THREADS"] == sizes["VCPU"]
+    assert values["FACET_MEMORY_MIB"] == sizes["MEMORY"]
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     Settings()
@@ -147,6 +149,22 @@ def test_a_job_may_read_photos_and_write_tables_and_nothing_else() -> None:
         assert statement["Resource"] != "*" or actions == ["ecr:GetAuthorizationToken"]
     (written,) = (one for one in statements if "s3:PutObject" in one["Action"])
     assert written["Resource"]["Fn::Sub"].endswith("${TableBucket}/${Tables}/*")
+
+
+def test_the_networks_endpoint_lets_the_jobs_log_through() -> None:
+    """A job whose log cannot be reached does not start. CloudFormation names a log group that has no name of its own."""
+    assert "LogGroupName" not in properties("LogGroup")
+    (statement,) = template("network")["Resources"]["LogsEndpoint"]["Properties"]["PolicyDocument"]["Statement"]
+    values = {"AWS::Partition": "aws", "AWS::Region": "r", "AWS::AccountId": "1", "ServiceStackName": "facet"}
+    patterns = [re.sub(r"\$\{([\w:]+)\}", lambda found: values[found[1]], one["Fn::Sub"]) for one in statement["Resource"]]
+
+    def passes(group: str) -> bool:
+        return any(fnmatchcase(f"arn:aws:logs:r:1:log-group:{group}:log-stream:one", pattern) for pattern in patterns)
+
+    assert passes("facet-photos-LogGroup-1A2B3C")
+    assert passes("/facet/service")
+    assert not passes("facet-network-FlowLogGroup-1A2B3C")
+    assert not passes("another-LogGroup-1A2B3C")
 
 
 def test_a_simulated_aws_takes_the_stack(tmp_path: Path) -> None:
