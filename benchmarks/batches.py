@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
-from serving import ROOT, served
+from serving import ROOT, end_as_by_ctrl_c, served
 
 PHOTOS = 24
 SIZE = (4032, 3024)
@@ -103,8 +103,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    rounds: int = parser.parse_args().rounds
+    end_as_by_ctrl_c()
     with served() as service:
-        alone, beside, seconds, statuses = asyncio.run(measure(service.url, parser.parse_args().rounds))
+        alone, beside, seconds, statuses = asyncio.run(measure(service.url, rounds))
     table = Table("one photo", "requests", "median [ms]", "95th percentile [ms]")
     figures = [(statistics.median(times), statistics.quantiles(times, n=20)[-1]) for times in (alone, beside)]
     for name, times, (median, late) in zip(("alone", "beside a batch"), (alone, beside), figures, strict=True):

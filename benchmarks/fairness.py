@@ -21,7 +21,7 @@ import httpx
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from serving import ROOT, served
+from serving import ROOT, end_as_by_ctrl_c, served
 
 POLITE = ("polite-1", "polite-2")
 GREEDY = ("greedy-1", "greedy-2", "greedy-3", "greedy-4")
@@ -163,6 +163,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     given = parser.parse_args()
     console = Console(width=140, highlight=False)
+    end_as_by_ctrl_c()
     with served(settings={"FACET_API_KEYS": ",".join(POLITE + GREEDY)}) as service:
         kept = asyncio.run(measure(service.url, given.seconds, console))
     console.print(

@@ -19,7 +19,6 @@ import json
 import os
 import queue
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 from rich.console import Console
-from serving import ROOT, served
+from serving import ROOT, end, end_as_by_ctrl_c, served
 
 CONNECTIONS: Final = 8
 """Connections that keep the service busy."""
@@ -83,12 +82,17 @@ def photos_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.jpg"))
 
 
-def started(mark: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
-    """`facet predict` of this checkout, without settings, so that a run can be repeated."""
+@contextlib.contextmanager
+def started(mark: str, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`facet predict` of this checkout, without settings, so that a run can be repeated; it ends with the block."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
     variables |= {"PYTHONPATH": str(ROOT), MARK: mark}
     line = [sys.executable, "-m", "service.cli", "predict", *map(str, arguments)]
-    return subprocess.Popen(line, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(line, cwd=ROOT, env=variables, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        end(process)
 
 
 def run(photos: Sequence[Path], *options: str) -> Cost:
@@ -98,10 +102,10 @@ def run(photos: Sequence[Path], *options: str) -> Cost:
         listed.write_text("".join(f"{photo}\n" for photo in photos))
         began = time.perf_counter()
         mark = uuid.uuid4().hex
-        process = started(mark, "--from", listed, "--out", Path(folder) / "faces.jsonl", *options)
-        watched = _Watched(process.pid, mark)
-        status = process.wait()
-        wall = time.perf_counter() - began
+        with started(mark, "--from", listed, "--out", Path(folder) / "faces.jsonl", *options) as process:
+            watched = _Watched(process.pid, mark)
+            status = process.wait()
+            wall = time.perf_counter() - began
         if status:
             raise SystemExit(f"the command ended with {status}")
         return Cost(wall, watched.stop(), watched.memory)
@@ -237,17 +241,19 @@ def kill(folder: Path, kills: int, longest: float) -> None:
         began = time.perf_counter()
         for attempt in range(kills + 1):
             mark, at = uuid.uuid4().hex, time.time()
-            process = started(mark, folder, "--recursive", "--out", out, "--resume")
-            watched = _Watched(process.pid, mark)
-            try:
+            with started(mark, folder, "--recursive", "--out", out, "--resume") as process:
+                watched = _Watched(process.pid, mark)
                 while not works_since(out, at) and process.poll() is None:  # the start is no part of what is drawn at random
                     time.sleep(0.1)
-                process.wait(chance.uniform(0, longest) if attempt < kills else None)
-                if attempt < kills:
-                    raise SystemExit(f"the run ended by itself after {attempt} kills: give more photos, or a shorter --longest")
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+                try:
+                    process.wait(chance.uniform(0, longest) if attempt < kills else None)
+                    if attempt < kills:
+                        raise SystemExit(
+                            f"the run ended by itself after {attempt} kills: give more photos, or a shorter --longest"
+                        )
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
             watched.stop()
             memory = max(memory, watched.memory)
             console.print(f"run {attempt + 1}: {time.perf_counter() - began:.0f} s since the start, {watched.memory:.0f} MiB")
@@ -274,6 +280,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--longest", type=float, default=60.0)
     given = parser.parse_args()
+    end_as_by_ctrl_c()
     if given.what == "make":
         make(given.folder, given.photos or 20_000)
     elif given.what == "rate":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 120.0
 """Seconds within which a service has to become ready."""
+END_S = 90.0
+"""Seconds within which it has to end by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,12 @@ def served(folder: Path = ROOT, settings: Mapping[str, str] | None = None) -> It
     variables |= {"PYTHONPATH": str(folder), "FACET_MODEL_STORE": str(folder / "model_store"), **(settings or {})}
     with running(command, port, folder, variables) as service:
         yield service
+
+
+def end_as_by_ctrl_c() -> None:
+    """Have SIGTERM and SIGHUP unwind this program, so that no service, checkout or other process of its own stays behind."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def free_port() -> int:
@@ -90,8 +99,21 @@ def running(command: Sequence[str], port: int, folder: Path, variables: Mapping[
                 time.sleep(0.05)
             yield service
         finally:
-            process.terminate()
-            process.wait()
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, by force where it does not by itself.
+
+    Args:
+        process: One that runs, or has ended.
+    """
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _ready(url: str) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, Final
 
 import httpx
 from rich.console import Console
+from serving import end_as_by_ctrl_c
 
 from service.api.schemas import ModelName, answer
 from service.loading import create_engine
@@ -332,6 +333,7 @@ def main() -> None:
     parser.add_argument("--models", default="mobilenet/5,mobilefacenet/1")
     given = parser.parse_args()
     console = Console(highlight=False, width=160)
+    end_as_by_ctrl_c()
     sys.exit(not asyncio.run(measure(given.swaps, given.clients, given.models.split(","), console)))
 
 

@@ -30,7 +30,7 @@ from benchmarks.bench.peers import PEERS, PeerError
 from benchmarks.bench.peers import running as running_peer
 from benchmarks.bench.photos import photos, written
 from benchmarks.bench.variants import BASE, Variant, checkout, facet, published
-from benchmarks.serving import ROOT
+from benchmarks.serving import ROOT, end_as_by_ctrl_c
 from service.models.store import ModelStore
 from tests.soak.pictures import EXAMPLES, FORMATS, encode, small
 
@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--without-published", action="store_true", help="leave the published stack out")
     given = parser.parse_args()
     given.only += ["peers"] * given.peers + [name for name in SIZED if given.page and name not in given.only]
+    end_as_by_ctrl_c()
     given.out.mkdir(parents=True, exist_ok=True)
     facts = {
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
