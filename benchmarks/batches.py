@@ -17,6 +17,7 @@ from collections import Counter
 
 import httpx
 import numpy as np
+from capacity import percentiles
 from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
@@ -108,11 +109,11 @@ def main() -> None:
     with served() as service:
         alone, beside, seconds, statuses = asyncio.run(measure(service.url, rounds))
     table = Table("one photo", "requests", "median [ms]", "95th percentile [ms]")
-    figures = [(statistics.median(times), statistics.quantiles(times, n=20)[-1]) for times in (alone, beside)]
+    figures = [percentiles(times) for times in (alone, beside)]
     for name, times, (median, late) in zip(("alone", "beside a batch"), (alone, beside), figures, strict=True):
         table.add_row(name, f"{len(times)}", f"{median:.0f}", f"{late:.0f}")
     table.add_row("times", "", *(f"{second / first:.2f}" for first, second in zip(*figures, strict=True)))
-    console = Console()
+    console = Console(width=140, markup=False)
     console.print(table)
     console.print(f"a batch of {PHOTOS}: {statistics.median(seconds):.1f} s; statuses of its photos: {dict(statuses)}")
 

@@ -258,7 +258,7 @@ def main() -> None:
             measure_ages(arguments.detectors, Precision(way), tallies, source, arguments.limit)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({title: asdict(tally) for title, tally in tallies.items()}, indent=2) + "\n")
-    Console().print(table(tallies))
+    Console(width=140, markup=False).print(table(tallies))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=30)
     given = parser.parse_args()
-    console = Console(width=140, highlight=False)
+    console = Console(width=140, highlight=False, markup=False)
     end_as_by_ctrl_c()
     with served(settings={"FACET_API_KEYS": ",".join(POLITE + GREEDY)}) as service:
         kept = asyncio.run(measure(service.url, given.seconds, console))

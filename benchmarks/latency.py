@@ -91,7 +91,7 @@ def main() -> None:
         medians = {name: statistics.median(values) for name, values in spent.items()}
         found = f"{faces['usual']} / {faces['facet']}"
         table.add_row(title, found, f"{medians['usual']:.0f}", f"{medians['facet']:.0f}", f"{ratio:.1f}")
-    Console().print(table)
+    Console(width=140, markup=False).print(table)
     loop.run_until_complete(engine.close())
 
 

@@ -72,7 +72,7 @@ def main() -> None:
             table.add_row(
                 f"{name}/{manifest.version}", precision.value, f"{megabytes(store, manifest, precision):.1f}", *medians
             )
-    Console().print(table)
+    Console(width=140, markup=False).print(table)
 
 
 if __name__ == "__main__":

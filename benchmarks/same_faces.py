@@ -290,7 +290,7 @@ def main() -> None:
             f"{statistics.median(ratios[kind][name]):.2f}" for name in ("detection", "request") if name in ratios.get(kind, {})
         ]
         table.add_row(kind, str(number), str(total), str(len(found.get(kind, []))), *spent)
-    console = Console()
+    console = Console(width=140, markup=False)
     console.print(table)
     for kind, lines in found.items():
         console.print(*(f"{kind} {line}" for line in lines), sep="\n", markup=False)

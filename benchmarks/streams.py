@@ -25,7 +25,7 @@ from pathlib import Path
 
 import cv2
 import httpx
-from capacity import cpu_seconds
+from capacity import cpu_seconds, percentiles
 from rich.console import Console
 
 from facet_client import AsyncClient, Stream, StreamFrame, UnavailableError
@@ -148,9 +148,10 @@ async def measure(
 
 def quantiles(values: Sequence[float]) -> tuple[float, float]:
     """Median and 95th percentile in milliseconds."""
-    if len(values) < 2:
+    if not values:
         return float("nan"), float("nan")
-    return 1000 * statistics.median(values), 1000 * statistics.quantiles(values, n=20)[-1]
+    half, late = percentiles(values)
+    return 1000 * half, 1000 * late
 
 
 async def compare(arguments: argparse.Namespace, photo: bytes, frames: Sequence[bytes]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.bench import capacity_page
-from benchmarks.capacity import cpu_seconds, replicas
+from benchmarks.capacity import cpu_seconds, percentiles, replicas
 from service import metrics
 from service.settings import Settings
 from tests.client import Client
@@ -52,6 +52,12 @@ async def test_the_cpu_time_of_a_service_is_its_decoders_too(client: Client) -> 
     before = await cpu_seconds(client)
     metrics.DECODER_CPU_SECONDS.inc(1000)
     assert 1000 <= await cpu_seconds(client) - before < 1060
+
+
+def test_no_percentile_is_above_the_longest_time() -> None:
+    assert percentiles([3.0]) == (3, 3)
+    assert percentiles([1.0, 2.0]) == (1.5, pytest.approx(1.95))
+    assert percentiles([float(value) for value in range(101)]) == (50, 95)
 
 
 def test_the_line_of_points_on_a_line_is_that_line() -> None:
