@@ -33,7 +33,7 @@ from facet_client import AsyncClient, Stream, StreamFrame, UnavailableError
 ROOT = Path(__file__).resolve().parent.parent
 FPS = 15
 COLUMNS = [
-    "cameras", "frames/s, all", "each, slowest to fastest", "age of an answer, p50 [ms]", "p95 [ms]", "dropped", "problems",
+    "cameras", "frames/s, all", "each, slowest to fastest", "age of an answer, p50 [ms]", "p95 [ms]", "dropped/s", "problems/s",
     "photos/s", "photo, p50 [ms]", "p95 [ms]", "CPU a frame or photo [ms]",
 ]  # fmt: skip
 
@@ -170,7 +170,8 @@ async def compare(arguments: argparse.Namespace, photo: bytes, frames: Sequence[
         )
         each = f"{slowest:.1f} to {fastest:.1f}"
         cells = [f"{frames:.1f}", each, f"{p50:.0f}", f"{p95:.0f}", f"{dropped:.1f}", f"{problems:.1f}"] if count else [""] * 6
-        row = [str(count), *cells, f"{photos:.1f}", f"{photo50:.0f}", f"{photo95:.0f}", f"{cpu:.0f}"]
+        beside = [""] * 3 if arguments.alone else [f"{photos:.1f}", f"{photo50:.0f}", f"{photo95:.0f}"]
+        row = [str(count), *cells, *beside, f"{cpu:.0f}"]
         say(f"| {' | '.join(row)} |", markup=False)
 
 

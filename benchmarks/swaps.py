@@ -47,6 +47,8 @@ FIRST: Final = 5
 """The swap from which on memory has to be flat: before it, every buffer has not yet been as large as it becomes."""
 WINDOW: Final = 11
 """Swaps that are compared, from the first and to the last."""
+LEAST: Final = FIRST - 1 + 2 * WINDOW
+"""Swaps that it takes: with fewer the first and the last ones would be the same, which have not grown."""
 REST_S: Final = 4.0
 """How long nobody asks before memory at rest is looked at: the service gives back what is free after two seconds."""
 LOOK_S: Final = 0.02
@@ -332,6 +334,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--models", default="mobilenet/5,mobilefacenet/1")
     given = parser.parse_args()
+    if given.swaps < LEAST:
+        parser.error(f"memory is compared over {LEAST} swaps or more")
     console = Console(highlight=False, width=160)
     end_as_by_ctrl_c()
     sys.exit(not asyncio.run(measure(given.swaps, given.clients, given.models.split(","), console)))
