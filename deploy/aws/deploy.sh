@@ -5,9 +5,10 @@
 #
 # --image deploys what is in the repository already, which is how to go back to a former version. --url is where clients
 # reach the service; it is asked for its health at the end, and its name is that of a new version's check. --settings is a file of
-# NAME=VALUE lines for whatever the parameters do not say. What follows are parameters of service.yaml. Of those that are not
-# given, the ones that other stacks know come from there, DeletionProtection becomes "true" once the stack is made, and the
-# others keep their value; CertificateArn has none at first.
+# NAME=VALUE lines for whatever the parameters do not say. What follows are parameters of service.yaml. Those that are not given
+# keep their value, but for the roles, which come from the foundation, and DeletionProtection, which becomes "true" once the
+# stack is made. VPC, subnets, clients' keys and the alarms' topic come from the other stacks where they have none yet;
+# CertificateArn has none at first.
 #
 # From the environment: STACK (facet), FOUNDATION (facet-foundation), NETWORK (facet-network), the stacks' names, and what the
 # aws command line reads.
@@ -39,6 +40,12 @@ output() {
     echo "$value"
 }
 
+# $(parameter NAME): what the stack has been given.
+parameter() {
+    aws cloudformation describe-stacks --stack-name "$stack" --output text \
+        --query "Stacks[0].Parameters[?ParameterKey=='$1'].ParameterValue | [0]"
+}
+
 # $(architecture): of the machines, as given, or else as the stack has it.
 architecture() {
     local parameter value=''
@@ -46,8 +53,7 @@ architecture() {
         [[ $parameter != CpuArchitecture=* ]] || value=${parameter#*=}
     done
     if [[ -z $value ]]; then
-        value=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-            --query "Stacks[0].Parameters[?ParameterKey=='CpuArchitecture'].ParameterValue | [0]" 2>/dev/null) || value=None
+        value=$(parameter CpuArchitecture 2>/dev/null) || value=None
     fi
     case $value in
         ARM64) echo arm64 ;;
@@ -133,6 +139,22 @@ take() {
     done
 }
 
+# choose STACK NAME …: the same, but for those of which this stack has a value already.
+choose() {
+    local from=$1 name value
+    shift
+    for name in "$@"; do
+        given "$name" && continue
+        value=''
+        [[ -n $new ]] || value=$(parameter "$name")
+        if [[ -n $value && $value != None ]]; then
+            parameters+=("$name=$value")
+        else
+            take "$from" "$name"
+        fi
+    done
+}
+
 # change NAME=VALUE …: the stack with these parameters; what is not named keeps its value.
 # The template is larger than a request may be, and goes through the bucket.
 # It waits until new tasks are healthy; where they do not become so, ECS and CloudFormation go back, and this fails.
@@ -153,8 +175,11 @@ is_new() {
     fi
 }
 
-take "$foundation" ExecutionRoleArn TaskRoleArn TrafficRoleArn PredictCheckRoleArn ApiKeysSecretArn AlarmTopicArn
-take "$network" VpcId PublicSubnetIds PrivateSubnetIds
+new=''
+! is_new || new=yes
+take "$foundation" ExecutionRoleArn TaskRoleArn TrafficRoleArn PredictCheckRoleArn
+choose "$foundation" ApiKeysSecretArn AlarmTopicArn
+choose "$network" VpcId PublicSubnetIds PrivateSubnetIds
 
 if [[ $url == https://* ]] && ! given HostName; then
     host=${url#https://}
@@ -164,7 +189,7 @@ fi
 echo "deploy.sh: $image to the stack $stack"
 if given DeletionProtection; then
     change "ImageUri=$image" "${parameters[@]}"
-elif is_new; then
+elif [[ -n $new ]]; then
     # A load balancer that is protected cannot be deleted, so that a first deployment which fails could not be taken back.
     change "ImageUri=$image" "${parameters[@]}" DeletionProtection=false
     change DeletionProtection=true

@@ -840,8 +840,9 @@ def test_from_an_empty_account_to_a_second_version(cloud: Cloud) -> None:
     assert cloud.parameters("facet")["MaxTasks"] == "7"
     assert len((cloud.folder / "bin/docker.log").read_text().splitlines()) == len(log)  # to go back builds nothing
 
-    cloud.deploy(f"ApiKeysSecretArn={keys}")  # nor does a commit that the registry has
+    cloud.deploy()  # nor does a commit that the registry has
     assert cloud.parameters("facet")["ImageUri"] == built[0]
+    assert cloud.parameters("facet")["ApiKeysSecretArn"] == keys  # as it was given
     assert len((cloud.folder / "bin/docker.log").read_text().splitlines()) == len(log)
 
     groups = cloud.aws("elbv2", "describe-target-groups")["TargetGroups"]
@@ -902,6 +903,39 @@ def test_a_first_deployment_that_fails_can_be_taken_back(
     done = subprocess.run(command, env=environment | {"FAILS": "yes"}, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode != 0
     assert log.read_text().splitlines() == changes[:1]
+
+
+OWN = """#!/usr/bin/env bash
+# Stands in for aws in an account without the stack of network.yaml, whose service has a VPC and keys of its own.
+set -euo pipefail
+case "$*" in
+    *facet-network*) echo "An error occurred (ValidationError): Stack with id facet-network does not exist" >&2 && exit 254 ;;
+    *StackStatus*) echo UPDATE_COMPLETE ;;
+    *"Parameters[?ParameterKey=='AlarmTopicArn']"*) echo ;;
+    *Parameters*) echo ours ;;
+    *describe-stacks*) echo an-output ;;
+    *"cloudformation deploy"*) echo "$*" >>"$LOG" ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+def test_what_was_given_once_stays(tmp_path: Path) -> None:
+    """A VPC of one's own is not asked of a stack that is not there, nor do keys become the foundation's again."""
+    (tmp_path / "aws").write_text(OWN)
+    (tmp_path / "aws").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log")}
+    command = [str(AWS / "deploy.sh"), "--image", IMAGE, "MaxTasks=7"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    given = (tmp_path / "log").read_text().partition("--parameter-overrides ")[2].split()
+    ours = ("ApiKeysSecretArn", "VpcId", "PublicSubnetIds", "PrivateSubnetIds")
+    roles = ("ExecutionRole", "TaskRole", "TrafficRole", "PredictCheckRole")
+    assert set(given) == {
+        *(f"{name}=ours" for name in ours),
+        *(f"{name}Arn=an-output" for name in (*roles, "AlarmTopic")),
+        *(f"ImageUri={IMAGE}", "MaxTasks=7", "DeletionProtection=true"),
+    }
 
 
 def test_the_page_says_how_to_lift_the_protection_of_a_stack_that_cannot_go() -> None:
