@@ -40,7 +40,7 @@ def replicas(photos_a_second: float, cpu_s: float, cpus: float = 2, headroom: fl
     Returns:
         Their number.
     """
-    return math.ceil(photos_a_second * cpu_s / (cpus * headroom)) + 1
+    return math.ceil(round(photos_a_second * cpu_s / (cpus * headroom), 9)) + 1  # 0.7 / 0.7 may lie a hair above 1
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float]:

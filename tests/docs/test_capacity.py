@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,22 @@ async def test_the_cpu_time_of_a_service_is_its_decoders_too(client: Client) -> 
     before = await cpu_seconds(client)
     metrics.DECODER_CPU_SECONDS.inc(1000)
     assert 1000 <= await cpu_seconds(client) - before < 1060
+
+
+def test_a_rate_that_fills_replicas_exactly_takes_no_more() -> None:
+    assert replicas(5, 0.14, 1) == 2
+    assert replicas(5, 0.28, 2) == 2
+
+
+def test_the_headroom_is_what_autoscaling_aims_at(root: Path) -> None:
+    page = (root / "docs/capacity.md").read_text()
+    scaler = (root / "deploy/kubernetes/base/horizontalpodautoscaler.yaml").read_text()
+    service = (root / "deploy/aws/service.yaml").read_text()
+    kubernetes = re.search(r"averageUtilization: (\d+)", scaler)
+    aws = re.search(r"ECSServiceAverageCPUUtilization\n +TargetValue: (\d+)", service)
+    assert kubernetes
+    assert aws
+    assert f"{int(kubernetes[1]) / 100:g} is what autoscaling on Kubernetes aims at, and {int(aws[1]) / 100:g} on AWS" in page
 
 
 def test_no_percentile_is_above_the_longest_time() -> None:
