@@ -35,6 +35,8 @@ from service.models.store import ModelStore
 from tests.soak.pictures import EXAMPLES, FORMATS, encode, small
 
 COMPARED = ("start", "latency", "limit", "closed", "open", "models", "memory")
+BESIDE = frozenset({"start", "latency", "closed", "open", "memory"})
+"""Those for which the earlier commit runs; no other section needs it to be there."""
 SIZED = ("faces", "pixels", "clients", "processes")
 """What docs/capacity.md is made of."""
 SECTIONS = (*COMPARED, *SIZED, "peers")
@@ -74,10 +76,9 @@ def models(rounds: int) -> list[measures.Row]:
     return rows
 
 
-def sized(only: set[str], photo: Path, rounds: int, seconds: float) -> dict[str, list[measures.Row]]:
-    """Rows of the sections that say what a photo costs, and what a machine does."""
+def sized(found: dict[str, Any], only: set[str], photo: Path, rounds: int, seconds: float) -> None:
+    """Add rows of the sections that say what a photo costs, and what a machine does."""
     say = Console(stderr=True, highlight=False).print
-    found: dict[str, list[measures.Row]] = {}
     if only & {"faces", "pixels", "clients"}:
         with facet("here") as one, tempfile.TemporaryDirectory() as environment:
             if "faces" in only:
@@ -97,7 +98,6 @@ def sized(only: set[str], photo: Path, rounds: int, seconds: float) -> dict[str,
     if "processes" in only:
         say("processes")
         found["processes"] = sizing.by_processes(photo, len(os.sched_getaffinity(0)), seconds)
-    return found
 
 
 def peers(folder: Path, rounds: int) -> list[measures.Row]:
@@ -118,14 +118,13 @@ def peers(folder: Path, rounds: int) -> list[measures.Row]:
         return measures.beside_peers(one, running, files, rounds) + missing
 
 
-def compared(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
-    """Rows of the sections that compare this checkout with others."""
+def compared(found: dict[str, Any], given: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+    """Add rows of the sections that compare this checkout with others."""
     say = Console(stderr=True, highlight=False).print
     only: set[str] = set(given.only)
     rounds, seconds = (5, 5.0) if given.quick else (15, 20.0)
-    found: dict[str, Any] = {}
     (photo,) = written(folder, (ONE_FACE,))
-    earlier = stack.enter_context(checkout(given.base))
+    earlier = stack.enter_context(checkout(given.base)) if only & BESIDE else ROOT
     services = {
         "published": partial(published, "published"),
         "base": partial(facet, "base", earlier),
@@ -168,17 +167,26 @@ def compared(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[
         for start in (services["base"], services["here"]):
             with start() as one:
                 found.setdefault("memory", []).extend(measures.memory([one], mixed, counts))
-    return found
 
 
-def measured(given: argparse.Namespace, folder: Path, stack: ExitStack) -> dict[str, Any]:
-    """Rows by section, of all that are asked for."""
+def measure(found: dict[str, Any], given: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+    """Add rows by section, of all that are asked for, each as soon as it is there."""
     only: set[str] = set(given.only)
     rounds, seconds = (5, 5.0) if given.quick else (15, 20.0)
-    found: dict[str, Any] = sized(only & set(SIZED), written(folder, (ONE_FACE,))[0], rounds, seconds)
+    sized(found, only & set(SIZED), written(folder, (ONE_FACE,))[0], rounds, seconds)
     if "peers" in only:
         found["peers"] = peers(folder, rounds)
-    return found | (compared(given, folder, stack) if only & set(COMPARED) else {})
+    if only & set(COMPARED):
+        compared(found, given, folder, stack)
+
+
+def report_to(out: Path, document: dict[str, Any]) -> str:
+    """Write the report's files, and give its text."""
+    (out / "report.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = report.markdown(document)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    report.plot(document, out)
+    return text
 
 
 def mixture(folder: Path) -> list[Path]:
@@ -203,6 +211,13 @@ def sections(text: str) -> list[str]:
     return names
 
 
+def page(text: str) -> Path:
+    """The page that is filled in at the end; whether it is there is known at once."""
+    if not (path := Path(text)).is_file():
+        raise argparse.ArgumentTypeError(f"there is no page {path}")
+    return path
+
+
 def main() -> None:
     """Read the options, measure, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -210,7 +225,7 @@ def main() -> None:
     parser.add_argument("--base", default=BASE, help="the commit to compare with")
     parser.add_argument("--only", type=sections, default=list(COMPARED), help=f"sections, of {','.join(SECTIONS)}")
     parser.add_argument("--peers", action="store_true", help="the other systems too, installed in environments of their own")
-    parser.add_argument("--page", type=Path, help=f"fill in this page, such as docs/capacity.md, from {','.join(SIZED)}")
+    parser.add_argument("--page", type=page, help=f"fill in this page, such as docs/capacity.md, from {','.join(SIZED)}")
     parser.add_argument("--quick", action="store_true", help="a few minutes, for a first look")
     parser.add_argument("--without-published", action="store_true", help="leave the published stack out")
     given = parser.parse_args()
@@ -221,18 +236,18 @@ def main() -> None:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": processor(),
         "here": revision("HEAD"),
-        "base": revision(given.base),
+        **({"base": revision(given.base)} if BESIDE & set(given.only) else {}),
         "CPUs": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
         "AMX": "amx_tile" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False,
         "load average before": round(os.getloadavg()[0], 1),
     }
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        document = {"run": facts, **measured(given, Path(folder), stack)}
-    (given.out / "report.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = report.markdown(document)
-    (given.out / "report.md").write_text(text, encoding="utf-8")
-    report.plot(document, given.out)
+    document: dict[str, Any] = {"run": facts}
+    try:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            measure(document, given, Path(folder), stack)
+    finally:  # what was measured until something failed is not lost
+        text = report_to(given.out, document) if len(document) > 1 else ""
     if given.page:
         capacity_page.publish(document, given.page)
     Console(highlight=False).print(text, markup=False, soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -106,3 +108,40 @@ def test_a_service_that_ends_is_no_figure_of_memory(service: Variant, answers: t
     answers.gone = True
     with pytest.raises(httpx.TransportError):
         measures.memory([service], [photo], [20])
+
+
+def test_what_was_measured_is_kept_where_a_later_section_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = importlib.import_module("benchmarks.bench.__main__")
+
+    def measure(found: dict[str, Any], *_: Any) -> None:
+        found["start"] = [{"service": "here", "ready_s": 2.5, "mib": 300.0}]
+        raise httpx.ReadError("the service ended")
+
+    monkeypatch.setattr(program, "measure", measure)
+    monkeypatch.setattr(program, "end_as_by_ctrl_c", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path), "--base", "HEAD"])
+    with pytest.raises(httpx.ReadError):
+        program.main()
+    assert json.loads((tmp_path / "report.json").read_text())["start"][0]["ready_s"] == 2.5
+    assert "| here | 2.5 | 300.0 |" in (tmp_path / "report.md").read_text()
+
+
+def test_the_earlier_commit_is_needed_only_where_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = importlib.import_module("benchmarks.bench.__main__")
+
+    def measure(found: dict[str, Any], *_: Any) -> None:
+        found["limit"] = [{"network": "mobilenet/5", "a second": 100.0}]
+
+    monkeypatch.setattr(program, "measure", measure)
+    monkeypatch.setattr(program, "end_as_by_ctrl_c", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path), "--base", "no-commit", "--only", "limit"])
+    program.main()
+    assert "base" not in json.loads((tmp_path / "report.json").read_text())["run"]
+
+
+def test_a_page_that_is_not_there_is_said_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = importlib.import_module("benchmarks.bench.__main__")
+    monkeypatch.setattr(sys, "argv", ["bench", "--out", str(tmp_path), "--page", str(tmp_path / "none.md")])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 2
