@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
+import mmap
 import sys
 import time
 from collections.abc import Iterator
@@ -108,6 +109,18 @@ def test_a_service_that_ends_is_no_figure_of_memory(service: Variant, answers: t
     answers.gone = True
     with pytest.raises(httpx.TransportError):
         measures.memory([service], [photo], [20])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="make bench installs it")
+def test_the_generators_memory_is_its_own(service: Variant, tmp_path: Path) -> None:
+    """It is started by a process that holds much, as the benchmark's own does."""
+    photo = tmp_path / "photo.bin"
+    photo.write_bytes(b"photo")
+    much = bytearray(400 * 2**20)
+    much[:: mmap.PAGESIZE] = b"1" * len(much[:: mmap.PAGESIZE])
+    row = measures.generate(service, [photo], 1, 0.2)
+    assert row["answered"] > 0
+    assert 20 < row["generator_mib"] < 200, len(much)
 
 
 def test_what_was_measured_is_kept_where_a_later_section_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
