@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.bench.measures import Row
+from service.models.manifest import Manifest, Variant
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
-from service.models.store import ModelStore
+from service.models.store import VARIANT, ModelStore
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 DETECTOR = {"rnet": 24, "onet": 48}
@@ -18,7 +20,7 @@ DETECTOR = {"rnet": 24, "onet": 48}
 
 
 def networks_alone(store: Path, rounds: int) -> list[Row]:
-    """Milliseconds an item of each network, in the default arithmetic of attributes and f32 of detection.
+    """Milliseconds an item of each network: of attributes in bf16 or f32, and in each variant; of detection in f32.
 
     Args:
         store: The model store.
@@ -29,14 +31,9 @@ def networks_alone(store: Path, rounds: int) -> list[Row]:
     """
     newest = {one.name: one for one in ModelStore(store).manifests()}
     chosen: dict[str, tuple[Network, int]] = {}
-    for name, manifest in newest.items():
-        folder = store / manifest.name / str(manifest.version)
-        for role, path in manifest.networks.items():
-            side = manifest.input.size if manifest.input is not None else DETECTOR.get(role)
-            if side is not None:
-                precision = Precision.F32 if manifest.input is None else Precision.AUTO
-                label = f"{name}/{manifest.version}" + f", {role}" * (manifest.input is None)
-                chosen[label] = (loader(Runtime.OPENVINO, precision, cpu_quota())(folder / path), side)
+    for manifest in newest.values():
+        for label, place, precision, side in _places(store, manifest):
+            chosen[label] = (loader(Runtime.OPENVINO, precision, cpu_quota())(place), side)
     spent: dict[tuple[str, int], list[float]] = {}
     for turn in range(rounds + 1):
         for label, (network, side) in chosen.items():
@@ -60,3 +57,18 @@ def networks_alone(store: Path, rounds: int) -> list[Row]:
             }
         )
     return rows
+
+
+def _places(store: Path, manifest: Manifest) -> Iterator[tuple[str, Path, Precision, int]]:
+    """A model's networks: what they are called, where they lie, their arithmetic, and the side of what they take."""
+    folder, name = store / manifest.name / str(manifest.version), f"{manifest.name}/{manifest.version}"
+    if manifest.input is None:
+        for role, path in manifest.networks.items():
+            if role in DETECTOR:
+                yield f"{name}, {role}", folder / path, Precision.F32, DETECTOR[role]
+        return
+    yield name, folder / manifest.networks["faces"], Precision.AUTO, manifest.input.size
+    for variant in ModelStore(store).variants(manifest):  # which the service takes where it loses nothing
+        document = Variant.model_validate_json((folder / variant / VARIANT).read_bytes())
+        place = folder / variant / document.networks["faces"]
+        yield f"{name}, {variant}", place, Precision(variant), manifest.input.size

@@ -39,7 +39,8 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
     ),
     "limit": (
         "The limit",
-        "The networks alone, at their best batch: `a second` is how many faces, or windows of a detector, they could take.",
+        "The networks alone, and their variants, at their best batch: `a second` is how many faces, or windows of a detector, "
+        "they could take.",
     ),
 }
 
