@@ -24,13 +24,15 @@ def addresses(event: Mapping[str, Any]) -> Iterator[str]:
         event: Of S3, or of SQS with such events in it.
 
     Yields:
-        Addresses such as `s3://bucket/key`; none of the event that S3 sends as a test.
+        Addresses such as `s3://bucket/key`; none of the event that S3 sends as a test, nor of a folder that its console made.
     """
     for record in event.get("Records", ()):
         if "body" in record:
             yield from addresses(json.loads(record["body"]))
         elif record.get("eventName", "").startswith("ObjectCreated"):
-            yield f"s3://{record['s3']['bucket']['name']}/{unquote_plus(record['s3']['object']['key'])}"
+            key = unquote_plus(record["s3"]["object"]["key"])
+            if not key.endswith("/"):  # such an address is that of all photos in the folder
+                yield f"s3://{record['s3']['bucket']['name']}/{key}"
 
 
 def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, str | int]:

@@ -163,6 +163,13 @@ def event(*keys: str) -> dict[str, Any]:
     }
 
 
+def test_a_folder_made_by_hand_is_no_photo(environment: dict[str, str]) -> None:
+    """Its address would be that of every photo below it, whose own events have tables."""
+    variables = environment | {"TABLES": "s3://tables/faces"}
+    done = ran(sys.executable, RECIPES / "s3_event.py", environment=variables, input=json.dumps(event("day/")))
+    assert json.loads(done.stdout) == {"photos": 0}
+
+
 @pytest.mark.parametrize("queued", [False, True])
 def test_an_event_of_s3_becomes_a_table(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, queued: bool
