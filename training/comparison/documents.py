@@ -66,6 +66,8 @@ class TrainedRecipe(Section):
     follows: tuple[str, ...]
     """Recipes that led to it."""
     batch: int
+    train: tuple[str, ...] = ()
+    """Data sets whose training split it learnt; those that all learn where there is none."""
     runs: tuple[Run, ...]
     pictures: int
     """Pictures seen."""

@@ -234,11 +234,11 @@ def cost_table(report: ComparisonReport) -> str:
     """
     titles = ("recipe", "input [pixels]", "weights", "multiply-adds [millions]", "one face [ms]", "begins with", "batch")
     lines = [_line([*titles, "pictures seen", "passes over train", "CPU seconds"]), "|---|" + "---|" * (len(titles) + 2)]
-    learnt = _learnt(report)
     for row in report.recipes:
         cells = [f"`{row.name}`", str(row.size), f"{row.weights:,}", f"{row.multiply_adds / 1e6:,.1f}"]
         cells += [_NOTHING if row.latency_ms is None else f"{row.latency_ms:.1f}", _initial_weights(row), str(row.batch)]
-        lines.append(_line([*cells, f"{row.pictures:,}", f"{row.pictures / learnt:.2f}", f"{row.cpu_seconds:.0f}"]))
+        passes = row.pictures / _learnt(report, row)
+        lines.append(_line([*cells, f"{row.pictures:,}", f"{passes:.2f}", f"{row.cpu_seconds:.0f}"]))
     return "\n".join(lines)
 
 
@@ -291,9 +291,9 @@ def _initial_weights(row: RecipeResult) -> str:
     return f"{', '.join(f'`{name}`' for name in row.follows)}, from {source}" if row.follows else source
 
 
-def _learnt(report: ComparisonReport) -> int:
-    """Pictures of the training split that all learn."""
-    chosen = report.override.get("data", {}).get("train", list(report.data))
+def _learnt(report: ComparisonReport, row: RecipeResult) -> int:
+    """Pictures of the training split that a recipe learns in a pass."""
+    chosen = row.train or report.override.get("data", {}).get("train", list(report.data))
     return sum(report.data[name]["train"] for name in chosen)
 
 

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -178,8 +178,10 @@ def compare(
     """
     out.mkdir(parents=True, exist_ok=True)
     _reserve(out / "budget.json", "budget", budget.model_dump())
-    attributes = {one.name: one for entry in given.recipes for one in recipe_chain(entry, given)[-1].attributes}
-    report = _described(given, budget, prepared, split, sets, tuple(attributes.values()))
+    last = [recipe_chain(entry, given)[-1] for entry in given.recipes]
+    attributes = {one.name: one for recipe in last for one in recipe.attributes}
+    learnt = {name for recipe in last for name in recipe.data.train}
+    report = _described(given, budget, prepared, split, sets, tuple(attributes.values()), learnt)
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise RecipeError(f"a name stands for one recipe: {', '.join(names)}")
@@ -320,6 +322,7 @@ def _train(
         state="diverged" if diverged else "finished",
         follows=tuple(recipe.name for recipe in recipes[:-1]),
         batch=runs[-1].batch,
+        train=last.data.train,
         runs=tuple(runs),
         pictures=sum(run.pictures for run in runs),
         cpu_seconds=round(sum(run.cpu_seconds for run in runs), 1),
@@ -524,15 +527,16 @@ def _described(
     split: Split,
     measured: Sequence[str],
     attributes: tuple[Attribute, ...],
+    sets_learnt: Collection[str],
 ) -> ComparisonReport:
-    """What all rows share, and how good a constant prediction is."""
+    """What all rows share, and how good a constant prediction is that is made of the sets that recipes learn."""
     counts: dict[str, dict[str, int]] = {}
     with np.load(prepared / "faces.npz") as table:
         sets, splits = table["set"], table["split"]
         labels = {one.name: labels_of(table, one, prepared) for one in attributes}
     for name in np.unique(sets):
         counts[str(name)] = {one.value: int(((sets == name) & (splits == one.value)).sum()) for one in Split}
-    learnt = (splits == Split.TRAIN.value) & np.isin(sets, given.override.get("data", {}).get("train", sets))
+    learnt = (splits == Split.TRAIN.value) & np.isin(sets, sorted(sets_learnt))
     constant = {one.name: _constant(labels[one.name][learnt], one) for one in attributes}
     baseline = {}
     for name in measured or np.unique(sets[splits == split.value]):

@@ -366,6 +366,13 @@ def test_a_report_has_the_attributes_of_its_recipes(prepared: Path, tmp_path: Pa
     own = tiny(tmp_path, "own", outputs='["age", "gender"]', more=TURNED)
     document = typed(compare(compared(own), Budget(pictures=64), prepared, tmp_path / "out"))
     assert [(one.name, one.labels) for one in document.attributes] == [("age", ()), ("gender", ("female", "male"))]
+    # By itself it learns UTKFace alone, and so does what is predicted without looking.
+    learnt, measured = (load_prepared(prepared, one, ["UTKFace"]) for one in (Split.TRAIN, Split.VALIDATION))
+    median = np.median(learnt.labels["age"])
+    baseline = document.constant_baseline["UTKFace"].number("age_mae")
+    assert baseline == pytest.approx(np.abs(median - measured.labels["age"]).mean())
+    assert median != np.median(load_prepared(prepared, Split.TRAIN).labels["age"])
+    assert f"| {64 / len(learnt):.2f} |" in comparison.cost_table(document)
     (row,) = comparison.flat(
         document.model_copy(update={"constant_baseline": {"UTKFace": document.constant_baseline["UTKFace"]}})
     )
