@@ -304,8 +304,7 @@ def post_many(client: httpx.Client, photos: Sequence[Path], first: int, last: in
         client.post("/predict", content=photos[number % len(photos)].read_bytes())
 
     with ThreadPoolExecutor(clients) as pool:
-        for _ in pool.map(post, range(first, last)):  # one without an answer ends it, or fewer would seem to have been sent
-            pass
+        list(pool.map(post, range(first, last)))  # one without an answer ends it, or fewer would seem to have been sent
 
 
 def starts(services: Mapping[str, Callable[[], Any]], times: int) -> list[Row]:

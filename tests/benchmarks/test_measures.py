@@ -50,10 +50,7 @@ class Answers(BaseHTTPRequestHandler):
 def answers() -> type[Answers]:
     """How the service answers."""
 
-    class Ours(Answers):
-        pass
-
-    return Ours
+    return type("Ours", (Answers,), {})
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if self.augment is None:
             rows = np.arange(len(self.data))[chosen]
             crops = [resized(self.data.crops[row], self.size) for row in rows]
-            labels = {name: self._labels(name, rows, self.data.teacher) for name in self.outputs}
+            predicted = self._predicted(rows)
+            labels = {name: self._labels(name, rows, predicted) for name in self.outputs}
         else:
             rows = self._drawn(index)
             crops, labels = self._varied(rows, self.augment, np.random.default_rng([self.seed, self.epoch, index]))
@@ -90,9 +91,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         mixed = np.zeros(len(rows), bool)
         if augment.mix > 0:
             pictures, mixed = mixed_pairs(pictures, augment.mix, random)
-        predicted = mean_probabilities(self.teachers, pictures) if self.teachers else self.data.teacher
-        of_batch = np.arange(len(rows)) if self.teachers else rows
-        labels = {name: self._labels(name, rows, predicted, of_batch) for name in self.outputs}
+        predicted = mean_probabilities(self.teachers, pictures) if self.teachers else self._predicted(rows)
+        labels = {name: self._labels(name, rows, predicted) for name in self.outputs}
         if AGE in labels:
             self._draw_ages(labels[AGE], rows, random)
         for name, values in labels.items():
@@ -117,14 +117,15 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             years = random.integers(low[wide], high[wide] + 1)
             labels[(wide, 0) if labels.ndim > 1 else wide] = years
 
-    def _labels(self, name: str, rows: Ints, predicted: Mapping[str, Floats] | None, of_rows: Ints | None = None) -> Floats:
-        """Labels [B], or [B, 1 + K] with a teacher's probabilities behind them; of the face embedding, itself [B, D].
+    def _predicted(self, rows: Ints) -> dict[str, Floats]:
+        """What was predicted of the crops as they are [B, K], by attribute."""
+        return {name: values[rows] for name, values in (self.data.teacher or {}).items()}
 
-        `of_rows` are the rows of what was `predicted`, where they are not those of the data.
-        """
+    def _labels(self, name: str, rows: Ints, predicted: Mapping[str, Floats]) -> Floats:
+        """Labels [B], or [B, 1 + K] with a teacher's probabilities behind them; of the face embedding, itself [B, D]."""
         if name == EMBEDDING and self.data.embedding is not None:
             return self.data.embedding[rows]
         labels = self.data.labels[name][rows]
-        if predicted is None or name not in predicted:
+        if name not in predicted:
             return labels
-        return np.concatenate([labels[:, np.newaxis], predicted[name][rows if of_rows is None else of_rows]], axis=1)
+        return np.concatenate([labels[:, np.newaxis], predicted[name]], axis=1)
