@@ -564,15 +564,18 @@ def test_one_and_four_photos_stay_within_a_containers_memory(container: Decoding
 def test_what_decoders_compute_is_counted_to_their_end(decoder: PhotoDecoder) -> None:
     """The process's own metric of CPU time knows nothing of other processes."""
 
-    def counted() -> float:
-        return float(DECODER_CPU_SECONDS.collect()[0].samples[0].value)
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def counted() -> int:
+        """Whole ticks of the system's clock: a difference of two sums of seconds is not exact."""
+        return round(DECODER_CPU_SECONDS.collect()[0].samples[0].value * ticks)
 
     before = counted()
     look(decoder, saved(Image.new("RGB", (64, 64)), "AVIF"))
     (pid,) = decoder.processes
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    taken = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    assert 0 < taken - 0.05 <= counted() - before <= taken
+    taken = int(fields[11]) + int(fields[12])
+    assert 0 < taken - 0.05 * ticks <= counted() - before <= taken
     process = DecoderProcess()
     process.forget()
     process.close()
