@@ -16,41 +16,15 @@ import itertools
 import json
 import random
 import re
-import statistics
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import gevent
 
-BUSY = frozenset({429, 503, 504})
-"""Statuses by which a service says that it has too much to do."""
-
-
-@dataclass
-class Tally:
-    """What came back: seconds of the answers and of the refusals, and the count of each status; 0 is no answer at all."""
-
-    answered: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    statuses: Counter[int] = field(default_factory=Counter)
-
-    def add(self, status: int, seconds: float) -> None:
-        """Count one answer.
-
-        Args:
-            status: Its HTTP status, or 0 where none came.
-            seconds: From when it was due, or sent, to its end.
-        """
-        self.statuses[status] += 1
-        if status == 200:
-            self.answered.append(seconds)
-        elif status in BUSY:
-            self.refused.append(seconds)
+from benchmarks.bench.tally import BUSY, Tally, percentiles
 
 
 def due_times(rate: float, seconds: float, seed: int) -> Iterator[float]:
@@ -71,14 +45,6 @@ def due_times(rate: float, seconds: float, seed: int) -> Iterator[float]:
         due += gaps.expovariate(rate)
 
 
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """Median and tails in milliseconds; empty where there are fewer than two values."""
-    if len(seconds) < 2:
-        return {}
-    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
-    return {name: round(cuts[at - 1] * 1000, 1) for name, at in (("p50", 50), ("p95", 95), ("p99", 99))}
-
-
 def run(url: str, photos: list[bytes], clients: int, seconds: float, rate: float | None, pause: float | None) -> Tally:
     """Send photos until the time is over, and wait for the last answers.
 
@@ -93,7 +59,7 @@ def run(url: str, photos: list[bytes], clients: int, seconds: float, rate: float
     Returns:
         What came back.
     """
-    tally = Tally()
+    tally = Tally(seconds)
     order = itertools.cycle(photos)
     began = time.monotonic()
     schedule = iter(()) if rate is None else due_times(rate, seconds, seed=1)
@@ -119,7 +85,8 @@ def run(url: str, photos: list[bytes], clients: int, seconds: float, rate: float
         def send(self, since: float) -> None:
             """Post the next photo; `since` is when it was due."""
             response = self.client.post("/predict", data=cast("Any", next(order)))  # bytes are sent as they are
-            tally.add(response.status_code, time.monotonic() - since)
+            now = time.monotonic()
+            tally.add(response.status_code, now - since, now - began)
             if rate is None and response.status_code in BUSY:
                 asked = float(str(dict(response.headers or {}).get("Retry-After", 1)))
                 left = began + seconds - time.monotonic()
@@ -159,7 +126,7 @@ def main() -> None:
                 "refused": len(tally.refused),
                 "statuses": {str(status): count for status, count in sorted(tally.statuses.items())},
                 "seconds": round(wall, 3),
-                "photos_per_second": round(len(tally.answered) / wall, 3),
+                "photos_per_second": round(tally.rate, 3),
                 "latency_ms": percentiles(tally.answered),
                 "refusal_ms": percentiles(tally.refused),
                 "generator_cpu_ms": round((time.process_time() - used) / max(sent, 1) * 1000, 3),

@@ -266,7 +266,6 @@ def open_loop(
                 clients, more = 256, ("--rate", str(round(capacity[one.name] * share, 3)))
             with probed(one) as probes:
                 row = generate(one, [photo], clients, seconds, *more)
-            # Over all of the time that the answers took: what waits in a line when the last photo is sent takes more of it.
             row["goodput"] = round(row["photos_per_second"] / capacity[one.name], 3)
             row["probe_ms"] = tail(probes)
             rows.append({"offered": share, "service": one.name, **row})

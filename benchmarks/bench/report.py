@@ -18,7 +18,10 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
         "One photo at a time",
         "Milliseconds from the request to its whole answer; `times` is how many times as long as here.",
     ),
-    "closed": ("Clients that wait for their answers", "All send the photo of one face."),
+    "closed": (
+        "Clients that wait for their answers",
+        "All send the photo of one face. `photos_per_second` are the answers that came while photos were sent.",
+    ),
     "open": (
         "Load that does not wait",
         "Photos are due at random times; latency counts from then. `offered` and `goodput` are shares of the service's own "
