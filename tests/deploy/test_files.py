@@ -153,7 +153,7 @@ def test_alertmanager_silences_nothing_but_what_another_alert_says() -> None:
     severities = {rule["alert"]: rule["labels"]["severity"] for rule in alerts()}
     document = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())
     for rule in document["inhibit_rules"]:
-        assert rule["equal"] == ["namespace", "job"]
+        assert rule["equal"] == ["namespace", "job", "service"]
         source, target = (re.findall(r"Facet\w+", rule[f"{side}_matchers"][0]) for side in ("source", "target"))
         assert {severities[name] for name in source} == {"page"}
         assert {severities[name] for name in target} == {"ticket"}
