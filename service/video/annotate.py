@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from service.arrays import Pixels
 from service.files import replacing
@@ -297,7 +297,9 @@ def _written(
                     raise FilmError(film.name, "its pictures are too small to be marked")
                 if not video.codec_context.is_open:
                     video.width, video.height = width, height
-                marked = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
+                # A film may change its pictures' size, and a file not everywhere: later ones stand between bars.
+                shown = ImageOps.pad(Image.fromarray(pixels[:height, :width]), (video.width, video.height))
+                marked = av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24")
                 marked.pts, marked.time_base = frame.pts, frame.time_base
                 container.mux(video.encode(marked))
                 while early:

@@ -362,6 +362,21 @@ async def test_recordings_one_after_the_other_are_one_film(tmp_path: Path) -> No
     assert sounds[-1] - sounds[0] == pytest.approx(times[-1] - times[0], abs=0.15)
 
 
+async def test_pictures_of_another_size_keep_their_shape(tmp_path: Path) -> None:
+    """A phone that is turned, or a meeting's recording: the second half is upright, and stands between bars."""
+    wide, high = film(tmp_path / "wide.ts", 10), film(tmp_path / "high.ts", 10, shown=lambda index: picture(index, 240, 320))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(wide.read_bytes() + high.read_bytes())
+    await annotated(joined, tmp_path / "out.mp4")
+    pictures, _ = decoded(tmp_path / "out.mp4")
+    assert {one.shape for one in pictures} == {(240, 320, 3)}
+    before, after = (np.argwhere(np.abs(one[:90].astype(int) - RED).max(axis=2) < 40) for one in (pictures[0], pictures[-1]))
+    for red, side in ((before, 40), (after, 30)):
+        assert np.ptp(red, axis=0) == pytest.approx([side, side], abs=6), "a mark covers its edge"
+    assert pictures[-1][:, :65].max() < 40
+    assert pictures[-1][:, 255:].max() < 40
+
+
 @pytest.mark.parametrize(("name", "kind"), [("in.avi", "avi"), ("in.h264", "h264")])
 async def test_pictures_without_a_time_of_their_own_come_one_after_the_other(tmp_path: Path, name: str, kind: str) -> None:
     """An AVI knows when pictures are stored, not when they are shown, and a bare stream knows nothing."""
