@@ -11,13 +11,15 @@ shift
 status=0
 # A file: before another attempt curl empties it. On standard output the answer of the refused one would stay.
 answer=$(mktemp) || exit 1
-trap 'rm -f "$answer"' EXIT
+trap 'rm -f "$answer" "${key-}"' EXIT
 trap 'exit 1' HUP INT TERM
+# A file, too: everybody on this machine sees the arguments of a command.
+key=$(mktemp) || exit 1
+printf '%s' "${FACET_CLIENT_KEY:+X-API-Key: $FACET_CLIENT_KEY}" >"$key"
 for photo; do
     : >"$answer"
     if curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
-        ${FACET_CLIENT_KEY:+--header "X-API-Key: $FACET_CLIENT_KEY"} \
-        --header 'Content-Type: application/octet-stream' --data-binary "@$photo" --output "$answer" \
+        --header "@$key" --header 'Content-Type: application/octet-stream' --data-binary "@$photo" --output "$answer" \
         "${FACET_URL:-http://localhost:8000}/predict"; then
         curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
             --header 'Content-Type: application/json' --header "X-Photo: $(basename "$photo")" \

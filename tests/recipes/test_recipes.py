@@ -116,9 +116,11 @@ class Busy(http.server.BaseHTTPRequestHandler):
     """A service that refuses each photo once."""
 
     answers: list[tuple[int, bytes]]
+    keys: list[str | None]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        self.keys.append(self.headers["X-API-Key"])
         status, body = self.answers.pop(0)
         self.send_response(status)
         if status == 503:
@@ -132,12 +134,17 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_a_webhook_is_told_the_last_answer_alone(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_webhook_is_told_the_last_answer_alone_and_the_key_is_seen_by_nobody(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "none.png").write_bytes(photo())
     hook = type("OneHook", (Hook,), {"told": []})
-    busy = type("OneBusy", (Busy,), {"answers": [(503, b'{"code": "queue_full"}'), (200, b'{"faces": []}')]})
+    busy = type("OneBusy", (Busy,), {"answers": [(503, b'{"code": "queue_full"}'), (200, b'{"faces": []}')], "keys": []})
     made = tmp_path / "made"
     made.mkdir()
+    curl, seen = tmp_path / "bin/curl", tmp_path / "arguments"  # what everybody sees who lists the processes
+    curl.write_text(f'#!/bin/sh\necho "$@" >>"{seen}"\nexec "{shutil.which("curl")}" "$@"\n')
+    curl.chmod(0o755)
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), hook) as told,
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), busy) as service,
@@ -146,11 +153,14 @@ def test_a_webhook_is_told_the_last_answer_alone(environment: dict[str, str], tm
             threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{service.server_address[1]}"
         url = f"http://127.0.0.1:{told.server_address[1]}/hook"
-        variables = environment | {"FACET_URL": address, "TMPDIR": str(made)}
+        variables = environment | {"FACET_URL": address, "TMPDIR": str(made), "FACET_CLIENT_KEY": "a-secret-of-ours"}
         ran(RECIPES / "webhook.sh", url, tmp_path / "none.png", environment=variables)
         for server in (told, service):
             server.shutdown()
     assert hook.told == [("none.png", {"faces": []})]
+    assert busy.keys == ["a-secret-of-ours"] * 2
+    assert "/predict" in seen.read_text()
+    assert "a-secret" not in seen.read_text()
     assert not list(made.iterdir())
 
 
