@@ -40,6 +40,10 @@ FRAME_S: Final = 0.04
 """Seconds that a picture or a packet lasts that does not say so."""
 MAX_PIXEL_ASPECT: Final = 4
 """Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
+LIMITED_RANGE: Final = 1
+"""`AVCOL_RANGE_MPEG` of FFmpeg: black is 16, and white 235."""
+FULL_RANGE: Final[Pixels] = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
+"""Levels of full range by those of limited range (ITU-R BT.601)."""
 
 
 class FilmError(OSError):
@@ -248,7 +252,7 @@ def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
     """Show a frame as players do: of square pixels, turned and mirrored as its matrix asks.
 
     Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows. What is in PQ or HLG
-    is brought to sRGB, each picture by its own highlights.
+    is brought to sRGB, each picture by its own highlights. FFmpeg takes grey for full range, whatever the film says.
 
     Args:
         frame: As it was decoded.
@@ -259,6 +263,8 @@ def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
     """
     width, height = _square(frame.width, frame.height, aspect)
     pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
+    if frame.format.name.startswith("gray") and frame.color_range == LIMITED_RANGE:
+        pixels = FULL_RANGE[pixels]
     if hdr.is_hdr(frame.color_trc):
         pixels = hdr.tone_map(pixels, frame.color_trc, frame.color_primaries)
     a, b, c, d = _display_matrix(frame)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from service.offline.formats import Csv
 from service.offline.growing import GrowingTable
 from service.settings import Settings
 from service.video.annotate import FilmError, FrameRow, TrackRow, annotate, write_table
-from service.video.film import frames, opened
+from service.video.film import frames, opened, upright
 from tests.fakes import ColourNetwork, Pixels, attributes, engine_factory, manifest
 
 OPTIONS = Options(("age", "gender", "race"), 100, 0.75)
@@ -330,6 +330,27 @@ async def test_a_film_of_high_dynamic_range_is_shown_in_srgb(tmp_path: Path) -> 
     await annotated(source, tmp_path / "out.mp4")
     frames, _ = decoded(tmp_path / "out.mp4")
     assert abs(float(np.median(frames[0])) - 255 * 0.4845) < 5
+
+
+@pytest.mark.parametrize(("limits", "stored"), [(1, (16, 126, 235)), (2, (0, 128, 255))], ids=["limited", "full"])
+@pytest.mark.parametrize("form", ["gray", "gray10le"])
+def test_a_grey_film_has_its_whole_contrast(tmp_path: Path, form: str, limits: int, stored: Sequence[int]) -> None:
+    """A night camera's: black, a middle grey and white are stored as those levels of 8 bits."""
+    source = tmp_path / "film.mkv"
+    grey = np.repeat(np.array(stored, np.uint8), 40) * np.ones((80, 1), np.uint8)
+    with av.open(source, "w") as container:
+        video = container.add_stream("ffv1", rate=RATE)
+        video.height, video.width, video.pix_fmt = *grey.shape, form
+        video.codec_context.color_range = limits
+        shot = av.VideoFrame.from_ndarray(grey, format="gray")
+        shot.color_range = limits
+        container.mux(video.encode(shot))
+        container.mux(video.encode(None))
+    with av.open(source) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.format.name, frame.color_range) == (form, limits)
+        shown = upright(frame, None)[40, 20::40]
+    assert np.abs(shown.astype(int) - np.array([[0], [128], [255]])).max() <= 1
 
 
 async def test_times_count_from_the_films_first_picture(tmp_path: Path) -> None:
