@@ -9,11 +9,13 @@
 #   such a softmax for opset 11 puts it there with a Transpose, and who moves such a file to another engine compares first.
 # Versions: onnxruntime 1.32.0, openvino 2026.4.1, opencv-python-headless 5.0.0.93, onnx 1.23.2, numpy 2.4.6, Python 3.11,
 #   Linux x86-64.
-# Output seen (what one softmax is taken over):
-#   opset 9 and 10, Softmax and LogSoftmax: ONNX Runtime row, OpenVINO row, OpenCV axis
-#   opset 11 and 12, Softmax: ONNX Runtime row, OpenVINO axis, OpenCV axis
-#   opset 11 and 12, LogSoftmax: ONNX Runtime row, OpenVINO row, OpenCV axis
-#   opset 13 and 14, Softmax and LogSoftmax: ONNX Runtime axis, OpenVINO axis, OpenCV axis
+# Output seen (what one softmax is taken over by ONNX Runtime, OpenVINO and OpenCV):
+#   opset 9: Softmax row, row, axis; LogSoftmax row, row, axis
+#   opset 10: Softmax row, row, axis; LogSoftmax row, row, axis
+#   opset 11: Softmax row, axis, axis; LogSoftmax row, row, axis
+#   opset 12: Softmax row, axis, axis; LogSoftmax row, row, axis
+#   opset 13: Softmax axis, axis, axis; LogSoftmax axis, axis, axis
+#   opset 14: Softmax axis, axis, axis; LogSoftmax axis, axis, axis
 #   the face in opset 11: ONNX Runtime 0.036, OpenVINO 0.998, OpenCV 0.998
 #   greatest of ONNX Runtime in opset 11: 0.038
 set -euo pipefail
@@ -71,16 +73,18 @@ def meaning(values):
 
 
 for opset in range(9, 15):
+    words = []
     for operator in ("Softmax", "LogSoftmax"):
         answers = {name: engine(network(operator, opset)) for name, engine in ENGINES.items()}
         found = {name: meaning(np.exp(each) if operator == "LogSoftmax" else each) for name, each in answers.items()}
-        print(f"opset {opset}, {operator}: " + ", ".join(f"{name} {each}" for name, each in found.items()))
+        words.append(f"{operator} " + ", ".join(found.values()))
         old = "row" if opset < 13 else "axis"
         odd = operator == "Softmax" and opset in (11, 12)
         assert found == {"ONNX Runtime": old, "OpenVINO": "axis" if odd else old, "OpenCV": "axis"}
         if opset == 11 and operator == "Softmax":
             face = {name: each[0, 1, 8, 10] for name, each in answers.items()}
             greatest = answers["ONNX Runtime"].max()
+    print(f"opset {opset}: {'; '.join(words)}")
 print("the face in opset 11: " + ", ".join(f"{name} {each:.3f}" for name, each in face.items()))
 print(f"greatest of ONNX Runtime in opset 11: {greatest:.3f}")
 PYTHON
