@@ -6,9 +6,8 @@
 # Found: puncc alone does. At 80% and at 90% crepes takes one rank too many for every n whose rank is a whole number, that is for the
 #   round ones: 9, 19, 99, 999. It cuts (1 - 0.9) * 10 off to a whole number, and in floats that is 0.9999999999999998. Of nine
 #   errors its interval is infinite, of 19 it is the widest, which holds 95 times of 100; at 95% and 99% it errs in none, nor
-#   for any other n. mapie errs in one place each, and there it refuses: nine for 90%, 19 for 95%, 99 for 99%. This matters where
-#   groups are calibrated apart and are small: the errors of a group cut to a round number give it a wider interval than one
-#   error fewer or more would. Take 20, not 19.
+#   for any other n. mapie errs in one place each, and there it refuses: four for 80%, nine for 90%, 19 for 95%, 99 for 99%. This
+#   matters where groups are calibrated apart and are small, for who picks a number of errors picks a round rank: take 20, not 19.
 # Versions: mapie 1.6.0, crepes 0.9.1, puncc 0.9.3, scikit-learn 1.9.1, numpy 2.4.6, Python 3.11, Linux x86-64.
 # Output seen (how many n below 300 give a wrong error, where the rank is whole and where it is not; those of nine and of 19):
 #   80%, 60 whole ranks: mapie 1 and 0, crepes 60 and 0, puncc 0 and 0
