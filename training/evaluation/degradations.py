@@ -1,6 +1,6 @@
 """Pictures made worse in known ways and amounts; `training.evaluation.robustness` measures what they cost the predictions.
 
-All functions take and return uint8 RGB [height, width, 3]. Amounts in pixels are those of pictures of 200 by 200. Nothing
+All functions take and return uint8 RGB [height, width, 3]. Amounts in pixels are the picture's own. Nothing
 here stands for a turned head, a beard or a hand before the face: those cannot be made of a picture honestly.
 """
 
@@ -18,10 +18,13 @@ import numpy as np
 from PIL import Image
 
 from service.arrays import Doubles, Pixels
-from service.vision.image import decode
+from service.vision.detection import SIDE_PX
+from service.vision.image import MIN_SIDE, decode
 from training.datasets.sources import MAX_PIXELS
 
 SIDES: Final = ("left", "top", "right", "bottom")
+MOST_PIXELS: Final = 6_900_000
+"""Pixels of the largest picture whose PNG, however noisy, the service takes: 20 MiB of three bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Degradation:
     def __call__(self, data: bytes) -> bytes:
         """Degrade an image file.
 
+        One of more than `MOST_PIXELS` is first reduced to a half, a quarter or an eighth, as the service does to search it.
+
         Args:
             data: Its bytes.
 
@@ -44,7 +49,10 @@ class Degradation:
         Raises:
             service.errors.FacetError: The file cannot be decoded.
         """
-        picture = self.apply(decode(data, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels)
+        pixels = decode(data, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels
+        if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
+            pixels = decode(data, max_pixels=MAX_PIXELS, side=SIDE_PX).pixels
+        picture = self.apply(pixels)
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
@@ -87,10 +95,10 @@ def reduced(picture: Pixels, factor: float) -> Pixels:
         factor: By how much less, 1 or more.
 
     Returns:
-        uint8 RGB [H / factor, W / factor, 3], sides rounded, at least 1.
+        uint8 RGB [H / factor, W / factor, 3], sides rounded, at least `MIN_SIDE`, below which the service refuses a picture.
     """
     height, width = picture.shape[:2]
-    size = max(1, round(width / factor)), max(1, round(height / factor))
+    size = max(MIN_SIDE, round(width / factor)), max(MIN_SIDE, round(height / factor))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 

@@ -164,6 +164,16 @@ def test_what_is_posted_is_a_lossless_file_of_the_degraded_picture() -> None:
         assert (np.asarray(image) == degrade.reduced(picture, 4)).all()
 
 
+def test_what_is_posted_is_taken_however_large_or_small_the_picture() -> None:
+    large, small = (np.full((side, side, 3), 128, np.uint8) for side in (2700, 100))
+    posted = named("noise", "σ 40")(encoded(large, "PNG"))
+    assert len(posted) <= 20 * 2**20
+    assert Image.open(io.BytesIO(posted)).size == (1350, 1350)
+    assert 3 * degrade.MOST_PIXELS < 20 * 2**20
+    tiny = decode(named("size", "1/8")(encoded(small, "PNG")), max_pixels=10**6, side=100)
+    assert tiny.pixels.shape == (16, 16, 3)
+
+
 def test_every_level_of_a_kind_is_worse_than_the_one_before() -> None:
     picture = decode(made.face_picture(), max_pixels=10**6, side=200).pixels
     assert len({(one.kind, one.level) for one in DEGRADATIONS}) == len(DEGRADATIONS)

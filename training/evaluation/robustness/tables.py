@@ -11,7 +11,7 @@ import numpy as np
 
 from service.arrays import Doubles
 from service.models.evaluation import Figures
-from training.evaluation.degradations import Degradation
+from training.evaluation.degradations import MOST_PIXELS, Degradation
 from training.evaluation.documents import Subject, TextTable
 from training.evaluation.metrics import Metric, Table, mean, metrics_of, value_of
 from training.evaluation.predictions import Predictions
@@ -77,8 +77,9 @@ def robustness(clean: Scored, degraded: Mapping[Degradation, Scored], out: Path,
         f"{base.count} validation pictures, as they are and made worse in one way at a time, through the whole path: "
         "detection, alignment, network. In brackets, the difference to the pictures as they are. A face that is not found "
         f"counts as wrong{fallbacks}; warned is the share of the faces found that have any warning. "
-        "Pixels are those of pictures of 200 by 200; brightness and contrast are factors of the stored, gamma-encoded "
-        "values; size is the side that is posted; cut is a share of the width or height, at one of the four sides."
+        "Pixels are the picture's own: in a large photo they cost less than in one of 200 by 200. Brightness and contrast are "
+        "factors of the stored, gamma-encoded values; size is the side that is posted; cut is a share of the width or height, "
+        f"at one of the four sides. A photo of more than {MOST_PIXELS / 1e6:.1f} megapixels is reduced before it is made worse."
     )
     header = ("Made worse by", "How much", *(_title(metric) for metric in metrics), "Warned")
     return Robustness(
