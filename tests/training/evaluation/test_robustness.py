@@ -20,6 +20,7 @@ from training.datasets.base import DataSet, Label, Split
 from training.datasets.readers import open_data_set
 from training.evaluation.bootstrap import poisson_counts
 from training.evaluation.degradations import DEGRADATIONS, Degradation
+from training.evaluation.documents import MeasuredModel, Served
 from training.evaluation.robustness import statistics
 from training.evaluation.robustness.statistics import (
     CONDITIONS,
@@ -40,7 +41,7 @@ from training.evaluation.robustness.statistics import (
     unpaired,
 )
 from training.evaluation.robustness.study import sampled, study
-from training.evaluation.robustness.tables import robustness
+from training.evaluation.robustness.tables import conditions, robustness
 from training.evaluation.service_client import Scored, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
 
@@ -343,6 +344,34 @@ def test_the_study_writes_what_the_report_shows(store: Path, pictures: Path, tmp
     assert (whole, small["bins"][0]["rises"]["age"]["count"]) == (1, 6)  # three as they are, three at a quarter
     assert fewer == pytest.approx(found / 4, rel=0.1)
     assert {"condition_small.png", "condition_turned.png"} <= set(documents["conditions"]["plots"])
+
+
+def test_each_document_counts_the_pictures_of_its_own_data_sets(pictures: Path, tmp_path: Path) -> None:
+    served = Served(model=MeasuredModel(name="tiny", version=1), precision="f32", runtime="openvino")
+
+    def predict(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
+        return replace(answered([face(31)] * (2 if data.name == "UTKFace" else 3)), served=served)
+
+    data = open_data_set(pictures)
+    documents = study(predict, [data, replace(data, name="Other")], tmp_path, degradations=DEGRADATIONS[:1])
+    subjects = {name: document.subject for name, document in documents.items()}
+    assert {name: (one.data, one.pictures) for name, one in subjects.items() if one} == {
+        "robustness": (("UTKFace",), 2),
+        "conditions": (("UTKFace", "Other"), 5),
+    }
+
+
+def test_answers_without_an_error_have_no_curve_and_end_no_study(tmp_path: Path) -> None:
+    alone = {"gender": {"probabilities": {"female": 0.9, "male": 0.1}}, "warnings": []}
+    right = scored_of(
+        [f"{i}.jpg" for i in range(3)],
+        [Label({"gender": "female"})] * 3,
+        [{"quality": face(30)["quality"]} | alone] * 3,
+    )
+    document = conditions([right], dict.fromkeys(DEGRADATIONS, right), tmp_path)
+    assert "condition_blurred.png" in document.plots  # with the share of faces found alone
+    assert "condition_turned.png" not in document.plots
+    assert {path.name for path in tmp_path.iterdir()} == set(document.plots)
 
 
 def test_the_test_split_is_never_predicted(pictures: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.documents import Subject, Supplement
 from training.evaluation.evaluate import means_of_train
 from training.evaluation.robustness.tables import conditions, robustness
-from training.evaluation.service_client import Predict
+from training.evaluation.service_client import Predict, Scored
 
 
 def sampled(data: DataSet, split: Split, limit: int | None) -> DataSet:
@@ -56,21 +56,26 @@ def study(
     Raises:
         DataSetError: A set has no validation picture.
     """
+    out.mkdir(parents=True, exist_ok=True)
     samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
     predicted = [predict(one, Split.VALIDATION) for one in samples]
     means = means_of_train(sets[0], predicted[0].predictions.expectations)
     clean = [one.with_fallbacks(means) for one in predicted]
     degraded = {one: predict(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
-    served = clean[0].served
-    subject = None
-    if served is not None:
-        names, count = tuple(one.name for one in sets), len(clean[0].names)
-        subject = Subject(**dict(served), data=names, split=Split.VALIDATION.value, pictures=count)
-    out.mkdir(parents=True, exist_ok=True)
     documents = {
-        "robustness": robustness(clean[0], degraded, out, subject),
-        "conditions": conditions(clean, degraded, out, subject),
+        "robustness": robustness(clean[0], degraded, out, _subject(sets[:1], clean)),
+        "conditions": conditions(clean, degraded, out, _subject(sets, clean)),
     }
     for name, document in documents.items():
         write_document(out / f"{name}.json", document)
     return documents
+
+
+def _subject(sets: Sequence[DataSet], clean: Sequence[Scored]) -> Subject | None:
+    """The model, the data sets that are measured, and how many pictures of all of them; None where no model is known."""
+    served = clean[0].served
+    if served is None:
+        return None
+    count = sum(len(scored) for _, scored in zip(sets, clean, strict=False))
+    names = tuple(one.name for one in sets)
+    return Subject(**dict(served), data=names, split=Split.VALIDATION.value, pictures=count)

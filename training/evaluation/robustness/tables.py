@@ -156,7 +156,12 @@ def conditions(
     """
     findings = [finding(condition, clean, degraded) for condition in CONDITIONS]
     predictions = clean[0].predictions
-    drawn = [one for one in findings if one.bins and one.condition.threshold is not None]
+    # Without any error there is no curve; of pictures that were made worse the share of faces found is drawn all the same.
+    drawn = [
+        one
+        for one in findings
+        if one.condition.threshold is not None and one.bins and (one.condition.kinds or any(part.rises for part in one.bins))
+    ]
     for one in drawn:
         draw_condition(one, predictions.attributes, out)
     names = limits(predictions)
