@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from pydantic import BaseModel
@@ -61,6 +61,20 @@ def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
             raise FileExistsError(f"{made} exists, and versions never change once written")
         made.parent.mkdir(exist_ok=True)
         folder.rename(made)
+
+
+def writable(folder: Path) -> None:
+    """Make a folder, and try to write to it: before hours of work whose outcome goes there.
+
+    Args:
+        folder: The folder, whether it is there or not.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

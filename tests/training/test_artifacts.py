@@ -13,7 +13,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import whole_folder, write_json, write_rows
+from training.artifacts import whole_folder, writable, write_json, write_rows
 from training.plotting import save
 
 
@@ -29,6 +29,14 @@ def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "model") as folder:
         folder.mkdir()
     assert folder.is_dir()
+
+
+def test_a_folder_is_tried_and_nothing_stays_in_it(tmp_path: Path) -> None:
+    writable(tmp_path / "a" / "b")
+    writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    with pytest.raises(OSError, match="/proc"):  # where nobody makes a file, root neither
+        writable(Path("/proc"))
 
 
 def test_json_is_readable_and_knows_no_nan(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from service.arrays import Doubles
 from service.models.evaluation import Evaluation, Measured, TrackFigures, read_evaluation
 from service.models.manifest import AGE, Attribute, TrackCalibration
-from training.artifacts import write_document
+from training.artifacts import writable, write_document
 from training.calibration.documents import TRACKS, TrackStudy
 from training.calibration.films import FRAMES, FilmedSet, Films, films, required_interval
 from training.calibration.tracks import LENGTHS, ends, fit, means, with_gain
@@ -263,6 +263,7 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
     for one in attributes:
         if one.kind == "expectation":
             required_interval(one)
+    writable(out)
     scored = predict(FilmedSet.of(sampled(data, Split.VALIDATION, limit)), Split.VALIDATION)
     if scored.served is None:
         raise CalibrationError("the predictions name no model")
@@ -278,7 +279,6 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
         tracks=measure(given, [AttributeSpec.of(one) for one in attributes]),
         calibration=fit(given),
     )
-    out.mkdir(parents=True, exist_ok=True)
     write_document(out / TRACKS, document)
     return document
 

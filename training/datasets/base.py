@@ -182,6 +182,22 @@ class DataSet:
                 yield name, label, data
 
 
+def require_labelled(data: DataSet, split: Split, purpose: str = "") -> None:
+    """Look for a labelled picture of a split, by names alone.
+
+    Args:
+        data: The data set.
+        split: The split.
+        purpose: What the pictures are for, as the error says it.
+
+    Raises:
+        DataSetError: There is none.
+    """
+    if not any(data.label_of(name) is not None and data.split_of(name) is split for name in data.names()):
+        missing = f"{data.source} has no labelled picture of the {split.value} split"
+        raise DataSetError(", ".join(part for part in (missing, purpose) if part))
+
+
 def split_of(name: str) -> Split:
     """The split of a file, by the SHA-256 of its name: a fifth is test, a tenth of the rest validation.
 

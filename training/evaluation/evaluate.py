@@ -14,10 +14,10 @@ import numpy as np
 from service.models.evaluation import Part, PartIntervals, WithoutDuplicates
 from service.models.manifest import AGE
 from service.settings import Settings
-from training.artifacts import write_document
-from training.datasets.base import DataSet, Split
+from training.artifacts import writable, write_document
+from training.datasets.base import DataSet, Split, require_labelled
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, NearDuplicate, differing, near_duplicates
-from training.errors import DataSetError, EvaluationError
+from training.errors import EvaluationError
 from training.evaluation.age_checks import age_checks
 from training.evaluation.curves import confusion_matrices, errors_by_year, roc_curves
 from training.evaluation.documents import (
@@ -64,6 +64,10 @@ def evaluate(
 
     if also is not None and also.name == data.name:
         raise EvaluationError(f"{data.source} and {also.source} are both called {data.name}, by which a report knows them")
+    writable(out)
+    for one in (data, *([] if also is None else [also])):
+        require_labelled(one, Split.TRAIN, "whose means stand for faces not found")
+        require_labelled(one, split)
     given, figured = _part(settings, data, split, limit)
     head: dict[str, Any] = {"data": data.name, "split": split.value, "created": datetime.now(UTC).date().isoformat()}
     if given.served is not None:
@@ -71,7 +75,6 @@ def evaluate(
     report = Report(**head, **_fields(figured), attributes=given.predictions.attributes)
     if also is not None:
         report = report.model_copy(update={"also": {also.name: _part(settings, also, split, limit)[1]}})
-    out.mkdir(parents=True, exist_ok=True)
     report = report.model_copy(update={"plots": tuple(draw_all(given.predictions, report, out, report.promised_coverage))})
     write_document(out / REPORT, report)
     write_page(out)
@@ -135,9 +138,8 @@ def means_of_train(data: DataSet, names: Iterable[str]) -> dict[str, float]:
     Raises:
         DataSetError: The training split has no labelled picture.
     """
+    require_labelled(data, Split.TRAIN, "whose means stand for faces not found")
     labels = [label for _, label, _ in data.labelled(Split.TRAIN)]
-    if not labels:
-        raise DataSetError(f"{data.source} has no labelled picture of the train split, whose means stand for faces not found")
     values = {name: [value for label in labels if (value := label.years(name)) is not None] for name in names}
     return {name: float(np.mean(known)) for name, known in values.items() if known}
 

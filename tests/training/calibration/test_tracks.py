@@ -366,6 +366,15 @@ def test_a_model_without_an_interval_cannot_be_studied(pictures: Path, tmp_path:
         study(predict, open_data_set(pictures), WITHOUT_INTERVAL, tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_films_are_made(pictures: Path, tmp_path: Path) -> None:
+    def predict(data: DataSet, split: Split, *, change: Any = None) -> Scored:
+        raise AssertionError("nothing is predicted")
+
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        study(predict, open_data_set(pictures), DECLARED, tmp_path / "file")
+
+
 def study_of(given: Films, fitted: TrackCalibration) -> TrackStudy:
     """A study of the first version of the tiny network."""
     return TrackStudy(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,21 @@ def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path)
         predict(settings, open_data_set(folder), Split.TEST)
     with pytest.raises(DataSetError, match="no labelled picture of the train split"):
         means_of_train(open_data_set(folder), ["age"])
+
+
+def test_what_would_fail_at_the_end_is_said_before_anything_is_predicted(
+    settings: Settings, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.evaluation.evaluate.predict", None)
+    whole = open_data_set(pictures)
+    part = open_data_set(made.folder_of(tmp_path / "set", [(made.names(Split.TEST, 1)[0], made.face_picture())]))
+    with pytest.raises(DataSetError, match="no labelled picture of the train split"):
+        evaluate(settings, part, Split.TEST, tmp_path / "out")
+    with pytest.raises(DataSetError, match="no labelled picture of the train split"):
+        evaluate(settings, whole, Split.TEST, tmp_path / "out", also=replace(part, name="Other"))
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        evaluate(settings, whole, Split.TEST, tmp_path / "file")
 
 
 def test_mean_age_is_over_train_alone(pictures: Path) -> None:

@@ -374,6 +374,16 @@ def test_answers_without_an_error_have_no_curve_and_end_no_study(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == set(document.plots)
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_predicted(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        study(never_asked, [open_data_set(pictures)], tmp_path / "file")
+
+
+def never_asked(data: DataSet, split: Split, *, change: Callable[[bytes], bytes] | None = None) -> Scored:
+    raise AssertionError
+
+
 def test_the_test_split_is_never_predicted(pictures: Path, tmp_path: Path) -> None:
     called = []
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from training.artifacts import write_document
-from training.datasets.base import DataSet, Split
+from training.artifacts import writable, write_document
+from training.datasets.base import DataSet, Split, require_labelled
 from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.documents import Subject, Supplement
 from training.evaluation.evaluate import means_of_train
@@ -54,9 +54,13 @@ def study(
         The documents by name.
 
     Raises:
-        DataSetError: A set has no validation picture.
+        DataSetError: A set has no labelled validation picture, or the first one none of train.
+        OSError: Nothing can be written to `out`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    writable(out)
+    require_labelled(sets[0], Split.TRAIN, "whose means stand for faces not found")
+    for one in sets:
+        require_labelled(one, Split.VALIDATION)
     samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
     predicted = [predict(one, Split.VALIDATION) for one in samples]
     means = means_of_train(sets[0], predicted[0].predictions.expectations)
