@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel
 
 from service.files import replacing
@@ -75,6 +77,28 @@ def writable(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder):
         pass
+
+
+def mapped_pixels(new: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A new file of an array, mapped into memory, whose room on the disk is taken at once.
+
+    A file with holes would be whole by its length: where the disk is full, writing into one kills the process.
+
+    Args:
+        new: The file.
+        shape: Of the array.
+
+    Returns:
+        uint8 of that shape, to be written to.
+
+    Raises:
+        OSError: The disk has too little room.
+    """
+    pixels = np.lib.format.open_memmap(new, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with new.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, new.stat().st_size)
+    return pixels
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import whole_folder, writable, write_json, write_rows
+from training.artifacts import mapped_pixels, whole_folder, writable, write_json, write_rows
 from training.plotting import save
 
 
@@ -37,6 +39,28 @@ def test_a_folder_is_tried_and_nothing_stays_in_it(tmp_path: Path) -> None:
     assert list((tmp_path / "a" / "b").iterdir()) == []
     with pytest.raises(OSError, match="/proc"):  # where nobody makes a file, root neither
         writable(Path("/proc"))
+
+
+takes_room = pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system takes no room in advance")
+
+
+@takes_room
+def test_a_mapped_array_has_its_room_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "crops.npy"
+    pixels = mapped_pixels(path, (100, 50, 50, 3))
+    assert path.stat().st_blocks * 512 >= pixels.nbytes == 750_000
+    pixels[99] = 7
+    assert np.load(path, mmap_mode="r")[99].min() == 7
+
+
+@takes_room
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(OSError, match="no space"):
+        mapped_pixels(tmp_path / "crops.npy", (10, 50, 50, 3))
 
 
 def test_json_is_readable_and_knows_no_nan(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import large_enough, measure
-from training.artifacts import write_document
+from training.artifacts import mapped_pixels, write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
 from training.datasets.prepared import BESIDE, CROPS, FACES, REPORT, coded
@@ -94,6 +94,7 @@ def prepare(
         DataSetError: There is no face at all; or, without a template, no aligned set has a face in train, or its pictures are
             not square and of one size; or a source is no data set, or two hold one picture.
         FileNotFoundError: A source does not exist.
+        OSError: The disk has too little room for the crops.
     """
     out.mkdir(parents=True, exist_ok=True)
     sets = open_data_sets(sources)
@@ -105,7 +106,7 @@ def prepare(
         elif not survey.found:
             raise DataSetError(f"no labelled face: {listed}")
         with replacing(out / CROPS) as new:
-            crops = np.lib.format.open_memmap(new, "w+", np.uint8, (len(survey.found), size, size, 3))
+            crops = mapped_pixels(new, (len(survey.found), size, size, 3))
             sharpness = _cut(pool, sets, survey.found, crops, template, side, workers, limit)
             crops.flush()
             _discard(out)
