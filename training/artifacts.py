@@ -65,6 +65,39 @@ def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
         folder.rename(made)
 
 
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder in the block, where the system can; the lock ends with the process.
+
+    Args:
+        folder: The folder, which is made where it is not there.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        BlockingIOError: Another process is in such a block.
+        OSError: The folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"{folder}: another command is writing there; wait, or name another folder") from error
+        except OSError:  # of a network's file system that locks no folder
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
 def writable(folder: Path) -> None:
     """Make a folder, and try to write to it: before hours of work whose outcome goes there.
 

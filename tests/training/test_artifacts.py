@@ -15,7 +15,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import mapped_pixels, whole_folder, writable, write_json, write_rows
+from training.artifacts import mapped_pixels, one_writer, whole_folder, writable, write_json, write_rows
 from training.plotting import save
 
 
@@ -31,6 +31,15 @@ def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "model") as folder:
         folder.mkdir()
     assert folder.is_dir()
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    folder = tmp_path / "runs" / "club"
+    with one_writer(folder), pytest.raises(BlockingIOError, match="another command is writing there"), one_writer(folder):
+        raise AssertionError
+    with one_writer(folder):
+        assert list(folder.iterdir()) == []
 
 
 def test_a_folder_is_tried_and_nothing_stays_in_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
 from service.vision.quality import large_enough, measure
-from training.artifacts import mapped_pixels, write_document
+from training.artifacts import mapped_pixels, one_writer, write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
 from training.datasets.prepared import BESIDE, CROPS, FACES, REPORT, coded
@@ -94,11 +94,11 @@ def prepare(
         DataSetError: There is no face at all; or, without a template, no aligned set has a face in train, or its pictures are
             not square and of one size; or a source is no data set, or two hold one picture.
         FileNotFoundError: A source does not exist.
+        BlockingIOError: Another process prepares into `out`.
         OSError: The disk has too little room for the crops.
     """
-    out.mkdir(parents=True, exist_ok=True)
     sets = open_data_sets(sources)
-    with ThreadPoolExecutor(workers) as pool:
+    with one_writer(out), ThreadPoolExecutor(workers) as pool:
         survey = _first_pass(pool, sets, detector, side, workers, limit)
         listed = ", ".join(str(source) for source in sources)
         if template is None:
@@ -110,21 +110,21 @@ def prepare(
             sharpness = _cut(pool, sets, survey.found, crops, template, side, workers, limit)
             crops.flush()
             _discard(out)
-    labels = _coded(survey.found)
-    _write_faces(out / FACES, survey.found, labels, sharpness)
-    report = PreparedReport(
-        sources=tuple(source.name for source in sources),
-        sets={data_set.name: data_set.licence for data_set in sets},
-        pictures=dict(survey.pictures),
-        faces=dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
-        labels={name: _counted(survey.found, name) for name in labels},
-        dropped=dict(survey.dropped),
-        dropped_names=tuple(survey.dropped_names),
-        size=size,
-        detection_side=side,
-        template=template.tolist(),
-    )
-    write_document(out / REPORT, report)
+        labels = _coded(survey.found)
+        _write_faces(out / FACES, survey.found, labels, sharpness)
+        report = PreparedReport(
+            sources=tuple(source.name for source in sources),
+            sets={data_set.name: data_set.licence for data_set in sets},
+            pictures=dict(survey.pictures),
+            faces=dict(Counter(f"{one.set} {one.split.value}" for one in survey.found)),
+            labels={name: _counted(survey.found, name) for name in labels},
+            dropped=dict(survey.dropped),
+            dropped_names=tuple(survey.dropped_names),
+            size=size,
+            detection_side=side,
+            template=template.tolist(),
+        )
+        write_document(out / REPORT, report)
     return report
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from service.files import replacing
-from training.artifacts import write_json, write_rows
+from training.artifacts import one_writer, write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
 from training.datasets.prepared import REPORT, Prepared, Selection, load_prepared
@@ -80,6 +80,7 @@ def train(
         RecipeError: Parts of the recipe do not go together, or with these teachers.
         WeightsError: Initial weights do not fit the network.
         FileNotFoundError: A file that the recipe needs is not there.
+        BlockingIOError: Another process trains in `out`.
     """
     _check_teachers(recipe, teachers)
     parts = recipe.schedule.parts
@@ -112,31 +113,31 @@ def _run(
     part: int = 0,
 ) -> Path:
     """One run, on one of the recipe's parts of the training split."""
-    out.mkdir(parents=True, exist_ok=True)
-    best, history, state = out / WEIGHTS, out / HISTORY, out / "state.weights.h5"
-    begun = state.exists() or history.exists()
-    _record_recipe(out / RECIPE, recipe, begun)
-    _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
-    _record_crops(out / REPORT, prepared / REPORT, begun)
-    if not state.exists() and best.exists() and _done(recipe, history_of(history)):
-        return best
-    keras.utils.set_random_seed(recipe.schedule.seed)
-    with dtype_policy(recipe.schedule.policy):
-        data = _data(recipe, prepared, part)
-        network = build(recipe.network, init, recipe.attributes)
-        if start is not None:
-            go_on_from(network, recipe, start)
-        freeze(network, recipe.transfer)
-        networks = [TeacherNetwork(run) for run in teachers]
-        _fit(recipe, network, *data, out / "logs", best, history, state, callbacks, networks)
-        if recipe.smote.heads:
-            from training.fit.smote import retrain_heads  # scikit-learn takes seconds to import, and few recipes need it
+    with one_writer(out):
+        best, history, state = out / WEIGHTS, out / HISTORY, out / "state.weights.h5"
+        begun = state.exists() or history.exists()
+        _record_recipe(out / RECIPE, recipe, begun)
+        _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
+        _record_crops(out / REPORT, prepared / REPORT, begun)
+        if not state.exists() and best.exists() and _done(recipe, history_of(history)):
+            return best
+        keras.utils.set_random_seed(recipe.schedule.seed)
+        with dtype_policy(recipe.schedule.policy):
+            data = _data(recipe, prepared, part)
+            network = build(recipe.network, init, recipe.attributes)
+            if start is not None:
+                go_on_from(network, recipe, start)
+            freeze(network, recipe.transfer)
+            networks = [TeacherNetwork(run) for run in teachers]
+            _fit(recipe, network, *data, out / "logs", best, history, state, callbacks, networks)
+            if recipe.smote.heads:
+                from training.fit.smote import retrain_heads  # scikit-learn takes seconds to import, and few recipes need it
 
-            network.load_weights(best)
-            retrain_heads(network, recipe, *data, best)
-    record_run(out, recipe, prepared, init, start, teachers)
-    state.unlink()
-    return best
+                network.load_weights(best)
+                retrain_heads(network, recipe, *data, best)
+        record_run(out, recipe, prepared, init, start, teachers)
+        state.unlink()
+        return best
 
 
 def _data(recipe: Recipe, prepared: Path, part: int) -> tuple[Prepared, Prepared]:

@@ -16,6 +16,7 @@ from service.vision.detection import Face
 from tests.conftest import encoded
 from tests.fakes import TEMPLATE, SquareDetector, engine_factory
 from tests.training import made
+from training.artifacts import one_writer
 from training.datasets.base import Split
 from training.datasets.prepare import measure_template, nearest_to_centre, prepare, read_template
 from training.datasets.prepared import Selection, load_prepared
@@ -249,6 +250,13 @@ def test_new_crops_never_stand_beside_the_labels_of_former_ones(tmp_path: Path) 
         prepare([two_faces(tmp_path / "other/UTKFace", (40, 50))], out, SquareDetector(), size=48, side=1280, workers=1)
     with pytest.raises(FileNotFoundError, match="faces"):
         load_prepared(out, Split.TRAIN)
+
+
+def test_two_commands_never_prepare_into_one_folder(tmp_path: Path) -> None:
+    source, out = two_faces(tmp_path / "one/UTKFace", (20, 60)), tmp_path / "out"
+    with one_writer(out), pytest.raises(BlockingIOError, match="another command"):
+        prepare([source], out, SquareDetector(), size=48, side=1280, workers=1)
+    assert list(out.iterdir()) == []
 
 
 def own_set(folder: Path, name: str, shade: int) -> Path:

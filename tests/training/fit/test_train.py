@@ -17,6 +17,7 @@ from keras import ops
 
 from tests.fakes import TEMPLATE
 from tests.training import made
+from training.artifacts import one_writer
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
 from training.datasets.prepared import load_prepared
@@ -368,6 +369,12 @@ def test_a_folder_belongs_to_crops_of_one_template(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template"):
         train(RECIPE, folder, tmp_path / "run", "random")
     np.testing.assert_allclose(read_template(tmp_path / "run/prepare.json"), TEMPLATE, atol=1e-6)
+
+
+def test_two_commands_never_train_in_one_folder(prepared: Path, tmp_path: Path) -> None:
+    with one_writer(tmp_path / "run"), pytest.raises(BlockingIOError, match="another command is writing there"):
+        train(RECIPE, prepared, tmp_path / "run", "random")
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_run_takes_no_place_of_a_mean(whole: Watched, prepared: Path, tmp_path: Path) -> None:
