@@ -102,6 +102,8 @@ def listing(source: Path) -> Listing:
 def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Path of every file with one of the endings, and what reads it before the next one is asked for; a folder's in order.
 
+    A name that is no UTF-8, as of an old archive, has its other bytes as escapes: a text that can be hashed and written.
+
     Args:
         source: A folder or tar file.
         endings: Ends of paths.
@@ -115,7 +117,7 @@ def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, 
     """
     if source.is_dir():
         for path in sorted(path for path in source.rglob("*") if path.name.endswith(endings) and path.is_file()):
-            yield path.relative_to(source).as_posix(), path.read_bytes
+            yield _text(path.relative_to(source).as_posix()), path.read_bytes
         return
     if not tarfile.is_tarfile(source):
         raise DataSetError(f"{source} is neither a folder nor a tar file")
@@ -123,7 +125,12 @@ def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, 
         for member in archive:
             content = archive.extractfile(member) if member.isfile() and member.name.endswith(endings) else None
             if content is not None:
-                yield str(PurePosixPath(member.name)), content.read
+                yield _text(str(PurePosixPath(member.name))), content.read
+
+
+def _text(path: str) -> str:
+    """A path without the surrogates by which Python keeps bytes that are no UTF-8."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def base_name(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,20 @@ def test_a_picture_that_comes_twice_is_given_once(tmp_path: Path) -> None:
     made.folder_of(tmp_path / "set/b", [(name, b"second")])
     assert list(pictures(tmp_path / "set")) == [(name, b"first")]
     assert len(list(pictures(made.tar_of(tmp_path / "set.tar", tmp_path / "set")))) == 1
+
+
+def test_a_name_that_is_no_utf8_can_be_hashed_and_written(tmp_path: Path) -> None:
+    folder = made.folder_of(tmp_path / "set", [(made.names(Split.TRAIN, 1)[0], b"")])
+    try:
+        (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"a")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    packed = made.tar_of(tmp_path / "set.tar", folder)
+    for source in (folder, packed):
+        (name,) = (name for name, data in pictures(source) if data == b"a")
+        assert name == "caf\\xe9.jpg"
+        assert split_of(name) in Split
+        assert name.encode()
 
 
 def test_what_is_no_data_set_is_named(tmp_path: Path) -> None:
