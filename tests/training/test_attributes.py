@@ -26,8 +26,8 @@ from service.web import FOLDER
 from tests.service.server.test_serve import Service, started
 from tests.training import made
 from training.__main__ import app
-from training.datasets.base import UNKNOWN, Split
-from training.datasets.prepared import load_prepared
+from training.datasets.base import UNKNOWN, Split, number
+from training.datasets.prepared import coded, labels_of, load_prepared
 from training.errors import DataSetError, PreparedError
 from training.recipe import ATTRIBUTES, Attribute, Recipe, changed, load_recipe
 
@@ -297,6 +297,15 @@ def test_numbers_become_hundredths_of_the_range(prepared: Path) -> None:
     assert list(zip(data.labels["bmi"].tolist(), data.labels["mood"].tolist(), strict=True)) == expected
     with pytest.raises(DataSetError, match="the glasses 'no' is not a number"):
         load_prepared(prepared, Split.TRAIN, attributes=(Attribute(name="glasses", kind="expectation", range=(0, 1)),))
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_named_and_never_learnt(word: str) -> None:
+    bmi = Attribute(name="bmi", kind="expectation", range=(20, 21))
+    with pytest.raises(DataSetError, match=f"the bmi '{word}' is not a number"):
+        labels_of(coded(["20.5", word, None], "bmi"), bmi, Path("faces"))
+    with pytest.raises(DataSetError, match=f"the bmi '{word}' is not a number"):
+        number("bmi", word)
 
 
 def test_a_word_that_the_recipe_lacks_is_named(prepared: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,13 +62,10 @@ class Label:
             A number in the attribute's unit, or None.
 
         Raises:
-            DataSetError: The value is a word that is not a number.
+            DataSetError: The value is not a finite number.
         """
         value = self.values.get(attribute)
-        try:
-            return None if value is None else float(value)
-        except ValueError as error:
-            raise DataSetError(f"the {attribute} {value!r} is not a number") from error
+        return None if value is None else number(attribute, value)
 
     def word(self, attribute: str) -> str | None:
         """The word of an attribute of labels, or None where it is unknown.
@@ -98,6 +96,28 @@ class Label:
         if word is not None and word not in labels:
             raise DataSetError(f"the {attribute} {word!r} is none of {', '.join(labels)}")
         return UNKNOWN if word is None else labels.index(word)
+
+
+def number(attribute: str, value: float | str) -> float:
+    """The value of an expectation, as a table has it.
+
+    Args:
+        attribute: Its name, for the message.
+        value: A number, or a word that is one.
+
+    Returns:
+        The number.
+
+    Raises:
+        DataSetError: The value is no number, or, like `nan`, no finite one: an unknown value is an empty cell.
+    """
+    try:
+        result = float(value)
+    except ValueError:
+        result = math.nan
+    if not math.isfinite(result):
+        raise DataSetError(f"the {attribute} {value!r} is not a number; an empty cell stands for an unknown one")
+    return result
 
 
 def known(**values: float | str | None) -> dict[str, float | str]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from service.arrays import Bools, Floats, Ints, Pixels
 from service.models.manifest import AGE, CANONICAL, STEPS
-from training.datasets.base import UNKNOWN, Split
+from training.datasets.base import UNKNOWN, Split, number
 from training.errors import DataSetError, PreparedError
 from training.recipe import ATTRIBUTES, Attribute
 
@@ -263,9 +263,9 @@ def _steps(words: Sequence[str], codes: Ints, attribute: Attribute, folder: Path
     scale, steps = attribute.scale, np.full(len(words) + 1, float(UNKNOWN))
     for code in np.unique(codes[codes >= 0]):
         try:
-            steps[code] = np.clip(scale.position(float(words[code])), 0, STEPS)
-        except ValueError as error:
-            raise DataSetError(f"{folder}: the {attribute.name} {words[code]!r} is not a number") from error
+            steps[code] = np.clip(scale.position(number(attribute.name, words[code])), 0, STEPS)
+        except DataSetError as error:
+            raise DataSetError(f"{folder}: {error}") from error
     return np.asarray(steps[codes], np.float32)  # an unknown code, -1, is the last step
 
 
