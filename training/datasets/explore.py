@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import textwrap
 from collections import Counter
@@ -39,6 +40,9 @@ CAPTION_LETTERS: Final = 20
 """Letters of such a line."""
 PANELS: Final = 3
 """Crossings drawn side by side."""
+CROSSINGS: Final = "crossings.png"
+TAKEN: Final = frozenset({"set", *SetCounts.model_fields})
+"""What stands in the counts beside attributes, by its name."""
 
 _SEED: Final = 20170101  # fixed: the same data give the same sheet
 
@@ -83,26 +87,43 @@ def explore(sources: Sequence[Path], out: Path, samples: int = SAMPLES) -> Count
     document = Counts({one.name: counted(one, columns) for one in by_name})
     write_document(out / "counts.json", document)
     _write_csv(by_name, columns, out / "counts.csv")
-    for column in columns:
-        _bars({one.name: _tally(one.labels.values(), column) for one in by_name}, column, out / plot_of(column))
+    for column, plot in zip(columns, plots_of(columns), strict=True):
+        _bars({one.name: _tally(one.labels.values(), column) for one in by_name}, column, out / plot)
     if pairs := crossings(columns):
-        _draw_crossings(labels, pairs, out / "crossings.png")
+        _draw_crossings(labels, pairs, out / CROSSINGS)
     if samples:
         with replacing(out / "samples.jpg") as new:
             sheet(sets, held, columns, samples).save(new, quality=90)
     return document
 
 
-def plot_of(column: Column) -> str:
-    """The name of an attribute's plot.
+def plots_of(columns: Sequence[Column]) -> list[str]:
+    """The names of attributes' plots.
 
     Args:
-        column: The attribute, whose name may be any that stands above a column of a table, such as `hair/eyes`.
+        columns: The attributes, whose names may be any that stand above a column of a table, such as `hair/eyes`.
 
     Returns:
-        The file's name, with a line for what is neither a letter nor a digit.
+        The files' names, with a line for what is neither a letter nor a digit, and a number where another plot has the name.
     """
-    return re.sub(r"[^\w-]+", "_", column.name) + ".png"
+    names = [CROSSINGS]
+    for column in columns:
+        plain = re.sub(r"[^\w-]+", "_", column.name)
+        numbered = (f"{plain}_{number}.png" for number in itertools.count(2))
+        names.append(next(name for name in itertools.chain([f"{plain}.png"], numbered) if name not in names))
+    return names[1:]
+
+
+def key_of(column: Column) -> str:
+    """What an attribute's counts stand under.
+
+    Args:
+        column: The attribute.
+
+    Returns:
+        Its name; one that something else stands under has `(column)` behind it.
+    """
+    return f"{column.name} (column)" if column.name in TAKEN else column.name
 
 
 def crossings(columns: Sequence[Column]) -> list[tuple[Column, Column]]:
@@ -163,7 +184,7 @@ def counted(held: Contents, columns: Sequence[Column]) -> SetCounts:
         pictures=len(labels),
         unlabelled=held.unlabelled,
         split=dict(Counter(split.value for split in held.splits.values())),
-        **{column.name: _tally(labels, column) for column in columns},
+        **{key_of(column): _tally(labels, column) for column in columns},
         **{f"{one.name} and {other.name}": _crossing(labels, one, other) for one, other in crossings(columns)},
     )
 
@@ -183,7 +204,7 @@ def _write_csv(held: Iterable[Contents], columns: Sequence[Column], path: Path) 
     """A line of each set, split and crossing of attributes that comes, with its count: what a spreadsheet makes tables of."""
     with replacing(path) as new, new.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("set", "split", *(column.name for column in columns), "pictures"))
+        writer.writerow(("set", "split", *map(key_of, columns), "pictures"))
         for one in held:
             rows = Counter(
                 (one.splits[name].value, *(column.value(label) for column in columns)) for name, label in one.labels.items()

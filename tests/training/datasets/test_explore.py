@@ -152,3 +152,20 @@ def test_a_column_of_any_name_has_a_plot_in_the_folder(tmp_path: Path) -> None:
     explore([own], tmp_path / "out/below", samples=0)
     plots = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
     assert plots == {"below/hair_eyes.png", "below/_up.png", "below/crossings.png"}
+
+
+def test_a_column_named_as_something_else_of_the_counts_is_counted_beside_it(tmp_path: Path) -> None:
+    own = made.folder_of(tmp_path / "own", [("a.png", b""), ("b.png", b"")])
+    header = "file,pictures,unlabelled,set,crossings,hair/eyes,hair eyes"
+    (own / "labels.csv").write_text(f"{header}\na.png,few,yes,one,x,brown,grey\nb.png,many,no,two,y,grey,brown\n")
+    document = explore([own], tmp_path / "out", samples=0).model_dump()["own"]
+    assert (document["pictures"], document["pictures (column)"]) == (2, {"few": 1, "many": 1})
+    assert (document["unlabelled"], document["unlabelled (column)"]) == (0, {"no": 1, "yes": 1})
+    with (tmp_path / "out/counts.csv").open(newline="") as file:
+        titles = next(csv.reader(file))
+    assert len(set(titles)) == len(titles) == 9
+    plots = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert plots == {
+        *("crossings.png", "crossings_2.png", "hair_eyes.png", "hair_eyes_2.png"),
+        *("pictures.png", "set.png", "unlabelled.png"),
+    }
