@@ -70,7 +70,7 @@ class Attribute(Declaration):
     @classmethod
     def _no_other_layer(cls, name: str) -> str:
         if name in _RESERVED or name.endswith(_ENDINGS):
-            raise ValueError(f"the name {name!r} is that of another layer or output")
+            raise ValueError(f"the name {name!r} is that of another layer, output or figure")
         return name
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ _KNOWN: Final[Mapping[str, dict[str, Any]]] = {
     "gender": {"labels": GENDERS, "selective_accuracy": {"overall": 0.97, "group": 0.95}},
     "race": {"labels": RACES, "selective_accuracy": {"overall": 0.93, "group": 0.90}},
 }
-_RESERVED: Final = ("trunk", "pixels", "embedding", "hint")
+_RESERVED: Final = ("trunk", "pixels", "embedding", "hint", "count", "found")
 _ENDINGS: Final = ("_hidden", "_dropout", "_years", "_classes", "_distribution")
 ATTRIBUTES: Final = tuple(Attribute(name=name) for name in _KNOWN)
 """What a recipe that declares nothing else learns."""

@@ -30,6 +30,20 @@ class LabelScores(Section):
     f1: Share
 
 
+def names_of(key: str) -> list[str]:
+    """Where a figure stands, name by name.
+
+    Args:
+        key: Such as `age_mae`; or, of one label, `gender.female.f1`. A label may have dots in it, which the others have not.
+
+    Returns:
+        The name of the figure; or the attribute, the label and the score.
+    """
+    attribute, dot, rest = key.partition(".")
+    label, _, score = rest.rpartition(".")
+    return [attribute, label, score] if dot else [attribute]
+
+
 class Figures(BaseModel):
     """Figures by key, in years or as shares, beside the count of pictures that they are of.
 
@@ -52,7 +66,7 @@ class Figures(BaseModel):
         Returns:
             The figure, or None where it is missing or nothing could be counted.
         """
-        name, *path = key.split(".")
+        name, *path = names_of(key)
         value = self.__pydantic_extra__.get(name)
         if isinstance(value, dict):
             scores = value.get(path[0]) if len(path) == 2 else None

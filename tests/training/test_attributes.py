@@ -377,6 +377,8 @@ def test_recipes_of_shipped_models_load(root: Path) -> None:
         ({"attributes": [{"name": "glasses", "labels": ["no", "yes"], "unit": "kg"}]}, "needs the range"),
         ({"attributes": [{"name": "age", "kind": "labels", "labels": ["a", "b"]}]}, "is an expectation, in years"),
         ({"attributes": [{"name": "trunk", "labels": ["a", "b"]}]}, "that of another layer"),
+        ({"attributes": [{"name": "count", "labels": ["a", "b"]}]}, "'count' is that of another layer, output or figure"),
+        ({"attributes": [{"name": "found", "labels": ["a", "b"]}]}, "'found' is that of another layer, output or figure"),
         ({"attributes": [{"name": "age"}, {"name": "age"}]}, "different names"),
         ({"balance": {"class_weights": ["hat"]}}, "balance.class_weights names 'hat'; there is: age, gender, race"),
         ({"smote": {"heads": ["age"]}}, "smote.heads names 'age'; there is: gender, race"),

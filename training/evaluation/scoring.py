@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from service.models.evaluation import Figures, Groups, Intervals
+from service.models.evaluation import Figures, Groups, Intervals, names_of
 from training.evaluation.bootstrap import bootstrap
 from training.evaluation.metrics import Metric, metrics_of, value_of
 from training.evaluation.predictions import Predictions, groups
@@ -30,7 +30,7 @@ def figures(predictions: Predictions, judged: Collection[str] | None = None) -> 
     document: dict[str, Any] = {"count": len(predictions)}
     for metric in applicable(predictions, judged):
         value = value_of(metric, predictions)
-        *path, last = metric.place.split(".")
+        *path, last = names_of(metric.place)
         part = document
         for name in path:
             part = part.setdefault(name, {})

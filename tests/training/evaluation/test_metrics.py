@@ -16,8 +16,9 @@ from tests.training.evaluation.made import predictions_of
 from training.evaluation import scoring
 from training.evaluation.curves import confusion_matrices as confusion
 from training.evaluation.curves import errors_by_year, roc_curves
+from training.evaluation.metrics import metrics_of
 from training.evaluation.metrics.labels import expected_calibration_errors
-from training.evaluation.predictions import Predictions
+from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
 from training.evaluation.scoring import applicable, bootstrap_intervals
 
 NAN = math.nan
@@ -354,6 +355,19 @@ def test_intervals_are_the_same_every_time_and_stand_beside_every_group() -> Non
             assert low < groups[kind][name]["age_mae"] < high
     assert "gender_auc" not in bounds["gender"]["male"]  # of one gender there is none
     json.dumps(bounds, allow_nan=False)
+
+
+def test_labels_may_have_dots_in_them() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    lens = LabelPredictions(("1.0", "e.g. f/2.8"), np.array([0, 1, 1]), probabilities)
+    given = scoring.figures(Predictions(np.ones(3, np.bool_), {}, {"lens": lens}))
+    assert given.scores()["lens"]["e.g. f/2.8"].precision == 1
+    assert given.number("lens.e.g. f/2.8.recall") == 0.5
+    assert given.number("lens.1.0.precision") == 0.5
+    assert given.number("lens.1.precision") is None
+    shown = [metric for metric in metrics_of([AttributeSpec(name="lens", kind="labels", labels=lens.names)]) if metric.path]
+    assert len(shown) == 6
+    assert all(given.has(metric.place) for metric in shown)
 
 
 def test_intervals_of_less() -> None:
