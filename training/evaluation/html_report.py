@@ -262,7 +262,7 @@ def _calibration(report: Report, folder: Path) -> Iterator[str]:
             "in the table above, is the mean distance from that, over 15 bins of equal mass."
         )
         if promised is not None:
-            yield _paragraph(f"The age interval promises to hold the true age in {promised * 100:.0f} % of cases.")
+            yield _paragraph(f"Intervals promise to hold the true value in {promised * 100:.0f} % of cases.")
         yield from plots
 
 
@@ -343,7 +343,7 @@ def _worst(report: Report) -> Iterator[str]:
                 header = ("file", "label", "prediction", "off by" if years else "confidence")
                 title = f"{attribute.name}s".capitalize() if years else f"Wrong {attribute.name}s"
                 cells = [
-                    (one.name, f"{one.age:.{digits - 1}f}", f"{one.years:.{digits}f}", f"{one.years - one.age:+.{digits}f}")
+                    (one.name, f"{one.age:.15g}", f"{one.years:.{digits}f}", f"{one.years - one.age:+.{digits}f}")
                     if isinstance(one, WrongYears)
                     else (one.name, one.label, one.answer, f"{one.confidence:.1%}")
                     for one in rows

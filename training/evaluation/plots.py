@@ -78,8 +78,10 @@ def _draw_scatter(detected: ExpectationPredictions, name: str, path: Path) -> No
     figure, axis = plt.subplots(figsize=(7, 6), layout="constrained")
     scale = detected.scale
     last = detected.positions(np.array([detected.label.max(), detected.value.max()])).max()
-    edges = scale.origin + scale.step * np.arange(0, max(STEPS, last) + 2, 2)
-    *_, drawn = axis.hist2d(detected.label, detected.value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
+    # A value far beyond the scale, such as 9999 for an unknown one, is drawn at the plot's edge.
+    edges = scale.origin + scale.step * np.arange(0, min(max(STEPS, last), 2 * STEPS) + 2, 2)
+    label, value = (np.clip(one, edges[0], edges[-1]) for one in (detected.label, detected.value))
+    *_, drawn = axis.hist2d(label, value, bins=[edges, edges], norm=LogNorm(vmin=1), cmap="viridis")
     axis.plot([edges[0], edges[-1]], [edges[0], edges[-1]], color="#e03131", linewidth=1)
     unit = _bracketed(scale)
     axis.set(xlabel=f"true {name}{unit}", ylabel=f"predicted {name}{unit}", title="Predicted by true", aspect="equal")

@@ -23,7 +23,7 @@ from training.evaluation.documents import Report
 from training.evaluation.evaluate import report_part
 from training.evaluation.html_report import write_page
 from training.evaluation.plots import draw_all
-from training.evaluation.predictions import Predictions
+from training.evaluation.predictions import ExpectationPredictions, Predictions
 from training.evaluation.service_client import Scored
 
 
@@ -214,6 +214,24 @@ def test_a_model_of_fewer_outputs_and_a_split_without_faces(
     if outputs == ("years",):
         assert "race: accuracy" not in text
         assert "gender: accuracy" not in text
+
+
+@pytest.mark.parametrize(("range_", "unknown"), [((0, 100_000), 10**9), ((10, 50), 999_999), ((-1, 1), -9999)])
+def test_an_expectation_of_any_range_with_values_beside_it_is_shown(
+    range_: tuple[float, float], unknown: float, tmp_path: Path
+) -> None:
+    nothing = np.full(3, np.nan)
+    one = ExpectationPredictions(
+        np.array([range_[1], 22.5, unknown]), np.array([range_[0], 20.0, 21.0]), nothing, nothing, range=range_
+    )
+    scored = Scored(["a", "b", "c"], Predictions(np.ones(3, np.bool_), {"pay": one}), {}, [[]] * 3)
+    part = report_part(scored)
+    fields = part.model_dump() | {"data": "own", "split": "test", "created": "2026-11-29"}
+    report = Report.model_validate(fields | {"attributes": scored.predictions.attributes})
+    report = report.model_copy(update={"plots": tuple(draw_all(scored.predictions, part, tmp_path))})
+    cells = Checked(html_report.page(report, tmp_path)).cells
+    assert "pay_scatter.png" in report.plots
+    assert {"22.5", f"{unknown:.15g}"} <= set(cells)
 
 
 def test_other_reports_in_the_folder_are_shown(whole: tuple[dict[str, Any], Path]) -> None:
