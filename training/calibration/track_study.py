@@ -207,7 +207,12 @@ def measure(given: Films, attributes: Sequence[AttributeSpec]) -> tuple[TrackFig
 
     Returns:
         The figures of each of `LENGTHS`.
+
+    Raises:
+        CalibrationError: There are less than two films.
     """
+    if len(given) < 2:
+        raise CalibrationError("films are measured with what was fitted on others, and there is one alone")
     folds = np.random.default_rng(SEED).permutation(len(given)) % FOLDS
     parts = [(given.where(np.flatnonzero(folds == fold)), fit(given.where(folds != fold))) for fold in range(FOLDS)]
     return tuple(
@@ -257,7 +262,7 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
         What `tracks.json` holds: what was fitted on all films, and what was measured.
 
     Raises:
-        CalibrationError: An expectation has no interval, no film can be measured, or the predictions name no model.
+        CalibrationError: An expectation has no interval, less than two films can be measured, or the predictions name no model.
         DataSetError: The validation split has no labelled picture.
     """
     for one in attributes:
@@ -268,6 +273,7 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
     if scored.served is None:
         raise CalibrationError("the predictions name no model")
     given = films(scored, attributes)
+    measured = measure(given, [AttributeSpec.of(one) for one in attributes])
     correlation = value_of(CORRELATION, given)
     document = TrackStudy(
         data=data.name,
@@ -276,7 +282,7 @@ def study(predict: Predict, data: DataSet, attributes: Sequence[Attribute], out:
         films=len(given),
         frames=FRAMES,
         correlation_of_errors=None if np.isnan(correlation) else correlation,
-        tracks=measure(given, [AttributeSpec.of(one) for one in attributes]),
+        tracks=measured,
         calibration=fit(given),
     )
     write_document(out / TRACKS, document)

@@ -322,6 +322,12 @@ def test_a_model_of_labels_alone_gets_gains_and_the_defaults() -> None:
     assert set(measured(given, CLUB[1:])[0]) == {"frames", "glasses_right", "glasses_ece", "race_right", "race_ece"}
 
 
+def test_one_film_alone_cannot_be_measured() -> None:
+    with pytest.raises(CalibrationError, match="one alone"):
+        measured(made_films(1), DECLARED)
+    assert len(measured(made_films(2), DECLARED)) == len(LENGTHS)
+
+
 # The study --------------------------------------------------------------------------------------------------------------
 
 
