@@ -34,7 +34,7 @@ from training.evaluation.documents import (
 )
 from training.evaluation.html_report import write_page
 from training.evaluation.scoring import bootstrap_intervals, bootstrap_intervals_by_group, by_group, figures
-from training.evaluation.service_client import Scored, predict
+from training.evaluation.service_client import Scored, predict, require_labels
 
 WORST: Final = 30
 """Most pictures that a list of errors names."""
@@ -68,6 +68,8 @@ def evaluate(
     for one in (data, *([] if also is None else [also])):
         require_labelled(one, Split.TRAIN, "whose means stand for faces not found")
         require_labelled(one, split)
+        scored = [name for name in one.names() if one.split_of(name) in (split, Split.TRAIN)]
+        require_labels(settings, one, filter(None, map(one.label_of, scored)))
     given, figured = _part(settings, data, split, limit)
     head: dict[str, Any] = {"data": data.name, "split": split.value, "created": datetime.now(UTC).date().isoformat()}
     if given.served is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from rich.progress import Progress
 from service.app import create_app
 from service.arrays import Doubles
 from service.models.manifest import AGE, Manifest
-from service.models.store import MANIFEST
+from service.models.store import MANIFEST, ModelStore
 from service.settings import Settings
 from service.vision.quality import Quality
 from training.datasets.base import MAX_AGE, DataSet, Label, Split
@@ -117,17 +117,44 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
         The predictions.
 
     Raises:
-        DataSetError: The split has no labelled picture.
+        DataSetError: The split has no labelled picture, or a label is none of the model's.
         EvaluationError: The service refuses a picture.
+        service.errors.FacetError: The store holds no such model.
     """
     labelled = list(islice(data.labelled(split), limit))
     if not labelled:
         raise DataSetError(f"{data.source} has no labelled picture of the {split.value} split")
+    require_labels(settings, data, [label for _, label, _ in labelled])
     faces, card = asyncio.run(_post([(name, content) for name, _, content in labelled], settings, change))
     manifest = read_manifest(Path(settings.model_store), card["name"], card["version"])
     return scored(
         [name for name, _, _ in labelled], [label for _, label, _ in labelled], faces, manifest, _served(card, manifest)
     )
+
+
+def require_labels(settings: Settings, data: DataSet, labels: Iterable[Label]) -> None:
+    """Hold labels to those of the model: before hours of predictions.
+
+    Args:
+        settings: Those of the service.
+        data: The data set, for the message.
+        labels: Of its pictures.
+
+    Raises:
+        DataSetError: A label is none of the model's, or no number where the model says one.
+        service.errors.FacetError: The store holds no such model.
+    """
+    manifest, _ = ModelStore(Path(settings.model_store)).find(settings.model, settings.model_version)
+    specs = [AttributeSpec.of(one) for one in manifest.attributes]
+    for label in labels:
+        try:
+            for one in specs:
+                if one.kind == "expectation":
+                    label.years(one.name)
+                else:
+                    label.code(one.name, one.labels)
+        except DataSetError as error:
+            raise DataSetError(f"{data.source}: {error}") from error
 
 
 def read_manifest(store: Path, name: str, version: int) -> Manifest:

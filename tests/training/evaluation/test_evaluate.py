@@ -201,9 +201,22 @@ def test_what_would_fail_at_the_end_is_said_before_anything_is_predicted(
         evaluate(settings, part, Split.TEST, tmp_path / "out")
     with pytest.raises(DataSetError, match="no labelled picture of the train split"):
         evaluate(settings, whole, Split.TEST, tmp_path / "out", also=replace(part, name="Other"))
+    strange = Label({"age": 30, "gender": "F"})
+    other = replace(whole, name="Other", label_of=lambda name: strange if whole.split_of(name) is Split.TEST else Label({}))
+    with pytest.raises(DataSetError, match="the gender 'F' is none of male, female"):
+        evaluate(settings, whole, Split.TEST, tmp_path / "out", also=other)
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         evaluate(settings, whole, Split.TEST, tmp_path / "file")
+
+
+def test_a_label_that_the_model_lacks_is_said_before_a_picture_is_posted(
+    settings: Settings, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.evaluation.service_client.create_app", None)
+    data = replace(open_data_set(pictures), label_of=lambda _: Label({"race": "east asian"}))
+    with pytest.raises(DataSetError, match="the race 'east asian' is none of white, black"):
+        predict(settings, data, Split.TEST)
 
 
 def test_mean_age_is_over_train_alone(pictures: Path) -> None:
