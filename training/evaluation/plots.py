@@ -152,9 +152,11 @@ def _draw_reliability(predictions: Predictions, labels: list[str], path: Path) -
 
 
 def _calibration_curve(axis: Axes, confidence: Doubles, right: Bools, title: str, labels: int) -> None:
-    parts = [part for part in np.array_split(np.argsort(confidence, kind="stable"), BINS) if len(part)]
+    inner = np.unique(np.quantile(confidence, np.arange(1, BINS) / BINS, method="nearest"))
+    of = np.searchsorted(inner, confidence, side="right")  # equal values stay together
+    parts = [of == number for number in np.unique(of)]
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.plot([confidence[part].mean() for part in parts], [right[part].mean() for part in parts], marker="o")
-    axis.set(xlabel="confidence", ylabel="accuracy", title=f"Reliability: {title} ({BINS} bins of equal mass)")
+    axis.set(xlabel="confidence", ylabel="accuracy", title=f"Reliability: {title} (up to {BINS} bins of equal mass)")
     axis.set_xlim(0.9 / max(5, labels), 1.01)  # the most probable of K labels has 1 / K at least
     axis.set_ylim(0, 1.01)

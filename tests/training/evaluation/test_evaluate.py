@@ -363,6 +363,16 @@ def test_the_reliability_of_many_labels_is_in_the_plot(tmp_path: Path) -> None:
     assert (pixels == (31, 119, 180)).all(axis=-1).sum() > 500  # the curve's blue
 
 
+def test_the_reliability_of_one_confidence_is_one_point(tmp_path: Path) -> None:
+    labels = LabelPredictions(("no", "yes"), np.arange(60) // 45, np.tile([0.6, 0.4], (60, 1)))
+    given = Scored([f"{row}.jpg" for row in range(60)], Predictions(np.ones(60, np.bool_), {}, {"hat": labels}), {}, [[]] * 60)
+    draw_all(given.predictions, report_part(given), tmp_path)
+    with Image.open(tmp_path / "reliability.png") as plot:
+        pixels = np.asarray(plot.convert("RGB"))
+    rows = np.flatnonzero((pixels == (31, 119, 180)).all(axis=-1).any(axis=1))
+    assert 0 < rows[-1] - rows[0] < 20  # no line from the bins that are all right to those that are all wrong
+
+
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:
     scored = predict(settings, open_data_set(pictures), Split.TEST, change=lambda data: made.black())
     assert not scored.predictions.found.any()
