@@ -345,6 +345,15 @@ def test_the_table_above_all_others_is_ones_own(tmp_path: Path) -> None:
         open_data_set(tmp_path / "two")
 
 
+def test_a_set_has_the_whole_name_of_its_folder(tmp_path: Path) -> None:
+    sources = [
+        written(tmp_path / name, {"labels.csv": "file,age\na.jpg,7\n", "a.jpg": b"a"}) for name in ("club.2024", "club.2025")
+    ]
+    sources += [made.tar_of(tmp_path / f"club.2026{ending}", sources[0]) for ending in (".tar", ".tar.gz", ".tgz")]
+    names = [open_data_set(source).name for source in sources]
+    assert names == ["club.2024", "club.2025", *["club.2026"] * 3]
+
+
 def test_a_picture_beside_the_tables_folder_is_none_of_its_own(tmp_path: Path) -> None:
     files = {"one.jpg": b"beside", "set/labels.csv": "file,age\none.jpg,7\n", "set/one.jpg": b"labelled"}
     data = open_data_set(written(tmp_path / "club", files))

@@ -6,6 +6,7 @@ import csv
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from service.models.manifest import CANONICAL
@@ -23,6 +24,7 @@ _KNOWN: Final = (*_OTHER_COLUMNS, *CANONICAL)
 _FILE_NAMES: Final = {"filename", "image", "imageid", "img", "picture", "photo", "path", "name", "filepath", "imagepath", "id"}
 """What others call the column of files, in small letters without blanks and lines."""
 _SEPARATORS: Final = ",;\t"
+_TAR: Final = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$")
 _MOST_COMPARED: Final = 20_000
 """Files of a folder among which the nearest name is looked for."""
 
@@ -67,7 +69,7 @@ def labelled_folder(files: Listing) -> DataSet | None:
         except DataSetError as error:
             raise DataSetError(f"{files.source}: line {number} of {TABLE}: {error}") from error
     return DataSet(
-        files.source.resolve().name.split(".")[0],
+        _name_of_set(files.source.resolve()),
         LICENCE,
         False,
         files.source,
@@ -78,6 +80,11 @@ def labelled_folder(files: Listing) -> DataSet | None:
         known_by=f"{TABLE} of {len(labels)} lines",
         label_is=f"has a label in {TABLE}",
     )
+
+
+def _name_of_set(source: Path) -> str:
+    """The folder's name, or the tar file's without what says that it is one."""
+    return source.name if source.is_dir() else _TAR.sub("", source.name)
 
 
 def _rows(text: str) -> list[tuple[int, dict[str | None, Any]]]:
