@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -84,6 +85,15 @@ class FilmedSet(DataSet):
             The same set, whose pictures are frames.
         """
         return cls(**{one.name: getattr(data, one.name) for one in fields(data)})
+
+    def names(self) -> Iterator[str]:
+        """Names of the pictures.
+
+        Yields:
+            A name for each frame.
+        """
+        for name in DataSet.names(self):
+            yield from itertools.repeat(name, FRAMES)
 
     def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
         """Every frame of the films of a split.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from service.models.manifest import AGE, Manifest
 from service.models.store import MANIFEST, ModelStore
 from service.settings import Settings
 from service.vision.quality import Quality
-from training.datasets.base import MAX_AGE, DataSet, Label, Split
+from training.datasets.base import MAX_AGE, DataSet, Label, Split, require_labelled
 from training.datasets.columns import MOST_WORDS
 from training.datasets.prepare import distance_to_centre
 from training.errors import DataSetError, EvaluationError, raised_as
@@ -121,14 +121,18 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
         EvaluationError: The service refuses a picture.
         service.errors.FacetError: The store holds no such model.
     """
-    labelled = list(islice(data.labelled(split), limit))
-    if not labelled:
-        raise DataSetError(f"{data.source} has no labelled picture of the {split.value} split")
-    require_labels(settings, data, [label for _, label, _ in labelled])
-    faces, card = asyncio.run(_post([(name, content) for name, _, content in labelled], settings, change))
+    require_labelled(data, split)
+    of_split = (name for name in data.names() if data.split_of(name) is split)
+    labels = list(islice(filter(None, map(data.label_of, of_split)), limit))
+    require_labels(settings, data, labels)
+    answers, card = asyncio.run(_post(islice(data.labelled(split), limit), len(labels), settings, change))
     manifest = read_manifest(Path(settings.model_store), card["name"], card["version"])
     return scored(
-        [name for name, _, _ in labelled], [label for _, label, _ in labelled], faces, manifest, _served(card, manifest)
+        [one.name for one in answers],
+        [one.label for one in answers],
+        [one.face for one in answers],
+        manifest,
+        _served(card, manifest),
     )
 
 
@@ -198,12 +202,20 @@ def newest_manifest(store: Path, name: str, version: int | None) -> Manifest:
     return read_manifest(store, name, max(versions) if version is None else version)
 
 
+@dataclass(slots=True)
+class _Answer:
+    """A picture's name and label, and its central face, once there is one."""
+
+    name: str
+    label: Label
+    face: Face | None = None
+
+
 async def _post(
-    pictures: Sequence[tuple[str, bytes]], settings: Settings, change: Change | None
-) -> tuple[list[Face | None], dict[str, Any]]:
-    """The central face of every picture, in order, and the answer of `GET /model`."""
-    app = create_app(settings)
-    turns = asyncio.Semaphore(CONCURRENCY)
+    pictures: Iterator[tuple[str, Label, bytes]], total: int, settings: Settings, change: Change | None
+) -> tuple[list[_Answer], dict[str, Any]]:
+    """The answers to all pictures, in order, and that of `GET /model`; so many pictures are read as are under way."""
+    app, answers, turn = create_app(settings), list[_Answer](), asyncio.Lock()
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
@@ -212,19 +224,24 @@ async def _post(
             if any(len(one["outputs"]) > 1 and one["name"] == AGE for one in card["attributes"]):
                 query["at_least"] = ",".join(map(str, AGES))
             with Progress(console=Console(stderr=True)) as progress:
-                task = progress.add_task("predicting", total=len(pictures))
+                task = progress.add_task("predicting", total=total)
 
-                async def one(name: str, content: bytes) -> Face | None:
-                    async with turns:
+                async def work() -> None:
+                    while True:
+                        async with turn:
+                            if (picture := await asyncio.to_thread(next, pictures, None)) is None:
+                                return
+                            name, label, content = picture
+                            answers.append(given := _Answer(name, label))
                         posted = content if change is None else await asyncio.to_thread(change, content)
                         answer = await client.post(ROUTE, content=posted, params=query)
-                    progress.advance(task)
-                    if answer.is_error:
-                        raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}")
-                    return central_face(answer.json())
+                        progress.advance(task)
+                        if answer.is_error:
+                            raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}")
+                        given.face = central_face(answer.json())
 
-                faces = await asyncio.gather(*(one(name, content) for name, content in pictures))
-    return faces, card
+                await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+    return answers, card
 
 
 def _served(card: Mapping[str, Any], manifest: Manifest) -> Served:

@@ -6,13 +6,15 @@ import hashlib
 import json
 import math
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typing_extensions import override
 
 from service.models.runtime import Precision, Runtime, loader
 from service.models.store import ModelStore
@@ -21,7 +23,7 @@ from tests.conftest import encoded
 from tests.training import made
 from tests.training.evaluation.made import predictions_of
 from training.artifacts import document_json
-from training.datasets.base import Label, Split
+from training.datasets.base import DataSet, Label, Split
 from training.datasets.columns import MOST_WORDS
 from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
@@ -31,7 +33,7 @@ from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
 from training.evaluation.predictions import LabelPredictions, Predictions
 from training.evaluation.recording import record_report
-from training.evaluation.service_client import Scored, central_face, measured_settings, predict
+from training.evaluation.service_client import CONCURRENCY, Scored, central_face, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
 
 AGE_PLOTS = {"age_error.png", "age_scatter.png"}
@@ -361,6 +363,35 @@ def test_the_reliability_of_many_labels_is_in_the_plot(tmp_path: Path) -> None:
     with Image.open(tmp_path / "reliability.png") as plot:
         pixels = np.asarray(plot.convert("RGB"))
     assert (pixels == (31, 119, 180)).all(axis=-1).sum() > 500  # the curve's blue
+
+
+class Counted(DataSet):
+    """A data set that counts the pictures that were read of it."""
+
+    read = 0
+
+    @override
+    def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
+        for picture in DataSet.labelled(self, split):
+            Counted.read += 1
+            yield picture
+
+
+def test_no_more_pictures_are_held_than_are_under_way(settings: Settings, pictures: Path, tmp_path: Path) -> None:
+    folder = made.folder_of(tmp_path / "set", [(name, made.black()) for name in made.names(Split.TEST, 40)])
+    data = open_data_set(folder)
+    posted: list[int] = []
+
+    def change(content: bytes) -> bytes:
+        posted.append(Counted.read - len(posted))
+        return content
+
+    scored = predict(
+        settings, Counted(**{one.name: getattr(data, one.name) for one in fields(data)}), Split.TEST, change=change
+    )
+    assert scored.names == sorted(path.name for path in folder.iterdir())
+    assert len(posted) == 40
+    assert max(posted) <= CONCURRENCY + 1
 
 
 def test_the_reliability_of_one_confidence_is_one_point(tmp_path: Path) -> None:
