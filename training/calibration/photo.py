@@ -59,7 +59,7 @@ def fit(
         Calibrations by attribute, of those that the model predicts and any data set knows.
 
     Raises:
-        CalibrationError: No face was found.
+        CalibrationError: No face was found, or no label of what the model predicts is known.
     """
     seen = [one.where(one.found) for one in parts]
     if not sum(map(len, seen)):
@@ -90,6 +90,8 @@ def fit(
                 calibration = _with_at_least(calibration, given)
         if calibration is not None:
             fitted[spec.name] = calibration
+    if not fitted:
+        raise CalibrationError("a calibration needs labels, and the data sets have none of what the model predicts")
     return fitted
 
 

@@ -38,7 +38,7 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], d
         The folder of the new version.
 
     Raises:
-        CalibrationError: No face was found.
+        CalibrationError: No face was found, or the data sets know no attribute of the model.
         EvaluationError: The store holds no such model.
     """
     manifest = read_manifest(store, name, version)

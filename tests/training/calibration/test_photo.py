@@ -228,6 +228,13 @@ def test_no_faces_no_calibration() -> None:
         fit_predictions([Predictions(np.zeros(3, np.bool_))])
 
 
+def test_no_labels_of_what_is_predicted_no_calibration() -> None:
+    hat = LabelPredictions(("no", "yes"), np.full(9, -1), np.full((9, 2), 0.5))
+    place = LabelPredictions(("here", "there"), np.arange(9) % 2, np.full((9, 2), np.nan))
+    with pytest.raises(CalibrationError, match="needs labels"):
+        fit_predictions([Predictions(np.ones(9, np.bool_), {}, {"hat": hat, "place": place})])
+
+
 def test_what_a_network_lacks_or_nobody_labelled_is_not_calibrated() -> None:
     years, spread, age = answers(500, 3)
     nothing = np.full(500, np.nan)
