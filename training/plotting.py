@@ -13,6 +13,18 @@ from service.files import replacing
 mpl.use("Agg")
 
 
+def literal(text: str) -> str:
+    """A text of a user's as Matplotlib draws it letter by letter: what stands between two dollars is mathematics to it.
+
+    Args:
+        text: A label or a name, such as `$50k-$100k`.
+
+    Returns:
+        The text with its dollars escaped.
+    """
+    return text.replace("$", r"\$")
+
+
 def save(figure: Figure, path: Path, dpi: int = 120, tight: bool = False) -> None:
     """Write a figure as PNG, and give back its memory.
 

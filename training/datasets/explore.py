@@ -28,7 +28,7 @@ from training.datasets.documents import Counts, SetCounts
 from training.datasets.readers import open_data_sets
 from training.datasets.sources import MAX_PIXELS
 from training.errors import DataSetError
-from training.plotting import save
+from training.plotting import literal, save
 
 SAMPLES: Final = 48
 COLUMNS: Final = 8
@@ -219,13 +219,14 @@ def _bars(tallies: Mapping[str, Mapping[str, int]], column: Column, path: Path) 
     below = np.zeros(len(names))
     for set_name, tally in tallies.items():
         heights = np.array([tally.get(name, 0) for name in names])
-        axis.bar(np.arange(len(names)), heights, bottom=below, label=set_name)
+        axis.bar(np.arange(len(names)), heights, bottom=below, label=literal(set_name))
         below += heights
     shown = [place for place, name in enumerate(names) if column.place(name)[0] % column.ticks == 0]
     turned = sum(len(names[place]) for place in shown) > 60
-    axis.set_xticks(shown, [names[place] for place in shown], rotation=90 if turned else 0)
+    axis.set_xticks(shown, [literal(names[place]) for place in shown], rotation=90 if turned else 0)
     unit = f" [{column.unit}]" if column.unit else ""
-    axis.set(xlabel=f"{column.name}{unit}", ylabel="pictures", title=f"People per {column.name}")
+    name = literal(column.name)
+    axis.set(xlabel=f"{name}{unit}", ylabel="pictures", title=f"People per {name}")
     axis.grid(axis="y", alpha=0.3)
     axis.legend()
     save(figure, path)
@@ -243,9 +244,9 @@ def _draw_crossings(labels: Sequence[Label], pairs: Sequence[tuple[Column, Colum
         for label in labels:
             table[rows.index(one.value(label)), columns.index(other.value(label))] += 1
         axis.imshow(np.log1p(table), cmap="Blues", aspect="auto", vmin=0)
-        axis.set_xticks(range(len(columns)), columns)
-        axis.set_yticks(range(len(rows)), rows)
-        axis.set(title=f"{one.name} and {other.name}")
+        axis.set_xticks(range(len(columns)), [*map(literal, columns)])
+        axis.set_yticks(range(len(rows)), [*map(literal, rows)])
+        axis.set(title=literal(f"{one.name} and {other.name}"))
         for (row, column), count in np.ndenumerate(table):
             dark = np.log1p(count) > 0.6 * np.log1p(table.max())
             axis.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=8)

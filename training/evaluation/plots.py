@@ -19,7 +19,7 @@ from training.evaluation.curves import confusion_matrices, errors_by_year, label
 from training.evaluation.metrics import metrics_of
 from training.evaluation.metrics.labels import BINS, area_under_curve, confidences
 from training.evaluation.predictions import ExpectationPredictions, Predictions, interval_of
-from training.plotting import save
+from training.plotting import literal, save
 
 Draw = Callable[[Path], None]
 
@@ -57,7 +57,7 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
 
 
 def _bracketed(scale: Scale) -> str:
-    return f" [{scale.unit}]" if scale.unit else ""
+    return literal(f" [{scale.unit}]") if scale.unit else ""
 
 
 def _draw_errors(predictions: Predictions, name: str, path: Path) -> None:
@@ -121,8 +121,8 @@ def _draw_confusions(predictions: Predictions, path: Path) -> None:
         share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
         axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
         axis.set(title=name, xlabel="prediction", ylabel="label")
-        axis.set_xticks(range(len(labels)), labels)
-        axis.set_yticks(range(len(labels)), labels)
+        axis.set_xticks(range(len(labels)), [*map(literal, labels)])
+        axis.set_yticks(range(len(labels)), [*map(literal, labels)])
         for (row, column), count in np.ndenumerate(matrix):
             dark = share[row, column] > 0.5
             text = f"{count}\n{share[row, column]:.1%}"
@@ -135,7 +135,7 @@ def _draw_roc(predictions: Predictions, path: Path) -> None:
     for title, truth, score in labels_against_rest(predictions):
         false, true, _ = roc_curve(truth, score)
         (area,) = area_under_curve(truth.astype(np.int64), score, np.ones((1, len(truth))))
-        axis.plot(false, true, label=f"{title} (AUC {area:.4f})")
+        axis.plot(false, true, label=f"{literal(title)} (AUC {area:.4f})")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, each label against the rest")
     if axis.get_legend_handles_labels()[0]:

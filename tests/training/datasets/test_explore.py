@@ -169,3 +169,10 @@ def test_a_column_named_as_something_else_of_the_counts_is_counted_beside_it(tmp
         *("crossings.png", "crossings_2.png", "hair_eyes.png", "hair_eyes_2.png"),
         *("pictures.png", "set.png", "unlabelled.png"),
     }
+
+
+def test_dollars_of_a_table_are_no_mathematics(tmp_path: Path) -> None:
+    own = made.folder_of(tmp_path / "own", [("a.png", b""), ("b.png", b"")])
+    (own / "labels.csv").write_text("file,$x_1$,a^$b$\na.png,$\\frac$,$5-$7\nb.png,$_$,more\n")
+    explore([own], tmp_path / "out", samples=0)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3

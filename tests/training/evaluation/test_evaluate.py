@@ -31,7 +31,7 @@ from training.errors import DataSetError, EvaluationError, TrainingError
 from training.evaluation.documents import Report
 from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
-from training.evaluation.predictions import LabelPredictions, Predictions
+from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 from training.evaluation.recording import record_report
 from training.evaluation.service_client import CONCURRENCY, Scored, central_face, measured_settings, predict
 from training.evaluation.service_client import scored as scored_of
@@ -402,6 +402,15 @@ def test_the_reliability_of_one_confidence_is_one_point(tmp_path: Path) -> None:
         pixels = np.asarray(plot.convert("RGB"))
     rows = np.flatnonzero((pixels == (31, 119, 180)).all(axis=-1).any(axis=1))
     assert 0 < rows[-1] - rows[0] < 20  # no line from the bins that are all right to those that are all wrong
+
+
+def test_dollars_in_labels_and_units_are_no_mathematics(tmp_path: Path) -> None:
+    labels = LabelPredictions(("$50k-$100k", r"$\frac$"), np.arange(6) % 2, np.tile([[0.6, 0.4], [0.3, 0.7]], (3, 1)))
+    pay = ExpectationPredictions(*(np.arange(6.0) + shift for shift in (0, 1, -2, 2)), range=(0, 50), unit=r"$_$^$")
+    given = Scored(
+        list("abcdef"), Predictions(np.ones(6, np.bool_), {"pay": pay}, {"rent": labels}), {}, [[] for _ in range(6)]
+    )
+    assert len(draw_all(given.predictions, report_part(given), tmp_path, 0.8)) == 6
 
 
 def test_what_is_posted_can_be_changed(settings: Settings, pictures: Path) -> None:

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from training.evaluation.degradations import Degradation
 from training.evaluation.predictions import AttributeSpec
 from training.evaluation.robustness.statistics import Condition, Finding
-from training.plotting import save
+from training.plotting import literal, save
 
 ROBUSTNESS_PLOT: Final = "robustness.png"
 
@@ -35,7 +35,7 @@ def draw_robustness(labels: Sequence[Degradation], panels: Mapping[str, tuple[Se
     for axis, (title, (differences, unit)) in zip(axes[0], panels.items(), strict=True):
         axis.barh(names, differences, color=colours)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=title, xlabel=unit)
+        axis.set(title=literal(title), xlabel=unit)
         axis.grid(axis="x", alpha=0.3)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
     save(figure, path)
@@ -62,7 +62,9 @@ def draw_condition(one: Finding, attributes: Sequence[AttributeSpec], out: Path)
         out: Folder to write to.
     """
     names = [spec.name for spec in attributes if any(spec.name in part.rises for part in one.bins)]
-    units = {spec.name: f"mean error, {spec.scale.unit}".rstrip(", ") for spec in attributes if spec.kind == "expectation"}
+    units = {
+        spec.name: literal(f"mean error, {spec.scale.unit}".rstrip(", ")) for spec in attributes if spec.kind == "expectation"
+    }
     panels = len(names) + bool(one.condition.kinds)
     figure, axes = plt.subplots(1, panels, figsize=(4 * panels, 3.6), layout="constrained", squeeze=False)
     for axis, name in zip(axes[0], names, strict=False):
