@@ -6,6 +6,7 @@ them agrees; each test names where.
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import date
 from pathlib import Path
 
@@ -343,6 +344,15 @@ def test_the_table_above_all_others_is_ones_own(tmp_path: Path) -> None:
     written(tmp_path / "two", {"x/labels.csv": "file,age\n1.jpg,7\n", "y/labels.csv": "file,age\n1.jpg,9\n", "x/1.jpg": b""})
     with pytest.raises(TrainingError, match=r"x/labels\.csv and y/labels\.csv are two tables"):
         open_data_set(tmp_path / "two")
+
+
+def test_accents_of_a_file_may_be_written_otherwise_than_in_the_table(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "jos\N{LATIN SMALL LETTER E WITH ACUTE}.jpg") for form in ("NFC", "NFD"))
+    for number, (of_file, of_table) in enumerate([(apart, composed), (composed, apart)]):
+        source = written(tmp_path / f"club{number}", {of_file: b"a", "labels.csv": f"file,age\n{of_table},7\n"})
+        data = open_data_set(source)
+        assert {unicodedata.normalize("NFC", name) for name in labels_of(data)} == {composed}
+        assert [data.label_of(name) for name, _ in data.pictures()] == [Label({"age": 7})]
 
 
 def test_a_set_has_the_whole_name_of_its_folder(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -55,7 +56,8 @@ def labelled_folder(files: Listing) -> DataSet | None:
         raise DataSetError(f"{files.source}: {tables[0]} and {beside[0]} are two tables; give each folder as a data set")
     labels: dict[str, Label | None] = {}
     splits: dict[str, Split] = {}
-    present = {path.removeprefix(start) for path in files.paths if path.startswith(start)}
+    beside_it = [path.removeprefix(start) for path in files.paths if path.startswith(start)]
+    present = {unicodedata.normalize("NFC", path): path for path in beside_it} | {path: path for path in beside_it}
     try:
         rows = _rows(files.text(tables[0]))
     except DataSetError as error:
@@ -126,16 +128,18 @@ def _is_slip(word: str, right: str) -> bool:
     return len(long) == len(short) + 1 and any(long[:at] + long[at + 1 :] == short for at in range(len(long)))
 
 
-def _name(row: Mapping[Any, Any], present: set[str], taken: Mapping[str, object]) -> str:
+def _name(row: Mapping[Any, Any], present: Mapping[str, str], taken: Mapping[str, object]) -> str:
+    """The path of a row's file, whose accents a Mac may write otherwise than the table: `present` has it by NFC, too."""
     name = _cell(row, "file")
-    if name not in present:
+    found = present.get(name, present.get(unicodedata.normalize("NFC", name)))
+    if found is None:
         nearest = difflib.get_close_matches(name, sorted(present)[:_MOST_COMPARED], 1, 0.7)
         raise DataSetError(f"there is no file {name!r}" + (f"; the nearest is {nearest[0]!r}" if nearest else ""))
     if not name.endswith(ENDINGS):
         raise DataSetError(f"{name!r} does not end in {', '.join(ENDINGS)}")
-    if name in taken:
+    if found in taken:
         raise DataSetError(f"{name!r} comes twice")
-    return name
+    return found
 
 
 def _label(row: Mapping[Any, Any]) -> Label | None:
