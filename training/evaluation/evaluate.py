@@ -67,9 +67,8 @@ def evaluate(
     writable(out)
     for one in (data, *([] if also is None else [also])):
         require_labelled(one, Split.TRAIN, "whose means stand for faces not found")
-        require_labelled(one, split)
-        scored = [name for name in one.names() if one.split_of(name) in (split, Split.TRAIN)]
-        require_labels(settings, one, filter(None, map(one.label_of, scored)))
+        require_labels(settings, one, Split.TRAIN, numbers_alone=True)
+        require_labels(settings, one, split, limit)
     given, figured = _part(settings, data, split, limit)
     head: dict[str, Any] = {"data": data.name, "split": split.value, "created": datetime.now(UTC).date().isoformat()}
     if given.served is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -121,11 +121,8 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
         EvaluationError: The service refuses a picture.
         service.errors.FacetError: The store holds no such model.
     """
-    require_labelled(data, split)
-    of_split = (name for name in data.names() if data.split_of(name) is split)
-    labels = list(islice(filter(None, map(data.label_of, of_split)), limit))
-    require_labels(settings, data, labels)
-    answers, card = asyncio.run(_post(islice(data.labelled(split), limit), len(labels), settings, change))
+    total = require_labels(settings, data, split, limit)
+    answers, card = asyncio.run(_post(islice(data.labelled(split), limit), total, settings, change))
     manifest = read_manifest(Path(settings.model_store), card["name"], card["version"])
     return scored(
         [one.name for one in answers],
@@ -136,29 +133,40 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
     )
 
 
-def require_labels(settings: Settings, data: DataSet, labels: Iterable[Label]) -> None:
-    """Hold labels to those of the model: before hours of predictions.
+def require_labels(
+    settings: Settings, data: DataSet, split: Split, limit: int | None = None, *, numbers_alone: bool = False
+) -> int:
+    """Hold a split's labels to those of the model, by names alone: before hours of predictions.
 
     Args:
         settings: Those of the service.
-        data: The data set, for the message.
-        labels: Of its pictures.
+        data: The data set.
+        split: The part of it.
+        limit: The first pictures alone, so many.
+        numbers_alone: Whether words are of no matter, as of a split of which means are taken.
+
+    Returns:
+        How many pictures have a label.
 
     Raises:
-        DataSetError: A label is none of the model's, or no number where the model says one.
+        DataSetError: There is none; or a label is none of the model's, or no number where the model says one.
         service.errors.FacetError: The store holds no such model.
     """
+    require_labelled(data, split)
     manifest, _ = ModelStore(Path(settings.model_store)).find(settings.model, settings.model_version)
     specs = [AttributeSpec.of(one) for one in manifest.attributes]
-    for label in labels:
-        try:
+    of_split = (name for name in data.names() if data.split_of(name) is split)
+    labels = list(islice(filter(None, map(data.label_of, of_split)), limit))
+    try:
+        for label in labels:
             for one in specs:
                 if one.kind == "expectation":
                     label.years(one.name)
-                else:
+                elif not numbers_alone:
                     label.code(one.name, one.labels)
-        except DataSetError as error:
-            raise DataSetError(f"{data.source}: {error}") from error
+    except DataSetError as error:
+        raise DataSetError(f"{data.source}: {error}") from error
+    return len(labels)
 
 
 def read_manifest(store: Path, name: str, version: int) -> Manifest:

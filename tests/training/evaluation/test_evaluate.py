@@ -203,6 +203,9 @@ def test_what_would_fail_at_the_end_is_said_before_anything_is_predicted(
         evaluate(settings, part, Split.TEST, tmp_path / "out")
     with pytest.raises(DataSetError, match="no labelled picture of the train split"):
         evaluate(settings, whole, Split.TEST, tmp_path / "out", also=replace(part, name="Other"))
+    numbers = replace(whole, label_of=lambda _: Label({"age": "nan"}))
+    with pytest.raises(DataSetError, match="the age 'nan' is not a number"):
+        evaluate(settings, numbers, Split.TEST, tmp_path / "out")
     strange = Label({"age": 30, "gender": "F"})
     other = replace(whole, name="Other", label_of=lambda name: strange if whole.split_of(name) is Split.TEST else Label({}))
     with pytest.raises(DataSetError, match="the gender 'F' is none of male, female"):
