@@ -53,7 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     A head that is too large, too slow or no HTTP is answered with a problem, and the connection is closed. Silent connections
     have a deadline, and a share for each client. Who sends on after the answer is listened to for a while; who takes no answer
-    is cut off. A client that closes its sending side gets its answers, unless it turns out to have left.
+    is cut off. A client that closes its sending side gets its answers, unless it turns out to have left. `on_made` is called
+    before the connection takes its place.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class HttpProtocol(HttpToolsProtocol):
         *,
         limits: ConnectionLimits,
         known: Connections,
+        on_made: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.parser = _Parser(self)
         self.ws_protocol_class = cast(
             "type[WebSocketsSansIOProtocol]", partial(_WebSocket, on_lost=partial(known.discard, self))
         )
-        self._limits, self._known = limits, known
+        self._limits, self._known, self._on_made = limits, known, on_made
         self.address = ""
         self._running: RequestResponseCycle | None = None
         self._in_body = self._upgraded = self._discarding = self._half_closed = self._probed = False
@@ -103,6 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
         """
         super().connection_made(transport)
         self.address = network(self.client[0] if self.client else "")
+        self._on_made()
         if self._known.admit(self):
             self._arm("head", self._limits.head_timeout, self._head_is_late)
         else:

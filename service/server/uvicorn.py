@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from service.inference.engine import Engine
 from service.reloading import Reloader
 from service.server import tls
 from service.server.connections import ConnectionLimits, Connections, possible
+from service.server.handshake import Handshake
 from service.server.process import HangUps
 from service.server.protocol import HttpProtocol
 
@@ -62,7 +63,7 @@ class Server(uvicorn.Server):
             loop.remove_signal_handler(signal.SIGHUP)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
-        """Start the app and listen, with `HttpProtocol`.
+        """Start the app and listen, with `HttpProtocol`, and with `Handshake` before it where TLS is spoken.
 
         uvicorn would exit with 3, and gives a TLS handshake a minute.
 
@@ -78,20 +79,17 @@ class Server(uvicorn.Server):
         if self.lifespan.should_exit:
             raise FacetError("The service did not start; the log says why.")
 
-        def protocol() -> HttpProtocol:
-            return HttpProtocol(config, self.server_state, self.lifespan.state, limits=self._limits, known=self._known)
+        def plain(on_made: Callable[[], None] = lambda: None) -> HttpProtocol:
+            return HttpProtocol(
+                config, self.server_state, self.lifespan.state, limits=self._limits, known=self._known, on_made=on_made
+            )
 
-        handshake_timeout = self._limits.head_timeout if config.ssl else None
+        def protocol() -> HttpProtocol | Handshake:
+            return plain() if config.ssl is None else Handshake(config.ssl, self._limits.head_timeout, self._known, plain)
+
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                protocol,
-                config.host,
-                config.port,
-                ssl=config.ssl,
-                backlog=config.backlog,
-                ssl_handshake_timeout=handshake_timeout,
-            )
+            server = await loop.create_server(protocol, config.host, config.port, backlog=config.backlog)
         except (OSError, ValueError, OverflowError) as error:  # a name that is none is a ValueError
             await self.lifespan.shutdown()
             raise FacetError(f"{config.host}:{config.port} cannot be listened on: {error}") from error

@@ -55,7 +55,7 @@ class Service:
     def _port(self) -> int:
         end = time.monotonic() + 180
         while time.monotonic() < end:
-            if started := re.search(r"running on http://127\.0\.0\.1:(\d+)", self.log):
+            if started := re.search(r"running on https?://127\.0\.0\.1:(\d+)", self.log):
                 return int(started[1])
             if self.process.poll() is not None:
                 break

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 from service.server import tls
 from service.settings import Settings
 from tests.client import ROOT
-from tests.service.server.test_serve import FAKE
+from tests.service.server.test_serve import FAKE, head, started
 
 x509 = pytest.importorskip("cryptography.x509")
 HOSTS = ("localhost", "127.0.0.1", "::1", "kitchen.local")
@@ -138,6 +139,50 @@ def test_https_is_spoken_by_one_command(tmp_path: Path, given: bool) -> None:
             process.terminate()
     assert process.returncode == 0, log.read_text()
     assert (f"https://localhost:{port}" in log.read_text()) or given
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_connections_that_are_silent_before_their_handshake_keep_nobody_out(tmp_path: Path, loop: str) -> None:
+    """Each may be silent for a minute; a request in the same packet as the end of the handshake is answered, too."""
+    made = tls.self_signed(tmp_path, tls.own_hosts())
+    log, program = tmp_path / "log", FAKE if loop == "uvloop" else f"import sys; sys.modules['uvloop'] = None\n{FAKE}"
+    environment = {
+        "SLOW": "0",
+        "FACET_TLS_CERTIFICATE": str(made.certificate),
+        "FACET_TLS_KEY": str(made.key),
+        "FACET_HEAD_TIMEOUT_S": "60",
+        "FACET_MAX_CONNECTIONS": "20",
+    }
+    with started(log, sys.executable, "-c", program, **environment) as service, ExitStack() as stack:
+        silent = [stack.enter_context(service.connected()) for _ in range(60)]
+        context = ssl.create_default_context(cafile=str(made.certificate))
+        with service.connected() as connection:
+            connection.settimeout(50)
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                client.do_handshake()
+            connection.sendall(outgoing.read())
+            while True:
+                incoming.write(connection.recv(65536))
+                with suppress(ssl.SSLWantReadError):
+                    client.do_handshake()
+                    break
+            client.write(head("/health", "GET", Connection="close"))
+            connection.sendall(outgoing.read())
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                incoming.write(connection.recv(65536))
+                with suppress(ssl.SSLWantReadError):
+                    answer += client.read(65536)
+        assert answer.startswith(b"HTTP/1.1 200")
+        closed = 0
+        for one in silent:
+            one.settimeout(0.2)
+            with suppress(TimeoutError):
+                closed += one.recv(1) == b""
+        assert 40 <= closed < 60, "the oldest made room"
+    assert "Traceback" not in service.log
 
 
 def answered(url: str, certificate: Path, log: Path, process: subprocess.Popen[bytes]) -> httpx.Response:
