@@ -166,13 +166,13 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-async def chosen_engine(
-    request: Request,
-    model: Annotated[
-        str | None,
-        Query(description="NAME or NAME/VERSION of a model that is served; the default model if omitted.", max_length=100),
-    ] = None,
-) -> AsyncIterator[Engine]:
+ModelTitle = Annotated[
+    str | None,
+    Query(description="NAME or NAME/VERSION of a model that is served; the default model if omitted.", max_length=100),
+]
+
+
+async def chosen_engine(request: Request, model: ModelTitle = None) -> AsyncIterator[Engine]:
     """The engine that answers a request: all of its answer is that engine's, whatever is put in its place meanwhile.
 
     Args:
@@ -532,9 +532,13 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     responses=documented(errors.Unauthenticated, errors.InvalidParameter),
     tags=["operate"],
 )
-async def model(engine: ChosenEngine, request: Request) -> JSONResponse:
-    """The model's manifest, its digest, what this service does with it, and the models that it serves."""
-    return JSONResponse(engine.card(engine_of(request).names()).document())
+async def model(request: Request, default: EngineDependency, model: ModelTitle = None) -> JSONResponse:
+    """The model's manifest, its digest, what this service does with it, and the models that it serves.
+
+    A canary is described where it is named alone.
+    """
+    engine = default if model is None else default.chosen(model, request_id(request))
+    return JSONResponse(engine.card(default.names()).document())
 
 
 @router.get(

@@ -243,6 +243,8 @@ class ServicePredictor(Predictor):
         if (model.name, model.version) not in self._cards:
             card = self._card()  # another model was put in its place
             self._model = self._cards[card.name, card.version]
+            if (model.name, model.version) not in self._cards:
+                self._look_up(f"{model.name}/{model.version}")  # or it is a canary
         served = self._cards.get((model.name, model.version))
         return Answered(answered, "" if served is None else served.digest)
 
@@ -260,13 +262,26 @@ class ServicePredictor(Predictor):
 
     def _card(self) -> _Card:
         """The card of the model in service, which is kept by its name and version."""
-        try:
-            status, body = self._request("GET", f"/model?{urlencode(self._named)}" if self._named else "/model")
-        except _ConnectionBroken as error:
-            raise ServiceError(f"{self._url} breaks off: {error}") from error
+        status, body = self._ask_for_card(self._named)
         if status != 200:
             self._failure(status, body)
             raise ServiceError(f"{self._url}: {status} for its model")
+        return self._kept(body)
+
+    def _look_up(self, title: str) -> None:
+        """Keep the card of a model that has answered, unless it is gone by now."""
+        status, body = self._ask_for_card({"model": title})
+        if status == 200:
+            self._kept(body)
+
+    def _ask_for_card(self, named: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            return self._request("GET", f"/model?{urlencode(named)}" if named else "/model")
+        except _ConnectionBroken as error:
+            raise ServiceError(f"{self._url} breaks off: {error}") from error
+
+    def _kept(self, body: bytes) -> _Card:
+        """A card, whose model is kept by its name and version. Raises `ServiceError` where it is none."""
         try:
             card = _Card.model_validate_json(body)
         except ValidationError as error:

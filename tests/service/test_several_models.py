@@ -90,6 +90,14 @@ async def test_a_canary_gets_its_share_and_the_same_request_always_the_same_mode
         assert {title(await ask(client, identity)) for identity in identities[:20]} == {"fake/3"}
 
 
+async def test_the_card_is_the_default_models_whoever_asks_and_the_canarys_by_its_name() -> None:
+    async with serving(several(1)) as client:
+        for identity in ("one", "two"):
+            card = (await client.get("/model", headers={"X-Request-ID": identity})).json()
+            assert (card["name"], card["version"]) == ("fake", 3)
+        assert (await client.get("/model?model=fake/4")).json()["version"] == 4
+
+
 async def test_models_never_share_a_batch_and_are_counted_apart() -> None:
     async with serving(several(0.5), photo_queue=200, photo_wait_s=60) as client:
         default = await ask(client, query="?model=fake/3")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -26,8 +27,10 @@ ANSWER = b"""{"request_id": "r", "model": {"name": "m", "version": 1},
 
 
 @contextmanager
-def serving(answers: list[tuple[int, bytes, dict[str, str]]]) -> Iterator[tuple[str, list[Any]]]:
-    """A server that gives a card, and these answers to photos, the last one again and again; its address, and what it got."""
+def serving(answers: list[tuple[int, bytes, dict[str, str]]], **cards: bytes) -> Iterator[tuple[str, list[Any]]]:
+    """A server that gives a card, those of `cards` to who names them, and these answers to photos, the last one again and
+    again; its address, and what it got.
+    """
     sent: list[Any] = []
     lock = threading.Lock()
 
@@ -35,7 +38,8 @@ def serving(answers: list[tuple[int, bytes, dict[str, str]]]) -> Iterator[tuple[
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._answer(200, CARD, {})
+            named = parse_qs(urlsplit(self.path).query).get("model", [""])[0].replace("/", "_")
+            self._answer(*((200, cards[named] if named else CARD) if named in {"", *cards} else (422, CARD)), {})
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
@@ -101,6 +105,18 @@ def test_a_service_is_asked_for_one_of_its_models(one: Path, tmp_path: Path) -> 
             ServicePredictor(service.url, None, requested().parameters_of, 1, "other/1")
     (row,) = rows(tmp_path / "f.jsonl")
     assert f"{row['model']}/{row['version']}" == named
+
+
+def test_rows_of_a_canary_have_its_digest_and_the_model_is_the_default_one(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 3)
+    answers = [ANSWER.replace(b'"version": 1', b'"version": %d' % version) for version in (1, 2, 3)]
+    canary = CARD.replace(b'"version": 1, "digest": "d"', b'"version": 2, "digest": "e"')
+    with serving([(200, one, {}) for one in answers], m_2=canary) as (url, _):
+        predictor = ServicePredictor(url, None, requested().parameters_of, 1)
+        predict(photos, predictor=predictor, out=tmp_path / "f.jsonl", jobs=1)
+    found = {row["version"]: row["digest"] for row in rows(tmp_path / "f.jsonl")}
+    assert found == {1: "d", 2: "e", 3: ""}, "of what is gone nobody knows"
+    assert (predictor.model.version, predictor.model.digest) == (1, "d")
 
 
 def test_a_service_without_ages_gives_its_counts(tmp_path: Path) -> None:
