@@ -269,7 +269,7 @@ async def query_parameters(
     Raises:
         InvalidParameter: A name is none of these or comes twice, or a value cannot be had of this engine.
     """
-    _check_names([name for name, _ in request.query_params.multi_items()])
+    _check_names(request, known_names())
     names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
     options = engine.options(
         names,
@@ -293,9 +293,9 @@ def known_names() -> list[str]:
     return sorted(own - {"request", "engine"})
 
 
-def _check_names(given: list[str]) -> None:
+def _check_names(request: Request, known: Sequence[str]) -> None:
     """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
-    known = known_names()
+    given = [name for name, _ in request.query_params.multi_items()]
     if unknown := next((name for name in given if name not in known), None):
         raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
     if twice := next((name for name in given if given.count(name) > 1), None):
@@ -498,7 +498,11 @@ async def ready(engine: EngineDependency) -> JSONResponse:
 )
 async def reload(
     request: Request,
-    version: Annotated[int | None, Query(ge=1, description="Version to serve and keep, whatever else the store holds.")] = None,
+    version: Annotated[
+        int | None,
+        BeforeValidator(_plain),
+        Query(ge=1, description="Version to serve and keep, whatever else the store holds."),
+    ] = None,
     model: Annotated[
         str | None, Query(description="NAME of the model to replace; the default model if omitted.", max_length=100)
     ] = None,
@@ -508,6 +512,9 @@ async def reload(
     It is verified and warmed while the current one serves, which stays if the new one is refused.
     The route exists only where `FACET_OPERATOR_KEYS` is set, and requires one of these keys.
     """
+    _check_names(request, ("model", "version"))
+    if await request.body():
+        raise errors.InvalidParameter("The body is not read: name version and model in the address.")
     reloader: Reloads = request.app.state.reloader
     outcome = await reloader.reload(version, model)
     engine = reloader.engine(model)
@@ -537,6 +544,7 @@ async def model(request: Request, default: EngineDependency, model: ModelTitle =
 
     A canary is described where it is named alone.
     """
+    _check_names(request, ("model",))
     engine = default if model is None else default.chosen(model, request_id(request))
     return JSONResponse(engine.card(default.names()).document())
 

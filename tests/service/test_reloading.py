@@ -319,6 +319,21 @@ async def test_nothing_that_a_look_at_the_store_raises_ends_looking(store: Path)
         await until(lambda: client.engine.model.manifest.version == 5)
 
 
+@pytest.mark.parametrize("query", ["verison=1", "version=1&version=2", "version=1_0", "versions=", "name=scaled"])
+async def test_a_misspelt_wish_swaps_nothing(store: Path, query: str) -> None:
+    async with serving(factory(store), operator_keys="operator") as client:
+        ship(store, 9)
+        assert_problem(await client.post(f"/model/reload?{query}", headers=OPERATOR), 422, "invalid_parameter")
+        assert client.engine.model.manifest.version == 3
+
+
+async def test_a_wish_in_the_body_swaps_nothing(store: Path) -> None:
+    async with serving(factory(store), operator_keys="operator") as client:
+        ship(store, 9)
+        assert_problem(await client.post("/model/reload", headers=OPERATOR, json={"version": 1}), 422, "invalid_parameter")
+        assert client.engine.model.manifest.version == 3
+
+
 async def test_the_route_is_there_for_operators_alone(store: Path) -> None:
     async with serving(factory(store), api_keys="user") as client:
         assert_problem(await reload(client), 404, "not_found")

@@ -96,6 +96,8 @@ async def test_the_card_is_the_default_models_whoever_asks_and_the_canarys_by_it
             card = (await client.get("/model", headers={"X-Request-ID": identity})).json()
             assert (card["name"], card["version"]) == ("fake", 3)
         assert (await client.get("/model?model=fake/4")).json()["version"] == 4
+        for query in ("modle=half", "model=half&model=fake"):
+            assert_problem(await client.get(f"/model?{query}"), 422, "invalid_parameter")
 
 
 async def test_models_never_share_a_batch_and_are_counted_apart() -> None:
