@@ -230,6 +230,8 @@ class Health(_Schema):
 class StreamStart(BaseModel):
     """A stream's first message, from the client: a key where the service asks for one, and what is wanted."""
 
+    model_config = ConfigDict(extra="forbid")  # who misspells `attributes` would be answered all of them
+
     type: Literal["start"]
     key: Annotated[SecretStr, Field(max_length=1000)] | None = None
     model: Annotated[str, Field(max_length=100)] | None = None

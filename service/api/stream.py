@@ -170,6 +170,9 @@ class Streams:
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(sorted(StreamStart.model_fields))
+                raise errors.InvalidParameter(f"{place[:50]}: there is no such field; choose from {known}.") from error
             if place and place != "type" and first["type"] != "json_invalid":
                 raise errors.InvalidParameter(f"{place}: {first['msg']}") from error
             raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error

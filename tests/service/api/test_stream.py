@@ -303,6 +303,16 @@ def test_a_parameter_out_of_range_ends_the_stream(start: dict[str, Any]) -> None
         assert_ends(socket, 422, "invalid_parameter", 1008)
 
 
+@pytest.mark.parametrize("name", ["attribute", "maxFaces", "distribution", "x" * 4000])
+def test_a_start_with_a_field_that_is_not_known_ends_the_stream(name: str) -> None:
+    with service() as client, client.websocket_connect("/stream") as socket:
+        socket.send_json(START | {name: ["age"]})
+        problem = socket.receive_json()
+        assert_problem(problem, 422, "invalid_parameter")
+        assert "attributes, key, landmarks" in problem["detail"]
+        assert len(problem["detail"]) < 200
+
+
 def test_an_attribute_that_is_switched_off_cannot_be_requested() -> None:
     with service(attributes=("age",)) as client, client.websocket_connect("/stream") as socket:
         socket.send_json(START | {"attributes": ["race"]})
