@@ -120,20 +120,23 @@ _FILES: dict[str, Any] = {
         },
     }
 }
-_REQUEST_ERRORS = (
+_HTTP_ERRORS = (
     errors.MalformedRequest,
     errors.HeadTooLarge,
     errors.HeadTimeout,
+    errors.BodyTimeout,
+    errors.BodyTooLarge,
+    errors.Unauthenticated,
+    errors.InvalidParameter,
+)
+_REQUEST_ERRORS = (
+    *_HTTP_ERRORS,
     errors.MissingFile,
     errors.EmptyFile,
     errors.MalformedMultipart,
     errors.TooManyFields,
-    errors.Unauthenticated,
-    errors.BodyTimeout,
-    errors.BodyTooLarge,
     errors.UnsupportedMediaType,
     errors.UnsupportedEncoding,
-    errors.InvalidParameter,
     errors.RateLimited,
     errors.NotReady,
 )
@@ -490,9 +493,7 @@ async def ready(engine: EngineDependency) -> JSONResponse:
     "/model/reload",
     summary="Serve another version of a model",
     response_model=ReloadAnswer,
-    responses=documented(
-        errors.Unauthenticated, errors.InvalidParameter, errors.ModelRefused, errors.NotReady, unrouted=(404,)
-    ),
+    responses=documented(*_HTTP_ERRORS, errors.ModelRefused, errors.NotReady, unrouted=(404,)),
     dependencies=[Depends(operator_of)],
     tags=["operate"],
 )
@@ -536,7 +537,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     "/model",
     summary="The model, its training data, and how accurate it is for whom",
     response_model=ModelCard,
-    responses=documented(errors.Unauthenticated, errors.InvalidParameter),
+    responses=documented(*_HTTP_ERRORS, errors.RateLimited),
     tags=["operate"],
 )
 async def model(request: Request, default: EngineDependency, model: ModelTitle = None) -> JSONResponse:

@@ -90,6 +90,21 @@ async def test_a_route_that_a_setting_leaves_out_documents_that_it_may_be_missin
     assert answers["404"]["description"] == "Not Found: `not_found`"
 
 
+async def test_what_is_refused_beside_photos_is_documented() -> None:
+    async with serving(api_keys=("right",), operator_keys=("operator",), rate_limit=1) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+        for method, path, key in (("GET", "/model", "right"), ("POST", "/model/reload", "operator")):
+            documented = paths[path][method.lower()]["responses"]
+            for sent in ({}, {"X-API-Key": key}, {"X-API-Key": key}):
+                answers = [
+                    await client.request(method, f"{path}?other=1", headers=sent),
+                    await client.request(method, path, headers=sent, content=bytes(2**20 + 1)),
+                    await client.request(method, path, headers=sent | {"Content-Length": "many"}),
+                ]
+                for one in answers:
+                    assert one.json()["code"] in documented[str(one.status_code)]["description"]
+
+
 @pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
 async def test_the_documents_of_shipped_models_are_the_same(root: Path, name: str) -> None:
     assert await document(shipped(root, name)) == await document()
