@@ -34,6 +34,8 @@ LINGER_S: Final = 5.0
 """Seconds after an answer in which the rest of its request's body is thrown away, so that the client gets to see it."""
 STALLED_WRITE_S: Final = 30.0
 """Seconds in which a client must take the next of an answer."""
+TAKEN_BYTES: Final = 48 * 1024
+"""Bytes of an answer that it must take in this time: as many as are taken of one in pieces before the next piece is sent."""
 FRAMING: Final = 16
 """Bytes of a chunked body's framing for each byte of the body: 5 where every chunk holds one byte."""
 LENGTH: Final = re.compile(rb"[0-9]{1,18}")
@@ -168,7 +170,7 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not take its answer as fast as it is written."""
         super().pause_writing()
-        self._arm("write", STALLED_WRITE_S, self.transport.abort)
+        self._watch_answer()
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -383,7 +385,17 @@ class HttpProtocol(HttpToolsProtocol):
             self._arm("linger", LINGER_S, self.transport.close)
         self._unset_keepalive_if_required()
         self._disarm("head")
-        self._arm("write", STALLED_WRITE_S, self.transport.abort)
+        self._watch_answer()
+
+    def _watch_answer(self) -> None:
+        """Cut a client off that does not go on taking its answer, however large it is."""
+        self._arm("write", STALLED_WRITE_S, partial(self._require_taken, self.transport.get_write_buffer_size()))
+
+    def _require_taken(self, before: int) -> None:
+        if before - self.transport.get_write_buffer_size() < TAKEN_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_answer()
 
     def _probe(self) -> None:
         """Find out whether a client that has sent everything still listens: one that has left answers with a reset.
@@ -414,7 +426,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _fire(self, name: str, handler: Callable[[], None]) -> None:
         self._timers.pop(name, None)
-        if not self.transport.is_closing() or handler == self.transport.abort:
+        if not self.transport.is_closing() or name == "write":
             handler()
 
 

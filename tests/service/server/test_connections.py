@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -18,10 +19,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
-from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, Connections
-from service.server.protocol import MAX_FRAMES
-from tests.client import ROOT, assert_problem, assert_problem_document
+from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, ConnectionLimits, Connections
+from service.server.protocol import MAX_FRAMES, HttpProtocol
+from tests.client import ROOT, assert_problem, assert_problem_document, until
 from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
 
 UPGRADE = {
@@ -147,6 +152,36 @@ def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
         began = time.monotonic()
         assert httpx.post(service.url + "/predict", content=PHOTO, timeout=50).status_code == 200
         assert time.monotonic() - began < 40
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_takes_a_large_answer_slowly_gets_it_whole_and_who_stops_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 0.5)
+    whole, loop = 2_000_000, asyncio.get_running_loop()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(bytes(whole))(scope, receive, send)
+
+    config, known = uvicorn.Config(answer), Connections(8)
+    limits = ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        server = await loop.create_server(
+            lambda: HttpProtocol(config, ServerState(), {}, limits=limits, known=known), sock=listening
+        )
+        client.setblocking(False)
+        await loop.sock_connect(client, listening.getsockname())
+        await loop.sock_sendall(client, head("/", "GET"))
+        received, began = len(await loop.sock_recv(client, 16384)), loop.time()
+        while reads and received < whole and (piece := await loop.sock_recv(client, 16384)):
+            received += len(piece)
+            await asyncio.sleep(began + received / 1_000_000 - loop.time())
+        assert received >= whole or not reads
+        await until(lambda: reads or not len(known), seconds=10)
+        server.close()
 
 
 def test_a_client_that_closes_its_sending_side_gets_its_answer(service: Service) -> None:
