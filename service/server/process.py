@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 
@@ -70,4 +71,10 @@ def configure_logging(level: str, form: Literal["text", "json"] = "text") -> Non
         logging.captureWarnings(True)
     uvicorn_logger = logging.getLogger("uvicorn.error")
     uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
-    uvicorn_logger.addFilter(lambda record: '"WebSocket' not in str(record.msg))
+    uvicorn_logger.addFilter(_is_the_servers)
+
+
+def _is_the_servers(record: logging.LogRecord) -> bool:
+    """Whether a record is no address of a WebSocket, nor a second line of a stream, as websockets writes of its handshake."""
+    handshake = record.levelno <= logging.INFO and Path(record.pathname).parent.name == "websockets"
+    return not handshake and '"WebSocket' not in str(record.msg)

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import is_ssl
@@ -505,6 +506,17 @@ class _WebSocket(WebSocketsSansIOProtocol):
             _refusal(MalformedRequest(f"The WebSocket's handshake is not valid: {reason}."), self.default_headers)
         )
         self.transport.close()
+
+    async def run_asgi(self) -> None:
+        """Run the app; uvicorn would log an offer that it answers with a document as one that it has not answered."""
+        app = self.app
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            self.handshake_complete |= self.close_sent
+
+        self.app = answered
+        await super().run_asgi()
 
     def handle_cont(self, event: Frame) -> None:
         """Count a piece of a message.

@@ -84,6 +84,22 @@ def test_every_line_is_a_document_and_a_request_says_what_became_of_it(service: 
     assert "secret-one" not in service.log
 
 
+def test_a_stream_is_one_line_and_one_that_is_refused_another(service: Service) -> None:
+    sockets = pytest.importorskip("websockets.sync.client")
+    with sockets.connect(f"ws://127.0.0.1:{service.port}/stream") as camera:
+        camera.send('{"type": "start", "key": "secret-one"}')
+        assert json.loads(camera.recv())["type"] == "ready"
+    with pytest.raises(Exception, match="404"):
+        sockets.connect(f"ws://127.0.0.1:{service.port}/nowhere")
+    lines = ended(service)
+    started = next(number for number, line in enumerate(lines) if "running on" in line["message"])
+    stopped = next(number for number, line in enumerate(lines) if line["message"].startswith("draining"))
+    assert [(line["logger"], line.get("route", line["message"])) for line in lines[started + 1 : stopped]] == [
+        ("facet.access", "/stream"),
+        ("facet.access", "unknown"),
+    ]
+
+
 def test_what_fails_is_one_line_with_its_request(tmp_path: Path) -> None:
     """A traceback stands within its document."""
     with started(tmp_path / "log", sys.executable, "-c", FAILING, FACET_LOG_FORMAT="json") as service:
