@@ -54,6 +54,7 @@ from service.offline.predictors import LocalPredictor, Predictor, ServedModel, S
 from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of
 from service.offline.terminal import ReaderGone, console
+from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
 from service.settings import ModelTitle, Settings, check_names
@@ -269,13 +270,14 @@ def serve(
         given = {name: value for name, value in options if value is not None}
         settings = Settings.model_validate({**Settings().model_dump(), **given})
         configure_logging(settings.log_level, settings.log_format)
+        given_certificate = _given_certificate(settings)
         tune_allocator()
         served = _loaded(parts, settings)
         parts.run(
             served,
             host=settings.host,
             port=settings.port,
-            certificate=_certificate(settings),
+            certificate=given_certificate or _own_certificate(settings),
             # A frame somewhat too large is answered with a problem, one far too large with the close code alone.
             max_message_bytes=2 * 1024 * settings.stream_max_frame_kib,
             keep_alive=settings.keep_alive_s,
@@ -309,10 +311,16 @@ def _loaded(parts: Parts, settings: Settings) -> Starlette:
     return served
 
 
-def _certificate(settings: Settings) -> tuple[Path, Path] | None:
-    """Files of the certificate and its key, where HTTPS is to be spoken."""
-    if settings.tls_certificate is not None and settings.tls_key is not None:
-        return settings.tls_certificate, settings.tls_key
+def _given_certificate(settings: Settings) -> tuple[Path, Path] | None:
+    """Files of the certificate that the settings name, and of its key. Raises `FacetError` where they are of no use."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    tls.require_usable(settings.tls_certificate, settings.tls_key)
+    return settings.tls_certificate, settings.tls_key
+
+
+def _own_certificate(settings: Settings) -> tuple[Path, Path] | None:
+    """Files of a certificate of the service's own and of its key, where HTTPS is to be spoken."""
     if not settings.tls:
         return None
     from service.server.uvicorn import own_certificate

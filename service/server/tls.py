@@ -7,6 +7,7 @@ import io
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -124,6 +125,33 @@ def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_D
         where.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _write(certificate, key, hosts)
     return Certificate(certificate, key, kept.fingerprint(hashes.SHA256()).hex(":").upper(), hosts)
+
+
+def require_usable(certificate: Path, key: Path) -> None:
+    """Refuse files that HTTPS cannot be served with.
+
+    Args:
+        certificate: PEM file of a certificate, or of its chain.
+        key: PEM file of its key.
+
+    Raises:
+        FacetError: A file cannot be read, or is none of these; the key is another certificate's, or wants a pass phrase.
+    """
+
+    def pass_phrase() -> str:
+        raise FacetError(f"FACET_TLS_KEY: {key} wants a pass phrase, which nobody is there to give: decrypt it by openssl pkey")
+
+    for name, file in (("FACET_TLS_CERTIFICATE", certificate), ("FACET_TLS_KEY", key)):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise FacetError(f"{name}: {file} cannot be read: {error.strerror}") from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, pass_phrase)
+    except ssl.SSLError as error:
+        other = error.reason == "KEY_VALUES_MISMATCH"
+        why = f"{key} is the key of another certificate" if other else f"with {key} OpenSSL says {error.reason or error}"
+        raise FacetError(f"FACET_TLS_CERTIFICATE: {certificate} cannot be used: {why}") from error
 
 
 def _kept(certificate: Path, key: Path, hosts: tuple[str, ...], spare_days: float) -> x509.Certificate | None:

@@ -99,6 +99,43 @@ def test_a_certificate_and_its_key_go_together() -> None:
         Settings(tls_certificate=Path("a.pem"))
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("missing", "FACET_TLS_KEY: {key} cannot be read"),
+        ("encrypted", "FACET_TLS_KEY: {key} wants a pass phrase"),
+        ("other", "{key} is the key of another certificate"),
+        ("nonsense", "with {key} OpenSSL says "),
+    ],
+)
+def test_files_that_are_of_no_use_are_said_before_a_model_is_loaded(tmp_path: Path, fault: str, words: str) -> None:
+    made = tls.self_signed(tmp_path, HOSTS)
+    if fault == "missing":
+        made.key.unlink()
+    elif fault == "encrypted":
+        serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+        plain = serialization.load_pem_private_key(made.key.read_bytes(), None)
+        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        made.key.write_bytes(plain.private_bytes(*form, serialization.BestAvailableEncryption(b"words")))
+    elif fault == "other":
+        made.key.write_bytes(tls.self_signed(tmp_path / "other", HOSTS).key.read_bytes())
+    else:
+        made.key.write_text("nonsense")
+    done = subprocess.run(
+        [sys.executable, "-c", "import service.cli; service.cli.main(service.cli.Parts(lambda settings: 1 / 0))", "serve"],
+        cwd=ROOT,
+        env={"FACET_TLS_CERTIFICATE": str(made.certificate), "FACET_TLS_KEY": str(made.key)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert words.format(key=made.key) in done.stderr
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
