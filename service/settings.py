@@ -281,7 +281,7 @@ class Settings(BaseSettings):
     tls: bool = False
     """Whether to serve HTTPS instead of HTTP, with a certificate that the service makes itself where none is given."""
     tls_certificate: NamedPath | None = None
-    """Certificate chain for HTTPS, as PEM; goes with its key."""
+    """Certificate chain for HTTPS, as PEM; goes with its key, and both are read anew on SIGHUP."""
     tls_key: NamedPath | None = None
     """Private key of the certificate, as PEM."""
     drain_delay_s: float = Field(default=5, ge=0, le=600)

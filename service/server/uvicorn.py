@@ -107,9 +107,24 @@ class Server(uvicorn.Server):
         if not self.started:  # the models were read before
             self._hung_up = True
             return
+        self._renew_certificate()
         reloader: Reloader | None = getattr(getattr(self.config.app, "state", None), "reloader", None)
         if reloader is not None:
             reloader.hang_up()
+
+    def _renew_certificate(self) -> None:
+        """Serve new connections with the certificate that its files hold by now, or the former one where that is of no use."""
+        config = self.config
+        if config.ssl is None or config.ssl_certfile is None or config.ssl_keyfile is None:
+            return
+        certificate, key = Path(config.ssl_certfile), Path(config.ssl_keyfile)
+        try:
+            tls.require_usable(certificate, key)  # a context that is given halves of two pairs serves nobody
+            config.ssl.load_cert_chain(certificate, key)
+        except (FacetError, OSError) as error:
+            logging.getLogger("facet.tls").error("the former certificate stays in service: %s", error)
+        else:
+            logging.getLogger("facet.tls").info("the certificate was read anew")
 
     def _interrupt(self) -> None:
         self.force_exit = self.should_exit  # a second Ctrl+C does not wait

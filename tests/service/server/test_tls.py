@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import stat
@@ -220,6 +221,28 @@ def test_connections_that_are_silent_before_their_handshake_keep_nobody_out(tmp_
                 closed += one.recv(1) == b""
         assert 40 <= closed < 60, "the oldest made room"
     assert "Traceback" not in service.log
+
+
+def test_a_renewed_certificate_is_served_after_sighup_and_one_of_no_use_is_not(tmp_path: Path) -> None:
+    made, other = tls.self_signed(tmp_path / "served", HOSTS), tls.self_signed(tmp_path / "renewed", HOSTS)
+    first, second = made.certificate.read_text(), other.certificate.read_text()
+    environment = {"SLOW": "0", "FACET_TLS_CERTIFICATE": str(made.certificate), "FACET_TLS_KEY": str(made.key)}
+    with started(tmp_path / "log", sys.executable, "-c", FAKE, **environment) as service:
+
+        def served_after(words: str) -> str:
+            """The certificate that a new connection gets once the log says so."""
+            service.process.send_signal(signal.SIGHUP)
+            end = time.monotonic() + 20
+            while words not in service.log and time.monotonic() < end:
+                time.sleep(0.02)
+            assert words in service.log
+            return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=20)
+
+        assert ssl.get_server_certificate(("127.0.0.1", service.port), timeout=20) == first
+        made.certificate.write_text(second)
+        assert served_after("is the key of another certificate") == first
+        made.key.write_bytes(other.key.read_bytes())
+        assert served_after("read anew") == second
 
 
 def answered(url: str, certificate: Path, log: Path, process: subprocess.Popen[bytes]) -> httpx.Response:
