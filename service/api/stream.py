@@ -75,6 +75,7 @@ class Streams:
         self._renewed: dict[int, asyncio.Event] = {}
         self._unstarted: dict[asyncio.Timeout, str] = {}
         self._open: set[asyncio.Task[object] | None] = set()
+        self._connected: set[asyncio.Task[object]] = set()
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one connection, from its handshake to its close; errors end it with a close code.
@@ -84,7 +85,10 @@ class Streams:
         """
         identity = str(websocket.scope.get("state", {}).get("request_id", "-"))
         await websocket.accept()
-        code = NO_CLOSE_FRAME
+        code, task = NO_CLOSE_FRAME, asyncio.current_task()
+        if task is not None:
+            self._connected.add(task)
+            task.add_done_callback(self._connected.discard)
         try:
             code = await self._serve(websocket, identity)
         except WebSocketDisconnect as gone:
@@ -107,15 +111,17 @@ class Streams:
             renewed.set()
 
     async def close(self, grace: float = 2.0) -> None:
-        """End every stream with 1001 and let no new one in.
+        """End every stream with 1001, whether or not it has started, and let no new one in.
 
         Args:
             grace: Most seconds to wait for them to end.
         """
         self._leaving.set()
-        sessions = [task for task in self._open if task is not None]
-        if sessions:
-            await asyncio.wait(sessions, timeout=grace)
+        for timeout in self._unstarted:
+            if not timeout.expired():
+                timeout.reschedule(asyncio.get_running_loop().time())
+        if self._connected:
+            await asyncio.wait(self._connected, timeout=grace)
 
     async def _serve(self, websocket: WebSocket, identity: str) -> int:
         """Let a stream in and serve it to its end; returns the code that the client closed it with."""
@@ -156,6 +162,8 @@ class Streams:
                 self._wait(timeout, client_of(websocket.scope))
                 text = await websocket.receive()
         except TimeoutError as error:
+            if self._leaving.is_set():
+                raise errors.NotReady("The service is shutting down.") from error
             if timeout not in self._unstarted:
                 raise errors.TooManyStreams("Too many connections are waiting for their first message.") from error
             raise errors.StreamIdle(f"The first message did not arrive within {wait:.15g} s.") from error

@@ -267,6 +267,17 @@ def test_a_body_still_arriving_when_the_time_is_up_gets_a_problem(tmp_path: Path
         assert "Traceback" not in service.log
 
 
+def test_a_stream_that_has_not_started_is_told_of_the_shutdown(tmp_path: Path) -> None:
+    sockets, closed = pytest.importorskip("websockets.sync.client"), pytest.importorskip("websockets.exceptions")
+    with fake(tmp_path / "log", FACET_DRAIN_DELAY_S="0") as service, sockets.connect(f"ws{service.url[4:]}/stream") as camera:
+        service.process.send_signal(signal.SIGTERM)
+        assert json.loads(camera.recv(20))["code"] == "not_ready"
+        with pytest.raises(closed.ConnectionClosed) as end:
+            camera.recv(20)
+        assert (end.value.rcvd.code, end.value.rcvd.reason) == (1001, "not_ready")
+        assert service.exit_status() == 0
+
+
 @pytest.mark.parametrize(
     ("proxies", "codes"),
     [(named, ["queue_full", "unsupported_format"]) for named in ("127.0.0.1", "*", "192.0.2.1,*")] + [("192.0.2.1", [])],
