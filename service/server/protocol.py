@@ -174,16 +174,21 @@ class HttpProtocol(HttpToolsProtocol):
         self._watch_answer()
 
     def resume_writing(self) -> None:
-        """It does again."""
-        self._disarm("write")
+        """It does again; of a connection that is being closed, the rest is watched, too."""
+        if not self.transport.is_closing():
+            self._disarm("write")
         super().resume_writing()
 
     def shutdown(self) -> None:
         """Close where nothing is being answered."""
-        if self._discarding:
-            self.transport.close()
+        if self._discarding or self._running is None or self.cycle.response_complete:
+            self._close()
         else:
             super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No further request has come in time."""
+        self._close()
 
     # From the parser; what is raised here ends it ---------------------------------------------------------------------
 
@@ -308,7 +313,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete:
-            self._arm("linger", LINGER_S, self.transport.close)
+            self._arm("linger", LINGER_S, self._close)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words
         """Answer what the parser refused with a problem document.
@@ -349,7 +354,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self.stage == IN_WORK or self._head_bytes:
             self._refuse(HeadTimeout(f"The request's headers did not arrive within {self._limits.head_timeout:g} s."))
         else:
-            self.transport.close()
+            self._close()
 
     def _refuse(self, error: FacetError) -> None:
         """Answer what has come with a problem, and read no more; what came before it is answered first."""
@@ -387,6 +392,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._disarm("head")
         self._watch_answer()
+
+    def _close(self) -> None:
+        """Close the connection when its client has taken what was answered; one that does not is cut off."""
+        if not self.transport.is_closing():
+            self.transport.close()
+            self._watch_answer()
 
     def _watch_answer(self) -> None:
         """Cut a client off that does not go on taking its answer, however large it is."""

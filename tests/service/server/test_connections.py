@@ -13,8 +13,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -154,17 +154,14 @@ def test_silent_connections_keep_nobody_out(tmp_path: Path) -> None:
         assert time.monotonic() - began < 40
 
 
-@pytest.mark.parametrize("reads", [True, False])
-async def test_who_takes_a_large_answer_slowly_gets_it_whole_and_who_stops_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch, reads: bool
-) -> None:
-    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 0.5)
-    whole, loop = 2_000_000, asyncio.get_running_loop()
+@asynccontextmanager
+async def answering(size: int, known: Connections, keep_alive: int = 5) -> AsyncIterator[socket.socket]:
+    """A client that has asked for so many bytes, over a connection that buffers few."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(bytes(whole))(scope, receive, send)
+        await Response(bytes(size))(scope, receive, send)
 
-    config, known = uvicorn.Config(answer), Connections(8)
+    config, loop = uvicorn.Config(answer, timeout_keep_alive=keep_alive), asyncio.get_running_loop()
     limits = ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8)
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as client:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
@@ -175,13 +172,32 @@ async def test_who_takes_a_large_answer_slowly_gets_it_whole_and_who_stops_is_cu
         client.setblocking(False)
         await loop.sock_connect(client, listening.getsockname())
         await loop.sock_sendall(client, head("/", "GET"))
+        yield client
+        server.close()
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_takes_a_large_answer_slowly_gets_it_whole_and_who_stops_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 0.5)
+    whole, loop, known = 2_000_000, asyncio.get_running_loop(), Connections(8)
+    async with answering(whole, known) as client:
         received, began = len(await loop.sock_recv(client, 16384)), loop.time()
         while reads and received < whole and (piece := await loop.sock_recv(client, 16384)):
             received += len(piece)
             await asyncio.sleep(began + received / 1_000_000 - loop.time())
         assert received >= whole or not reads
         await until(lambda: reads or not len(known), seconds=10)
-        server.close()
+
+
+async def test_a_connection_whose_client_leaves_the_rest_of_an_answer_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little is left for the server to pause: it would be idle for ever, half closed."""
+    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 0.5)
+    known = Connections(8)
+    async with answering(60_000, known, keep_alive=1):
+        await until(lambda: len(known) == 1)
+        await until(lambda: not len(known), seconds=10)
 
 
 def test_a_client_that_closes_its_sending_side_gets_its_answer(service: Service) -> None:
