@@ -514,7 +514,7 @@ async def reload(
     The route exists only where `FACET_OPERATOR_KEYS` is set, and requires one of these keys.
     """
     _check_names(request, ("model", "version"))
-    if await request.body():
+    if (await request.body()).strip() not in (b"", b"{}"):  # some clients send an empty object with every request
         raise errors.InvalidParameter("The body is not read: name version and model in the address.")
     reloader: Reloads = request.app.state.reloader
     outcome = await reloader.reload(version, model)

@@ -332,6 +332,8 @@ async def test_a_wish_in_the_body_swaps_nothing(store: Path) -> None:
         ship(store, 9)
         assert_problem(await client.post("/model/reload", headers=OPERATOR, json={"version": 1}), 422, "invalid_parameter")
         assert client.engine.model.manifest.version == 3
+        assert (await client.post("/model/reload", headers=OPERATOR, json={})).status_code == 200
+        assert client.engine.model.manifest.version == 9
 
 
 async def test_the_route_is_there_for_operators_alone(store: Path) -> None:
