@@ -199,28 +199,28 @@ def probed(variant: Variant) -> Iterator[list[float | None]]:
     took: list[float | None] = []
     end = threading.Event()
 
-    def ask() -> None:
+    def ask(client: httpx.Client) -> None:
         due = time.monotonic()
-        with variant.client() as client:
-            while not end.wait(max(0.0, due - time.monotonic())):
-                try:
-                    client.get("/health/ready")
-                except httpx.TransportError:
-                    took.append(None)
-                else:
-                    took.append((time.monotonic() - due) * 1000)
-                due += PROBE_S
+        while not end.wait(max(0.0, due - time.monotonic())):
+            try:
+                client.get("/health/ready")
+            except httpx.TransportError:
+                took.append(None)
+            else:
+                took.append((time.monotonic() - due) * 1000)
+            due += PROBE_S
         while (waited := time.monotonic() - due) > 0:  # held up to the end
             took.append(waited * 1000)
             due += PROBE_S
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield took
-    finally:
-        end.set()
-        thread.join()
+    with variant.client() as client:  # made before a probe is due: it reads the authorities' certificates
+        thread = threading.Thread(target=ask, args=(client,))
+        thread.start()
+        try:
+            yield took
+        finally:
+            end.set()
+            thread.join()
 
 
 def tail(took: Sequence[float | None]) -> Row:
