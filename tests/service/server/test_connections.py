@@ -180,8 +180,8 @@ async def answering(size: int, known: Connections, keep_alive: int = 5) -> Async
 async def test_who_takes_a_large_answer_slowly_gets_it_whole_and_who_stops_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, reads: bool
 ) -> None:
-    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 0.5)
-    whole, loop, known = 2_000_000, asyncio.get_running_loop(), Connections(8)
+    monkeypatch.setattr("service.server.protocol.STALLED_WRITE_S", 1.5)  # half of what the whole takes
+    whole, loop, known = 3_000_000, asyncio.get_running_loop(), Connections(8)
     async with answering(whole, known) as client:
         received, began = len(await loop.sock_recv(client, 16384)), loop.time()
         while reads and received < whole and (piece := await loop.sock_recv(client, 16384)):

@@ -94,7 +94,7 @@ def test_a_stream_is_one_line_and_one_that_is_refused_another(service: Service) 
     lines = ended(service)
     started = next(number for number, line in enumerate(lines) if "running on" in line["message"])
     stopped = next(number for number, line in enumerate(lines) if line["message"].startswith("draining"))
-    assert [(line["logger"], line.get("route", line["message"])) for line in lines[started + 1 : stopped]] == [
+    assert sorted((line["logger"], line.get("route", line["message"])) for line in lines[started + 1 : stopped]) == [
         ("facet.access", "/stream"),
         ("facet.access", "unknown"),
     ]
