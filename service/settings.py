@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     precision: Precision = Precision.AUTO
     """Arithmetic of the attribute network: `f32`, `bf16`, `int8` of models that have this variant, or `auto`. That is an int8
     variant that loses nothing, else bf16 where the CPU has it, else f32; each must get the golden answers right. Heads are
-    proposed in it, too; boxes and landmarks are always read in f32."""
+    proposed in it, too. The default detector reads boxes and landmarks in bf16 where the CPU has it, unless this is `f32`."""
     threads: int = Field(default=0, ge=0, le=256)
     """Threads of one network; 0 takes the CPUs that the container may use."""
 

@@ -25,7 +25,7 @@ SCALE_FACTOR: Final = math.sqrt(0.5)
 """Ratio of two neighbouring levels; the mtcnn package's is 0.709."""
 _HEADROOM: Final = 4
 QUICK: Final = ("pnet",)
-"""Networks that are wanted in quick arithmetic too, to rule out with; O-Net's rounding moves ages. See docs/measurements.md."""
+"""Networks that are wanted in quick arithmetic too, to rule out with: what this cascade answers is exact."""
 _LANDMARK_DISTANCE: Final = 0.25
 """Mean distance of the landmarks of two overlapping boxes, in sides of the smaller one, up to which they show the same face."""
 _NESTED_CONFIDENCE: Final = 0.95

@@ -143,21 +143,23 @@ def _architecture(manifest: Manifest) -> Architecture | None:
 
 def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | None, int8: Loader | None) -> Model:
     """The model; networks that its architecture's constant `ROUNDED` names are its int8 variant's, or `quick` reads them, where
-    that is right.
+    that is right: within the bound that the constant gives to each beside the model's tolerance.
     """
     name, version = manifest.name, manifest.version
-    rounded = [one for one in getattr(_architecture(manifest), "ROUNDED", ()) if one in manifest.networks]
-    exact = [one for one in manifest.networks if one not in rounded]
-    for way, variant in ((int8, Precision.INT8.value), (quick, None)) if rounded else ():
-        if way is None:
+    bounds: Mapping[str, float] = getattr(_architecture(manifest), "ROUNDED", {})
+    left = [one for one in bounds if one in manifest.networks]
+    ways = [(int8, Precision.INT8.value, None), *((quick, None, [one]) for one in left)] if left else []
+    networks: dict[str, Network] = {}
+    for way, variant, only in ways:
+        if way is None or (only is not None and only[0] in networks):
             continue
         try:
-            found = store.load(name, version, way, kind="detector", variant=variant, only=None if variant else rounded)
+            found = store.load(name, version, way, kind="detector", variant=variant, only=only, within=bounds)
         except (ModelIncompatible, StoreUnreachable):  # no variant, no golden answers in this arithmetic, or no copy of it
             continue
         except GoldenMismatch as error:
             logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in a slower one", error)
             continue
-        model = store.load(name, version, load, kind="detector", only=exact)
-        return replace(model, networks={**model.networks, **found.networks})
-    return store.load(name, version, load, kind="detector")
+        networks.update(found.networks)
+    exact = store.load(name, version, load, kind="detector", only=[one for one in manifest.networks if one not in networks])
+    return replace(exact, networks={**exact.networks, **networks})

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +166,54 @@ def test_a_variant_that_is_wrong_is_replaced_by_the_next_best(
     store = ModelStore(root / "model_store")
     found, _ = load_detector(store, "centerface", LOAD, quick=rounded if quick else None, int8=wrong)
     assert isinstance(found, CenterFaceDetector)
-    assert (found.faces.precision, found.onet.precision) == (precision, "f32")
+    assert (found.faces.precision, found.rnet.precision, found.onet.precision) == (precision, "f32", precision)
     assert "slower one" in caplog.text
+
+
+class Moved(Claiming):
+    """A network whose answers in bf16 lie a little from the right ones."""
+
+    def __init__(self, network: Network, by: float) -> None:
+        super().__init__(network, "bf16")
+        self.by = np.float32(by)
+
+    def __call__(self, batch: Pixels) -> dict[str, Floats]:
+        return {name: values + self.by for name, values in super().__call__(batch).items()}
+
+
+@pytest.mark.parametrize(("by", "precision"), [(0.01, "bf16"), (0.03, "f32")])
+def test_landmarks_are_read_in_bf16_where_it_is_right_to_a_fiftieth_of_the_window(
+    root: Path, caplog: pytest.LogCaptureFixture, by: float, precision: str
+) -> None:
+    """The model's own tolerance in bf16 is that of its first network, fifteen times as much."""
+    int8 = loader(Runtime.OPENVINO, Precision.INT8, 1)
+    store = ModelStore(root / "model_store")
+    found, model = load_detector(store, "centerface", LOAD, quick=lambda place: Moved(LOAD(place), by), int8=int8)
+    assert isinstance(found, CenterFaceDetector)
+    assert (found.faces.precision, found.rnet.precision, found.onet.precision) == ("int8", "f32", precision)
+    assert set(model.networks) == {"faces", "rnet", "onet"}
+    assert ("of centerface/2 is 0.03 from its golden answer in bf16" in caplog.text) == (precision == "f32")
+
+
+def test_bf16_moves_a_face_by_less_than_a_hundredth_of_its_side(root: Path) -> None:
+    """Wherever the CPU multiplies it, or the library rounds as if it did."""
+    store = ModelStore(root / "model_store")
+    exact, _ = load_detector(store, "centerface", LOAD)
+    quick, _ = load_detector(store, "centerface", LOAD, quick=loader(Runtime.OPENVINO, Precision.BF16, 1))
+    assert isinstance(exact, CenterFaceDetector)
+    assert isinstance(quick, CenterFaceDetector)
+    if quick.onet.precision != "bf16":
+        pytest.skip("this CPU has no bf16, or is wrong in it")
+    quick = replace(quick, faces=exact.faces)  # O-Net alone differs
+    for name in ("astronaut", "group"):
+        pixels = decode((root / f"examples/{name}.jpg").read_bytes(), max_pixels=10**8, side=1280).pixels
+        before, after = exact.detect(pixels), quick.detect(pixels)
+        assert len(before) == len(after) > 0
+        for one, other in zip(before, after, strict=True):
+            side = float(np.max(one.box[2:] - one.box[:2]))
+            assert np.abs(one.box - other.box).max() < 0.01 * side
+            assert np.abs(one.landmarks - other.landmarks).max() < 0.01 * side
+            assert abs(one.confidence - other.confidence) < 0.01
 
 
 @pytest.mark.parametrize("title", ["centerface", "mtcnn"])
