@@ -11,7 +11,7 @@ import numpy as np
 
 from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
-from service.vision.windows import HalvedPicture, Reals, rotated, square
+from service.vision.windows import MAX_PATCHES, HalvedPicture, Reals, rotated, square
 
 SMALL_BATCH: Final = 16
 """Up to so many patches batches of R-Net and O-Net are 1 or even, for a patch of padding costs what a face's does."""
@@ -169,7 +169,8 @@ def in_batches(
 ) -> dict[str, Floats]:
     """Outputs for any number of boxes of a picture.
 
-    No more patches than `MAX_BATCH` says are held at a time, so that a crowd takes the memory of one batch.
+    No more than `MAX_PATCHES` are held at a time, and no more than `MAX_BATCH` says are in a batch, so that a crowd takes the
+    memory of these.
 
     Args:
         network: R-Net or O-Net.
@@ -183,13 +184,13 @@ def in_batches(
         The network's outputs by name, N rows each.
     """
     answers = []
-    for start in range(0, len(boxes), MAX_BATCH[side]):
-        group = slice(start, start + MAX_BATCH[side])
+    for start in range(0, len(boxes), MAX_PATCHES):
+        group = slice(start, start + MAX_PATCHES)
         patches = picture.patches(boxes[group], side, None if degrees is None else degrees[group])
         if mirrored is not None:
             flipped = mirrored[group]
             patches[flipped] = patches[flipped, :, ::-1]
-        answers.append(_padded(network, patches))
+        answers += [_padded(network, patches[one : one + MAX_BATCH[side]]) for one in range(0, len(patches), MAX_BATCH[side])]
     if len(answers) == 1:
         return answers[0]
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
