@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from prometheus_client.exposition import choose_encoder
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from service import errors
 from service.api.keys import Keys, client_of, sent_key
 from service.api.problems import count, documented, request_id
+from service.api.query import MAX_TITLE, MODEL, check_names, parameters, plain, read
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
 from service.api.statuses import problem_of, status_of
 from service.api.uploads import parsed, photos
 from service.errors import FacetError
-from service.inference.at_least import parse_ages
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
@@ -32,17 +30,7 @@ from service.metrics import FACES, PHOTO_FAILURES, PHOTO_SECONDS, PREDICTIONS
 from service.models.card import ModelCard
 from service.tracing import CURRENT
 
-PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
-"""Numbers of a query: Python reads `1_0` as ten, and nobody else does."""
-
 router = APIRouter(generate_unique_id_function=lambda route: route.name)
-
-
-def _plain(value: object) -> object:
-    """A query's number as it came. Raises `ValueError` where it is none that every reader takes for the same."""
-    if isinstance(value, str) and not PLAIN_NUMBER.fullmatch(value):
-        raise ValueError("it has to be a number of digits, such as 3 or 0.9")
-    return value
 
 
 class Reloads(Protocol):
@@ -169,10 +157,7 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-ModelTitle = Annotated[
-    str | None,
-    Query(description="NAME or NAME/VERSION of a model that is served; the default model if omitted.", max_length=100),
-]
+ModelTitle = Annotated[str | None, Query(description=MODEL, max_length=MAX_TITLE)]
 
 
 async def chosen_engine(request: Request, model: ModelTitle = None) -> AsyncIterator[Engine]:
@@ -209,6 +194,10 @@ async def operator_of(request: Request) -> None:
     keys.take(sent_key(request.headers.get("x-api-key"), request.headers.get("authorization")).encode("latin-1"))
 
 
+def _check_names(request: Request, *known: str) -> None:
+    check_names([name for name, _ in request.query_params.multi_items()], known)
+
+
 async def _engine(request: Request) -> Engine:
     return engine_of(request)
 
@@ -218,94 +207,41 @@ ChosenEngine = Annotated[Engine, Depends(chosen_engine)]
 
 
 @dataclass(frozen=True, slots=True)
-class QueryParameters:
-    """What a request's query asks of a prediction."""
+class Asked:
+    """What a request asks of a prediction, and the engine that answers all of it."""
 
+    engine: Engine
     options: Options
     landmarks: bool
     distribution: bool
 
 
-async def query_parameters(
-    request: Request,
-    engine: ChosenEngine,
-    attributes: Annotated[
-        str | None,
-        Query(description="Comma-separated: age, gender, race. What is not named is left out.", max_length=4096),
-    ] = None,
-    max_faces: Annotated[
-        int | None, BeforeValidator(_plain), Query(ge=1, description="Maximum number of faces; the largest are returned.")
-    ] = None,
-    min_confidence: Annotated[
-        float | None, BeforeValidator(_plain), Query(ge=0.5, le=1, description="Minimum detection confidence of a face.")
-    ] = None,
-    landmarks: Annotated[bool, Query(description="Include the five landmarks of every face.")] = False,
-    distribution: Annotated[bool, Query(description="Include the probability of every age from 0 to 100.")] = False,
-    at_least: Annotated[
-        str | None,
-        Query(
-            description="Comma-separated ages, 1 to 99, at most 8: include the probability of being at least that old.",
-            max_length=100,
-            examples=["18,21,25"],
-        ),
-    ] = None,
-    preview: Annotated[
-        bool, Query(description="Include the upright photo as a small JPEG, for programs that cannot show its format.")
-    ] = False,
-) -> QueryParameters:
-    """Dependency that reads the query of a prediction.
+@contextmanager
+def asked(request: Request) -> Iterator[Asked]:
+    """Read the query of a prediction; its model stays in memory for as long as the context lasts.
 
     Args:
-        request: Any request.
-        engine: What answers it.
-        attributes: As in the query, like all that follow.
-        max_faces: See above.
-        min_confidence: See above.
-        landmarks: See above.
-        distribution: See above.
-        at_least: See above.
-        preview: See above.
+        request: Any request; its id decides whether a canary answers.
 
-    Returns:
+    Yields:
         What the query asks for.
 
     Raises:
-        InvalidParameter: A name is none of these or comes twice, or a value cannot be had of this engine.
+        RequestValidationError: A value is not of its kind.
+        InvalidParameter: A name is none of the query's or comes twice, or a value cannot be had of the engine.
     """
-    _check_names(request, known_names())
-    names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
+    query = read(request.scope["query_string"])
+    engine = engine_of(request).chosen(query.model, request_id(request))
     options = engine.options(
-        names,
-        max_faces,
-        min_confidence,
+        query.names,
+        query.max_faces,
+        query.min_confidence,
         client=client_of(request.scope),
-        at_least=parse_ages(at_least),
-        preview=preview,
+        at_least=query.ages,
+        preview=query.preview,
     )
-    return QueryParameters(options, landmarks, distribution)
-
-
-@cache
-def known_names() -> list[str]:
-    """List the names that the query of a prediction may have.
-
-    Returns:
-        Names, sorted.
-    """
-    own = {*inspect.signature(query_parameters).parameters, *inspect.signature(chosen_engine).parameters}
-    return sorted(own - {"request", "engine"})
-
-
-def _check_names(request: Request, known: Sequence[str]) -> None:
-    """Refuse what would pass for an answer to something else: names that are none here, and such as come twice."""
-    given = [name for name, _ in request.query_params.multi_items()]
-    if unknown := next((name for name in given if name not in known), None):
-        raise errors.InvalidParameter(f"{unknown[:50]}: there is no such parameter; choose from {', '.join(known)}.")
-    if twice := next((name for name in given if given.count(name) > 1), None):
-        raise errors.InvalidParameter(f"{twice}: give it once; separate several values with commas.")
-
-
-QueryDependency = Annotated[QueryParameters, Depends(query_parameters)]
+    with engine.in_use():
+        yield Asked(engine, options, query.landmarks, query.distribution)
 
 
 BodyReader = Callable[[bytes, str, str, int], list[bytes]]
@@ -324,12 +260,12 @@ async def body_reader() -> BodyReader:
 ReaderDependency = Annotated[BodyReader, Depends(body_reader)]
 
 
-async def _photos(request: Request, due: Callable[[], float], read: BodyReader, most: int) -> tuple[list[bytes], float]:
+async def _photos(request: Request, due: Callable[[], float], take: BodyReader, most: int) -> tuple[list[bytes], float]:
     """The photos of a body, and when they are to be answered, counted from its arrival."""
     body = await request.body()
     when = due()
     headers = request.headers
-    return await parsed(read, body, headers.get("content-type", ""), headers.get("content-encoding", ""), most), when
+    return await parsed(take, body, headers.get("content-type", ""), headers.get("content-encoding", ""), most), when
 
 
 def _counted(analysis: Analysis, model: str) -> Analysis:
@@ -416,9 +352,9 @@ async def answered_each(
     return [task.result() for task in tasks]
 
 
-async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: float, identity: str) -> PredictAnswer:
+async def _predict(asked: Asked, photo: bytes, due: float, identity: str) -> PredictAnswer:
     return await answered(
-        engine, photo, query.options, due, identity, landmarks=query.landmarks, distribution=query.distribution
+        asked.engine, photo, asked.options, due, identity, landmarks=asked.landmarks, distribution=asked.distribution
     )
 
 
@@ -428,17 +364,18 @@ async def _predict(engine: Engine, photo: bytes, query: QueryParameters, due: fl
     response_model=PredictAnswer,
     response_model_exclude_none=True,
     responses=documented(*_REQUEST_ERRORS, *_PHOTO_ERRORS),
-    openapi_extra=_BODY,
+    openapi_extra={"parameters": parameters(), **_BODY},
     tags=["predict"],
 )
-async def predict(request: Request, engine: ChosenEngine, query: QueryDependency, read: ReaderDependency) -> Response:
+async def predict(request: Request, take: ReaderDependency) -> Response:
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face gives an empty list.
     """
-    (photo,), due = await _photos(request, engine.due, read, 1)
-    return _json(await _predict(engine, photo, query, due, request_id(request)))
+    with asked(request) as wanted:
+        (photo,), due = await _photos(request, wanted.engine.due, take, 1)
+        return _json(await _predict(wanted, photo, due, request_id(request)))
 
 
 @router.post(
@@ -447,22 +384,24 @@ async def predict(request: Request, engine: ChosenEngine, query: QueryDependency
     response_model=BatchAnswer,
     response_model_exclude_none=True,
     responses=documented(*_REQUEST_ERRORS),
-    openapi_extra=_FILES,
+    openapi_extra={"parameters": parameters(), **_FILES},
     tags=["predict"],
 )
-async def predict_batch(request: Request, engine: ChosenEngine, query: QueryDependency, read: ReaderDependency) -> Response:
+async def predict_batch(request: Request, take: ReaderDependency) -> Response:
     """Send several multipart fields `file`. Each photo gets its own result or problem, in order.
 
     The service works on as many at a time as it has threads for photos. A photo's deadline counts from its turn, and another
     one bounds the whole batch; a photo that would be finished too late gets the problem `deadline_exceeded`.
     """
     identity = request_id(request)
-    files, batch_due = await _photos(request, engine.batch_due, read, engine.max_batch_files)
+    with asked(request) as wanted:
+        engine = wanted.engine
+        files, batch_due = await _photos(request, engine.batch_due, take, engine.max_batch_files)
 
-    async def one(photo: bytes, due: float) -> PredictAnswer:
-        return await _predict(engine, photo, query, due, identity)
+        async def one(photo: bytes, due: float) -> PredictAnswer:
+            return await _predict(wanted, photo, due, identity)
 
-    return _json(BatchAnswer(request_id=identity, results=await answered_each(engine, files, one, batch_due, identity)))
+        return _json(BatchAnswer(request_id=identity, results=await answered_each(engine, files, one, batch_due, identity)))
 
 
 def _json(document: PredictAnswer | BatchAnswer) -> Response:
@@ -500,12 +439,11 @@ async def ready(engine: EngineDependency) -> JSONResponse:
 async def reload(
     request: Request,
     version: Annotated[
-        int | None,
-        BeforeValidator(_plain),
-        Query(ge=1, description="Version to serve and keep, whatever else the store holds."),
+        Annotated[int, Field(ge=1), BeforeValidator(plain)] | None,
+        Query(description="Version to serve and keep, whatever else the store holds."),
     ] = None,
     model: Annotated[
-        str | None, Query(description="NAME of the model to replace; the default model if omitted.", max_length=100)
+        str | None, Query(description="NAME of the model to replace; the default model if omitted.", max_length=MAX_TITLE)
     ] = None,
 ) -> ReloadAnswer:
     """Load the newest version, or the one that the settings or the query name, and serve it from the next request on.
@@ -513,7 +451,7 @@ async def reload(
     It is verified and warmed while the current one serves, which stays if the new one is refused.
     The route exists only where `FACET_OPERATOR_KEYS` is set, and requires one of these keys.
     """
-    _check_names(request, ("model", "version"))
+    _check_names(request, "model", "version")
     if (await request.body()).strip() not in (b"", b"{}"):  # some clients send an empty object with every request
         raise errors.InvalidParameter("The body is not read: name version and model in the address.")
     reloader: Reloads = request.app.state.reloader
@@ -545,7 +483,7 @@ async def model(request: Request, default: EngineDependency, model: ModelTitle =
 
     A canary is described where it is named alone.
     """
-    _check_names(request, ("model",))
+    _check_names(request, "model")
     engine = default if model is None else default.chosen(model, request_id(request))
     return JSONResponse(engine.card(default.names()).document())
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.routes import known_names
+from service.api.query import known_names
 from service.api.uploads import OPTIONS, photos
 from service.errors import (
     EmptyFile,
