@@ -33,6 +33,7 @@ from service.api.middleware.head_requests import HeadRequests
 from service.api.middleware.plain_paths import PlainPaths
 from service.api.middleware.request_log import RequestLog
 from service.api.stream import StreamLimits, Streams
+from service.api.uploads import photos
 from service.errors import FacetError
 from service.extras import install_command
 from service.inference.engine import Engine
@@ -105,6 +106,7 @@ def create_app(
     metrics.begin_requests(["/predict", "/predict/batch", *(path for system in systems for path in system.photo_paths)])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
+    app.state.body_reader = photos
     app.state.streams = streams = Streams(_stream_limits(settings), keys, settings.cors_origins)
     app.add_api_websocket_route(stream.PATH, streams.serve)
     if settings.page:

@@ -21,7 +21,7 @@ from service.api.problems import count, documented, request_id
 from service.api.query import MAX_TITLE, MODEL, check_names, parameters, plain, read
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
 from service.api.statuses import problem_of, status_of
-from service.api.uploads import parsed, photos
+from service.api.uploads import parsed
 from service.errors import FacetError
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
@@ -248,20 +248,9 @@ BodyReader = Callable[[bytes, str, str, int], list[bytes]]
 """Takes a body apart as `photos` does."""
 
 
-async def body_reader() -> BodyReader:
-    """Dependency that parses bodies; a test may override it.
-
-    Returns:
-        `photos`.
-    """
-    return photos
-
-
-ReaderDependency = Annotated[BodyReader, Depends(body_reader)]
-
-
-async def _photos(request: Request, due: Callable[[], float], take: BodyReader, most: int) -> tuple[list[bytes], float]:
+async def _photos(request: Request, due: Callable[[], float], most: int) -> tuple[list[bytes], float]:
     """The photos of a body, and when they are to be answered, counted from its arrival."""
+    take: BodyReader = request.app.state.body_reader
     body = await request.body()
     when = due()
     headers = request.headers
@@ -367,14 +356,14 @@ async def _predict(asked: Asked, photo: bytes, due: float, identity: str) -> Pre
     openapi_extra={"parameters": parameters(), **_BODY},
     tags=["predict"],
 )
-async def predict(request: Request, take: ReaderDependency) -> Response:
+async def predict(request: Request) -> Response:
     """Send a photo as the multipart field `file` (or `image`), as the raw body, or as JSON `{"image": "<base64>"}`.
 
     Formats, by their bytes: JPEG, PNG, WebP, HEIC, AVIF, BMP and GIF (first frame). Boxes are in pixels of the upright photo.
     A photo without a face gives an empty list.
     """
     with asked(request) as wanted:
-        (photo,), due = await _photos(request, wanted.engine.due, take, 1)
+        (photo,), due = await _photos(request, wanted.engine.due, 1)
         return _json(await _predict(wanted, photo, due, request_id(request)))
 
 
@@ -387,7 +376,7 @@ async def predict(request: Request, take: ReaderDependency) -> Response:
     openapi_extra={"parameters": parameters(), **_FILES},
     tags=["predict"],
 )
-async def predict_batch(request: Request, take: ReaderDependency) -> Response:
+async def predict_batch(request: Request) -> Response:
     """Send several multipart fields `file`. Each photo gets its own result or problem, in order.
 
     The service works on as many at a time as it has threads for photos. A photo's deadline counts from its turn, and another
@@ -396,7 +385,7 @@ async def predict_batch(request: Request, take: ReaderDependency) -> Response:
     identity = request_id(request)
     with asked(request) as wanted:
         engine = wanted.engine
-        files, batch_due = await _photos(request, engine.batch_due, take, engine.max_batch_files)
+        files, batch_due = await _photos(request, engine.batch_due, engine.max_batch_files)
 
         async def one(photo: bytes, due: float) -> PredictAnswer:
             return await _predict(wanted, photo, due, identity)

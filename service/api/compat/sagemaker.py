@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from service.api.compat.translation import System
-from service.api.routes import EngineDependency, ReaderDependency, health, predict
+from service.api.routes import EngineDependency, health, predict
 
 CUSTOM_ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
 """Header that InvokeEndpoint hands on: the query of `POST /predict`, since SageMaker hands on no query."""
@@ -41,9 +41,9 @@ async def ping(engine: EngineDependency) -> JSONResponse:
 
 
 @router.post("/invocations")
-async def invocations(request: Request, take: ReaderDependency) -> Response:
+async def invocations(request: Request) -> Response:
     """As `POST /predict`."""
-    return await predict(request, take)
+    return await predict(request)
 
 
 SYSTEM: Final = System("sagemaker", "", router, probes=frozenset({"/ping"}))

@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from service.api.routes import body_reader
 from tests.client import CANARY, Client, assert_problem, serving, until, years
 from tests.conftest import encoded
 from tests.fakes import ColourNetwork, FailingNetwork, GatedNetwork, Pixels, SquareDetector, engine_factory, squares
@@ -171,7 +170,7 @@ async def test_a_large_body_does_not_hold_up_the_probes() -> None:
         return [PHOTO]
 
     async with serving() as client:
-        client.app.dependency_overrides[body_reader] = lambda: slow
+        client.app.state.body_reader = slow
         large = start(client, bytes(300_000))
         await asyncio.sleep(0.05)
         assert (await client.get("/health")).status_code == 200
@@ -220,7 +219,7 @@ async def test_a_deadline_counts_from_the_bodys_arrival(path: str) -> None:
         return [PHOTO]
 
     async with serving(deadline_s=0.2, batch_deadline_s=0.2) as client:
-        client.app.dependency_overrides[body_reader] = lambda: slow
+        client.app.state.body_reader = slow
         response = await start(client, bytes(300_000), path)
         if path == "/predict":
             assert_problem(response, 504, "deadline_exceeded")
