@@ -54,6 +54,7 @@ class DecoderProcess:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
                 [
                     sys.executable,
+                    "-P",  # what lies in the folder that the service was started in is no module of its own
                     "-m",
                     "service.vision.decoder_process",
                     str(theirs.fileno()),

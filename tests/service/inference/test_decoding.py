@@ -238,6 +238,15 @@ def test_a_bug_in_the_process_is_told_from_a_damaged_photo(tmp_path: Path, monke
         assert process.decode(header, deadline).width == 80
 
 
+def test_nothing_is_imported_from_the_folder_that_it_starts_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos are often in that folder, and somebody else's."""
+    for name in ("json.py", "service.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(PhotoDecoder(MemoryBudget(600 * MIB), 1)) as decoder:
+        assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+
+
 def test_the_deadline_ends_a_decoder_that_is_stuck(decoder: PhotoDecoder) -> None:
     look(decoder, encoded(PICTURE, "GIF"))
     stuck = decoder.idle[-1]
