@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from service.errors import DeadlineExceeded, NotReady, QueueFull
 from service.inference.memory import MemoryBudget
 from service.metrics import DECODER_CPU_SECONDS
-from service.vision.decoder_process import DecoderProcess
+from service.vision.decoder_process import DecoderEnded, DecoderProcess
 from service.vision.image import DecodedImage, decode, is_simple, probe
 
 
@@ -66,12 +66,22 @@ class PhotoDecoder:
         Raises:
             ImageError: It cannot be used, or takes more memory than there is.
             DeadlineExceeded: It was not decoded in time.
-            QueueFull: The system lends no process to decode it.
+            QueueFull: The system lends no process to decode it, or ends those that do.
             NotReady: The service is shutting down.
         """
         if is_simple(photo) or not self._most:
             with self._budget.take(probe(photo, max_pixels=max_pixels, side=side).cost, deadline):
                 return decode(photo, max_pixels=max_pixels, side=side)
+        try:
+            return self._decode_in_process(photo, max_pixels, side, deadline)
+        except DecoderEnded:  # it may have waited for a photo since it was ended; another one is tried
+            try:
+                return self._decode_in_process(photo, max_pixels, side, deadline)
+            except DecoderEnded as error:
+                raise QueueFull("The system ends the processes that decode the photo.") from error
+
+    def _decode_in_process(self, photo: bytes, max_pixels: int, side: int, deadline: float) -> DecodedImage:
+        """As `decode`, in one of the processes. Raises `DecoderEnded` where somebody has ended it."""
         with self._process(deadline) as process:
             try:
                 header = process.probe(photo, max_pixels=max_pixels, side=side, deadline=deadline)
@@ -100,6 +110,8 @@ class PhotoDecoder:
                 raise NotReady("The service is shutting down.")
             if not free:
                 raise DeadlineExceeded("The request's deadline passed while its photo waited for a decoder.")
+            while self._idle and not self._idle[-1].alive:
+                self._idle.pop().close()
             process = self._idle.pop() if self._idle else self._started()
             self._busy.append(process)
         try:

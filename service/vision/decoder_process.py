@@ -19,7 +19,7 @@ import numpy as np
 
 import service
 from service import errors
-from service.errors import CorruptImage, DeadlineExceeded, FacetError, ImageError, ImageTooLarge
+from service.errors import CorruptImage, DeadlineExceeded, FacetError, ImageTooLarge
 from service.vision.image import DecodedImage, Header, decode, limit_threads, probe
 
 CPU_SECONDS: Final = 2.0
@@ -32,10 +32,15 @@ SLACK_BYTES: Final = 64 * 2**20
 _THREADS: Final = 2
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
 """What a large photo took goes back to the system as soon as it is decoded."""
+_FAILED: Final = "The image's decoder failed on it."
 
 
 class DecoderFailure(Exception):
     """A bug of the decoder's own, not of the photo; the message is the process's traceback."""
+
+
+class DecoderEnded(Exception):
+    """Somebody else ended the process, such as a system that is short of memory; the photo is not to blame."""
 
 
 class DecoderProcess:
@@ -109,7 +114,8 @@ class DecoderProcess:
             FacetError: What `image.probe` raises.
             DecoderFailure: It raised what no photo is to blame for.
             DeadlineExceeded: The deadline passed, and the process was ended.
-            CorruptImage: The process ended by itself.
+            CorruptImage: The photo ended the process.
+            DecoderEnded: Something else did.
         """
         head = json.dumps({"size": len(photo), "max_pixels": max_pixels, "side": side}).encode() + b"\n"
         answer = self._call(head, photo, deadline)
@@ -117,7 +123,7 @@ class DecoderProcess:
 
     def forget(self) -> None:
         """Let go of the photo that was probed, which is not to be decoded; an empty one takes its place."""
-        with contextlib.suppress(FacetError, DecoderFailure):
+        with contextlib.suppress(FacetError, DecoderFailure, DecoderEnded):
             self.probe(b"", max_pixels=0, side=1, deadline=time.monotonic() + FORGET_S)
 
     def decode(self, header: Header, deadline: float) -> DecodedImage:
@@ -132,13 +138,16 @@ class DecoderProcess:
 
         Raises:
             ImageError: The photo cannot be decoded, or not within what it declared.
+            CorruptImage: The process sent other pixels than those, or the photo ended it.
             DecoderFailure: The decoder raised what no photo is to blame for.
             DeadlineExceeded: The deadline passed, and the process was ended.
+            DecoderEnded: Something else ended it.
         """
         answer = self._call(b'{"decode": true}\n', b"", deadline)
         height, width = int(answer["rows"]), int(answer["columns"])
         if not (0 < height * width * 3 <= header.cost):  # whatever a damaged process sends, no more is taken
-            raise self._ended()
+            self.kill()
+            raise CorruptImage(_FAILED)
         pixels = np.empty((height, width, 3), np.uint8)
         self._receive(pixels.reshape(-1).data, deadline)
         return DecodedImage(pixels, int(answer["width"]), int(answer["height"]))
@@ -182,12 +191,20 @@ class DecoderProcess:
         self.kill()
         return DeadlineExceeded("The request's deadline passed while its photo was being decoded.")
 
-    def _ended(self) -> ImageError:
-        """The photo's error by how the process ended: out of its time, or a decoder that crashed."""
+    def _ended(self) -> Exception:
+        """Whose fault it is that the process is gone, by how it ended: the photo's, somebody else's, or its own."""
+        self._look()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may have closed its socket a moment before
+            self._process.wait(FORGET_S)
+        ended_by = -(self._process.returncode or 0)
         self.kill()
-        if self._process.returncode == -signal.SIGPROF:
+        if ended_by == signal.SIGPROF:
             return CorruptImage("The image takes far longer to decode than others of its size.")
-        return CorruptImage("The image's decoder failed on it.")
+        if ended_by in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS):
+            return CorruptImage(_FAILED)
+        if ended_by > 0:
+            return DecoderEnded(f"signal {ended_by} ended the decoder")
+        return DecoderFailure("The decoder's process ended by itself.")
 
     def kill(self) -> None:
         """End it now, whatever it does."""
@@ -227,7 +244,7 @@ def main(descriptor: int, cpu_seconds: float, per_megapixel: float) -> None:
         cpu_seconds: Seconds of a processor's time that a photo may take,
         per_megapixel: and for each million of its pixels on top.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent drains first, and then ends us
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # they are for the parent, which drains before it ends us
         signal.signal(number, signal.SIG_IGN)
     limit_threads(_THREADS)
     with socket.socket(fileno=descriptor) as parent, parent.makefile("rb") as requests:

@@ -291,7 +291,7 @@ def test_where_the_system_lends_no_process_the_next_photo_tries_again(monkeypatc
         with monkeypatch.context() as patched:
             patched.setattr(decoding, "DecoderProcess", refuse)
             os.kill(decoder.idle[-1], signal.SIGKILL)
-            with pytest.raises(CorruptImage):
+            with pytest.raises(QueueFull):
                 look(decoder, data)
             began = time.monotonic()
             with pytest.raises(QueueFull):
@@ -300,6 +300,52 @@ def test_where_the_system_lends_no_process_the_next_photo_tries_again(monkeypatc
         assert look(decoder, data).width == 80
     finally:
         decoder.close()
+
+
+def test_a_photo_is_not_blamed_for_processes_that_were_ended_before_it_came(decoder: PhotoDecoder) -> None:
+    """As by a system that is short of memory."""
+    decoder.start(2)
+    for _ in range(3):
+        for pid in decoder.idle:
+            os.kill(pid, signal.SIGKILL)
+        assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+
+
+def test_a_photo_whose_processes_are_ended_again_and_again_is_to_come_later(decoder: PhotoDecoder) -> None:
+    over = threading.Event()
+
+    def end() -> None:
+        while not over.wait(0.01):
+            for pid in decoder.processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        with pytest.raises(QueueFull):
+            look(decoder, encoded(PICTURE, "GIF"))
+    finally:
+        over.set()
+        thread.join()
+    assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+
+
+def test_a_process_that_does_not_come_up_is_the_services_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('no memory for it')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with contextlib.closing(PhotoDecoder(MemoryBudget(600 * MIB), 1)) as broken, pytest.raises(DecoderFailure):
+        look(broken, encoded(PICTURE, "GIF"))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_signals_that_are_for_the_service_end_no_decoder(decoder: PhotoDecoder, sent: signal.Signals) -> None:
+    """Terminals, and `systemctl kill`, send them to every process."""
+    look(decoder, encoded(PICTURE, "GIF"))
+    (pid,) = decoder.processes
+    os.kill(pid, sent)
+    assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+    assert decoder.processes == (pid,)
 
 
 def test_a_process_leaves_with_its_parent() -> None:
