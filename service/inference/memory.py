@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from service import cgroups
 from service.errors import DeadlineExceeded, ImageTooLarge, NotReady
 from service.models.runtime import release
 
@@ -31,7 +32,7 @@ BUSY_LOOKS: Final = 5
 """So many times as long it takes while there is work. It takes 6 ms, and finds up to 70 MB that photos have left in pieces."""
 
 
-def memory_limit(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/proc/self/cgroup")) -> tuple[int, str]:
+def memory_limit(root: Path = cgroups.ROOT, process: Path = cgroups.PROCESS) -> tuple[int, str]:
     """Bytes that this process may use, and where that is set: the container's limit, else half of the machine's memory.
 
     Reads cgroup v2 `memory.max` and v1 `memory.limit_in_bytes` of the process's own group and of all above it.
@@ -44,27 +45,10 @@ def memory_limit(root: Path = Path("/sys/fs/cgroup"), process: Path = Path("/pro
         The least limit in bytes, and its source in words.
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 2**30
-    found = [limit for file in _limit_files(root, process) if (limit := _number(file)) is not None and limit < physical]
+    names = ("memory.max", "memory.limit_in_bytes")
+    limits = (_number(folder / name) for folder in cgroups.groups("memory", root, process) for name in names)
+    found = [limit for limit in limits if limit is not None and limit < physical]
     return (min(found), "the container's limit") if found else (physical // 2, "half of the machine's memory")
-
-
-def _limit_files(root: Path, process: Path) -> Iterator[Path]:
-    yield root / "memory.max"
-    yield root / "memory/memory.limit_in_bytes"
-    try:
-        lines = process.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder == top or top not in folder.parents:
-                break
-            yield folder / name
 
 
 def _number(file: Path) -> int | None:

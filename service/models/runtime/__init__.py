@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from service import cgroups
 from service.arrays import Floats, Pixels
 from service.errors import ModelIncompatible
 
@@ -164,27 +165,30 @@ def affinity() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cpu_quota(root: Path = Path("/sys/fs/cgroup"), allowed: int | None = None) -> int:
-    """Whole CPUs that this process may use: the smaller of its affinity and its container's quota.
+def cpu_quota(root: Path = cgroups.ROOT, allowed: int | None = None, process: Path = cgroups.PROCESS) -> int:
+    """Whole CPUs that this process may use: the smallest of its affinity and the quotas of its group and all above it.
 
     The libraries size their pools by affinity and do not see a quota: cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`.
 
     Args:
-        root: Where the cgroups are mounted.
+        root: Where the control groups are mounted.
         allowed: CPUs of its affinity; None for those of `affinity()`.
+        process: The file that names the process's own groups.
 
     Returns:
         At least 1.
     """
-    allowed = affinity() if allowed is None else allowed
+    quotas = (_quota(folder) for folder in cgroups.groups("cpu", root, process))
+    return max(1, math.ceil(min([affinity() if allowed is None else allowed, *(one for one in quotas if one is not None)])))
+
+
+def _quota(group: Path) -> float | None:
+    """CPUs that a group may use, in parts, too; None where it has no quota."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        quota, period = (group / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
         except OSError:
-            return allowed
-    if quota == "max" or int(quota) <= 0:
-        return allowed
-    return max(1, min(allowed, math.ceil(int(quota) / int(period))))
+            return None
+    return int(quota) / int(period) if quota.isdecimal() and int(quota) else None  # else `max`, or -1

@@ -72,6 +72,23 @@ def test_quota_of_cgroup_v1(tmp_path: Path, quota: str, expected: int) -> None:
     assert cpu_quota(tmp_path, 8) == expected
 
 
+def test_the_least_quota_of_the_group_and_those_above_it_holds(tmp_path: Path) -> None:
+    """Outside a container, such as in a unit of systemd, the quota does not stand where the groups are mounted."""
+    process = tmp_path / "cgroup"
+    process.write_text("5:cpu,cpuacct:/jobs/one\n0::/slice/unit\n")
+    assert cpu_quota(tmp_path, 8, process) == 8
+    for name, text, expected in (
+        ("cpu/jobs/one/cpu.cfs_quota_us", "700000", 8),
+        ("cpu/jobs/one/cpu.cfs_period_us", "100000", 7),
+        ("slice/unit/cpu.max", "max 100000", 7),
+        ("slice/cpu.max", "320000 100000", 4),
+        ("slice/unit/cpu.max", "50000 100000", 1),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+        assert cpu_quota(tmp_path, 8, process) == expected
+
+
 def test_without_a_cgroup_affinity_counts(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path, 8) == 8
 
