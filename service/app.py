@@ -38,7 +38,7 @@ from service.errors import FacetError
 from service.extras import install_command
 from service.inference.engine import Engine
 from service.inference.memory import MIB, give_back_now_and_then, held, memory_limit
-from service.inference.workers import Workers
+from service.inference.workers import Workers, started_pool
 from service.loading import bodies_bytes, create_engine
 from service.reloading import Reloader
 from service.settings import Settings
@@ -48,6 +48,8 @@ logger = logging.getLogger("facet")
 
 COMPRESSED_BYTES: Final = 4096
 """Answers from this size on are gzipped where the client accepts it: one face's are smaller, a crowd's and `/model` larger."""
+LOOP_THREADS: Final = 4
+"""Threads for what the event loop leaves to others for a moment: large bodies, which Python takes apart one at a time."""
 DESCRIPTION = """Send a photo, and get estimates for every face in it, with honest uncertainty.
 
 Nothing that is sent is stored or logged, and the service opens no connection of its own. Failures are
@@ -73,6 +75,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            asyncio.get_running_loop().set_default_executor(started_pool(LOOP_THREADS, "large bodies"))
             if tracer is not None:
                 stack.push_async_callback(asyncio.to_thread, tracer.close)
             app.state.engine = engine(settings)  # and nowhere else: a model that is replaced has to go

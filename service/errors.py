@@ -41,7 +41,7 @@ FacetError
     ├── StoreUnreachable        the address of the store cannot be read
     ├── ModelDamaged            a file is missing or its hash differs
     ├── ModelIncompatible       its signature or manifest is not one that this version serves
-    ├── NotEnoughMemory         the memory that may be used does not hold it and the photos
+    ├── NotEnoughMemory         the memory, or the threads, that it and the photos take are not there
     └── GoldenMismatch          it loads, but does not give the answers that it was shipped with
 """
 
@@ -313,7 +313,7 @@ class GoldenMismatch(ModelError):
 
 
 class NotEnoughMemory(ModelError):
-    """The memory that the service may use does not hold the models and the photos."""
+    """The memory, or the threads, that models and photos take are more than the service may use."""
 
     code = "not_enough_memory"
 

@@ -359,7 +359,8 @@ class Reloader:
             self._start(self.poll(seconds))
 
     async def _blocked(self, call: Callable[..., T], *arguments: object) -> T:
-        """Run what blocks on a thread of its own. Raises `NotReady` where the service is shutting down.
+        """Run what blocks on a thread of its own. Raises `NotReady` where the service is shutting down, and `NotEnoughMemory`
+        where the system lends no thread.
 
         The end of the event loop waits for the threads of its pool, however long the store takes.
         """
@@ -374,9 +375,12 @@ class Reloader:
                 running.set_exception(error)
 
         running.set_running_or_notify_cancel()
+        try:
+            threading.Thread(target=copy_context().run, args=(work,), name="reload", daemon=True).start()
+        except RuntimeError as error:
+            raise NotEnoughMemory("The system lends no thread to read a model on.") from error
         self._blocking.add(running)
         running.add_done_callback(self._blocking.discard)
-        threading.Thread(target=copy_context().run, args=(work,), name="reload", daemon=True).start()
         return await asyncio.wrap_future(running)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:

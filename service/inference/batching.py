@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +14,7 @@ from service.arrays import Floats, Pixels
 from service.errors import DeadlineExceeded, InferenceError, ModelIncompatible, NotReady, QueueFull
 from service.inference.fairness import FairQueue
 from service.inference.smoothing import SmoothedMean
+from service.inference.workers import started_pool
 
 SIZES: Final = (1, 2, 4, 8, 16)
 """Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits. A face costs as
@@ -54,7 +54,8 @@ class Batcher:
     """Gathers crops while a batch runs and runs what has gathered next: no crop waits for others that may not come.
 
     `run` takes uint8 [N, S, S, 3] and returns arrays whose first axis is N; it is called on one thread of its own. At most
-    `capacity` crops wait. `on_batch` is called with each batch's number of crops.
+    `capacity` crops wait. `on_batch` is called with each batch's number of crops. Raises
+    `NotEnoughMemory` where the system lends no thread.
     """
 
     def __init__(self, run: Run, capacity: int, on_batch: Callable[[int], None] | None = None) -> None:
@@ -62,7 +63,7 @@ class Batcher:
         self._capacity = capacity
         self._on_batch = on_batch
         self._waiting = FairQueue[_Item]()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._thread = started_pool(1, "network")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._began: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
-from service.errors import DeadlineExceeded, NotReady, QueueFull
+from service.errors import DeadlineExceeded, NotEnoughMemory, NotReady, QueueFull
 from service.inference.fairness import REMEMBERED, FairQueue
 from service.inference.smoothing import SmoothedMean
 
@@ -54,11 +55,12 @@ class Workers:
 
     Clients share the queue. The next call is of the client whose calls have taken the least time. Where the queue is full, the
     client with most calls in it loses the last of them to one with fewer. Long calls never hold every thread while another
-    client makes short ones. AnyIO's shared pool has many more threads than photos may be decoded at once.
+    client makes short ones. AnyIO's shared pool has many more threads than photos may be decoded at once. Raises
+    `NotEnoughMemory` where the system does not lend so many threads.
     """
 
     def __init__(self, threads: int, waiting: int, wait_s: float = math.inf) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="photos")
+        self._pool = started_pool(threads, "photos")
         self.threads, self._places, self._wait_s = threads, waiting, wait_s
         self._queue = FairQueue[_Call[Any]]()
         self._running: list[_Call[Any]] = []
@@ -285,6 +287,34 @@ class Workers:
         ends = time.monotonic() + grace
         while self._busy and time.monotonic() < ends:
             time.sleep(0.005)
+
+
+def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads run from the start: by itself it asks for each one when a call needs it.
+
+    A system that is at its limit of processes lends none then. The call fails, and the pool still holds it.
+
+    Args:
+        threads: How many.
+        name: What their names begin with.
+
+    Returns:
+        The pool.
+
+    Raises:
+        NotEnoughMemory: The system does not lend so many.
+    """
+    pool, all_run = ThreadPoolExecutor(threads, thread_name_prefix=name), threading.Event()
+    try:
+        for _ in range(threads):
+            pool.submit(all_run.wait)
+    except RuntimeError as error:
+        pool.shutdown(wait=False)
+        message = f"The system lends fewer than {threads} threads for {name}; raise its limit of processes."
+        raise NotEnoughMemory(message) from error
+    finally:
+        all_run.set()
+    return pool
 
 
 def retrieve(answer: asyncio.Future[Any]) -> None:

@@ -262,6 +262,24 @@ async def test_a_store_that_fails_once_is_asked_again(store: Path) -> None:
         assert interrupted.failures == 0
 
 
+async def test_a_system_that_lends_no_thread_is_asked_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a photo in a large body anything to it."""
+
+    def lend_none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with serving(factory(store), operator_keys="operator", model_poll_s=0.02) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", lend_none)
+            ship(store, 4)
+            detail = assert_problem(await reload(client), 409, "model_refused")["detail"]
+            assert detail.startswith("The system lends no thread")
+            large = multipart((disposition(filename="large.png"), FACES + bytes(2**19)))
+            assert (await client.post("/predict", **large)).status_code == 200
+        await until(lambda: client.engine.model.manifest.version == 4)
+        assert not client.app.state.reloader.hung
+
+
 async def test_a_model_that_fails_while_it_is_warmed_is_refused_and_others_are_still_looked_for(store: Path) -> None:
     ship(store, 4, most=3)  # its golden answers, of three faces, are right
     async with serving(factory(store, 3), operator_keys="operator") as client:

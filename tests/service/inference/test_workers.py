@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from service.errors import DeadlineExceeded, QueueFull
+from service.errors import DeadlineExceeded, NotEnoughMemory, QueueFull
 from service.inference.workers import Workers
 
 LATER = 1e9
@@ -228,3 +228,37 @@ async def test_a_client_that_is_alone_has_every_thread_however_long_it_waits(mon
         await asyncio.sleep(0.001)
     assert most == 0, "no thread was idle while calls waited"
     workers.close()
+
+
+def lend_no_thread(_: threading.Thread) -> None:
+    """As a thread starts where the system is at its limit of processes."""
+    raise RuntimeError("can't start new thread")
+
+
+async def test_no_call_needs_a_thread_that_the_system_may_not_lend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that found none kept its place for ever, and a pool without any answered nobody."""
+    workers, gate = Workers(3, 4), Gate()
+    monkeypatch.setattr(threading.Thread, "start", lend_no_thread)
+    calls = [asyncio.create_task(workers.run(gate, LATER, value)) for value in range(3)]
+    await until(lambda: gate.inside == 3)
+    gate.open.set()
+    assert await asyncio.gather(*calls) == [0, 1, 2]
+    assert workers.inside == 0
+    workers.close()
+
+
+def test_a_pool_for_which_the_system_lends_too_few_threads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def lend_two(thread: threading.Thread) -> None:
+        if len(started) == 2:
+            lend_no_thread(thread)
+        start(thread)
+        started.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", lend_two)
+    with pytest.raises(NotEnoughMemory, match="fewer than 3 threads for photos"):
+        Workers(3, 4)
+    for thread in started:
+        thread.join(10)
+        assert not thread.is_alive()
