@@ -6,6 +6,11 @@ import os
 import signal
 import sys
 
+if os.name == "posix":  # who starts it may have closed these: a socket would take their place, and get what libraries print
+    while (_lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(_lowest, True)
+    os.close(_lowest)
+
 if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded

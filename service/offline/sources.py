@@ -192,7 +192,7 @@ def _lines(path: str) -> Iterator[str]:
             system, name, _ = file_system(path)
             yield from _decoded(io.BufferedReader(io.BytesIO(_result(lambda: system.cat_file(name), path))))
         elif path == "-":
-            yield from _decoded(sys.stdin.buffer)  # type: ignore[arg-type]
+            yield from _decoded(_stdin())
         else:
             with Path(path).open("rb") as file:
                 yield from _decoded(file)
@@ -448,11 +448,16 @@ def printable(path: str | Path) -> str:
 # Archives, films and standard input -----------------------------------------------------------------------------------
 
 
-def _standard_input() -> Place:
-    """A photo or an archive, by its first bytes."""
+def _stdin() -> io.BufferedReader:
+    """Standard input. Raises `SourceError` where it is closed."""
     if sys.stdin is None:
         raise SourceError("-: standard input is closed")
-    stream = sys.stdin.buffer
+    return sys.stdin.buffer  # type: ignore[return-value]
+
+
+def _standard_input() -> Place:
+    """A photo or an archive, by its first bytes."""
+    stream = _stdin()
     head = stream.read(HEAD)
     if head[257:262] == b"ustar" or head[:3] in (b"\x1f\x8b\x08", b"BZh") or head[:6] == b"\xfd7zXZ\x00":
         return Archive("-", lambda: _Joined(head, stream))  # type: ignore[arg-type,return-value]

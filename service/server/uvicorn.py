@@ -231,7 +231,8 @@ def own_certificate(port: int) -> tuple[Path, Path]:
     for host in made.hosts:
         logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
     address = tls.network_address(made.hosts)
-    if address is not None and sys.stderr.isatty() and (code := tls.qr_code(f"https://{address}:{port}")):
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if address is not None and terminal and (code := tls.qr_code(f"https://{address}:{port}")):
         sys.stderr.write(code)
     logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
     return made.certificate, made.key

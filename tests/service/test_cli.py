@@ -207,6 +207,31 @@ def test_sigterm_ends_a_run_that_waits_for_its_list(root: Path, tiny_store: Path
     assert "Traceback" not in complaints
 
 
+CLOSED = """
+import os, socket, sys
+import service.cli
+opened = socket.socketpair()
+with open(sys.argv[1], "w") as file:
+    print(*sorted(os.readlink(f"/proc/self/fd/{number}") for number in range(3)), file=file)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say what is open")
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2)])
+def test_no_socket_takes_the_place_of_what_was_closed(root: Path, tmp_path: Path, closed: tuple[int, ...]) -> None:
+    """What a library prints would be sent to a client, and a process that decodes would find its parent gone."""
+    shell = " ".join(f"{number}<&-" for number in closed)
+    line = ["sh", "-c", f'exec "$0" -c "$1" "$2" {shell}', sys.executable, CLOSED, str(tmp_path / "open")]
+    subprocess.run(line, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    assert (tmp_path / "open").read_text().split() == [os.devnull] * 3
+
+
+def test_a_list_out_of_a_closed_input_is_one_line(root: Path) -> None:
+    line = ["sh", "-c", 'exec "$0" -m service.cli predict --from - <&-', sys.executable]
+    result = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (1, "facet: -: standard input is closed\n")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
 def test_a_full_disk_is_not_the_photos_fault(root: Path, tiny_store: Path, examples: Path) -> None:
     command, settings = program(root, tiny_store)
