@@ -43,9 +43,17 @@ def folder() -> Path:
 
     Returns:
         A folder below `XDG_STATE_HOME`, or below the home folder.
+
+    Raises:
+        FacetError: There is neither.
     """
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "facet"
+    state = os.environ.get("XDG_STATE_HOME")
+    if state:
+        return Path(state) / "facet"
+    try:
+        return Path.home() / ".local" / "state" / "facet"
+    except RuntimeError as error:  # nor has the user an entry in /etc/passwd
+        raise FacetError("--tls keeps its certificate in a home folder, which is not there: set XDG_STATE_HOME.") from error
 
 
 def own_hosts() -> tuple[str, ...]:
@@ -60,7 +68,7 @@ def own_hosts() -> tuple[str, ...]:
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         hosts.append(probe.getsockname()[0])
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeError):  # a machine's name may be longer than a part of a domain's
         hosts += [str(found[4][0]) for found in socket.getaddrinfo(name, None, socket.AF_INET)]
     return tuple(dict.fromkeys(hosts))
 

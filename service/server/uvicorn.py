@@ -183,6 +183,7 @@ def run(
         app,
         host=host,
         port=port,
+        workers=1,  # else it reads WEB_CONCURRENCY, which is for servers of several processes, and need be no number
         log_config=None,
         access_log=False,
         server_header=False,
@@ -223,7 +224,7 @@ def own_certificate(port: int) -> tuple[Path, Path]:
         PEM files of the certificate and of its key.
 
     Raises:
-        FacetError: The `cryptography` package is not installed.
+        FacetError: The `cryptography` package is not installed, or there is no home folder.
         OSError: It cannot be kept.
     """
     made = tls.self_signed(tls.folder(), tls.own_hosts())

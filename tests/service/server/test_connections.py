@@ -357,6 +357,7 @@ def test_a_start_that_fails_is_one_line(environment: dict[str, str], words: str)
 def test_names_that_kubernetes_docker_and_scripts_add_are_no_settings(tmp_path: Path) -> None:
     added = {"FACET_SERVICE_HOST": "10.0.0.1", "FACET_PORT_80_TCP_ADDR": "10.0.0.1", "FACET_API_SERVICE_PORT_HTTP": "80"}
     added |= {"FACET_BIN": "facet", "FACET_URL": "http://localhost:8000"}
+    added |= {"WEB_CONCURRENCY": "auto"}  # which uvicorn would read
     with fake(tmp_path / "log", **added) as service:
         assert json.loads(httpx.get(service.url + "/health").text)["status"] == "ok"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from service.errors import FacetError
 from service.server import tls
 from service.settings import Settings
 from tests.client import ROOT
@@ -65,6 +67,23 @@ def test_own_hosts_begin_with_localhost_and_hold_no_twin() -> None:
     assert hosts[0] == "localhost"
     assert socket.gethostname() in hosts
     assert len(hosts) == len(set(hosts))
+
+
+def test_a_name_that_is_too_long_for_a_domain_is_a_host_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux allows 64 bytes of a machine's name, and domains 63."""
+    monkeypatch.setattr(socket, "gethostname", lambda: 64 * "a")
+    assert 64 * "a" in tls.own_hosts()
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As of a container, whose number is in no list of users."""
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(FacetError, match="set XDG_STATE_HOME"):
+        tls.folder()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert tls.folder() == tmp_path / "facet"
 
 
 @pytest.mark.parametrize(
