@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ if os.name == "posix":  # who starts it may have closed these: a socket would ta
 if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # to let go of all takes half a second, in which it may come
 
 if sys.argv[1:2] in (["predict"], ["annotate"]) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends it without a traceback

@@ -50,17 +50,19 @@ class Server(uvicorn.Server):
         Yields:
             Nothing, while the signals are handled here.
         """
-        loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGHUP)
-        loop.add_signal_handler(signal.SIGTERM, self._terminate)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        self._hung_up |= isinstance(before, HangUps) and before.came
+        loop = asyncio.get_running_loop()
+        handlers = {signal.SIGTERM: self._terminate, signal.SIGINT: self._interrupt, signal.SIGHUP: self._hang_up}
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        hang_up = before[signal.SIGHUP]
+        self._hung_up |= isinstance(hang_up, HangUps) and hang_up.came
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGHUP)
+            for number in handlers:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number])  # else it is the system's, and a second SIGTERM no end with 0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
         """Start the app and listen, with `HttpProtocol`, and with `Handshake` before it where TLS is spoken.

@@ -331,6 +331,18 @@ def test_an_idle_service_ends_with_0(tmp_path: Path, sent: signal.Signals, delay
         assert "Traceback" not in service.log
 
 
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_that_come_until_the_process_is_gone_end_it_with_0_all_the_same(tmp_path: Path, again: signal.Signals) -> None:
+    """Two send SIGTERM, or systemd SIGHUP behind it (`SendSIGHUP=`)."""
+    with fake(tmp_path / "log", FACET_DRAIN_DELAY_S="0") as service:
+        service.process.send_signal(signal.SIGTERM)
+        while service.process.poll() is None:
+            service.process.send_signal(again)
+            time.sleep(0.0005)
+        assert service.exit_status() == 0, service.log
+        assert "Traceback" not in service.log
+
+
 STARTING = """
 import os, sys, time
 
