@@ -222,14 +222,18 @@ class Output:
                 raise OutputError(f"{finished} has other columns than this run would write; --overwrite begins anew")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         making = _beside(self.parts)
-        (making / STATE).write_text(json.dumps(self._state, indent=1))
-        if finished is not None:
-            first = making / f"part-{0:08d}{self.path.suffix}"
-            try:
-                os.link(finished, first)
-            except OSError:  # a file system without links
-                shutil.copyfile(finished, first)
-        making.rename(self.parts)
+        try:
+            (making / STATE).write_text(json.dumps(self._state, indent=1))
+            if finished is not None:
+                first = making / f"part-{0:08d}{self.path.suffix}"
+                try:
+                    os.link(finished, first)
+                except OSError:  # a file system without links
+                    shutil.copyfile(finished, first)
+            making.rename(self.parts)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
 
     def _check_parts(self) -> None:
         """Raises `OutputError` where the folder is somebody else's: a run's holds its state, or at least a part."""

@@ -384,6 +384,24 @@ def test_a_full_disk_ends_it_with_one_line_and_it_can_go_on(tmp_path: Path) -> N
     assert out.read_text() == (tmp_path / "whole.csv").read_text()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_disk_that_is_full_before_it_begins_has_nothing_more_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that is gone on with is copied where it cannot be linked."""
+    photos, out = folder(tmp_path / "photos", 20), tmp_path / "faces.csv"
+    predict(photos, out=out)
+    before, whole = sorted(tmp_path.iterdir()), out.read_text()
+    monkeypatch.setattr("os.link", lambda *_: os.open(tmp_path / "no" / "links", os.O_RDONLY))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most, more in ((0, {"overwrite": True}), (len(whole) - 1, {"resume": True})):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+        try:
+            with pytest.raises(OutputError, match="File too large"):
+                predict(photos, out=out, **more)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (sorted(tmp_path.iterdir()), out.read_text()) == (before, whole)
+
+
 def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path) -> None:
     """What Python holds at its peak, for a tenth of the photos and for all of them."""
     paths = [folder(tmp_path / "photos", 10) / "0000.png"]
