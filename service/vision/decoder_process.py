@@ -283,16 +283,17 @@ def _bounded(count: int, cpu_seconds: float) -> Iterator[None]:
     """Let what runs inside map no more than `count` bytes on top, and compute no longer; the kernel ends the process then."""
     import resource
 
-    unlimited = resource.getrlimit(resource.RLIMIT_DATA)
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_DATA)
     mapped = _mapped()
     if mapped:
-        resource.setrlimit(resource.RLIMIT_DATA, (mapped + count + SLACK_BYTES, unlimited[1]))
+        most = mapped + count + SLACK_BYTES
+        resource.setrlimit(resource.RLIMIT_DATA, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_DATA, unlimited)
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 def _mapped() -> int:

@@ -449,6 +449,27 @@ def test_no_photo_takes_more_memory_than_it_is_counted_for(kind: str, side: int)
     assert taken <= header.cost + 4 * MIB, f"{taken / MIB:.0f} MiB taken, {header.cost / MIB:.0f} counted"
 
 
+OWN_LIMIT = """
+import resource
+from service.vision import decoder_process
+
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+with decoder_process._bounded(2**31, 60):
+    print(resource.getrlimit(resource.RLIMIT_DATA)[0])
+    try:
+        bytearray(2**30)
+    except MemoryError:
+        print("too large")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its memory is bounded as Linux does")
+def test_a_photo_that_passes_the_users_own_limit_of_memory_is_too_large() -> None:
+    """`ulimit -d`, which the process may not raise for it."""
+    done = subprocess.run([sys.executable, "-c", OWN_LIMIT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split("\n"), done.stderr) == ([str(2**30), "too large", ""], "")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 def test_a_process_keeps_no_pixels_of_a_photo_that_it_has_handed_over() -> None:
     process, until = DecoderProcess(), time.monotonic() + 60
