@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -13,6 +14,8 @@ from service.inference.memory import MemoryBudget
 from service.metrics import DECODER_CPU_SECONDS
 from service.vision.decoder_process import DecoderEnded, DecoderProcess
 from service.vision.image import DecodedImage, decode, is_simple, probe
+
+logger = logging.getLogger("facet")
 
 
 class PhotoDecoder:
@@ -74,7 +77,8 @@ class PhotoDecoder:
                 return decode(photo, max_pixels=max_pixels, side=side)
         try:
             return self._decode_in_process(photo, max_pixels, side, deadline)
-        except DecoderEnded:  # it may have waited for a photo since it was ended; another one is tried
+        except DecoderEnded as error:
+            logger.warning("%s; its photo is tried once more", error)
             try:
                 return self._decode_in_process(photo, max_pixels, side, deadline)
             except DecoderEnded as error:
@@ -112,6 +116,7 @@ class PhotoDecoder:
                 raise DeadlineExceeded("The request's deadline passed while its photo waited for a decoder.")
             while self._idle and not self._idle[-1].alive:
                 self._idle.pop().close()
+                logger.warning("a process that decodes photos was ended while it waited for one")
             process = self._idle.pop() if self._idle else self._started()
             self._busy.append(process)
         try:

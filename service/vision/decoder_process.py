@@ -203,7 +203,7 @@ class DecoderProcess:
         if ended_by in (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS):
             return CorruptImage(_FAILED)
         if ended_by > 0:
-            return DecoderEnded(f"signal {ended_by} ended the decoder")
+            return DecoderEnded(f"a process that decodes photos was ended by signal {ended_by}")
         return DecoderFailure("The decoder's process ended by itself.")
 
     def kill(self) -> None:

@@ -302,13 +302,17 @@ def test_where_the_system_lends_no_process_the_next_photo_tries_again(monkeypatc
         decoder.close()
 
 
-def test_a_photo_is_not_blamed_for_processes_that_were_ended_before_it_came(decoder: PhotoDecoder) -> None:
-    """As by a system that is short of memory."""
+def test_a_photo_is_not_blamed_for_processes_that_were_ended_before_it_came(
+    decoder: PhotoDecoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a system that is short of memory, of which its operator should know."""
     decoder.start(2)
     for _ in range(3):
         for pid in decoder.idle:
             os.kill(pid, signal.SIGKILL)
+        caplog.clear()
         assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+        assert "a process that decodes photos was ended" in caplog.text
 
 
 def test_a_photo_whose_processes_are_ended_again_and_again_is_to_come_later(decoder: PhotoDecoder) -> None:
