@@ -32,6 +32,12 @@ SLOW_S: Final = 1.0
 """Seconds after which a call that fails has waited for a system that does not answer."""
 AWAY_S: Final = 30.0
 """Seconds for which such a system is not asked again."""
+NEW_S: Final = 60.0
+"""Seconds for which a temporary folder that nobody holds may be one that was made just now."""
+_TEMPORARY: Final = "facet-models-"
+"""What the name of a temporary folder of copies begins with."""
+_HELD: Final[list[int]] = []
+"""Descriptors by which this process holds its own."""
 _COPYING: Final = ".copying-"
 """What the name of a folder begins with that becomes a copy."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -54,10 +60,29 @@ def open_store(place: Path | str, cache: Path | None = None) -> ModelStore:
     """
     if isinstance(place, Path):
         return ModelStore(place)
-    if cache is None:
-        cache = Path(tempfile.mkdtemp(prefix="facet-models-"))
-        atexit.register(shutil.rmtree, cache, ignore_errors=True)
-    return RemoteStore(place, cache)
+    return RemoteStore(place, _temporary() if cache is None else cache)
+
+
+def _temporary() -> Path:
+    """A folder that goes with the process; those of processes that were killed go now, for nobody holds them any more."""
+    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if sys.platform == "win32":
+        return folder
+    import fcntl
+
+    for other in (folder, *folder.parent.glob(f"{_TEMPORARY}*")):
+        with contextlib.suppress(OSError):  # somebody else's, or held
+            handle = os.open(other, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if other == folder:
+                    _HELD.append(os.dup(handle))
+                elif time.time() - os.fstat(handle).st_mtime > NEW_S:
+                    shutil.rmtree(other, ignore_errors=True)
+            finally:
+                os.close(handle)
+    return folder
 
 
 class RemoteStore(ModelStore):

@@ -308,6 +308,19 @@ def test_a_folder_is_a_folder_and_an_address_needs_what_reads_it(tmp_path: Path)
         open_store("nosuchscheme://bucket", tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="who holds a folder is not known there")
+def test_temporary_copies_of_processes_that_were_killed_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is 24 MB, and a service that is ended while its models load leaves it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held, fresh, left = open_store(BUCKET).root, tmp_path / "facet-models-fresh", tmp_path / "facet-models-left"
+    for folder in (fresh, left):
+        (folder / "scaled").mkdir(parents=True)
+    for folder in (held, left):
+        os.utime(folder, (0, 0))
+    own = open_store(BUCKET).root
+    assert sorted(tmp_path.iterdir()) == sorted((held, fresh, own))
+
+
 def test_copies_of_a_process_lie_in_a_folder_of_its_own(bucket: Any) -> None:
     first, second = open_store(BUCKET).root, open_store(BUCKET).root
     assert first != second
