@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 
 from service.arrays import Floats, Pixels
@@ -17,7 +18,7 @@ from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
 from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie, roll
 from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
-from service.vision.windows import HalvedPicture, Reals, resized, suppress, suppress_same
+from service.vision.windows import HalvedPicture, Indices, Reals, resized, suppress, suppress_same
 
 CELL: Final = 4
 """Side of an output's cell, in pixels of the input."""
@@ -44,7 +45,9 @@ MAX_CLOSER: Final = 4.0
 CENTRE_SCORE: Final = 0.15
 """Score from which a cell is the centre of what may be a face that stands upright, or as its landmarks say."""
 MAX_CANDIDATES: Final = 1000
-"""Best centres of a picture that are kept: more than a crowd has; noise could give any number of them."""
+"""Best centres of a picture that are kept, one of each head before the cells beside it: more than a crowd has; noise could give
+any number of them.
+"""
 ONE_VIEW_SCORE: Final = 0.4
 """Mean of the network's score and O-Net's in one view from which a face is read in all views."""
 ANSWERED_SCORE: Final = 0.62
@@ -123,7 +126,7 @@ class CenterFaceDetector:
         answer = {name: values[0] for name, values in self.faces(_padded(copy)[np.newaxis]).items()}
         probability = answer["probability"]
         rows, columns = np.nonzero(probability > HEAD_SCORE)
-        best = np.argsort(-probability[rows, columns], kind="stable")[:MAX_CANDIDATES]
+        best = _best(probability, rows, columns)
         rows, columns = rows[best], columns[best]
         # The network names heights before widths, and y before x.
         sizes = np.exp(answer["log_sizes"][rows, columns])[:, ::-1] * CELL
@@ -164,6 +167,17 @@ def confidence(scores: Reals) -> Floats:
     """
     knots = [0, ANSWERED_SCORE, CLEAR_SCORE, 1], [0, MIN_CONFIDENCE, CLEAR_CONFIDENCE, 1]
     return np.interp(scores, *knots).astype(np.float32)
+
+
+def _best(probability: Floats, rows: Indices, columns: Indices) -> Indices:
+    """Indices of the cells that are kept, the best first: each head has several, and no cell beside a better one may take the
+    place of a head of which no other is kept.
+    """
+    scores = probability[rows, columns]
+    if len(scores) <= MAX_CANDIDATES:
+        return np.argsort(-scores, kind="stable")
+    beside = scores < cv2.dilate(probability, np.ones((3, 3), np.uint8))[rows, columns]
+    return np.lexsort((-scores, beside))[:MAX_CANDIDATES]
 
 
 def _padded(pixels: Pixels) -> Pixels:

@@ -48,6 +48,28 @@ class OneCentre:
         return answers
 
 
+class Crowd:
+    """A network with 20 by 10 heads of nine cells each: a quarter are less certain than any cell of the others."""
+
+    precision = "f32"
+
+    def __call__(self, batch: Pixels) -> Outputs:
+        """Heads of 14 pixels in each square of 16."""
+        head = np.array([[0.4, 0.6, 0.4], [0.6, 0.9, 0.6], [0.4, 0.6, 0.4]], np.float32)
+        square = np.pad(head, ((0, 1), (0, 1)))
+        certain = np.ones((10, 20), np.float32)
+        certain[:, ::4] = 1 / 3
+        probability = np.kron(certain, square)[np.newaxis]
+        shape = probability.shape
+        points = np.array([(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.35, 0.7), (0.65, 0.7)], np.float32)
+        return {
+            "probability": probability,
+            "log_sizes": np.full((*shape, 2), np.log(14 / CELL), np.float32),
+            "offsets": np.zeros((*shape, 2), np.float32),
+            "landmarks": np.tile(points[:, ::-1].ravel(), (*shape, 1)),
+        }
+
+
 class Certain:
     """An O-Net that is sure of every window, and leaves its box as it is."""
 
@@ -93,6 +115,12 @@ def test_a_face_that_is_rolled_is_read_upright() -> None:
     (face,) = create({"faces": network, "rnet": Certain(), "onet": Certain()}, 12).detect(np.zeros((256, 320, 3), np.uint8))
     x, y = face.landmarks[1] - face.landmarks[0]
     assert abs(np.rad2deg(np.arctan2(y, x)) - 90) < 1
+
+
+def test_no_cell_beside_a_centre_takes_the_place_of_another_head() -> None:
+    found = create({"faces": Crowd(), "rnet": Certain(), "onet": Certain()}, 12).detect(np.zeros((160, 320, 3), np.uint8))
+    assert len(found) == 200
+    assert len({(round(face.box[0] / 16), round(face.box[1] / 16)) for face in found}) == 200
 
 
 def test_landmarks_come_of_the_weights_of_the_cascades_own_network(root: Path) -> None:
