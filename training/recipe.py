@@ -75,8 +75,6 @@ class Attribute(Declaration):
 
     @model_validator(mode="after")
     def _expectations_have_a_range(self) -> Self:
-        if self.name == AGE and self.kind != "expectation":
-            raise ValueError(f"the attribute {AGE!r} is an expectation, in years")
         if self.name != AGE and self.kind == "expectation" and self.range is None:
             raise ValueError(f"the attribute {self.name!r} is an expectation, and needs a range")
         return self

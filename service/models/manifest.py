@@ -34,22 +34,38 @@ STEPS: Final = 100
 
 
 class Section(BaseModel):
-    """A part of a manifest: frozen, and without unknown fields."""
+    """A part of a document: frozen, and without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class InputContract(Section):
+class ManifestSection(Section):
+    """A part of a manifest: its numbers are finite, as those of JSON are, in which `GET /model` answers them."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+Fraction = Annotated[float, Field(ge=-1, le=2)]
+"""A place in fractions of a crop, which may lie outside it; a template in pixels is none of such."""
+
+
+class InputContract(ManifestSection):
     """What an attribute network is fed: square uint8 RGB crops of `size` pixels, cut by `template`, five points
     `(x, y)` in fractions of the crop (see `service.vision.align.align`).
     """
 
     size: int = Field(ge=16, le=1024)
-    template: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+    template: tuple[tuple[Fraction, Fraction], ...] = Field(min_length=5, max_length=5)
     color: Literal["RGB"] = "RGB"
 
+    @model_validator(mode="after")
+    def _points_differ(self) -> Self:
+        if len(set(self.template)) == 1:
+            raise ValueError("the points of the template are all one")
+        return self
 
-class IntervalBand(Section):
+
+class IntervalBand(ManifestSection):
     """Quantiles of the error of an expectation, for predictions below `below`: the bounds lie at `value + low * unit` and
     `value + high * unit`.
     """
@@ -59,7 +75,7 @@ class IntervalBand(Section):
     high: float
 
 
-class AgeInterval(Section):
+class AgeInterval(ManifestSection):
     """How an expectation becomes an interval that holds the true value in a share `coverage` of cases.
 
     Everything in it is counted in steps, which are years of an age and hundredths of any other range. `unit` is `deviation`,
@@ -72,7 +88,7 @@ class AgeInterval(Section):
     bands: tuple[IntervalBand, ...] = Field(min_length=1)
 
 
-class AtLeastCalibration(Section):
+class AtLeastCalibration(ManifestSection):
     """How the tail of an age distribution becomes the probability that the age is at least n: the logarithm of the tail's odds
     times `slope`, plus the offset at n, which is interpolated between `ages`. As it stands here it changes nothing.
     """
@@ -88,14 +104,14 @@ class AtLeastCalibration(Section):
         return self
 
 
-class ThresholdBand(Section):
+class ThresholdBand(ManifestSection):
     """The threshold of faces whose predicted age is below `below` years."""
 
     below: float
     threshold: float = Field(ge=0, le=1)
 
 
-class LabelThresholds(Section):
+class LabelThresholds(ManifestSection):
     """Thresholds of single labels and of bands of predicted age, beside the one that all share: the largest of those that apply
     to a face is its own.
     """
@@ -106,7 +122,7 @@ class LabelThresholds(Section):
     """In order; the last one serves what lies above."""
 
 
-class AttributeCalibration(Section):
+class AttributeCalibration(ManifestSection):
     """Fitted on validation, for one attribute; what its kind does not know stays as it is here."""
 
     temperature: float = Field(default=1.0, gt=0)
@@ -172,7 +188,7 @@ def scale_of(range_: tuple[float, float] | None, unit: str) -> Scale:
     return YEARS if range_ is None else Scale(range_[0], (range_[1] - range_[0]) / STEPS, unit)
 
 
-class Declaration(Section):
+class Declaration(ManifestSection):
     """What is declared of an attribute, wherever one is: by a model, a recipe or a report."""
 
     name: AttributeName
@@ -192,6 +208,10 @@ class Declaration(Section):
             raise ValueError(f"the attribute {self.name!r} needs two labels or more, each once")
         if self.kind == "expectation" and self.labels:
             raise ValueError(f"the attribute {self.name!r} is an expectation, which has no labels")
+        if self.name == AGE and self.kind != "expectation":
+            raise ValueError(f"the attribute {AGE!r} is an expectation, in years")
+        if self.name in CANONICAL and self.kind != "labels":
+            raise ValueError(f"the attribute {self.name!r} is one of labels")
         return self
 
     @model_validator(mode="after")
@@ -242,7 +262,7 @@ GAIN_OF_TWO: Final = 1.051
 GAIN_OF_MORE: Final = 0.988
 
 
-class TrackCalibration(Section):
+class TrackCalibration(ManifestSection):
     """How the answers to many frames of one face become one.
 
     `correlation` is that of any two frames' age errors, and `scale` the interval's width at one frame over that of a photo's;
@@ -278,7 +298,7 @@ class TrackCalibration(Section):
         return self.gains.get(attribute.name, GAIN_OF_TWO if len(attribute.labels) == 2 else GAIN_OF_MORE)
 
 
-class Tolerance(Section):
+class Tolerance(ManifestSection):
     """Largest difference from the golden answers, for one precision: of expectations in steps, which are years of an age and
     hundredths of any other range, and of every other output.
     """
@@ -290,7 +310,7 @@ class Tolerance(Section):
     other: float
 
 
-class Manifest(Section):
+class Manifest(ManifestSection):
     """Everything that is known of a model when it is made; it never changes after.
 
     Manifests of before attributes were declared are read as well: their outputs, labels and calibrations are those of age,
@@ -360,7 +380,7 @@ class Manifest(Section):
         return next((attribute for attribute in self.attributes if attribute.name == name), None)
 
 
-class Variant(Section):
+class Variant(ManifestSection):
     """A model's networks in another arithmetic: a document in the folder of that name, beside the manifest.
 
     Its own SHA-256 is the digest of what is served in this arithmetic. It holds the manifest's, so that it pins both.

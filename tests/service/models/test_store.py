@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -20,6 +21,8 @@ from service.models.store import GOLDEN, MANIFEST, Model, ModelStore, file_diges
 from tests.fakes import CROP, TEMPLATE, ColourNetwork
 
 OUTPUTS = ("age", "age_distribution", "gender", "race")
+AGE = {"name": "age", "kind": "expectation", "outputs": ["age"]}
+ENDLESS = {"coverage": 0.8, "unit": "years", "bands": [{"below": math.inf, "low": -5, "high": 5}]}
 
 
 class Loads:
@@ -297,6 +300,28 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, content: str, complaint: 
 def test_a_manifest_that_says_something_else_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     edited(shipped(tmp_path), **changes)
     with pytest.raises(ModelIncompatible):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"attributes": [AGE | {"calibration": {"threshold": math.nan}}]}, "calibration.threshold: .* finite number"),
+        ({"attributes": [AGE | {"calibration": {"interval": ENDLESS}}]}, "bands.0.below: .* finite number"),
+        (
+            {"input": {"size": CROP, "template": [[38.3, 51.7], *TEMPLATE[1:]]}},
+            "input.template.0.0: .* less than or equal to 2",
+        ),
+        ({"input": {"size": CROP, "template": [TEMPLATE[0]] * 5}}, "the points of the template are all one"),
+        ({"attributes": [AGE | {"kind": "labels", "labels": ["young", "old"]}]}, "'age' is an expectation, in years"),
+        ({"attributes": [AGE | {"name": "race"}]}, "'race' is one of labels"),
+    ],
+)
+def test_a_manifest_by_which_nothing_could_be_answered_is_refused(
+    tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    edited(shipped(tmp_path), **changes)
+    with pytest.raises(ModelIncompatible, match=complaint):
         load(tmp_path)
 
 
