@@ -23,7 +23,7 @@ from service.models.runtime import Loader, Precision, Runtime, cpu_quota, loader
 from service.models.store import Model, ModelStore
 from service.reloading import ModelSource
 from service.settings import Settings
-from service.vision.detection import Detector
+from service.vision.detection import MIN_FACE_PX, SIDE_PX, Detector
 from service.vision.detection.registry import load_detector
 
 logger = logging.getLogger("facet")
@@ -37,7 +37,11 @@ SHARED_BYTES: Final = 1024 * MIB
 CODE_BYTES: Final = 48 * MIB
 """Pages of libraries that are in use: the kernel counts them, too."""
 SEARCH_BYTES: Final = 64 * MIB
-"""What a search for faces takes at its worst, a crowd or a texture, on each thread."""
+"""What a search for faces takes at its worst, a crowd or a texture, on each thread, where its settings are as they come."""
+SEARCHED_BYTES: Final = 26 * MIB
+"""What it takes more for each time that its settings add as many pixels as the networks see at first: `centerface` 24 MiB,
+`mtcnn` 26, by pictures of a side of 4096 and 8192 pixels.
+"""
 DECODER_BYTES: Final = 24 * MIB
 """What a process takes that decodes photos, before it has one."""
 LEAST_PHOTO_BYTES: Final = 48 * MIB
@@ -58,8 +62,10 @@ def create_engine(settings: Settings) -> Engine:
     """
     limit, named = (settings.memory_mib * MIB, "the setting") if settings.memory_mib else memory_limit()
     bodies = bodies_bytes(settings, limit)
-    at_once = settings.workers or most_workers(limit, cpu_quota(), bodies)
-    require_memory(limit, LEAST_RESIDENT, at_once, bodies)  # before a model is loaded: the kernel would end us, without a word
+    search = search_bytes(settings)
+    at_once = settings.workers or most_workers(limit, cpu_quota(), bodies, search)
+    # Before a model is loaded: the kernel would end us, without a word.
+    require_memory(limit, LEAST_RESIDENT, at_once, bodies, search)
     threads = settings.threads or cpu_quota()
     cv2.setNumThreads(threads)
     store = open_store(settings.model_store, settings.model_cache)
@@ -113,7 +119,7 @@ def create_engine(settings: Settings) -> Engine:
     )
     _load_beside(engine, source, settings)
     models = resident()
-    budget.total = require_memory(limit, models, at_once, bodies)
+    budget.total = require_memory(limit, models, at_once, bodies, search)
     metrics.MEMORY_LIMIT.set(limit)
     pipeline.decoder.start(min(2, at_once))
     logger.info(
@@ -180,25 +186,39 @@ def bodies_bytes(settings: Settings, limit: int) -> int:
     return min(int(settings.max_bodies_mib * MIB), max(limit // 16, int(settings.max_body_mib * MIB)))
 
 
-def most_workers(limit: int, cpus: int, bodies: int) -> int:
+def search_bytes(settings: Settings) -> int:
+    """Bytes that a search for faces takes at its worst: more, the larger the picture and the smaller the faces.
+
+    Args:
+        settings: Every setting.
+
+    Returns:
+        Bytes.
+    """
+    side, face = settings.detection_side_px / SIDE_PX, max(1.0, MIN_FACE_PX / settings.min_face_px)
+    return SEARCH_BYTES + round(SEARCHED_BYTES * max(0.0, (side * face) ** 2 - 1))
+
+
+def most_workers(limit: int, cpus: int, bodies: int, search: int = SEARCH_BYTES) -> int:
     """Photos at once, one for each CPU, or fewer where the memory does not hold so many.
 
     Args:
         limit: Bytes that the service may use.
         cpus: CPUs that it may use.
         bodies: Bytes of all bodies under way.
+        search: Bytes that a search for faces takes.
 
     Returns:
         At least 1, which `require_memory` may still refuse.
     """
     for at_once in range(cpus, 1, -1):
         with contextlib.suppress(NotEnoughMemory):
-            require_memory(limit, USUAL_RESIDENT, at_once, bodies)
+            require_memory(limit, USUAL_RESIDENT, at_once, bodies, search)
             return at_once
     return 1
 
 
-def require_memory(limit: int, models: int, at_once: int, bodies: int) -> int:
+def require_memory(limit: int, models: int, at_once: int, bodies: int, search: int = SEARCH_BYTES) -> int:
     """Bytes of `limit` that are left for photos being decoded, after what the models take, the search and the bodies.
 
     Args:
@@ -206,6 +226,7 @@ def require_memory(limit: int, models: int, at_once: int, bodies: int) -> int:
         models: Bytes that the process holds with its models.
         at_once: Photos that are decoded and searched at a time.
         bodies: Bytes of all bodies under way; each is held twice, as it came and as the photos in it.
+        search: Bytes that a search for faces takes.
 
     Returns:
         Bytes for photos.
@@ -213,7 +234,7 @@ def require_memory(limit: int, models: int, at_once: int, bodies: int) -> int:
     Raises:
         NotEnoughMemory: An ordinary photo for each of them would not fit.
     """
-    taken = models + CODE_BYTES + at_once * (SEARCH_BYTES + DECODER_BYTES) + 2 * bodies + limit // 32
+    taken = models + CODE_BYTES + at_once * (search + DECODER_BYTES) + 2 * bodies + limit // 32
     if limit - taken < LEAST_PHOTO_BYTES:
         raise NotEnoughMemory(
             f"{limit // MIB} MiB of memory are too few for {at_once} photos at once: at least "

@@ -15,7 +15,8 @@ import pytest
 
 from service.errors import DeadlineExceeded, ImageTooLarge, NotEnoughMemory, NotReady
 from service.inference.memory import BUSY_LOOKS, MIB, MemoryBudget, give_back_now_and_then, memory_limit
-from service.loading import require_memory
+from service.loading import require_memory, search_bytes
+from service.settings import Settings
 
 LATER = 1e12
 
@@ -44,6 +45,18 @@ def test_too_little_memory_is_refused_in_one_line_that_names_what_is_enough() ->
     enough = int(str(refused.value).split("at least ")[1].split()[0])
     assert require_memory(enough * MIB, 120 * MIB, 2, 20 * MIB) >= 48 * MIB
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mebibytes"),
+    [({}, 64), ({"detection_side_px": 640}, 64), ({"min_face_px": 12}, 142), ({"detection_side_px": 8192}, 1102)],
+)
+def test_a_search_of_more_pixels_is_counted_with_what_it_takes(changes: dict[str, float], mebibytes: int) -> None:
+    """Measured on a picture of its own size: 20 MiB, 77 with the smaller face, and 998 with the largest side."""
+    search = search_bytes(Settings(**changes))
+    assert search // MIB == mebibytes
+    usual, left = (require_memory(4096 * MIB, 192 * MIB, 2, 20 * MIB, each) for each in (search_bytes(Settings()), search))
+    assert usual - left == 2 * (search - 64 * MIB)
 
 
 def test_photos_together_never_pass_the_budget() -> None:
