@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -9,7 +10,7 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 REMEMBERED: Final = 4096
-"""Clients whose past cost is kept; beyond it those who wait for nothing are forgotten."""
+"""Most clients whose past cost is kept; beyond it half are forgotten, those who wait for nothing and have cost least."""
 
 
 class FairQueue(Generic[T]):
@@ -84,7 +85,12 @@ class FairQueue(Generic[T]):
         """
         self._spent[client] = max(0.0, self._spent.get(client, self._floor) + cost)
         if len(self._spent) > REMEMBERED:
-            self._spent = {one: spent for one, spent in self._spent.items() if one in self._queues or spent > self._floor}
+            dearest = set(heapq.nlargest(REMEMBERED // 2, self._spent, key=self._spent.__getitem__))
+            self._spent = {
+                one: spent
+                for one, spent in self._spent.items()
+                if one in self._queues or (one in dearest and spent > self._floor)
+            }
 
     def longest(self) -> str | None:
         """Find the client with the most waiting items.

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from service.errors import QueueFull
-from service.inference.fairness import FairQueue
+from service.inference.fairness import REMEMBERED, FairQueue
 from service.inference.workers import Workers
 
 LATER = 1e9
@@ -44,6 +44,19 @@ def test_a_pause_saves_nothing_up() -> None:
         order.append(found[0])
         queue.charge(found[0], 1)
     assert sorted(order) == ["a", "a", "late", "late"]
+
+
+def test_of_many_clients_those_who_have_cost_least_are_forgotten() -> None:
+    queue = FairQueue[int]()
+    queue.charge("dear", 5)
+    queue.charge("cheap", 0.5)
+    for item in range(REMEMBERED):
+        queue.push(f"once {item}", item)
+        queue.pop()
+        queue.charge(f"once {item}", 1)
+    for client in ("dear", "cheap", "new"):
+        queue.push(client, 0)
+    assert [queue.pop() for _ in range(3)] == [("cheap", 0), ("new", 0), ("dear", 0)]
 
 
 async def test_in_a_full_line_who_has_most_loses_the_last_place() -> None:
