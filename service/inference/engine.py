@@ -190,7 +190,11 @@ class Engine:
             Whether it has every attribute of this one, and a distribution over ages where this one has.
         """
         mine, theirs = (len(one.model.manifest.outputs_of(AGE)) for one in (self, other))
-        return set(self.attributes) <= set(other.attributes) and mine <= theirs
+        return self._answered() <= other._answered() and mine <= theirs
+
+    def _answered(self) -> set[str]:
+        """Attributes that the operator allows and the model says; a name of the contract may be allowed, and not be said."""
+        return {one.name for one in self.model.manifest.attributes} & set(self.attributes)
 
     def due(self) -> float:
         """When a request that has arrived now is to be answered.

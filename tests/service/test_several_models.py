@@ -272,3 +272,6 @@ def test_what_can_take_the_place_of_another_model() -> None:
     engine = several()(Settings())
     assert engine.replaced_by(engine.beside.named["half"])
     assert not engine.replaced_by(other(engine, ColourNetwork(), version=5, attributes=without_distribution()))
+    age_alone = other(engine, ColourNetwork(), version=6, attributes=attributes()[:1])
+    assert not engine.replaced_by(age_alone)
+    assert age_alone.replaced_by(engine)
