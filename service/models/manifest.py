@@ -138,11 +138,14 @@ class AttributeCalibration(ManifestSection):
 
 
 class Scale(NamedTuple):
-    """The values of an expectation: step `k` is at `origin + k * step`, in the unit `unit`."""
+    """The values of an expectation: step `k` is at `origin + k * step`, in the unit `unit`. A `bounded` one ends with its
+    range, which may be 0 to 100 years, too.
+    """
 
     origin: float = 0.0
     step: float = 1.0
     unit: str = "years"
+    bounded: bool = False
 
     @property
     def digits(self) -> int:
@@ -185,7 +188,7 @@ def scale_of(range_: tuple[float, float] | None, unit: str) -> Scale:
     Returns:
         The scale, of `STEPS` steps over the range.
     """
-    return YEARS if range_ is None else Scale(range_[0], (range_[1] - range_[0]) / STEPS, unit)
+    return YEARS if range_ is None else Scale(range_[0], (range_[1] - range_[0]) / STEPS, unit, bounded=True)
 
 
 class Declaration(ManifestSection):

@@ -77,9 +77,9 @@ def tracks(given: Films, length: int, track: TrackCalibration, attributes: Seque
         """Predictions of positions on the scale [N], by expectation."""
         predictions = {}
         for name, filmed in given.expectations.items():
-            origin, step, _ = declared[name].scale
+            scale = declared[name].scale
             bounds = ends(weighted, name, length, filmed.interval, track) if bounded else (np.full(len(given), np.nan),) * 2
-            label, value, low, high = (origin + step * one for one in (filmed.label, values[name], *bounds))
+            label, value, low, high = (scale.origin + scale.step * one for one in (filmed.label, values[name], *bounds))
             predictions[name] = ExpectationPredictions(
                 label, value, low, high, range=declared[name].range, unit=declared[name].unit
             )

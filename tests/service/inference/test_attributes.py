@@ -126,6 +126,18 @@ def test_what_lies_outside_its_range_is_answered_as_the_nearest_end(age: float, 
         assert one.scale.at(0) <= one.low <= one.value <= one.high
 
 
+def test_a_range_of_0_to_100_years_ends_as_any_other() -> None:
+    """The age alone has no end, whose scale is else the same."""
+    steps = {"coverage": 0.8, "unit": "steps", "bands": [{"below": 200, "low": -8, "high": 8}]}
+    span = {"name": "span", "kind": "expectation", "range": [0, 100], "unit": "years", "outputs": ["span"]}
+    described = manifest(attributes=[*attributes(), span | {"calibration": {"interval": steps}}])
+    for value, low in ((96.2, 88), (104, 92)):
+        told = person(outputs(104) | {"span": np.float32(value)}, described, ("age", "span"))
+        assert told["span"].value == pytest.approx(min(value, 100))
+        assert (told["span"].low, told["span"].high) == (low, 100)
+        assert (told["span"].group, told["age"].value) == ("90 to 100", 104)
+
+
 # Calibration ------------------------------------------------------------------------------------------------------------
 
 
