@@ -551,7 +551,7 @@ def mtcnn(
 
     with one_line_errors():
         pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=1280).pixels
-        manifest = write(store / "mtcnn" / str(version), pixels, datetime.now(UTC).date().isoformat())
+        manifest = write(store, version, pixels, datetime.now(UTC).date().isoformat())
         console.print(f"wrote {manifest.name}/{manifest.version}")
 
 
@@ -568,8 +568,7 @@ def centerface(
 
     with one_line_errors():
         pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=512).pixels
-        folder = store / "centerface" / str(version)
-        manifest = write(folder, onnx, store / "mtcnn" / "1", pixels, datetime.now(UTC).date().isoformat())
+        manifest = write(store, version, onnx, store / "mtcnn" / "1", pixels, datetime.now(UTC).date().isoformat())
         console.print(f"wrote {manifest.name}/{manifest.version}")
 
 

@@ -36,11 +36,41 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
-    """The folder of a version that is made in the block, in a store of its own, and stands in `store` at its end at once.
+def new_folder(store: Path, made: Path) -> Iterator[Path]:
+    """A folder of a store that is made in the block, in a draft of the store, and stands in its place at the end at once.
 
-    Whoever looks meanwhile, such as a service that polls the store, finds no version that is half made or not calibrated yet.
-    None stays where the block fails or the process is killed.
+    Whoever looks meanwhile, such as a service that polls the store, finds nothing that is half made. Nothing stays where the
+    block fails or the process is killed.
+
+    Args:
+        store: Model store.
+        made: A folder in it that is not there.
+
+    Yields:
+        The folder to fill, which is there and empty; its place in the draft is that of `made` in the store.
+
+    Raises:
+        FileExistsError: The folder is there.
+    """
+    _require_new(made)
+    store.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".new-", dir=store) as draft:
+        folder = Path(draft) / made.relative_to(store)
+        folder.mkdir(parents=True)
+        yield folder
+        _require_new(made)
+        made.parent.mkdir(exist_ok=True)
+        folder.rename(made)
+
+
+def _require_new(made: Path) -> None:
+    if made.exists():
+        raise FileExistsError(f"{made} exists, and versions never change once written")
+
+
+@contextmanager
+def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
+    """The folder of a version that is made in the block, and stands in the store at its end at once (see `new_folder`).
 
     Args:
         store: Model store.
@@ -53,16 +83,8 @@ def new_version(store: Path, name: str, version: int) -> Iterator[Path]:
     Raises:
         FileExistsError: The version is there.
     """
-    made = store / name / str(version)
-    store.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".new-", dir=store) as draft:
-        folder = Path(draft) / name / str(version)
-        folder.mkdir(parents=True)
+    with new_folder(store, store / name / str(version)) as folder:
         yield folder
-        if made.exists():
-            raise FileExistsError(f"{made} exists, and versions never change once written")
-        made.parent.mkdir(exist_ok=True)
-        folder.rename(made)
 
 
 @contextmanager

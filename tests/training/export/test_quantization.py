@@ -68,6 +68,21 @@ def test_a_variant_that_is_there_stays(store: Path, faces: Path) -> None:
         (store / "tiny/1/int8").rmdir()
 
 
+def test_a_process_that_is_killed_leaves_no_half_of_a_variant(
+    store: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def killed(saved_model: Path, batches: object, target: Path) -> None:
+        seen.append((target.parent.is_dir(), (store / "tiny/1/int8").exists()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.export.quantization.write_network", killed)
+    with pytest.raises(KeyboardInterrupt):
+        quantize(store, "tiny", 1, faces, "2026-01-01", ["UTKFace"])
+    assert seen == [(True, False)]
+
+
 def test_a_variant_is_made_of_a_model(store: Path, faces: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     tiny_model.write(tmp_path / "tiny/1")
