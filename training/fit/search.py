@@ -19,10 +19,11 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.models.manifest import Section
 from training.artifacts import write_document
-from training.errors import Diverged, RecipeError, RunError, raised_as
+from training.errors import Diverged, RecipeError, RunError, UsageError, raised_as
 from training.fit.train import train
 from training.plotting import save
 from training.recipe import Recipe, write_recipe
@@ -33,6 +34,7 @@ STARTUP_TRIALS: Final = 4
 """Trials that are drawn at random, and ended by nothing, before the others are drawn and judged by them."""
 
 _FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+_TOLD: Final = "facet"  # attribute of a study: what its trials have alike
 
 
 class Range(BaseModel):
@@ -227,16 +229,18 @@ def search(
 ) -> SearchReport:
     """Train until `trials` trials are finished, those of earlier calls with the same storage and recipe's name included.
 
-    A trial's value is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small.
-    Each trial is a run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`,
-    `best.json` (a recipe, for `train`) and plots.
+    All of them are of one recipe, space, measure and beginning, or they could not be compared. A trial's value is its best
+    epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small. Each trial is a run of its
+    own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`, `best.json` (a recipe, for
+    `train`) and plots.
 
     Returns:
         What `search.json` holds.
 
     Raises:
-        RunError: No trial came to its end.
+        RunError: No trial came to its end, or the storage holds another search of the recipe's name.
         RecipeError: No epoch has the column `measure`.
+        UsageError: The storage cannot be opened.
 
     Args:
         recipe: The recipe that the trials change.
@@ -251,9 +255,10 @@ def search(
     """
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    kept = optuna.storages.RDBStorage(storage)
+    kept = _opened(storage)
     try:
         study = _study(recipe, kept, measure, pruner)
+        _require_same(study, _told(recipe, space, init, measure))
 
         def objective(trial: optuna.Trial) -> float:
             chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
@@ -270,6 +275,38 @@ def search(
         kept.engine.dispose()
 
 
+def _opened(storage: str) -> optuna.storages.RDBStorage:
+    """Optuna's storage. Raises `UsageError`, without its address, which may hold a password."""
+    try:
+        return optuna.storages.RDBStorage(storage)
+    except (SQLAlchemyError, ImportError) as error:
+        raise UsageError(
+            "--storage is no database that can be opened: a URL of SQLAlchemy whose driver is installed"
+        ) from error
+
+
+def _told(recipe: Recipe, space: Space, init: str, measure: str) -> dict[str, Any]:
+    """What all trials of a search have alike, as plain values."""
+    fields = {name: one.model_dump(mode="json") for name, one in space.items()}
+    return {"recipe": recipe.model_dump(mode="json"), "space": fields, "init": init, "measure": measure}
+
+
+def _require_same(study: optuna.Study, told: dict[str, Any]) -> None:
+    """Raises `RunError` where trials of another search are in a study, which by the same name would be taken up as its own."""
+    before = study.user_attrs.get(_TOLD, told)
+    finished = bool(study.get_trials(deepcopy=False, states=_FINISHED))
+    differing = [name for name, value in told.items() if finished and before[name] != value]
+    if study.direction is not _direction(told["measure"]):
+        differing.append("measure")
+    if differing:
+        raise RunError(f"the storage holds a search with another {differing[0]}; choose another folder or storage")
+    study.set_user_attr(_TOLD, told)
+
+
+def _direction(measure: str) -> StudyDirection:
+    return StudyDirection.MAXIMIZE if measure.endswith("accuracy") else StudyDirection.MINIMIZE
+
+
 def _study(
     recipe: Recipe, storage: optuna.storages.RDBStorage, measure: str, pruner: optuna.pruners.BasePruner | None
 ) -> optuna.Study:
@@ -278,7 +315,7 @@ def _study(
         study_name=recipe.name,
         storage=storage,
         load_if_exists=True,
-        direction="maximize" if measure.endswith("accuracy") else "minimize",
+        direction=_direction(measure),
         pruner=pruner or optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=1),
     )
     # A sampler that began with the same seed after a stop would draw the first trials once more.

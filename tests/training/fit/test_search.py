@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from tests.training import made
-from training.errors import RecipeError, TrainingError
+from training.errors import RecipeError, RunError, TrainingError, UsageError
 from training.fit.search import Choices, Range, Space, load_space, search, with_values
 from training.recipe import load_recipe
 
@@ -135,6 +135,32 @@ def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(prepared: Path, tmp
         with Image.open(out / f"{name}.png") as plot:
             assert plot.width > 200
     assert search(RECIPE, space, prepared, out, 3, storage).model_dump(mode="json") == document  # all were finished
+
+
+def test_a_storage_holds_one_search(prepared: Path, tmp_path: Path) -> None:
+    """By the losses of before, the least accuracy was the best."""
+    space = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-4")
+    wider = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-3")
+    short = made.recipe(network={"outputs": ["gender"]}, schedule={"epochs": 1})
+    other = made.recipe(network={"outputs": ["gender"]}, schedule={"epochs": 1, "batch_size": 4})
+    out, storage = tmp_path / "out", f"sqlite:///{tmp_path / 'search.db'}"
+    first = search(short, space, prepared, out, 1, storage)
+    for recipe, given, measure, named in (
+        (short, space, "val_accuracy", "measure"),
+        (short, wider, "val_loss", "space"),
+        (other, space, "val_loss", "recipe"),
+    ):
+        with pytest.raises(RunError, match=f"a search with another {named}"):
+            search(recipe, given, prepared, out, 2, storage, measure=measure)
+    assert search(short, space, prepared, out, 1, storage) == first
+
+
+@pytest.mark.parametrize("storage", ["search.db", "sqlite:////not/there/search.db", "nothing://user:secret@host/name"])
+def test_a_storage_that_is_none(storage: str, prepared: Path, tmp_path: Path) -> None:
+    space = space_of(tmp_path, "[schedule.learning_rate]\nlow = 1e-5\nhigh = 1e-4")
+    with pytest.raises(UsageError, match="--storage is no database that can be opened") as raised:
+        search(RECIPE, space, prepared, tmp_path / "out", 1, storage)
+    assert "secret" not in str(raised.value)
 
 
 def test_a_trial_that_lags_ends_early(prepared: Path, tmp_path: Path) -> None:
