@@ -15,7 +15,7 @@ from training.errors import RecipeError, raised_as
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _renamed(fields: Any, old: str, new: str) -> Any:
@@ -27,7 +27,7 @@ def _renamed(fields: Any, old: str, new: str) -> Any:
 
 def _by_attribute(fields: Any, ending: str, table: str) -> Any:
     """Fields of a section in which old ones of single attributes, such as `gender_weight`, stand in a table by attribute."""
-    if not isinstance(fields, Mapping):
+    if not isinstance(fields, Mapping) or not isinstance(fields.get(table, {}), Mapping):
         return fields
     old = {name: f"{name}_{ending}" for name in CANONICAL if f"{name}_{ending}" in fields}
     # What every recipe of before had written out says nothing about an attribute that it does not declare.
@@ -289,7 +289,7 @@ class ScheduleSection(_Section):
     """Momentum of the running mean of the weights, which is what is kept."""
     policy: Literal["float32", "mixed_bfloat16"] = "float32"
     """Keras dtype policy: the precision of a step's arithmetic; weights are float32 in both."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**32)
     """Seed of order, augmentation and initial weights."""
 
     @model_validator(mode="after")
@@ -418,8 +418,8 @@ class AugmentSection(_Section):
 class Recipe(_Section):
     """One training run."""
 
-    name: str
-    """Name of the model in the store."""
+    name: str = Field(pattern="^[A-Za-z0-9_-]+$")
+    """Name of the model in the store: letters, digits, `_` and `-`."""
     follows: str = ""
     """Recipe whose trained network this one goes on from, by `--start`; empty where it begins with `--init`."""
     origin: str = ""
@@ -444,7 +444,9 @@ class Recipe(_Section):
     @classmethod
     def _heads_of_all(cls, fields: Any) -> Any:
         """The network has a head for every declared attribute where it names none."""
-        if not isinstance(fields, Mapping) or "attributes" not in fields or not isinstance(fields.get("network"), Mapping):
+        if not isinstance(fields, Mapping) or not isinstance(fields.get("network"), Mapping):
+            return fields
+        if not isinstance(fields.get("attributes"), list | tuple):
             return fields
         declared = [one for one in fields["attributes"] if isinstance(one, Mapping) and "name" in one]
         return {**fields, "network": {"outputs": [one["name"] for one in declared]} | dict(fields["network"])}
@@ -454,6 +456,8 @@ class Recipe(_Section):
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
             raise ValueError("attributes have different names")
+        if len(set(self.network.outputs)) != len(self.network.outputs):
+            raise ValueError("network.outputs names each attribute once")
         labels = [attribute.name for attribute in self.attributes if attribute.kind == "labels"]
         places = {
             "network.outputs": (self.network.outputs, names),
@@ -531,7 +535,7 @@ def load_recipe(path: Path) -> Recipe:
     """
     if path.stem in RENAMED and not path.exists():
         path = path.with_stem(RENAMED[path.stem])
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     with raised_as(RecipeError):
         return Recipe.model_validate_json(text) if path.suffix == ".json" else Recipe.model_validate(tomllib.loads(text))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -395,3 +396,31 @@ def test_a_recipe_that_names_what_is_not_declared(document: dict[str, Any], mess
     base["network"].pop("outputs")
     with pytest.raises(ValidationError, match=message):
         Recipe.model_validate(base | document)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("schedule.learning_rate", math.inf, "finite number"),
+        ("schedule.clip_norm", math.inf, "finite number"),
+        ("schedule.steps", [[0, math.nan]], "finite number"),
+        ("data.shares", [math.nan], "finite number"),
+        ("loss.weights", {"age": math.inf}, "finite number"),
+        ("schedule.seed", 2**32, "less than 4294967296"),
+        ("network.outputs", ["age", "age"], "network.outputs names each attribute once"),
+        ("name", "../club", "should match pattern"),
+        ("name", "club.2024", "should match pattern"),
+        ("name", "", "should match pattern"),
+        ("attributes", {"name": "age"}, "valid tuple"),
+        ("attributes", 5, "valid tuple"),
+        ("loss", {"weights": 5, "gender_weight": 2}, "valid dictionary"),
+    ],
+)
+def test_a_recipe_that_no_run_could_go_on_by(place: str, value: Any, message: str) -> None:
+    document = made.recipe().model_dump()
+    *sections, field = place.split(".")
+    for section in sections:
+        document[section] = dict(document[section])
+    (document[sections[0]] if sections else document)[field] = value
+    with pytest.raises(ValidationError, match=message):
+        Recipe.model_validate(document)

@@ -141,7 +141,7 @@ def load_space(path: Path, recipe: Recipe) -> Space:
         RecipeError: The space is empty, names a field that the recipe does not have, or has a table that is neither a range
             nor choices.
     """
-    space = _flattened(tomllib.loads(path.read_text()))
+    space = _flattened(tomllib.loads(path.read_text(encoding="utf-8")))
     for name in space:
         place: Any = recipe.model_dump()
         for key in name.split("."):
