@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from imblearn.over_sampling import SMOTE
 
-from service.arrays import Floats
+from service.arrays import Floats, Ints
 from training.datasets.prepared import Prepared
 from training.errors import DataSetError
 from training.fit.augmentation import resized
@@ -25,6 +25,23 @@ from training.models.pixels import scaled
 from training.recipe import Recipe
 
 BATCH: Final = 64
+
+
+def require_classes(recipe: Recipe, train: Prepared, validation: Prepared) -> None:
+    """Refuse, before hours of training, what `retrain_heads` could not balance or not choose an epoch by.
+
+    Args:
+        recipe: The recipe.
+        train: Training pictures.
+        validation: Validation pictures.
+
+    Raises:
+        DataSetError: A class of train has one picture alone, or train or validation knows none of a head.
+    """
+    for name in recipe.smote.heads:
+        if not (train.labels[name] >= 0).any() or not (validation.labels[name] >= 0).any():
+            raise DataSetError(f"SMOTE needs pictures of train and of validation with a label of {name}")
+        _counts(train.labels[name])
 
 
 def retrain_heads(network: keras.Model, recipe: Recipe, train: Prepared, validation: Prepared, path: Path) -> None:
@@ -89,15 +106,20 @@ def oversampled(features: Floats, labels: Floats, neighbours: int, seed: int) ->
     Raises:
         DataSetError: A class has one picture alone.
     """
-    known = labels >= 0
-    _, counts = np.unique(labels[known], return_counts=True)
+    known, counts = labels >= 0, _counts(labels)
     if len(counts) < 2:
         return features[known], labels[known]
-    if counts.min() < 2:
-        raise DataSetError("SMOTE needs two training pictures of every class")
     sampler = SMOTE(k_neighbors=min(neighbours, int(counts.min()) - 1), random_state=seed)
     more, classes = sampler.fit_resample(features[known], labels[known].astype(np.int64))
     return np.asarray(more, np.float32), np.asarray(classes, np.float32)
+
+
+def _counts(labels: Floats) -> Ints:
+    """Pictures of each class that is there. Raises `DataSetError` where one of several has a single one."""
+    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+    if len(counts) > 1 and counts.min() < 2:
+        raise DataSetError("SMOTE needs two training pictures of every class")
+    return counts
 
 
 def _head(network: keras.Model, name: str, width: int) -> keras.Model:

@@ -13,12 +13,14 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from service.arrays import Bools
 from service.files import replacing
+from service.models.manifest import AGE
 from training.artifacts import one_writer, write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
 from training.datasets.prepared import REPORT, Prepared, Selection, load_prepared
-from training.errors import RecipeError, RunError
+from training.errors import DataSetError, RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
     HISTORY,
@@ -75,7 +77,7 @@ def train(
     Raises:
         RunError: `out` holds a run of another recipe, with other weights to begin with or on crops of another template, or a
             mean of runs or reopened model; a teacher lacks what the recipe learns; or the loss is no longer finite.
-        DataSetError: The prepared pictures are not those that the recipe names.
+        DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
         WeightsError: Initial weights do not fit the network.
@@ -124,6 +126,7 @@ def _run(
         keras.utils.set_random_seed(recipe.schedule.seed)
         with dtype_policy(recipe.schedule.policy):
             data = _data(recipe, prepared, part)
+            _require_labels(recipe, *data)
             network = build(recipe.network, init, recipe.attributes)
             if start is not None:
                 go_on_from(network, recipe, start)
@@ -131,7 +134,7 @@ def _run(
             networks = [TeacherNetwork(run) for run in teachers]
             _fit(recipe, network, *data, out / "logs", best, history, state, callbacks, networks)
             if recipe.smote.heads:
-                from training.fit.smote import retrain_heads  # scikit-learn takes seconds to import, and few recipes need it
+                from training.fit.smote import retrain_heads  # as above
 
                 network.load_weights(best)
                 retrain_heads(network, recipe, *data, best)
@@ -159,6 +162,28 @@ def _data(recipe: Recipe, prepared: Path, part: int) -> tuple[Prepared, Prepared
         ),
         load_prepared(prepared, Split.VALIDATION, sections.validation, most=sections.validation_pictures, **common),
     )
+
+
+def _require_labels(recipe: Recipe, train_data: Prepared, validation_data: Prepared) -> None:
+    """Every head learns from something, and validation can tell one epoch from another."""
+    for name in recipe.network.outputs:
+        taught = recipe.taught_on_variants or name in (train_data.teacher or {})
+        if recipe.schedule.parts == 1 and not taught and not _known(recipe, name, train_data).any():
+            raise DataSetError(f"no training picture has a label of {name}, which nothing else teaches; see network.outputs")
+    if not any(_known(recipe, name, validation_data).any() for name in recipe.network.outputs):
+        heads = ", ".join(recipe.network.outputs)
+        raise DataSetError(f"no validation picture has a label of {heads}: no epoch would be better than another")
+    if recipe.smote.heads:
+        from training.fit.smote import require_classes  # scikit-learn takes seconds to import, and few recipes need it
+
+        require_classes(recipe, train_data, validation_data)
+
+
+def _known(recipe: Recipe, name: str, data: Prepared) -> Bools:
+    """Of which pictures [N] a head has a label."""
+    labels, form = data.labels[name], recipe.network.form_of(recipe.attribute(name))
+    outside = name == AGE and form.outside == "unknown"
+    return (labels >= 0) & ((form.first <= labels) & (labels <= form.last) if outside else True)
 
 
 def _check_teachers(recipe: Recipe, teachers: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.training import made
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import TrainingError
+from training.errors import DataSetError, TrainingError
 from training.fit.smote import features_of, oversampled, retrain_heads
 from training.fit.train import train
 from training.models.heads import TRUNK, build
@@ -80,3 +80,19 @@ def test_a_recipe_ends_with_it(tmp_path: Path) -> None:
         recalls.append((answers[data.labels["race"] == 4] == 4).mean())
         assert not (tmp_path / f"run{number}/state.weights.h5").exists()
     assert recalls[1] >= 0.75 > recalls[0]
+
+
+@pytest.mark.parametrize(
+    ("race", "message"),
+    [
+        ([0] * 15 + [1] + [0] * 4, "two training pictures of every class"),
+        ([0, 1] * 8 + [-1] * 4, "of train and of validation with a label of race"),
+    ],
+)
+def test_what_cannot_be_balanced_is_said_before_an_epoch(race: list[int], message: str, tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=16, validation=4)
+    with np.load(folder / "faces.npz") as table:
+        np.savez(folder / "faces.npz", **(dict(table) | {"race": np.array(race)}))
+    with pytest.raises(DataSetError, match=message):
+        train(made.recipe(smote={"heads": ["race"]}), folder, tmp_path / "run", "random")
+    assert not (tmp_path / "run/history.csv").exists()

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from training.artifacts import one_writer
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
 from training.datasets.prepared import load_prepared
-from training.errors import Diverged, TrainingError
+from training.errors import DataSetError, Diverged, TrainingError
 from training.fit.augmentation import resized
 from training.fit.batches import Batches
 from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss
@@ -164,6 +165,40 @@ def test_every_epoch_draws_anew_and_the_same_one_the_same(prepared: Path) -> Non
         drawn.append(ops.convert_to_numpy(network(inputs, training=True)["race"]))
     np.testing.assert_array_equal(drawn[0], drawn[2])
     assert not np.array_equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize(
+    ("split", "unknown", "message"),
+    [
+        ("train", ("race",), "no training picture has a label of race"),
+        ("validation", HEADS, "no validation picture has a label of age, gender, race: no epoch"),
+    ],
+)
+def test_what_no_label_teaches_or_measures_is_refused(
+    split: str, unknown: Sequence[str], message: str, prepared: Path, tmp_path: Path
+) -> None:
+    """Without, a head stayed as random as it began, or the first epoch was the best one."""
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    with np.load(folder / "faces.npz") as table:
+        labels = dict(table)
+    for name in unknown:
+        labels[name] = np.where(labels["split"] == split, -1, labels[name])
+    np.savez(folder / "faces.npz", **labels)
+    with pytest.raises(DataSetError, match=message):
+        train(made.recipe(), folder, tmp_path / "run", "random")
+    if split == "train":
+        np.savez(folder / "teacher.npz", race=np.full((44, 5), 0.2))
+        taught = made.recipe(loss={"teacher_weight": 0.5}, schedule={"epochs": 1})
+        assert train(taught, folder, tmp_path / "taught", "random").exists()
+
+
+def test_ages_that_the_head_does_not_know_are_no_labels(prepared: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    with np.load(folder / "faces.npz") as table:
+        np.savez(folder / "faces.npz", **(dict(table) | {"age": np.full(44, 90)}))
+    young = {"outputs": ["age"], "age": {"last": 60, "outside": "unknown"}}
+    with pytest.raises(DataSetError, match="no training picture has a label of age"):
+        train(made.recipe(network=young), folder, tmp_path / "run", "random")
 
 
 # Runs ------------------------------------------------------------------------------------------------------------------
