@@ -59,5 +59,5 @@ def optimizer(section: ScheduleSection, steps_per_epoch: int) -> keras.optimizer
     if section.optimizer == "sgd":
         return SGDIfFinite(rate, momentum=section.momentum, **common)
     adamw = AdamWIfFinite(rate, weight_decay=section.weight_decay, **common)
-    adamw.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    adamw.exclude_from_weight_decay(var_names=["bias", "beta", "gamma", "alpha"])
     return adamw

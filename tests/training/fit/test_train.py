@@ -144,6 +144,19 @@ def test_only_kernels_decay() -> None:
     assert all((variable.numpy() == 1).all() for variable in network.trainable_variables if variable.name != "kernel")
 
 
+def test_slopes_of_rectifiers_do_not_decay() -> None:
+    """They are no kernels: MobileFaceNet's PReLUs learn one for each channel."""
+    network = build(made.recipe(network={"architecture": "mobilefacenet", "size": 62}).network)
+    adamw = optimizer(made.recipe().schedule, 1)
+    slopes = [variable for variable in network.trainable_variables if variable.name == "alpha"]
+    adamw.build(slopes)
+    for variable in slopes:
+        variable.assign(np.ones(variable.shape, np.float32))
+    adamw.apply([np.zeros(variable.shape, np.float32) for variable in slopes])
+    assert slopes
+    assert all((variable.numpy() == 1).all() for variable in slopes)
+
+
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     FiniteLoss().on_train_batch_end(0, {"loss": 1.0})
     for loss in (math.nan, math.inf):
