@@ -43,6 +43,8 @@ from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
 
 BEGINNING: Final = "beginning.json"
 """File of the weights that a run began with, which it goes on from."""
+STATE: Final = "state.weights.h5"
+"""File of weights and optimizer behind a run's last epoch, while it is not done."""
 
 
 def train(
@@ -75,8 +77,9 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, with other weights to begin with or on crops of another template, or a
-            mean of runs or reopened model; a teacher lacks what the recipe learns; or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template or on
+            another number of pictures, or a mean of runs or reopened model; a teacher lacks what the recipe learns; or the loss
+            is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -90,7 +93,7 @@ def train(
         return _run(recipe, prepared, out, init, start, callbacks, teachers)
     out.mkdir(parents=True, exist_ok=True)
     runs = [out / f"part-{number + 1}" for number in range(parts)]
-    _record_recipe(out / RECIPE, recipe, begun=runs[0].exists())
+    _record_recipe(out / RECIPE, recipe, begun=_begun(runs[0]))
     for number, run in enumerate(runs):
         start = _run(recipe, prepared, run, init, start, callbacks, teachers, number)
         recipe = recipe.model_copy(update={"transfer": recipe.transfer.model_copy(update={"replaced": ()})})
@@ -116,8 +119,8 @@ def _run(
 ) -> Path:
     """One run, on one of the recipe's parts of the training split."""
     with one_writer(out):
-        best, history, state = out / WEIGHTS, out / HISTORY, out / "state.weights.h5"
-        begun = state.exists() or history.exists()
+        best, history, state = out / WEIGHTS, out / HISTORY, out / STATE
+        begun = _begun(out)
         _record_recipe(out / RECIPE, recipe, begun)
         _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
         _record_crops(out / REPORT, prepared / REPORT, begun)
@@ -232,8 +235,11 @@ def _fit(
     network.optimizer.build(network.trainable_variables)
     if state.exists():
         network.load_weights(state)
-    done = int(network.optimizer.iterations) // len(training)
-    rows = history_of(history)[:done]  # an epoch that was logged and not saved is trained again
+    done, rest = divmod(int(network.optimizer.iterations), len(training))
+    rows = history_of(history)
+    if state.exists() and (rest or len(rows) - done not in (0, 1)):
+        raise RunError(f"{state.parent} holds a run that learnt another number of pictures; choose another folder")
+    rows = rows[:done]  # an epoch that was logged and not saved is trained again
     if _done(recipe, rows):
         return
     every = [
@@ -258,6 +264,11 @@ def _fit(
         shuffle=False,  # `Batches` shuffles pictures itself; Keras would shuffle batches by a state that is not kept
         verbose=1,
     )
+
+
+def _begun(run: Path) -> bool:
+    """Whether a folder holds an epoch of a run."""
+    return (run / STATE).exists() or (run / HISTORY).exists()
 
 
 def _done(recipe: Recipe, rows: Sequence[dict[str, str]]) -> bool:

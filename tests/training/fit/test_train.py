@@ -419,6 +419,24 @@ def test_a_folder_belongs_to_crops_of_one_template(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_template(tmp_path / "run/prepare.json"), TEMPLATE, atol=1e-6)
 
 
+@pytest.mark.parametrize("train_pictures", [17, 100])
+def test_a_run_goes_on_with_as_many_pictures_as_it_began(prepared: Path, train_pictures: int, tmp_path: Path) -> None:
+    """Half as many pictures made two epochs four, and twice as many one: epochs were skipped, or trained twice."""
+    with pytest.raises(Interrupted):
+        train(RECIPE, prepared, tmp_path / "run", "random", callbacks=[InterruptedStep(2 * STEPS + 1)])
+    other = made.prepared(tmp_path / "prepared", train=train_pictures, validation=10)
+    with pytest.raises(TrainingError, match="holds a run that learnt another number of pictures"):
+        train(RECIPE, other, tmp_path / "run", "random")
+
+
+def test_a_run_in_parts_that_learnt_nothing_yet_keeps_no_recipe(prepared: Path, tmp_path: Path) -> None:
+    wrong = made.recipe(data={"train": ["Village"]}, schedule={"epochs": 1, "parts": 2})
+    with pytest.raises(DataSetError, match="no train picture of Village"):
+        train(wrong, prepared, tmp_path / "run", "random")
+    right = made.recipe(schedule={"epochs": 1, "parts": 2})
+    assert train(right, prepared, tmp_path / "run", "random").exists()
+
+
 def test_two_commands_never_train_in_one_folder(prepared: Path, tmp_path: Path) -> None:
     with one_writer(tmp_path / "run"), pytest.raises(BlockingIOError, match="another command is writing there"):
         train(RECIPE, prepared, tmp_path / "run", "random")
