@@ -24,7 +24,7 @@ from service.arrays import Floats, Ints, Pixels
 from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import CROPS, EMBEDDINGS, TEACHER, beside, labels_of, open_faces
-from training.errors import UsageError, WeightsError
+from training.errors import DataSetError, UsageError, WeightsError
 from training.fit.teacher_networks import Probabilities, TeacherNetwork, attributes_of
 from training.models import label_head
 from training.models.architectures import ARCHITECTURES, Trunk
@@ -34,6 +34,8 @@ from training.recipe import ATTRIBUTES, RECIPE, Attribute, load_recipe
 
 BATCH: Final = 64
 FOLDS: Final = 5
+FEWEST: Final = 10
+"""Pictures of train that two labels need each, so that whatever four fifths a small network learns from have some of both."""
 FACE_SIZE: Final = 224
 
 
@@ -65,6 +67,7 @@ def write_teacher_predictions(
 
     Raises:
         UsageError: No teacher is given.
+        DataSetError: No run predicts an attribute, and of too few pictures is it known to learn it from features.
         RunError: A run lacks a head or has no distribution of ages, or the runs learn different attributes.
         WeightsError: The file of weights is not the face recognition network's.
         FileNotFoundError: A run, the crops, the embeddings or the weights are not there.
@@ -81,7 +84,13 @@ def write_teacher_predictions(
     arrays: dict[str, Any] = {}
     for attribute in attributes:
         name = attribute.name
-        if probabilities := [member[name] for member in members if name in member]:
+        probabilities = [member[name] for member in members if name in member]
+        if attribute.labels and not probabilities:
+            raise DataSetError(
+                f"too few training pictures have a label of {name} for a small network to learn it: two labels of {FEWEST} "
+                "pictures each, at least"
+            )
+        if probabilities:
             arrays[name] = np.mean(probabilities, axis=0).astype(np.float16)
             if attribute.labels:
                 arrays[f"labels/{name}"] = np.array(attribute.labels, np.str_)
@@ -142,7 +151,8 @@ def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequen
     """Probabilities of labels by a small network on features of the prepared crops, which has seen four fifths of train.
 
     A training picture's are those of the network that has not seen it, so that a wrong label is not repeated; any other's are
-    the mean of all five. What lacks a feature, all its numbers being zero, is given each label's share of train.
+    the mean of all five. What lacks a feature, all its numbers being zero, is given each label's share of train. An attribute
+    of which train knows less than two labels of `FEWEST` pictures each is left out.
 
     Args:
         features: Features [N, F] of every crop.
@@ -160,7 +170,10 @@ def from_features(features: Sequence[Floats], prepared: Path, attributes: Sequen
     for attribute in attributes:
         if attribute.kind == "labels":
             label = labels[attribute.name]
-            shares = _out_of_fold(joined, known, label, train & known & (label >= 0), len(attribute.labels))
+            learnt = train & known & (label >= 0)
+            if np.count_nonzero(np.bincount(label[learnt], minlength=1) >= FEWEST) < 2:
+                continue
+            shares = _out_of_fold(joined, known, label, learnt, len(attribute.labels))
             probabilities[attribute.name] = (shares[:, 1:] if label_head.width(attribute) == 1 else shares).astype(np.float32)
     return probabilities
 

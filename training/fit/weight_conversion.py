@@ -22,7 +22,7 @@ from service.arrays import Floats
 from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import WeightsError
+from training.errors import UsageError, WeightsError
 from training.fit.augmentation import resized
 from training.models.architectures import ARCHITECTURES, RANDOM
 from training.models.normalization import FusedBatchNormalization
@@ -32,6 +32,8 @@ MEANS: Final = (103.939, 116.779, 123.68)
 """Grey levels of blue, green and red that the network was given its pictures less of."""
 BLOCKS: Final = 13
 FACES: Final = 512
+ENDING: Final = ".weights.h5"
+"""Of a file's name, by which Keras knows weights."""
 BATCH: Final = 64
 
 Arrays = dict[str, Floats]
@@ -54,8 +56,12 @@ def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
 
     Raises:
         WeightsError: The graph is another network's, or stores its weights in a way unknown here.
+        UsageError: `out` has another ending.
         FileNotFoundError: A file is not there.
     """
+    if not out.name.endswith(ENDING):
+        raise UsageError(f"{out}: a file of weights ends with {ENDING}")
+    out.parent.mkdir(parents=True, exist_ok=True)
     trunk = ARCHITECTURES["mobilenet"](size, RANDOM)
     arrays = read_arrays(graph)
     names = ["conv1", *(f"conv_{kind}_{block}" for block in range(1, BLOCKS + 1) for kind in ("dw", "pw"))]
@@ -66,6 +72,8 @@ def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
             neutral(trunk.get_layer(f"{name}_bn"), bias)
     except KeyError as error:
         raise WeightsError(f"{graph} is not the network that can be converted: it lacks {error}") from error
+    except ValueError as error:
+        raise WeightsError(f"{graph} is not the network that can be converted: its {name} has another shape") from error
     unfold(trunk, training_pixels(prepared, size))
     with replacing(out) as new:
         trunk.save_weights(new)
@@ -82,7 +90,7 @@ def read_arrays(graph: Path) -> Arrays:
         Arrays of float32 by name.
 
     Raises:
-        WeightsError: The file is no such model, or its weights are stored in a way unknown here.
+        WeightsError: The file is no such model, or its weights are not whole or stored in a way unknown here.
         FileNotFoundError: A file is not there.
     """
     try:
@@ -97,6 +105,8 @@ def read_arrays(graph: Path) -> Arrays:
             if stored not in ("float32", "float16", "int32"):
                 raise WeightsError(f"{graph}: {entry['name']} is stored as {stored}")
             count = math.prod(entry["shape"])
+            if offset + count * np.dtype(stored).itemsize > len(data):
+                raise WeightsError(f"{graph}: the file of its weights ends before {entry['name']}; fetch it again")
             values = np.frombuffer(data, stored, count, offset)
             arrays[entry["name"]] = values.reshape(entry["shape"]).astype(np.float32)
             offset += values.nbytes

@@ -52,7 +52,7 @@ def build(section: NetworkSection, init: str = RANDOM, attributes: Sequence[Attr
 
     Raises:
         RecipeError: No architecture has that name.
-        WeightsError: The weights are another network's.
+        WeightsError: The weights are another network's, or cannot be fetched.
         FileNotFoundError: The weights file is not there.
     """
     if section.architecture not in ARCHITECTURES:
@@ -66,6 +66,10 @@ def build(section: NetworkSection, init: str = RANDOM, attributes: Sequence[Attr
         raise WeightsError(
             f"no {section.architecture} of {section.size} pixels with the weights {init}: {str(error).partition('. ')[0]}"
         ) from error
+    except Exception as error:
+        if type(error) is not Exception:  # Keras raises it bare where a download fails
+            raise
+        raise WeightsError(f"{error}; `random`, or a file of weights, needs no download: --init") from error
     for layer in trunk.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = min(layer.momentum, section.norm_momentum)

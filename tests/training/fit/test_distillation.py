@@ -14,7 +14,7 @@ from keras import ops
 from tests.training import made
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import TrainingError
+from training.errors import DataSetError, TrainingError
 from training.fit.batches import Batches
 from training.fit.distillation import from_features, write_teacher_predictions
 from training.fit.train import train
@@ -70,6 +70,26 @@ def test_a_network_learns_the_teacher_against_the_labels(prepared: Path, tmp_pat
     network.load_weights(best)
     pixels, _ = Batches(load_prepared(prepared, Split.TRAIN), ("race",), made.SIDE, 70)[0]
     assert (ops.convert_to_numpy(network(pixels)["race"]).argmax(axis=1) == 3).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("count", "races"),
+    [(4, [0, 1, 2, 3, 4]), (70, [2]), (70, [0] * 69 + [1]), (70, [-1])],
+    ids=["few pictures", "one label", "a rare label", "no label"],
+)
+def test_what_too_few_pictures_show_is_left_to_the_runs(count: int, races: list[int], run: Path, tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=count, validation=10)
+    with np.load(folder / "faces.npz") as table:
+        np.savez(folder / "faces.npz", **(dict(table) | {"race": np.resize(races, count + 10)}))
+    features = np.random.default_rng(1).normal(size=(count + 10, 8)).astype(np.float32)
+    assert "race" not in from_features([features], folder)
+    np.save(folder / "embeddings.npy", features)
+    with pytest.raises(DataSetError, match="too few training pictures have a label of"):
+        write_teacher_predictions([], folder, embeddings=True)
+    assert not (folder / "teacher.npz").exists()
+    write_teacher_predictions([run], folder, embeddings=True)
+    with np.load(folder / "teacher.npz") as table:
+        assert table["race"].shape == (count + 10, 5)
 
 
 def test_a_recipe_with_a_teacher_needs_one(prepared: Path, tmp_path: Path) -> None:

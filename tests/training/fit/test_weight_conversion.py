@@ -96,3 +96,23 @@ def test_a_way_to_store_that_is_unknown_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"weightsManifest": [{"paths": ["a.bin"], "weights": [entry]}]}))
     with pytest.raises(TrainingError, match="stored as uint8"):
         read_arrays(path)
+
+
+def test_weights_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "net", {"first": np.ones(400, np.float32), "second": np.ones(3, np.float32)})
+    (path.parent / "b.bin").write_bytes((path.parent / "b.bin").read_bytes()[:-1])
+    with pytest.raises(TrainingError, match="ends before second; fetch it again"):
+        read_arrays(path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    _, arrays = published()
+    arrays["conv_pw_1/convolution/merged_input"] = np.ones((1, 1, 2, 2), np.float32)
+    prepared = made.prepared(tmp_path / "prepared", 2, 1)
+    with pytest.raises(TrainingError, match="its conv_pw_1 has another shape"):
+        convert_weights(written(tmp_path / "net", arrays), prepared, tmp_path / "out.weights.h5", SIDE)
+
+
+def test_a_file_of_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"ends with \.weights\.h5"):
+        convert_weights(tmp_path / "model.json", tmp_path / "prepared", tmp_path / "face.h5", SIDE)

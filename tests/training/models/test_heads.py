@@ -12,7 +12,8 @@ import tensorflow as tf
 from keras import layers
 
 from tests.training import made
-from training.errors import TrainingError
+from training.errors import TrainingError, WeightsError
+from training.models.architectures.registry import registered
 from training.models.heads import ARCHITECTURES, assemble, build, dtype_policy
 from training.models.normalization import FusedBatchNormalization
 from training.recipe import NetworkSection
@@ -68,6 +69,21 @@ def test_what_is_not_there_is_named() -> None:
 
 @pytest.mark.usefixtures("architecture")
 @pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras warns before it raises
+def test_weights_that_cannot_be_fetched() -> None:
+    """Keras raises a bare Exception then, which no other failure is taken for."""
+
+    def offline(_: int, __: str) -> keras.Model:
+        raise Exception("URL fetch failure on https://example.org/weights.h5")
+
+    def broken(_: int, __: str) -> keras.Model:
+        raise KeyError("a bug")
+
+    with registered("away", offline), pytest.raises(WeightsError, match=r"URL fetch failure .*needs no download: --init"):
+        build(section(architecture="away"), "imagenet")
+    with registered("away", broken), pytest.raises(KeyError):
+        build(section(architecture="away"), "imagenet")
+
+
 def test_a_weights_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     other = tmp_path / "other.weights.h5"
     made.tiny(2 * made.SIDE, "random").save_weights(other)
