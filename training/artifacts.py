@@ -150,10 +150,23 @@ def mapped_pixels(new: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[
         OSError: The disk has too little room.
     """
     pixels = np.lib.format.open_memmap(new, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):
-        with new.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, new.stat().st_size)
+    take_room(new, new.stat().st_size)
     return pixels
+
+
+def take_room(new: Path, count: int) -> None:
+    """Take the room of a file on the disk, where the system can, before a library writes it that ends badly on a full one.
+
+    Args:
+        new: The file, which is made where it is not there, and keeps what it holds.
+        count: Bytes that it will have, at most.
+
+    Raises:
+        OSError: The disk has too little room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with new.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, count)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,10 +11,10 @@ import tensorflow as tf
 from keras import layers
 
 from service.arrays import Floats
-from service.files import replacing
 from training.errors import WeightsError
 from training.evaluation.service_client import read_manifest
 from training.export.export import folding_pairs, plain
+from training.fit.callbacks import save_weights
 from training.fit.weight_averaging import require_no_run
 from training.fit.weight_conversion import neutral, training_pixels, unfold
 from training.models.heads import TRUNK, build
@@ -68,8 +68,7 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
             network.get_layer(layer.name).set_weights(layer.get_weights())
     unfold(trunk, training_pixels(prepared, recipe.network.size))
     run.mkdir(parents=True, exist_ok=True)
-    with replacing(run / WEIGHTS) as new:
-        network.save_weights(new)
+    save_weights(network, run / WEIGHTS)
     write_recipe(run / RECIPE, recipe)
     before = None if manifest.provenance is None else Provenance.model_validate(manifest.provenance)
     record_reopened(run, f"{name}/{version}", before)

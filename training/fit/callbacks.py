@@ -13,12 +13,13 @@ import numpy as np
 from keras import ops
 
 from service.files import replacing
-from training.artifacts import write_rows
+from training.artifacts import take_room, write_rows
 from training.errors import Diverged
 from training.fit.batches import Batches
 
 HISTORY: Final = "history.csv"
 """File of a run's epochs."""
+_NUMBER, _DESCRIPTION = 4, 4096  # bytes, at most, of a weight, and of what HDF5 writes about a variable
 
 
 class EpochSeeds(keras.callbacks.Callback):  # type: ignore[misc]
@@ -181,11 +182,20 @@ class State(keras.callbacks.Callback):  # type: ignore[misc]
 def save_weights(network: keras.Model, path: Path) -> None:
     """Write weights and, of a compiled network, its optimizer.
 
+    Room for them is taken first: HDF5 that finds a disk full may end the process.
+
     Args:
         network: The network.
         path: File, `.weights.h5`; at every moment whole.
+
+    Raises:
+        OSError: The disk has too little room, or the file cannot be written.
     """
+    taking_steps = getattr(network, "optimizer", None)
+    variables = [*network.variables, *([] if taking_steps is None else taking_steps.variables)]
+    most = sum(math.prod(one.shape) * _NUMBER + _DESCRIPTION for one in variables)
     with replacing(path) as new:
+        take_room(new, most)
         network.save_weights(new)
 
 

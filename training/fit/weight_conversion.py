@@ -19,11 +19,11 @@ import numpy as np
 from keras import ops
 
 from service.arrays import Floats
-from service.files import replacing
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import UsageError, WeightsError
 from training.fit.augmentation import resized
+from training.fit.callbacks import save_weights
 from training.models.architectures import ARCHITECTURES, RANDOM
 from training.models.normalization import FusedBatchNormalization
 from training.models.pixels import HALF_RANGE, scaled
@@ -75,8 +75,7 @@ def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
     except ValueError as error:
         raise WeightsError(f"{graph} is not the network that can be converted: its {name} has another shape") from error
     unfold(trunk, training_pixels(prepared, size))
-    with replacing(out) as new:
-        trunk.save_weights(new)
+    save_weights(trunk, out)
     return out
 
 

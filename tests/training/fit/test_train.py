@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,7 @@ from training.datasets.prepared import load_prepared
 from training.errors import DataSetError, Diverged, TrainingError
 from training.fit.augmentation import resized
 from training.fit.batches import Batches
-from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss
+from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss, save_weights
 from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import AdamWIfFinite, optimizer
 from training.fit.schedules import WarmupCosine
@@ -162,6 +163,26 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     for loss in (math.nan, math.inf):
         with pytest.raises(Diverged, match="no longer finite"):
             FiniteLoss().on_train_batch_end(1, {"loss": loss})
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system takes no room in advance")
+def test_a_full_disk_leaves_the_weights_of_before(tmp_path: Path) -> None:
+    """HDF5 would write on, and fail in the destructors of its objects."""
+    import resource
+
+    path, network = tmp_path / "state.weights.h5", build(made.recipe().network)
+    network.compile(optimizer(made.recipe().schedule, 1))
+    network.optimizer.build(network.trainable_variables)
+    save_weights(network, path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_weights(network, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_every_epoch_draws_anew_and_the_same_one_the_same(prepared: Path) -> None:
