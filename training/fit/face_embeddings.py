@@ -9,8 +9,10 @@ CC0), 128 numbers, which its packages compute: the extra `face-embeddings`.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -24,11 +26,11 @@ from service.extras import install_command
 from service.files import replacing
 from service.vision.detection import SIDE_PX
 from service.vision.image import decode
-from training.datasets.base import Split
+from training.datasets.base import DataSet, Split
 from training.datasets.prepared import EMBEDDINGS, open_faces
 from training.datasets.readers import open_data_set
 from training.datasets.sources import MAX_PIXELS
-from training.errors import MissingPackage
+from training.errors import DataSetError, MissingPackage
 
 LENGTH: Final = 128
 CHUNK: Final = 32
@@ -36,6 +38,8 @@ _CHIP, _PADDING = 150, 0.25  # what the network was trained on
 
 Item = tuple[bytes, Floats]
 """Bytes of a picture, and its face's box [4] in pixels of it."""
+Chunk = tuple[list[int], list[Item]]
+"""Rows of the prepared faces, and their pictures."""
 Embed = Callable[[list[Item]], Floats]
 """Pictures to their embeddings [N, 128]."""
 
@@ -59,36 +63,65 @@ def write_embeddings(sources: Sequence[Path], prepared: Path, workers: int, embe
 
     Raises:
         MissingPackage: dlib or its models are not installed.
+        DataSetError: The data sets are not those that were prepared.
         FileNotFoundError: `prepare` wrote nothing.
     """
     if embed is None:
         _locate()
     with open_faces(prepared) as table:
         rows = {
-            (str(table["set"][row]), str(table["name"][row])): row for row in np.flatnonzero(table["split"] != Split.TEST.value)
+            (str(table["set"][row]), str(table["name"][row])): int(row)
+            for row in np.flatnonzero(table["split"] != Split.TEST.value)
         }
         boxes, train = table["box"], table["split"] == Split.TRAIN.value
+    data_sets = [open_data_set(source) for source in sources]
+    _require_prepared({one.name for one in data_sets}, {name for name, _ in rows}, prepared)
     embeddings = np.zeros((len(boxes), LENGTH), np.float32)
-    items: list[tuple[int, Item]] = []
-    for data_set in map(open_data_set, sources):
-        for name, data in data_set.pictures():
-            row = rows.get((data_set.name, name))
-            if row is not None:
-                items.append((int(row), (data, boxes[row])))
-    chunks = [items[begin : begin + CHUNK] for begin in range(0, len(items), CHUNK)]
-    console = Console(stderr=True)
-    if embed is None:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"))
-        results = pool.map(_embed, ([item for _, item in chunk] for chunk in chunks))
-    else:
-        pool, results = None, map(embed, ([item for _, item in chunk] for chunk in chunks))
-    for chunk, values in track(zip(chunks, results, strict=True), "embedding faces", total=len(chunks), console=console):
-        embeddings[[row for row, _ in chunk]] = values
-    if pool is not None:
-        pool.shutdown()
+    chunks, console = _chunks(data_sets, rows, boxes), Console(stderr=True)
+    results = _embedded(chunks, workers) if embed is None else ((places, embed(items)) for places, items in chunks)
+    for places, values in track(results, "embedding faces", total=math.ceil(len(rows) / CHUNK), console=console):
+        embeddings[places] = values
     with replacing(prepared / EMBEDDINGS) as new:
         np.save(new, standardised(embeddings, train).astype(np.float16))
     return prepared / EMBEDDINGS
+
+
+def _require_prepared(given: set[str], known: set[str], prepared: Path) -> None:
+    """Raises `DataSetError` unless the given data sets are the prepared ones, or faces of some would have no embedding."""
+    if others := sorted(given - known):
+        raise DataSetError(f"no face in {prepared} that is embedded comes from {others[0]}")
+    if left := sorted(known - given):
+        raise DataSetError(f"{prepared} holds faces of {left[0]}, too: name it with --data")
+
+
+def _chunks(data_sets: Sequence[DataSet], rows: Mapping[tuple[str, str], int], boxes: Floats) -> Iterator[Chunk]:
+    """The pictures of these rows, read as they are asked for, `CHUNK` at a time."""
+    places: list[int] = []
+    items: list[Item] = []
+    for data_set in data_sets:
+        for name, data in data_set.pictures():
+            if (row := rows.get((data_set.name, name))) is None:
+                continue
+            places.append(row)
+            items.append((data, boxes[row]))
+            if len(items) == CHUNK:
+                yield places, items
+                places, items = [], []
+    if items:
+        yield places, items
+
+
+def _embedded(chunks: Iterator[Chunk], workers: int) -> Iterator[tuple[list[int], Floats]]:
+    """Rows and their embeddings by dlib, in order; a few chunks more than there are processes are in memory."""
+    waiting: deque[tuple[list[int], Future[Floats]]] = deque()
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        for places, items in chunks:
+            waiting.append((places, pool.submit(_embed, items)))
+            if len(waiting) > 2 * workers:
+                rows, result = waiting.popleft()
+                yield rows, result.result()
+        for rows, result in waiting:
+            yield rows, result.result()
 
 
 def standardised(embeddings: Floats, train: Bools) -> Floats:

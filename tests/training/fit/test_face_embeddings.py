@@ -11,18 +11,19 @@ import pytest
 from keras import ops
 
 from tests.conftest import encoded
-from tests.fakes import SquareDetector
+from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training.datasets.base import Split
 from training.datasets.prepare import prepare
 from training.datasets.prepared import load_prepared
-from training.errors import TrainingError
+from training.errors import DataSetError, TrainingError
 from training.fit import face_embeddings as module
 from training.fit.face_embeddings import LENGTH, Item, standardised, write_embeddings
 from training.fit.train import train
 from training.models.heads import EMBEDDING, build
 
 pytestmark = pytest.mark.usefixtures("architecture")
+LABELS = b"file,age,split\na.png,30,train\n"
 
 
 def corner(items: list[Item]) -> npt.NDArray[np.float32]:
@@ -48,6 +49,39 @@ def test_each_face_has_its_own_and_those_of_test_none(tmp_path: Path) -> None:
     assert not train.any()
     np.testing.assert_allclose(validation[0, :2], np.array([1, -1]) / np.sqrt(2), atol=1e-3)
     assert not test.any()
+
+
+def test_sets_are_those_that_were_prepared(tmp_path: Path) -> None:
+    """Of others every embedding would be zero, and of one alone those of the other would go."""
+    picture = encoded(made.square_picture(20, 30))
+    sets = [made.folder_of(tmp_path / name, [("a.png", picture), ("labels.csv", LABELS)]) for name in ("club", "team", "crowd")]
+    prepare(
+        sets[:2], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1, template=np.array(TEMPLATE, np.float32)
+    )
+    for given, message in (([sets[0]], "holds faces of team, too: name it with --data"), (sets, "comes from crowd")):
+        with pytest.raises(DataSetError, match=message):
+            write_embeddings(given, tmp_path / "out", 1, corner)
+    assert write_embeddings(sets[:2], tmp_path / "out", 1, corner).exists()
+
+
+def test_pictures_are_read_as_they_are_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a set's files were in memory before the first was embedded."""
+    monkeypatch.setattr(module, "CHUNK", 2)
+    files = [(name, encoded(made.square_picture(20, 30))) for name in made.names(Split.TRAIN, 6)]
+    source = made.folder_of(tmp_path / "UTKFace", files)
+    prepare([source], tmp_path / "out", SquareDetector(), size=48, side=1280, workers=1)
+    chunks: list[int] = []
+
+    def embed(items: list[Item]) -> npt.NDArray[np.float32]:
+        if not chunks:
+            for path in list(source.iterdir()):
+                path.unlink()  # what is read later is not there
+        chunks.append(len(items))
+        return corner(items)
+
+    with pytest.raises(FileNotFoundError):
+        write_embeddings([source], tmp_path / "out", 1, embed)
+    assert chunks == [2]
 
 
 def test_what_all_have_in_common_is_taken_out() -> None:
