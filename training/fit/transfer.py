@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from training.errors import RecipeError, WeightsError
+from training.models.age_head import class_years
 from training.models.heads import EMBEDDING, TRUNK, build, load_weights
-from training.recipe import RECIPE, Recipe, TransferSection, load_recipe
+from training.recipe import RECIPE, AgeSection, Recipe, TransferSection, load_recipe
 
 Shape = tuple[int, ...]
 
@@ -27,14 +29,20 @@ def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
         start: Weights file of a finished run, with its `recipe.json` beside it; the same recipe's where there is none.
 
     Raises:
-        WeightsError: Anything else differs, or a head that is kept has other labels.
+        WeightsError: Anything else differs, or a head that is kept has other labels or values.
     """
     path, replaced = start.parent / RECIPE, recipe.transfer.replaced
     theirs = load_recipe(path) if path.exists() else recipe
     known = {attribute.name: attribute for attribute in theirs.learnt}
     for attribute in recipe.learnt:
-        if attribute.name not in replaced and known.get(attribute.name, attribute).labels != attribute.labels:
+        before = known.get(attribute.name)
+        if before is None or attribute.name in replaced:
+            continue
+        if before.labels != attribute.labels:
             raise WeightsError(f"the labels of {attribute.name} are not those of {start}; transfer.replaced begins heads anew")
+        forms = theirs.network.form_of(before), recipe.network.form_of(attribute)
+        if before.scale != attribute.scale or _of_other_years(*forms):
+            raise WeightsError(f"the values of {attribute.name} are not those of {start}; transfer.replaced begins heads anew")
     other = build(theirs.network.model_copy(update={"size": recipe.network.size}), attributes=theirs.attributes)
     load_weights(other, start)
     given = {layer.name: layer.get_weights() for layer in other.layers if layer.get_weights()}
@@ -47,6 +55,12 @@ def go_on_from(network: keras.Model, recipe: Recipe, start: Path) -> None:
                 f"the network differs from that of {start} in its {layer.name}; transfer.replaced begins heads anew"
             )
         layer.set_weights(given[layer.name])
+
+
+def _of_other_years(one: AgeSection, other: AgeSection) -> bool:
+    """Whether as many classes stand for other years; a head of another form or number of classes has other shapes."""
+    held = class_years(one), class_years(other)
+    return one.form == other.form != "regression" and held[0].shape == held[1].shape and not np.array_equal(*held)
 
 
 def _reinitialised(

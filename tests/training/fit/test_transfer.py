@@ -71,6 +71,29 @@ def test_a_head_is_added(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, first)
 
 
+def test_classes_of_other_years_are_another_head(tmp_path: Path) -> None:
+    """As many classes have weights of the same shapes: those of 0 to 50 were taken for 50 to 100."""
+    _, weights = saved(tmp_path / "young", age={"last": 50})
+    recipe = made.recipe(network={"age": {"first": 50}})
+    with pytest.raises(WeightsError, match=r"the values of age are not those of .*transfer\.replaced"):
+        go_on_from(build(recipe.network), recipe, weights)
+    go_on_from(build(recipe.network), changed(recipe, {"transfer": {"replaced": ["age"]}}), weights)
+
+
+def test_another_range_is_another_head(tmp_path: Path) -> None:
+    recipes = []
+    for highest in (50, 100):
+        bmi = {"name": "bmi", "kind": "expectation", "range": (10, highest)}
+        own = {"attributes": [bmi], "network": {"architecture": "tiny", "size": made.SIDE}}
+        recipes.append(Recipe.model_validate(made.recipe().model_dump() | own))
+    (tmp_path / "recipe.json").write_text(recipes[0].model_dump_json())
+    network = build(recipes[0].network, attributes=recipes[0].attributes)
+    network.save_weights(tmp_path / "best.weights.h5")
+    go_on_from(network, recipes[0], tmp_path / "best.weights.h5")
+    with pytest.raises(WeightsError, match="the values of bmi are not those of"):
+        go_on_from(network, recipes[1], tmp_path / "best.weights.h5")
+
+
 def test_another_trunk_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
