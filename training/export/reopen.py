@@ -11,6 +11,10 @@ import tensorflow as tf
 from keras import layers
 
 from service.arrays import Floats
+from training.artifacts import write_document
+from training.datasets.documents import PreparedReport
+from training.datasets.prepare import read_report
+from training.datasets.prepared import REPORT
 from training.errors import WeightsError
 from training.evaluation.service_client import read_manifest
 from training.export.export import folding_pairs, plain
@@ -25,7 +29,7 @@ _VARIABLE: Final = "halves/{}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> Path:
-    """Write the weights of a model as those of a run, with its recipe and provenance.
+    """Write the weights of a model as those of a run, with its recipe and provenance, and with the template that it learnt.
 
     The model's normalisations are folded into its convolutions. They are unfolded by the statistics of training faces: what
     the network answers stays, but for the rounding of its weights to float16.
@@ -70,6 +74,9 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
     run.mkdir(parents=True, exist_ok=True)
     save_weights(network, run / WEIGHTS)
     write_recipe(run / RECIPE, recipe)
+    if (prepared / REPORT).exists():
+        licences = read_report(prepared).sets
+        write_document(run / REPORT, PreparedReport(sets=licences, template=manifest.input.template))
     before = None if manifest.provenance is None else Provenance.model_validate(manifest.provenance)
     record_reopened(run, f"{name}/{version}", before)
     return run / WEIGHTS

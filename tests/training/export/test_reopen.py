@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -14,11 +15,13 @@ from tests.fakes import TEMPLATE, SquareDetector
 from tests.training import made
 from training.__main__ import app
 from training.datasets.documents import PreparedReport
+from training.datasets.prepare import read_report
 from training.errors import EvaluationError, RunError, WeightsError
 from training.export.export import export, plain, rounded
 from training.export.reopen import reopen
 from training.fit.augmentation import resized
 from training.fit.train import train
+from training.fit.weight_averaging import average
 from training.models.heads import TRUNK, build
 from training.models.normalization import FusedBatchNormalization
 from training.models.pixels import scaled as to_floats
@@ -91,6 +94,19 @@ def test_training_goes_on_from_it_and_remembers_what_it_was(exported: Path, face
     assert 0 < moved < 0.01
     with pytest.raises(RunError, match="holds a training run"):
         reopen(exported, "tiny", 1, faces, tmp_path / "further")
+
+
+def test_it_keeps_the_template_that_it_learnt(exported: Path, faces: Path, tmp_path: Path) -> None:
+    """Whatever is prepared by then: `export` would cut its faces by that, and `average` join it with runs on others."""
+    prepared = shutil.copytree(faces, tmp_path / "prepared")
+    (prepared / "prepare.json").write_text(PreparedReport(template=TEMPLATE[::-1], sets={"UTKFace": "terms"}).model_dump_json())
+    reopen(exported, "tiny", 1, prepared, tmp_path / "opened")
+    described = read_report(tmp_path / "opened")
+    np.testing.assert_allclose(described.template, TEMPLATE)
+    assert described.sets == {"UTKFace": "terms"}
+    train(made.recipe(schedule={"epochs": 1}), prepared, tmp_path / "other", "random")
+    with pytest.raises(RunError, match="crops of different landmark templates"):
+        average([tmp_path / "opened", tmp_path / "other"], [1, 1], tmp_path / "mean")
 
 
 def test_what_export_did_not_write_is_refused(exported: Path, faces: Path, root: Path, tmp_path: Path) -> None:
