@@ -90,10 +90,12 @@ def _counted_in_epochs(schedule: ScheduleSection, epochs: int) -> dict[str, Any]
     """What a schedule counts in epochs, as a run of `epochs` counts it."""
     share = epochs / schedule.epochs
     rates = {round(first * share): rate for first, rate in schedule.steps}  # of two in one epoch, the later
+    steps = [[first, rate] for first, rate in rates.items() if first < epochs]
     return {
         "epochs": epochs,
         "warmup_epochs": schedule.warmup_epochs * share,
-        "steps": [[first, rate] for first, rate in rates.items() if first < epochs],
+        "rate": "constant" if schedule.rate == "step" and not steps else schedule.rate,
+        "steps": steps,
         "rate_epochs": max(1, round(schedule.rate_epochs * share)),
         "rate_decay": schedule.rate_decay / share,
         "stop_epochs": 0,

@@ -51,6 +51,13 @@ def test_a_budget_that_is_long_enough_changes_nothing() -> None:
     assert shortened(whole, published(whole, TRAIN) - 1, TRAIN) != whole
 
 
+def test_steps_behind_the_last_epoch_of_a_short_run_are_left_out() -> None:
+    """Without any, the rate stays what it is before the first; a schedule by steps that has none is no recipe."""
+    for first, expected in ((98, ("constant", ())), (40, ("step", ((2, 1e-5),)))):
+        short = shortened(recipe(rate="step", steps=[[first, 1e-5]]), 64 * 600, TRAIN).schedule
+        assert (short.epochs, short.rate, short.steps) == (MIN_EPOCHS, *expected)
+
+
 def test_a_short_run_has_short_epochs_and_a_long_one_whole_ones() -> None:
     short = shortened(recipe(), 64 * 600, TRAIN).schedule
     assert (short.epochs, short.epoch_steps, short.batch_size) == (MIN_EPOCHS, 100, 64)
