@@ -16,10 +16,11 @@ import numpy as np
 from service.arrays import Bools
 from service.files import replacing
 from service.models.manifest import AGE
+from service.models.store import file_digest
 from training.artifacts import one_writer, write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
-from training.datasets.prepared import REPORT, Prepared, Selection, load_prepared
+from training.datasets.prepared import EMBEDDINGS, REPORT, TEACHER, Prepared, Selection, beside, load_prepared
 from training.errors import DataSetError, RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
@@ -42,7 +43,8 @@ from training.provenance import PROVENANCE, WEIGHTS, beginning_of, record_run
 from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
 
 BEGINNING: Final = "beginning.json"
-"""File of the weights that a run began with, which it goes on from."""
+"""File of the weights that a run began with, which it goes on from, and of what it learns beside the labels."""
+_BESIDE: Final = (TEACHER, EMBEDDINGS)
 STATE: Final = "state.weights.h5"
 """File of weights and optimizer behind a run's last epoch, while it is not done."""
 
@@ -77,9 +79,9 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template or on
-            another number of pictures, or a mean of runs or reopened model; a teacher lacks what the recipe learns; or the loss
-            is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template, on
+            another number of pictures or by another teacher, or a mean of runs or reopened model; a teacher lacks what the
+            recipe learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -122,7 +124,8 @@ def _run(
         best, history, state = out / WEIGHTS, out / HISTORY, out / STATE
         begun = _begun(out)
         _record_recipe(out / RECIPE, recipe, begun)
-        _record_beginning(out / BEGINNING, beginning_of(init, start, teachers), begun)
+        beginning = beginning_of(init, start, teachers) | _read_beside(recipe, prepared)
+        _record_beginning(out / BEGINNING, beginning, begun)
         _record_crops(out / REPORT, prepared / REPORT, begun)
         if not state.exists() and best.exists() and _done(recipe, history_of(history)):
             return best
@@ -286,11 +289,25 @@ def _record_recipe(path: Path, recipe: Recipe, begun: bool) -> None:
 
 
 def _record_beginning(path: Path, beginning: Mapping[str, str], begun: bool) -> None:
-    """Write with which weights a run begins, unless one that began with others is here."""
+    """Write with which weights a run begins and by whose predictions it learns, unless one that began with others is here."""
     if not begun:
         write_json(path, beginning)
-    elif path.exists() and json.loads(path.read_text()) != beginning:
-        raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")
+        return
+    recorded = json.loads(path.read_text()) if path.exists() else beginning
+    for name in recorded.keys() | beginning.keys():
+        differs = recorded.get(name) != beginning.get(name)
+        if name not in _BESIDE and differs:
+            raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")
+        if name in recorded and differs:  # a run of before Facet recorded it does not say
+            raise RunError(f"{path.parent} holds a run that learnt another {name} than there is now; choose another folder")
+
+
+def _read_beside(recipe: Recipe, prepared: Path) -> dict[str, str]:
+    """SHA-256 of what a run learns beside the labels, by the name of its file."""
+    teacher = recipe.loss.teacher_weight > 0 and not recipe.taught_on_variants
+    read = dict(zip(_BESIDE, (teacher, recipe.network.embedding_units > 0), strict=True))
+    paths = {name: beside(prepared, name) for name, is_read in read.items() if is_read}
+    return {name: file_digest(path) for name, path in paths.items() if path.exists()}
 
 
 def _record_crops(path: Path, prepared: Path, begun: bool) -> None:

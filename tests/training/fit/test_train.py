@@ -23,7 +23,7 @@ from training.artifacts import one_writer
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
 from training.datasets.prepared import load_prepared
-from training.errors import DataSetError, Diverged, TrainingError
+from training.errors import DataSetError, Diverged, RunError, TrainingError
 from training.fit.augmentation import resized
 from training.fit.batches import Batches
 from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss, save_weights
@@ -448,6 +448,21 @@ def test_a_run_goes_on_with_as_many_pictures_as_it_began(prepared: Path, train_p
     other = made.prepared(tmp_path / "prepared", train=train_pictures, validation=10)
     with pytest.raises(TrainingError, match="holds a run that learnt another number of pictures"):
         train(RECIPE, other, tmp_path / "run", "random")
+
+
+def test_a_run_goes_on_with_the_teacher_that_it_began_with(tmp_path: Path) -> None:
+    """One that `distill` wrote since taught the rest of the epochs, and was recorded as that of all."""
+    folder = made.prepared(tmp_path / "prepared", train=34, validation=10)
+    np.savez(folder / "teacher.npz", race=np.full((44, 5), 0.2))
+    recipe = made.recipe(network={"outputs": ["race"]}, loss={"teacher_weight": 0.5}, schedule={"epochs": 2})
+    for name in ("run", "before"):
+        with pytest.raises(Interrupted):
+            train(recipe, folder, tmp_path / name, "random", callbacks=[InterruptedStep(STEPS + 2)])
+    (tmp_path / "before/beginning.json").write_text(json.dumps({"initial": "random"}))
+    np.savez(folder / "teacher.npz", race=np.full((44, 5), 0.1))
+    with pytest.raises(RunError, match=r"holds a run that learnt another teacher\.npz than there is now"):
+        train(recipe, folder, tmp_path / "run", "random")
+    assert train(recipe, folder, tmp_path / "before", "random").exists(), "what a run of before does not say is of no matter"
 
 
 def test_a_run_in_parts_that_learnt_nothing_yet_keeps_no_recipe(prepared: Path, tmp_path: Path) -> None:
