@@ -112,7 +112,8 @@ def load_prepared(
     Raises:
         FileNotFoundError: `prepare`, `distill` or `embed` wrote nothing.
         DataSetError: A word of a data set is none of the attribute's labels, or a named set has no picture of the split.
-        PreparedError: Something that is asked of the folder was not measured, or its teacher knows other labels.
+        PreparedError: Something that is asked of the folder was not measured, or its teacher knows other labels or another
+            range.
     """
     with open_faces(folder) as table:
         chosen = _rows(table, folder, split, sets, selection)[part[0] :: part[1]]
@@ -278,6 +279,8 @@ def _teacher(folder: Path, attributes: Sequence[Attribute], chosen: Ints) -> dic
             theirs = tuple(table[f"labels/{one.name}"].tolist()) if f"labels/{one.name}" in table else None
             if (theirs or CANONICAL.get(one.name, ())) != one.labels:
                 raise PreparedError(f"the labels of {one.name} in {path} are not the recipe's; distil again")
+            if f"range/{one.name}" in table and tuple(table[f"range/{one.name}"].tolist()) != one.range:
+                raise PreparedError(f"the range of {one.name} in {path} is not the recipe's; distil again")
         return {one.name: table[one.name][chosen].astype(np.float32) for one in known}
 
 

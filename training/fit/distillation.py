@@ -53,7 +53,7 @@ def write_teacher_predictions(
 
     Arrays of float16 in the crops' order, by attribute, all probabilities: `age` [N, 101], of the runs alone, [N, 1] of the
     second of two labels, [N, K] of K others; zero, or of no worth, for the crops of test. `labels/NAME` are the labels in
-    their order.
+    their order, and `range/NAME` the ends of a range.
 
     Args:
         runs: Folders of finished runs, which learn the same attributes.
@@ -94,6 +94,8 @@ def write_teacher_predictions(
             arrays[name] = np.mean(probabilities, axis=0).astype(np.float16)
             if attribute.labels:
                 arrays[f"labels/{name}"] = np.array(attribute.labels, np.str_)
+            if attribute.range is not None:
+                arrays[f"range/{name}"] = np.array(attribute.range)
     path = prepared / TEACHER
     with replacing(path) as new:
         np.savez(new, **arrays)

@@ -13,13 +13,13 @@ from keras import ops
 
 from tests.training import made
 from training.datasets.base import Split
-from training.datasets.prepared import load_prepared
-from training.errors import DataSetError, TrainingError
+from training.datasets.prepared import coded, load_prepared
+from training.errors import DataSetError, PreparedError, TrainingError
 from training.fit.batches import Batches
 from training.fit.distillation import from_features, write_teacher_predictions
 from training.fit.train import train
 from training.models.heads import build
-from training.recipe import Recipe
+from training.recipe import Attribute, Recipe, write_recipe
 
 pytestmark = pytest.mark.usefixtures("architecture")
 
@@ -175,3 +175,23 @@ def test_a_face_networks_features_teach_too(tmp_path: Path) -> None:
     teacher = load_prepared(folder, Split.VALIDATION, teacher=True).teacher
     assert teacher is not None
     assert ((teacher["gender"][:, 0] > 0.5) == gender[200:]).all()
+
+
+def test_a_teacher_of_another_range_is_refused(prepared: Path, tmp_path: Path) -> None:
+    """Its probabilities are of hundredths of its own range."""
+    one, other = (Attribute(name="bmi", kind="expectation", range=(10, highest)) for highest in (50, 100))
+    with np.load(prepared / "faces.npz") as table:
+        words = coded(["20"] * 80, "bmi")
+        np.savez(prepared / "faces.npz", **(dict(table) | words))
+    run = tmp_path / "bmi"
+    run.mkdir()
+    own = {"attributes": [one.model_dump()], "network": {"architecture": "tiny", "size": made.SIDE}}
+    recipe = Recipe.model_validate(made.recipe().model_dump() | own)
+    write_recipe(run / "recipe.json", recipe)
+    build(recipe.network, attributes=recipe.attributes).save_weights(run / "best.weights.h5")
+    write_teacher_predictions([run], prepared)
+    given = load_prepared(prepared, Split.TRAIN, attributes=(one,), teacher=True).teacher
+    assert given is not None
+    assert given["bmi"].shape == (70, 101)
+    with pytest.raises(PreparedError, match=r"the range of bmi in .* is not the recipe's; distil again"):
+        load_prepared(prepared, Split.TRAIN, attributes=(other,), teacher=True)
