@@ -62,7 +62,7 @@ def _detector(store: Path, title: str, threads: int) -> Detector:
 def one_line_errors() -> Iterator[None]:
     """An error that the user can mend is one line and the exit status 1; a bug keeps its traceback.
 
-    What a data set was taken for is said on standard error.
+    What a data set was taken for, and that crops are too small, is said on standard error.
 
     Yields:
         Nothing.
@@ -70,7 +70,7 @@ def one_line_errors() -> Iterator[None]:
     Raises:
         typer.Exit: The user can mend what was raised inside.
     """
-    notes, shown = logging.getLogger("training.datasets"), logging.StreamHandler()
+    notes, shown = logging.getLogger("training"), logging.StreamHandler()
     notes.setLevel(logging.INFO)
     notes.addHandler(shown)
     try:
@@ -340,6 +340,7 @@ def export(
     from training.datasets.prepare import read_report
     from training.datasets.prepared import REPORT
     from training.export.export import export as write
+    from training.fit.callbacks import STATE
     from training.recipe import RECIPE, load_recipe
 
     with one_line_errors():
@@ -358,6 +359,8 @@ def export(
             detector_title=detector,
         )
         console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
+        if (run / STATE).exists():
+            console.print(f"not finished: {run} holds the best weights of an interrupted run, without provenance")
         if not data:
             console.print("not calibrated: no age has an interval, and no label is ever marked uncertain; --data fits both")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from training.errors import DataSetError, RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
     HISTORY,
+    STATE,
     BestWeights,
     EpochSeeds,
     FiniteLoss,
@@ -42,11 +44,11 @@ from training.models.heads import EMBEDDING, build, dtype_policy
 from training.provenance import PROVENANCE, WEIGHTS, beginning_of, record_run
 from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
 
+logger = logging.getLogger(__name__)
+
 BEGINNING: Final = "beginning.json"
 """File of the weights that a run began with, which it goes on from, and of what it learns beside the labels."""
 _BESIDE: Final = (TEACHER, EMBEDDINGS)
-STATE: Final = "state.weights.h5"
-"""File of weights and optimizer behind a run's last epoch, while it is not done."""
 
 
 def train(
@@ -157,7 +159,7 @@ def _data(recipe: Recipe, prepared: Path, part: int) -> tuple[Prepared, Prepared
         "embeddings": recipe.network.embedding_units > 0,
         "selection": selection_of(recipe),
     }
-    return (
+    train_data, validation_data = (
         load_prepared(
             prepared,
             Split.TRAIN,
@@ -168,6 +170,10 @@ def _data(recipe: Recipe, prepared: Path, part: int) -> tuple[Prepared, Prepared
         ),
         load_prepared(prepared, Split.VALIDATION, sections.validation, most=sections.validation_pictures, **common),
     )
+    side, size = train_data.crops.shape[1], recipe.network.size
+    if side < size:
+        logger.info("crops of %d pixels are enlarged to %d; prepare --size %d cuts sharper ones", side, size, size)
+    return train_data, validation_data
 
 
 def _require_labels(recipe: Recipe, train_data: Prepared, validation_data: Prepared) -> None:
