@@ -405,4 +405,5 @@ def test_each_operation_of_centerface_is_converted_with_its_weights(tmp_path: Pa
 def test_another_file_is_no_centerface(tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(b"other")
     with pytest.raises(ExportError, match=r"not the centerface\.onnx"):
-        centerface.export(tmp_path / "centerface/1", tmp_path / "other.onnx", tmp_path, np.zeros((256, 256, 3), np.uint8), "")
+        centerface.export(tmp_path, 1, tmp_path / "other.onnx", tmp_path, np.zeros((256, 256, 3), np.uint8), "")
+    assert not (tmp_path / "centerface/1").exists()
