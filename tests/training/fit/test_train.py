@@ -238,11 +238,12 @@ def test_ages_that_the_head_does_not_know_are_no_labels(prepared: Path, tmp_path
 def test_crops_that_are_too_small_are_said(prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The defaults of `prepare` and `train` are 160 and 192 pixels."""
     caplog.set_level("INFO", "training")
-    once = {"schedule": {"epochs": 1}}
-    train(made.recipe(**once), prepared, tmp_path / "fits", "random")
-    assert caplog.messages == []
-    train(made.recipe(network={"size": 48}, **once), prepared, tmp_path / "large", "random")
-    assert caplog.messages == ["crops of 40 pixels are enlarged to 48; prepare --size 48 cuts sharper ones"]
+    said = []
+    for size in (40, 48):
+        recipe = made.recipe(network={"size": size}, schedule={"epochs": 1})
+        train(recipe, prepared, tmp_path / str(size), "random")
+        said.append([one.getMessage() for one in caplog.records if one.name.startswith("training")])
+    assert said == [[], ["crops of 40 pixels are enlarged to 48; prepare --size 48 cuts sharper ones"]]
 
 
 # Runs ------------------------------------------------------------------------------------------------------------------
