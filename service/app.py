@@ -146,19 +146,24 @@ def create_app(
     app.add_middleware(UnhandledErrors)
     if systems:
         app.add_middleware(TranslatedProblems, systems=systems)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["Retry-After", "X-Request-ID"],
-        )
+    _allow_origins(app, settings.cors_origins)
     app.add_middleware(Compression, minimum_size=COMPRESSED_BYTES, compresslevel=4)
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     app.add_middleware(RequestLog, paths=[*_own_paths(), *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
     return app
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of other origins ask, where there are any."""
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
+            expose_headers=["Retry-After", "X-Request-ID"],
+        )
 
 
 def _own_paths() -> list[str]:
