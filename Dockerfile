@@ -18,10 +18,11 @@ COPY requirements/serve.txt requirements/remote.txt requirements/traces.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     for lock in ${LOCK}; do set -- "$@" --requirement "${lock}.txt"; done \
     && python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes "$@"
-# Networks run on the CPU and are SavedModels, or variants in OpenVINO's format: what runs them on Intel's GPUs and NPUs, and reads
-# other formats, stays out; so does what tests NumPy, what C++ is compiled with, and what checkers of types read.
+# Networks run on the CPU and are SavedModels, or variants in OpenVINO's format: what runs them on Intel's GPUs and NPUs, on several
+# devices or from C, and reads other formats, stays out; so does what tests NumPy, what C++ is compiled with, and what checkers of
+# types read.
 RUN find /opt/facet/venv/lib \( -path '*/numpy/*/tests/*' -o -path '*/openvino/include/*' -o -name '*.pyi' -o -path '*/openvino/libs/*' \
-        -regex '.*\(_gpu_plugin\|_npu_plugin\|/cache\.json\|_\(gguf\|jax\|onnx\|paddle\|pytorch\|tensorflow_lite\)_frontend\).*' \) \
+        -regex '.*\(_\(auto_batch\|gpu\|hetero\|npu\)_plugin\|_c\.so\|/cache\.json\|_\(gguf\|jax\|onnx\|paddle\|pytorch\|tensorflow_lite\)_frontend\).*' \) \
         -delete
 
 FROM build AS tensorflow-packages
