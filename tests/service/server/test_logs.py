@@ -29,6 +29,7 @@ import service.cli
 from tests.fakes import FailingNetwork, engine_factory
 service.cli.main(service.cli.Parts(engine_factory(FailingNetwork())))
 """
+DOCUMENTS = {"FACET_LOG_FORMAT": "json", "FACET_DRAIN_DELAY_S": "0"}
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
 PAIR = encoded(squares((200, 100, 50), (20, 200, 100)))
@@ -36,7 +37,7 @@ PAIR = encoded(squares((200, 100, 50), (20, 200, 100)))
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with fake(tmp_path / "log", FACET_LOG_FORMAT="json", FACET_API_KEYS="secret-one", FACET_LOG_LEVEL="info") as running:
+    with fake(tmp_path / "log", **DOCUMENTS, FACET_API_KEYS="secret-one", FACET_LOG_LEVEL="info") as running:
         yield running
 
 
@@ -102,7 +103,7 @@ def test_a_stream_is_one_line_and_one_that_is_refused_another(service: Service) 
 
 def test_what_fails_is_one_line_with_its_request(tmp_path: Path) -> None:
     """A traceback stands within its document."""
-    with started(tmp_path / "log", sys.executable, "-c", FAILING, FACET_LOG_FORMAT="json") as service:
+    with started(tmp_path / "log", sys.executable, "-c", FAILING, **DOCUMENTS) as service:
         answer = httpx.post(service.url + "/predict", content=encoded(squares((250, 0, 0))), headers={"traceparent": PARENT})
         assert answer.status_code == 500
         lines = ended(service)
@@ -135,7 +136,7 @@ def test_decoders_write_nothing_of_a_damaged_photo(service: Service) -> None:
 def test_a_setting_that_is_refused_is_a_document_too(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match="did not start"),
-        fake(tmp_path / "log", FACET_LOG_FORMAT="json", FACET_MAX_FACES="none"),
+        fake(tmp_path / "log", **DOCUMENTS, FACET_MAX_FACES="none"),
     ):
         pass
     (line,) = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]

@@ -67,8 +67,6 @@ def test_what_is_not_there_is_named() -> None:
         build(section(architecture="inceptionv3"), "nowhere.h5")
 
 
-@pytest.mark.usefixtures("architecture")
-@pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras warns before it raises
 def test_weights_that_cannot_be_fetched() -> None:
     """Keras raises a bare Exception then, which no other failure is taken for."""
 
@@ -84,6 +82,8 @@ def test_weights_that_cannot_be_fetched() -> None:
         build(section(architecture="away"), "imagenet")
 
 
+@pytest.mark.usefixtures("architecture")
+@pytest.mark.filterwarnings("ignore:Skipping nested container")  # Keras warns before it raises
 def test_a_weights_file_of_something_else_is_an_error(tmp_path: Path) -> None:
     other = tmp_path / "other.weights.h5"
     made.tiny(2 * made.SIDE, "random").save_weights(other)
