@@ -52,17 +52,18 @@ class Server(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         handlers = {signal.SIGTERM: self._terminate, signal.SIGINT: self._interrupt, signal.SIGHUP: self._hang_up}
-        before = {number: signal.getsignal(number) for number in handlers}
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
+        # Not by the loop, which leaves a signal to the system for a moment when it lets go of it: that would be no end with 0.
+        before = {
+            number: signal.signal(number, lambda *_, handler=handler: loop.call_soon_threadsafe(handler))
+            for number, handler in handlers.items()
+        }
         hang_up = before[signal.SIGHUP]
         self._hung_up |= isinstance(hang_up, HangUps) and hang_up.came
         try:
             yield
         finally:
             for number in handlers:
-                loop.remove_signal_handler(number)
-                signal.signal(number, before[number])  # else it is the system's, and a second SIGTERM no end with 0
+                signal.signal(number, before[number])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's own
         """Start the app and listen, with `HttpProtocol`, and with `Handshake` before it where TLS is spoken.
