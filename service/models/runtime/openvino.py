@@ -28,6 +28,10 @@ ANY_SIZE_CACHE: Final = 64
 _CORE: Final = ov.Core()
 _CORE.set_property({"ENABLE_MMAP": False})  # weights are the process's own: a file that is overwritten changes no answer
 
+# Its bindings make their table of array types when one is first asked for, and let other threads run meanwhile. A second thread
+# that asked then would wait for the table with the interpreter's lock held, and both for ever (OpenVINO 2026.4).
+ov.Type.f32.to_dtype()
+
 Config = dict[str, str | int | bool]
 
 _LOADED: Final[weakref.WeakSet[_Network]] = weakref.WeakSet()

@@ -60,6 +60,9 @@ class Service:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
+        else:
+            self.process.send_signal(signal.SIGABRT)  # where every thread hangs is in the log then
+            self.process.wait()
         raise AssertionError(f"did not start: {self.log}")
 
     @property
@@ -95,7 +98,7 @@ def started(log: Path, *command: str, **environment: str) -> Iterator[Service]:
         process = subprocess.Popen(
             [*command, "serve", "--host", "127.0.0.1", "--port", "0"],
             cwd=ROOT,
-            env=inherited() | environment,
+            env=inherited() | {"PYTHONFAULTHANDLER": "1"} | environment,
             stdout=stream,
             stderr=stream,
         )
