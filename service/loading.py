@@ -69,8 +69,8 @@ def create_engine(settings: Settings) -> Engine:
     threads = settings.threads or cpu_quota()
     cv2.setNumThreads(threads)
     store = open_store(settings.model_store, settings.model_cache)
-    exact = loader(settings.runtime, Precision.F32, threads)
     quick = loader(settings.runtime, settings.precision, threads)
+    exact = loader(settings.runtime, Precision.F32, threads)
     variant = settings.precision.variant
     shared = at_once // 2 if threads > 1 and limit >= SHARED_BYTES else 0
     budget = MemoryBudget(limit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
-import shutil
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -143,13 +143,14 @@ def mtcnn_networks() -> Mapping[str, Network]:
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with both detectors and a small attribute model, `tiny/1`; not to be written to."""
+    """A model store with both detectors and a small attribute model, `tiny/1`; not to be written to.
+
+    `TINY_STORE` names one that was written for several processes.
+    """
+    if written := os.environ.get("TINY_STORE"):
+        return Path(written)
     pytest.importorskip("tensorflow")
-    store = tmp_path_factory.mktemp("store")
-    for detector in ("centerface", "mtcnn"):
-        shutil.copytree(ROOT / "model_store" / detector, store / detector)
-    tiny_model.write(store / "tiny" / "1")
-    return store
+    return tiny_model.write_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="session")

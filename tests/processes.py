@@ -2,9 +2,10 @@
 
 A process gives back what TensorFlow and OpenVINO have taken, as nothing else does: in one process the whole suite grew to
 6.5 GB. A folder is one process, since its tests share what is dear to make; the files of training, which fit networks, get
-one each. These come last, two at a time, forked from one that has imported TensorFlow, which takes as long as most of them.
-Others wait for services and browsers for a third of their time, so that three keep two CPUs busy. Arguments are pytest's; where
-they name files, pytest alone is run on those.
+one each, as do some that hold most of what their folder would. Those of training come last, two at a time, forked from one
+that has imported TensorFlow, which takes as long as most of them. Others wait for services and browsers for a third of their
+time, so that three keep two CPUs busy. The small model that tests of several folders serve is written once, before them all.
+Arguments are pytest's; where they name files, pytest alone is run on those.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from itertools import groupby
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -43,30 +45,39 @@ FIRST: Final = (
     "training/fit",
 )
 """What takes longest begins first, so that no process is left alone at the end; before it what fits beside nothing."""
+OWN: Final = (
+    "tests/service/models/runtime/test_parity.py",
+    "tests/service/offline/test_ray_data.py",
+    "tests/service/vision/detection/test_mtcnn.py",
+)
+"""Files with a process each: beside what they hold, the rest of their folder is small."""
 ALONE: Final = ("tests/training",)
 CHILDREN: Final = threading.Lock()
 """Held where multiprocessing looks at its children: a start looks at all, and would take another thread's exit status."""
 MOST_MIB: Final = {
     "tests": 560,
-    "tests/browser": 1400,
+    "tests/browser": 1310,
     "tests/clients": 520,
     "tests/deploy": 560,
     "tests/docs": 320,
     "tests/recipes": 430,
-    "tests/service": 1250,
+    "tests/service": 560,
     "tests/service/inference": 790,
-    "tests/service/models": 850,
-    "tests/service/offline": 1350,
-    "tests/service/models/runtime": 2000,
+    "tests/service/models": 200,
+    "tests/service/models/runtime": 330,
+    "tests/service/models/runtime/test_parity.py": 1850,
+    "tests/service/offline": 380,
+    "tests/service/offline/test_ray_data.py": 1250,
     "tests/service/precision": 270,
     "tests/service/server": 640,
     "tests/service/tracking": 170,
     "tests/service/web": 140,
     "tests/service/api": 760,
     "tests/service/api/compat": 370,
-    "tests/service/video": 1100,
+    "tests/service/video": 700,
     "tests/service/vision": 420,
-    "tests/service/vision/detection": 1570,
+    "tests/service/vision/detection": 740,
+    "tests/service/vision/detection/test_mtcnn.py": 1270,
     "tests/soak": 270,
     "tests/training/calibration/test_tracks.py": 720,
     "tests/training/calibration/test_versions.py": 1100,
@@ -114,7 +125,9 @@ def groups(tests: Path) -> list[list[str]]:
     chosen = []
     for folder, inside in groupby(files, lambda path: path.parent):
         names = [str(path) for path in inside]
-        chosen += [[name] for name in names] if str(folder).startswith(ALONE) else [names]
+        own = names if str(folder).startswith(ALONE) else [name for name in names if name in OWN]
+        shared = [name for name in names if name not in own]
+        chosen += [*([name] for name in own), *([shared] if shared else [])]
 
     def turn(names: list[str]) -> int:
         places = [index for index, room in enumerate(FIRST) if names[0].startswith(f"tests/{room}")]
@@ -152,8 +165,8 @@ def held(process: int) -> float:
 
 
 def title_of(names: list[str]) -> str:
-    """What the process of these files is called: the one file of training, or the folder."""
-    return names[0] if names[0].startswith(ALONE) else str(Path(names[0]).parent)
+    """What the process of these files is called: the one file that has a process to itself, or the folder."""
+    return names[0] if names[0].startswith((*ALONE, *OWN)) else str(Path(names[0]).parent)
 
 
 def needed(title: str) -> int:
@@ -296,11 +309,25 @@ def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     return counts
 
 
+def write_tiny_store(folder: str) -> None:
+    """Write the small model once for all processes, each of which would import TensorFlow for it, and keep that."""
+    if find_spec("tensorflow") is not None:
+        subprocess.run([sys.executable, "-m", "tests.tiny_model", folder], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        os.environ["TINY_STORE"] = folder
+
+
 def main(arguments: list[str]) -> int:
     """Run everything; return the exit status."""
     if any((ROOT / word.partition("::")[0]).exists() for word in arguments):
         return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        return run_all(arguments, folder)
+
+
+def run_all(arguments: list[str], folder: str) -> int:
+    """Run all files, in processes that share what is written into the folder; return the exit status."""
     began, total, chosen = time.monotonic(), Counter[str](), groups(ROOT / "tests")
+    write_tiny_store(folder)
     os.environ.update(MALLOC | os.environ)
     multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.preload"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from service.models.manifest import Manifest
 from service.models.store import GOLDEN, write_manifest
 from tests.fakes import CROP, TEMPLATE, attributes
 
+ROOT = Path(__file__).resolve().parent.parent
 OUTPUTS = ("age", "age_distribution", "gender", "race")
 
 
@@ -72,6 +75,14 @@ def write(folder: Path, *, name: str = "tiny", version: int = 1, outputs: tuple[
     )
 
 
+def write_store(folder: Path) -> Path:
+    """Both detectors and `tiny/1`, as a model store in `folder`."""
+    for detector in ("centerface", "mtcnn"):
+        shutil.copytree(ROOT / "model_store" / detector, folder / detector)
+    write(folder / "tiny" / "1")
+    return folder
+
+
 def declared(outputs: tuple[str, ...]) -> list[dict[str, Any]]:
     """Attributes of a network with these outputs."""
     interval = {"coverage": 0.8, "unit": "years", "bands": [{"below": 200, "low": -6, "high": 7}]}
@@ -88,3 +99,7 @@ def pictures(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 
     small = np.random.default_rng(seed).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     return np.stack([cv2.resize(one, (CROP, CROP), interpolation=cv2.INTER_CUBIC) for one in small])
+
+
+if __name__ == "__main__":
+    write_store(Path(sys.argv[1]))

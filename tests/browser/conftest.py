@@ -102,14 +102,6 @@ def drive() -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture(scope="package")
-def browser(drive: Any) -> Iterator[Any]:
-    """Chromium without a camera."""
-    running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-    yield running
-    running.close()
-
-
 def film(path: Path, examples: Path) -> Path:
     """A face that moves to and fro before the camera, 640 by 480 pixels, as concatenated JPEGs."""
     with Image.open(examples / "astronaut.jpg") as photo, path.open("wb") as stream:
@@ -121,12 +113,20 @@ def film(path: Path, examples: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def filming(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
+@pytest.fixture(scope="package")
+def browser(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
     """Chromium whose camera plays a film of one face; pages must still ask for it."""
     path = film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)
     camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={path}"]
     running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + camera)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def blind(drive: Any) -> Iterator[Any]:
+    """Chromium without a camera."""
+    running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     yield running
     running.close()
 

@@ -83,7 +83,7 @@ def test_a_service_without_ages_has_no_such_field(browser: Any, tmp_path: Path) 
         expect(page.locator(".ages:visible")).to_have_count(0)
 
 
-def test_the_live_view_asks_for_them_anew(filming: Any, service: Service) -> None:
+def test_the_live_view_asks_for_them_anew(browser: Any, service: Service) -> None:
     """A stream is told what is asked for when it begins: other ages begin another one."""
     starts: list[Any] = []
 
@@ -102,7 +102,7 @@ def test_the_live_view_asks_for_them_anew(filming: Any, service: Service) -> Non
 
         socket.on_message(heard)
 
-    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
+    with watched(browser, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.route_web_socket("**/stream", connected)
         page.goto(service.url + "#live")
         expect(page.locator(".ages:visible")).to_contain_text("a person should decide")
@@ -115,8 +115,8 @@ def test_the_live_view_asks_for_them_anew(filming: Any, service: Service) -> Non
         assert [one.get("at_least") for one in starts] == [None, [18, 21]]
 
 
-def test_a_stream_of_the_service_answers_them(filming: Any, service: Service) -> None:
-    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
+def test_a_stream_of_the_service_answers_them(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.goto(service.url + "#live")
         expect(page.locator(".ages:visible")).to_have_count(1)
         ask(page, "18")

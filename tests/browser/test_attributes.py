@@ -115,8 +115,8 @@ def test_no_two_columns_of_the_csv_have_one_name(browser: Any, tmp_path: Path) -
     assert 10 <= float(cells["attribute_model"]) <= 50
 
 
-def test_the_live_view_shows_it_too(filming: Any, further: Service) -> None:
-    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
+def test_the_live_view_shows_it_too(browser: Any, further: Service) -> None:
+    with watched(browser, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.goto(further.url + "#live")
         start(page)
         expect(page.locator(".live-card h4")).to_have_text(["Apparent age", "Race", "Glasses", "Bmi"])

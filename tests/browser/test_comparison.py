@@ -139,8 +139,8 @@ def test_a_comparison_fits_a_phone_from_right_to_left(browser: Any, further: Ser
         assert one["y"] + one["height"] <= other["y"]
 
 
-def test_the_live_view_asks_the_chosen_model(filming: Any, further: Service) -> None:
-    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
+def test_the_live_view_asks_the_chosen_model(browser: Any, further: Service) -> None:
+    with watched(browser, permissions=["camera"], viewport={"width": 1280, "height": 860}) as page:
         page.goto(further.url + "#live")
         start(page)
         expect(page.locator(".live-card h4")).to_have_text(["Apparent age", "Race", "Glasses", "Bmi"])

@@ -31,8 +31,8 @@ READY = {
 
 
 @pytest.fixture
-def page(filming: Any, service: Service) -> Iterator[Any]:
-    with watched(filming, permissions=["camera"], viewport={"width": 1280, "height": 860}) as opened:
+def page(browser: Any, service: Service) -> Iterator[Any]:
+    with watched(browser, permissions=["camera"], viewport={"width": 1280, "height": 860}) as opened:
         opened.goto(service.url + "#live")
         yield opened
 
@@ -403,15 +403,15 @@ def test_leaving_the_view_lets_go_of_the_camera(page: Any) -> None:
     assert track.evaluate("track => track.readyState") == "ended"
 
 
-def test_a_camera_that_is_not_allowed(filming: Any, service: Service) -> None:
-    with watched(filming) as page:
+def test_a_camera_that_is_not_allowed(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
         page.goto(service.url + "#live")
         start(page)
         expect(page.locator(".live-message")).to_contain_text("The camera was blocked")
 
 
-def test_no_camera_at_all(browser: Any, service: Service) -> None:
-    with watched(browser, permissions=["camera"]) as page:
+def test_no_camera_at_all(blind: Any, service: Service) -> None:
+    with watched(blind, permissions=["camera"]) as page:
         page.goto(service.url + "#live")
         start(page)
         expect(page.locator(".live-message")).to_contain_text("No camera was found")
@@ -443,8 +443,8 @@ def filmed(page: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("late", ["reject(new DOMException('No.', 'NotAllowedError'))", "resolve()"])
-def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(filming: Any, service: Service, late: str) -> None:
-    with watched(filming, permissions=["camera"]) as page:
+def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(browser: Any, service: Service, late: str) -> None:
+    with watched(browser, permissions=["camera"]) as page:
         page.add_init_script(SLOW_CAMERA)
         page.goto(service.url + "#live")
         start(page)
@@ -464,8 +464,8 @@ def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(fil
         assert set(filmed(page)) == {"ended"}
 
 
-def test_leaving_while_the_camera_starts_leaves_no_view_that_says_it_connects(filming: Any, service: Service) -> None:
-    with watched(filming, permissions=["camera"]) as page:
+def test_leaving_while_the_camera_starts_leaves_no_view_that_says_it_connects(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
         page.add_init_script(
             "const list = navigator.mediaDevices.enumerateDevices.bind(navigator.mediaDevices);"
             "navigator.mediaDevices.enumerateDevices = () => new Promise((resolve) => (window.go = () => resolve(list())));"
@@ -481,8 +481,8 @@ def test_leaving_while_the_camera_starts_leaves_no_view_that_says_it_connects(fi
         expect(page.get_by_role("button", name="Stop")).to_be_hidden()
 
 
-def test_no_camera_of_the_dialog_stays_on(filming: Any, service: Service) -> None:
-    with watched(filming, permissions=["camera"]) as page:
+def test_no_camera_of_the_dialog_stays_on(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
         page.add_init_script(SLOW_CAMERA)
         page.goto(service.url)
         page.get_by_role("button", name="Take a photo").click()

@@ -154,8 +154,8 @@ def test_an_example(page: Any) -> None:
     expect(page.get_by_role("article")).to_have_count(8)
 
 
-def test_a_photo_from_the_camera(filming: Any, service: Service) -> None:
-    with watched(filming, permissions=["camera"]) as page:
+def test_a_photo_from_the_camera(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
         page.goto(service.url)
         page.get_by_role("button", name="Take a photo").click()
         page.get_by_role("button", name="Take the photo").click()

@@ -20,7 +20,6 @@ from openvino.passes import Manager as Passes
 from service.arrays import Floats, Pixels
 from service.files import replacing
 from service.models.manifest import Manifest
-from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, file_digest, write_manifest
 from training.artifacts import new_version
@@ -192,7 +191,7 @@ def _write(folder: Path, onnx: Path, mtcnn: Path, photo: Pixels, created: str) -
     convert(model, folder / "faces")
     left = (photo.shape[1] - GOLDEN_SIDE) // 2
     pixels = np.ascontiguousarray(photo[np.newaxis, :GOLDEN_SIDE, left : left + GOLDEN_SIDE])
-    answers = loader(Precision.F32, threads=1)(folder / "faces")(pixels)
+    answers = loader(threads=1)(folder / "faces")(pixels)
     for name, expected in answers_of(model, pixels).items():
         worst = float(np.abs(answers[name] - expected).max())
         if not worst <= _TOLERANCE:

@@ -282,7 +282,7 @@ def export(
         size = recipe.network.size
         outputs = write_saved_model(served, recipe.network, folder, recipe.attributes, max_bytes)
         crops = golden_crops(examples, detector, np.array(template, np.float32), size)
-        answers = loader(Precision.F32, threads=2)(folder)(crops)
+        answers = loader(threads=2)(folder)(crops)
         golden = {"faces/input": crops} | {f"faces/{name}": value for name, value in answers.items()}
         with replacing(folder / GOLDEN) as new:
             np.savez_compressed(new, **golden)  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from mtcnn.utils.tensorflow import load_weights
 from service.arrays import Floats, Pixels
 from service.files import replacing
 from service.models.manifest import Manifest
-from service.models.runtime import Precision
 from service.models.runtime.tensorflow import loader
 from service.models.store import GOLDEN, write_manifest
 from training.artifacts import new_version
@@ -105,7 +104,7 @@ def export(store: Path, version: int, photo: Pixels, created: str) -> Manifest:
 
 def _write(folder: Path, photo: Pixels, created: str) -> Manifest:
     """Networks, golden answers and manifest, into the folder of a version."""
-    load = loader(Precision.F32, threads=1)
+    load = loader(threads=1)
     golden: dict[str, np.ndarray[Any, Any]] = {}
     for name, side in NETWORKS.items():
         module = _module(name, side)

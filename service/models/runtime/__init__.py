@@ -136,15 +136,17 @@ def loader(runtime: Runtime, precision: Precision, threads: int) -> Loader:
         The function; it raises `ModelIncompatible` for a folder that the library cannot read.
 
     Raises:
-        ModelIncompatible: The library is not installed, or does not have this precision.
+        ModelIncompatible: The library is not installed, or does not have this precision: TensorFlow computes in float32.
     """
     if resolve(runtime) is Runtime.OPENVINO:
         from service.models.runtime import openvino
 
         return openvino.loader(precision, threads)
+    if precision not in (Precision.AUTO, Precision.F32):  # said before the seconds that importing it takes
+        raise ModelIncompatible(f"The TensorFlow runtime computes in f32; choose the openvino runtime for {precision.value}.")
     from service.models.runtime import tensorflow
 
-    return tensorflow.loader(precision, threads)
+    return tensorflow.loader(threads)
 
 
 def release() -> None:

@@ -12,24 +12,18 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from service.arrays import Floats, Pixels
 from service.errors import ModelIncompatible
-from service.models.runtime import Loader, Network, Precision
+from service.models.runtime import Loader, Network
 
 
-def loader(precision: Precision, threads: int) -> Loader:
+def loader(threads: int) -> Loader:
     """Make the function that reads SavedModel folders with TensorFlow, which computes in float32.
 
     Args:
-        precision: `auto` or `f32`.
         threads: Most threads of an operation, unless TensorFlow already runs in this process.
 
     Returns:
         The function; it raises `ModelIncompatible` for a folder that TensorFlow cannot read.
-
-    Raises:
-        ModelIncompatible: The precision is `bf16` or `int8`: an operator who asks for it would not get it.
     """
-    if precision not in (Precision.AUTO, Precision.F32):
-        raise ModelIncompatible(f"The TensorFlow runtime computes in f32; choose the openvino runtime for {precision.value}.")
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
