@@ -22,7 +22,7 @@ from typing_extensions import override
 from service import __version__
 from service.api.schemas import ModelName, PredictAnswer, Problem, answer
 from service.api.statuses import problem_of
-from service.errors import FacetError, Unavailable
+from service.errors import EmptyFile, FacetError, Unavailable
 from service.inference.engine import Engine, title_of
 from service.inference.pipeline import Analysis
 from service.models.card import DetectorName
@@ -121,8 +121,7 @@ class LocalPredictor(Predictor):
             if self._then is not None:
                 await asyncio.to_thread(self._then, name, data, analysis)
         except FacetError as error:
-            problem = problem_of(error, "-")
-            return Failure(problem.code, problem.detail)
+            return _failed(error)
         except OSError as error:  # of the picture that is drawn
             if error.errno in DISK_FULL:
                 raise
@@ -136,6 +135,12 @@ class LocalPredictor(Predictor):
         if not self._closed:
             self._closed = True
             await self._engine.close()
+
+
+def _failed(error: FacetError) -> Failure:
+    """What the service says of an error."""
+    problem = problem_of(error, "-")
+    return Failure(problem.code, problem.detail)
 
 
 class _Serving(BaseModel):
@@ -209,6 +214,8 @@ class ServicePredictor(Predictor):
 
     @override
     async def predict(self, name: str, data: bytes) -> Outcome:
+        if not data:  # an empty body would be a request without a photo
+            return _failed(EmptyFile("The file is empty."))
         async with self._threads:
             return await asyncio.to_thread(self._predict, name, data)
 

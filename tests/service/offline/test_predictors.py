@@ -86,6 +86,7 @@ def one(tmp_path: Path) -> Path:
 def test_a_service_gives_the_same_table(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", 12)
     (photos / "text.jpg").write_bytes(b"text")
+    (photos / "nothing.jpg").write_bytes(b"")
     options = {"at_least": (18,), "landmarks": True, "max_faces": 1}
     with fake(tmp_path / "log") as service:
         remote = ServicePredictor(service.url, None, requested(**options).parameters_of, 4)
