@@ -13,14 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import override
 
 from service import __version__
-from service.api.schemas import ModelName, PredictAnswer, Problem, answer
+from service.api.schemas import ExpectationAnswer, FaceAnswer, LabelAnswer, ModelName, PredictAnswer, Problem, answer
 from service.api.statuses import problem_of
 from service.errors import EmptyFile, FacetError, Unavailable
 from service.inference.engine import Engine, title_of
@@ -143,6 +143,30 @@ def _failed(error: FacetError) -> Failure:
     return Failure(problem.code, problem.detail)
 
 
+def _known(face: object) -> object:
+    """A face without what a newer service adds to it, which is no answer for an attribute."""
+    if not isinstance(face, dict):
+        return face
+    return {name: value for name, value in face.items() if name in FaceAnswer.model_fields or _is_answer(value)}
+
+
+def _is_answer(value: object) -> bool:
+    try:
+        _OF_ATTRIBUTE.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+_OF_ATTRIBUTE: Final = TypeAdapter[ExpectationAnswer | LabelAnswer](ExpectationAnswer | LabelAnswer)
+
+
+class _Answer(PredictAnswer):
+    """What is read of an answer: within a major version it only gains fields, and so does a face."""
+
+    faces: list[Annotated[FaceAnswer, BeforeValidator(_known)]]
+
+
 class _Serving(BaseModel):
     """What is read of how a model is served."""
 
@@ -243,7 +267,7 @@ class ServicePredictor(Predictor):
         if status != 200:
             return self._failure(status, body)
         try:
-            answered = PredictAnswer.model_validate_json(body).model_copy(update={"request_id": name})
+            answered = _Answer.model_validate_json(body).model_copy(update={"request_id": name})
         except ValidationError as error:
             raise ServiceError(f"{self._url}: its answers are not those of Facet") from error
         model = answered.model

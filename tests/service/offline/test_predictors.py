@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from service.api.schemas import EXAMPLE
 from service.offline.errors import ServiceError
 from service.offline.parameters import Parameters
 from service.offline.predictors import ServicePredictor
+from tests.fakes import GLASSES, attributes
 from tests.service.offline.made import folder, local, photo, predict, requested
 from tests.service.offline.test_command import rows
 from tests.service.server.test_serve import fake
@@ -118,6 +121,20 @@ def test_rows_of_a_canary_have_its_digest_and_the_model_is_the_default_one(tmp_p
     found = {row["version"]: row["digest"] for row in rows(tmp_path / "f.jsonl")}
     assert found == {1: "d", 2: "e", 3: ""}, "of what is gone nobody knows"
     assert (predictor.model.version, predictor.model.digest) == (1, "d")
+
+
+def test_what_a_newer_service_adds_to_its_answers_is_passed_over(one: Path, tmp_path: Path) -> None:
+    glasses = EXAMPLE["faces"][0]["gender"] | {"since": 2}
+    face = EXAMPLE["faces"][0] | {"glasses": glasses, "pose": {"pitch": 3.5}, "mask": 0.2, "tags": ["a"]}
+    newer = json.dumps(EXAMPLE | {"model": {"name": "m", "version": 1}, "faces": [face], "node": "b"}).encode()
+    declared = [*attributes(), GLASSES | {"labels": ["male", "female"]}]
+    card = json.dumps(json.loads(CARD) | {"attributes": declared}).encode()
+    with serving([(200, newer, {})], m_1=card) as (url, _):
+        predict(
+            one, predictor=ServicePredictor(url, None, requested().parameters_of, 1, "m/1"), out=tmp_path / "f.jsonl", jobs=1
+        )
+    (row,) = rows(tmp_path / "f.jsonl")
+    assert (row["age_years"], row["glasses"], row["problem"]) == (31.4, "female", None)
 
 
 def test_a_service_without_ages_gives_its_counts(tmp_path: Path) -> None:
