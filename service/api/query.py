@@ -17,8 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from service.errors import InvalidParameter
 from service.inference.at_least import parse_ages
 
-PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
-"""Numbers of a query: Python reads `1_0` as ten, and nobody else does."""
+PLAIN_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?|\.[0-9]{1,20}")
+"""Numbers of a query: Python reads `1_0` as ten, and nobody else does. A double such as 2/3 has up to 17 decimals."""
 MODEL: Final = "NAME or NAME/VERSION of a model that is served; the default model if omitted."
 MAX_TITLE: Final = 100
 """Characters of a model's title at most."""

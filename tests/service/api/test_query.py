@@ -17,6 +17,11 @@ def test_what_is_asked() -> None:
     assert (asked.landmarks, asked.distribution, asked.preview) == (True, False, False)
 
 
+@pytest.mark.parametrize("confidence", [2 / 3, 0.1 + 0.7, 0.5000000000000001, 1.0])
+def test_a_number_is_read_as_languages_write_it(confidence: float) -> None:
+    assert read(f"min_confidence={confidence}".encode()).min_confidence == confidence
+
+
 def test_what_is_left_open() -> None:
     asked = read(b"")
     assert asked.names is None
