@@ -23,7 +23,7 @@ from service.inference.attributes import Attributes, Expectation
 from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
 from service.inference.pipeline import AnalysedFace, Analysis, Options
-from service.models.manifest import Attribute
+from service.models.manifest import AGE, Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
@@ -156,7 +156,9 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [column.name for column in columns])
         table.writeheader()
-        table.writerows(values)
+        table.writerows(
+            {name: str(cell).lower() if isinstance(cell, bool) else cell for name, cell in row.items()} for row in values
+        )
     if find_spec("pyarrow") is None:
         return [path]
     import pyarrow as pa
@@ -177,7 +179,8 @@ def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Colum
         prefix = names.prefixes[attribute.name]
         if attribute.kind == "expectation":
             end: Kind = "int" if attribute.range is None else "float"
-            columns += [Column(prefix, "float"), Column(f"{prefix}_low", end), Column(f"{prefix}_high", end)]
+            value = f"{prefix}{_ending(attribute.name)}"
+            columns += [Column(value, "float"), Column(f"{prefix}_low", end), Column(f"{prefix}_high", end)]
         else:
             columns += [
                 Column(prefix, "string"),
@@ -185,6 +188,11 @@ def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Colum
                 Column(f"{prefix}_uncertain", "bool"),
             ]
     return tuple(columns)
+
+
+def _ending(name: str) -> str:
+    """What the column of an expectation's value has behind its prefix."""
+    return "_years" if name == AGE else ""
 
 
 def _values(row: TrackRow, names: ColumnNames) -> dict[str, object]:
@@ -200,7 +208,7 @@ def _cells(attributes: Attributes, names: ColumnNames) -> dict[str, object]:
         prefix = names.prefixes[name]
         if isinstance(value, Expectation):
             rounded = round(value.value, value.scale.digits)
-            cells |= {prefix: rounded, f"{prefix}_low": value.low, f"{prefix}_high": value.high}
+            cells |= {f"{prefix}{_ending(name)}": rounded, f"{prefix}_low": value.low, f"{prefix}_high": value.high}
         else:
             confidence = round(value.confidence, 4)
             cells |= {prefix: value.label, f"{prefix}_confidence": confidence, f"{prefix}_uncertain": value.uncertain}

@@ -545,8 +545,8 @@ def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert write_table(ROWS, manifest().attributes, tmp_path / "faces.csv") == [tmp_path / "faces.csv"]
     with (tmp_path / "faces.csv").open() as stream:
         first, second = csv.DictReader(stream)
-    assert (first["track"], first["age"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "True")
-    assert (second["frames"], second["age"], second["gender"]) == ("5", "", "")
+    assert (first["track"], first["age_years"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "true")
+    assert (second["frames"], second["age_years"], second["gender"]) == ("5", "", "")
 
 
 def test_a_full_disk_leaves_the_former_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -577,14 +577,14 @@ def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None
     written = write_table(ROWS, manifest().attributes, tmp_path / "faces.csv")
     assert written == [tmp_path / "faces.csv", tmp_path / "faces.parquet"]
     table = parquet.read_table(tmp_path / "faces.parquet")
-    assert [str(table.schema.field(name).type) for name in ("track", "age", "gender", "race_uncertain")] == [
+    assert [str(table.schema.field(name).type) for name in ("track", "age_years", "gender", "race_uncertain")] == [
         "int64",
         "double",
         "string",
         "bool",
     ]
     assert table.to_pylist()[0]["age_high"] == 38
-    assert table.to_pylist()[1]["age"] is None
+    assert table.to_pylist()[1]["age_years"] is None
 
 
 @pytest.fixture
@@ -643,7 +643,7 @@ def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, ex
     assert {int(row["track"]) for row in rows} == {1}
     assert [float(row["time_s"]) for row in rows] == pytest.approx([0, 0.1, 0.2, 0.3])
     assert all(150 < int(row["x"]) < 210 and 40 < int(row["y"]) < 110 and int(row["width"]) > 60 for row in rows)
-    assert 0 <= float(rows[-1]["age"]) <= 100
+    assert 0 <= float(rows[-1]["age_years"]) <= 100
     assert not list(tmp_path.glob(".facet-*"))
 
 
