@@ -95,7 +95,7 @@ class LabelProbabilities:
 
 
 def aged(years: float, low: float | None, high: float | None) -> str:
-    """An age in few words: `34 (29-40)`; the same everywhere, of the answer's one decimal, halves upwards as a browser does.
+    """An age in few words: `34 (29-40)`; the same everywhere.
 
     Args:
         years: The age.
@@ -105,7 +105,19 @@ def aged(years: float, low: float | None, high: float | None) -> str:
     Returns:
         The whole years, and the interval where there is one.
     """
-    return str(math.floor(round(years, 1) + 0.5)) + (f" ({low}-{high})" if low is not None else "")
+    return str(whole_years(years)) + (f" ({low}-{high})" if low is not None else "")
+
+
+def whole_years(years: float) -> int:
+    """An age in whole years, of the answer's one decimal, halves upwards as a browser does.
+
+    Args:
+        years: The age.
+
+    Returns:
+        The nearest whole number.
+    """
+    return math.floor(round(years, 1) + 0.5)
 
 
 def undecided(probabilities: Mapping[str, float]) -> str:

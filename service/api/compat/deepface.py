@@ -17,6 +17,7 @@ from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, ImageSize, LabelAnswer, Point, Problem
 from service.api.uploads import from_base64, json_object, media_type, multipart
 from service.errors import InvalidParameter, MalformedBase64, MissingFile, TooManyFields, UnsupportedMediaType
+from service.inference.attributes import whole_years
 
 ACTIONS: Final = ("age", "gender", "emotion", "race")
 """What a client may ask for; emotion is never answered."""
@@ -169,7 +170,7 @@ def analysis(face: FaceAnswer, image: ImageSize) -> FaceAnalysis:
     """
     found = FaceAnalysis(region=_region(face, image), face_confidence=round(face.confidence, 2))
     if face.age is not None:
-        found["age"] = round(face.age.years)
+        found["age"] = whole_years(face.age.years)
     if face.gender is not None:
         found["gender"] = _percent(face.gender, GENDERS)
         found["dominant_gender"] = GENDERS.get(face.gender.label, face.gender.label)
@@ -188,8 +189,8 @@ def _region(face: FaceAnswer, image: ImageSize) -> Region:
 
 def _within(point: Point, image: ImageSize) -> PixelPoint | None:
     """A point in whole pixels; None where it lies outside of the photo."""
-    x, y = int(point[0]), int(point[1])
-    return (x, y) if 0 <= x < image.width and 0 <= y < image.height else None
+    x, y = point
+    return (int(x), int(y)) if 0 <= x < image.width and 0 <= y < image.height else None
 
 
 def _percent(answer: LabelAnswer, names: Mapping[str, str]) -> dict[str, float]:

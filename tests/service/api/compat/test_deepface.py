@@ -10,6 +10,9 @@ import httpx
 import pytest
 from prometheus_client import REGISTRY
 
+from service.api.compat.deepface import analysis
+from service.api.schemas import EXAMPLE, FaceAnswer, ImageSize
+from service.vision.detection import LANDMARKS
 from tests.client import CANARY, Client, assert_discreet, disposition, multipart, serving
 from tests.conftest import encoded
 from tests.fakes import squares
@@ -60,6 +63,19 @@ async def test_a_face_as_deepface_has_it() -> None:
     }
     assert list(first["gender"]) == ["Woman", "Man"]
     assert (second["dominant_gender"], second["dominant_race"]) == ("Man", "asian")
+
+
+@pytest.mark.parametrize(("years", "whole"), [(30.4, 30), (30.5, 31), (31.5, 32), (0.4, 0)])
+def test_an_age_is_the_whole_number_that_is_shown_everywhere(years: float, whole: int) -> None:
+    face = FaceAnswer.model_validate(EXAMPLE["faces"][0] | {"age": {"years": years}})
+    assert analysis(face, ImageSize(width=9, height=9))["age"] == whole
+
+
+def test_an_eye_outside_of_the_photo_is_none() -> None:
+    points = dict.fromkeys(LANDMARKS, (5, 5)) | {"left_eye": (-0.4, 5), "right_eye": (8.9, 8.9)}
+    face = FaceAnswer.model_validate(EXAMPLE["faces"][0] | {"landmarks": points})
+    region = analysis(face, ImageSize(width=9, height=9))["region"]
+    assert (region["right_eye"], region["left_eye"]) == (None, (8, 8)), "the person's own sides"
 
 
 async def test_every_way_to_send_a_photo_has_the_same_answer() -> None:
