@@ -130,11 +130,11 @@ class Streams:
             raise errors.NotReady("The service is shutting down.")
         self._check_origin(websocket)
         start = await self._start(websocket)
-        engine = websocket.app.state.engine.chosen(start.model, identity)
         if self._keys is not None:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             sent = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
             websocket.scope["state"]["client"] = self._keys.take(sent)
+        engine = websocket.app.state.engine.chosen(start.model, identity)
         options = engine.options(
             start.attributes,
             start.max_faces,

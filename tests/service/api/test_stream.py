@@ -436,7 +436,10 @@ def test_a_key_opens(headers: dict[str, str], start: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("headers", "start"),
-    [({}, {}), ({}, {"key": ""}), ({}, {"key": "canary-7f3e"}), ({"X-API-Key": "wrong"}, {}), ({}, {"key": "schlüssel"})],
+    [
+        *(({}, {}), ({}, {"key": ""}), ({}, {"key": "canary-7f3e"}), ({"X-API-Key": "wrong"}, {}), ({}, {"key": "schlüssel"})),
+        ({}, {"model": "other"}),  # which models there are is told to nobody without one
+    ],
 )
 def test_no_key_or_a_wrong_one_does_not(headers: dict[str, str], start: dict[str, str]) -> None:
     with service(api_keys="right") as client, client.websocket_connect("/stream", headers=headers) as socket:
