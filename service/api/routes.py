@@ -372,7 +372,7 @@ async def predict(request: Request) -> Response:
     summary="The same for several photos",
     response_model=BatchAnswer,
     response_model_exclude_none=True,
-    responses=documented(*_REQUEST_ERRORS),
+    responses=documented(*_REQUEST_ERRORS, errors.MalformedJson, errors.MalformedBase64, errors.QueueFull),
     openapi_extra={"parameters": parameters(), **_FILES},
     tags=["predict"],
 )

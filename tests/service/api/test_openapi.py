@@ -105,6 +105,15 @@ async def test_what_is_refused_beside_photos_is_documented() -> None:
                     assert one.json()["code"] in documented[str(one.status_code)]["description"]
 
 
+async def test_what_a_batch_is_refused_with_is_documented() -> None:
+    async with serving() as client:
+        documented = (await client.get("/openapi.json")).json()["paths"]["/predict/batch"]["post"]["responses"]
+        for image, code in ((3, "malformed_json"), ("%%", "malformed_base64"), ("", "empty_file")):
+            assert_problem(await client.post("/predict/batch", json={"image": image}), 400, code)
+            assert f"`{code}`" in documented["400"]["description"]
+    assert "`queue_full`" in documented["503"]["description"], "of a body that does not fit beside the others"
+
+
 @pytest.mark.parametrize("name", ["mobilenet", "inceptionv3", "mobilefacenet"])
 async def test_the_documents_of_shipped_models_are_the_same(root: Path, name: str) -> None:
     assert await document(shipped(root, name)) == await document()
