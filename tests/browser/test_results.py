@@ -94,6 +94,11 @@ def test_what_is_asked_of_the_detector(page: Any) -> None:
     page.get_by_text("More options").click()
     page.get_by_label("Show landmarks").check()
     expect(page.locator(".point")).to_have_count(35)
+    page.get_by_role("button", name="Overview").click()
+    first = next(csv.DictReader(io.StringIO(saved(page, "CSV").decode())))
+    points = json.loads(saved(page, "JSON"))[0]["result"]["faces"][0]["landmarks"]
+    assert [float(first[f"nose_{axis}"]) for axis in "xy"] == points["nose"]
+    page.locator(".overview").get_by_role("button", name="group.jpg").first.click()
     with page.expect_request("**/predict?*") as asked:
         page.get_by_label("Maximum number of faces").fill("2")
         page.keyboard.press("Enter")

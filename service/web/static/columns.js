@@ -29,12 +29,11 @@ export function columnNames(attributes) {
   for (const group of [fixed, others]) {
     for (const one of group) prefixes.set(one.name, free(one.name, (name) => endings(one).map((ending) => name + ending), taken));
     for (const { name, labels: all } of group) {
-      const named = all.map((label) => {
-        const short = `p_${label}`;
-        if (CONTRACT.has(name) && !shared(label) && !taken.has(short)) return [label, free(short, (column) => [column], taken)];
-        return [label, free(name, (qualified) => [`p_${qualified}_${label}`], taken)];
-      });
-      labels.set(name, new Map(named));
+      const named = (label) => {
+        const short = CONTRACT.has(name) && !shared(label) && !taken.has(`p_${label}`);
+        return free(name, (qualified) => [short ? `p_${label}` : `p_${qualified}_${label}`], taken);
+      };
+      labels.set(name, new Map(all.map((label) => [label, named(label)])));
     }
   }
   return { prefixes, labels };
@@ -48,11 +47,8 @@ function endings({ name, kind }) {
 
 /** The first of ever longer names whose columns are all free; they are taken then, and the first of them is returned. */
 function free(name, columnsOf, taken) {
-  let columns = columnsOf(name);
-  while (columns.some((column) => taken.has(column))) {
-    name = `attribute_${name}`;
-    columns = columnsOf(name);
-  }
+  const columns = columnsOf(name);
+  if (columns.some((column) => taken.has(column))) return free(`attribute_${name}`, columnsOf, taken);
   for (const column of columns) taken.add(column);
   return columns[0];
 }

@@ -20,19 +20,24 @@ export function download(name, blob) {
 /** Columns of one face, under the names that `facet predict --out` gives them. */
 function cells(face, { prefixes, labels }) {
   const row = { ...face.box, confidence: face.confidence };
-  const chances = {};
+  const rest = {};
   for (const [name, answer] of Object.entries(attributesOf(face))) {
-    const prefix = prefixes.get(name);
+    const put = (ending, value) => (row[prefixes.get(name) + ending] = value);
     if ("label" in answer) {
-      Object.assign(row, { [prefix]: answer.label, [`${prefix}_confidence`]: answer.confidence, [`${prefix}_uncertain`]: answer.uncertain });
-      for (const [label, share] of Object.entries(answer.probabilities)) chances[labels.get(name).get(label)] = share;
+      put("", answer.label);
+      put("_confidence", answer.confidence);
+      put("_uncertain", answer.uncertain);
+      for (const [label, share] of Object.entries(answer.probabilities)) rest[labels.get(name).get(label)] = share;
     } else {
-      const value = "years" in answer ? { [`${prefix}_years`]: answer.years } : { [prefix]: answer.value };
-      Object.assign(row, value, { [`${prefix}_low`]: answer.low, [`${prefix}_high`]: answer.high });
-      for (const [age, share] of Object.entries(answer.at_least ?? {})) chances[atLeastColumn(age)] = share;
+      if ("years" in answer) put("_years", answer.years);
+      else put("", answer.value);
+      put("_low", answer.low);
+      put("_high", answer.high);
+      for (const [age, share] of Object.entries(answer.at_least ?? {})) rest[atLeastColumn(age)] = share;
     }
   }
-  return { ...row, ...chances, ...face.quality, warnings: face.warnings.join(" ") };
+  for (const [point, at] of Object.entries(face.landmarks ?? {})) [rest[`${point}_x`], rest[`${point}_y`]] = at;
+  return { ...row, ...rest, ...face.quality, warnings: face.warnings.join(" ") };
 }
 
 /** A row for each face and model, one without a face for a photo that has none, and one with the problem of a photo that failed. */
