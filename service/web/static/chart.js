@@ -27,8 +27,7 @@ export function expectationChart(answer, name) {
     const value = Number((lowest + (tick / STEPS) * (highest - lowest)).toPrecision(4));
     chart.append(svg("text", { class: "tick-label", x: x(tick), y: HEIGHT - 2, "text-anchor": "middle" }, number(value)));
   }
-  const low = answer.low == null ? null : step(answer.low);
-  const high = answer.low == null ? null : step(answer.high);
+  const [low, high] = answer.low == null ? [] : [step(answer.low), step(answer.high)];
   if (answer.distribution) {
     const curve = outline(answer.distribution);
     chart.append(svg("path", { class: "curve-fill", d: `${curve}L${x(STEPS)} ${BASE}L${x(0)} ${BASE}Z` }));

@@ -33,8 +33,8 @@ export function text(key, values = {}) {
 /** The sentence of a key, or null where there is none, as for a label that only one model has. */
 export const known = (key) => (key in words ? text(key) : null);
 
-/** A number in the language's form, with the options of `Intl.NumberFormat`. */
-export const number = (value, options) => new Intl.NumberFormat(locale, options).format(value);
+/** A number in the language's form, with all digits or as `options` say. */
+export const number = (value, options) => new Intl.NumberFormat(locale, { maximumFractionDigits: 9, ...options }).format(value);
 
 const COMMAS = { ar: "، ", zh: "、" };
 
