@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
-from service.models.manifest import YEARS
+from service.models.manifest import AGE
 
 _ANSWERS: Final = frozenset({"yes", "no", "none"})
 """Labels that answer a question, and mean nothing without it."""
@@ -40,7 +40,7 @@ def _place(value: Expectation | LabelProbabilities) -> int:
 
 def _words(name: str, value: Expectation | LabelProbabilities) -> str:
     if isinstance(value, Expectation):
-        return str(value) if value.scale == YEARS else f"{name}: {value}"
+        return str(value) if name == AGE else f"{name}: {value}"
     return f"{name}: {value}" if _ANSWERS & set(value.probabilities) else str(value)
 
 

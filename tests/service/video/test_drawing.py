@@ -26,6 +26,7 @@ SURE = LabelProbabilities("female", {"male": 0.02, "female": 0.98}, {"male": 0.9
         ),
         ({"glasses": LabelProbabilities("no", {"yes": 0.1, "no": 0.9})}, "glasses: no"),
         ({"glasses": LabelProbabilities("no", {"yes": 0.4, "no": 0.6}, {"no": 0.8})}, "glasses: no 60% or yes 40%"),
+        ({"age": Expectation(34.2), "skin": Expectation(41.6, 35, 48, 0.8)}, "34, skin: 42 (35-48)"),
         ({}, "face"),
     ],
 )
