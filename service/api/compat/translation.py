@@ -18,7 +18,7 @@ from service.api.schemas import Problem
 from service.api.uploads import parsed
 from service.inference.engine import Engine
 
-KEPT_HEADERS: Final = ("allow", "connection", "retry-after")
+KEPT_HEADERS: Final = ("allow", "connection", "retry-after", "www-authenticate")
 """Headers of a problem that its translation keeps."""
 
 

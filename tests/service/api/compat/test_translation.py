@@ -73,6 +73,16 @@ async def test_requests_are_counted_by_route(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRANSLATED)
+async def test_who_has_no_key_is_told_how_to_send_one(name: str) -> None:
+    """RFC 9110, 11.6.1, wants it of every 401."""
+    path = SYSTEMS[name].photo_paths[0].format(model_name="fake", model_version=3)
+    async with serving(compat=name, api_keys="a-key") as client:
+        response = await client.post(path)
+        assert response.status_code in (400, 401)
+        assert response.headers["www-authenticate"] == 'Bearer realm="facet"'
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(name: str) -> None:
     path = SYSTEMS[name].photo_paths[0].format(model_name="fake", model_version=3)
     async with serving(compat=name, max_body_mib=1 / 64, max_batch_mib=1 / 64) as client:
