@@ -78,7 +78,14 @@ class LabelAnswer(_Schema):
 
 
 class QualityAnswer(_Schema):
-    """What was measured of the face; see `service.vision.quality`."""
+    """What was measured of the face.
+
+    `size_px` is the longer side of its box in pixels of the photo. `sharpness` is how much of its contrast is fine detail, in
+    percent. `brightness` is its mean luma, 0 to 1, and `contrast` the standard deviation of that, 0 to 0.5. `noise` is what is
+    random in smooth skin, in grey levels of 255. `roll` is the slope of the eyes in degrees, positive where the viewer's right
+    eye is lower. `yaw` is how far the nose lies beside the middle of the eyes, in half distances of the eyes, positive to the
+    viewer's right.
+    """
 
     size_px: float
     sharpness: float
@@ -90,7 +97,11 @@ class QualityAnswer(_Schema):
 
 
 class FaceAnswer(_Schema):
-    """One face. An attribute that was not asked for, or that the model does not say, is absent."""
+    """One face. An attribute that was not asked for, or that the model does not say, is absent.
+
+    `warnings` are those that apply of `small`, `blurred`, `dark`, `bright`, `noisy`, `low_contrast`, `rolled`, `turned`,
+    `cut_off`, `occluded`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     # What a model says beside age, gender and race stands under its own name.

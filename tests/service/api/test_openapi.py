@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from service.api.schemas import TrackedFace
 from service.inference.attributes import CONTRACT
 from service.models.manifest import RESERVED, Attribute
 from service.video.annotate import TrackRow
+from service.vision.quality import Quality, warnings
 from tests.client import assert_problem, serving
 from tests.fakes import GLASSES, attributes, engine_factory, shipped
 
@@ -103,6 +104,16 @@ async def test_what_is_refused_beside_photos_is_documented() -> None:
                 ]
                 for one in answers:
                     assert one.json()["code"] in documented[str(one.status_code)]["description"]
+
+
+async def test_what_is_measured_of_a_face_is_described() -> None:
+    described = {name: one.get("description", "") for name, one in (await document())["components"]["schemas"].items()}
+    assert all(f"`{field.name}`" in described["QualityAnswer"] for field in fields(Quality))
+    everything = Quality(size_px=1, sharpness=0, brightness=0, roll=90, yaw=1, noise=9, contrast=0)
+    bright = replace(everything, sharpness=9, brightness=1)
+    found = {*warnings(everything, 1, coarse=True), *warnings(bright, 1, 99, occlusion=9)}
+    assert len(found) == 10
+    assert all(f"`{name}`" in described["FaceAnswer"] for name in found)
 
 
 async def test_what_a_batch_is_refused_with_is_documented() -> None:
