@@ -18,6 +18,8 @@ from service.vision.occlusion import OCCLUDED
 
 MEASURED_SIDE: Final = 128
 """Side in pixels to which a crop is reduced before its detail and noise are measured, so that models of any size agree."""
+CUT_SIDE: Final = 192
+"""Side in pixels of the crop that is cut for a model whose own is smaller: to reduce one takes noise away."""
 
 DIAGONAL: Final = 1.7
 """Second differences along the diagonals, whose steps are longer, over those along rows and columns, in validation faces."""
@@ -100,9 +102,9 @@ def large_enough(crop: Pixels, pixels: Pixels, landmarks: Points, template: Poin
         template: Where they lie in a crop, [5, 2] in fractions of its side.
 
     Returns:
-        uint8 RGB [T, T, 3], T being S, or `MEASURED_SIDE` where that is more.
+        uint8 RGB [T, T, 3], T being S, or `CUT_SIDE` where that is more.
     """
-    return crop if len(crop) >= MEASURED_SIDE else align(pixels, landmarks, template, MEASURED_SIDE)
+    return crop if len(crop) >= CUT_SIDE else align(pixels, landmarks, template, CUT_SIDE)
 
 
 def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:

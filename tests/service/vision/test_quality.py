@@ -32,7 +32,9 @@ from service.vision.quality import (
     SMALL_PX,
     YAW,
     Quality,
+    assess,
     is_coarse,
+    large_enough,
     measure,
     warnings,
 )
@@ -119,6 +121,18 @@ def test_noise_is_that_of_smooth_parts(sigma: float) -> None:
     noisy[:, 64:] += 30 * (random.integers(0, 2, (128, 64)))  # hair
     shown = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)[..., np.newaxis].repeat(3, axis=2)
     assert measure(face(), shown).noise == pytest.approx(sigma, rel=0.15)
+
+
+@pytest.mark.parametrize("size", [62, 112, 128, 160])
+def test_a_face_is_measured_alike_for_models_of_any_size(size: int) -> None:
+    """Noise of a photo was a half more for a model of 62 pixels than for one of 192."""
+    random = np.random.default_rng(0)
+    photo = np.clip(random.normal(128, 12, (400, 400, 3)), 0, 255).astype(np.uint8)
+    points = (CROP * 300 + 50).astype(np.float32)
+    of, as_shipped = (
+        assess(face(points), large_enough(align(photo, points, CROP, side), photo, points, CROP)) for side in (size, 192)
+    )
+    assert of == as_shipped
 
 
 def test_contrast_is_the_deviation_of_the_luma() -> None:
