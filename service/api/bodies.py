@@ -138,7 +138,7 @@ class BodyBudget:
         for one in chosen:
             one.displaced = True
             self._bodies.pop(one)
-            if one.receipt is not None:
+            if one.receipt is not None and not one.receipt.expired():  # one that has cannot be set to another time
                 one.receipt.reschedule(asyncio.get_running_loop().time())
 
     def _full(self) -> QueueFull:

@@ -197,7 +197,8 @@ class Streams:
             most = Counter(self._unstarted.values()).most_common(1)[0][0]
             oldest = next(one for one, whose in self._unstarted.items() if whose == most)
             del self._unstarted[oldest]
-            oldest.reschedule(asyncio.get_running_loop().time())
+            if not oldest.expired():  # one that has cannot be set to another time
+                oldest.reschedule(asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:

@@ -62,6 +62,25 @@ async def test_who_holds_most_makes_room_for_who_holds_less() -> None:
         budget.admit("greedy", 20 * MIB, 0)
 
 
+async def test_one_whose_time_has_passed_at_that_moment_makes_room_too() -> None:
+    """Its timer has fired, and its task has not noticed yet: to move the timer then is an error, and it was the newcomer's."""
+    budget, loop, admitted = BodyBudget(100 * MIB), asyncio.get_running_loop(), list[object]()
+    *_, held = [budget.admit("greedy", 20 * MIB, 0) for _ in range(5)]
+
+    def come() -> None:
+        admitted.append(budget.admit("polite", 10 * MIB, 0))
+
+    async def arrive() -> None:
+        async with asyncio.timeout(0.01) as held.receipt:
+            loop.call_at(held.receipt.when(), come)  # in the same turn of the loop, behind the timer
+            await asyncio.sleep(20)
+
+    with pytest.raises(TimeoutError):
+        await arrive()
+    assert held.displaced
+    assert len(admitted) == 1
+
+
 def test_one_client_holds_no_more_than_three_quarters_while_others_ask() -> None:
     budget = BodyBudget(100 * MIB)
     budget.leave(budget.admit("polite", MIB, 0), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import threading
 import time
@@ -391,6 +393,33 @@ def test_connections_that_say_nothing_take_no_streams_place_and_keep_nobody_out(
             assert_ends(first, 503, "too_many_streams", 1013)
             late.send_json(START)
             assert late.receive_json()["type"] == "ready"
+
+
+async def test_one_more_may_come_at_the_moment_at_which_the_time_of_those_that_say_nothing_is_over() -> None:
+    """Their timers have fired, and their tasks have not noticed yet: to move one then is an error, of the newcomer's."""
+    app = create_app(Settings(stream_idle_s=0.1), engine_factory())
+
+    async def connected(*texts: str) -> list[Any]:
+        came = [{"type": "websocket.connect"}, *({"type": "websocket.receive", "text": one} for one in texts)]
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return came.pop(0) if came else await asyncio.Future()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app({"type": "websocket", "path": "/stream", "query_string": b"", "headers": []}, receive, send)
+        return [sent[1]["text"], sent[-1]["code"]]
+
+    async with app.router.lifespan_context(app):
+        silent = [asyncio.create_task(connected()) for _ in range(UNSTARTED)]
+        await asyncio.sleep(0)
+        time.sleep(0.15)  # noqa: ASYNC251 - so that all their timers fire in the loop's next turn
+        await asyncio.sleep(0)
+        late = asyncio.create_task(connected(json.dumps(START)))  # begins behind the timers, and before what they end
+        assert {code for _, code in await asyncio.gather(*silent)} == {1013, 4001}
+        assert json.loads((await late)[0])["type"] == "ready"
 
 
 def test_a_draining_service_ends_its_streams_and_lets_none_in() -> None:
