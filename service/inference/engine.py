@@ -372,7 +372,7 @@ class Engine:
         for batcher in self.batchers():
             await batcher.close(self.hang_s)
         self.pipeline.decoder.close()
-        await asyncio.to_thread(self.workers.close, self.hang_s)
+        await self.workers.close(self.hang_s)
 
 
 def _named(detector: Model) -> DetectorName:

@@ -274,19 +274,19 @@ class Workers:
         """Whether the pool was closed while a call would not end."""
         return self._closed and bool(self._busy)
 
-    def close(self, grace: float = 30.0) -> None:
-        """Finish what has begun and drop what has not; blocks.
+    async def close(self, grace: float = 30.0) -> None:
+        """Finish what has begun and drop what has not; on the event loop, where callers leave the queue, too.
 
         Args:
             grace: Seconds to wait for what has begun.
         """
         self._closed = True
         for entry in self._queue.drain():
-            entry.answer.get_loop().call_soon_threadsafe(entry.answer.cancel)
+            entry.answer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         ends = time.monotonic() + grace
-        while self._busy and time.monotonic() < ends:
-            time.sleep(0.005)
+        while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - it is the threads that end
+            await asyncio.sleep(0.005)
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:

@@ -91,7 +91,7 @@ async def full(pace: RefusalPace, most_held: int = admission.MOST_HELD) -> Async
     finally:
         end.set()
         await busy
-        workers.close()
+        await workers.close()
 
 
 async def test_refusals_beyond_a_clients_pace_come_later_and_other_paths_at_once() -> None:

@@ -70,7 +70,7 @@ async def test_in_a_full_line_who_has_most_loses_the_last_place() -> None:
     assert await polite == "answer"
     assert sum(call.done() for call in calls[:3]) < 3, "the polite client's turn comes before the others are all done"
     await asyncio.gather(*calls[:3])
-    workers.close()
+    await workers.close()
 
 
 async def test_a_caller_that_leaves_the_line_frees_its_place() -> None:
@@ -87,7 +87,7 @@ async def test_a_caller_that_leaves_the_line_frees_its_place() -> None:
     assert await workers.run_for("a", lambda: 1, LATER) == 1
     assert time.monotonic() - began < 1
     await first
-    workers.close()
+    await workers.close()
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.1], ids=["as-short", "long"])
@@ -112,4 +112,4 @@ async def test_a_polite_client_keeps_at_least_half_its_fair_share(seconds: float
     await asyncio.gather(*greedy, ask("one", 0.01), ask("two", 0.01))
     fair = sum(worked.values()) / 3
     assert min(worked["one"], worked["two"]) >= fair / 2, worked
-    workers.close()
+    await workers.close()

@@ -75,7 +75,7 @@ async def running(
         yield Pipeline(detector or SquareDetector(), described or manifest(), batcher, workers, Limits(pixels, side))
     finally:
         await batcher.close()
-        workers.close()
+        await workers.close()
 
 
 async def analysed(pipeline: Pipeline, data: bytes, options: Options = OPTIONS, seconds: float = 60) -> Analysis:
@@ -116,7 +116,7 @@ async def test_frames_of_streams_may_have_a_detector_of_their_own() -> None:
             assert len((await one.analyse(photo, OPTIONS, due)).faces) == 1
             assert len((await one.detect(photo, OPTIONS, due)).faces) == (0 if streaming else 1)
     await batcher.close()
-    workers.close()
+    await workers.close()
 
 
 # One photo --------------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ async def test_a_call_runs_off_the_event_loop_with_its_arguments() -> None:
     assert (one, other) == (1, "x")
     assert name != threading.current_thread().name
     assert workers.waiting == 0
-    workers.close()
+    await workers.close()
 
 
 async def test_what_a_call_raises_reaches_its_caller_alone() -> None:
@@ -60,7 +60,7 @@ async def test_what_a_call_raises_reaches_its_caller_alone() -> None:
     with pytest.raises(ZeroDivisionError):
         await failing
     assert await good == 7
-    workers.close()
+    await workers.close()
 
 
 async def test_so_many_run_so_many_wait_and_the_rest_is_refused() -> None:
@@ -75,7 +75,7 @@ async def test_so_many_run_so_many_wait_and_the_rest_is_refused() -> None:
     assert gate.most == 2
     await until(lambda: workers.waiting == 0)
     assert await workers.run(gate, LATER, 6) == 6, "there is room again"
-    workers.close()
+    await workers.close()
 
 
 async def test_a_call_that_has_not_begun_by_its_deadline_never_begins() -> None:
@@ -89,7 +89,7 @@ async def test_a_call_that_has_not_begun_by_its_deadline_never_begins() -> None:
         await late
     assert await first == 1
     assert begun == []
-    workers.close()
+    await workers.close()
 
 
 async def test_a_call_whose_deadline_has_passed_is_late_even_where_the_line_is_full() -> None:
@@ -100,7 +100,7 @@ async def test_a_call_whose_deadline_has_passed_is_late_even_where_the_line_is_f
         await workers.run(gate, asyncio.get_running_loop().time() - 1, 2)
     gate.open.set()
     assert await first == 1
-    workers.close()
+    await workers.close()
 
 
 async def test_a_caller_that_leaves_keeps_its_place_until_its_call_ends() -> None:
@@ -118,7 +118,7 @@ async def test_a_caller_that_leaves_keeps_its_place_until_its_call_ends() -> Non
     gate.open.set()
     assert await other == 2
     assert await workers.run(gate, LATER, 4) == 4
-    workers.close()
+    await workers.close()
 
 
 async def test_the_error_of_a_call_whose_caller_has_left_is_nobodys() -> None:
@@ -135,7 +135,7 @@ async def test_the_error_of_a_call_whose_caller_has_left_is_nobodys() -> None:
         await left
     gate.open.set()
     assert await workers.run(lambda: 5, LATER) == 5
-    workers.close()
+    await workers.close()
 
 
 async def test_closing_finishes_what_has_begun() -> None:
@@ -143,8 +143,24 @@ async def test_closing_finishes_what_has_begun() -> None:
     begun = asyncio.create_task(workers.run(gate, LATER, 1))
     await until(lambda: gate.inside == 1)
     gate.open.set()
-    workers.close()
+    await workers.close()
     assert await begun == 1
+
+
+async def test_closing_drops_what_waits_where_callers_leave_the_queue() -> None:
+    """On a thread of its own it took the queue apart under them: who left then ended with a KeyError, or the closing did."""
+    workers, gate = Workers(1, 100), Gate()
+    calls = [asyncio.create_task(workers.run_for(f"client {index % 4}", gate, LATER)) for index in range(12)]
+    await until(lambda: gate.inside == 1)
+    closing = asyncio.create_task(workers.close(20))
+    for call in calls[1::2]:
+        call.cancel()
+    await asyncio.sleep(0)
+    assert workers.waiting == 0, "dropped in one step of the event loop"
+    gate.open.set()
+    await closing
+    assert await calls[0] == 0
+    assert all(isinstance(error, asyncio.CancelledError) for error in await asyncio.gather(*calls[1:], return_exceptions=True))
 
 
 async def test_a_call_past_its_deadline_is_overdue_until_it_ends_and_is_not_waited_for_for_ever() -> None:
@@ -154,7 +170,7 @@ async def test_a_call_past_its_deadline_is_overdue_until_it_ends_and_is_not_wait
     await until(lambda: gate.inside == 1)
     assert workers.overdue(now) < 0
     assert workers.overdue(now + 31) == 30
-    await asyncio.to_thread(workers.close, 0.01)
+    await workers.close(0.01)
     assert workers.hung
     gate.open.set()
     assert await call == 3
@@ -173,7 +189,7 @@ async def test_the_queue_is_as_long_as_its_wait() -> None:
     assert refused.value.retry_after > 5 * 0.23
     gate.open.set()
     await asyncio.gather(*running)
-    workers.close()
+    await workers.close()
 
 
 async def test_short_calls_may_wait_by_the_hundred() -> None:
@@ -184,7 +200,7 @@ async def test_short_calls_may_wait_by_the_hundred() -> None:
         await workers.run(gate, LATER)
     gate.open.set()
     await asyncio.gather(*running)
-    workers.close()
+    await workers.close()
 
 
 async def test_calls_that_are_held_back_are_bounded_like_all() -> None:
@@ -206,7 +222,7 @@ async def test_calls_that_are_held_back_are_bounded_like_all() -> None:
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(one, int) for one in answers) == 4
     assert sum(isinstance(one, QueueFull) for one in answers) == 8
-    workers.close()
+    await workers.close()
 
 
 async def test_a_client_that_is_alone_has_every_thread_however_long_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +243,7 @@ async def test_a_client_that_is_alone_has_every_thread_however_long_it_waits(mon
             most = max(most, 2 - (workers.inside - workers.waiting))
         await asyncio.sleep(0.001)
     assert most == 0, "no thread was idle while calls waited"
-    workers.close()
+    await workers.close()
 
 
 def lend_no_thread(_: threading.Thread) -> None:
@@ -244,7 +260,7 @@ async def test_no_call_needs_a_thread_that_the_system_may_not_lend(monkeypatch: 
     gate.open.set()
     assert await asyncio.gather(*calls) == [0, 1, 2]
     assert workers.inside == 0
-    workers.close()
+    await workers.close()
 
 
 def test_a_pool_for_which_the_system_lends_too_few_threads_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
