@@ -209,7 +209,7 @@ class Reloader:
         self._current, self._replace = current, replace
         self._lock = asyncio.Lock()
         self._held: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._blocking: set[Future[Any]] = set()
         self._closed = False
 
@@ -219,7 +219,7 @@ class Reloader:
         return any(not call.done() for call in tuple(self._blocking))
 
     async def reload(self, version: int | None = None, name: str | None = None) -> Outcome:
-        """Serve a version of a model.
+        """Serve a version of a model. It goes on where its caller leaves, and the log says what came of it.
 
         Args:
             version: That which is to be served, and to stay until another call; None for that of the settings, or the newest.
@@ -233,6 +233,9 @@ class Reloader:
             NotReady: The service is shutting down.
             InvalidParameter: No model of this name is in service.
         """
+        return await asyncio.shield(self._start(self._reload_in_turn(version, name)))
+
+    async def _reload_in_turn(self, version: int | None, name: str | None) -> Outcome:
         async with self._lock:
             return await self._reload(version, name)
 
@@ -383,10 +386,11 @@ class Reloader:
         running.add_done_callback(self._blocking.discard)
         return await asyncio.wrap_future(running)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def close(self) -> None:
         """End what runs in the background, and wait for no thread of it.

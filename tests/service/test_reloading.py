@@ -317,6 +317,34 @@ async def test_an_operators_version_stays_though_a_look_at_the_store_waited_for_
         assert client.engine.model.manifest.version == 1
 
 
+async def test_a_reload_goes_on_without_its_caller_and_the_next_one_waits_for_it(store: Path) -> None:
+    """A client waits for a minute, say, and a model from far away may take longer."""
+    gate, inside = threading.Event(), list[int]()
+
+    class Waiting(ModelStore):
+        def load(self, name: str, version: int | None, *args: Any, **kwargs: Any) -> Model:
+            if not gate.is_set():
+                inside.append(version or 0)
+                assert gate.wait(20)
+            return super().load(name, version, *args, **kwargs)
+
+    gate.set()
+    async with serving(factory(Waiting(store), 3), operator_keys="operator") as client:
+        gate.clear()
+        before = (await reloads(client))["swapped"]
+        left = asyncio.create_task(reload(client, 1))
+        await until(lambda: inside == [1])
+        left.cancel()
+        await asyncio.wait([left])
+        next_one = asyncio.create_task(reload(client, 2))
+        await asyncio.sleep(0.1)
+        assert inside == [1], "models load one at a time"
+        gate.set()
+        assert (await next_one).json()["outcome"] == "swapped"
+        assert client.engine.model.manifest.version == 2
+        assert (await reloads(client))["swapped"] == before + 2
+
+
 async def test_nothing_that_a_look_at_the_store_raises_ends_looking(store: Path) -> None:
     class Failing(ModelStore):
         failures = 0
