@@ -59,7 +59,7 @@ from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import RayRunner
-from service.offline.run import PredictorRunner, Runner, jobs_of
+from service.offline.run import PredictorRunner, Runner, jobs_of, still_reading
 from service.offline.terminal import ReaderGone, console
 from service.server import tls
 from service.server.connections import ConnectionLimits
@@ -132,14 +132,10 @@ def main(parts: Parts | None = None) -> None:
     try:
         app(obj=parts)
     except SystemExit as error:
-        if error.code in (
-            CLOSED_PIPE,
-            INTERRUPTED,
-            TERMINATED,
-        ):  # a thread may be reading what never comes, and is not waited for
+        if isinstance(error.code, int) and (error.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED) or still_reading()):
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
-            os._exit(error.code)
+            os._exit(error.code)  # a thread may be reading what never comes, and is not waited for
         raise
 
 

@@ -24,6 +24,8 @@ AHEAD: Final = 4
 """Photos under way or answered, for each that is in work: so many may be done while an earlier one takes long."""
 THREADS: Final = 8
 """Threads beside those of the jobs: for what is written, and for pictures."""
+READERS: Final = "readers"
+"""What the names of threads begin with that read lists and photos."""
 
 Emit = Callable[[str, Outcome], None]
 """Takes a photo's name and its outcome."""
@@ -151,9 +153,8 @@ async def run(
         Exception: Whatever else `emit` raises; no photo is begun after it.
     """
     loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(jobs)
-    readers = ThreadPoolExecutor(
-        jobs + 1
-    )  # of their own: a pipe or a network may never answer, and the end waits for no reading
+    # Of their own: a pipe or a network may never answer, and the end waits for no reading.
+    readers = ThreadPoolExecutor(jobs + 1, READERS)
     window: deque[tuple[Photo, asyncio.Task[Outcome]]] = deque()
 
     async def one(photo: Photo) -> Outcome:
@@ -197,3 +198,12 @@ async def run(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def still_reading() -> bool:
+    """Whether a thread still waits for a list or a photo of a run that has ended: the interpreter's end would wait for it.
+
+    Returns:
+        Whether there is one.
+    """
+    return any(thread.name.startswith(READERS) for thread in threading.enumerate())

@@ -242,6 +242,25 @@ def test_a_full_disk_is_not_the_photos_fault(root: Path, tiny_store: Path, examp
     assert (run.returncode, lines) == (1, ["facet: standard output: No space left on device"])
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+def test_a_run_that_fails_waits_for_no_list(root: Path, tiny_store: Path, examples: Path) -> None:
+    """What watches a folder names the next photo in hours, or never."""
+    command, settings = program(root, tiny_store)
+    command += ["--from", "-"]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.Popen(command, cwd=root, env=settings, stdin=subprocess.PIPE, stdout=full, stderr=subprocess.PIPE)
+    with run:
+        assert run.stdin is not None
+        assert run.stderr is not None
+        run.stdin.write(f"{examples / 'astronaut.jpg'}\n".encode())
+        run.stdin.flush()
+        try:
+            assert run.wait(40) == 1
+        finally:
+            run.kill()
+        assert run.stderr.read().decode().splitlines()[-1] == "facet: standard output: No space left on device"
+
+
 def test_the_model_that_is_named_answers_whatever_a_service_would_serve(
     facet: Facet, tiny_store: Path, examples: Path, tmp_path: Path
 ) -> None:
