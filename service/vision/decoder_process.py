@@ -29,6 +29,8 @@ FORGET_S: Final = 1.0
 """Seconds in which a process lets go of a photo, or is ended."""
 SLACK_BYTES: Final = 64 * 2**20
 """Addresses beyond a photo's cost that the process may map: its threads' stacks, which are hardly touched."""
+PARENTS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""Signals that are for the parent, whoever else is sent them: it drains, or says how far it has come, before it ends us."""
 _THREADS: Final = 2
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
 """What a large photo took goes back to the system as soon as it is decoded."""
@@ -55,7 +57,7 @@ class DecoderProcess:
         self._socket, theirs = socket.socketpair()
         root = str(Path(service.__file__).resolve().parent.parent)
         paths = [root, *(path for path in sys.path if path and path != root)]
-        with theirs:
+        with theirs, _held_back():
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
                 [
                     sys.executable,
@@ -219,6 +221,16 @@ class DecoderProcess:
         self._socket.close()
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """What starts inside is born with the parent's signals held back: it takes half a second to import what ignores them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _left(deadline: float) -> float:
     """Seconds until the deadline, more than none, and no more than a socket's clock can count."""
     return min(1e6, max(1e-3, deadline - time.monotonic()))
@@ -244,7 +256,7 @@ def main(descriptor: int, cpu_seconds: float, per_megapixel: float) -> None:
         cpu_seconds: Seconds of a processor's time that a photo may take,
         per_megapixel: and for each million of its pixels on top.
     """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # they are for the parent, which drains before it ends us
+    for number in PARENTS:
         signal.signal(number, signal.SIG_IGN)
     limit_threads(_THREADS)
     with socket.socket(fileno=descriptor) as parent, parent.makefile("rb") as requests:

@@ -352,6 +352,17 @@ def test_signals_that_are_for_the_service_end_no_decoder(decoder: PhotoDecoder, 
     assert decoder.processes == (pid,)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_nor_one_that_is_coming_up(decoder: PhotoDecoder, sent: signal.Signals) -> None:
+    """Ctrl-C in the first half second of `facet predict` showed a traceback of each decoder."""
+    decoder.start()
+    (pid,) = decoder.processes
+    os.kill(pid, sent)
+    assert look(decoder, encoded(PICTURE, "GIF")).width == 80
+    assert decoder.processes == (pid,)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set(), "held back there, and not here"
+
+
 def test_a_process_leaves_with_its_parent() -> None:
     code = "import os; from service.vision.decoder_process import DecoderProcess as D; print(D().pid, flush=True); os._exit(0)"
     parent = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
