@@ -74,6 +74,7 @@ class DecoderProcess:
                 env={**os.environ, **_MALLOC, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
             )
         self.killed = False
+        self._in_step = True
         self._used = self._counted = 0.0
 
     @property
@@ -83,8 +84,8 @@ class DecoderProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can take another photo."""
-        return not self.killed and self._process.poll() is None
+        """Whether it can take another photo: what is left of an answer would be taken for that of the next one."""
+        return not self.killed and self._in_step and self._process.poll() is None
 
     def spent(self) -> float:
         """CPU time that it has taken since it was last asked for it.
@@ -152,9 +153,11 @@ class DecoderProcess:
             raise CorruptImage(_FAILED)
         pixels = np.empty((height, width, 3), np.uint8)
         self._receive(pixels.reshape(-1).data, deadline)
+        self._in_step = True
         return DecodedImage(pixels, int(answer["width"]), int(answer["height"]))
 
     def _call(self, head: bytes, body: bytes, deadline: float) -> dict[str, Any]:
+        self._in_step = False
         try:
             self._socket.settimeout(_left(deadline))
             self._socket.sendall(head)
@@ -168,6 +171,7 @@ class DecoderProcess:
         text = bytearray(int.from_bytes(length, "big"))
         self._receive(memoryview(text), deadline)
         answer: dict[str, Any] = json.loads(text)
+        self._in_step = "rows" not in answer  # else its pixels follow
         if "bug" in answer:
             raise DecoderFailure(str(answer["bug"]))
         if "error" in answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -483,6 +484,23 @@ def test_a_photo_that_passes_the_users_own_limit_of_memory_is_too_large() -> Non
     """`ulimit -d`, which the process may not raise for it."""
     done = subprocess.run([sys.executable, "-c", OWN_LIMIT], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.split("\n"), done.stderr) == ([str(2**30), "too large", ""], "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its memory is bounded as Linux does")
+def test_pixels_for_which_there_is_no_memory_here_are_not_taken_for_the_answer_to_the_next_photo(decoder: PhotoDecoder) -> None:
+    """They stay in the socket: each photo after it was 500, for ever."""
+    photo, large = encoded(PICTURE, "GIF"), saved(Image.new("P", (6000, 4000)), "GIF")
+    look(decoder, photo)
+    status = Path("/proc/self/status").read_text()
+    mapped = next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (mapped + 32 * MIB, hard))
+    try:
+        with pytest.raises(MemoryError):
+            decoder.decode(large, max_pixels=MOST, side=6000, deadline=time.monotonic() + 60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    assert look(decoder, photo).width == 80
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
