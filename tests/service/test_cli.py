@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,18 @@ def test_sigterm_ends_a_run_that_waits_for_its_list(root: Path, tiny_store: Path
         complaints = run.stderr.read()
         assert run.wait() == 143
     assert "Traceback" not in complaints
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not say what is imported")
+@pytest.mark.parametrize(("command", "status"), [("serve", 130), ("predict", -signal.SIGINT)])
+def test_ctrl_c_while_it_is_imported_shows_no_traceback(root: Path, command: str, status: int) -> None:
+    line = [sys.executable, "-m", "service.cli", command, "--help"]
+    with subprocess.Popen(line, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        while "_multiarray_umath" not in Path(f"/proc/{run.pid}/maps").read_text():
+            time.sleep(0.001)
+        run.send_signal(signal.SIGINT)
+        _, complaints = run.communicate(timeout=60)
+    assert (run.returncode, complaints) == (status, "")
 
 
 CLOSED = """
