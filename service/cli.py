@@ -16,10 +16,13 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
     atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # to let go of all takes half a second, in which it may come
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        # Until the server has its own: an exception in the midst of an import leaves a lock behind, for which the thread that
+        # loads the models waits, and the end for the thread.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
-if sys.argv[1:2] in (["annotate"], ["predict"], ["serve"]) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    # Ctrl-C while this is imported ends it without a traceback. The kernel has no default for the first process of a container.
-    signal.signal(signal.SIGINT, signal.SIG_DFL if sys.argv[1] != "serve" else lambda *_: os._exit(130))
+if sys.argv[1:2] in (["predict"], ["annotate"]) and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while this is imported ends it without a traceback
 
 import asyncio
 import contextlib
@@ -128,7 +131,7 @@ def main(parts: Parts | None = None) -> None:
     Args:
         parts: Other parts than those of the service, such as an engine without a model.
     """
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # it is another one while this module is imported
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while this module is imported
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(obj=parts)
