@@ -131,8 +131,6 @@ def main(parts: Parts | None = None) -> None:
     Args:
         parts: Other parts than those of the service, such as an engine without a model.
     """
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while this module is imported
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(obj=parts)
     except SystemExit as error:
@@ -227,6 +225,8 @@ def _terminable() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while this module is imported
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except typer.Exit as error:
@@ -470,9 +470,21 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
 def _local(parts: Parts, request: command.Request, settings: Settings, pictures: Pictures | None) -> Runner:
     """The models in this process, with as many photos at a time as keep it busy."""
     tune_allocator()
-    engine = parts.create_engine(settings)
+    engine = _engine(parts, settings)
     predictor = LocalPredictor(engine, request.parameters_of, None if pictures is None else pictures.write)
     return PredictorRunner(predictor, request.jobs or jobs_of(engine.photos_at_once))
+
+
+def _engine(parts: Parts, settings: Settings) -> Engine:
+    """An engine, made on a thread: what Ctrl-C interrupts here is a wait.
+
+    In the midst of an import it would leave a lock behind that others wait for, or come out as an error of the import.
+    """
+    pool = ThreadPoolExecutor(1, "load")
+    try:
+        return pool.submit(parts.create_engine, settings).result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _settings(request: command.Request, model: str | None, detector: str | None) -> Settings:
@@ -570,7 +582,7 @@ def annotate(
         if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
             raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")
         given = _one_model() | ({} if detector is None else {"detector": detector, "stream_detector": None})
-        engine = context.ensure_object(Parts).create_engine(Settings.model_validate({**Settings().model_dump(), **given}))
+        engine = _engine(context.ensure_object(Parts), Settings.model_validate({**Settings().model_dump(), **given}))
         of_frames = FrameTable(engine.model.manifest.attributes)
         growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))
 

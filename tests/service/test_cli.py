@@ -220,6 +220,37 @@ def test_ctrl_c_while_it_is_imported_shows_no_traceback(root: Path, command: str
     assert (run.returncode, complaints) == (status, "")
 
 
+LOADING = """
+import sys, time
+from service import cli
+
+def create_engine(settings):
+    try:
+        print("here", flush=True)
+        for _ in range(3000):
+            time.sleep(0.01)
+    except KeyboardInterrupt as error:  # as what is interrupted while it initialises a library of C++
+        raise ImportError("initialization failed") from error
+
+cli.main(cli.Parts(create_engine=create_engine))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", [["predict", "x.jpg"], ["annotate", "x.mp4", "--out", "y.mp4"]])
+def test_a_signal_while_the_models_load_ends_it_without_a_word(
+    root: Path, command: list[str], sent: signal.Signals, status: int
+) -> None:
+    line = [sys.executable, "-c", LOADING, *command]
+    with subprocess.Popen(line, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "here\n"
+        run.send_signal(sent)
+        _, complaints = run.communicate(timeout=20)
+    assert (run.returncode, complaints) == (status, "")
+
+
 CLOSED = """
 import os, socket, sys
 import service.cli
