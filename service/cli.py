@@ -63,7 +63,7 @@ from service.offline.parameters import Parameters
 from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import RayRunner
-from service.offline.run import PredictorRunner, Runner, jobs_of, still_reading
+from service.offline.run import PredictorRunner, Runner, jobs_of, still_waiting
 from service.offline.terminal import ReaderGone, console
 from service.server import tls
 from service.server.connections import ConnectionLimits
@@ -134,7 +134,7 @@ def main(parts: Parts | None = None) -> None:
     try:
         app(obj=parts)
     except SystemExit as error:
-        if isinstance(error.code, int) and (error.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED) or still_reading()):
+        if isinstance(error.code, int) and (error.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED) or still_waiting()):
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
             os._exit(error.code)  # a thread may be reading what never comes, and is not waited for

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -46,6 +47,8 @@ MAX_BREAKS: Final = 2
 """Times that a photo is sent under which a connection breaks: one that a service dies of must not reach every replica."""
 BUSY: Final = frozenset({429, 502, 503})
 """Statuses after which a photo is sent again: nothing was computed."""
+NOT_AWAITED: Final = "not awaited"
+"""What the names of threads begin with for which the end of a run does not wait: they read, or reach for a service."""
 
 
 class _ConnectionBroken(OSError):
@@ -217,7 +220,7 @@ class ServicePredictor(Predictor):
         self._headers = {"User-Agent": f"facet/{__version__}", **({"X-API-Key": key} if key else {})}
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._open: set[http.client.HTTPConnection] = set()
-        self._threads = asyncio.Semaphore(connections)
+        self._threads = ThreadPoolExecutor(connections, NOT_AWAITED)
         self._closed = threading.Event()
         self._broken = 0
         self._cards: dict[tuple[str, int], ServedModel] = {}
@@ -240,8 +243,7 @@ class ServicePredictor(Predictor):
     async def predict(self, name: str, data: bytes) -> Outcome:
         if not data:  # an empty body would be a request without a photo
             return _failed(EmptyFile("The file is empty."))
-        async with self._threads:
-            return await asyncio.to_thread(self._predict, name, data)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, name, data)
 
     @override
     async def close(self) -> None:
@@ -249,6 +251,7 @@ class ServicePredictor(Predictor):
 
     def _hang_up(self) -> None:
         self._closed.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()

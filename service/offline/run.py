@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from typing_extensions import override
 
-from service.offline.predictors import Predictor, ServedModel
+from service.offline.predictors import NOT_AWAITED, Predictor, ServedModel
 from service.offline.sources import Photo, Place, photos
 from service.offline.table import Failure, Outcome
 
@@ -24,8 +24,6 @@ AHEAD: Final = 4
 """Photos under way or answered, for each that is in work: so many may be done while an earlier one takes long."""
 THREADS: Final = 8
 """Threads beside those of the jobs: for what is written, and for pictures."""
-READERS: Final = "readers"
-"""What the names of threads begin with that read lists and photos."""
 
 Emit = Callable[[str, Outcome], None]
 """Takes a photo's name and its outcome."""
@@ -154,7 +152,7 @@ async def run(
     """
     loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(jobs)
     # Of their own: a pipe or a network may never answer, and the end waits for no reading.
-    readers = ThreadPoolExecutor(jobs + 1, READERS)
+    readers = ThreadPoolExecutor(jobs + 1, NOT_AWAITED)
     window: deque[tuple[Photo, asyncio.Task[Outcome]]] = deque()
 
     async def one(photo: Photo) -> Outcome:
@@ -200,10 +198,11 @@ async def run(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def still_reading() -> bool:
-    """Whether a thread still waits for a list or a photo of a run that has ended: the interpreter's end would wait for it.
+def still_waiting() -> bool:
+    """Whether a thread still waits for a list, a photo or a service of a run that has ended: the interpreter's end would wait
+    for it.
 
     Returns:
         Whether there is one.
     """
-    return any(thread.name.startswith(READERS) for thread in threading.enumerate())
+    return any(thread.name.startswith(NOT_AWAITED) for thread in threading.enumerate())

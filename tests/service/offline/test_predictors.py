@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from service.api.schemas import EXAMPLE
 from service.offline.errors import ServiceError
 from service.offline.parameters import Parameters
 from service.offline.predictors import ServicePredictor
+from service.offline.run import still_waiting
 from tests.fakes import GLASSES, attributes
 from tests.service.offline.made import folder, local, photo, predict, requested
 from tests.service.offline.test_command import rows
@@ -208,6 +211,42 @@ def test_what_every_photo_would_meet_ends_the_run(one: Path, tmp_path: Path, sta
     with serving(answers) as (url, _), pytest.raises(ServiceError, match=words):
         predict(one, predictor=ServicePredictor(url, None, requested().parameters_of, 1), out=tmp_path / "f.jsonl")
     assert not list(tmp_path.glob("f.jsonl*")), "nothing to go on with"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count connections that wait in other ways")
+def test_the_end_of_a_run_waits_for_no_service_that_cannot_be_reached(one: Path) -> None:
+    """Ctrl-C, and SIGTERM before a kill: what was done is written at once."""
+    data = one.read_bytes()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as waiting:
+
+        def give_card() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(CARD), CARD))
+
+        giving = threading.Thread(target=give_card)
+        giving.start()
+        predictor = ServicePredictor(f"http://127.0.0.1:{server.getsockname()[1]}", None, requested().parameters_of, 2)
+        giving.join()
+        for _ in range(2):  # nobody accepts them, and the next one's first packet is dropped
+            more = waiting.enter_context(socket.socket())
+            more.setblocking(False)
+            more.connect_ex(server.getsockname())
+        time.sleep(0.05)
+
+        async def interrupted() -> None:
+            run = asyncio.create_task(predictor.predict("x.png", data))
+            await asyncio.sleep(0.2)
+            assert not run.done()
+            run.cancel()
+            await asyncio.wait([run])
+            await predictor.close()
+
+        began = time.monotonic()
+        asyncio.run(interrupted())
+        assert time.monotonic() - began < 5
+        assert still_waiting(), "so that the command leaves without its thread"
 
 
 def test_no_service_is_said_at_once() -> None:
