@@ -52,6 +52,8 @@ _BMP_HEADER_SIZES: Final = {12, 16, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HAS_ALPHA: Final = {"RGBA", "LA", "PA", "La", "RGBa"}
+_EXIF: Final = ("exif", "Raw profile type exif")
+"""What Pillow keeps EXIF by; the second is a text of PNGs of old writers."""
 _GREY: Final = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
@@ -495,8 +497,8 @@ def _open_webp(data: bytes, max_pixels: int) -> _Photo:
     full = found.width, found.height
     _check_size(full, max_pixels)
     carrier = Image.new("RGB", (1, 1))
-    names = {b"ICCP": "icc_profile", b"EXIF": "exif", b"XMP ": "xmp"}
-    carrier.info.update({names[kind]: content for kind, content in found.metadata.items() if content})
+    names = {b"ICCP": "icc_profile", b"EXIF": "exif"}
+    carrier.info.update({names[kind]: content for kind, content in found.metadata.items() if content and kind in names})
 
     def framed() -> bytes:
         """The file, with its true length where the one that it declares leaves pixels out or goes beyond its end."""
@@ -563,9 +565,14 @@ def _at_least(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where EXIF is absent, damaged or out of range."""
+    """EXIF orientation, 1 to 8; 1 where EXIF is absent, damaged or out of range.
+
+    What XMP says, which Pillow takes where EXIF is silent, does not count, as in browsers: editors that turn pixels leave it.
+    """
+    bare = Image.new("L", (1, 1))
+    bare.info = {name: image.info[name] for name in _EXIF if name in image.info}
     try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        value = bare.getexif().get(ExifTags.Base.Orientation, 1)
     except _DAMAGE:  # a damaged EXIF block must not cost the photo
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from service.errors import CorruptImage, EmptyFile, ImageError, ImageTooLarge, ImageTooSmall, UnsupportedFormat
 from service.vision.colour import MAX_ICC_BYTES
@@ -216,6 +216,27 @@ def test_an_orientation_out_of_range_is_upright(value: int) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = value
     assert_quarters(look(encoded(quarters(), "JPEG", exif=exif, quality=95, subsampling=0)).pixels)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["no EXIF", "EXIF without it"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF"])
+def test_what_xmp_says_turns_nothing(form: str, silent: bool) -> None:
+    """It stays where an editor has turned the pixels; browsers do not read it."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    options: dict[str, object] = {"exif": exif} if silent else {}
+    if form == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        options["pnginfo"] = text
+    else:
+        options |= {"xmp": xmp, "quality": 95}
+    data = saved(Image.fromarray(quarters()), form, **options)
+    assert b"tiff:Orientation" in data
+    image = look(data)
+    assert (image.width, image.height) == (64, 96)
+    assert_quarters(image.pixels)
 
 
 @pytest.mark.parametrize(
