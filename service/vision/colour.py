@@ -1,4 +1,4 @@
-"""Colours of a photo's own profile (ICC.1) to sRGB, by Little CMS, or by OpenCV in a quarter of its time where both agree."""
+"""Colours of a profile (ICC.1) or a gamma to sRGB, by Little CMS, or by OpenCV in a quarter of its time where both agree."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _NEARLY: Final = 4
 """Most levels by which what calls itself sRGB may differ from it: its writers round curves and white points differently."""
 _CACHED_BYTES: Final = 64 * 1024
 """Profiles above it are not kept: cameras' and screens' stay below."""
+_LIKE_SRGB: Final = 0.05
+"""Part by which the product of a gamma and 2.2 may differ from 1 where colours are sRGB: libpng's `PNG_GAMMA_THRESHOLD`."""
 _POWERS: Final = 2
 """Steps of a curve's power, to either side, that are tried."""
 _UNUSABLE: Final = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
@@ -84,6 +86,24 @@ def rgb_to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
     for strip in (pixels[top : top + rows] for top in range(0, len(pixels), rows)):
         strip[:] = _converted(strip, transform) if curves is None else _by_curves(strip, curves)
     return pixels
+
+
+def gamma_to_srgb(pixels: Pixels, gamma: float) -> Pixels:
+    """Convert pixels of sRGB's primaries whose codes are a power of light (PNG, third edition, 11.3.2.2).
+
+    Args:
+        pixels: uint8 RGB [H, W, 3], writable: the result takes their place.
+        gamma: The power, above 0; about 1/2.2 is what writers say of sRGB.
+
+    Returns:
+        `pixels`, uint8 sRGB.
+    """
+    if abs(2.2 * gamma - 1) <= _LIKE_SRGB:
+        return pixels
+    codes = srgb_codes()
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    table = codes[np.rint(light * (len(codes) - 1)).astype(np.int32)]
+    return np.asarray(cv2.LUT(pixels, table, dst=pixels), np.uint8)
 
 
 def _check(icc: bytes) -> None:

@@ -133,7 +133,8 @@ class _Coding:
 class _Photo:
     """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
     bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode. `coding` is that
-    of its colours where they are of high dynamic range. `ours` says that an array is one of RGB that nobody else holds.
+    of its colours where they are of high dynamic range. `ours` says that an array is one of RGB that nobody else holds. `gamma`
+    is the power of light that its codes are, where nothing else says what colours they stand for.
     """
 
     format: str
@@ -144,6 +145,7 @@ class _Photo:
     load: Callable[[], Image.Image | Pixels]
     coding: _Coding | None = None
     ours: bool = False
+    gamma: float | None = None
 
 
 def is_simple(data: bytes) -> bool:
@@ -235,6 +237,8 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     pixels = _to_rgb(source, photo.carrier, side, ours=photo.ours)
     if photo.coding is not None:
         pixels = hdr.tone_map(pixels, photo.coding.transfer, photo.coding.primaries)
+    elif photo.gamma:
+        pixels = colour.gamma_to_srgb(pixels, photo.gamma)
     pixels = _upright(pixels, orientation)
     width, height = photo.full if orientation < 5 else photo.full[::-1]
     return DecodedImage(pixels, width, height)
@@ -357,7 +361,7 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
 
     work = _work(data, form, image, parts, endless=endless, partial=frame is not None)
     coding = None if "icc_profile" in image.info else _coding(data, form)
-    return _Photo(form, full, image.size, image, work, load, coding, plain)
+    return _Photo(form, full, image.size, image, work, load, coding, plain, _gamma(data, image) if form == "PNG" else None)
 
 
 def _work(data: bytes, form: str, image: Image.Image, parts: structure.Structure, *, endless: bool, partial: bool) -> float:
@@ -393,6 +397,14 @@ def _coding(data: bytes, form: str) -> _Coding | None:
         codes = [data[at + 8 : at + 12] for at in _positions(data, b"colrnclx")]
         found = [_Coding(*struct.unpack(">HH", code)) for code in codes if len(code) == 4]
     return next((one for one in found if hdr.is_hdr(one.transfer)), None)
+
+
+def _gamma(data: bytes, image: Image.Image) -> float | None:
+    """A PNG's gamma, where no chunk that goes before it says what its colours are (PNG, third edition, 4.3)."""
+    if "icc_profile" in image.info or "srgb" in image.info or structure.png_coding(data):
+        return None
+    gamma = image.info.get("gamma")
+    return gamma if isinstance(gamma, float) else None
 
 
 def _take_late_profile(image: Image.Image) -> None:

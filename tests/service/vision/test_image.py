@@ -371,6 +371,11 @@ def test_a_colour_of_sixteen_bits_that_stands_for_clear_becomes_white() -> None:
     assert tuple(pixels[5, 20]) == (0x34, 0x78, 0xBC)
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG chunk with its right checksum."""
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def raw_png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: bytes) -> bytes:
     """A PNG of these rows, each behind the byte of its filter."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
@@ -559,6 +564,43 @@ def test_grey_of_a_profile_of_its_own_is_converted_in_every_mode(mode: str) -> N
     pixels = look(saved(image, "PNG", icc_profile=grey_profile(), **options)).pixels
     expected = 255 * (1.055 * (100 / 255) ** (1 / 2.4) - 0.055)
     assert np.abs(pixels - expected).max() <= 1.5
+
+
+GREY_PNG = b"".join(b"\0" + bytes([200] * 16 + [40] * 16) for _ in range(32))
+
+
+@pytest.mark.parametrize(
+    ("gamma", "chunks", "levels"),
+    [
+        (100_000, (), (229, 110)),  # light itself for codes; all levels are as Chromium shows them
+        (55_556, (), (210, 53)),  # old Macs
+        (45_455, (), (200, 40)),
+        (50_000, (chunk(b"sRGB", b"\0"),), (200, 40)),
+        (100_000, (chunk(b"sRGB", b"\0"),), (200, 40)),
+        (100_000, (chunk(b"cICP", bytes([1, 13, 0, 1])),), (200, 40)),
+        (0, (), (200, 40)),
+    ],
+)
+@pytest.mark.parametrize("side", [1280, 16])
+def test_a_pngs_gamma_counts_where_nothing_else_says_what_its_colours_are(
+    gamma: int, chunks: tuple[bytes, ...], levels: tuple[int, int], side: int
+) -> None:
+    pixels = look(raw_png(32, 32, 8, 0, GREY_PNG, *chunks, chunk(b"gAMA", struct.pack(">I", gamma))), side=side).pixels
+    bright, dark = pixels[:, : len(pixels) // 2], pixels[:, len(pixels) // 2 :]
+    assert np.abs(bright.astype(int) - levels[0]).max() <= 1
+    assert np.abs(dark.astype(int) - levels[1]).max() <= 1
+
+
+def test_a_profile_goes_before_a_pngs_gamma() -> None:
+    image = Image.new("RGB", (32, 32), RED)
+    data = saved(image, icc_profile=profile("Adobe RGB (1998)", ADOBE, gamma(2.2)))
+    linear = data[:33] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[33:]
+    assert np.array_equal(look(linear).pixels, look(data).pixels)
+
+
+def test_what_is_clear_stays_white_whatever_the_gamma() -> None:
+    rows = b"".join(b"\0" + bytes([40, 0] * 32) for _ in range(32))
+    assert look(raw_png(32, 32, 8, 4, rows, chunk(b"gAMA", struct.pack(">I", 100_000)))).pixels.min() == 255
 
 
 def test_a_profile_behind_a_jpegs_frame_header_counts_too() -> None:
@@ -831,11 +873,6 @@ def test_sixteen_pixels_are_enough() -> None:
 
 
 # Damage -----------------------------------------------------------------------------------------------------------------
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    """A PNG chunk with its right checksum."""
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def png_with(*chunks: bytes) -> bytes:
