@@ -27,7 +27,7 @@ from service.models.manifest import AGE, Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
-from service.video.film import Film, FilmError, address, frames, opened, upright
+from service.video.film import BT709, LIMITED_RANGE, Film, FilmError, address, frames, opened, upright
 from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
@@ -292,8 +292,11 @@ def _written(
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
+            context = video.codec_context  # players guess by the size where nothing is named
+            context.color_primaries = context.color_trc = context.colorspace = BT709
+            context.color_range = LIMITED_RANGE
             if film.video.time_base is not None:
-                video.codec_context.time_base = film.video.time_base
+                context.time_base = film.video.time_base
             sound = _sound(container, film)
             early: deque[av.Packet[Stream]] = deque()  # the header wants the pictures' size, which the first one gives
             if film.audio is not None and sound is None:
@@ -307,7 +310,9 @@ def _written(
                     video.width, video.height = width, height
                 # A film may change its pictures' size, and a file not everywhere: later ones stand between bars.
                 shown = ImageOps.pad(Image.fromarray(pixels[:height, :width]), (video.width, video.height))
-                marked = av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24")
+                marked = av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24").reformat(
+                    format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
+                )
                 marked.pts, marked.time_base = frame.pts, frame.time_base
                 container.mux(video.encode(marked))
                 while early:

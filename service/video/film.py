@@ -40,6 +40,12 @@ FRAME_S: Final = 0.04
 """Seconds that a picture or a packet lasts that does not say so."""
 MAX_PIXEL_ASPECT: Final = 4
 """Most that a pixel may be wider than high, or higher than wide; a larger ratio is a damaged header's."""
+BT709: Final = 1
+"""Primaries, transfer function and matrix of BT.709, by their number in ITU-T H.273, tables 2 to 4."""
+NO_MATRIX: Final = 2
+"""The number of a matrix that is not named."""
+SD_SIDES: Final = (1279, 576)
+"""Largest width and height of what players take for BT.601 where no matrix is named; what is larger is of BT.709, as in mpv."""
 LIMITED_RANGE: Final = 1
 """`AVCOL_RANGE_MPEG` of FFmpeg: black is 16, and white 235."""
 FULL_RANGE: Final[Pixels] = np.clip(np.rint((np.arange(256) - 16) * 255 / 219), 0, 255).astype(np.uint8)
@@ -252,7 +258,8 @@ def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
     """Show a frame as players do: of square pixels, turned and mirrored as its matrix asks.
 
     Phones film on their side, front cameras in a mirror, and broadcast stores fewer columns than it shows. What is in PQ or HLG
-    is brought to sRGB, each picture by its own highlights. FFmpeg takes grey for full range, whatever the film says.
+    is brought to sRGB, each picture by its own highlights. FFmpeg takes grey for full range, whatever the film says, and a film
+    that names no matrix for BT.601, whatever its size.
 
     Args:
         frame: As it was decoded.
@@ -262,7 +269,9 @@ def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:
         uint8 RGB [height, width, 3].
     """
     width, height = _square(frame.width, frame.height, aspect)
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height).astype(np.uint8, copy=False)
+    large = frame.width > SD_SIDES[0] or frame.height > SD_SIDES[1]
+    matrix = BT709 if frame.colorspace == NO_MATRIX and large else None
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, src_colorspace=matrix).astype(np.uint8, copy=False)
     if frame.format.name.startswith("gray") and frame.color_range == LIMITED_RANGE:
         pixels = FULL_RANGE[pixels]
     if hdr.is_hdr(frame.color_trc):

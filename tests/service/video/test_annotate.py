@@ -332,6 +332,47 @@ async def test_a_film_of_high_dynamic_range_is_shown_in_srgb(tmp_path: Path) -> 
     assert abs(float(np.median(frames[0])) - 255 * 0.4845) < 5
 
 
+SKIN = (200, 140, 110)
+SKIN_601, SKIN_709 = (149, 106, 156), (145, 109, 156)
+"""Its codes by the matrices of BT.601 and BT.709 (ITU-R BT.601, 2.5.1; BT.709, 3.2), in limited range."""
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "matrix", "codes"),
+    [
+        (1280, 96, None, SKIN_709),
+        (96, 720, None, SKIN_709),
+        (96, 576, None, SKIN_601),
+        (1280, 96, 6, SKIN_601),
+        (96, 96, 1, SKIN_709),
+    ],
+)
+async def test_colours_are_those_that_players_show(
+    tmp_path: Path, width: int, height: int, matrix: int | None, codes: tuple[int, int, int]
+) -> None:
+    """By the matrix that a film names, else by its size; and what is written names its own."""
+    source, out = tmp_path / "film.mp4", tmp_path / "out.mp4"
+    with av.open(source, "w") as container:
+        video = container.add_stream("libx264", rate=RATE, options={"crf": "1", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        if matrix is not None:
+            video.codec_context.colorspace = matrix
+        shot = av.VideoFrame(width, height, "yuv420p")
+        for plane, code in zip(shot.planes, codes, strict=True):
+            plane.update(bytes([code]) * plane.buffer_size)
+        container.mux(video.encode(shot))
+        container.mux(video.encode(None))
+    with opened(source, "film.mp4") as film_:
+        pixels = upright(next(frames(film_)), None)
+    assert np.abs(np.median(pixels, axis=(0, 1)) - SKIN).max() <= 2
+    await annotated(source, out)
+    with av.open(out) as container:
+        written = next(container.decode(video=0))
+    assert (written.color_primaries, written.color_trc, written.colorspace, written.color_range) == (1, 1, 1, 1)
+    luma = np.median(written.to_ndarray()[: written.height])
+    assert abs(luma - SKIN_709[0]) <= 2
+
+
 @pytest.mark.parametrize(("limits", "stored"), [(1, (16, 126, 235)), (2, (0, 128, 255))], ids=["limited", "full"])
 @pytest.mark.parametrize("form", ["gray", "gray10le"])
 def test_a_grey_film_has_its_whole_contrast(tmp_path: Path, form: str, limits: int, stored: Sequence[int]) -> None:
