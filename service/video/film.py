@@ -90,14 +90,16 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             raise _photo(name)
         raise FilmError(name, f"films need PyAV: {install_command('video')}")
     import av
+    from av.stream import Disposition
 
     try:
         with av.open(address(source) if isinstance(source, Path) else source, "r") as container:
             if _is_photo(name, container.format.name):
                 raise _photo(name)
-            if not container.streams.video:
+            shown = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+            if not shown:  # the cover of a song is none
                 raise FilmError(name, "no pictures in it")
-            video = container.streams.video[0]
+            video = shown[0]
             video.thread_type = "AUTO"
             audio = container.streams.audio[0] if container.streams.audio else None
             seconds = None if container.duration is None else container.duration / av.time_base

@@ -21,6 +21,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -371,6 +372,41 @@ async def test_colours_are_those_that_players_show(
     assert (written.color_primaries, written.color_trc, written.colorspace, written.color_range) == (1, 1, 1, 1)
     luma = np.median(written.to_ndarray()[: written.height])
     assert abs(luma - SKIN_709[0]) <= 2
+
+
+def with_cover(path: Path, *, pictures: bool) -> Path:
+    """An MP4 whose cover stands before its tracks, as some editors of tags write it: a sound, and a film where asked for."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=RATE) if pictures else None
+        audio = container.add_stream("aac", rate=16000)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.disposition = Disposition.attached_pic
+        cover.pix_fmt = "yuvj420p"
+        shown = {stream: level for stream, level in ((video, 200), (cover, 50)) if stream is not None}
+        for stream in shown:
+            stream.width, stream.height = 160, 120
+        for stream, level in shown.items():
+            shot = av.VideoFrame.from_ndarray(np.full((120, 160, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(shot))
+            container.mux(stream.encode(None))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 16000
+        container.mux(audio.encode(silence))
+        container.mux(audio.encode(None))
+    data = path.read_bytes()
+    about, first = data.index(b"udta") - 4, data.index(b"trak") - 4
+    end = about + int.from_bytes(data[about : about + 4], "big")
+    path.write_bytes(data[:first] + data[about:end] + data[first:about] + data[end:])
+    return path
+
+
+def test_a_cover_is_no_picture_of_a_film(tmp_path: Path) -> None:
+    with opened(with_cover(tmp_path / "film.mp4", pictures=True), "film.mp4") as film_:
+        (shown,) = (upright(frame, None) for frame in frames(film_))
+    assert shown.mean() == pytest.approx(200, abs=3)
+    song = with_cover(tmp_path / "song.mp4", pictures=False)
+    with pytest.raises(FilmError, match=r"song\.mp4: no pictures in it"), opened(song, "song.mp4"):
+        pass
 
 
 @pytest.mark.parametrize(("limits", "stored"), [(1, (16, 126, 235)), (2, (0, 128, 255))], ids=["limited", "full"])
