@@ -41,7 +41,6 @@ _BYTES_PER_PIXEL: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2}
 """Bytes that Pillow keeps of a pixel, by mode; 4 for any other."""
 _NO_CODE: Final = b"\xff\x00"
 """Eight bits of ones, of which no Huffman code of a JPEG consists (ITU T.81, C.2)."""
-_JPEG_END: Final = b"\xff\xd9"
 _LOOK_AHEAD: Final = 8
 """Bytes that a decoder of Huffman codes may read beyond the last code."""
 _BMP_RUN_LENGTH: Final = {1, 2}
@@ -342,7 +341,7 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
     frame = _part_of_screen(image) if form == "GIF" else None
     if form == "JPEG" and not parts.lossless:
         image.draft(None, _at_least(full, side))
-    endless = form == "JPEG" and not data.endswith(_JPEG_END)
+    endless = form == "JPEG" and not parts.ended
     plain = form == "JPEG" and image.mode == "RGB"
 
     def load() -> Image.Image | Pixels:
@@ -468,7 +467,7 @@ def _load_without_end(data: bytes, side: int) -> Image.Image:
     try:
         decoder.setimage(image.im, extents)
         rest = data + _LOOK_AHEAD * _NO_CODE
-        for more in (*[_NO_CODE] * _LOOK_AHEAD, _JPEG_END, b""):
+        for more in (*[_NO_CODE] * _LOOK_AHEAD, structure.END, b""):
             used, error = decoder.decode(rest)
             if used < 0 and not error:
                 break

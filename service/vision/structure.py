@@ -29,6 +29,8 @@ _SMALL_BYTES: Final = 4 * 2**20
 _SMALL_SCANS: Final = 16
 _BMP_PLAIN: Final = {0, 3}
 
+END: Final = b"\xff\xd9"
+"""A JPEG's end marker; two such bytes stand nowhere among codes."""
 _MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # of fill bytes the last alone: `\xff+` takes a square of them
 _ANY_MARKER: Final = re.compile(rb"\xff([^\x00\x01\xff])")
 _HUFFMAN: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
@@ -56,13 +58,15 @@ class Structure:
     """How much work a file's structure asks of its decoder.
 
     `parts` are segments or chunks; `coefficient_bytes` is what a decoder of several scans keeps of the whole picture;
-    `lossless` is whether a JPEG has samples in place of coefficients, so that no decoder can reduce it; `simple`
-    is whether the decoder's work is bounded by the pixels alone, a small one for each, or by a small file of few pixels.
+    `lossless` is whether a JPEG has samples in place of coefficients, so that no decoder can reduce it; `ended` whether an end
+    marker stands behind its first scan, as it does before what phones add; `simple` is whether the decoder's work is bounded by
+    the pixels alone, a small one for each, or by a small file of few pixels.
     """
 
     parts: int = 0
     coefficient_bytes: int = 0
     lossless: bool = False
+    ended: bool = False
     simple: bool = False
 
 
@@ -97,6 +101,7 @@ def jpeg(data: bytes, max_scans: int = MAX_SCANS, *, whole: bool = True) -> Stru
             if scans > max_scans:
                 raise CorruptImage(f"The image has more than {max_scans} scans, far more than any encoder writes.")
             if scans == 1:
+                found.ended = data.rfind(END, position) >= 0
                 several = frame not in (0xC0, 0xC1) or data[position + 2 : position + 3] != bytes([components])
                 found.coefficient_bytes = 128 * blocks if several else 0
                 small = 64 * blocks <= 3 * _SMALL_PIXELS and len(data) <= _SMALL_BYTES

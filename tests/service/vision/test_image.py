@@ -160,6 +160,17 @@ def test_a_jpeg_with_something_behind_it_is_a_jpeg() -> None:
     assert_quarters(image.pixels)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_phones_write_behind_a_jpeg_costs_its_bytes_alone(progressive: bool) -> None:
+    """Samsung's end with a table of their own, and photos in motion with a film."""
+    data = encoded(quarters(640, 960), "JPEG", quality=95, progressive=progressive)
+    trailer = b"\0\0\1\x0aImage_UTC_Data1700000000000SEFHj\0\0\0\1\0\0\0SEFT"
+    plain, longer = (probe(one, max_pixels=10**6).cost for one in (data, data + trailer))
+    assert longer - plain <= 4 * len(trailer)
+    assert np.array_equal(look(data + trailer).pixels, look(data).pixels)
+    assert probe(data[:-2], max_pixels=10**6).cost > 1.5 * plain
+
+
 # Orientation ------------------------------------------------------------------------------------------------------------
 
 # What a camera does to the upright picture before it stores it: the inverse of what a viewer has to do (Exif 2.32, 4.6.4).
