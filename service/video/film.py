@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 PHOTO_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 HEAD_BYTES: Final = 256
 """Bytes by which a photo's format is recognised."""
+MATROSKA, MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+"""What a Matroska film begins with, and what the element that holds all of it does (RFC 8794, 11.2; RFC 9559, 5.1)."""
+BROADCAST: Final = "mpegts"
+"""FFmpeg's name of broadcasts. It marks packets of them that lack a part, and of other films the one in which a file ends."""
 BACK_S: Final = 0.5
 """Seconds by which a stream's clock may go back within one recording."""
 BACK_FRAMES: Final = 4
@@ -62,13 +66,16 @@ class FilmError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film that is open: its pictures, its first sound, and its seconds where the file says so."""
+    """A film that is open: its pictures, its first sound, its seconds where the file says so, and whether it says that it has
+    more bytes than there are.
+    """
 
     name: str
     container: InputContainer
     video: VideoStream
     audio: AudioStream | None
     seconds: float | None
+    cut: bool = False
 
 
 @contextmanager
@@ -92,6 +99,7 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
     import av
     from av.stream import Disposition
 
+    declared = _declared_bytes(_head(source))
     try:
         with av.open(address(source) if isinstance(source, Path) else source, "r") as container:
             if _is_photo(name, container.format.name):
@@ -103,7 +111,7 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             video.thread_type = "AUTO"
             audio = container.streams.audio[0] if container.streams.audio else None
             seconds = None if container.duration is None else container.duration / av.time_base
-            yield Film(name, container, video, audio, seconds)
+            yield Film(name, container, video, audio, seconds, 0 < container.size < declared)
     except av.FFmpegError as error:
         raise _unreadable(name, error) from error
 
@@ -138,12 +146,35 @@ def _photo(name: str) -> FilmError:
 
 
 def _starts_as_photo(path: Path) -> bool:
-    """Whether a file is a photo by its first bytes; a GIF may be a film, and what cannot be read is for others to name."""
+    """Whether a file is a photo by its first bytes; a GIF may be a film."""
+    return image.sniff(_head(path)) not in (None, "GIF")
+
+
+def _head(source: Path | IO[bytes]) -> bytes:
+    """The first bytes of a file or a stream; none of what cannot be read, or read once alone, which is for others to name."""
     try:
-        with path.open("rb") as file:
-            return image.sniff(file.read(HEAD_BYTES)) not in (None, "GIF")
+        if isinstance(source, Path):
+            if not source.is_file():  # of a pipe they would be missed
+                return b""
+            with source.open("rb") as file:
+                return file.read(HEAD_BYTES)
+        head = source.read(HEAD_BYTES)
+        source.seek(0)
     except OSError:
-        return False
+        return b""
+    return head
+
+
+def _declared_bytes(head: bytes) -> int:
+    """Bytes that a Matroska or WebM film says that it has, by its first ones (RFC 8794, 4 and 6); 0 where it says nothing."""
+    segment = head.find(MATROSKA_SEGMENT)
+    if not head.startswith(MATROSKA) or segment < 0:
+        return 0
+    start = segment + len(MATROSKA_SEGMENT)
+    width = 9 - int.from_bytes(head[start : start + 1], "big").bit_length()
+    unknown = 2 ** (7 * width) - 1
+    size = int.from_bytes(head[start : start + width], "big") & unknown
+    return 0 if size == unknown else start + width + size
 
 
 def _is_photo(name: str, demuxer: str) -> bool:
@@ -165,12 +196,14 @@ def frames(
     """Read the pictures of a film; their times rise, and so do those of its sound.
 
     A film may be put together of recordings whose clocks begin anew: they follow one another here. Where a picture has no time,
-    as in a stream without a container, it comes when the one before it ends. Damaged pictures are passed over, as players do.
+    as in a stream without a container, it comes when the one before it ends. Damaged pictures are passed over, as players do,
+    and a film that is cut off is read as far as it goes.
 
     Args:
         film: As it was opened; it is read once.
         pass_on: Takes each packet of sound that lies between them, and that has a time.
-        warn: Called at the end with a sentence about damaged pictures; None makes it an error, after all others.
+        warn: Called at the end with a sentence about damaged pictures, or a film that is cut off; None makes it an error, after
+            all pictures.
 
     Yields:
         Every picture in order.
@@ -178,7 +211,7 @@ def frames(
     Raises:
         FilmError: The film cannot be read to its end, or has no picture.
     """
-    damaged = 0
+    damaged, cut = 0, film.cut
     starts = [Fraction(0)]
     shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
     for packet, frames in _packets(film):
@@ -188,13 +221,15 @@ def frames(
             packet.pts = packet.dts + shown_after
             pass_on(packet)
         damaged += frames is None
+        cut = cut or (packet.is_corrupt and film.container.format.name != BROADCAST)
         for frame in frames or ():
             frame.pts = shown.moved(frame.dts if frame.pts is None else frame.pts, frame.duration, frame.time_base)
             yield frame
     if shown.last is None:
         raise FilmError(film.name, "no picture in it can be read")
-    if damaged:
-        said = f"{damaged} of its pictures {'is' if damaged == 1 else 'are'} damaged and left out"
+    if damaged or cut:
+        left_out = f"{damaged} of its pictures {'is' if damaged == 1 else 'are'} damaged and left out"
+        said = "it is cut off, and what came after is missing" if cut else left_out
         if warn is None:
             raise FilmError(film.name, said)
         warn(f"{film.name}: {said}")
@@ -240,7 +275,6 @@ def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame] |
     film that is read.
     """
     import av
-    from av.error import InvalidDataError
     from av.video.frame import VideoFrame
 
     streams = [film.video] if film.audio is None else [film.video, film.audio]
@@ -248,7 +282,9 @@ def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame] |
         for packet in film.container.demux(*streams):
             try:
                 decoded = [] if packet.stream is film.audio else packet.decode()
-            except InvalidDataError:
+            except (LookupError, MemoryError):  # nothing can be decoded: no decoder, no memory
+                raise
+            except av.FFmpegError:  # each decoder has names of its own for damage
                 yield packet, None
             else:
                 yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame)]

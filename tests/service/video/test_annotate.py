@@ -60,9 +60,10 @@ def film(
     shown: Callable[[int], Pixels] = picture,
     aspect: Fraction = Fraction(1),
     start_s: int = 0,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """A film of `count` pictures, ten a second, with a tone where `sound` is asked for."""
-    with av.open(path, "w") as container:
+    with av.open(path, "w", options=options) as container:
         video = container.add_stream("libx264", rate=RATE, options={"crf": "10", "preset": "ultrafast"})
         first = shown(0)
         video.height, video.width, video.pix_fmt = first.shape[0], first.shape[1], "yuv420p"
@@ -521,6 +522,49 @@ async def test_a_damaged_picture_is_passed_over_and_said(tmp_path: Path) -> None
         assert [time_s for time_s, _ in itertools.islice(pictures, 4)] == pytest.approx([0, 0.5, 1, 1.6])
         with pytest.raises(FilmError, match="damaged"):
             next(pictures)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".flv"])
+async def test_a_film_that_is_cut_off_is_read_as_far_as_it_goes_and_said(tmp_path: Path, suffix: str) -> None:
+    """A download that was broken off: what says how long the film is stands at its beginning."""
+    source, said = tmp_path / f"in{suffix}", list[str]()
+    whole = film(tmp_path / f"whole{suffix}", 20, options={"movflags": "faststart"} if suffix in (".mp4", ".mov") else {})
+    with av.open(whole) as container:
+        end = [packet.pos + packet.size // 2 for packet in container.demux(video=0) if packet.size][12]
+    source.write_bytes(whole.read_bytes()[:end])
+    await annotated(source, tmp_path / "out.mp4", warn=said.append)
+    assert 8 < len(decoded(tmp_path / "out.mp4")[0]) < 14
+    assert said == [f"{source}: it is cut off, and what came after is missing"]
+    with source.open("rb") as stream, pytest.raises(FilmError, match="cut off"):
+        list(stills(stream, "in", 0))
+    await annotated(whole, tmp_path / "out.mp4", warn=said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("png", ".mov"), ("rawvideo", ".avi")])
+def test_a_picture_is_damaged_whatever_its_decoder_calls_it(tmp_path: Path, codec: str, suffix: str) -> None:
+    source = tmp_path / f"in{suffix}"
+    with av.open(source, "w") as container:
+        video = container.add_stream(codec, rate=RATE)
+        video.width, video.height = 320, 240
+        video.pix_fmt = "rgb24" if codec == "png" else "yuv420p"
+        for index in range(5):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24")))
+        container.mux(video.encode(None))
+    with av.open(source) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(source.read_bytes())
+    at, size = places[2]
+    if codec == "png":
+        start = data.index(b"IDAT", at) + 4
+        data[start : at + size - 20] = b"?" * (at + size - 20 - start)
+    else:  # nothing in it can be damaged but its length
+        del data[at + size // 2 :]
+    source.write_bytes(data)
+    said = list[str]()
+    with opened(source, "in") as film_:
+        assert len(list(frames(film_, warn=said.append))) == (4 if codec == "png" else 2)
+    assert len(said) == 1
 
 
 def test_a_film_of_a_thousand_pictures_a_second_keeps_its_length(tmp_path: Path) -> None:
