@@ -6,6 +6,8 @@ import contextlib
 import gc
 import io
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -862,6 +864,30 @@ def test_reduction_averages_sixteen_bits_and_clear_pixels_too() -> None:
     assert pixels.shape == (64, 64, 3)
     assert tuple(pixels[30, 10]) == (0, 120, 0)
     assert tuple(pixels[30, 50]) == (255, 255, 255)
+
+
+PEAK = """
+import sys
+from service.vision.image import decode, probe
+def peak():
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+small, narrow = (open(path, "rb").read() for path in sys.argv[1:])
+decode(small, max_pixels=10**9, side=1280)
+before = peak()
+decode(narrow, max_pixels=10**9, side=1280)
+print(peak() - before, probe(narrow, max_pixels=10**9, side=1280).cost)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are read from /proc")
+def test_the_narrowest_photo_takes_no_more_than_it_is_counted_for(root: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "small.png", tmp_path / "narrow.png"]
+    for path, height in zip(paths, (64, 2_000_000), strict=True):
+        Image.new("RGB", (16, height)).save(path, compress_level=1)
+    command = [sys.executable, "-c", PEAK, *map(str, paths)]
+    said = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True).stdout
+    taken, counted = map(int, said.split())
+    assert counted * 0.8 < taken <= counted
 
 
 def test_limits_are_those_of_the_whole_photo() -> None:
