@@ -29,7 +29,7 @@ FORGET_S: Final = 1.0
 """Seconds in which a process lets go of a photo, or is ended."""
 SLACK_BYTES: Final = 64 * 2**20
 """Addresses beyond a photo's cost that the process may map: its threads' stacks, which are hardly touched."""
-PARENTS: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+PARENTS: Final = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name))
 """Signals that are for the parent, whoever else is sent them: it drains, or says how far it has come, before it ends us."""
 _THREADS: Final = 2
 _MALLOC: Final = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "4194304"}
