@@ -135,7 +135,7 @@ def test_promtool_accepts_the_configuration_and_the_rules(promtool: str) -> None
 
 
 def test_the_alerts_fire_when_they_should_and_not_otherwise(promtool: str) -> None:
-    run(promtool, "test", "rules", MONITORING / "alerts.test.yml")
+    run(promtool, "test", "rules", *MONITORING.glob("*.test.yml"))
 
 
 def test_amtool_accepts_where_the_alerts_go(amtool: str) -> None:
@@ -278,7 +278,7 @@ def test_alerts_and_dashboard_look_into_batches_and_streams() -> None:
 
 
 def test_every_alert_is_tested_and_explained() -> None:
-    tested = yaml.safe_load((MONITORING / "alerts.test.yml").read_text())["tests"]
+    tested = [test for path in MONITORING.glob("*.test.yml") for test in yaml.safe_load(path.read_text())["tests"]]
     cases = [case for test in tested for case in test["alert_rule_test"]]
     page = (ROOT / "docs/docker.md").read_text()
     for rule in alerts():
