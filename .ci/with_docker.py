@@ -6,6 +6,9 @@ is started for the command alone, out of Debian's packages, and stopped after it
 names of the images that the Dockerfile and docker-compose.yml ask for, Debian's Python for the one, Debian's Prometheus for the
 other; Grafana has none. Where neither can be had, one line says why, and the command runs without.
 
+The command begins as soon as the engine answers. While the images are being made there is a file, which `ENGINE_PENDING`
+names.
+
 The engine changes nothing of the machine's network (no bridge of its own, no firewall rules), and keeps all it has in one
 temporary folder.
 """
@@ -20,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -242,6 +246,18 @@ def checkers(folder: Path) -> None:
             say(f"{checker} cannot be had of {name}'s image: {error}")
 
 
+def images(folder: Path, env: Mapping[str, str], pending: Path) -> None:
+    """Make the images that are asked for, and say by the file's absence that they are made, or cannot be."""
+    try:
+        base = python_image(folder, env)
+        for image in MONITORING:
+            monitoring_image(image, folder, base, env)
+    except Unavailable as reason:
+        say(f"{reason}; the tests of the container are skipped")
+    finally:
+        pending.unlink()
+
+
 def main(command: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     if not command:
@@ -254,18 +270,22 @@ def main(command: Sequence[str]) -> int:
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(1))  # so that what follows is undone
     with tempfile.TemporaryDirectory(prefix="docker-", ignore_cleanup_errors=True) as name:
-        process, env = None, dict(os.environ)
+        folder, process, making, env = Path(name), None, None, dict(os.environ)
         try:
             try:
                 install()
-                process, env = start(Path(name))
-                base = python_image(Path(name), env)
-                for image in MONITORING:
-                    monitoring_image(image, Path(name), base, env)
+                process, env = start(folder)
+                pending = folder / "pending"
+                pending.touch()
+                making = threading.Thread(target=images, args=(folder, env, pending))
+                making.start()
+                env = env | {"ENGINE_PENDING": str(pending)}
             except Unavailable as reason:
                 say(f"{reason}; the tests of the container are skipped")
             return subprocess.run(command, env=env, check=False).returncode
         finally:
+            if making is not None:
+                making.join()
             if process is not None:
                 stop(process)
 

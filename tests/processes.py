@@ -111,7 +111,9 @@ left free: a machine was seen on which each process held a tenth more than where
 """
 ANY_MIB: Final = 500
 """What any other may hold."""
-APART: Final = frozenset({"tests/browser", "tests/deploy"})
+CONTAINERS: Final = "tests/deploy"
+"""These wait for the images of `.ci/with_docker.py`, while the file is there that `ENGINE_PENDING` names."""
+APART: Final = frozenset({"tests/browser", CONTAINERS})
 """Only one of these runs at a time: Chromium drops its requests when the networks of containers come and go."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
 NONE_COLLECTED: Final = 5
@@ -201,13 +203,15 @@ class Watch:
         """Wait until some of the waiting files fit beside what runs, and take the first of them; None where none is left."""
         with self._changed:
             while waiting:
-                for names in waiting:
+                pending = Path(os.environ.get("ENGINE_PENDING", "")).is_file()
+                ready = [names for names in waiting if not (pending and title_of(names) == CONTAINERS)]
+                for names in ready:
                     if self.fits(title_of(names)) or not self._running:  # nothing would ever make more room
                         waiting.remove(names)
                         self._running[title_of(names)] = needed(title_of(names))
                         self._forking |= title_of(names).startswith(ALONE)
                         return names
-                self._changed.wait()
+                self._changed.wait(1 if pending else None)
             return None
 
     def fits(self, title: str) -> bool:

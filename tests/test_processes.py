@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,17 @@ def test_all_have_their_turn_and_fit_together(root: Path, at_once: int) -> None:
             assert len(APART & set(running)) < 2
         watch.finish(running.pop(0))
     assert sorted(taken) == expected
+
+
+def test_containers_wait_for_their_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pending = tmp_path / "pending"
+    pending.touch()
+    monkeypatch.setenv("ENGINE_PENDING", str(pending))
+    watch, waiting = Watch(), [["tests/deploy/test_container.py"], ["tests/soak/test_soak.py"]]
+    assert watch.take(waiting) == ["tests/soak/test_soak.py"]
+    watch.finish("tests/soak")
+    made = threading.Timer(0.1, pending.unlink)
+    made.start()
+    assert watch.take(waiting) == ["tests/deploy/test_container.py"], "though nothing else ran before"
+    made.join()
+    assert not pending.exists()
