@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -33,13 +32,12 @@ SHORT_QUEUE: Final = 4
 
 @dataclass(slots=True, eq=False)
 class _Call(Generic[T]):
-    """A call that waits or runs, the answer that its caller waits for, and the seconds that its client was charged ahead."""
+    """A call that waits or runs, and the answer that its caller waits for."""
 
     client: str
     call: Callable[[], T]
     deadline: float
     answer: asyncio.Future[T]
-    guess: float = 0.0
 
 
 @dataclass(slots=True)
@@ -57,8 +55,7 @@ class Workers:
 
     Clients share the queue. The next call is of the client whose calls have taken the least time. Where the queue is full, the
     client with most calls in it loses the last of them to one with fewer. Long calls never hold every thread while another
-    client makes short ones. A thread whose call has ended takes the next one by itself: an event loop that refuses hundreds of
-    requests turns too seldom for that. AnyIO's shared pool has many more threads than photos may be decoded at once. Raises
+    client makes short ones. AnyIO's shared pool has many more threads than photos may be decoded at once. Raises
     `NotEnoughMemory` where the system does not lend so many threads.
     """
 
@@ -71,8 +68,6 @@ class Workers:
         self._loads: dict[str, _ClientLoad] = {}
         self._mean = SmoothedMean(FIRST_GUESS_S)
         self._closed = False
-        self._changing = threading.Lock()
-        """Held while the queue, what runs and what they cost changes, or is gone through: threads do it, too."""
         self.begun = 0
 
     @property
@@ -111,9 +106,8 @@ class Workers:
         Raises:
             QueueFull: The queue is full, and no client has more calls in it than this one would have.
         """
-        with self._changing:
-            if self.full:
-                self._outnumbering(client)
+        if self.full:
+            self._outnumbering(client)
 
     async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on a thread, on no client's account.
@@ -163,20 +157,18 @@ class Workers:
             raise DeadlineExceeded("The request's deadline passed before its turn came.", self.delay)
         if self._closed:
             raise NotReady("The service is shutting down.")
+        if self.full:
+            self._make_room(client)
         entry = _Call(client, partial(copy_context().run, partial(call, *args, **kwargs)), deadline, loop.create_future())
-        with self._changing:
-            if self.full:
-                self._make_room(client)
-            load = self._loads.setdefault(client, _ClientLoad(SmoothedMean(self._mean.value), now))
-            load.last_call = now
-            self._queue.push(client, entry)
-        self._start()
+        load = self._loads.setdefault(client, _ClientLoad(SmoothedMean(self._mean.value), now))
+        load.last_call = now
+        self._queue.push(client, entry)
+        self._start(loop)
         try:
             return await asyncio.shield(entry.answer)
         finally:
             if not entry.answer.done():  # the caller has left
-                with self._changing:
-                    self._queue.remove(client, entry)
+                self._queue.remove(client, entry)
                 entry.answer.add_done_callback(retrieve)
 
     def _make_room(self, client: str) -> None:
@@ -194,69 +186,33 @@ class Workers:
             raise QueueFull("Too many photos are waiting.", self.delay)
         return longest
 
-    def _start(self) -> None:
-        """Let calls begin while a thread is free and one may; on the event loop."""
-        while True:
-            with self._changing:
-                entry = self._next()
-            if entry is None:
-                return
-            self._pool.submit(self._work, entry).add_done_callback(partial(self._dropped, entry))
-
-    def _next(self) -> _Call[Any] | None:
-        """The call that begins now, while a thread is free; None where none may."""
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let calls begin while a thread is free and one may."""
+        now = loop.time()
         while len(self._running) < self.threads and not self._closed:
-            now = time.monotonic()
             found = self._queue.pop(self._held_back(now))
             if found is None:
-                return None
+                return
             client, entry = found
+            if entry.answer.done():
+                continue
             if now > entry.deadline:
-                late = DeadlineExceeded("The request's deadline passed while it waited.", self.delay)
-                _soon(entry, partial(_settle, entry, None, late))
+                entry.answer.set_exception(DeadlineExceeded("The request's deadline passed while it waited.", self.delay))
                 continue
             self._running.append(entry)
             self.begun += 1
-            entry.guess = self._loads[client].seconds.value
-            self._queue.charge(client, entry.guess)
-            return entry
-        return None
+            guess = self._loads[client].seconds.value
+            self._queue.charge(client, guess)
+            future = loop.run_in_executor(self._pool, self._call, entry)
+            future.add_done_callback(partial(self._end, loop, entry, now, guess))
 
-    def _work(self, entry: _Call[Any]) -> None:
-        """Make a call, and those that may begin when it has ended, on a thread of the pool."""
-        following: _Call[Any] | None = entry
-        while following is not None:
-            following = self._call(following)
-
-    def _call(self, entry: _Call[Any]) -> _Call[Any] | None:
-        """Make a call; that it runs is known here, where no event loop needs to turn. Returns the one that begins now."""
-        began, result, error = time.monotonic(), None, None
+    def _call(self, entry: _Call[T]) -> T:
+        """Make a call, on a thread of the pool; that it runs is known there, where no event loop needs to turn."""
         self._busy.add(entry)
         try:
-            result = entry.call()
-        except BaseException as raised:  # noqa: BLE001 - the caller's own, whatever it is
-            error = raised
+            return entry.call()
         finally:
             self._busy.discard(entry)
-        with self._changing:
-            self._running.remove(entry)
-            self._account(entry, time.monotonic() - began)
-            following = self._next()
-        _soon(entry, partial(self._end, entry, result, error))
-        result = error = None  # an exception and this frame would keep each other, and the photo with them
-        return following
-
-    def _dropped(self, entry: _Call[Any], future: Future[None]) -> None:
-        """Let nobody wait for a call that the pool has dropped when it was closed."""
-        if future.cancelled():
-            with self._changing:
-                self._running.remove(entry)
-            _soon(entry, entry.answer.cancel)
-
-    def _end(self, entry: _Call[Any], result: object, error: BaseException | None) -> None:
-        """Answer a call's caller, on the event loop."""
-        _settle(entry, result, error)
-        self._start()  # on other threads: a long call may have held some back
 
     def _held_back(self, now: float) -> Callable[[str], bool]:
         """Clients whose calls may not begin now: those of long calls, where such hold all threads but one, and another client
@@ -271,13 +227,27 @@ class Workers:
             return lambda _: False
         return lambda client: self._loads[client].seconds.value > long
 
-    def _account(self, entry: _Call[Any], seconds: float) -> None:
-        """Note how long a call has taken."""
-        self._queue.charge(entry.client, seconds - entry.guess)
+    def _end(
+        self, loop: asyncio.AbstractEventLoop, entry: _Call[T], began: float, guess: float, future: asyncio.Future[T]
+    ) -> None:
+        self._running.remove(entry)
+        seconds = loop.time() - began
+        self._queue.charge(entry.client, seconds - guess)
         self._mean.add(seconds)
-        self._loads[entry.client].seconds.add(seconds)
+        load = self._loads[entry.client]
+        load.seconds.add(seconds)
         if len(self._loads) > REMEMBERED:
-            self._forget(time.monotonic())
+            self._forget(loop.time())
+        if not entry.answer.done():
+            if future.cancelled():
+                entry.answer.cancel()
+            elif (error := future.exception()) is not None:
+                entry.answer.set_exception(error)
+            else:
+                entry.answer.set_result(future.result())
+        elif not future.cancelled():
+            future.exception()  # retrieved, or a call whose caller has left would be reported
+        self._start(loop)
 
     def _forget(self, now: float) -> None:
         """Drop the loads of clients without a recent call and without anything here."""
@@ -310,31 +280,13 @@ class Workers:
         Args:
             grace: Seconds to wait for what has begun.
         """
-        with self._changing:
-            self._closed = True
-            dropped = self._queue.drain()
-        for entry in dropped:
+        self._closed = True
+        for entry in self._queue.drain():
             entry.answer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
         ends = time.monotonic() + grace
         while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - it is the threads that end
             await asyncio.sleep(0.005)
-
-
-def _soon(entry: _Call[Any], step: Callable[[], object]) -> None:
-    """Take a step on the event loop that a call's caller is on, where that still turns."""
-    with contextlib.suppress(RuntimeError):
-        entry.answer.get_loop().call_soon_threadsafe(step)
-
-
-def _settle(entry: _Call[Any], result: object, error: BaseException | None) -> None:
-    """Answer a call's caller, unless it was answered before."""
-    if entry.answer.done():
-        return
-    if error is not None:
-        entry.answer.set_exception(error)
-    else:
-        entry.answer.set_result(result)
 
 
 def started_pool(threads: int, name: str) -> ThreadPoolExecutor:

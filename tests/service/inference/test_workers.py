@@ -147,19 +147,6 @@ async def test_closing_finishes_what_has_begun() -> None:
     assert await begun == 1
 
 
-async def test_a_thread_takes_the_next_call_while_the_event_loop_does_not_turn() -> None:
-    """It is busy with refusals where many come, and a thread that waits for it then is lost to the photos that are there."""
-    workers, gate, next_one = Workers(1, 5), Gate(), threading.Event()
-    first = asyncio.create_task(workers.run(gate, LATER))
-    second = asyncio.create_task(workers.run(next_one.set, LATER))
-    await until(lambda: gate.inside == 1 and workers.waiting == 1)
-    gate.open.set()
-    assert next_one.wait(20), "while nothing is awaited"
-    await asyncio.gather(first, second)
-    assert workers.inside == 0
-    await workers.close()
-
-
 async def test_closing_drops_what_waits_where_callers_leave_the_queue() -> None:
     """On a thread of its own it took the queue apart under them: who left then ended with a KeyError, or the closing did."""
     workers, gate = Workers(1, 100), Gate()
