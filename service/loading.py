@@ -67,7 +67,7 @@ def create_engine(settings: Settings) -> Engine:
     # Before a model is loaded: the kernel would end us, without a word.
     require_memory(limit, LEAST_RESIDENT, at_once, bodies, search)
     threads = settings.threads or cpu_quota()
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(1)  # threads that wake for some hundred rows of a crop cost more than they take off
     store = open_store(settings.model_store, settings.model_cache)
     quick = loader(settings.runtime, settings.precision, threads)
     exact = loader(settings.runtime, Precision.F32, threads)

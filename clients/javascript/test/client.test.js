@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,15 @@ async function serving(handler) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const stop = () => (server.closeAllConnections(), new Promise((resolve) => server.close(resolve)));
   return [`http://127.0.0.1:${server.address().port}`, stop];
+}
+
+/** The path of a file of the photo, which is gone when the test is over. */
+async function photoFile(context) {
+  const folder = await mkdtemp(join(tmpdir(), "facet-"));
+  context.after(() => rm(folder, { recursive: true }));
+  const path = join(folder, "photo.png");
+  await writeFile(path, PHOTO);
+  return path;
 }
 
 const code = (name, status) => (error) => error instanceof FacetError && error.code === name && (status === undefined || error.status === status);
@@ -51,9 +60,8 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     assert.equal(results[1].problem.code, "unsupported_format");
   });
 
-  test("answers many photos in order, so many at a time, and each fails alone", async () => {
-    const path = join(await mkdtemp(join(tmpdir(), "facet-")), "photo.png");
-    await writeFile(path, PHOTO);
+  test("answers many photos in order, so many at a time, and each fails alone", async (context) => {
+    const path = await photoFile(context);
     const photos = [PHOTO, new Blob(["text"]), path, "none.png", PHOTO];
     const done = [];
     const results = [];
@@ -63,9 +71,8 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
     assert.deepEqual(done, [1, 2, 3, 4, 5]);
   });
 
-  test("a text is the path of a photo, and never the photo", async () => {
-    const path = join(await mkdtemp(join(tmpdir(), "facet-")), "photo.png");
-    await writeFile(path, PHOTO);
+  test("a text is the path of a photo, and never the photo", async (context) => {
+    const path = await photoFile(context);
     assert.equal((await facet.predict(path)).faces.length, 1);
     const { results } = await facet.predictBatch([path, PHOTO]);
     assert.deepEqual(results.map(({ status }) => status), [200, 200]);

@@ -163,8 +163,11 @@ class SecondLook:
         doubts = doubts.of(np.flatnonzero(seen > REGION_SCORE))
         if len(doubts.boxes) == 0:
             return []
-        scores = in_batches(self.onet, picture, doubts.boxes, 48, degrees=doubts.degrees)["probability"]
-        doubts = self._aligned(picture, doubts.of(np.flatnonzero(scores > _REGION_OUTPUT)))
+        scores, points, moved = confirm(self.onet, picture, doubts.boxes, ONE_VIEW, doubts.degrees)
+        heads = np.flatnonzero(scores > _REGION_OUTPUT)
+        if len(heads) == 0:
+            return []
+        doubts = self._aligned(picture, doubts.of(heads), points[heads], moved[heads])
         if len(doubts.boxes) == 0:
             return []
         scores, points, means = confirm(self.onet, picture, doubts.boxes, VIEWS, doubts.degrees)
@@ -181,15 +184,13 @@ class SecondLook:
         read = zip(means, points[keep], scores[keep], degrees, strict=True)
         return [Seen(Face(box, marks, float(score)), float(score), float(angle)) for box, marks, score, angle in read]
 
-    def _aligned(self, picture: HalvedPicture, doubts: _Doubts) -> _Doubts:
-        """Windows in which a face stands upright: the windows given as they are, and moved to it.
+    def _aligned(self, picture: HalvedPicture, doubts: _Doubts, points: Floats, moved: Floats) -> _Doubts:
+        """Windows in which a face stands upright: the windows given as they are, and moved to it. O-Net read `points` [N, 5, 2]
+        and `moved` [N, 4] in them.
 
         Where the picture's edge cuts a face, moving to where its middle would be makes it less certain. Windows are left out
         that show once more, as it was found, a face that is there already.
         """
-        if len(doubts.boxes) == 0:
-            return doubts
-        _, points, moved = confirm(self.onet, picture, doubts.boxes, ONE_VIEW, doubts.degrees)
         degrees = upright_angle(points, doubts.degrees)
         scores, points, moved = confirm(self.onet, picture, moved, ONE_VIEW, degrees)
         turned = upright_angle(points, degrees)

@@ -170,16 +170,17 @@ def test_pixels_outside_the_photo_repeat_its_edge() -> None:
     assert tuple(crop[64, 64]) == (90, 90, 90)
 
 
+@pytest.mark.parametrize("side", [50, 100, 240])
 @pytest.mark.parametrize("centre", [(0, 0), (300, 0), (299, 299), (-20, 150)])
-def test_a_large_face_at_the_edge_repeats_it_too(centre: tuple[int, int]) -> None:
+def test_a_face_of_any_size_at_the_edge_repeats_it_too(centre: tuple[int, int], side: int) -> None:
     ramp = painted(lambda x, y: 40 + 0.3 * x + 0.2 * y, 300)
-    points = landmarks(*centre, 240)
+    points = landmarks(*centre, side)
     crop = align(ramp, points, TEMPLATE, SIZE)[..., 0].astype(np.float64)
     back = similarity(TEMPLATE * SIZE, points)
     rows, columns = np.mgrid[0:SIZE, 0:SIZE]
     x = (back[0, 0] * columns + back[0, 2]).clip(0, 299)
     y = (back[1, 1] * rows + back[1, 2]).clip(0, 299)
-    assert np.abs(crop - (40 + 0.3 * x + 0.2 * y)).max() < 1.5 + 0.5 * 240 / SIZE * 0.3
+    assert np.abs(crop - (40 + 0.3 * x + 0.2 * y)).max() < 1.5 + 0.5 * side / SIZE * 0.3
 
 
 @pytest.mark.parametrize("centre", [(-900, -900), (2000, 50), (50, 5000)])
