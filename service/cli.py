@@ -322,7 +322,7 @@ def _given_certificate(settings: Settings) -> tuple[Path, Path] | None:
     """Files of the certificate that the settings name, and of its key. Raises `FacetError` where they are of no use."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
-    tls.require_usable(settings.tls_certificate, settings.tls_key)
+    tls.usable(settings.tls_certificate, settings.tls_key)
     return settings.tls_certificate, settings.tls_key
 
 

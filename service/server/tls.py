@@ -135,12 +135,15 @@ def self_signed(where: Path, hosts: tuple[str, ...], spare_days: float = SPARE_D
     return Certificate(certificate, key, kept.fingerprint(hashes.SHA256()).hex(":").upper(), hosts)
 
 
-def require_usable(certificate: Path, key: Path) -> None:
-    """Refuse files that HTTPS cannot be served with.
+def usable(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Read the files that HTTPS is to be served with.
 
     Args:
         certificate: PEM file of a certificate, or of its chain.
         key: PEM file of its key.
+
+    Returns:
+        What speaks TLS with them, and with no other certificate.
 
     Raises:
         FacetError: A file cannot be read, or is none of these; the key is another certificate's, or wants a pass phrase.
@@ -154,12 +157,14 @@ def require_usable(certificate: Path, key: Path) -> None:
             file.read_bytes()
         except OSError as error:
             raise FacetError(f"{name}: {file} cannot be read: {error.strerror}") from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, pass_phrase)
+        context.load_cert_chain(certificate, key, pass_phrase)
     except ssl.SSLError as error:
         other = error.reason == "KEY_VALUES_MISMATCH"
         why = f"{key} is the key of another certificate" if other else f"with {key} OpenSSL says {error.reason or error}"
         raise FacetError(f"FACET_TLS_CERTIFICATE: {certificate} cannot be used: {why}") from error
+    return context
 
 
 def _kept(certificate: Path, key: Path, hosts: tuple[str, ...], spare_days: float) -> x509.Certificate | None:

@@ -122,8 +122,8 @@ class Server(uvicorn.Server):
             return
         certificate, key = Path(config.ssl_certfile), Path(config.ssl_keyfile)
         try:
-            tls.require_usable(certificate, key)  # a context that is given halves of two pairs serves nobody
-            config.ssl.load_cert_chain(certificate, key)
+            # A context of its own: one keeps a certificate for each kind of key, and would serve the former beside an RSA one.
+            config.ssl = tls.usable(certificate, key)
         except (FacetError, OSError) as error:
             logging.getLogger("facet.tls").error("the former certificate stays in service: %s", error)
         else:

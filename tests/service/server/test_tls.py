@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -248,13 +248,13 @@ def test_a_renewed_certificate_is_served_after_sighup_and_one_of_no_use_is_not(t
     environment = {"SLOW": "0", "FACET_TLS_CERTIFICATE": str(made.certificate), "FACET_TLS_KEY": str(made.key)}
     with started(tmp_path / "log", sys.executable, "-c", FAKE, **environment) as service:
 
-        def served_after(words: str) -> str:
+        def served_after(words: str, times: int = 1) -> str:
             """The certificate that a new connection gets once the log says so."""
             service.process.send_signal(signal.SIGHUP)
             end = time.monotonic() + 20
-            while words not in service.log and time.monotonic() < end:
+            while service.log.count(words) < times and time.monotonic() < end:
                 time.sleep(0.02)
-            assert words in service.log
+            assert service.log.count(words) == times
             return ssl.get_server_certificate(("127.0.0.1", service.port), timeout=20)
 
         assert ssl.get_server_certificate(("127.0.0.1", service.port), timeout=20) == first
@@ -262,6 +262,23 @@ def test_a_renewed_certificate_is_served_after_sighup_and_one_of_no_use_is_not(t
         assert served_after("is the key of another certificate") == first
         made.key.write_bytes(other.key.read_bytes())
         assert served_after("read anew") == second
+        write_rsa(made.certificate, made.key)  # of another kind, beside which the former one could go on
+        assert served_after("read anew", 2) == made.certificate.read_text()
+
+
+def write_rsa(certificate: Path, key: Path) -> None:
+    """A certificate as an authority's that still signs RSA keys alone."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    secret = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1).public_key(secret.public_key())
+    now = datetime.now(UTC)
+    made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(secret, hashes.SHA256())
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
 
 
 def answered(url: str, certificate: Path, log: Path, process: subprocess.Popen[bytes]) -> httpx.Response:
