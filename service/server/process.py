@@ -54,24 +54,25 @@ def hang_ups_remembered() -> Iterator[None]:
 
 
 def configure_logging(level: str, form: Literal["text", "json"] = "text") -> None:
-    """Log from a level up, and keep uvicorn from logging what clients send.
+    """Log from a level up, and keep libraries from logging what they are given.
 
-    uvicorn would log each WebSocket's address and query, and with `debug` its keys and frames.
+    With `debug` they would say all of it: uvicorn the keys and frames of a WebSocket, botocore the token of its credentials.
+    Below `info` there are Facet's own lines alone. At that, too, uvicorn would log each WebSocket's address and query.
 
     Args:
         level: A name such as `info`.
         form: Lines for people, or JSON documents; Python's own warnings become lines of the log with these.
     """
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    least = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(level=max(logging.INFO, least), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("facet").setLevel(least)
     if form == "json":
         from service.server.log_format import JsonLines
 
         for handler in logging.getLogger().handlers:
             handler.setFormatter(JsonLines())
         logging.captureWarnings(True)
-    uvicorn_logger = logging.getLogger("uvicorn.error")
-    uvicorn_logger.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
-    uvicorn_logger.addFilter(_is_the_servers)
+    logging.getLogger("uvicorn.error").addFilter(_is_the_servers)
 
 
 def _is_the_servers(record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import signal
 import struct
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from service.tracing import trace_of
-from tests.client import disposition, multipart
+from tests.client import ROOT, disposition, multipart
 from tests.conftest import encoded
 from tests.fakes import squares
 from tests.service.server.test_serve import PHOTO, Service, fake, started
@@ -131,6 +132,28 @@ def test_decoders_write_nothing_of_a_damaged_photo(service: Service) -> None:
     assert statuses == [200, 422]
     lines = ended(service)
     assert {line["logger"] for line in lines} <= {"facet", "facet.access", "uvicorn.error"}
+
+
+def test_no_library_logs_what_it_is_given() -> None:
+    """botocore would log the token by which a replica reads its model store."""
+    pytest.importorskip("botocore")
+    program = """
+import logging
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from service.server.process import configure_logging
+
+configure_logging("debug")
+logging.getLogger("facet.access").debug("a probe")
+request = AWSRequest("GET", "https://bucket.s3.amazonaws.com/models/mobilenet/5/model.json")
+request.context = {}
+S3SigV4Auth(Credentials("name", "secret", "token-of-a-role"), "s3", "eu-central-1").add_auth(request)
+assert request.headers["X-Amz-Security-Token"] == "token-of-a-role"
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert "DEBUG facet.access: a probe" in done.stderr
+    assert "token-of-a-role" not in done.stderr
 
 
 def test_a_setting_that_is_refused_is_a_document_too(tmp_path: Path) -> None:
