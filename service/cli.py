@@ -195,7 +195,7 @@ def _one_line() -> Iterator[None]:
         name = "_".join(str(part) for part in first["loc"]).upper()
         _fail(f"setting FACET_{name}: {first['msg']}" if name else str(first["msg"]))
     except ModelNotFound as error:
-        _fail(f"{error} {_advice(open_store(Settings().model_store))}")
+        _fail(f"{error} {_advice(Settings())}")
     except ReaderGone as error:
         raise typer.Exit(CLOSED_PIPE) from error
     except Interrupted as error:
@@ -237,13 +237,17 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _advice(store: ModelStore) -> str:
+def _advice(settings: Settings) -> str:
     """What to do about a model that the store lacks."""
+    place = settings.model_store
     elsewhere = "set FACET_MODEL_STORE to a folder of models, such as model_store/ of Facet's repository."
-    names = [f"{one.name}/{one.version}" for one in store.manifests()]
+    try:
+        names = [f"{one.name}/{one.version}" for one in open_store(place, settings.model_cache).manifests()]
+    except (FacetError, OSError):
+        return f"{place} cannot be listed: {elsewhere}"
     if not names:
-        return f"There are no models in {store.root}: {elsewhere}"
-    return f"{store.root} holds {', '.join(names)}. Choose with FACET_MODEL or FACET_DETECTOR, or {elsewhere}"
+        return f"There are no models in {place}: {elsewhere}"
+    return f"{place} holds {', '.join(names)}. Choose with FACET_MODEL or FACET_DETECTOR, or {elsewhere}"
 
 
 def _print_error(message: str) -> None:
@@ -618,7 +622,7 @@ def models() -> None:
         store = open_store(settings.model_store, settings.model_cache)
         found = list(store.manifests())
         if not found:
-            _fail(_advice(store))
+            _fail(_advice(settings))
         titles = [*settings.served, *([] if settings.canary is None else [settings.canary.model])]
         detectors = {settings.detector, settings.stream_detector or settings.detector}
         served = {_served(found, *one) for one in (*titles, *map(_named, detectors))}

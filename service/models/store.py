@@ -84,7 +84,11 @@ class ModelStore:
             Manifests, by name and version.
         """
         for name in self.names():
-            for version in self.versions(name):
+            try:
+                versions = self.versions(name)
+            except OSError:  # closed to this user, as a volume's own lost+found is
+                continue
+            for version in versions:
                 try:
                     manifest, _ = self._manifest(name, version)
                 except ModelError:

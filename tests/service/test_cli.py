@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from service.models.evaluation import EVALUATION
 from service.models.store import MANIFEST
 from service.settings import Settings
 from tests.fakes import BMI, GLASSES, attributes, manifest
+from tests.service.models.test_store import shipped
 
 Facet = Callable[..., Result]
 
@@ -525,6 +527,19 @@ def test_a_missing_model_is_one_line(facet: Facet, examples: Path, tmp_path: Pat
     assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL="nobody"), "nobody")
     assert_one_line(facet("serve", MODEL="nobody"), "nobody")
     assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_STORE=str(tmp_path / "nowhere")), "centerface")
+
+
+def test_a_missing_model_of_an_address_is_one_line_where_nothing_can_be_written_but_the_cache(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    system.put(str(shipped(tmp_path / "made", "alpha")), "/missing/alpha/1", recursive=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    for name, value in {"STORE": "memory://missing", "CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(f"FACET_MODEL_{name}", value)
+    said = CliRunner().invoke(app, ["predict", str(examples / "astronaut.jpg")])
+    system.rm("/missing", recursive=True)
+    assert_one_line(said, "no model 'centerface'", "memory://missing holds alpha/1.")
 
 
 def test_a_refused_model_is_one_line(facet: Facet, examples: Path, tiny_store: Path, tmp_path: Path) -> None:

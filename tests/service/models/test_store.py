@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -188,6 +189,21 @@ def test_an_unreadable_manifest_does_not_hide_the_others(tmp_path: Path) -> None
     (shipped(tmp_path, "beta") / MANIFEST).unlink()
     shipped(tmp_path, "gamma")
     assert [one.name for one in ModelStore(tmp_path).manifests()] == ["gamma"]
+
+
+class Volume(ModelStore):
+    """A store at the root of a volume, whose own folder is root's alone."""
+
+    def versions(self, name: str) -> list[int]:
+        if name == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return super().versions(name)
+
+
+def test_a_closed_folder_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    shipped(tmp_path, "alpha")
+    assert [one.name for one in Volume(tmp_path).manifests()] == ["alpha"]
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
