@@ -64,7 +64,7 @@ from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of, still_waiting
-from service.offline.terminal import ReaderGone, console
+from service.offline.terminal import ReaderGone, console, escape_what_is_lacking
 from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
@@ -131,6 +131,7 @@ def main(parts: Parts | None = None) -> None:
     Args:
         parts: Other parts than those of the service, such as an engine without a model.
     """
+    escape_what_is_lacking()
     try:
         app(obj=parts)
     except SystemExit as error:

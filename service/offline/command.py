@@ -172,7 +172,7 @@ class _Command:
             if isinstance(outcome, Failure):
                 self.errors.print(f"facet: {name}: {outcome.detail}", markup=False)
             elif self.request.json:
-                terminal.write(outcome.answer.model_dump_json(exclude_none=True) + "\n")
+                terminal.write(terminal.as_json(outcome.answer))
             else:
                 terminal.write(terminal.as_table(name, outcome.answer, self.runner.model.attributes))
 

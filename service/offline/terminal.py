@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
+import json
 import os
 import sys
 import threading
@@ -25,8 +28,28 @@ UNWRAPPED: Final = 100_000
 """Columns of what is no terminal."""
 
 
+_ESCAPED: Final = "facet.escaped"
+"""What a codec does with characters that it lacks, by the name that Python knows it by."""
+
+
 class ReaderGone(Exception):
     """Nobody reads standard output any more."""
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters that an encoding lacks, by the numbers by which JSON and most languages escape them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(_ESCAPED, _escaped)
+
+
+def escape_what_is_lacking() -> None:
+    """Have standard output escape what its encoding lacks, where that is not UTF-8, as on Windows; it would be an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_ESCAPED)
 
 
 def write(text: str) -> None:
@@ -59,6 +82,20 @@ def console() -> Console:
     """
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=UNWRAPPED)
+
+
+def as_json(answer: PredictAnswer) -> str:
+    """An answer for programs.
+
+    Args:
+        answer: What was answered.
+
+    Returns:
+        A line with a document of JSON; in ASCII where standard output is not UTF-8, which JSON has to be.
+    """
+    line = answer.model_dump_json(exclude_none=True) + "\n"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return line if codecs.lookup(encoding).name == "utf-8" else line.encode("ascii", _ESCAPED).decode()
 
 
 def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) -> str:

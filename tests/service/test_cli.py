@@ -33,6 +33,7 @@ from service.models.store import MANIFEST
 from service.settings import Settings
 from tests.fakes import BMI, GLASSES, attributes, manifest
 from tests.service.models.test_store import shipped
+from tests.service.server.test_serve import PHOTO
 
 Facet = Callable[..., Result]
 
@@ -220,6 +221,30 @@ def test_ctrl_c_while_it_is_imported_shows_no_traceback(root: Path, command: str
         run.send_signal(signal.SIGINT)
         _, complaints = run.communicate(timeout=60)
     assert (run.returncode, complaints) == (status, "")
+
+
+ANSWERING = """
+from service import cli
+from tests.fakes import ColourNetwork, engine_factory
+
+cli.main(cli.Parts(engine_factory(ColourNetwork())))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_photo_of_any_name_is_answered_whatever_standard_output_can_write(root: Path, tmp_path: Path, encoding: str) -> None:
+    """As at an old locale, and in a pipe on Windows; JSON is UTF-8 for whoever reads it (RFC 8259, 8.1)."""
+    photo = tmp_path / "né 東京 😀.png"
+    photo.write_bytes(PHOTO)
+    line = [sys.executable, "-c", ANSWERING, "predict", str(photo)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    shown, told = (
+        subprocess.run([*line, *more], cwd=root, env=environment, capture_output=True, timeout=60, check=True).stdout
+        for more in ([], ["--json"])
+    )
+    assert json.loads(told.decode())["request_id"] == str(photo)
+    name = {"ascii": r"n\u00e9 \u6771\u4eac \ud83d\ude00", "cp1252": r"né \u6771\u4eac \ud83d\ude00", "utf-8": "né 東京 😀"}
+    assert f"{name[encoding]}.png: 1 face" in shown.decode(encoding)
 
 
 LOADING = """
