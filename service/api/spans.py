@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -35,9 +34,10 @@ class Spans(Tracer):
     def __init__(self, endpoint: str, ratio: float) -> None:
         url = endpoint.rstrip("/")
         exporter = OTLPSpanExporter(endpoint=url if url.endswith("/v1/traces") else url + "/v1/traces", timeout=FLUSH_MS / 1000)
-        named = {"service.name": os.environ.get("OTEL_SERVICE_NAME", "facet"), "service.version": __version__}
+        own = {"service.name": "facet", "service.version": __version__}
+        told = OTELResourceDetector().detect().attributes  # by the environment, before which our own would go
         self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(ratio)), resource=Resource.create(named), shutdown_on_exit=False
+            sampler=ParentBased(TraceIdRatioBased(ratio)), resource=Resource.create({**own, **told}), shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("facet", __version__)

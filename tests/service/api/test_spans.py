@@ -105,6 +105,26 @@ async def test_a_request_and_its_stages_are_spans_of_the_callers_trace(collector
     assert named["service.name"] == "facet"
 
 
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=faces,deployment.environment.name=west"}, "faces"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=west"}, "facet"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=faces", "OTEL_SERVICE_NAME": "portraits"}, "portraits"),
+    ],
+)
+async def test_the_operator_names_the_replica(
+    collector: Collector, environment: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    async with serving(otlp_endpoint=collector.url) as client:
+        await client.get("/model")
+    named = {one.key: one.value.string_value for one in collector.requests[0].resource_spans[0].resource.attributes}
+    assert named["service.name"] == name
+    assert named.get("deployment.environment.name", "") in environment["OTEL_RESOURCE_ATTRIBUTES"]
+
+
 async def test_photos_of_a_batch_keep_their_stages_and_a_problem_its_code(collector: Collector) -> None:
     async with serving(otlp_endpoint=collector.url) as client:
         await client.post("/predict/batch", **multipart((disposition(), PHOTO), (disposition(), PHOTO)))
