@@ -36,6 +36,7 @@ from service.api.stream import StreamLimits, Streams
 from service.api.uploads import photos
 from service.errors import FacetError
 from service.extras import install_command
+from service.inference.attributes import groups
 from service.inference.engine import Engine
 from service.inference.memory import MIB, give_back_now_and_then, held, memory_limit
 from service.inference.workers import Workers, started_pool
@@ -227,7 +228,7 @@ def _announce(engine: Engine, *former: str) -> None:
         labels = (role, named.name, str(named.version), one.runtime, one.precision, one.model.digest[:12])
         metrics.MODEL_INFO.labels(*labels).set(1)
         for attribute in named.attributes:
-            metrics.begin_predictions(one.title, attribute.name, attribute.labels if attribute.kind == "labels" else None)
+            metrics.begin_predictions(one.title, attribute.name, groups(attribute))
         metrics.PHOTO_SECONDS.labels(one.title)
         metrics.PHOTO_FAILURES.labels(one.title)
     metrics.forget_models({*former, *(one.title for one in engine.every())})

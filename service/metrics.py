@@ -136,15 +136,15 @@ def begin_requests(routes: Sequence[str]) -> None:
             REQUEST_SECONDS.labels(route, "POST", status)
 
 
-def begin_predictions(model: str, attribute: str, labels: Sequence[str] | None) -> None:
+def begin_predictions(model: str, attribute: str, labels: Sequence[str]) -> None:
     """Start at 0 the count of every label of an attribute.
 
     Args:
         model: NAME/VERSION of the model that says it.
         attribute: Its name.
-        labels: Its labels; None for an age, whose labels are decades.
+        labels: Its labels, or what numbers are counted by.
     """
-    for label in [decade(years) for years in range(0, 100, 10)] if labels is None else labels:
+    for label in labels:
         PREDICTIONS.labels(model, attribute, label)
 
 

@@ -40,6 +40,20 @@ def bands(scale: Scale) -> tuple[str, ...]:
     return tuple(f"{scale.at(start):.15g} to {scale.at(start + BAND_STEPS):.15g}" for start in starts)
 
 
+def groups(attribute: Attribute) -> Sequence[str]:
+    """By what the answers of an attribute are counted.
+
+    Args:
+        attribute: As a manifest declares it.
+
+    Returns:
+        Its labels, or each `Expectation.group`: the decades of an age, or the bands of another range.
+    """
+    if attribute.kind == "labels":
+        return attribute.labels
+    return [decade(years) for years in range(0, 100, 10)] if attribute.scale == YEARS else bands(attribute.scale)
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
     """An expected value in the unit of `scale`; bounds, whole steps of it, that hold the true one in a share `coverage` of

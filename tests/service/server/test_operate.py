@@ -14,11 +14,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__, errors, metrics
 from service.api.statuses import STATUS, status_of
+from service.inference.attributes import bands
 from service.inference.memory import MIB, held
+from service.models.manifest import Scale
 from tests.client import ROOT, Client, serving, until
 from tests.collectors import described
 from tests.conftest import encoded
-from tests.fakes import GatedNetwork, engine_factory, squares
+from tests.fakes import BMI, GatedNetwork, attributes, engine_factory, squares
 
 PHOTO = encoded(squares((200, 100, 50), (10, 250, 50)))
 PROBES = ["/health", "/health/live", "/health/ready"]
@@ -179,6 +181,18 @@ async def test_what_is_not_asked_for_is_not_counted(client: Client) -> None:
     await client.post("/predict?attributes=gender", content=PHOTO)
     after = [await metric(client, "facet_predictions_total", attribute=name) for name in ("age", "gender", "race")]
     assert [b - a for a, b in zip(before, after, strict=True)] == [0, 2, 0]
+
+
+async def test_every_group_of_a_number_begins_at_0() -> None:
+    """A series that begins with its first face has no increase."""
+    async with serving(engine_factory(name="weights", attributes=[*attributes(), BMI])) as client:
+        found = [labels for name, labels, _ in await samples(client) if name == "facet_predictions_total"]
+    told = {
+        name: [one["label"] for one in found if one["model"] == "weights/3" and one["attribute"] == name]
+        for name in ("age", "bmi")
+    }
+    assert told["age"] == [*(f"{start}-{start + 9}" for start in range(0, 90, 10)), "90+"]
+    assert told["bmi"] == list(bands(Scale(10, 0.4)))
 
 
 async def test_seconds_are_seconds(client: Client) -> None:
