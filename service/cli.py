@@ -14,7 +14,8 @@ if os.name == "posix":  # who starts it may have closed these: a socket would ta
 
 if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported below takes a second
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
     atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # to let go of all takes half a second, in which it may come
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         # Until the server has its own: an exception in the midst of an import leaves a lock behind, for which the thread that

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -109,5 +108,9 @@ def possible(wanted: int) -> int:
     Returns:
         At least 1, at most `wanted`.
     """
+    try:
+        import resource
+    except ImportError:  # Windows, where no connection takes a descriptor
+        return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - SPARE_DESCRIPTORS))

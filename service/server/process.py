@@ -41,11 +41,14 @@ class HangUps:
 
 @contextlib.contextmanager
 def hang_ups_remembered() -> Iterator[None]:
-    """Remember SIGHUP for the server, which does what it asks for once it listens.
+    """Remember SIGHUP, where the system has it, for the server, which does what it asks for once it listens.
 
     Yields:
         Nothing, while the signal is handled here.
     """
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        yield
+        return
     before = signal.signal(signal.SIGHUP, HangUps())
     try:
         yield

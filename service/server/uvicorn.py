@@ -45,20 +45,20 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle SIGTERM, SIGINT and SIGHUP while the server runs.
+        """Handle SIGTERM, SIGINT and, where the system has it, SIGHUP while the server runs.
 
         Yields:
             Nothing, while the signals are handled here.
         """
         loop = asyncio.get_running_loop()
-        handlers = {signal.SIGTERM: self._terminate, signal.SIGINT: self._interrupt, signal.SIGHUP: self._hang_up}
+        named = {"SIGTERM": self._terminate, "SIGINT": self._interrupt, "SIGHUP": self._hang_up}
+        handlers = {getattr(signal, name): handler for name, handler in named.items() if hasattr(signal, name)}
         # Not by the loop, which leaves a signal to the system for a moment when it lets go of it: that would be no end with 0.
         before = {
             number: signal.signal(number, lambda *_, handler=handler: loop.call_soon_threadsafe(handler))
             for number, handler in handlers.items()
         }
-        hang_up = before[signal.SIGHUP]
-        self._hung_up |= isinstance(hang_up, HangUps) and hang_up.came
+        self._hung_up |= any(isinstance(one, HangUps) and one.came for one in before.values())
         try:
             yield
         finally:

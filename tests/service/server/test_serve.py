@@ -334,6 +334,22 @@ def test_an_idle_service_ends_with_0(tmp_path: Path, sent: signal.Signals, delay
         assert "Traceback" not in service.log
 
 
+LACKING = """
+import signal, sys
+sys.modules |= dict.fromkeys(("fcntl", "resource"))
+del signal.SIGHUP
+"""
+"""What Windows has not got, and is asked for while the service starts and serves."""
+
+
+def test_it_serves_where_a_system_has_no_hang_up_nor_a_number_of_descriptors(tmp_path: Path) -> None:
+    with started(tmp_path / "log", sys.executable, "-c", LACKING + FAKE, SLOW="0", FACET_DRAIN_DELAY_S="0") as service:
+        assert httpx.post(service.url + "/predict", content=PHOTO).status_code == 200, service.log
+        service.process.send_signal(signal.SIGTERM)
+        assert service.exit_status() == 0, service.log
+        assert "Traceback" not in service.log
+
+
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP])
 def test_signals_that_come_until_the_process_is_gone_end_it_with_0_all_the_same(tmp_path: Path, again: signal.Signals) -> None:
     """Two send SIGTERM, or systemd SIGHUP behind it (`SendSIGHUP=`)."""
