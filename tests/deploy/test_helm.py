@@ -259,6 +259,9 @@ def test_values_of_other_places_and_other_models(renderings: list[Document | str
     (mount,) = container(spec)["volumeMounts"]
     assert (mount["mountPath"], spec["volumes"]) == ("/cache", [{"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}}])
     assert {"secretRef": {"name": "facet-store"}} in container(spec)["envFrom"]
+    amounts = container(spec)["resources"]
+    storage = [mebibytes(amounts[kind]["ephemeral-storage"]) for kind in ("requests", "limits")]
+    assert storage == [1024 + 64, 1024 + 256], "a pod is evicted for its copies, too"
     (out,) = of(stored, "NetworkPolicy")["spec"]["egress"]
     assert {(port["port"], port["protocol"]) for port in out["ports"]} == {(53, "UDP"), (53, "TCP"), (443, "TCP")}
     assert [trigger["type"] for trigger in of(stored, "ScaledObject")["spec"]["triggers"]] == ["cpu"]

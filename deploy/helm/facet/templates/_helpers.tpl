@@ -82,3 +82,27 @@ scaleDown:
       value: 1
       periodSeconds: 60
 {{- end }}
+
+{{/* An amount of storage in mebibytes. */}}
+{{- define "facet.mebibytes" -}}
+{{- $amount := toString . }}
+{{- $factor := get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) (regexFind "[A-Za-z]*$" $amount) }}
+{{- if not (and $factor (regexMatch "^[0-9]+[A-Z]i$" $amount)) }}
+{{- fail (printf "%s: a cache, and ephemeral-storage beside it, are whole numbers of Mi, Gi or Ti" $amount) }}
+{{- end }}
+{{- mul (regexFind "^[0-9]+" $amount) $factor }}
+{{- end }}
+
+{{/* Copies of models count as storage of the pod, which is evicted where it takes more than its limit. */}}
+{{- define "facet.resources" -}}
+{{- $resources := deepCopy .Values.resources }}
+{{- if eq .Values.modelStore.kind "s3" }}
+{{- range $amounts := $resources }}
+{{- with index $amounts "ephemeral-storage" }}
+{{- $both := add (include "facet.mebibytes" .) (include "facet.mebibytes" $.Values.modelStore.s3.cache) }}
+{{- $_ := set $amounts "ephemeral-storage" (printf "%dMi" $both) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end }}
