@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+NO_WAY: Final = frozenset({errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP})
+"""What is said of a folder that is not to be read, and by file systems such as SMB that sync files alone."""
 
 
 @contextlib.contextmanager
@@ -35,8 +40,17 @@ def replacing(path: Path) -> Iterator[Path]:
             new.unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
+        _settle(path.parent)
+
+
+def _settle(folder: Path) -> None:
+    """Have the names of a folder on the disk, where its file system has a way to ask for that: the files in it are there."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in NO_WAY:
+            raise

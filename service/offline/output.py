@@ -6,6 +6,7 @@ every row, and a table beside it is but a copy of them; without it the table doe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,8 @@ PHOTOS_A_PART: Final = 1000
 SECONDS_A_PART: Final = 15.0
 """Seconds after which one is written with fewer: as much work a crash may cost."""
 STATE: Final = "state.json"
+NO_LOCKS: Final = frozenset({errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
+"""What file systems say that have none, such as Lustre as it is mounted by default."""
 DIGEST_BYTES: Final = 16
 """Bytes of a name's digest: among ten million names two are alike with a probability of 1e-25."""
 
@@ -277,17 +280,20 @@ class Output:
             raise NoTable(f"it is of the model {was}, and this run's is {is_now}: choose that one by --model")
 
     def _take_lock(self) -> None:
-        """Keep other runs from the same parts, where the system can; the lock ends with the process."""
+        """Keep other runs from the same parts, where the system and the disk can; the lock ends with the process."""
+        self._lock = (self.parts / "lock").open("wb")
         try:
             import fcntl
         except ImportError:  # Windows
             return
-        self._lock = (self.parts / "lock").open("wb")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._release()
             raise OutputError(f"{self.path}: another run is writing it") from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
 
     def _release(self) -> None:
         if self._lock is not None:

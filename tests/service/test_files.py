@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -32,3 +36,22 @@ def test_what_was_written_takes_the_old_ones_place_under_its_own_ending(tmp_path
         new.write_text("weights")
     assert path.read_text() == "weights"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synced_is_no_failure_but_a_broken_disk_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """SMB syncs files alone, and says EINVAL of a folder."""
+    sync = os.fsync
+
+    def files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    path = tmp_path / "table.csv"
+    with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="Input/output"), replacing(path) as new:
+        new.write_text("rows")
+    assert path.read_text() == "rows"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import json
 import os
 import resource
@@ -297,6 +298,32 @@ def test_two_runs_do_not_write_one_table(tmp_path: Path) -> None:
             with pytest.raises(OutputError, match="another run"):
                 Output(tmp_path / "f.csv", Table(manifest().attributes).columns, {}).begin(overwrite=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file has a lock there")
+@pytest.mark.parametrize("lacking", [errno.ENOSYS, errno.ENOLCK, None])
+def test_a_disk_or_a_system_without_locks_keeps_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: int | None
+) -> None:
+    """As Lustre is mounted by default, NFS without its daemon, and Windows."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(lacking, os.strerror(lacking or 0))
+
+    if lacking is None:
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
+        monkeypatch.setattr("fcntl.flock", refuse)
+    photos, out = folder(tmp_path / "photos", 3), tmp_path / "faces.jsonl"
+    with pytest.raises(ZeroDivisionError):
+        predict(photos, out=out, predictor=Stopping(local(command.Request([])), 2))
+    assert sorted(path.name for path in (tmp_path / "faces.jsonl.parts").iterdir()) == [
+        "lock",
+        "part-00000001.jsonl",
+        "state.json",
+    ]
+    predict(photos, out=out, resume=True)
+    assert [row["file"] for row in rows(out)] == [str(photo) for photo in sorted(photos.iterdir())]
 
 
 def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
