@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import override
@@ -211,13 +211,11 @@ class ServicePredictor(Predictor):
     def __init__(
         self, url: str, key: str | None, parameters_of: ParametersOf, connections: int, model: str | None = None
     ) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
+        parts, self._host, self._port = _address(url)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._host, self._port, self._base = parts.hostname, parts.port, parts.path.rstrip("/")
+        self._base = quote(parts.path.rstrip("/"), safe="%/:@!$&'()*+,;=")
         self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._base}"
-        self._headers = {"User-Agent": f"facet/{__version__}", **({"X-API-Key": key} if key else {})}
+        self._headers: dict[str, str | bytes] = {"User-Agent": f"facet/{__version__}", **_key_header(key)}
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._open: set[http.client.HTTPConnection] = set()
         self._threads = ThreadPoolExecutor(connections, NOT_AWAITED)
@@ -404,6 +402,30 @@ class ServicePredictor(Predictor):
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise Unavailable("The run has ended.")
+
+
+def _address(url: str) -> tuple[SplitResult, str, int | None]:
+    """The parts of a service's address, its host and its port. Raises `ServiceError` where it is none."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")
+    except ValueError:  # such as of a port that is no number, or a name with two dots together
+        host = ""
+    if not host or parts.scheme not in ("http", "https"):
+        raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
+    return parts, host, port
+
+
+def _key_header(key: str | None) -> dict[str, bytes]:
+    """The header with a key, in UTF-8 and without the end of a line that a file of secrets has; none of an empty one.
+
+    Raises `ServiceError` where it holds what no header can: `http.client` would put the key into its message.
+    """
+    stripped = (key or "").strip()
+    if any(ord(character) < 32 or ord(character) == 127 for character in stripped):
+        raise ServiceError("the key of the service holds a control character, which no header can carry")
+    return {"X-API-Key": stripped.encode("utf-8", "surrogateescape")} if stripped else {}
 
 
 def _cut(connection: http.client.HTTPConnection) -> None:

@@ -164,6 +164,22 @@ def test_what_is_asked_for_is_sent(one: Path, tmp_path: Path) -> None:
     assert (row["model"], row["digest"], row["problem"]) == ("m", "d", None)
 
 
+@pytest.mark.parametrize("key", ["schlüssel\n", "鍵"])
+def test_a_key_is_sent_in_utf_8_without_the_end_of_its_line(one: Path, tmp_path: Path, key: str) -> None:
+    with serving([(200, ANSWER, {})]) as (url, sent):
+        predict(one, predictor=ServicePredictor(f"{url}/größe", key, lambda _: Parameters(), 1), out=tmp_path / "f.jsonl")
+    ((path, headers, _),) = sent
+    assert path == "/gr%C3%B6%C3%9Fe/predict"
+    assert headers["X-API-Key"].encode("latin-1") == key.strip().encode()
+
+
+def test_a_key_that_no_header_can_carry_is_not_told() -> None:
+    with pytest.raises(ServiceError) as raised:
+        ServicePredictor("http://127.0.0.1:9", "sec\nret", requested().parameters_of, 1)
+    assert "sec" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
 def test_a_photo_waits_where_the_service_has_no_room(one: Path, tmp_path: Path) -> None:
     busy = [(429, problem("rate_limited", 429), {"retry-after": "1"}), (503, problem("queue_full", 503), {"retry-after": "1"})]
     with serving([*busy, (200, ANSWER, {})]) as (url, sent):
@@ -249,6 +265,7 @@ def test_the_end_of_a_run_waits_for_no_service_that_cannot_be_reached(one: Path)
         assert still_waiting(), "so that the command leaves without its thread"
 
 
-def test_no_service_is_said_at_once() -> None:
+@pytest.mark.parametrize("url", ["ftp://x", "http://x:80a", "http://x:99999", "http://[::1", "http://a..example", "http://"])
+def test_no_service_is_said_at_once(url: str) -> None:
     with pytest.raises(ServiceError, match="such as http"):
-        ServicePredictor("ftp://x", None, requested().parameters_of, 1)
+        ServicePredictor(url, None, requested().parameters_of, 1)
