@@ -200,6 +200,12 @@ async def test_a_preflight_of_an_allowed_origin_passes_without_a_key(shared: Cli
     assert "access-control-allow-credentials" not in response.headers
 
 
+async def test_a_page_whose_requests_are_traced_passes_too(shared: Client) -> None:
+    """What OpenTelemetry puts into a browser's requests; the service goes by it."""
+    traced = PREFLIGHT | {"Access-Control-Request-Headers": "content-type,traceparent,tracestate,x-api-key"}
+    assert (await shared.options("/predict", headers={"Origin": ORIGIN, **traced})).status_code == 200
+
+
 @pytest.mark.parametrize(
     "origin",
     [
