@@ -12,9 +12,10 @@ WORKDIR /build
 RUN python -m venv tools && python -m venv --without-pip /opt/facet/venv
 
 FROM build AS openvino-packages
-# `traces` brings what sends spans, too, and `remote` what reads a model store out of a bucket; "traces remote" is both.
+# `traces` brings what sends spans, too, `remote` what reads a model store out of a bucket, and `many` what looks at many photos on
+# many machines; "traces remote" is the first two.
 ARG LOCK=serve
-COPY requirements/serve.txt requirements/remote.txt requirements/traces.txt ./
+COPY requirements/serve.txt requirements/many.txt requirements/remote.txt requirements/traces.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     for lock in ${LOCK}; do set -- "$@" --requirement "${lock}.txt"; done \
     && python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes "$@"

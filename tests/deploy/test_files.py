@@ -361,6 +361,11 @@ def test_the_image_is_built_of_the_locks() -> None:
         for package, version in re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / lock).read_text(), re.MULTILINE):
             assert together.setdefault(package, version) == version, package
     assert {"s3fs", "opentelemetry-sdk"} <= set(together)
+    written = [path for place in ("docs/*.md", "deploy/aws/**/*.*", ".github/workflows/*") for path in ROOT.glob(place)]
+    given = re.findall(r'\bLOCK=(\w+|"[\w ]+")', "".join(path.read_text() for path in written))
+    asked = {lock for one in given for lock in one.strip('"').split()}
+    assert asked == {"many", "remote", "traces"}
+    assert {f"requirements/{lock}.txt" for lock in asked} <= set(locks.split())
     for name in ("build", "serve", "tensorflow"):
         assert f"requirements/{name}.txt" in dockerfile
         assert pins[name].items() <= pins["dev"].items()
