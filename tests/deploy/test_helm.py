@@ -77,6 +77,11 @@ CERTIFIED: Document = {
     "serviceMonitor": {"enabled": True},
 }
 SECOND = KEDA | {"name": "faces"}
+PATIENT: Document = {
+    "settings": {"FACET_BODY_TIMEOUT_S": 30, "FACET_BATCH_DEADLINE_S": 115.5},
+    "httpRoute": {"enabled": True},
+    "route": {"enabled": True},
+}
 NUMBERS = {
     "FACET_MAX_BODIES_MIB": 1000000,
     "FACET_FACE_QUEUE": 100000000,
@@ -130,6 +135,7 @@ ALL: list[Document] = [
     {"settings": NUMBERS | LISTS},
     CERTIFIED,
     SECOND,
+    PATIENT,
     *(values for values, _ in WRONG),
 ]
 
@@ -290,11 +296,18 @@ def test_the_queue_of_another_release_in_the_namespace_does_not_count(renderings
 
 def test_the_defaults_that_the_chart_counts_with_are_the_services() -> None:
     """A setting that values leave out, by null, is the service's own."""
-    text = (CHART / "templates/deployment.yaml").read_text()
+    text = "".join((CHART / "templates" / name).read_text() for name in ("deployment.yaml", "_helpers.tpl"))
     counted = dict(re.findall(r"ternary \.Values\.settings\.FACET_(\w+) (\d+)", text))
+    assert set(counted) == {"BATCH_DEADLINE_S", "BODY_TIMEOUT_S", "DEADLINE_S", "DRAIN_DELAY_S", "SHUTDOWN_TIMEOUT_S"}
     assert {name: int(value) for name, value in counted.items()} == {
-        name: Settings.model_fields[name.lower()].default for name in ("DRAIN_DELAY_S", "SHUTDOWN_TIMEOUT_S")
+        name: Settings.model_fields[name.lower()].default for name in counted
     }
+
+
+def test_what_leads_to_it_waits_as_long_as_an_answer_may_take(renderings: list[Document | str]) -> None:
+    found = chart(renderings, PATIENT)
+    assert of(found, "HTTPRoute")["spec"]["rules"][0]["timeouts"] == {"request": "151s"}
+    assert of(found, "Route", "facet")["metadata"]["annotations"] == {"haproxy.router.openshift.io/timeout": "151s"}
 
 
 def test_the_schema_of_the_settings_is_made_of_the_code() -> None:

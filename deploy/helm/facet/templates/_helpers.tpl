@@ -106,3 +106,11 @@ scaleDown:
 {{- end }}
 {{- toYaml $resources }}
 {{- end }}
+
+{{/* How long what leads here has to wait: for a body, a photo or a batch, and 5 s more. */}}
+{{- define "facet.patience" -}}
+{{- $body := hasKey .Values.settings "FACET_BODY_TIMEOUT_S" | ternary .Values.settings.FACET_BODY_TIMEOUT_S 15 | float64 }}
+{{- $photo := hasKey .Values.settings "FACET_DEADLINE_S" | ternary .Values.settings.FACET_DEADLINE_S 10 | float64 }}
+{{- $batch := hasKey .Values.settings "FACET_BATCH_DEADLINE_S" | ternary .Values.settings.FACET_BATCH_DEADLINE_S 55 | float64 }}
+{{- addf $body (maxf $photo $batch) 5 | ceil | int }}s
+{{- end }}
