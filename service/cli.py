@@ -29,6 +29,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -463,13 +464,19 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
     if resume:
         raise InvalidParameter("--resume goes on with a file of this machine: name one by --out, and copy it when it is done")
     upload = Upload(out, overwrite=overwrite)
-    with tempfile.TemporaryDirectory(prefix="facet-") as folder:
-        file = Path(folder) / out.rpartition("/")[2]
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="facet-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        file = folder / out.rpartition("/")[2]
         try:
             yield file
-        except Interrupted as error:
-            raise Interrupted(f"stopped: nothing is written to {out}") from error
-        upload.put(file)
+            upload.put(file)
+        except RunError as error:  # such as of a token that has ended meanwhile: it may have taken hours
+            said = f"stopped: nothing is written to {out}" if isinstance(error, Interrupted) else str(error)
+            if not any(folder.iterdir()):
+                raise type(error)(said) from error
+            stack.pop_all()
+            raise type(error)(f"{said}; what is done is kept as {file}, with which --resume goes on") from error
     errors.print(f"{out}: written", markup=False)
 
 

@@ -247,6 +247,38 @@ def test_a_photo_of_any_name_is_answered_whatever_standard_output_can_write(root
     assert f"{name[encoding]}.png: 1 face" in shown.decode(encoding)
 
 
+REFUSING = """
+import fsspec
+
+def refuse(*_):
+    raise PermissionError("the token has expired")
+
+fsspec.filesystem("memory").put_file = refuse  # the only one there is
+"""
+
+
+def test_a_table_that_cannot_be_put_at_its_address_is_kept(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    (tmp_path / "one.png").write_bytes(PHOTO)
+    line = [
+        sys.executable,
+        "-c",
+        REFUSING + ANSWERING,
+        "predict",
+        str(tmp_path / "one.png"),
+        "--out",
+        "memory://tables/faces.csv",
+    ]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    *_, said = done.stderr.splitlines()
+    assert said.startswith("facet: memory://tables/faces.csv: the token has expired; what is done is kept as ")
+    (kept,) = tmp_path.glob("facet-*/faces.csv")
+    assert f" {kept}," in said
+    assert len(kept.read_text().splitlines()) == 2
+
+
 LOADING = """
 import sys, time
 from service import cli
