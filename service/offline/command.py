@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -225,8 +226,15 @@ class _Command:
     def count(self, path: Path) -> bool:
         """Counts into a table, when all photos are done."""
         form = format_of(path, counts.COLUMNS)
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: name a file")
         if path.exists() and not self.request.overwrite:
             raise OutputError(f"{path} is there already: --overwrite takes its place")
+        try:  # now, and not after the hours that photos may take
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise OutputError(f"{path}: {error.strerror or error}") from error
         sums = Counts(self.request.parameters.at_least or BAND_EDGES)
         with terminal.progress(self.errors, self.request.count, 0) as advance:
 
@@ -237,7 +245,6 @@ class _Command:
 
             self._run(emit)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as new:
                 form.write(new, sums.rows())
         except OSError as error:

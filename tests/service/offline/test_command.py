@@ -360,6 +360,15 @@ class Stopping:
         await self._inner.close()
 
 
+def test_counts_that_cannot_be_written_are_refused_before_a_photo_is_looked_at(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 2)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "counts.csv").mkdir()
+    for out, words in ((tmp_path / "file/counts.csv", "exists|directory"), (tmp_path / "counts.csv", "is a folder")):
+        with pytest.raises(OutputError, match=words):
+            predict(photos, out=out, aggregate=True, overwrite=True, predictor=Stopping(local(requested(aggregate=True)), 0))
+
+
 def test_a_photo_that_is_named_twice_is_in_the_table_once(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", 3)
     predict(photos, photos / "0001.png", photos, out=tmp_path / "f.jsonl")
