@@ -66,6 +66,13 @@ def _title(value: str) -> ModelTitle:
     return ModelTitle(name, int(version) if slash else None)
 
 
+def _bare(name: str) -> str:
+    """A model's name as it is. Raises `ValueError` where it has a version, as other settings may."""
+    if "/" in name:
+        raise ValueError(f"{name!r} has a version: give its number as FACET_MODEL_VERSION, or both as FACET_MODELS")
+    return name
+
+
 def _titles(value: object) -> object:
     """Models out of a comma-separated string. Raises `ValueError` where a name comes twice."""
     listed = _listed(value)
@@ -173,7 +180,7 @@ class Settings(BaseSettings):
     """Folder of models, NAME/VERSION each, or an address such as `s3://bucket/models` (extra `remote`)."""
     model_cache: NamedPath | None = None
     """Folder for copies of models behind an address, which serve while it cannot be read; a temporary one where not set."""
-    model: str = _MODEL
+    model: Annotated[str, AfterValidator(_bare)] = _MODEL
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""

@@ -564,6 +564,12 @@ def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value:
     assert_one_line(facet(command, **{name: value}), name if name != "RATE_LIMIT" else name.lower())
 
 
+def test_a_version_in_the_models_name_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `facet models`, `--model` and other settings call it; the store holds no model of such a name."""
+    monkeypatch.setenv("FACET_MODEL", "mobilenet/5")
+    assert_one_line(CliRunner().invoke(app, ["models"]), "FACET_MODEL: ", "FACET_MODEL_VERSION")
+
+
 def test_a_bug_is_blamed_on_no_setting_and_keeps_its_traceback(examples: Path) -> None:
     """A document of the service's own that does not fit its schema is no mistake of the user's."""
 
