@@ -105,6 +105,10 @@ class TrackingSession:
         """Ids of the tracks of which anything is kept."""
         return set(self._known)
 
+    def cut(self) -> None:
+        """Begin anew with the next frame, which is of another scene: every face in it is a new one."""
+        self._tracker.clear()
+
     async def step(self, photo: bytes | DecodedImage, now: float, deadline: float) -> FrameResult:
         """Follow the faces of one frame; after an error the session goes on with the next frame.
 

@@ -180,6 +180,10 @@ class Tracker:
         """Ids of the faces that are seen or expected back."""
         return set(self._tracks)
 
+    def clear(self) -> None:
+        """Expect nobody back: what is seen from now on is another scene, and every face in it a new one."""
+        self._tracks.clear()
+
     def _resize(self, width: int, height: int) -> None:
         """Follow a camera whose frames change their size, as a browser's do on a slow connection.
 
@@ -191,7 +195,7 @@ class Tracker:
             return
         across, down = width / before[0], height / before[1]
         if not 1 / SAME_SHAPE <= across / down <= SAME_SHAPE:
-            self._tracks.clear()
+            self.clear()
             return
         for track in self._tracks.values():
             track.place.rescale(np.array([across, down]))

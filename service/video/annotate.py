@@ -28,6 +28,7 @@ from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
 from service.video.drawing import draw
 from service.video.film import BT709, LIMITED_RANGE, Film, FilmError, address, frames, opened, upright
+from service.video.scenes import Scenes
 from service.vision.image import DecodedImage
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ async def annotate(
         out: Where it is written; its suffix names the format. It is there whole or, after an error, as it was.
         engine: What answers frames.
         options: Which faces and attributes are wanted.
-        fps: Most frames a second that are searched for faces; None for all. Those between show the last faces.
+        fps: Most frames a second that are searched for faces, beside the first one of each scene; None for all. Those between
+            show the last faces.
         progress: Called with the share that is done, 0 to 1.
         warn: Called with a sentence about what is left out.
         record: Called with each face of each frame that was searched, also of those that are no track yet.
@@ -116,6 +118,7 @@ async def annotate(
     tracks: dict[int, _TrackSpan] = {}
     result: FrameResult | None = None
     last_step = -math.inf
+    scenes = Scenes()
     began: float | None = None  # a recorder's clock may start at any hour
     with opened(source, str(source)) as film, _written(out, source, film, warn) as (write, pass_on):
         for number, frame in enumerate(frames(film, pass_on, warn)):
@@ -123,6 +126,9 @@ async def annotate(
             began = time if began is None else began
             now = time - began
             pixels = upright(frame, film.video.sample_aspect_ratio)
+            if scenes.begins(pixels):
+                session.cut()
+                result = None
             if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
                 height, width = pixels.shape[:2]
                 # No deadline: nobody waits for a single frame, and whoever stops the process (Ctrl-Z) goes on with it later.

@@ -215,6 +215,28 @@ async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Pa
     assert len(frames) == 40
 
 
+@pytest.mark.parametrize("fps", [None, 2.0])
+async def test_who_comes_after_a_cut_is_somebody_else(tmp_path: Path, fps: float | None) -> None:
+    """Two scenes in turn, with a face at the same place in both; the first frame of each is searched."""
+    recorded: list[FrameRow] = []
+
+    def shown(index: int) -> Pixels:
+        scene = index // 12 % 2
+        frame = np.zeros((240, 320, 3), np.uint8)
+        for x, y in [(140, 100), *[((20, 20), (20, 180)), ((260, 20), (260, 180))][scene]]:
+            frame[y : y + 40, x : x + 40] = (RED, GREEN)[scene]
+        return frame
+
+    source = film(tmp_path / "in.mp4", shown=shown, count=48)
+    rows, _ = await annotated(source, tmp_path / "out.mp4", fps=fps, record=recorded.append)
+    assert Counter(row.first_s for row in rows) == {0.0: 3, 1.2: 3, 2.4: 3, 3.6: 3}
+    middle = {row.face.id: row.face.attributes["age"] for row in recorded if abs(row.face.face.box[:2] - (140, 100)).max() < 3}
+    ages = [age.value for age in middle.values() if isinstance(age, Expectation)]
+    assert ages == pytest.approx([ages[0], ages[1]] * 2, abs=1)
+    assert abs(ages[0] - ages[1]) > 2
+    assert {0, 12, 24, 36} <= {row.frame for row in recorded}
+
+
 async def test_a_frame_has_all_the_time_that_it_takes(tmp_path: Path) -> None:
     """A process that is stopped for a while (Ctrl-Z) loses no film."""
     engine = engine_factory()(Settings(deadline_s=1e-6))
