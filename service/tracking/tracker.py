@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median_low
 from typing import Final
 
 import numpy as np
@@ -36,6 +38,8 @@ UNCONFIRMED_TRACK_S: Final = 0.5
 CONFIRMED_FRAMES: Final = 3
 LOST_TRACK_FRAMES: Final = 2.5
 """A track is expected back for so many frames' time at least: a slow camera sees everybody seldom."""
+RECENT_FRAMES: Final = 5
+"""Frames whose median is the camera's usual time from one to the next: one that paused is not slow, and finds somebody new."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +142,8 @@ class Tracker:
     confident: float
     _tracks: dict[int, Track] = field(default_factory=dict)
     _count: int = 0
-    _now: float = -math.inf
+    _now: float | None = None
+    _intervals: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_FRAMES))
     _frame: tuple[int, int] | None = None
 
     def update(self, faces: Sequence[Face], now: float, width: int, height: int) -> list[Track | None]:
@@ -154,8 +159,9 @@ class Tracker:
             The track of each face; None of a face whose confidence is too low to start one.
         """
         self._resize(width, height)
-        elapsed = max(0.0, now - self._now) if self._tracks else 0.0
-        self._now = now
+        before, self._now = self._now, now
+        elapsed = 0.0 if before is None else max(0.0, now - before)
+        self._forget(now, before, elapsed)
         for track in self._tracks.values():
             track.place.advance(elapsed)
             track.size.advance(elapsed)
@@ -172,7 +178,7 @@ class Tracker:
                 _update_track(known, face, now)
             elif confident[index]:
                 found[index] = self._start(face, now)
-        self._forget(now, elapsed, width, height)
+        self._let_go(now, width, height)
         return found
 
     @property
@@ -210,12 +216,22 @@ class Tracker:
         self._tracks[track.id] = track
         return track
 
-    def _forget(self, now: float, elapsed: float, width: int, height: int) -> None:
-        """Give up tracks that were not seen for long, and those that have left the picture."""
+    def _forget(self, now: float, before: float | None, elapsed: float) -> None:
+        """Give up tracks that were not seen for long; who was in the frame `before` cannot have been missed since."""
+        if elapsed:
+            self._intervals.append(elapsed)
+        usual = median_low(self._intervals) if self._intervals else 0.0
+        for track in list(self._tracks.values()):
+            known = track.frames >= CONFIRMED_FRAMES or track.last_seen == before
+            memory = LOST_TRACK_S if known else UNCONFIRMED_TRACK_S
+            if now - track.last_seen > max(memory, LOST_TRACK_FRAMES * usual):
+                del self._tracks[track.id]
+
+    def _let_go(self, now: float, width: int, height: int) -> None:
+        """Give up tracks that have left the picture."""
         for track in [track for track in self._tracks.values() if track.last_seen < now]:
-            memory = max(LOST_TRACK_S if track.frames >= CONFIRMED_FRAMES else UNCONFIRMED_TRACK_S, LOST_TRACK_FRAMES * elapsed)
             x, y = track.place.place
-            if now - track.last_seen > memory or not (0 <= x <= width and 0 <= y <= height):
+            if not (0 <= x <= width and 0 <= y <= height):
                 del self._tracks[track.id]
 
 

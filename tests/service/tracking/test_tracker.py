@@ -195,6 +195,30 @@ def test_who_comes_after_somebody_left_is_somebody_else() -> None:
     assert (first.id, second.id) == (1, 2)
 
 
+@pytest.mark.parametrize("rate", [2, 15, 30])
+@pytest.mark.parametrize("pause", [6, 25, 600])
+def test_who_is_there_after_a_camera_paused_is_somebody_else(rate: float, pause: float) -> None:
+    """Near where somebody was when it stopped; nobody knows who that is."""
+    tracker = Tracker(0.75)
+    for now in frames(4, rate):
+        tracker.update([face(300, 300, 100)], now, WIDTH, HEIGHT)
+    for now in frames(4, rate):
+        (track,) = tracker.update([face(330, 310, 105)], 4 + pause + now, WIDTH, HEIGHT)
+        assert track is not None
+        assert track.id == 2
+
+
+def test_a_slow_camera_expects_everybody_back() -> None:
+    """A frame in ten seconds, in one of which nobody is found."""
+    assert_kept(followed({"stands": hidden(line((300, 300), (0, 0)), 50, 55)}, [10.0 * index for index in range(12)]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_camera_that_has_to_wait_expects_everybody_back(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    assert_kept(followed({"stands": line((300, 300), (0, 0))}, np.cumsum(random.uniform(0.1, 1.9, 40))))
+
+
 def test_who_walks_out_of_the_picture_is_not_waited_for() -> None:
     leaves, tracker = line((1080, 300), (200, 0)), Tracker(0.75)
     for now in frames(1, 10):
