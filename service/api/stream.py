@@ -232,7 +232,7 @@ class Session:
     ) -> None:
         self._websocket, self._engine, self._landmarks = websocket, engine, landmarks
         self._limits, self._identity = limits, identity
-        self._session = TrackingSession(engine.pipeline, options)
+        self._session = TrackingSession(engine.pipeline, options, engine.max_faces)
         self._waiting: _Frame | None = None
         self._arrival = asyncio.Event()
         self._dropped = 0

@@ -92,10 +92,19 @@ class _TrackState:
 class TrackingSession:
     """The faces before one camera, or of one film; frames come one at a time and in order."""
 
-    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+    def __init__(self, pipeline: Pipeline, options: Options, most: int | None = None) -> None:
+        """Begin without a frame.
+
+        Args:
+            pipeline: What finds and describes faces.
+            options: Which faces and attributes are answered.
+            most: Faces of a frame that are followed; None for those that are answered. Of two alike each is now the larger one.
+        """
         self._pipeline = pipeline
         self._options = options
-        self._detection_options = replace(options, doubtful=max(0.5, options.min_confidence - TRACKED_MARGIN))
+        self._detection_options = replace(
+            options, doubtful=max(0.5, options.min_confidence - TRACKED_MARGIN), max_faces=most or options.max_faces
+        )
         self._manifest = pipeline.manifest
         self._tracker = Tracker(options.min_confidence)
         self._known: dict[int, _TrackState] = {}

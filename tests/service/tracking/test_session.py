@@ -38,7 +38,7 @@ class Camera:
     def __init__(self, network: ColourNetwork, options: Options, **manifest: Any) -> None:
         self.network = network
         self.engine = engine_factory(network, **manifest)(Settings())
-        self.scene = TrackingSession(self.engine.pipeline, options)
+        self.scene = TrackingSession(self.engine.pipeline, options, self.engine.max_faces)
         self.now = 0.0
 
     async def shows(self, picture: Pixels, after: float = 0.1) -> FrameResult:
@@ -190,4 +190,19 @@ async def test_of_many_faces_the_largest_are_answered_though_they_are_certain_no
         view = await camera.shows(picture)
         assert [(seen.id, seen.face.box[0]) for seen in view.faces] == [(1, 20)]
         assert view.runs <= 1
+    await camera.engine.close()
+
+
+@pytest.mark.parametrize("after", [0.1, 0.4])
+async def test_of_two_faces_alike_each_keeps_its_id_though_one_alone_is_answered(after: float) -> None:
+    """They stand side by side, and now one is the larger, now the other, for a second or three at a time."""
+    camera = Camera(ColourNetwork(), Options(("age",), 1, 0.75))
+    seen: dict[int, set[int]] = {}
+    for index in range(40):
+        turn = index // 8 % 2
+        picture = frame((100, 30, RED), side=40 + 2 * turn)
+        picture[30:71, 160:201] = GREEN
+        (one,) = (await camera.shows(picture, after)).faces
+        seen.setdefault(one.id, set()).add(round(float(one.face.box[0])))
+    assert sorted(seen.values(), key=min) == [{100}, {160}]
     await camera.engine.close()
