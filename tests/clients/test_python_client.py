@@ -599,6 +599,20 @@ async def test_follow_sends_the_newest_frames_at_the_advised_pace(service: Servi
     assert [(face.id, face.frames) for face in last.faces] == [(1, len(answers))]
 
 
+async def test_follow_answers_its_own_frames_after_one_that_was_given_up(service: Service) -> None:
+    async def camera() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield PHOTO
+            await asyncio.sleep(0.2)
+
+    async with AsyncClient(service.url, key=KEY) as client, client.stream() as stream:
+        given_up = await stream.send(PHOTO)
+        await asyncio.sleep(0.5)  # it is answered, and nobody takes the answer
+        answers = [answer async for answer in stream.follow(camera())]
+    assert answers
+    assert [answer.frame for answer in answers] == [given_up + 1 + index for index in range(len(answers))]
+
+
 async def test_a_camera_that_breaks_is_heard_of(service: Service) -> None:
     async def camera() -> AsyncIterator[bytes]:
         yield PHOTO

@@ -109,8 +109,10 @@ class Stream:
                 photo, newest = newest, None
                 if photo is None:
                     break
-                await self.send(photo)
+                number = await self.send(photo)
                 answer = await self.receive()
+                while answer.frame is not None and answer.frame < number:  # of a frame whose answer was no longer waited for
+                    answer = await self.receive()
                 yield answer
                 await asyncio.sleep(answer.next_in_ms / 1000 if isinstance(answer, StreamFrame) else self._pause_s(answer))
                 if over:
