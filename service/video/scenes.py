@@ -21,7 +21,9 @@ ALIKE: Final = 0.7
 tenth of the width, a zoom by a twentieth, a flash, or a lamp that goes out, a picture and the next one have 0.85 and more.
 """
 SUDDEN: Final = 4.0
-"""How many times as much a cut changes as the picture before did: under a fast pan, or of one a second, each changes much."""
+"""How many times as much a cut changes as pictures before it did: under a fast pan, or of one a second, each changes much."""
+FADING: Final = 0.9
+"""Share of an earlier picture's change that counts for the next one: a slow camera's film may repeat each a dozen times."""
 
 
 class Scenes:
@@ -45,9 +47,10 @@ class Scenes:
         before, self._before = self._before, now
         if before is None:
             return False
-        change, last = 1 - _likeness(before, now), self._change
-        self._change = change
-        return change > max(1 - ALIKE, SUDDEN * last)
+        change = 1 - _likeness(before, now)
+        cut = change > max(1 - ALIKE, SUDDEN * self._change)
+        self._change = 0.0 if cut else max(change, FADING * self._change)
+        return cut
 
 
 def _likeness(before: Doubles, now: Doubles) -> float:
