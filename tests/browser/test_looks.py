@@ -171,6 +171,15 @@ def test_everything_can_be_done_with_the_keyboard(page: Any) -> None:
     expect(page.get_by_role("article", name="Face 3")).to_be_focused()
 
 
+def test_whoever_skips_to_the_content_stays_in_the_view(page: Any) -> None:
+    page.get_by_role("link", name="Model", exact=True).click()
+    page.get_by_role("link", name="Skip to the content").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+    expect(page.get_by_role("heading", name="The model")).to_be_visible()
+    assert page.url.endswith("#model")
+
+
 def test_it_can_be_installed(page: Any) -> None:
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     session = page.context.new_cdp_session(page)

@@ -510,6 +510,12 @@ language.addEventListener("change", () => {
 
 const VIEWS = ["photos", "live", "model"];
 
+// An address of its own would be a view's.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  $("main").focus();
+});
+
 function route() {
   const view = VIEWS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "photos";
   for (const name of VIEWS) $(name).hidden = name !== view;
