@@ -77,6 +77,17 @@ def test_nothing_is_wider_than_a_phone(browser: Any, service: Service) -> None:
             assert page.evaluate(FITS)
 
 
+def test_tables_on_a_phone_lack_no_column(browser: Any, service: Service) -> None:
+    with watched(browser, **PHONE) as page:
+        page.goto(service.url)
+        choose(page, EXAMPLES / "group.jpg", Path(__file__))
+        page.get_by_role("button", name="Overview").click()
+        page.get_by_role("button", name="Table").click()
+        expect(page.get_by_role("columnheader", name="Age")).to_be_visible()
+        expect(page.get_by_role("cell", name="This file type isn't supported")).to_be_visible()
+        assert page.evaluate(FITS)
+
+
 def test_large_letters_push_no_view_off_a_phone(browser: Any, service: Service) -> None:
     with watched(browser, **PHONE) as page:
         page.goto(service.url)
