@@ -182,6 +182,53 @@ def test_everything_can_be_done_with_the_keyboard(page: Any) -> None:
     expect(page.get_by_role("article", name="Face 3")).to_be_focused()
 
 
+CONTRAST = """(element, [one, other]) => {
+    const style = (name, of) => getComputedStyle(of)[name];
+    const ground = (of) => style('backgroundColor', of).includes('rgba') ? ground(of.parentElement) : style('backgroundColor', of);
+    const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, value, index) => {
+        const share = value / 255;
+        return sum + [0.2126, 0.7152, 0.0722][index] * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+    }, 0.05);
+    const [a, b] = [light(style(one, element)), light(other === 'ground' ? ground(element.parentElement) : style(other, element))];
+    return Math.max(a, b) / Math.min(a, b);
+}"""
+"""Of a colour of an element and another one, or what it lies on (WCAG 2.2, 1.4.11)."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_focus_and_the_borders_of_fields_are_seen(browser: Any, service: Service, scheme: str) -> None:
+    with watched(browser, color_scheme=scheme, reduced_motion="reduce", **DESKTOP) as page:
+        page.goto(service.url)
+        choose(page, EXAMPLES / "group.jpg")
+        expect(page.get_by_role("article")).to_have_count(7)
+        tile = page.locator("#tiles button")
+        expect(tile).to_have_attribute("aria-current", "true")
+        assert tile.evaluate("one => getComputedStyle(one).outlineStyle") == "none"
+        tile.focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Shift+Tab")
+        assert tile.evaluate("one => getComputedStyle(one).outlineStyle") == "solid"
+        for number in range(1, 8):
+            page.get_by_role("button", name=f"Face {number}").focus()
+            page.keyboard.press("Enter")
+            card = page.get_by_role("article", name=f"Face {number}")
+            expect(card).to_be_focused()
+            assert card.evaluate(CONTRAST, ["outlineColor", "ground"]) >= 3
+        assert page.locator("#ages").evaluate(CONTRAST, ["borderTopColor", "ground"]) >= 3
+
+
+def test_nothing_glides_where_motion_is_not_wanted(browser: Any, service: Service) -> None:
+    with watched(browser, reduced_motion="reduce", viewport={"width": 500, "height": 500}) as page:
+        page.goto(service.url)
+        choose(page, EXAMPLES / "group.jpg")
+        expect(page.get_by_role("article")).to_have_count(7)
+        page.evaluate("() => { window.places = new Set(); addEventListener('scroll', () => places.add(scrollY)); }")
+        page.get_by_role("button", name="Face 7").click()
+        expect(page.get_by_role("article", name="Face 7")).to_be_in_viewport()
+        page.wait_for_timeout(300)
+        assert page.evaluate("places.size") <= 2
+
+
 def test_whoever_skips_to_the_content_stays_in_the_view(page: Any) -> None:
     page.get_by_role("link", name="Model", exact=True).click()
     page.get_by_role("link", name="Skip to the content").focus()

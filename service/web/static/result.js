@@ -39,7 +39,7 @@ export function answered(photo, picture, { hidden, request, models, turn, remove
   };
   const show = (index) => {
     cards[index].querySelector("details").open = true;
-    cards[index].scrollIntoView({ block: "nearest", behavior: "smooth" });
+    cards[index].scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     cards[index].focus({ preventScroll: true });
   };
   const stage = annotatedPicture(picture, answer, photo.name, hidden, { chosen: show, over: light });
