@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.browser.conftest import faces, watched
+from tests.browser.conftest import faces, hold, watched
 from tests.browser.test_photos import ASTRONAUT, EXAMPLES, choose
 from tests.service.server.test_serve import Service
 
@@ -134,6 +134,66 @@ def test_the_focus_stays_where_the_result_is_drawn_anew(browser: Any, service: S
         page.keyboard.press("Enter")
         expect(page.locator(".caption")).to_contain_text("turned")
         expect(page.get_by_role("button", name="Turn", exact=True)).to_be_focused()
+
+
+def test_the_focus_goes_where_the_viewer_is_led(page: Any) -> None:
+    result = page.locator("#result")
+    page.get_by_role("button", name="Eileen Collins").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+    expect(result).to_be_focused()
+    choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
+    expect(page.locator("#progress")).to_have_text("3 faces in 3 photos")
+    page.get_by_role("button", name="Overview").click()
+    page.locator(".face-cell").nth(2).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".caption")).to_contain_text("obama.jpg")
+    expect(result).to_be_focused()
+    for button in ("Remove", "Undo", "Forget all", "Undo"):
+        page.get_by_role("button", name=button).focus()
+        page.keyboard.press("Enter")
+        expect({"Undo": result, "Forget all": page.locator("#choose")}.get(button, page.locator("button:focus"))).to_be_focused()
+    expect(page.locator("#tiles li")).to_have_count(3)
+
+
+def test_an_undo_that_has_the_focus_stays(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.clock.install()
+        page.goto(service.url)
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+        page.get_by_role("button", name="Forget all").click()
+        undo = page.get_by_role("button", name="Undo")
+        undo.focus()
+        page.clock.fast_forward(11_000)
+        expect(undo).to_be_focused()
+        page.locator("#choose").focus()
+        page.clock.fast_forward(11_000)
+        expect(undo).to_be_hidden()
+
+
+def test_of_rows_of_one_name_the_one_that_had_the_focus_keeps_it(page: Any) -> None:
+    choose(page, EXAMPLES / "group.jpg")
+    expect(page.get_by_role("article")).to_have_count(7)
+    held = hold(page, "**/predict*")
+    choose(page, ASTRONAUT)
+    last = held()
+    page.get_by_role("button", name="Overview").click()
+    page.get_by_role("button", name="Table").click()
+    rows = page.locator(".overview tbody")
+    rows.get_by_role("button").nth(4).focus()
+    last.continue_()
+    expect(rows).not_to_contain_text("processing")
+    expect(rows.get_by_role("button").nth(4)).to_be_focused()
+
+
+def test_copying_without_https_keeps_the_focus(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.goto(f"http://facet.test:{service.port}")
+        choose(page, ASTRONAUT)
+        page.get_by_role("button", name="Copy these results").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Copied")).to_be_focused()
 
 
 def test_fingers_find_every_button(browser: Any, service: Service) -> None:

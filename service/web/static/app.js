@@ -155,12 +155,14 @@ let undoTimer;
 /** Remove one photo or all, which can be undone for a while. */
 function remove(photo = null) {
   const at = photos.all.indexOf(photo);
+  if (photo && at < 0) return; // pressed twice
   const before = photos.remove(photo);
   if (photo && photos.all.length) select(photos.all[Math.min(at, photos.all.length - 1)].id);
   const undo = () => {
     $("undo").hidden = true;
     photos.restore(before);
     select(photo?.id ?? before[0].id);
+    $("result").focus();
   };
   offerUndo(photo ? text("undo.removed", { name: photo.name }) : text("undo.forgotten", { n: before.length }), undo);
 }
@@ -170,7 +172,11 @@ function offerUndo(sentence, undo) {
   $("undo").replaceChildren(sentence, " ", el("button", { type: "button", onclick: undo }, text("undo")));
   $("undo").hidden = false;
   clearTimeout(undoTimer);
-  undoTimer = setTimeout(() => ($("undo").replaceChildren(), ($("undo").hidden = true)), UNDO_MS);
+  const end = () => {
+    if ($("undo").contains(document.activeElement)) undoTimer = setTimeout(end, UNDO_MS); // somebody is about to
+    else ($("undo").replaceChildren(), ($("undo").hidden = true));
+  };
+  undoTimer = setTimeout(end, UNDO_MS);
 }
 
 history.addEventListener("cleared", ({ detail: restore }) => offerUndo(text("history.cleared"), () => (($("undo").hidden = true), restore())));
@@ -307,7 +313,10 @@ for (const button of document.querySelectorAll("[data-example]")) {
     try {
       const response = await fetch(button.dataset.example);
       if (!response.ok) throw new Error(String(response.status));
-      add([new File([await response.blob()], name, { type: "image/jpeg" })]);
+      const photo = new File([await response.blob()], name, { type: "image/jpeg" });
+      const focused = document.activeElement === button; // which is hidden now
+      add([photo]);
+      if (focused) $("result").focus({ preventScroll: true });
     } catch {
       connection.lost();
     }

@@ -36,15 +36,18 @@ export function place(element, style) {
   return element;
 }
 
-/** Fill an element anew. The control in it that had the focus has it again, by its name, or where none had it, the one called `lost`.
- * Returns the name of one that is gone. */
+/** Fill an element anew. The control in it that had the focus has it again, by its name and its place among those of that name, or where
+ * none had it, the one called `lost`. Where that is gone, the element has the focus, and its name is returned. */
 export function refill(element, parts, lost = null) {
   const called = (control) => control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent;
   const active = document.activeElement;
-  const name = element.contains(active) ? called(active) : active === document.body ? lost : null;
+  const name = active === element || active === document.body ? lost : element.contains(active) ? called(active) : null;
+  const namesakes = () => [...element.querySelectorAll("button, summary, a, select, input, [tabindex='0']")].filter((one) => called(one) === name);
+  const at = Math.max(0, namesakes().indexOf(active));
   element.replaceChildren(...parts);
-  const again = name && [...element.querySelectorAll("button, summary, a, select, input, [tabindex='0']")].find((one) => called(one) === name);
-  again?.focus({ preventScroll: true });
+  if (name === null) return null;
+  const again = namesakes()[at] ?? namesakes()[0];
+  (again ?? element).focus({ preventScroll: true });
   return again ? null : name;
 }
 
@@ -56,10 +59,12 @@ export async function copy(text) {
   } catch {
     // It is selected.
   }
+  const active = document.activeElement;
   const area = el("textarea", { class: "visually-hidden", readonly: true });
   area.value = text;
   document.body.append(area);
   area.select();
   document.execCommand("copy");
   area.remove();
+  active.focus();
 }
