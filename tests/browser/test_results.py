@@ -126,6 +126,15 @@ def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) 
     expect(page.locator("#undo")).to_be_hidden()
 
 
+def test_a_photo_that_is_removed_twice_is_removed_once(page: Any) -> None:
+    choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
+    expect(page.locator("#progress")).to_have_text("2 faces in 2 photos")
+    page.get_by_role("button", name="Remove").evaluate("button => (button.click(), button.click())")
+    expect(page.locator(".caption")).to_contain_text("obama.jpg")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#tiles li")).to_have_count(2)
+
+
 def test_a_face_is_copied_with_its_uncertainty(page: Any) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     choose(page, ASTRONAUT)
@@ -208,3 +217,30 @@ def test_results_are_kept_on_the_device_only_where_the_viewer_wants_it(page: Any
     expect(keep).not_to_be_checked()
     keep.check()
     expect(kept).to_have_count(0)
+
+
+def test_what_is_kept_stays_as_it_is_looked_at_and_what_is_removed_stays_away(page: Any) -> None:
+    keep = page.get_by_role("checkbox", name="Keep results on this device")
+    kept = page.locator(".history-list > li")
+    keep.check()
+    choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
+    expect(kept).to_have_count(2)
+    oldest = kept.filter(has_text="astronaut.jpg")
+    oldest.locator("summary").click()
+    removes = oldest.get_by_role("button", name="Remove")
+    removes.focus()
+    choose(page, EXAMPLES / "biden.jpg")
+    expect(kept).to_have_count(3)
+    expect(removes).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(kept).to_have_count(2)
+    expect(kept.last.locator("summary")).to_be_focused()
+    page.locator("#result").get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Undo").click()  # which tells of all photos anew
+    expect(page.locator("#tiles li")).to_have_count(3)
+    page.wait_for_timeout(300)
+    assert [one.locator(".file").first.inner_text() for one in kept.all()] == ["biden.jpg", "obama.jpg"]
+    page.get_by_role("button", name="Clear").focus()
+    page.keyboard.press("Enter")
+    expect(kept).to_have_count(0)
+    expect(keep).to_be_focused()

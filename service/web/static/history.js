@@ -18,8 +18,8 @@ export class History extends EventTarget {
   #switch = el("input", { type: "checkbox", id: "keep-results", "aria-describedby": "history-note" });
   #list = el("ul", { class: "history-list" });
   #head = el("div", { class: "history-head" });
-  /** Keys by the photos of this visit that were kept already. */
-  #keys = new WeakMap();
+  /** Keys and answers by the photos of this visit that were kept already. */
+  #kept = new WeakMap();
   #last = Promise.resolve();
 
   /** Events named `cleared` have as detail a function that takes the clearing back. */
@@ -48,12 +48,14 @@ export class History extends EventTarget {
   }
 
   async #write(photo, answer) {
+    const { key, answer: before } = this.#kept.get(photo) ?? {};
+    if (before === answer) return; // the viewer may have removed it
     const crops = await cropsOf({ preview: photo.preview, blob: photo.blob, answer });
     const picture = await decode(photo.preview ?? photo.blob, 400);
     if (!on() || photo.answer !== answer) return;
     const entry = { at: Date.now(), name: photo.name, answer, crops, picture: picture && thumbnail(picture).toDataURL("image/jpeg", QUALITY) };
-    if (this.#keys.has(photo)) entry.key = this.#keys.get(photo);
-    this.#keys.set(photo, await change((store) => store.put(entry)));
+    if (key) entry.key = key;
+    this.#kept.set(photo, { key: await change((store) => store.put(entry)), answer });
     const keys = await change((store) => store.getAllKeys());
     for (const key of keys.slice(0, -MOST)) await change((store) => store.delete(key));
     await this.#draw();
@@ -65,6 +67,7 @@ export class History extends EventTarget {
     } catch {
       return this.#refuse();
     }
+    this.#kept = new WeakMap();
     for (const photo of this.#photos.all) if (photo.status === "done") this.keep(photo);
     this.#draw();
   }
@@ -80,16 +83,17 @@ export class History extends EventTarget {
     const before = await entries().catch(() => []);
     if (before.length) {
       await change((store) => store.clear());
-      this.#keys = new WeakMap();
       const restore = async () => {
         if (off) localStorage.setItem(SWITCH, "on");
         this.#switch.checked = on();
         for (const entry of before) await change((store) => store.put(entry));
         await this.#draw();
+        this.#switch.focus();
       };
       this.dispatchEvent(new CustomEvent("cleared", { detail: restore }));
     }
     await this.#draw();
+    this.#switch.focus();
   }
 
   /** The browser lends no storage, or it is full. */
@@ -98,19 +102,31 @@ export class History extends EventTarget {
     this.dispatchEvent(new Event("refused"));
   }
 
+  /** What is there already stays as it is, open and with its focus. */
   async #draw() {
     const kept = on() ? await entries().catch(() => []) : [];
     this.#head.hidden = kept.length === 0;
-    this.#list.replaceChildren(...kept.reverse().map((entry) => this.#item(entry)));
+    const named = ({ key, at }) => [key, at, language.code, ...this.#photos.hidden].join();
+    const names = new Set(kept.map(named));
+    for (const item of [...this.#list.children]) if (!names.has(item.dataset.entry)) item.remove();
+    for (const [index, entry] of kept.reverse().entries()) {
+      const there = this.#list.children[index] ?? null;
+      if (there?.dataset.entry !== named(entry)) this.#list.insertBefore(this.#item(entry, named(entry)), there);
+    }
   }
 
-  #item({ key, at, name, answer, crops, picture }) {
+  #item({ key, at, name, answer, crops, picture }, entry) {
     const when = new Intl.DateTimeFormat(language.code, { dateStyle: "medium", timeStyle: "short" }).format(at);
-    const remove = async () => (await change((store) => store.delete(key)), this.#draw());
+    const remove = async () => {
+      const { nextSibling, previousSibling } = item;
+      await change((store) => store.delete(key));
+      await this.#draw();
+      ((nextSibling ?? previousSibling)?.querySelector("summary") ?? this.#switch).focus();
+    };
     const faces = answer.faces.map((face, index) => el("li", { class: "face-cell" }, faceCell(face, Promise.resolve(crops[index]), this.#photos.hidden)));
-    return el(
+    const item = el(
       "li",
-      {},
+      { "data-entry": entry },
       el(
         "details",
         {},
@@ -124,6 +140,7 @@ export class History extends EventTarget {
         el("button", { type: "button", class: "quiet", onclick: remove }, icon("trash"), text("photo.remove")),
       ),
     );
+    return item;
   }
 }
 
