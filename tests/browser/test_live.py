@@ -403,6 +403,70 @@ def test_leaving_the_view_lets_go_of_the_camera(page: Any) -> None:
     assert track.evaluate("track => track.readyState") == "ended"
 
 
+LISTENERS = """
+window.listeners = 0;
+for (const [name, step] of [['addEventListener', 1], ['removeEventListener', -1]]) {
+  AbortSignal.prototype[name] = function (...given) {
+    window.listeners += step;
+    return EventTarget.prototype[name].apply(this, given);
+  };
+}
+"""
+"""Counts those that wait for an abort."""
+
+
+def test_a_view_that_is_open_for_hours_holds_no_more_than_at_first(page: Any) -> None:
+    page.add_init_script(LISTENERS)
+    page.reload()
+    start(page)
+    expect(page.locator("#live .box")).to_have_count(1)
+    before = page.evaluate("listeners")
+    page.wait_for_timeout(2500)
+    assert page.evaluate("listeners") <= before + 3
+
+
+def test_a_word_of_a_card_can_be_pressed_and_keeps_the_focus_while_frames_come(page: Any) -> None:
+    def answer(socket: Any, number: int) -> None:
+        age = {"years": 30 + number % 9, "low": 25, "high": 40 + number % 3, "coverage": 0.8}
+        shares = {"female": 0.6, "male": 0.4} if number % 2 else {"male": 0.6, "female": 0.4}
+        gender = {"label": max(shares, key=shares.__getitem__), "confidence": 0.6, "uncertain": number % 3 == 0}
+        socket.send(frame(number, face(1, 100, age=age, gender={**gender, "probabilities": shares}), next_in_ms=30))
+
+    sent = talking(page, answer)
+    start(page)
+    word = page.get_by_role("button", name="Apparent age")
+    box = word.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    many = len(sent) + 6
+    until(page, lambda: len(sent) >= many)
+    page.mouse.up()
+    expect(page.get_by_role("dialog", name="Apparent age")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(word).to_be_focused()
+    page.keyboard.press("Tab")
+    between = page.get_by_role("button", name="in 8 of 10 cases")
+    expect(between).to_be_focused()
+    ages = {page.locator(".years").inner_text() for _ in range(12) if page.wait_for_timeout(60) is None}
+    assert len(ages) > 1
+    labels = page.locator(".live-card .label")
+    expect(labels).to_have_text("Male")
+    expect(labels).to_have_text("Female")
+    expect(labels).to_contain_text("uncertain")
+    expect(between).to_be_focused()
+
+
+def test_the_other_camera_keeps_the_focus(page: Any) -> None:
+    page.add_init_script("navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]")
+    talking(page, lambda socket, number: socket.send(frame(number, next_in_ms=100)))
+    start(page)
+    flip = page.get_by_role("button", name="Other camera")
+    flip.focus()
+    page.keyboard.press("Enter")
+    expect(flip).to_be_hidden()
+    expect(flip).to_be_focused()
+
+
 def test_a_camera_that_is_not_allowed(browser: Any, service: Service) -> None:
     with watched(browser) as page:
         page.goto(service.url + "#live")

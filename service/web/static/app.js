@@ -309,11 +309,11 @@ $("take").addEventListener("click", async () => {
 
 for (const button of document.querySelectorAll("[data-example]")) {
   button.addEventListener("click", async () => {
-    const name = button.dataset.example.split("/").at(-1);
+    const { src } = button.querySelector("img");
     try {
-      const response = await fetch(button.dataset.example);
+      const response = await fetch(src);
       if (!response.ok) throw new Error(String(response.status));
-      const photo = new File([await response.blob()], name, { type: "image/jpeg" });
+      const photo = new File([await response.blob()], src.split("/").at(-1), { type: "image/jpeg" });
       const focused = document.activeElement === button; // which is hidden now
       add([photo]);
       if (focused) $("result").focus({ preventScroll: true });

@@ -51,6 +51,17 @@ export function refill(element, parts, lost = null) {
   return again ? null : name;
 }
 
+/** Bring a node to the state of another one. What both have stays where it is, with its focus and under the mouse. */
+export function become(one, other) {
+  if (one.nodeName !== other.nodeName) return one.replaceWith(other);
+  one.nodeValue = other.nodeValue;
+  for (const { name } of [...(one.attributes ?? [])]) if (!other.hasAttribute(name)) one.removeAttribute(name);
+  for (const { name, value } of other.attributes ?? []) name === "style" ? (one.style.cssText = value) : one.setAttribute(name, value);
+  const [parts, others] = [[...one.childNodes], [...other.childNodes]];
+  if (parts.length === others.length) parts.forEach((part, index) => become(part, others[index]));
+  else one.replaceChildren(...others);
+}
+
 /** Copy text; where the page may not use the clipboard, as without HTTPS, select it and let the browser copy. */
 export async function copy(text) {
   try {

@@ -4,7 +4,7 @@
 import { agesField } from "./ages.js";
 import * as camera from "./camera.js";
 import { attributes, colour, crop } from "./card.js";
-import { $, el, icon, place } from "./dom.js";
+import { $, become, el, icon, place } from "./dom.js";
 import { download } from "./files.js";
 import { known, language, number, row, text, translate } from "./language.js";
 import { position } from "./picture.js";
@@ -109,7 +109,8 @@ export class Live {
     if (this.#run.focused && document.activeElement === document.body) this.end.focus({ preventScroll: true });
   }
 
-  async begin() {
+  /** `again` is the control that is to have the focus once there are pictures. */
+  async begin(again = null) {
     const run = this.#newRun(false);
     this.#show("live.opening");
     const stream = await camera.open(this.#facing).catch((error) => this.#end(run, "live.no_camera", camera.refusal(error)));
@@ -122,6 +123,7 @@ export class Live {
     if (run.signal.aborted) return;
     this.#shown();
     this.flip.hidden = !several;
+    again?.focus({ preventScroll: true });
     await this.#follow(run);
   }
 
@@ -275,7 +277,7 @@ export class Live {
     parts.brief.textContent = row(words(face, hidden));
     parts.frames.textContent = answered ? text("live.from", { frames: count(face.answers ?? face.frames, "frames") }) : text("live.looking");
     const warnings = face.warnings?.length > 0 && el("ul", { class: "warnings" }, face.warnings.map((name) => el("li", {}, icon("alert"), warning(name))));
-    track.fill = () => parts.body.replaceChildren(...[...attributes(face, hidden), warnings].filter(Boolean));
+    track.fill = () => become(parts.body, el("div", { class: "live-body" }, attributes(face, hidden), warnings));
     if (track.details.open) track.fill();
   }
 
@@ -288,7 +290,7 @@ export class Live {
   async #flip() {
     this.#facing = this.#facing === "user" ? "environment" : "user";
     this.stop();
-    await this.begin();
+    await this.begin(this.flip);
   }
 
   async #failed(run, error) {
@@ -410,7 +412,12 @@ async function reachable(facet) {
 
 function pause(ms, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, Math.max(0, ms));
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end); // else hours have a hundred thousand of them
+      resolve();
+    };
+    const timer = setTimeout(end, Math.max(0, ms));
+    signal.addEventListener("abort", end);
   });
 }
