@@ -122,3 +122,14 @@ def test_a_stream_of_the_service_answers_them(browser: Any, service: Service) ->
         ask(page, "18")
         start(page)
         expect(page.locator(".live-card .at-least li")).to_contain_text(["at least 18: "])
+
+
+@pytest.mark.parametrize(("locale", "typed"), [("ar-EG", "١٨، ٢١"), ("zh-CN", "１８，21"), ("en-GB", "18, 21")])
+def test_ages_are_read_as_the_viewer_writes_them(browser: Any, service: Service, locale: str, typed: str) -> None:
+    with watched(browser, locale=locale) as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT)
+        expect(page.get_by_role("article")).to_be_visible()
+        with page.expect_request("**/predict?*") as asked:
+            ask(page, typed)
+        assert "at_least=18%2C21" in asked.value.url

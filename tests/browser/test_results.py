@@ -106,6 +106,15 @@ def test_what_is_asked_of_the_detector(page: Any) -> None:
     expect(page.get_by_role("article")).to_have_count(2)
 
 
+def test_an_option_that_cannot_be_is_said_to(page: Any) -> None:
+    choose(page, ASTRONAUT)
+    page.get_by_text("More options").click()
+    confidence = page.get_by_label("Minimum detection confidence")
+    confidence.fill("0.2")
+    page.get_by_label("Maximum number of faces").focus()
+    expect(confidence).to_be_focused()  # the browser says why
+
+
 def test_a_photo_can_be_removed_and_all_be_forgotten_and_both_undone(page: Any) -> None:
     choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
     expect(page.locator("#progress")).to_have_text("2 faces in 2 photos")

@@ -1,15 +1,16 @@
 /** The ages of which a face's probability of being at least so old is requested. */
 
 import { el } from "./dom.js";
-import { language, text } from "./language.js";
+import { language, number, text } from "./language.js";
 
 const LOWEST = 1;
 const HIGHEST = 99;
 const MOST = 8;
 
-/** Ages in a text such as "18, 21, 25", each once and in order; null where it is none. */
+/** Ages in a text such as "18, 21, 25", also in the language's own digits, each once and in order; null where it is none. */
 export function agesIn(text) {
-  const words = text.split(/[\s,;]+/).filter(Boolean);
+  const digits = Array.from("0123456789", number);
+  const words = digits.reduce((plain, own, digit) => plain.replaceAll(own, digit), text.normalize("NFKC")).split(/[\s,;،؛、]+/).filter(Boolean);
   if (!words.every((word) => /^\d{1,2}$/.test(word) && Number(word) >= LOWEST)) return null;
   const ages = [...new Set(words.map(Number))].sort((a, b) => a - b);
   return ages.length > MOST ? null : ages;

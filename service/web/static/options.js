@@ -10,7 +10,7 @@ export function detectorOptions(photos) {
   const faces = el("input", { type: "number", min: "1", max: "1000", step: "1", inputmode: "numeric" });
   const landmarks = el("input", { type: "checkbox" });
   const changed = () => {
-    if (!confidence.checkValidity() || !faces.checkValidity()) return;
+    if (!confidence.checkValidity() || !faces.checkValidity()) return setTimeout(() => confidence.reportValidity() && faces.reportValidity()); // once the focus has moved
     photos.setDetector({
       ...(confidence.value && { minConfidence: Number(confidence.value) }),
       ...(faces.value && { maxFaces: Number(faces.value) }),
