@@ -482,6 +482,47 @@ def test_a_service_that_goes_away_is_said_and_its_return_noticed(page: Any) -> N
     expect(page.locator("#banner")).to_be_hidden()
 
 
+def test_a_service_that_starts_late_or_comes_back_otherwise_is_asked_what_it_answers(browser: Any, service: Service) -> None:
+    with watched(browser) as page:
+        page.clock.install()
+        page.route("**/model", lambda route: route.fulfill(status=502, content_type="text/html", body="<p>"))
+        page.goto(service.url)
+        expect(page.locator("#banner")).to_contain_text("The service can't be reached")
+        page.unroute("**/model")
+        page.clock.fast_forward(6000)
+        expect(page.locator("#served")).to_contain_text("fake")
+        expect(page.locator("#banner")).to_be_hidden()
+
+        def younger(route: Any) -> None:
+            card = route.fetch().json()
+            card["serving"]["attributes"] = ["age"]
+            route.fulfill(json=card)
+
+        page.route("**/model", younger)
+        page.context.set_offline(True)
+        choose(page, ASTRONAUT)
+        expect(page.locator("#banner")).to_contain_text("You are offline")
+        page.context.set_offline(False)
+        expect(page.get_by_role("checkbox", name="Race")).to_be_disabled()
+
+
+def test_a_photo_that_is_answered_pulls_nobody_up_to_its_tile(browser: Any, service: Service) -> None:
+    with watched(browser, viewport={"width": 600, "height": 400}) as page:
+        page.goto(service.url)
+        choose(page, ASTRONAUT, EXAMPLES / "obama.jpg")
+        expect(page.locator("#progress")).to_have_text("2 faces in 2 photos")
+        held = hold(page, "**/predict*")
+        page.locator("#ages").fill("18")
+        page.keyboard.press("Enter")
+        first = held()
+        footer = page.locator("footer")
+        footer.scroll_into_view_if_needed()
+        first.continue_()
+        page.unroute("**/predict*")
+        expect(page.locator(".at-least li")).to_have_count(1)
+        expect(page.locator("#tiles")).not_to_be_in_viewport()
+
+
 @pytest.mark.parametrize(
     ("code", "status", "said"),
     [

@@ -283,8 +283,9 @@ function paint(photo) {
 
 function mark(tile) {
   const current = tile.dataset.photo === String(selected);
-  tile.querySelector("button").setAttribute("aria-current", String(current));
-  if (current) tile.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const button = tile.querySelector("button");
+  if (current && button.ariaCurrent !== "true") tile.scrollIntoView({ block: "nearest", inline: "nearest" });
+  button.ariaCurrent = String(current);
 }
 
 $("forget").addEventListener("click", () => remove());
@@ -345,7 +346,7 @@ function offer({ attributes, serving }) {
   const allowed = new Set(serving.attributes);
   photos.offer(attributes, allowed, serving.models);
   const switches = attributes.map(({ name }) => toggle(name, allowed.has(name)));
-  $("show").replaceChildren($("show").firstElementChild, ...switches);
+  refill($("show"), [$("show").firstElementChild, ...switches]);
   $("show").hidden = false;
   showLead();
 }
@@ -413,7 +414,7 @@ async function compareWith(model) {
 function refused(error) {
   if (card) photos.dispatchEvent(new Event("offer"));
   if (error.code === "unauthenticated") askKey();
-  else if (error.code === "network_error" || error.code === "timeout") connection.lost();
+  else if (!error.status || error.status > 501) connection.lost();
   else if (card) notify(failure(error).title);
 }
 
@@ -431,7 +432,7 @@ const connection = {
     this.away = false;
     $("banner").hidden = true;
     photos.resend();
-    if (!card) loadModel();
+    loadModel(); // it may have come back with other settings
   },
   async ask() {
     try {
