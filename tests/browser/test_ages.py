@@ -124,7 +124,7 @@ def test_a_stream_of_the_service_answers_them(browser: Any, service: Service) ->
         expect(page.locator(".live-card .at-least li")).to_contain_text(["at least 18: "])
 
 
-@pytest.mark.parametrize(("locale", "typed"), [("ar-EG", "١٨، ٢١"), ("zh-CN", "１８，21"), ("en-GB", "18, 21")])
+@pytest.mark.parametrize(("locale", "typed"), [("ar-EG", "١٨، ٢١"), ("zh-CN", "\uff11\uff18\uff0c21"), ("en-GB", "18, 21")])
 def test_ages_are_read_as_the_viewer_writes_them(browser: Any, service: Service, locale: str, typed: str) -> None:
     with watched(browser, locale=locale) as page:
         page.goto(service.url)

@@ -457,7 +457,9 @@ def test_a_word_of_a_card_can_be_pressed_and_keeps_the_focus_while_frames_come(p
 
 
 def test_the_other_camera_keeps_the_focus(page: Any) -> None:
-    page.add_init_script("navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]")
+    page.add_init_script(
+        "navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]"
+    )
     talking(page, lambda socket, number: socket.send(frame(number, next_in_ms=100)))
     start(page)
     flip = page.get_by_role("button", name="Other camera")

@@ -152,7 +152,9 @@ def test_the_focus_goes_where_the_viewer_is_led(page: Any) -> None:
     for button in ("Remove", "Undo", "Forget all", "Undo"):
         page.get_by_role("button", name=button).focus()
         page.keyboard.press("Enter")
-        expect({"Undo": result, "Forget all": page.locator("#choose")}.get(button, page.locator("button:focus"))).to_be_focused()
+        expect(
+            {"Undo": result, "Forget all": page.locator("#choose")}.get(button, page.locator("button:focus"))
+        ).to_be_focused()
     expect(page.locator("#tiles li")).to_have_count(3)
 
 
@@ -244,12 +246,14 @@ def test_everything_can_be_done_with_the_keyboard(page: Any) -> None:
 
 CONTRAST = """(element, [one, other]) => {
     const style = (name, of) => getComputedStyle(of)[name];
-    const ground = (of) => style('backgroundColor', of).includes('rgba') ? ground(of.parentElement) : style('backgroundColor', of);
+    const own = (of) => style('backgroundColor', of);
+    const ground = (of) => own(of).includes('rgba') ? ground(of.parentElement) : own(of);
     const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, value, index) => {
         const share = value / 255;
         return sum + [0.2126, 0.7152, 0.0722][index] * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
     }, 0.05);
-    const [a, b] = [light(style(one, element)), light(other === 'ground' ? ground(element.parentElement) : style(other, element))];
+    const a = light(style(one, element));
+    const b = light(other === 'ground' ? ground(element.parentElement) : style(other, element));
     return Math.max(a, b) / Math.min(a, b);
 }"""
 """Of a colour of an element and another one, or what it lies on (WCAG 2.2, 1.4.11)."""
