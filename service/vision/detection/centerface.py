@@ -18,7 +18,7 @@ from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
 from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie, roll
 from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
-from service.vision.windows import HalvedPicture, Indices, Reals, resized, suppress, suppress_same
+from service.vision.windows import HalvedPicture, Indices, Reals, suppress, suppress_same
 
 CELL: Final = 4
 """Side of an output's cell, in pixels of the input."""
@@ -86,11 +86,11 @@ class CenterFaceDetector:
             Faces in pixels of the array; boxes may reach outside it.
         """
         look = SecondLook(self.rnet, self.onet, HEAD_SCORE, max(REGION_PX, self.min_face), UPRIGHT_CONFIDENCE)
-        return look.detect(pixels, self._first_look)
+        return look.detect(HalvedPicture(pixels, trimmed=True), self._first_look)
 
     def _first_look(self, picture: HalvedPicture) -> FirstLook:
         """Faces as they stand, or as CenterFace's landmarks say that they lie; and all that it took for a head."""
-        heads, head_scores, points = self._candidates(picture.pixels)
+        heads, head_scores, points = self._candidates(picture)
         rolls = _roll(points)
         likely = np.flatnonzero(head_scores > CENTRE_SCORE)
         if len(likely) == 0:
@@ -117,12 +117,10 @@ class CenterFaceDetector:
         scores, points, means = confirm(self.onet, picture, boxes, views, degrees if degrees.any() else None)
         return scores, points, as_they_lie(means, degrees)
 
-    def _candidates(self, pixels: Pixels) -> tuple[Floats, Floats, Floats]:
+    def _candidates(self, picture: HalvedPicture) -> tuple[Floats, Floats, Floats]:
         """Boxes [N, 4] and landmarks [N, 5, 2] in pixels of the picture, and scores [N], of the network alone."""
-        height, width = pixels.shape[:2]
-        closer = min(max(1.0, SMALL_PICTURE_PX / max(height, width)), MAX_CLOSER)
-        scale = min(1.0, FACE_PX / self.min_face) * closer
-        copy = resized(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+        closer = min(max(1.0, SMALL_PICTURE_PX / max(picture.pixels.shape[:2])), MAX_CLOSER)
+        copy, back = picture.scaled(min(1.0, FACE_PX / self.min_face) * closer)
         answer = {name: values[0] for name, values in self.faces(_padded(copy)[np.newaxis]).items()}
         probability = answer["probability"]
         rows, columns = np.nonzero(probability > HEAD_SCORE)
@@ -138,7 +136,6 @@ class CenterFaceDetector:
         )
         scores = probability[rows, columns]
         keep = suppress(boxes, scores, sizes.max(axis=1) >= FACE_PX / 2 * closer, OVERLAP)
-        back = np.array([width / copy.shape[1], height / copy.shape[0]], np.float32)
         return boxes[keep] * np.tile(back, 2), scores[keep], (points[keep] * back).astype(np.float32)
 
 

@@ -84,7 +84,7 @@ class MtcnnDetector:
         if self.thresholds.confirmation is None:
             return self.cascade(pixels)
         look = SecondLook(self.rnet, self.onet, REGION_SCORE, max(REGION_MIN_PX, self.min_face))
-        return look.detect(pixels, self._first_look)
+        return look.detect(HalvedPicture(pixels), self._first_look)
 
     def cascade(self, pixels: Pixels) -> list[Face]:
         """Run the cascade once, without a second look.

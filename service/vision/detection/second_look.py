@@ -107,26 +107,25 @@ class SecondLook:
     min_region: float
     upright: float = UPRIGHT_CONFIDENCE
 
-    def detect(self, pixels: Pixels, search: Callable[[HalvedPicture], FirstLook]) -> list[Face]:
+    def detect(self, picture: HalvedPicture, search: Callable[[HalvedPicture], FirstLook]) -> list[Face]:
         """Find the faces of a picture; several threads may call it at once.
 
         Args:
-            pixels: uint8 RGB [H, W, 3].
+            picture: The picture, which no other thread reads.
             search: The detector's first look.
 
         Returns:
-            Faces in pixels of the array; boxes may reach outside it.
+            Faces in pixels of the picture; boxes may reach outside it.
         """
-        picture = HalvedPicture(pixels)
         first = search(picture)
         faces = first.faces
         found = self._look(picture, *self._regions(picture, first), self._doubtful(faces))
         quarters = _quarters(faces, found)
         if quarters:
-            copy, back = quarter_turned(pixels, quarters)
+            copy, back = quarter_turned(picture.pixels, quarters)
             upright = [
                 seen._replace(face=_moved(seen.face, back))
-                for seen in search(HalvedPicture(copy)).faces
+                for seen in search(picture.of(copy)).faces
                 if seen.face.confidence >= MIN_CONFIDENCE
             ]
             found = [*upright, *(seen for seen in found if not _at_same_place(seen, upright))]

@@ -70,6 +70,43 @@ def test_a_turned_window_has_the_pixels_of_the_turned_picture(quarters: int) -> 
     assert np.abs(turned.astype(int) - upright).max() <= 9, "a thirtieth of a pixel"
 
 
+def ramps(height: int, width: int, *, trimmed: bool) -> HalvedPicture:
+    """A picture whose red is a quarter of x, and whose green is a quarter of y."""
+    y, x = np.mgrid[:height, :width]
+    return HalvedPicture(np.stack([x / 4, y / 4, 0 * x], axis=-1).round().astype(np.uint8), trimmed=trimmed)
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+@pytest.mark.parametrize("shape", [(480, 640), (427, 641), (333, 501), (17, 900)])
+@pytest.mark.parametrize("scale", [0.06, 0.25, 0.4, 0.5, 0.7, 1.0, 2.0])
+def test_a_copy_shows_the_picture_where_its_factors_say(scale: float, shape: tuple[int, int], *, trimmed: bool) -> None:
+    copy, factors = ramps(*shape, trimmed=trimmed).scaled(scale)
+    assert copy.shape[:2] == pytest.approx([side * scale for side in shape], abs=1.5)
+    y, x = np.mgrid[: copy.shape[0], : copy.shape[1]]
+    error = copy[..., :2] - (np.stack([x + 0.5, y + 0.5], axis=-1) * factors - 0.5) / 4
+    assert -1 < error.min() <= error.max() < 2, "halves of a level are rounded up, at most four times"
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+@pytest.mark.parametrize("halvings", [0, 1, 2, 3])
+def test_a_large_window_of_a_picture_of_odd_sides_shows_its_place(halvings: int, *, trimmed: bool) -> None:
+    start, end = 201, 201 + 24 * 2**halvings
+    (patch,) = ramps(501, 733, trimmed=trimmed).patches(np.array([[start, start, end, end]], np.float32), 24)
+    steps = np.linspace(start, end, 24) / 4
+    assert np.abs(patch[0, :, 0] - steps).max() < 0.75 + 0.5 * halvings
+    assert np.abs(patch[:, 0, 1] - steps).max() < 0.75 + 0.5 * halvings
+
+
+@pytest.mark.parametrize(("shape", "half"), [((853, 1280), (426, 640)), ((854, 1279), (427, 639))])
+def test_a_trimmed_half_is_of_two_by_two_pixels(shape: tuple[int, int], half: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    copy, factors = HalvedPicture(pixels, trimmed=True).scaled(0.5)
+    assert copy.shape[:2] == half
+    assert factors.tolist() == [2, 2]
+    blocks = pixels[: 2 * half[0], : 2 * half[1]].reshape(half[0], 2, half[1], 2, 3).mean(axis=(1, 3))
+    assert np.abs(copy - blocks).max() <= 0.5
+
+
 def test_outside_the_picture_an_upright_window_is_grey_and_a_turned_one_repeats_the_edge() -> None:
     picture = HalvedPicture(np.full((20, 20, 3), 200, np.uint8))
     box = np.array([[-30, -30, -10, -10]], np.float32)
