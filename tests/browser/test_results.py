@@ -64,6 +64,24 @@ def test_the_overview_sorts_filters_and_is_downloaded(page: Any, tmp_path: Path)
     expect(page.get_by_role("article", name="Face 1")).to_be_visible()
 
 
+def test_an_archive_keeps_every_file_of_one_name(page: Any) -> None:
+    """Also where the name is another file's own, or differs by case alone, which many disks take for the same."""
+    names = ["me.jpg", "me.jpg", "me-2.jpg", "ME.jpg"]
+    made = page.evaluate(
+        """async (names) => {
+            const { zip } = await import(new URL('page/files.js', document.baseURI));
+            const archive = await zip(names.map((name, index) => [name, new Blob([String(index)])]));
+            return [...new Uint8Array(await archive.arrayBuffer())];
+        }""",
+        names,
+    )
+    with zipfile.ZipFile(io.BytesIO(bytes(made))) as archive:
+        assert archive.testzip() is None
+        assert [archive.read(name) for name in archive.namelist()] == [b"0", b"1", b"2", b"3"]
+        assert len({name.lower() for name in archive.namelist()}) == len(names)
+        assert archive.namelist()[0] == "me.jpg"
+
+
 def test_the_overview_stays_in_place_while_photos_are_answered(page: Any) -> None:
     choose(page, EXAMPLES / "group.jpg")
     expect(page.get_by_role("article")).to_have_count(7)

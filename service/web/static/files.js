@@ -128,17 +128,18 @@ export function annotatedName(name, { model }, models) {
   return `${name.replace(/\.[^.]*$/, "")}${which}.faces.jpg`;
 }
 
-/** An archive of files by name (APPNOTE 6.3.10), stored as they are: pictures are compressed already. */
+/** An archive of files by name (APPNOTE 6.3.10), stored as they are. No two names differ by case alone. */
 export async function zip(files) {
   const encoder = new TextEncoder();
-  const uses = new Map();
+  const taken = new Set();
   const parts = [];
   const directory = [];
   let offset = 0;
   for (const [title, blob] of files) {
-    const before = uses.get(title) ?? 0;
-    uses.set(title, before + 1);
-    const name = encoder.encode(before ? title.replace(/(\.[^/]*)?$/, `-${before + 1}$1`) : title);
+    let own = title;
+    for (let n = 2; taken.has(own.toLowerCase()); n++) own = title.replace(/(\.[^/]*)?$/, `-${n}$1`);
+    taken.add(own.toLowerCase());
+    const name = encoder.encode(own);
     const bytes = new Uint8Array(await blob.arrayBuffer());
     // Version 2.0, names in UTF-8, stored, 1 January 1980, then the sum and both sizes.
     const common = numbers([2, 20], [2, 0x800], [2, 0], [2, 0], [2, 33], [4, crc32(bytes)], [4, bytes.length], [4, bytes.length], [2, name.length], [2, 0]);
