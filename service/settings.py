@@ -154,6 +154,8 @@ _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\
 
 _MODEL: Final = "mobilenet"
 """The model that is served unless another one is named."""
+_MOST_MIB: Final = 2**30
+"""Most MiB that a setting may say: more than any machine has, and few enough to be counted in bytes."""
 
 
 class Settings(BaseSettings):
@@ -222,13 +224,13 @@ class Settings(BaseSettings):
 
     max_megapixels: float = Field(default=64, gt=0, le=1000)
     """Largest photo in millions of pixels."""
-    max_body_mib: float = Field(default=20, gt=0)
+    max_body_mib: float = Field(default=20, gt=0, le=_MOST_MIB)
     """Largest body of a request, in MiB."""
-    max_batch_mib: float = Field(default=64, gt=0)
+    max_batch_mib: float = Field(default=64, gt=0, le=_MOST_MIB)
     """Largest body of a batch request, in MiB."""
     max_batch_files: int = Field(default=32, ge=1, le=1000)
     """Maximum number of photos in one batch request."""
-    max_bodies_mib: float = Field(default=192, gt=0)
+    max_bodies_mib: float = Field(default=192, gt=0, le=_MOST_MIB)
     """Total size of the request bodies in memory at a time, in MiB; more are refused with 503."""
     body_timeout_s: float = Field(default=15, gt=0)
     """Seconds in which a body must arrive; a slower one must keep the minimum rate from then on."""
@@ -246,7 +248,7 @@ class Settings(BaseSettings):
     """Seconds in which a photo is answered, from its body's arrival or, in a batch, from its turn; later ones are dropped."""
     batch_deadline_s: float = Field(default=55, gt=0)
     """Seconds, from the body's arrival, in which a whole batch is answered; less than a load balancer's own 60."""
-    memory_mib: int = Field(default=0, ge=0)
+    memory_mib: int = Field(default=0, ge=0, le=_MOST_MIB)
     """Memory that the service may use, in MiB; 0 takes the container's limit, or half of the machine's where it has none."""
     workers: int = Field(default=0, ge=0, le=256)
     """Threads that decode and search photos; 0 takes the CPUs of the container, or fewer where its memory is short."""

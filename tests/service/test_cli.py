@@ -557,6 +557,7 @@ def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_pa
     [
         *(("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", ""), ("PRECISION", "f64"), ("RATE_LIMIT", "5")),
         *((name, "") for name in ("MODEL_STORE", "MODEL_CACHE", "TLS_CERTIFICATE", "TLS_KEY")),
+        *((f"MAX_{name}_MIB", "1e308") for name in ("BODY", "BATCH", "BODIES")),
     ],
 )
 @pytest.mark.parametrize("command", ["models", "serve"])
