@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import cv2
@@ -111,17 +112,21 @@ def _warped(pixels: MatLike, turn: complex, shift: complex, size: int) -> MatLik
 
 def _shown(pixels: Pixels, turn: complex, shift: complex, size: int, factor: int) -> tuple[MatLike, complex, complex]:
     """The part of the photo that the crop shows, area-averaged by `factor`, and turn and shift from it to the crop."""
-    height, width = pixels.shape[:2]
     seen = [(complex(x, y) - shift) / turn for x in (0, size) for y in (0, size)]
-    columns, rows = [int(at.real) for at in seen], [int(at.imag) for at in seen]
-    margin = 2 * factor
-    x0, y0 = max(0, min(columns) - margin), max(0, min(rows) - margin)
-    x1, y1 = min(width, max(columns) + margin + 1), min(height, max(rows) + margin + 1)
-    if x1 - x0 < factor or y1 - y0 < factor:  # the face lies outside the photo: nothing to average
-        return pixels, turn, shift
+    x0, x1 = _span([at.real for at in seen], 2 * factor, pixels.shape[1])
+    y0, y1 = _span([at.imag for at in seen], 2 * factor, pixels.shape[0])
     part: MatLike = pixels[y0:y1, x0:x1]
     if factor > 1:
         small = (x1 - x0) // factor, (y1 - y0) // factor
-        part = cv2.resize(part[: small[1] * factor, : small[0] * factor], small, interpolation=cv2.INTER_AREA)
+        if 0 in small:  # the face lies outside the photo: nothing to average
+            factor = 1
+        else:
+            part = cv2.resize(part[: small[1] * factor, : small[0] * factor], small, interpolation=cv2.INTER_AREA)
     # Pixel centres: reduced index u stands for photo coordinate factor * u + (factor - 1) / 2 + offset.
     return part, factor * turn, shift + turn * (complex(x0, y0) + (factor - 1) / 2 * (1 + 1j))
+
+
+def _span(places: Sequence[float], margin: int, side: int) -> tuple[int, int]:
+    """First pixel of a side of the photo about some places, and the one behind the last: its edge where they lie beyond it."""
+    first = min(max(0, int(min(places)) - margin), side - 1)
+    return first, max(first + 1, min(side, int(max(places)) + margin + 1))

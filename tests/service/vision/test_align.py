@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -171,7 +172,7 @@ def test_pixels_outside_the_photo_repeat_its_edge() -> None:
 
 
 @pytest.mark.parametrize("side", [50, 100, 240])
-@pytest.mark.parametrize("centre", [(0, 0), (300, 0), (299, 299), (-20, 150)])
+@pytest.mark.parametrize("centre", [(0, 0), (300, 0), (299, 299), (-20, 150), (-400, 150), (150, 900), (900, -400)])
 def test_a_face_of_any_size_at_the_edge_repeats_it_too(centre: tuple[int, int], side: int) -> None:
     ramp = painted(lambda x, y: 40 + 0.3 * x + 0.2 * y, 300)
     points = landmarks(*centre, side)
@@ -187,6 +188,20 @@ def test_a_face_of_any_size_at_the_edge_repeats_it_too(centre: tuple[int, int], 
 def test_a_face_beyond_the_photo_is_its_edge_and_no_error(centre: tuple[int, int]) -> None:
     picture = np.full((100, 100, 3), 77, np.uint8)
     assert (align(picture, landmarks(*centre, 400), TEMPLATE, SIZE) == 77).all()
+
+
+@pytest.mark.parametrize("side", [50, 400])
+@pytest.mark.parametrize("centre", [(-900, 900), (9000, 900), (-900, -900), (900, 9000)])
+def test_a_face_beyond_a_photo_takes_no_copy_of_it(centre: tuple[int, int], side: int) -> None:
+    picture = np.full((2000, 2000, 3), 77, np.uint8)
+    tracemalloc.start()
+    try:
+        crop = align(picture, landmarks(*centre, side), TEMPLATE, SIZE)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (crop == 77).all()
+    assert most < picture.nbytes / 20
 
 
 def test_a_narrow_photo_can_be_cropped() -> None:
