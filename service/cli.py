@@ -471,12 +471,13 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
         try:
             yield file
             upload.put(file)
-        except RunError as error:  # such as of a token that has ended meanwhile: it may have taken hours
-            said = f"stopped: nothing is written to {out}" if isinstance(error, Interrupted) else str(error)
+        except (RunError, KeyboardInterrupt) as error:  # such as of a token that has ended meanwhile: it may have taken hours
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            kind, said = (Interrupted, f"stopped: nothing is written to {out}") if stopped else (type(error), str(error))
             if not any(folder.iterdir()):
-                raise type(error)(said) from error
+                raise kind(said) from error
             stack.pop_all()
-            raise type(error)(f"{said}; what is done is kept as {file}, with which --resume goes on") from error
+            raise kind(f"{said}; what is done is kept as {file}, with which --resume goes on") from error
     errors.print(f"{out}: written", markup=False)
 
 

@@ -251,19 +251,29 @@ REFUSING = """
 import fsspec
 
 def refuse(*_):
-    raise PermissionError("the token has expired")
+    raise {}
 
 fsspec.filesystem("memory").put_file = refuse  # the only one there is
 """
+EXPIRED = 'PermissionError("the token has expired")'
 
 
-def test_a_table_that_cannot_be_put_at_its_address_is_kept(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "why"),
+    [
+        (EXPIRED, 1, "memory://tables/faces.csv: the token has expired"),
+        ("KeyboardInterrupt", 130, "stopped: nothing is written to memory://tables/faces.csv"),
+    ],
+)
+def test_a_table_that_cannot_be_put_at_its_address_is_kept(
+    root: Path, tmp_path: Path, error: str, status: int, why: str
+) -> None:
     pytest.importorskip("fsspec")
     (tmp_path / "one.png").write_bytes(PHOTO)
     line = [
         sys.executable,
         "-c",
-        REFUSING + ANSWERING,
+        REFUSING.format(error) + ANSWERING,
         "predict",
         str(tmp_path / "one.png"),
         "--out",
@@ -271,9 +281,9 @@ def test_a_table_that_cannot_be_put_at_its_address_is_kept(root: Path, tmp_path:
     ]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == status
     *_, said = done.stderr.splitlines()
-    assert said.startswith("facet: memory://tables/faces.csv: the token has expired; what is done is kept as ")
+    assert said.startswith(f"facet: {why}; what is done is kept as ")
     (kept,) = tmp_path.glob("facet-*/faces.csv")
     assert f" {kept}," in said
     assert len(kept.read_text().splitlines()) == 2
