@@ -246,6 +246,21 @@ def test_results_are_kept_on_the_device_only_where_the_viewer_wants_it(page: Any
     expect(kept).to_have_count(0)
 
 
+def test_a_result_that_is_kept_again_is_there_once_after_an_undo(page: Any) -> None:
+    keep = page.get_by_role("checkbox", name="Keep results on this device")
+    kept = page.locator(".history-list > li")
+    keep.check()
+    choose(page, ASTRONAUT)
+    expect(kept).to_have_count(1)
+    keep.uncheck()
+    expect(kept).to_have_count(0)
+    keep.check()
+    expect(kept).to_have_count(1)
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_timeout(300)
+    expect(kept).to_have_count(1)
+
+
 def test_what_is_kept_stays_as_it_is_looked_at_and_what_is_removed_stays_away(page: Any) -> None:
     keep = page.get_by_role("checkbox", name="Keep results on this device")
     kept = page.locator(".history-list > li")

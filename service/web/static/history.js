@@ -67,8 +67,7 @@ export class History extends EventTarget {
     } catch {
       return this.#refuse();
     }
-    this.#kept = new WeakMap();
-    for (const photo of this.#photos.all) if (photo.status === "done") this.keep(photo);
+    for (const photo of this.#photos.all) if (photo.status === "done") (delete this.#kept.get(photo)?.answer, this.keep(photo));
     this.#draw();
   }
 
