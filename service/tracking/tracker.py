@@ -189,6 +189,7 @@ class Tracker:
     def clear(self) -> None:
         """Expect nobody back: what is seen from now on is another scene, and every face in it a new one."""
         self._tracks.clear()
+        self._now = None  # a cut comes at any time, which says nothing of how slow the camera is
 
     def _resize(self, width: int, height: int) -> None:
         """Follow a camera whose frames change their size, as a browser's do on a slow connection.

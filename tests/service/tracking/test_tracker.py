@@ -298,6 +298,18 @@ def test_a_crowd_holds_nobody_up() -> None:
     assert time.thread_time() - began < 0.8
 
 
+def test_a_slow_film_is_followed_after_scenes_that_were_short() -> None:
+    tracker, now = Tracker(0.75), 0.0
+    for _ in range(5):
+        tracker.clear()
+        (first,) = tracker.update([face(300, 300, 100)], now, WIDTH, HEIGHT)
+        now += 1
+    for _ in range(3):
+        now += 4
+        (track,) = tracker.update([face(300, 300, 100)], now, WIDTH, HEIGHT)
+        assert track is first
+
+
 # The filter -------------------------------------------------------------------------------------------------------------
 
 
