@@ -529,6 +529,25 @@ def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(bro
         assert set(filmed(page)) == {"ended"}
 
 
+def test_the_other_camera_takes_the_focus_from_nothing_else(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
+        page.add_init_script(
+            SLOW_CAMERA
+            + "navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]"
+        )
+        page.goto(service.url + "#live")
+        start(page)
+        asked(page, 1)
+        page.evaluate("asked[0].resolve()")
+        page.get_by_role("button", name="Other camera").click()
+        asked(page, 2)
+        elsewhere = page.get_by_role("link", name="Live", exact=True)
+        elsewhere.focus()
+        page.evaluate("asked[1].resolve()")
+        expect(page.locator("#live .box")).to_have_count(1)
+        expect(elsewhere).to_be_focused()
+
+
 def test_leaving_while_the_camera_starts_leaves_no_view_that_says_it_connects(browser: Any, service: Service) -> None:
     with watched(browser, permissions=["camera"]) as page:
         page.add_init_script(

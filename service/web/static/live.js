@@ -101,16 +101,15 @@ export class Live {
     await this.#follow(run);
   }
 
-  /** The video has pictures: what can be done with them is offered. */
-  #shown() {
+  /** The video has pictures: what can be done with them is offered, and `again` has the focus if nothing else has. */
+  #shown(again = this.end) {
     this.#frameSize();
     this.end.hidden = this.snap.hidden = false;
     this.record.hidden = !recording.available();
-    if (this.#run.focused && document.activeElement === document.body) this.end.focus({ preventScroll: true });
+    if (this.#run.focused && document.activeElement === document.body) (again.hidden ? this.end : again).focus({ preventScroll: true });
   }
 
-  /** `again` is the control that is to have the focus once there are pictures. */
-  async begin(again = null) {
+  async begin(again) {
     const run = this.#newRun(false);
     this.#show("live.opening");
     const stream = await camera.open(this.#facing).catch((error) => this.#end(run, "live.no_camera", camera.refusal(error)));
@@ -121,9 +120,8 @@ export class Live {
     await this.video.play().catch(() => {});
     const several = await camera.several();
     if (run.signal.aborted) return;
-    this.#shown();
     this.flip.hidden = !several;
-    again?.focus({ preventScroll: true });
+    this.#shown(again);
     await this.#follow(run);
   }
 
@@ -414,7 +412,7 @@ function pause(ms, signal) {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
-      signal.removeEventListener("abort", end); // else hours have a hundred thousand of them
+      signal.removeEventListener("abort", end); // else hours leave thousands
       resolve();
     };
     const timer = setTimeout(end, Math.max(0, ms));
