@@ -477,7 +477,8 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
             if not any(folder.iterdir()):
                 raise kind(said) from error
             stack.pop_all()
-            raise kind(f"{said}; what is done is kept as {file}, with which --resume goes on") from error
+            rest = "" if file.exists() else ", with which --resume goes on"  # it is whole, or in parts
+            raise kind(f"{said}; what is done is kept as {file}{rest}") from error
     errors.print(f"{out}: written", markup=False)
 
 

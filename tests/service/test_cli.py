@@ -265,9 +265,11 @@ EXPIRED = 'PermissionError("the token has expired")'
         ("KeyboardInterrupt", 130, "stopped: nothing is written to memory://tables/faces.csv"),
     ],
 )
+@pytest.mark.parametrize("more", [[], ["--aggregate"]])
 def test_a_table_that_cannot_be_put_at_its_address_is_kept(
-    root: Path, tmp_path: Path, error: str, status: int, why: str
+    root: Path, tmp_path: Path, error: str, status: int, why: str, more: list[str]
 ) -> None:
+    """As it is: it is whole, and --aggregate takes no --resume."""
     pytest.importorskip("fsspec")
     (tmp_path / "one.png").write_bytes(PHOTO)
     line = [
@@ -278,15 +280,15 @@ def test_a_table_that_cannot_be_put_at_its_address_is_kept(
         str(tmp_path / "one.png"),
         "--out",
         "memory://tables/faces.csv",
+        *more,
     ]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status
     *_, said = done.stderr.splitlines()
-    assert said.startswith(f"facet: {why}; what is done is kept as ")
     (kept,) = tmp_path.glob("facet-*/faces.csv")
-    assert f" {kept}," in said
-    assert len(kept.read_text().splitlines()) == 2
+    assert said == f"facet: {why}; what is done is kept as {kept}"
+    assert len(kept.read_text().splitlines()) > 1
 
 
 LOADING = """
