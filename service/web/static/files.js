@@ -128,17 +128,18 @@ export function annotatedName(name, { model }, models) {
   return `${name.replace(/\.[^.]*$/, "")}${which}.faces.jpg`;
 }
 
-/** An archive of files by name (APPNOTE 6.3.10), stored as they are. No two names differ by case alone. */
+/** An archive of files by name (APPNOTE 6.3.10), stored as they are. No two have one name on any disk. */
 export async function zip(files) {
   const encoder = new TextEncoder();
+  const same = (name) => name.normalize().toLowerCase();
   const taken = new Set();
   const parts = [];
   const directory = [];
   let offset = 0;
   for (const [title, blob] of files) {
     let own = title;
-    for (let n = 2; taken.has(own.toLowerCase()); n++) own = title.replace(/(\.[^/]*)?$/, `-${n}$1`);
-    taken.add(own.toLowerCase());
+    for (let n = 2; taken.has(same(own)); n++) own = title.replace(/(\.[^/]*)?$/, `-${n}$1`);
+    taken.add(same(own));
     const name = encoder.encode(own);
     const bytes = new Uint8Array(await blob.arrayBuffer());
     // Version 2.0, names in UTF-8, stored, 1 January 1980, then the sum and both sizes.
