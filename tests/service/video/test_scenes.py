@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -101,3 +102,11 @@ def test_somebody_who_walks_past_cuts_nothing(portraits: dict[str, Image.Image])
 def test_pictures_of_another_size_are_compared_too(portraits: dict[str, Image.Image]) -> None:
     first, second = (view(portraits[name]) for name in ("biden", "waters"))
     assert cuts([first, first[::2, ::2].copy(), second, second.repeat(2, 0)]) == [2]
+
+
+def test_a_large_picture_is_compared_in_no_time() -> None:
+    """Every picture of a film is, also where a few in a second are searched: averaged at once, one of these takes 32 ms."""
+    picture, scenes = np.zeros((2160, 3840, 3), np.uint8), Scenes()
+    began = time.thread_time()
+    assert not any(scenes.begins(picture) for _ in range(5))
+    assert time.thread_time() - began < 0.08
