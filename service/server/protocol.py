@@ -42,6 +42,8 @@ FRAMING: Final = 16
 LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 OFFERS: Final = (b"upgrade", b"http2-settings")
 """Headers of an offer to go on in another protocol, and what `Connection` calls them."""
+FAREWELL_S: Final = 1.0
+"""Seconds, as the process ends, for a client of TLS to say that it has closed: an idle one reads nothing until it asks."""
 PROBE_S: Final = 0.15
 """Seconds after the end of what a client sends before it is asked whether it still listens."""
 
@@ -180,9 +182,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def shutdown(self) -> None:
-        """Close where nothing is being answered."""
+        """Close where nothing is being answered; of TLS, too, where the client does not say that it has closed."""
         if self._discarding or self._running is None or self.cycle.response_complete:
             self._close()
+            if is_ssl(self.transport):
+                self.loop.call_later(FAREWELL_S, self._leave)
         else:
             super().shutdown()
 
@@ -398,6 +402,11 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.close()
             self._watch_answer()
+
+    def _leave(self) -> None:
+        """Wait no longer for a client that has taken all."""
+        if not self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def _watch_answer(self) -> None:
         """Cut a client off that does not go on taking its answer, however large it is."""

@@ -242,6 +242,28 @@ def test_connections_that_are_silent_before_their_handshake_keep_nobody_out(tmp_
     assert "Traceback" not in service.log
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_client_that_keeps_an_idle_connection_holds_no_end_up(tmp_path: Path, loop: str) -> None:
+    """Most that keep connections in a pool read nothing from them between two requests, and so do not say that they close."""
+    made = tls.self_signed(tmp_path, tls.own_hosts())
+    program = FAKE if loop == "uvloop" else f"import sys; sys.modules['uvloop'] = None\n{FAKE}"
+    environment = {"SLOW": "0", "FACET_TLS_CERTIFICATE": str(made.certificate), "FACET_TLS_KEY": str(made.key)}
+    environment |= {"FACET_DRAIN_DELAY_S": "0"}
+    context = ssl.create_default_context(cafile=str(made.certificate))
+    with (
+        started(tmp_path / "log", sys.executable, "-c", program, **environment) as service,
+        service.connected() as connection,
+        context.wrap_socket(connection, server_hostname="localhost") as client,
+    ):
+        client.sendall(head("/health", "GET"))
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        service.process.terminate()
+        assert service.process.wait(timeout=10) == 0
+        assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"}")  # closed, and not cut off
+    assert "timeout" not in service.log
+
+
 def test_a_renewed_certificate_is_served_after_sighup_and_one_of_no_use_is_not(tmp_path: Path) -> None:
     made, other = tls.self_signed(tmp_path / "served", HOSTS), tls.self_signed(tmp_path / "renewed", HOSTS)
     first, second = made.certificate.read_text(), other.certificate.read_text()
