@@ -7,6 +7,7 @@ import base64
 import binascii
 import json
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -23,6 +24,7 @@ from service.errors import (
     MissingFile,
     TooManyFields,
     UnsupportedEncoding,
+    UnsupportedFormat,
     UnsupportedMediaType,
 )
 from service.vision.image import sniff
@@ -41,6 +43,10 @@ OPTIONS: Final = frozenset(
 URL_ENCODED: Final = b"application/x-www-form-urlencoded"
 STRIPPED_BYTES: Final = 1024
 """Bytes of a photo from which on one without a zero byte has lost them: `curl -d` leaves out zeros and line ends of a file."""
+
+_NAME: Final = re.compile(rb"[^\0-\x1f]{1,1024}\.(?:avif|bmp|gif|heic|heif|jfif|jpe?g|png|webp)", re.IGNORECASE)
+"""A file's name or address, as `curl -F file=photo.jpg` sends it."""
+_BASE64: Final = re.compile(rb"(?:data:[^,]{0,100},)?[A-Za-z0-9+/_=\s-]{64,}")
 
 MAX_HEADER_CHARS: Final = 8192
 """Characters of a Content-Type, and of a part's Content-Disposition."""
@@ -98,6 +104,7 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
         TooManyFields: There are more parts or photos than are read.
         MissingFile: There is no photo.
         EmptyFile: The only photo has zero bytes.
+        UnsupportedFormat: In the place of the only photo is its name, or its base64.
         InvalidParameter: The body names one of `OPTIONS`, which belong in the query.
     """
     kind, parameters = media_type(content_type, content_encoding)
@@ -122,7 +129,26 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
         )
     if any(not photo for photo in found) and most == 1:
         raise EmptyFile("The file is empty.")
+    if most == 1:
+        refuse_text(found[0])
     return found
+
+
+def refuse_text(photo: bytes) -> None:
+    """Refuse what stands in a photo's place where something was forgotten, and say what.
+
+    Args:
+        photo: The bytes that were sent.
+
+    Raises:
+        UnsupportedFormat: They are a file's name, or base64.
+    """
+    if _NAME.fullmatch(photo):
+        raise UnsupportedFormat("This is the name of a file, not the photo: with curl, write @ before the name.")
+    if _BASE64.fullmatch(photo):
+        raise UnsupportedFormat(
+            'This is text in base64, not the photo: decode it, or send {"image": "<base64>"} as application/json.'
+        )
 
 
 def _refuse_options(names: Iterable[str]) -> None:
@@ -211,7 +237,8 @@ class _Collector:
         if self._part.name in self.names or self.keep_texts:
             self._part.pieces.append(data[start:end])
         if self._part.name not in self.names and sum(map(len, self._part.pieces)) > MAX_TEXT_BYTES:
-            raise TooManyFields(f"A field of text is longer than {MAX_TEXT_BYTES} bytes.")
+            wanted = b"', '".join(self.names).decode()
+            raise TooManyFields(f"A field beside '{wanted}', which holds the photo, is longer than {MAX_TEXT_BYTES} bytes.")
 
     def end(self) -> None:
         self.ended = True

@@ -15,7 +15,7 @@ from service.api.keys import client_of
 from service.api.problems import request_id
 from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, ImageSize, LabelAnswer, Point, Problem
-from service.api.uploads import from_base64, json_object, media_type, multipart
+from service.api.uploads import from_base64, json_object, media_type, multipart, refuse_text
 from service.errors import InvalidParameter, MalformedBase64, MissingFile, TooManyFields, UnsupportedMediaType
 from service.inference.attributes import whole_years
 
@@ -73,6 +73,7 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
     Raises:
         MissingFile: There is no photo in `img`.
         InvalidParameter: There is an address or a path in `img`.
+        UnsupportedFormat: A form's `img` has the name of a file, or base64 without `data:`.
         UnsupportedMediaType: The body is none of the three.
         RequestError: The body breaks its own grammar.
     """
@@ -82,7 +83,10 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         if not form.files:
             raise MissingFile("'img' is not in the form.")
         (photo,) = form.files
-        return (photo if not photo.startswith((b"data:", b"http")) else _from_text(photo.decode("latin-1"))), form.texts
+        if photo.startswith((b"data:", b"http")):
+            return _from_text(photo.decode("latin-1")), form.texts
+        refuse_text(photo)
+        return photo, form.texts
     if kind == b"application/json":
         document = json_object(body, FORM)
     elif kind == b"application/x-www-form-urlencoded":

@@ -23,6 +23,7 @@ from service.errors import (
     RequestError,
     TooManyFields,
     UnsupportedEncoding,
+    UnsupportedFormat,
     UnsupportedMediaType,
 )
 from tests.client import disposition
@@ -186,6 +187,23 @@ def test_the_options_are_those_of_the_query() -> None:
 def test_an_address_in_the_place_of_a_photo_is_told_apart() -> None:
     with pytest.raises(MalformedBase64, match="is not fetched"):
         photos(b'{"image": "https://example.org/photo.jpg"}', "application/json", "", 1)
+
+
+@pytest.mark.parametrize("text", [b"photo.jpg", b"C:\\photos\\me 1.JPEG", b"https://example.org/photo.png"])
+def test_a_name_in_the_place_of_a_photo_is_told_apart(text: bytes) -> None:
+    """`curl -F file=photo.jpg` and `curl --data-binary photo.jpg` lack the @."""
+    for body, kind in ((form((disposition(), text)), FORM), (text, "image/jpeg")):
+        with pytest.raises(UnsupportedFormat, match="@"):
+            photos(body, kind, "", 1)
+    assert photos(form((disposition(), text)), FORM, "", 2) == [text]
+
+
+@pytest.mark.parametrize("prefix", [b"", b"data:image/png;base64,"])
+def test_base64_in_the_place_of_a_photo_is_told_apart(prefix: bytes) -> None:
+    text = prefix + base64.encodebytes(bytes(range(256)))
+    for body, kind in ((form((disposition(), text)), FORM), (text, "image/jpeg")):
+        with pytest.raises(UnsupportedFormat, match="application/json"):
+            photos(body, kind, "", 1)
 
 
 def test_a_form_without_the_field_says_so() -> None:
