@@ -188,6 +188,18 @@ def test_a_photo_is_the_name_of_its_file_too(client: Client, tmp_path: Path) -> 
         client.predict(None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("options", [{"attributes": "age"}, {"at_least": "18"}])
+def test_a_text_in_the_place_of_a_list_is_not_taken_letter_by_letter(client: Client, options: Any) -> None:
+    """`"18"` would ask for the ages 1 and 8, and be answered."""
+    for ask in (client.predict, client.predict_batch, lambda photo, **more: list(client.predict_many([photo], **more))):
+        with pytest.raises(TypeError, match="is a list"):
+            ask(PHOTO, **options)
+    with pytest.raises(TypeError, match="is a list"):
+        AsyncClient().stream(**options)
+    with pytest.raises(TypeError, match="photos is a list"):
+        client.predict_batch("photo.jpg")
+
+
 # Many photos ------------------------------------------------------------------------------------------------------------
 
 

@@ -185,7 +185,21 @@ describe("retries", () => {
 
   test("arguments that cannot be meant are refused", async () => {
     await assert.rejects(facet.predictMany("photo.jpg").next(), TypeError);
+    await assert.rejects(facet.predictBatch("photo.jpg"), TypeError);
     for (const concurrency of [0, -1, NaN]) await assert.rejects(facet.predictMany([PHOTO], { concurrency }).next(), RangeError);
+  });
+
+  test("an option that would change nothing is refused", async () => {
+    plan(fine);
+    const sent = requests.length;
+    for (const options of [{ max_faces: 1 }, { attribute: ["age"] }, { attributes: "age" }, { atLeast: 18 }]) {
+      await assert.rejects(facet.predict(PHOTO, options), TypeError);
+      await assert.rejects(facet.predictBatch([PHOTO], options), TypeError);
+      await assert.rejects(facet.predictMany([PHOTO], options).next(), TypeError);
+      assert.throws(() => new Facet({ WebSocket: class {} }).stream(options), TypeError);
+    }
+    assert.throws(() => new Facet({ WebSocket: class {} }).stream({ distribution: true }), TypeError);
+    assert.equal(requests.length, sent);
   });
 
   test("other failures are not repeated", async () => {

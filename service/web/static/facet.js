@@ -6,6 +6,10 @@
 
 /** Problems that another attempt may get past: the service is full, starts, or asks for a slower pace. */
 const RETRIED = new Set([429, 503]);
+/** Names of options. Another one, such as `max_faces`, would change nothing, and race be answered to who asked for age alone. */
+const CALL = ["signal", "timeoutMs", "retries"];
+const STREAM = ["attributes", "maxFaces", "minConfidence", "landmarks", "atLeast", "model", ...CALL];
+const PREDICTION = [...STREAM, "distribution", "preview"];
 /** Longest wait for a batch where none is given: a service answers one within 55 s. */
 const BATCH_MS = 60_000;
 /** How long photos are sent again while all of them are refused, and wait for a service that is not reached. */
@@ -61,6 +65,7 @@ export class Facet {
   /** Absolute address of a path of the service, with the query that a prediction's options make. */
   url(path, options = {}) {
     const url = new URL(path, this.#base);
+    check(options, PREDICTION);
     if (options.attributes) url.searchParams.set("attributes", options.attributes.join(","));
     if (options.maxFaces != null) url.searchParams.set("max_faces", String(options.maxFaces));
     if (options.minConfidence != null) url.searchParams.set("min_confidence", String(options.minConfidence));
@@ -82,6 +87,7 @@ export class Facet {
 
   /** A result or a problem for each of several photos, or in Node paths, in order. */
   async predictBatch(photos, options = {}) {
+    if (typeof photos === "string") throw new TypeError("predictBatch takes several photos; put a single one into an array.");
     const body = new FormData();
     for (const [index, photo] of [...photos].entries()) {
       const data = await content(photo);
@@ -99,6 +105,7 @@ export class Facet {
   async *predictMany(photos, { concurrency = 4, onProgress, signal, ...options } = {}) {
     if (typeof photos === "string") throw new TypeError("predictMany takes several photos; put a single one into an array.");
     if (!(concurrency >= 1)) throw new RangeError("concurrency is 1 or more.");
+    check(options, PREDICTION);
     const outage = { began: null }; // since when no photo has been answered
     const window = [];
     const stop = () => window.forEach(({ controller }) => controller.abort(signal?.reason)); // whoever stops early sends no more
@@ -170,6 +177,7 @@ export class Facet {
   /** A live stream of frames; `await stream.ready`, then `send` one JPEG after the other. */
   stream(options = {}) {
     if (!this.#WebSocket) throw new FacetError({ code: "network_error", detail: "There is no WebSocket here: give one, as new Facet({ WebSocket })." });
+    check(options, STREAM);
     const url = new URL("stream", this.#base);
     url.protocol = url.protocol.replace("http", "ws");
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;
@@ -405,6 +413,15 @@ function refusal(response, answer) {
   const { status, statusText } = response;
   if (typeof answer?.code === "string") return new FacetError(answer, more);
   return new FacetError({ code: "http_error", status, title: statusText, detail: answer?.detail ?? `HTTP ${status}` }, more);
+}
+
+/** Throws a `TypeError` for an option that is none of these names, or not the list that it has to be. */
+function check(options, names) {
+  const other = Object.keys(options).find((name) => !names.includes(name));
+  if (other !== undefined) throw new TypeError(`There is no option ${other} here; choose from ${names.join(", ")}.`);
+  for (const name of ["attributes", "atLeast"]) {
+    if (options[name] != null && !Array.isArray(options[name])) throw new TypeError(`${name} is an array.`);
+  }
 }
 
 /** A key as a header's value: its bytes in UTF-8, a letter each. */

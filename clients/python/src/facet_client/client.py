@@ -166,6 +166,7 @@ class Client(_Base):
             The faces from left to right, and what answered.
 
         Raises:
+            TypeError: `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
@@ -201,6 +202,7 @@ class Client(_Base):
             A result or a problem for each photo, in order.
 
         Raises:
+            TypeError: `photos`, `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
@@ -245,7 +247,7 @@ class Client(_Base):
             A result for each photo, in order: its prediction, or its error.
 
         Raises:
-            TypeError: `photos` is a single one.
+            TypeError: `photos` is a single one, or `attributes` or `at_least` a text.
             ValueError: `concurrency` is below 1.
         """
         check(photos, concurrency)
@@ -362,6 +364,7 @@ class AsyncClient(_Base):
             The faces from left to right, and what answered.
 
         Raises:
+            TypeError: `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
@@ -398,6 +401,7 @@ class AsyncClient(_Base):
             A result or a problem for each photo, in order.
 
         Raises:
+            TypeError: `photos`, `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: The service was not reached, or answered with an error.
         """
         query = _query(attributes, max_faces, min_confidence, landmarks, distribution, at_least, preview, model)
@@ -442,7 +446,7 @@ class AsyncClient(_Base):
             A result for each photo, in order: its prediction, or its error.
 
         Raises:
-            TypeError: `photos` is a single one.
+            TypeError: `photos` is a single one, or `attributes` or `at_least` a text.
             ValueError: `concurrency` is below 1.
         """
         check(photos, concurrency)
@@ -520,10 +524,12 @@ class AsyncClient(_Base):
             A context, whose value is the stream.
 
         Raises:
+            TypeError: `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: On entering it, where the extra is not installed.
             ConnectionFailed: On entering it, where the service is not reached.
             StreamClosed: On entering it, where the service refuses the stream.
         """
+        _refuse_text(attributes=attributes, at_least=at_least)
         start: dict[str, Any] = {"type": "start", "landmarks": landmarks}
         parameters = {
             "key": self._key,
@@ -570,6 +576,7 @@ _RAW: Final = {"Content-Type": "application/octet-stream"}
 
 
 def _files(photos: Iterable[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
+    _refuse_text(photos=photos)
     return [("file", (f"{index}", bytes_of(photo))) for index, photo in enumerate(photos)]
 
 
@@ -583,6 +590,7 @@ def _query(
     preview: bool,
     model: str | None,
 ) -> dict[str, str]:
+    _refuse_text(attributes=attributes, at_least=at_least)
     parameters = {
         "attributes": None if attributes is None else ",".join(attributes),
         "max_faces": None if max_faces is None else str(max_faces),
@@ -594,6 +602,13 @@ def _query(
         "model": model,
     }
     return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _refuse_text(**values: object) -> None:
+    """A text is a sequence too, of its letters: `"18"` would ask for the ages 1 and 8."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            raise TypeError(f"{name} is a list, not a text.")
 
 
 def _failed(request: str, error: httpx.HTTPError) -> ConnectionFailed:
