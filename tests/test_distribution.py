@@ -282,6 +282,10 @@ def test_the_wheel_works_without_the_checkout(dist: tuple[Path, Path], tmp_path:
     done = subprocess.run([programs / "facet", "models"], cwd=tmp_path, env=empty, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "There are no models in" in done.stderr
+    prepare = [programs / "python", "-m", "training", "prepare", "--data", "absent"]
+    done = subprocess.run(prepare, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "No such file or directory: 'absent'" in done.stderr  # and not that there is no detector
 
 
 @pytest.mark.registry

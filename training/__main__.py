@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +22,7 @@ from service.errors import FacetError
 from service.extras import install_command
 from service.models.runtime import Precision, Runtime, cpu_quota, loader
 from service.models.store import ModelStore
-from service.settings import Settings
+from service.settings import DEFAULT_STORE, Settings
 from service.vision.detection import SIDE_PX, Detector
 from service.vision.detection.registry import load_detector
 from training.datasets.base import Split
@@ -30,7 +31,7 @@ from training.datasets.sources import MAX_PIXELS
 from training.errors import MissingPackage, TrainingError, UsageError, raised_as
 
 ROOT = Path(__file__).resolve().parent.parent
-STORE = ROOT / "model_store"
+STORE = DEFAULT_STORE
 MODEL: Final[str] = Settings.model_fields["model"].default
 DETECTOR: Final[str] = Settings.model_fields["detector"].default
 
@@ -82,9 +83,13 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
+    _say(message)
+    raise typer.Exit(1)
+
+
+def _say(message: str) -> None:
     line = " ".join(message.split())
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"training: {line}", markup=False)
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -575,5 +580,21 @@ def centerface(
         console.print(f"wrote {manifest.name}/{manifest.version}")
 
 
+def main() -> None:
+    """Run the command line. A command imports what it needs when it is called: where that is not installed, one line says so.
+
+    Raises:
+        SystemExit: The command is over.
+        ModuleNotFoundError: A module of Facet's own is missing.
+    """
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("service", "training"):
+            raise
+        _say(f"training needs {error.name}: {install_command('train')}")
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app()
+    main()

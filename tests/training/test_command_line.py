@@ -151,6 +151,23 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     assert "gender_accuracy" not in evaluation["headline"]
 
 
+@pytest.mark.parametrize(("missing", "command"), [("keras", "train"), ("imagehash", "evaluate"), ("matplotlib", "explore")])
+def test_without_the_extra_one_line_says_what_is_missing(missing: str, command: str, tmp_path: Path, root: Path) -> None:
+    """As after `make serve`, or from the wheel alone."""
+    program = (
+        "import sys, training.__main__ as line\n"
+        f"sys.modules[{missing!r}] = None\n"
+        f"sys.argv = ['training', {command!r}, *sys.argv[1:]]\n"
+        "line.main()"
+    )
+    arguments = [] if command == "train" else ["--data", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"training: training needs {missing}: make extra EXTRA=train\n"
+
+
 def test_data_that_is_not_there(tmp_path: Path) -> None:
     assert_one_line(training("prepare", "--data", tmp_path / "nowhere", "--prepared", tmp_path / "out"), "nowhere")
 
