@@ -28,6 +28,7 @@ from service.inference.workers import retrieve
 from service.metrics import NO_CLOSE_FRAME, STREAM_CLOSED, STREAM_FACES, STREAM_FRAME_SECONDS, STREAM_FRAMES, STREAMS
 from service.tracing import CURRENT
 from service.tracking.session import FrameResult, TrackingSession
+from service.vision.image import sniff
 
 PATH: Final = "/stream"
 NUMBER_BYTES: Final = 8
@@ -288,7 +289,7 @@ class Session:
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 1005)
             data = message.get("bytes")
-            if data is None or len(data) < NUMBER_BYTES:
+            if data is None or len(data) < NUMBER_BYTES or _unnumbered(data):
                 raise errors.MalformedMessage("After the start, every message is a frame: eight bytes of number and a photo.")
             if len(data) > self._limits.frame_bytes + NUMBER_BYTES:
                 raise errors.BodyTooLarge(f"The frame is larger than {self._limits.frame_bytes / 1024:g} KiB.")
@@ -345,6 +346,11 @@ class Session:
             timing_ms={stage: round(passed, 2) for stage, passed in result.timings.items()},
         )
         return answer.model_dump_json(exclude_none=True), rest
+
+
+def _unnumbered(message: bytes) -> bool:
+    """Whether a photo begins where its number ought to: as a frame it would be no picture, which tells its sender nothing."""
+    return sniff(message) is not None and sniff(message[NUMBER_BYTES:]) is None
 
 
 _COUNTED: Final = frozenset({*CLOSE.values(), 1000, 1005, NO_CLOSE_FRAME})

@@ -327,7 +327,14 @@ def test_a_frame_in_place_of_the_start_ends_the_stream() -> None:
         assert_ends(socket, 400, "malformed_message", 1008)
 
 
-@pytest.mark.parametrize("send", [lambda socket: socket.send_json(START), lambda socket: socket.send_bytes(b"1234567")])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda socket: socket.send_json(START),
+        lambda socket: socket.send_bytes(b"1234567"),
+        lambda socket: socket.send_bytes(PHOTO),  # without its number
+    ],
+)
 def test_after_the_start_there_is_nothing_but_frames(send: Callable[[WebSocketTestSession], None]) -> None:
     with service() as client, stream(client) as socket:
         send(socket)
