@@ -47,7 +47,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service import __version__
-from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound
+from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound, in_own_words
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine, title_of
 from service.inference.memory import tune_allocator
@@ -195,8 +195,10 @@ def _one_line() -> Iterator[None]:
         if error.title != Settings.__name__:  # a document of our own: no setting is to blame
             raise
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        _fail(f"setting FACET_{name}: {first['msg']}" if name else str(first["msg"]))
+        message = in_own_words(first["msg"])
+        name, *within = first["loc"] or ("",)
+        places = "".join(f"no. {part + 1}: " for part in within if isinstance(part, int))  # of a list
+        _fail(f"setting FACET_{str(name).upper()}: {places}{message}" if name else message)
     except ModelNotFound as error:
         _fail(f"{error} {_advice(Settings())}")
     except ReaderGone as error:

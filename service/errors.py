@@ -48,6 +48,18 @@ FacetError
 from __future__ import annotations
 
 
+def in_own_words(message: str) -> str:
+    """What a check says.
+
+    Args:
+        message: Of pydantic, which names the kind of a check of ours before its words.
+
+    Returns:
+        The words alone.
+    """
+    return message.removeprefix("Value error, ")
+
+
 class FacetError(Exception):
     """Base of every error that Facet raises on purpose.
 

@@ -308,13 +308,13 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.models and (self.model_version is not None or self.model not in (self.models[0].name, _MODEL)):
-            raise ValueError("models takes the place of model and model_version: leave them out")
+            raise ValueError("FACET_MODELS takes the place of FACET_MODEL and FACET_MODEL_VERSION: leave them out")
         if self.rate_limit and not self.api_keys:
-            raise ValueError("rate_limit is per key: set api_keys too")
+            raise ValueError("FACET_RATE_LIMIT is for each key: set FACET_API_KEYS too")
         if max(self.max_body_mib, self.max_batch_mib) > self.max_bodies_mib:
-            raise ValueError("max_bodies_mib must hold the largest body")
+            raise ValueError("FACET_MAX_BODIES_MIB must be at least FACET_MAX_BODY_MIB and FACET_MAX_BATCH_MIB")
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key go together")
+            raise ValueError("FACET_TLS_CERTIFICATE and FACET_TLS_KEY go together")
         return self
 
 

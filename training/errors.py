@@ -23,6 +23,8 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
+from service.errors import in_own_words
+
 
 class TrainingError(Exception):
     """Base of all; the message is one sentence, by which it can be mended."""
@@ -90,5 +92,5 @@ def raised_as(kind: type[TrainingError]) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
+        message = in_own_words(first["msg"])
         raise kind(": ".join(part for part in (error.title.lower(), place, message) if part)) from error

@@ -151,7 +151,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> Response:
         places = []
         if isinstance(error, RequestValidationError):
-            places = [f"{one['loc'][-1]}: {one['msg']}" for one in error.errors()]
+            places = [f"{one['loc'][-1]}: {errors.in_own_words(one['msg'])}" for one in error.errors()]
         return respond(InvalidParameter("; ".join(places)[:500] or "A parameter is not valid."), request_id(request))
 
     async def http(request: Request, error: Exception) -> Response:

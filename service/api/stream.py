@@ -183,7 +183,7 @@ class Streams:
                 known = ", ".join(sorted(StreamStart.model_fields))
                 raise errors.InvalidParameter(f"{place[:50]}: there is no such field; choose from {known}.") from error
             if place and place != "type" and first["type"] != "json_invalid":
-                raise errors.InvalidParameter(f"{place}: {first['msg']}") from error
+                raise errors.InvalidParameter(f"{place}: {errors.in_own_words(first['msg'])}") from error
             raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error
         except ValueError as error:
             raise errors.MalformedMessage("The first message is too long.") from error

@@ -15,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from service.errors import GoldenMismatch, ModelDamaged, ModelError, ModelIncompatible, ModelNotFound, StoreUnreachable
+from service.errors import (
+    GoldenMismatch,
+    ModelDamaged,
+    ModelError,
+    ModelIncompatible,
+    ModelNotFound,
+    StoreUnreachable,
+    in_own_words,
+)
 from service.files import replacing
 from service.models.evaluation import EVALUATION, Evaluation, evaluation_of_manifest
 from service.models.manifest import STEPS, Manifest, Tolerance, Variant
@@ -322,7 +330,7 @@ class ModelStore:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            what = f"{place}: {first['msg']}" if place else str(first["msg"])
+            what = ": ".join(part for part in (place, in_own_words(first["msg"])) if part)
             raise ModelIncompatible(f"The manifest of {title} is not one: {what}.") from error
         if (manifest.name, manifest.version) != (name, version):
             raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")

@@ -568,13 +568,21 @@ def test_a_picture_of_no_format_is_one_line(facet: Facet, examples: Path, tmp_pa
     ("name", "value"),
     [
         *(("PORT", "many"), ("MAX_FACES", "0"), ("ATTRIBUTES", ""), ("PRECISION", "f64"), ("RATE_LIMIT", "5")),
+        *(("COMPAT", "deepfase"), ("CORS_ORIGINS", "example.org"), ("MAX_BODIES_MIB", "10"), ("TLS_KEY", "facet.key")),
         *((name, "") for name in ("MODEL_STORE", "MODEL_CACHE", "TLS_CERTIFICATE", "TLS_KEY")),
         *((f"MAX_{name}_MIB", "1e308") for name in ("BODY", "BATCH", "BODIES")),
     ],
 )
 @pytest.mark.parametrize("command", ["models", "serve"])
 def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value: str) -> None:
-    assert_one_line(facet(command, **{name: value}), name if name != "RATE_LIMIT" else name.lower())
+    result = facet(command, **{name: value})
+    assert_one_line(result)
+    assert f"FACET_{name}" in re.findall(r"FACET_\w+", result.stderr)
+    assert "Value error" not in result.stderr
+
+
+def test_a_wrong_value_of_a_list_is_counted(facet: Facet) -> None:
+    assert_one_line(facet("models", COMPAT="deepface,compre"), "setting FACET_COMPAT: no. 2: Input should be")
 
 
 def test_a_version_in_the_models_name_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

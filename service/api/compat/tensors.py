@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from service.api.uploads import MAX_JSON_MARKS, from_base64, json_object, media_type
-from service.errors import MalformedTensor, TooManyFields, UnsupportedMediaType
+from service.errors import MalformedTensor, TooManyFields, UnsupportedMediaType, in_own_words
 
 HEADER: Final = "Inference-Header-Content-Length"
 """Bytes of JSON with which a body with binary data begins."""
@@ -142,7 +142,7 @@ def inference(body: bytes, content_type: str, content_encoding: str, header: str
         request = _Request.model_validate(document, strict=True)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise MalformedTensor(f"{'.'.join(map(str, first['loc']))[:100]}: {first['msg'][:200]}.") from error
+        raise MalformedTensor(f"{'.'.join(map(str, first['loc']))[:100]}: {in_own_words(first['msg'])[:200]}.") from error
     photos = _photos(request.inputs[0], memoryview(body)[end:], most)
     outputs = None
     if request.outputs:  # an empty list names none, and is what clients write that leave it open
