@@ -145,7 +145,7 @@ Systems = Annotated[
     tuple[Literal["deepface", "rekognition", "compreface", "kserve", "sagemaker"], ...], NoDecode, BeforeValidator(_listed)
 ]
 
-_OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
+OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
 """Names, after the prefix, by which scripts and workflows know where the command and a service are; they set nothing here."""
 
 _INJECTED: Final = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
@@ -333,6 +333,6 @@ def check_names(environment: Mapping[str, str]) -> None:
     for name in sorted(environment):
         given = name.upper()
         word = given.removeprefix(prefix)
-        if given.startswith(prefix) and given not in known and word not in _OF_SCRIPTS and not _INJECTED.fullmatch(word):
+        if given.startswith(prefix) and given not in known and word not in OF_SCRIPTS and not _INJECTED.fullmatch(word):
             nearest = difflib.get_close_matches(given, known, 1, 0)
             raise FacetError(f"there is no setting {name}; did you mean {nearest[0]}?")

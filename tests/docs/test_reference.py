@@ -13,7 +13,7 @@ from service import errors
 from service.api.schemas import BatchAnswer, Health
 from service.models.card import ModelCard, Serving
 from service.models.evaluation import Evaluation
-from service.settings import Settings
+from service.settings import OF_SCRIPTS, Settings
 from tests.client import blank_rows, png, serving
 from tests.docs import tables
 from tests.docs.tables import DOCS, PARTS, filled
@@ -39,6 +39,11 @@ def test_nothing_that_the_code_has_is_left_out() -> None:
     codes = {row[0].strip("`") for row in rows("reference/problems.md", "[a-z0-9_]+")}
     assert {kind.code for kind in tables.answered()} | set(tables.OF_HTTP) == codes
     assert errors.ModelNotFound.code not in codes
+
+
+def test_every_name_that_is_left_alone_is_said() -> None:
+    said = (DOCS / "reference/settings.md").read_text().partition("Left alone are ")[2].partition(", by which")[0]
+    assert set(re.findall(r"`FACET_(\w+)`", said)) == OF_SCRIPTS
 
 
 def test_the_defaults_are_what_the_service_takes(monkeypatch: pytest.MonkeyPatch) -> None:
