@@ -175,7 +175,7 @@ async def test_a_wrong_key_uses_up_nobodys_rate() -> None:
 
 
 def test_a_rate_without_keys_is_refused() -> None:
-    with pytest.raises(ValidationError, match="api_keys"):
+    with pytest.raises(ValidationError, match="FACET_API_KEYS"):
         Settings(rate_limit=5)
 
 
