@@ -543,5 +543,6 @@ async def test_swapped_networks_leave_nothing_behind(root: Path, tmp_path: Path)
             held.append(resident())
             alive.append(threads())
     assert len(networks) == 11
-    assert alive[-1] <= alive[1]
+    # Arrow's allocator starts its own threads late, one a CPU: swaps that leave threads add to every run of four.
+    assert min(after - before for before, after in zip(alive[1:], alive[5:], strict=False)) <= 0
     assert min(held[4:]) < 1.05 * max(held[1:3])
