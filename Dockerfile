@@ -20,9 +20,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     for lock in ${LOCK}; do set -- "$@" --requirement "${lock}.txt"; done \
     && python -m pip --python /opt/facet/venv/bin/python install --no-deps --require-hashes "$@"
 # Networks run on the CPU and are SavedModels, or variants in OpenVINO's format: what runs them on Intel's GPUs and NPUs, on several
-# devices or from C, and reads other formats, stays out; so does what tests NumPy, what C++ is compiled with, and what checkers of
-# types read.
-RUN find /opt/facet/venv/lib \( -path '*/numpy/*/tests/*' -o -path '*/openvino/include/*' -o -name '*.pyi' -o -path '*/openvino/libs/*' \
+# devices or from C, and reads other formats, stays out; so does what tests NumPy, what C, C++ and Fortran are compiled with, and
+# what checkers of types read.
+RUN find /opt/facet/venv/lib \( -path '*/numpy/*/tests/*' -o -path '*/numpy/f2py/*' -o -path '*/numpy/_core/include/*' \
+        -o -path '*/openvino/include/*' -o -name '*.pyi' -o -path '*/openvino/libs/*' \
         -regex '.*\(_\(auto_batch\|gpu\|hetero\|npu\)_plugin\|_c\.so\|/cache\.json\|_\(gguf\|jax\|onnx\|paddle\|pytorch\|tensorflow_lite\)_frontend\).*' \) \
         -delete
 

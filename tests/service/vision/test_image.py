@@ -173,6 +173,40 @@ def test_what_phones_write_behind_a_jpeg_costs_its_bytes_alone(progressive: bool
     assert probe(data[:-2], max_pixels=10**6).cost > 1.5 * plain
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 0},
+        {"subsampling": 1},
+        {"subsampling": 2},
+        {"subsampling": 2, "restart_marker_rows": 1},
+        {"keep_rgb": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(641, 479), (160, 1200), (1601, 1203)])
+def test_a_jpeg_has_the_pixels_that_pillow_reads_of_it(
+    size: tuple[int, int], options: dict[str, Any], progressive: bool
+) -> None:
+    """Of every sampling, as it is, and reduced while it is decoded."""
+    pixels = np.random.default_rng(7).integers(0, 256, (60, 80, 3), np.uint8)
+    data = encoded(np.asarray(Image.fromarray(pixels).resize(size)), "JPEG", quality=80, progressive=progressive, **options)
+    for share in (1, 2, 4, 8):
+        pillow = Image.open(io.BytesIO(data))
+        pillow.draft(None, tuple(-(-side // share) for side in size))
+        assert np.array_equal(look(data, side=-(-max(size) // share)).pixels, np.asarray(pillow)), share
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.9])
+def test_a_jpeg_with_a_hole_that_pillow_shows_is_shown_as_pillow_does(kept: float, root: Path) -> None:
+    """Viewers show it, too; libjpeg warns of it."""
+    data = (root / "examples/astronaut.jpg").read_bytes()
+    at = int(kept * len(data))
+    holed = data[:at] + bytes(40) + data[at:]
+    assert np.array_equal(look(holed).pixels, np.asarray(Image.open(io.BytesIO(holed))))
+
+
 # Orientation ------------------------------------------------------------------------------------------------------------
 
 # What a camera does to the upright picture before it stores it: the inverse of what a viewer has to do (Exif 2.32, 4.6.4).
