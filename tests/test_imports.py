@@ -92,7 +92,7 @@ def test_importing_the_service_changes_no_environment_variable(root: Path) -> No
 
 PIXELS = {
     *("resize", "warpAffine", "remap", "cvtColor", "filter2D", "intersectConvexConvex"),
-    *("norm", "sumElems", "transform", "LUT", "dilate"),
+    *("norm", "sumElems", "mean", "meanStdDev", "absdiff", "blur", "transform", "LUT", "dilate"),
 }
 """What serving may call of OpenCV besides its decoder for WebP: nothing that reaches video or the network."""
 

@@ -43,21 +43,28 @@ def log_odds(crop: Pixels, template: Floats) -> float:
     Returns:
         Log odds; above `OCCLUDED`, the face is covered.
     """
-    small = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    small = _thirds(crop) if len(crop) == 3 * _SIDE else cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     if np.abs(template - _FITTED).max() > _TOLERANCE:
         matrix = similarity(template * np.float32(_SIDE), _FITTED * np.float32(_SIDE))
         small = cv2.warpAffine(small, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     along, down = np.zeros_like(luma), np.zeros_like(luma)
-    along[:, 1:-1] = np.abs(luma[:, 2:] - luma[:, :-2])
-    down[1:-1] = np.abs(luma[2:] - luma[:-2])
-    contrast = max(float(luma.std()), _LEAST_CONTRAST)
+    along[:, 1:-1] = cv2.absdiff(luma[:, 2:], luma[:, :-2])
+    down[1:-1] = cv2.absdiff(luma[2:], luma[:-2])
+    contrast = max(float(cv2.meanStdDev(luma)[1].item()), _LEAST_CONTRAST)
     cells = np.empty((_CELLS, _CELLS, 5), np.float32)
     colours = cv2.cvtColor(_averaged(small), cv2.COLOR_RGB2YCrCb).astype(np.float32)
-    cells[..., :3] = (colours - colours.mean(axis=(0, 1))) / contrast
+    cells[..., :3] = (colours - np.array(cv2.mean(colours)[:3], np.float32)) / contrast
     cells[..., 3], cells[..., 4] = _averaged(along), _averaged(down)
     cells[..., 3:] = np.log1p(cells[..., 3:] * (_EDGES / contrast))
     return float(np.vdot(cells, _WEIGHTS)) + _BIAS
+
+
+def _thirds(crop: Pixels) -> Pixels:
+    """A crop's means of three by three pixels, as `cv2.resize` gives them in three times the time."""
+    return cv2.resize(cv2.blur(crop, (3, 3)), (_SIDE, _SIDE), interpolation=cv2.INTER_NEAREST_EXACT).astype(
+        np.uint8, copy=False
+    )
 
 
 def _averaged(plane: np.ndarray) -> np.ndarray:

@@ -115,7 +115,10 @@ class _Network:
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
         with self._computing(batch.nbytes):
-            request.infer([np.ascontiguousarray(batch)], share_inputs=True)
+            # Given to `infer`, which lists a request's inputs first, it takes a fifth longer for one face in O-Net.
+            self._local.batch = np.require(batch, requirements=["C", "W"])  # no tensor keeps what it shares
+            request.set_input_tensor(ov.Tensor(self._local.batch, shared_memory=True))
+            request.infer(share_outputs=True)
             return {name: np.array(request.get_tensor(port).data, dtype=np.float32) for name, port in self._outputs}
 
     @contextmanager
