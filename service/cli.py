@@ -49,7 +49,7 @@ from rich.progress import Progress
 from service import __version__
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound, in_own_words
 from service.inference.at_least import parse_ages
-from service.inference.engine import Engine, title_of
+from service.inference.engine import Engine
 from service.inference.memory import tune_allocator
 from service.loading import create_engine
 from service.models.evaluation import Figures
@@ -171,7 +171,7 @@ def _names(kind: str, incomplete: str) -> list[str]:
     """Models of a kind, by name and with their version."""
     with contextlib.suppress(ValidationError, FacetError, OSError):
         found = [one for one in open_store(Settings().model_store).manifests() if one.kind == kind]
-        names = dict.fromkeys([*(one.name for one in found), *(f"{one.name}/{one.version}" for one in found)])
+        names = dict.fromkeys([*(one.name for one in found), *(one.title for one in found)])
         return [name for name in names if name.startswith(incomplete)]
     return []
 
@@ -247,7 +247,7 @@ def _advice(settings: Settings) -> str:
     place = settings.model_store
     elsewhere = "set FACET_MODEL_STORE to a folder of models, such as model_store/ of Facet's repository."
     try:
-        names = [f"{one.name}/{one.version}" for one in open_store(place, settings.model_cache).manifests()]
+        names = [one.title for one in open_store(place, settings.model_cache).manifests()]
     except (FacetError, OSError):
         return f"{place} cannot be listed: {elsewhere}"
     if not names:
@@ -532,7 +532,7 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     manifest, digest = store.find(settings.model, settings.model_version, settings.precision.variant)
     name, _, version = settings.detector.partition("/")
     detector, _ = store.find(name, int(version) if version else None)
-    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes, title_of(detector))
+    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes, detector.title)
     answerable = [one for one in manifest.attributes if settings.attributes is None or one.name in settings.attributes]
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(answerable))
     return RayRunner(served, create, address, workers, jobs=request.jobs)
@@ -644,7 +644,7 @@ def models() -> None:
             variant = settings.precision.variant if manifest.kind == "attributes" else None
             mark = f"  (served{f' in {variant}' if variant else ''})" if (manifest.name, manifest.version) in served else ""
             sizes = "".join(f"; {name} {size / 1e6:.1f} MB" for name, size in store.variants(manifest).items())
-            shown.print(f"{manifest.name}/{manifest.version}  {manifest.kind}{names}{mark}", style="bold", markup=False)
+            shown.print(f"{manifest.title}  {manifest.kind}{names}{mark}", style="bold", markup=False)
             shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{sizes}{_quality(store, manifest)}", markup=False)
             shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
 

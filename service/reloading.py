@@ -30,7 +30,7 @@ from service.errors import (
     StoreUnreachable,
 )
 from service.inference.batching import Batcher
-from service.inference.engine import Engine, allowed, title_of
+from service.inference.engine import Engine, allowed
 from service.inference.memory import MIB, MemoryBudget, give_back, mappings
 from service.models.runtime import Loader, Precision
 from service.models.store import Model, ModelStore
@@ -267,7 +267,7 @@ class Reloader:
         old.retiring.append(old.batcher)
         self._replace(old, new)
         metrics.MODEL_RELOADS.labels("swapped").inc()
-        logger.info("serving %s in the place of version %d", title_of(new.model.manifest), old.model.manifest.version)
+        logger.info("serving %s in the place of version %d", new.title, old.model.manifest.version)
         self._start(self._retire(old))
         return "swapped"
 

@@ -363,7 +363,7 @@ def export(
             data or (),
             detector_title=detector,
         )
-        console.print(f"wrote {manifest.name}/{manifest.version}: {', '.join(manifest.outputs)}")
+        console.print(f"wrote {manifest.title}: {', '.join(manifest.outputs)}")
         if (run / STATE).exists():
             console.print(f"not finished: {run} holds the best weights of an interrupted run, without provenance")
         if not data:
@@ -560,7 +560,7 @@ def mtcnn(
     with one_line_errors():
         pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=1280).pixels
         manifest = write(store, version, pixels, datetime.now(UTC).date().isoformat())
-        console.print(f"wrote {manifest.name}/{manifest.version}")
+        console.print(f"wrote {manifest.title}")
 
 
 @app.command()
@@ -577,7 +577,7 @@ def centerface(
     with one_line_errors():
         pixels = decode(photo.read_bytes(), max_pixels=MAX_PIXELS, side=512).pixels
         manifest = write(store, version, onnx, store / "mtcnn" / "1", pixels, datetime.now(UTC).date().isoformat())
-        console.print(f"wrote {manifest.name}/{manifest.version}")
+        console.print(f"wrote {manifest.title}")
 
 
 def main() -> None:

@@ -55,8 +55,9 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
         return askable(manifest)
     known = askable(manifest)
     if unknown := [name for name in names if name not in known]:
-        title = f"{manifest.name}/{manifest.version}"
-        raise ModelIncompatible(f"The attributes are to be some of {', '.join(known)}: {title} says no {unknown[0]!r}.")
+        raise ModelIncompatible(
+            f"The attributes are to be some of {', '.join(known)}: {manifest.title} says no {unknown[0]!r}."
+        )
     return tuple(names)
 
 
@@ -146,7 +147,7 @@ class Engine:
     @property
     def title(self) -> str:
         """The model's name and version, NAME/VERSION."""
-        return title_of(self.model.manifest)
+        return self.model.manifest.title
 
     def every(self) -> list[Engine]:
         """All that is served: this engine, those of the other models, and the canary's.
@@ -378,18 +379,6 @@ class Engine:
 def _named(detector: Model) -> DetectorName:
     """What the card says of a detector."""
     return DetectorName(name=detector.manifest.name, version=detector.manifest.version)
-
-
-def title_of(manifest: Manifest) -> str:
-    """What a model is called where several are.
-
-    Args:
-        manifest: Of the model.
-
-    Returns:
-        NAME/VERSION.
-    """
-    return f"{manifest.name}/{manifest.version}"
 
 
 def position(identity: str) -> float:

@@ -355,6 +355,11 @@ class Manifest(ManifestSection):
         return self
 
     @property
+    def title(self) -> str:
+        """What the model is called where several are, NAME/VERSION."""
+        return f"{self.name}/{self.version}"
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the network's outputs."""
         return tuple(output for attribute in self.attributes for output in attribute.outputs)

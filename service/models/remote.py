@@ -216,7 +216,7 @@ class RemoteStore(ModelStore):
 
     def _size(self, manifest: Manifest, files: Iterable[str]) -> int:
         """Of a model without a copy that of its files at the address."""
-        title = f"{manifest.name}/{manifest.version}"
+        title = manifest.title
         if (self.root / title / MANIFEST).is_file():
             return super()._size(manifest, files)
         source = f"{self._path}/{title}/"
@@ -226,7 +226,7 @@ class RemoteStore(ModelStore):
 
     def _copy(self, manifest: Manifest) -> None:
         """Copy a model unless a whole copy is there."""
-        title = f"{manifest.name}/{manifest.version}"
+        title = manifest.title
         folder = self.root / title
         content = self._content(manifest.name, manifest.version)
         if self._has_copy(folder, manifest, content):
@@ -235,9 +235,9 @@ class RemoteStore(ModelStore):
             if self._has_copy(folder, manifest, content):  # another process has made it meanwhile
                 return
             new = temporary / "model"
-            self._fetch(manifest, new, title)
+            self._fetch(manifest, new)
             (new / MANIFEST).write_bytes(content)
-            self._verify(new, manifest, title)
+            self._verify(new, manifest)
             _put(new, folder, temporary / "old")
             self._prune(folder)
         logger.info("copied %s out of the model store", title)
@@ -247,7 +247,7 @@ class RemoteStore(ModelStore):
         try:
             if (folder / MANIFEST).read_bytes() != content:
                 return False
-            self._verify(folder, manifest, f"{manifest.name}/{manifest.version}")
+            self._verify(folder, manifest)
         except (OSError, ModelDamaged):  # there is none, or it was changed
             return False
         with contextlib.suppress(OSError):  # a cache that cannot be written serves, too
@@ -256,7 +256,7 @@ class RemoteStore(ModelStore):
 
     def _copy_variant(self, manifest: Manifest, variant: Variant, digest: str) -> None:
         """Copy a variant into the model's copy unless a whole one is there."""
-        title = f"{manifest.name}/{manifest.version}"
+        title = manifest.title
         folder = self.root / title / variant.precision
         if _has_variant(folder, variant, digest, title):
             return
@@ -288,11 +288,11 @@ class RemoteStore(ModelStore):
         except OSError as error:
             raise StoreUnreachable(f"A copy of {name} cannot be written: {error.strerror or type(error).__name__}.") from error
 
-    def _fetch(self, manifest: Manifest, folder: Path, title: str) -> None:
+    def _fetch(self, manifest: Manifest, folder: Path) -> None:
         """Copy the files that a manifest lists, and those beside it that describe the model."""
-        source = f"{self._path}/{title}"
+        source = f"{self._path}/{manifest.title}"
         folder.mkdir()
-        self._fetch_files(source, manifest.files, folder, title)
+        self._fetch_files(source, manifest.files, folder, manifest.title)
         for name in UNLISTED - {MANIFEST}:
             with contextlib.suppress(FileNotFoundError):
                 self._called(lambda name=name: self._system.get_file(f"{source}/{name}", str(folder / name)))  # type: ignore[misc]

@@ -256,8 +256,7 @@ class ModelStore:
             GoldenMismatch: Its outputs differ from its golden answers by more than the tolerance.
         """
         manifest, found = self.find(name, version, variant)
-        version = manifest.version
-        title = f"{name}/{version}"
+        title = manifest.title
         if digest is not None and found != digest.lower():
             raise ModelDamaged(
                 f"The {'manifest' if variant is None else f'{variant} variant'} of {title} is not the pinned one."
@@ -266,30 +265,29 @@ class ModelStore:
             raise ModelIncompatible(f"{title} is a model of kind {manifest.kind!r}, not {kind!r}.")
         if kind == "attributes" and (manifest.input is None or set(manifest.networks) != {"faces"} or not manifest.attributes):
             raise ModelIncompatible(f"The manifest of {title} lacks an input, the network 'faces' or an attribute.")
-        folder = self.root / name / str(version)
+        folder = self.root / title
         if variant is None:
-            networks = self._networks(folder, manifest, load, title, only)
-            self._compare(folder, manifest, manifest.tolerance, networks, title, within or {})
+            networks = self._networks(folder, manifest, load, only)
+            self._compare(folder, manifest, manifest.tolerance, networks, within or {})
         else:
-            networks, tolerance = self._networks_of_variant(folder, manifest, variant, found, load, title)
-            self._compare(folder / variant, manifest, {variant: tolerance}, networks, title, within or {})
-        return Model(manifest, networks, found, self.evaluation(name, version))
+            networks, tolerance = self._networks_of_variant(folder, manifest, variant, found, load)
+            self._compare(folder / variant, manifest, {variant: tolerance}, networks, within or {})
+        return Model(manifest, networks, found, self.evaluation(name, manifest.version))
 
-    def _networks(
-        self, folder: Path, manifest: Manifest, load: Loader, title: str, only: Collection[str] | None
-    ) -> dict[str, Network]:
+    def _networks(self, folder: Path, manifest: Manifest, load: Loader, only: Collection[str] | None) -> dict[str, Network]:
         """A model's own networks, verified."""
-        self._verify(folder, manifest, title)
+        self._verify(folder, manifest)
         wanted = {key: place for key, place in manifest.networks.items() if only is None or key in only}
         networks = {key: load(folder / place) for key, place in wanted.items()}
-        self._verify(folder, manifest, title)  # what was read is what was verified: nobody wrote in between
+        self._verify(folder, manifest)  # what was read is what was verified: nobody wrote in between
         return networks
 
     def _networks_of_variant(
-        self, folder: Path, manifest: Manifest, name: str, digest: str, load: Loader, title: str
+        self, folder: Path, manifest: Manifest, name: str, digest: str, load: Loader
     ) -> tuple[dict[str, Network], Tolerance]:
         """The networks of a variant, verified as the model's own are, and how far its answers may lie from the golden ones."""
-        self._verify(folder, manifest, title)
+        self._verify(folder, manifest)
+        title = manifest.title
         content = (folder / name / VARIANT).read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise ModelDamaged(f"The {name} variant of {title} changed while it was read.")
@@ -304,7 +302,7 @@ class ModelStore:
 
     def _variant(self, manifest: Manifest, digest: str, variant: str) -> tuple[Variant, str]:
         """What is known of a variant of the model whose manifest has this digest, and the SHA-256 of its document."""
-        title = f"{manifest.name}/{manifest.version}"
+        title = manifest.title
         try:
             content = self._content(manifest.name, manifest.version, f"{variant}/{VARIANT}")
         except OSError as error:
@@ -333,7 +331,7 @@ class ModelStore:
             what = ": ".join(part for part in (place, in_own_words(first["msg"])) if part)
             raise ModelIncompatible(f"The manifest of {title} is not one: {what}.") from error
         if (manifest.name, manifest.version) != (name, version):
-            raise ModelIncompatible(f"The manifest of {title} is that of {manifest.name}/{manifest.version}.")
+            raise ModelIncompatible(f"The manifest of {title} is that of {manifest.title}.")
         return manifest, hashlib.sha256(content).hexdigest()
 
     def _content(self, name: str, version: int, file: str = MANIFEST) -> bytes:
@@ -351,13 +349,13 @@ class ModelStore:
         return sum(path.stat().st_size for path in (folder / name for name in files) if path.is_file())
 
     @staticmethod
-    def _verify(folder: Path, manifest: Manifest, title: str) -> None:
+    def _verify(folder: Path, manifest: Manifest) -> None:
         """Every listed file is there with its hash, and no other file is: a SavedModel is a program."""
         present = files_of_model(folder)
-        _verify_files(folder, present, manifest.files, title)
+        _verify_files(folder, present, manifest.files, manifest.title)
         for place in manifest.networks.values():
             if (Path(place) / "saved_model.pb").as_posix() not in manifest.files:
-                raise ModelDamaged(f"The manifest of {title} does not list the SavedModel in {place!r}.")
+                raise ModelDamaged(f"The manifest of {manifest.title} does not list the SavedModel in {place!r}.")
 
     @staticmethod
     def _compare(
@@ -365,10 +363,10 @@ class ModelStore:
         manifest: Manifest,
         tolerances: Mapping[str, Tolerance],
         networks: Mapping[str, Network],
-        title: str,
         within: Mapping[str, float],
     ) -> None:
         """Golden inputs give the golden answers, within the tolerance of the precision that runs, and the network's bound."""
+        title = manifest.title
         answers = _golden(folder / GOLDEN, title)
         for name, network in networks.items():
             tolerance = tolerances.get(network.precision)
@@ -388,7 +386,7 @@ class ModelStore:
             if manifest.kind == "attributes" and (set(given) != set(manifest.outputs) or set(expected) != set(given)):
                 raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
             if manifest.kind == "attributes":
-                _check_shapes(manifest, expected, title)
+                _check_shapes(manifest, expected)
             steps = {one.outputs[0]: one.scale.step for one in manifest.attributes if one.kind == "expectation"}
             for key, value in expected.items():
                 if key not in given or given[key].shape != value.shape:
@@ -411,20 +409,20 @@ def numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
-def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]], title: str) -> None:
+def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]]) -> None:
     """Every attribute's golden answers, of N faces, have the shapes that its kind asks for."""
     for attribute in manifest.attributes:
         first, *distribution = (answers[output].shape[1:] for output in attribute.outputs)
         if attribute.kind == "labels" and first != (len(attribute.labels),) and (len(attribute.labels) != 2 or first):
             raise ModelIncompatible(
-                f"The output {attribute.outputs[0]!r} of {title} has not one value for each of the manifest's labels."
+                f"The output {attribute.outputs[0]!r} of {manifest.title} has not one value for each of the manifest's labels."
             )
         lengths = None if attribute.range is None else (STEPS + 1,)
         if attribute.kind == "expectation" and (
             first or any(len(shape) != 1 or shape != (lengths or shape) for shape in distribution)
         ):
             raise ModelIncompatible(
-                f"The outputs of {attribute.name!r} of {title} are not a value and a distribution for each face."
+                f"The outputs of {attribute.name!r} of {manifest.title} are not a value and a distribution for each face."
             )
 
 

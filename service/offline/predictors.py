@@ -24,7 +24,7 @@ from service import __version__
 from service.api.schemas import ExpectationAnswer, FaceAnswer, LabelAnswer, ModelName, PredictAnswer, Problem, answer
 from service.api.statuses import problem_of
 from service.errors import EmptyFile, FacetError, Unavailable
-from service.inference.engine import Engine, title_of
+from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
 from service.models.card import DetectorName
 from service.models.manifest import Attribute
@@ -113,7 +113,7 @@ class LocalPredictor(Predictor):
     @property
     def model(self) -> ServedModel:
         """The model that was loaded."""
-        model, detector = self._engine.model, title_of(self._engine.detector.manifest)
+        model, detector = self._engine.model, self._engine.detector.manifest.title
         return ServedModel(model.manifest.name, model.manifest.version, model.digest, model.manifest.attributes, detector)
 
     @override

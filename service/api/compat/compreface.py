@@ -178,8 +178,7 @@ async def detect(
         return JSONResponse(NO_FACE, 400)
     found = Detection(result=[detected(face, plugins) for face in answer.faces])
     if status:
-        named = engine.detector.manifest
-        with_status(found, answer, f"{named.name}/{named.version}", names)
+        with_status(found, answer, engine.detector.manifest.title, names)
     return JSONResponse(found)
 
 

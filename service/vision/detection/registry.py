@@ -70,11 +70,8 @@ def create_detector(
     """
     architecture = _architecture(model.manifest)
     if architecture is None:
-        title = f"{model.manifest.name}/{model.manifest.version}"
-        known = ", ".join(architectures())
-        raise ModelIncompatible(
-            f"No detector has the architecture {model.manifest.architecture!r} of {title}; there is: {known}."
-        )
+        given, known = model.manifest.architecture, ", ".join(architectures())
+        raise ModelIncompatible(f"No detector has the architecture {given!r} of {model.manifest.title}; there is: {known}.")
     wanted: Sequence[str] = getattr(architecture, "QUICK", ())
     rounded = quick(wanted) if wanted else {}
     networks = dict(model.networks) | {f"quick_{one}": rounded[one] for one in wanted if one in rounded}

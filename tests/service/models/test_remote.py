@@ -58,8 +58,8 @@ class Cut(RemoteStore):
 
     broken = True
 
-    def _fetch(self, manifest: Any, folder: Path, title: str) -> None:
-        super()._fetch(manifest, folder, title)
+    def _fetch(self, manifest: Any, folder: Path) -> None:
+        super()._fetch(manifest, folder)
         if self.broken:
             (folder / "variables" / "weights").unlink()
             raise StoreUnreachable("The model store cannot be read: ConnectionError.")
@@ -183,8 +183,8 @@ class Counting(RemoteStore):
 
     copied = 0
 
-    def _fetch(self, manifest: Any, folder: Path, title: str) -> None:
-        super()._fetch(manifest, folder, title)
+    def _fetch(self, manifest: Any, folder: Path) -> None:
+        super()._fetch(manifest, folder)
         Counting.copied += 1
         time.sleep(0.3)
 
