@@ -263,6 +263,9 @@ class NotReady(Unavailable):
 
     code = "not_ready"
 
+    def __init__(self, message: str = "The service is shutting down.") -> None:
+        super().__init__(message)
+
 
 class TooManyStreams(Unavailable):
     """The maximum number of streams is open."""

@@ -263,7 +263,7 @@ class Reloader:
             return "unchanged"
         if old.draining:
             await new.batcher.close(0)
-            raise NotReady("The service is shutting down.")
+            raise NotReady
         old.retiring.append(old.batcher)
         self._replace(old, new)
         metrics.MODEL_RELOADS.labels("swapped").inc()
@@ -368,7 +368,7 @@ class Reloader:
         The end of the event loop waits for the threads of its pool, however long the store takes.
         """
         if self._closed:
-            raise NotReady("The service is shutting down.")
+            raise NotReady
         running: Future[T] = Future()
 
         def work() -> None:

@@ -128,7 +128,7 @@ class Streams:
         """Let a stream in and serve it to its end; returns the code that the client closed it with."""
         engine: Engine = websocket.app.state.engine
         if engine.draining or self._leaving.is_set():
-            raise errors.NotReady("The service is shutting down.")
+            raise errors.NotReady
         self._check_origin(websocket)
         start = await self._start(websocket)
         if self._keys is not None:
@@ -164,7 +164,7 @@ class Streams:
                 text = await websocket.receive()
         except TimeoutError as error:
             if self._leaving.is_set():
-                raise errors.NotReady("The service is shutting down.") from error
+                raise errors.NotReady from error
             if timeout not in self._unstarted:
                 raise errors.TooManyStreams("Too many connections are waiting for their first message.") from error
             raise errors.StreamIdle(f"The first message did not arrive within {wait:.15g} s.") from error
@@ -444,7 +444,7 @@ async def _ended(reading: asyncio.Task[int], done: set[asyncio.Task[int]]) -> in
 
 async def _left(leaving: asyncio.Event) -> int:
     await leaving.wait()
-    raise errors.NotReady("The service is shutting down.")
+    raise errors.NotReady
 
 
 async def _swapped(renewed: asyncio.Event) -> int:

@@ -130,7 +130,7 @@ class Batcher:
             NotReady: The batcher is closed.
         """
         if self._closed:
-            raise NotReady("The service is shutting down.")
+            raise NotReady
         own, total = self._waiting.depth(client), len(self._waiting)
         share = self._capacity // (self._waiting.clients + 1)
         if total and total + len(crops) > self._capacity * (1 if own else 2) and own + len(crops) > share:

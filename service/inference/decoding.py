@@ -99,7 +99,7 @@ class PhotoDecoder:
                         process.forget()
             except Exception:
                 if self._closed:  # it was ended under us
-                    raise NotReady("The service is shutting down.") from None
+                    raise NotReady from None
                 raise
 
     @contextmanager
@@ -111,7 +111,7 @@ class PhotoDecoder:
                 timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic())),
             )
             if self._closed:
-                raise NotReady("The service is shutting down.")
+                raise NotReady
             if not free:
                 raise DeadlineExceeded("The request's deadline passed while its photo waited for a decoder.")
             while self._idle and not self._idle[-1].alive:

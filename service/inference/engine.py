@@ -226,7 +226,7 @@ class Engine:
             NotReady: The service has been draining for as long as a photo may take; the batch ends, so that it is answered.
         """
         if time.monotonic() > self._drained + self.deadline:
-            raise NotReady("The service is shutting down.")
+            raise NotReady
         return min(self.due(), batch_due)
 
     async def analyse(self, photo: bytes, options: Options, due: float | None = None) -> Analysis:

@@ -203,7 +203,7 @@ class MemoryBudget:
                     timeout=min(threading.TIMEOUT_MAX, max(0.0, deadline - time.monotonic())),
                 )
                 if self._closed:
-                    raise NotReady("The service is shutting down.")
+                    raise NotReady
                 if not fits:
                     raise DeadlineExceeded("The request's deadline passed while its photo waited for memory.")
                 self._used += count

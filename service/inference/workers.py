@@ -156,7 +156,7 @@ class Workers:
         if now > deadline:
             raise DeadlineExceeded("The request's deadline passed before its turn came.", self.delay)
         if self._closed:
-            raise NotReady("The service is shutting down.")
+            raise NotReady
         if self.full:
             self._make_room(client)
         entry = _Call(client, partial(copy_context().run, partial(call, *args, **kwargs)), deadline, loop.create_future())

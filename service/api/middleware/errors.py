@@ -36,7 +36,7 @@ class UnhandledErrors:
             raise
         except asyncio.CancelledError:  # the time for accepted requests is over
             if not started:
-                await respond(NotReady("The service is shutting down."), scope["state"]["request_id"])(scope, receive, send)
+                await respond(NotReady(), scope["state"]["request_id"])(scope, receive, send)
             raise
         except Exception as error:
             if started:
