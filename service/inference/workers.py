@@ -245,8 +245,8 @@ class Workers:
                 entry.answer.set_exception(error)
             else:
                 entry.answer.set_result(future.result())
-        elif not future.cancelled():
-            future.exception()  # retrieved, or a call whose caller has left would be reported
+        else:  # its caller has left
+            retrieve(future)
         self._start(loop)
 
     def _forget(self, now: float) -> None:

@@ -7,6 +7,8 @@ import asyncio
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.inference.workers import retrieve
+
 
 class Disconnects:
     """Watches, once a request's body is there, whether its client still is; who has left frees its places in every line.
@@ -49,7 +51,7 @@ class Disconnects:
         watch = asyncio.create_task(disconnect())
         work = asyncio.create_task(answer())
         for task in (watch, work):
-            task.add_done_callback(_look_at)
+            task.add_done_callback(retrieve)
         try:
             await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
             if not work.done() and not answering:
@@ -61,9 +63,3 @@ class Disconnects:
             watch.cancel()
             work.cancel()
             await asyncio.wait((work, watch))
-
-
-def _look_at(task: asyncio.Task[None]) -> None:
-    """So that an error which nobody waits for is not reported as never retrieved."""
-    if not task.cancelled():
-        task.exception()
