@@ -88,7 +88,7 @@ class Workers:
     @property
     def delay(self) -> float:
         """Seconds after which what waits now should be done."""
-        return (self.waiting + len(self._running)) * self._mean.value / self.threads
+        return self.inside * self._mean.value / self.threads
 
     @property
     def full(self) -> bool:
@@ -108,26 +108,6 @@ class Workers:
         """
         if self.full:
             self._outnumbering(client)
-
-    async def run(self, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a call on a thread, on no client's account.
-
-        Args:
-            call: What blocks.
-            deadline: Time of the event loop's clock, in seconds, by which it has to begin.
-            args: Passed to `call`.
-            kwargs: Passed to `call`.
-
-        Returns:
-            The call's result.
-
-        Raises:
-            DeadlineExceeded: As of `run_for`.
-            QueueFull: As of `run_for`.
-            NotReady: As of `run_for`.
-            Exception: Whatever `call` raises.
-        """
-        return await self.run_for("", call, deadline, *args, **kwargs)
 
     async def run_for(self, client: str, call: Callable[P, T], deadline: float, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call on a thread, on a client's account.
@@ -265,7 +245,7 @@ class Workers:
             now: A time of the event loop's clock, in seconds.
 
         Returns:
-            Seconds since its deadline; none or fewer where no call is late.
+            Seconds since its deadline; 0 or less where no call is late.
         """
         return max((now - entry.deadline for entry in tuple(self._running)), default=0.0)
 

@@ -83,7 +83,7 @@ async def full(pace: RefusalPace, most_held: int = admission.MOST_HELD) -> Async
         scope["state"] = {"request_id": "test"}
         await admitted(scope, receive, send)
 
-    busy = asyncio.create_task(workers.run(end.wait, asyncio.get_running_loop().time() + 60))
+    busy = asyncio.create_task(workers.run_for("", end.wait, asyncio.get_running_loop().time() + 60))
     await until(lambda: workers.full)
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

@@ -46,7 +46,7 @@ async def test_a_call_runs_off_the_event_loop_with_its_arguments() -> None:
     def call(one: int, *, other: str) -> tuple[int, str, str]:
         return one, other, threading.current_thread().name
 
-    one, other, name = await workers.run(call, LATER, 1, other="x")
+    one, other, name = await workers.run_for("", call, LATER, 1, other="x")
     assert (one, other) == (1, "x")
     assert name != threading.current_thread().name
     assert workers.waiting == 0
@@ -55,8 +55,8 @@ async def test_a_call_runs_off_the_event_loop_with_its_arguments() -> None:
 
 async def test_what_a_call_raises_reaches_its_caller_alone() -> None:
     workers = Workers(1, 4)
-    failing = asyncio.create_task(workers.run(lambda: 1 // 0, LATER))
-    good = asyncio.create_task(workers.run(lambda: 7, LATER))
+    failing = asyncio.create_task(workers.run_for("", lambda: 1 // 0, LATER))
+    good = asyncio.create_task(workers.run_for("", lambda: 7, LATER))
     with pytest.raises(ZeroDivisionError):
         await failing
     assert await good == 7
@@ -65,24 +65,24 @@ async def test_what_a_call_raises_reaches_its_caller_alone() -> None:
 
 async def test_so_many_run_so_many_wait_and_the_rest_is_refused() -> None:
     workers, gate = Workers(2, 3), Gate()
-    calls = [asyncio.create_task(workers.run(gate, LATER, n)) for n in range(5)]
+    calls = [asyncio.create_task(workers.run_for("", gate, LATER, n)) for n in range(5)]
     await until(lambda: gate.inside == 2)
     assert workers.waiting == 3
     with pytest.raises(QueueFull):
-        await workers.run(gate, LATER, 9)
+        await workers.run_for("", gate, LATER, 9)
     gate.open.set()
     assert await asyncio.gather(*calls) == [0, 1, 2, 3, 4]
     assert gate.most == 2
     await until(lambda: workers.waiting == 0)
-    assert await workers.run(gate, LATER, 6) == 6, "there is room again"
+    assert await workers.run_for("", gate, LATER, 6) == 6, "there is room again"
     await workers.close()
 
 
 async def test_a_call_that_has_not_begun_by_its_deadline_never_begins() -> None:
     workers, gate, begun = Workers(1, 4), Gate(), list[int]()
-    first = asyncio.create_task(workers.run(gate, LATER, 1))
+    first = asyncio.create_task(workers.run_for("", gate, LATER, 1))
     await until(lambda: gate.inside == 1)
-    late = asyncio.create_task(workers.run(begun.append, asyncio.get_running_loop().time() + 0.01, 2))
+    late = asyncio.create_task(workers.run_for("", begun.append, asyncio.get_running_loop().time() + 0.01, 2))
     await asyncio.sleep(0.03)
     gate.open.set()
     with pytest.raises(DeadlineExceeded):
@@ -94,10 +94,10 @@ async def test_a_call_that_has_not_begun_by_its_deadline_never_begins() -> None:
 
 async def test_a_call_whose_deadline_has_passed_is_late_even_where_the_line_is_full() -> None:
     workers, gate = Workers(1, 0), Gate()
-    first = asyncio.create_task(workers.run(gate, LATER, 1))
+    first = asyncio.create_task(workers.run_for("", gate, LATER, 1))
     await until(lambda: gate.inside == 1)
     with pytest.raises(DeadlineExceeded):
-        await workers.run(gate, asyncio.get_running_loop().time() - 1, 2)
+        await workers.run_for("", gate, asyncio.get_running_loop().time() - 1, 2)
     gate.open.set()
     assert await first == 1
     await workers.close()
@@ -106,18 +106,18 @@ async def test_a_call_whose_deadline_has_passed_is_late_even_where_the_line_is_f
 async def test_a_caller_that_leaves_keeps_its_place_until_its_call_ends() -> None:
     """The thread is busy, whether or not somebody waits for it."""
     workers, gate = Workers(1, 1), Gate()
-    left = asyncio.create_task(workers.run(gate, LATER, 1))
+    left = asyncio.create_task(workers.run_for("", gate, LATER, 1))
     await until(lambda: gate.inside == 1)
     left.cancel()
     with pytest.raises(asyncio.CancelledError):
         await left
-    other = asyncio.create_task(workers.run(gate, LATER, 2))
+    other = asyncio.create_task(workers.run_for("", gate, LATER, 2))
     await until(lambda: workers.waiting == 1)
     with pytest.raises(QueueFull):
-        await workers.run(gate, LATER, 3)
+        await workers.run_for("", gate, LATER, 3)
     gate.open.set()
     assert await other == 2
-    assert await workers.run(gate, LATER, 4) == 4
+    assert await workers.run_for("", gate, LATER, 4) == 4
     await workers.close()
 
 
@@ -128,19 +128,19 @@ async def test_the_error_of_a_call_whose_caller_has_left_is_nobodys() -> None:
         gate()
         raise ValueError("late")
 
-    left = asyncio.create_task(workers.run(call, LATER))
+    left = asyncio.create_task(workers.run_for("", call, LATER))
     await until(lambda: gate.inside == 1)
     left.cancel()
     with pytest.raises(asyncio.CancelledError):
         await left
     gate.open.set()
-    assert await workers.run(lambda: 5, LATER) == 5
+    assert await workers.run_for("", lambda: 5, LATER) == 5
     await workers.close()
 
 
 async def test_closing_finishes_what_has_begun() -> None:
     workers, gate = Workers(1, 4), Gate()
-    begun = asyncio.create_task(workers.run(gate, LATER, 1))
+    begun = asyncio.create_task(workers.run_for("", gate, LATER, 1))
     await until(lambda: gate.inside == 1)
     gate.open.set()
     await workers.close()
@@ -166,7 +166,7 @@ async def test_closing_drops_what_waits_where_callers_leave_the_queue() -> None:
 async def test_a_call_past_its_deadline_is_overdue_until_it_ends_and_is_not_waited_for_for_ever() -> None:
     workers, gate = Workers(1, 1), Gate()
     now = asyncio.get_running_loop().time()
-    call = asyncio.create_task(workers.run(gate, now + 1, 3))
+    call = asyncio.create_task(workers.run_for("", gate, now + 1, 3))
     await until(lambda: gate.inside == 1)
     assert workers.overdue(now) < 0
     assert workers.overdue(now + 31) == 30
@@ -181,11 +181,11 @@ async def test_the_queue_is_as_long_as_its_wait() -> None:
     """Calls of a quarter of a second fill half a second soon."""
     workers, gate = Workers(1, 100, wait_s=0.5), Gate()
     for _ in range(12):  # until the mean is theirs
-        await workers.run(time.sleep, LATER, 0.25)
-    running = [asyncio.create_task(workers.run(gate, LATER)) for _ in range(5)]
+        await workers.run_for("", time.sleep, LATER, 0.25)
+    running = [asyncio.create_task(workers.run_for("", gate, LATER)) for _ in range(5)]
     await until(lambda: workers.waiting == 4)
     with pytest.raises(QueueFull) as refused:
-        await workers.run(gate, LATER)
+        await workers.run_for("", gate, LATER)
     assert refused.value.retry_after > 5 * 0.23
     gate.open.set()
     await asyncio.gather(*running)
@@ -194,10 +194,10 @@ async def test_the_queue_is_as_long_as_its_wait() -> None:
 
 async def test_short_calls_may_wait_by_the_hundred() -> None:
     workers, gate = Workers(1, 100, wait_s=2000), Gate()
-    running = [asyncio.create_task(workers.run(gate, LATER)) for _ in range(101)]
+    running = [asyncio.create_task(workers.run_for("", gate, LATER)) for _ in range(101)]
     await until(lambda: workers.waiting == 100)
     with pytest.raises(QueueFull):
-        await workers.run(gate, LATER)
+        await workers.run_for("", gate, LATER)
     gate.open.set()
     await asyncio.gather(*running)
     await workers.close()
@@ -255,7 +255,7 @@ async def test_no_call_needs_a_thread_that_the_system_may_not_lend(monkeypatch: 
     """A call that found none kept its place for ever, and a pool without any answered nobody."""
     workers, gate = Workers(3, 4), Gate()
     monkeypatch.setattr(threading.Thread, "start", lend_no_thread)
-    calls = [asyncio.create_task(workers.run(gate, LATER, value)) for value in range(3)]
+    calls = [asyncio.create_task(workers.run_for("", gate, LATER, value)) for value in range(3)]
     await until(lambda: gate.inside == 3)
     gate.open.set()
     assert await asyncio.gather(*calls) == [0, 1, 2]
