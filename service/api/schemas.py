@@ -315,9 +315,8 @@ def tracked(face: FaceTrack, *, landmarks: bool) -> TrackedFace:
     Returns:
         The face, in the rounding of `answer`.
     """
-    person = AnalysedFace(face.face, face.attributes, face.quality, face.warnings)
     return TrackedFace(
-        **dict(_face(person, landmarks, distribution=False)),
+        **dict(_face(face, landmarks, distribution=False)),
         id=face.id,
         frames=face.frames,
         answers=face.answers,

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from service.inference.attributes import Attributes
-from service.inference.pipeline import DetectedFace, Detections, Options, Pipeline, largest
+from service.inference.pipeline import AnalysedFace, DetectedFace, Detections, Options, Pipeline, largest
 from service.metrics import timed
 from service.tracking.aggregation import DEFAULT, Average, weight
 from service.tracking.tracker import Track, Tracker
-from service.vision.detection import Face
 from service.vision.image import DecodedImage
-from service.vision.quality import Quality
 
 TRACKED_MARGIN: Final = 0.15
 """How far below a new face's least confidence one may be that continues a track."""
@@ -32,18 +30,14 @@ LONGEST_PAUSE_S: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class FaceTrack:
-    """One face of a frame: the id, and the attributes, of its track by now.
+class FaceTrack(AnalysedFace):
+    """One face of a frame, with the attributes of its track by now: none before the network has run.
 
-    `frames` counts the frames of the track, `answers` those of them that the network ran on; `age_s` is in seconds since the
-    first. No attribute is known before the network has run.
+    `id` is the track's, `frames` counts its frames, `answers` those of them that the network ran on; `age_s` is in seconds
+    since the first.
     """
 
     id: int
-    face: Face
-    attributes: Attributes
-    quality: Quality
-    warnings: list[str]
     frames: int
     answers: int
     age_s: float
@@ -167,11 +161,11 @@ class TrackingSession:
     def _face_track(self, track: Track, one: DetectedFace, now: float) -> FaceTrack:
         known = self._known[track.id]
         return FaceTrack(
-            id=track.id,
             face=one.face,
             attributes=known.average.attributes(),
             quality=one.quality,
             warnings=one.warnings,
+            id=track.id,
             frames=track.frames,
             answers=known.answers,
             age_s=now - track.first_seen,

@@ -22,7 +22,7 @@ from service.files import replacing
 from service.inference.attributes import Attributes, Expectation
 from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
 from service.inference.engine import Engine
-from service.inference.pipeline import AnalysedFace, Analysis, Options
+from service.inference.pipeline import Analysis, Options
 from service.models.manifest import AGE, Attribute
 from service.tracking.session import FaceTrack, FrameResult, TrackingSession
 from service.tracking.tracker import CONFIRMED_FRAMES
@@ -277,8 +277,7 @@ def _row(identity: int, span: _TrackSpan) -> TrackRow:
 
 
 def _marked(pixels: Pixels, result: FrameResult) -> Pixels:
-    people = [AnalysedFace(face.face, face.attributes, face.quality, face.warnings) for face in result.faces]
-    analysis = Analysis(result.width, result.height, people)
+    analysis = Analysis(result.width, result.height, [*result.faces])
     return np.asarray(draw(Image.fromarray(pixels), analysis, [face.id for face in result.faces]))
 
 
