@@ -354,20 +354,11 @@ def _data_address(jpeg: bytes | None) -> str | None:
 def _face(person: AnalysedFace, landmarks: bool, distribution: bool) -> FaceAnswer:
     x0, y0, x1, y1 = (round(float(value)) for value in person.face.box)
     points = [(round(float(x), 1), round(float(y), 1)) for x, y in person.face.landmarks]
-    quality = person.quality
     return FaceAnswer(
         box=Box(x=x0, y=y0, width=x1 - x0, height=y1 - y0),
         confidence=round(min(1.0, person.face.confidence), 4),
         landmarks=Landmarks(**dict(zip(LANDMARKS, points, strict=True))) if landmarks else None,
-        quality=QualityAnswer(
-            size_px=round(quality.size_px, 1),
-            sharpness=round(quality.sharpness, 2),
-            brightness=round(quality.brightness, 3),
-            roll=round(quality.roll, 1),
-            yaw=round(quality.yaw, 2),
-            noise=round(quality.noise, 2),
-            contrast=round(quality.contrast, 3),
-        ),
+        quality=QualityAnswer(**person.quality.rounded()),
         warnings=person.warnings,
         **_attributes(person.attributes, distribution),
     )

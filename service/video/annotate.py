@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 CODEC: Final = "libx264"
 RATE_FACTOR: Final = "20"
 """Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
-
-
-QUALITY_DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2, "noise": 2, "contrast": 3}
-"""Decimals of what is measured of a face, as in the API's answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +246,7 @@ class FrameTable:
             "height": y1 - y0,
             "confidence": round(min(1.0, face.face.confidence), 4),
             **_cells(face.attributes, self._names),
-            **{name: round(value, QUALITY_DIGITS[name]) for name, value in asdict(face.quality).items()},
+            **face.quality.rounded(),
             "warnings": " ".join(face.warnings),
         }
 

@@ -56,6 +56,9 @@ CUT_OFF: Final = 0.2
 """Share of the crop outside the photo above which a face is cut off."""
 
 
+DIGITS: Final = {"size_px": 1, "sharpness": 2, "brightness": 3, "roll": 1, "yaw": 2, "noise": 2, "contrast": 3}
+"""Decimals of each measure in answers and tables."""
+
 Steps = npt.NDArray[np.int16]
 
 _NOISE_MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -79,6 +82,14 @@ class Quality:
     yaw: float
     noise: float
     contrast: float
+
+    def rounded(self) -> dict[str, float]:
+        """The measures as answers and tables have them.
+
+        Returns:
+            Values by name, with the decimals of `DIGITS`.
+        """
+        return {name: round(getattr(self, name), digits) for name, digits in DIGITS.items()}
 
 
 class _Levels(NamedTuple):
