@@ -14,7 +14,7 @@ from service import metrics
 from service.errors import ModelIncompatible, NotEnoughMemory
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
-from service.inference.engine import Engine, allowed
+from service.inference.engine import Engine
 from service.inference.memory import MIB, MemoryBudget, mappings, memory_limit, resident
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
@@ -88,24 +88,23 @@ def create_engine(settings: Settings) -> Engine:
         int8=None if variant else _int8_loader(settings, threads),
     )
     with ThreadPoolExecutor(1, "load") as pool:
-        loading = pool.submit(_load_attributes, source, settings)
-        detector, detection = _load_detector(store, settings.detector, settings, threads, shared)
-        streaming, stream_detection = None, None
+        loading = pool.submit(_load_attributes, source)
+        detector, detector_model = _load_detector(store, settings.detector, settings, threads, shared)
+        stream_detector, stream_detector_model = None, None
         if settings.stream_detector not in (None, settings.detector):
-            streaming, stream_detection = _load_detector(store, settings.stream_detector, settings, threads, shared)
-        model, batcher = loading.result()
-    attributes = allowed(model.manifest, settings.attributes)
+            stream_detector, stream_detector_model = _load_detector(store, settings.stream_detector, settings, threads, shared)
+        model, attributes, batcher = loading.result()
     workers = Workers(at_once, settings.photo_queue, settings.photo_wait_s)
     limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
-    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once), streaming)
+    pipeline = Pipeline(detector, model.manifest, batcher, workers, limits, PhotoDecoder(budget, at_once), stream_detector)
     pipeline.warm()
     engine = Engine(
         pipeline=pipeline,
         batcher=batcher,
         workers=workers,
         model=model,
-        detector=detection,
-        stream_detector=stream_detection,
+        detector=detector_model,
+        stream_detector=stream_detector_model,
         runtime=resolve(settings.runtime).value,
         precision=model.networks["faces"].precision,
         attributes=attributes,
@@ -135,14 +134,10 @@ def create_engine(settings: Settings) -> Engine:
     return engine
 
 
-def _load_attributes(source: ModelSource, settings: Settings) -> tuple[Model, Batcher]:
-    """The model that is served by default, and what predicts with it, which has run once."""
+def _load_attributes(source: ModelSource) -> tuple[Model, tuple[str, ...], Batcher]:
+    """The model that is served by default, as `ModelSource.warmed` gives it."""
     with mappings():
-        model = source.load(source.version)
-        batcher = Batcher(model.networks["faces"], settings.face_queue, metrics.BATCH_SIZE.observe)
-        if model.manifest.input is not None:
-            batcher.warm(model.manifest.input.size)
-    return model, batcher
+        return source.warmed(source.version)
 
 
 def _int8_loader(settings: Settings, threads: int) -> Loader | None:

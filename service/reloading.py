@@ -52,26 +52,28 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelSource:
-    """The attribute model that is configured, in any version.
-
-    `version` is the one that is configured, or None for the newest; `digest` is that of the only manifest that is served, or
-    None for any. `quick` reads a network as it is to run, `exact` in float32, or is None where that is not to be tried.
-    `attributes` are those that the operator allows, `face_queue` is how many faces may wait. `variant` is the arithmetic of the
-    variant that is served, whose document then has the digest, or None for the model itself. `int8` reads a variant that loses
-    nothing, which is served where there is one; None where that is not to be tried.
-    """
+    """The attribute model that is configured, in any version."""
 
     store: ModelStore
     name: str
     version: int | None
+    """The one that is configured; None for the newest."""
     digest: str | None
+    """SHA-256 of the only manifest that is served, or of the document of `variant`; None for any."""
     attributes: Sequence[str] | None
+    """Those that the operator allows; None for all."""
     face_queue: int
+    """How many faces may wait."""
     quick: Loader
+    """Reads a network as it is to run."""
     exact: Loader | None
+    """Reads it in float32, where `quick` gives wrong answers; None where that is not to be tried."""
     budget: MemoryBudget
+    """That of photos, which make room for a second model."""
     variant: str | None = None
+    """Arithmetic of the variant that is served; None for the model itself."""
     int8: Loader | None = None
+    """Reads a variant that loses nothing, which is served where there is one; None where that is not to be tried."""
 
     def load(self, version: int | None) -> Model:
         """Load a version, verify it and hold it to its golden answers; blocks.
@@ -127,6 +129,25 @@ class ModelSource:
         model = self.store.load(self.name, manifest.version, int8, variant=Precision.INT8.value)
         return dataclasses.replace(model, digest=digest, variant=found)
 
+    def warmed(self, version: int | None) -> tuple[Model, tuple[str, ...], Batcher]:
+        """Load a version and run its network once at each size; blocks.
+
+        Args:
+            version: Of the model; None for the newest.
+
+        Returns:
+            The model, those of its attributes that the operator allows, and what predicts with it.
+
+        Raises:
+            ModelError: It is refused.
+        """
+        model = self.load(version)
+        attributes = allowed(model.manifest, self.attributes)
+        batcher = Batcher(model.networks["faces"], self.face_queue, metrics.BATCH_SIZE.observe)
+        if model.manifest.input is not None:
+            batcher.warm(model.manifest.input.size)
+        return model, attributes, batcher
+
     def renewed(self, engine: Engine, version: int | None) -> Engine | None:
         """Load a version beside the one in service, and warm it; blocks.
 
@@ -179,12 +200,7 @@ class ModelSource:
             ModelError: It is refused.
         """
         with mappings():
-            model = self.load(version)
-            attributes = allowed(model.manifest, self.attributes)
-            network = model.networks["faces"]
-            batcher = Batcher(network, self.face_queue, metrics.BATCH_SIZE.observe)
-            if model.manifest.input is not None:
-                batcher.warm(model.manifest.input.size)
+            model, attributes, batcher = self.warmed(version)
             pipeline = engine.pipeline.with_model(model.manifest, batcher)
             pipeline.warm()
         return dataclasses.replace(
@@ -192,7 +208,7 @@ class ModelSource:
             pipeline=pipeline,
             batcher=batcher,
             model=model,
-            precision=network.precision,
+            precision=model.networks["faces"].precision,
             attributes=attributes,
             source=self,
         )
