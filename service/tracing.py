@@ -25,16 +25,15 @@ class Stage:
 class RequestRecord:
     """What is known of a request so far.
 
-    `key` is the name that its API key stands for, `bytes` are those of its body that have come, `faces` those answered,
-    `failed` the photos of a batch that have a problem, and `outcome` is `answered` or the code of its problem. `trace_id` is
-    empty where the request belongs to no trace, and `sampled` says whether its spans are kept. A stream keeps no stages.
+    `bytes` are those of its body that have come, `faces` those answered, `failed` the photos of a batch that have a problem,
+    and `outcome` is `answered` or the code of its problem. `trace_id` is empty where the request belongs to no trace, and
+    `sampled` says whether its spans are kept. A stream keeps no stages.
     """
 
     request_id: str
     trace_id: str = ""
     span_id: str = ""
     sampled: bool = False
-    key: str = ""
     bytes: int = 0
     faces: int = 0
     failed: int = 0

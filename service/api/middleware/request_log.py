@@ -133,7 +133,7 @@ class RequestLog:
 def _fields(record: RequestRecord, scope: Scope, seconds: float) -> dict[str, str | int | float | None]:
     """What a line of the log says beside its message, where it is a document."""
     client = str(scope["state"].get("client") or "")
-    record.key = client.removeprefix("key ") if client.startswith("key ") else ""
+    key = client.removeprefix("key ") if client.startswith("key ") else None
     return {
         "request_id": record.request_id,
         "trace_id": record.trace_id or None,
@@ -141,7 +141,7 @@ def _fields(record: RequestRecord, scope: Scope, seconds: float) -> dict[str, st
         "route": record.route,
         "status": record.status,
         "duration_ms": round(seconds * 1000, 1),
-        "key": record.key or None,
+        "key": key,
         "bytes": record.bytes,
         "faces": record.faces,
         "failed": record.failed,
