@@ -160,19 +160,6 @@ def forget_models(kept: Collection[str]) -> None:
             one.remove_by_labels({"model": model})
 
 
-def decade(years: float) -> str:
-    """Label of an age.
-
-    Args:
-        years: The age; below 0 it counts as 0.
-
-    Returns:
-        `0-9`, `10-19` and so on, or `90+`.
-    """
-    start = min(90, int(max(0.0, years)) // 10 * 10)
-    return "90+" if start == 90 else f"{start}-{start + 9}"
-
-
 def watch_queue(queue: str, depth: Callable[[], int]) -> None:
     """Report a queue's depth whenever metrics are read.
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from service.arrays import Doubles, Floats
 from service.inference.at_least import at_least
 from service.inference.probabilities import temperature_scaled
-from service.metrics import decade
 from service.models.manifest import AGE, CANONICAL, STEPS, YEARS, AgeInterval, AtLeastCalibration, Attribute, Manifest, Scale
 
 CONTRACT: Final = (AGE, *CANONICAL)
@@ -25,6 +24,19 @@ AS_IT_IS: Final = AtLeastCalibration()
 """Stands for a calibration that a model does not bring."""
 BAND_STEPS: Final = 10
 """Steps of each band of a range: a tenth of it."""
+
+
+def decade(years: float) -> str:
+    """Name of the decade of an age.
+
+    Args:
+        years: The age; below 0 it counts as 0.
+
+    Returns:
+        `0-9`, `10-19` and so on, or `90+`.
+    """
+    start = min(90, int(max(0.0, years)) // 10 * 10)
+    return "90+" if start == 90 else f"{start}-{start + 9}"
 
 
 def bands(scale: Scale) -> tuple[str, ...]:

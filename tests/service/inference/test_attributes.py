@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.inference.attributes import CONTRACT, Attributes, Expectation, aged, bounds, describe, deviation, thresholds
+from service.inference.attributes import (
+    CONTRACT,
+    Attributes,
+    Expectation,
+    aged,
+    bounds,
+    decade,
+    describe,
+    deviation,
+    thresholds,
+)
 from service.inference.probabilities import temperature_scaled
 from service.models.manifest import AgeInterval, IntervalBand, Manifest
 from tests.fakes import BMI, RACES, attributes, manifest
@@ -94,6 +104,14 @@ def test_an_age_in_words_is_the_answer_s_in_whole_years(years: float, words: str
     """Halves go upwards, as the page's do: 32.46 is answered as 32.5, and 33 stands beside the face everywhere."""
     assert str(Expectation(years)) == words
     assert aged(years, 27, 41) == f"{words} (27-41)"
+
+
+@pytest.mark.parametrize(
+    ("years", "label"),
+    [(-3, "0-9"), (0, "0-9"), (9.9, "0-9"), (10, "10-19"), (39.99, "30-39"), (89.9, "80-89"), (90, "90+"), (130, "90+")],
+)
+def test_ages_are_counted_by_decade(years: float, label: str) -> None:
+    assert decade(years) == label
 
 
 def test_an_interval_in_years_needs_no_distribution() -> None:

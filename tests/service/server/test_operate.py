@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service import __version__, errors, metrics
+from service import __version__, errors
 from service.api.statuses import STATUS, status_of
 from service.inference.attributes import bands
 from service.inference.memory import MIB, held
@@ -222,14 +222,6 @@ async def test_queues_show_their_depth() -> None:
             assert await metric(client, "facet_queue_depth", queue="faces") == 6
         assert [(await request).status_code for request in requests] == [200] * 4
         assert await metric(client, "facet_queue_depth") == 0
-
-
-@pytest.mark.parametrize(
-    ("years", "label"),
-    [(-3, "0-9"), (0, "0-9"), (9.9, "0-9"), (10, "10-19"), (39.99, "30-39"), (89.9, "80-89"), (90, "90+"), (130, "90+")],
-)
-def test_ages_are_counted_by_decade(years: float, label: str) -> None:
-    assert metrics.decade(years) == label
 
 
 # Documentation --------------------------------------------------------------------------------------------------------
