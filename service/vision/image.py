@@ -71,7 +71,7 @@ class DecodedImage:
     """An upright photo.
 
     `pixels` is uint8 RGB [height, width, 3], perhaps decoded at a reduced size; `width` and `height` are the full upright
-    photo's in pixels; `scale` is decoded pixels per full-size pixel (at most 1).
+    photo's in pixels.
     """
 
     pixels: Pixels
@@ -285,7 +285,7 @@ def _open(data: bytes, max_pixels: int, side: int) -> _Photo:
     if form is None:
         raise UnsupportedFormat("The file is not a JPEG, PNG, WebP, HEIC, AVIF, BMP or GIF image.")
     if form == "WEBP":
-        photo = _open_webp(data, max_pixels)
+        photo = _open_webp(data)
     elif form == "HEIF":
         photo = _open_heif(data)
     else:
@@ -520,11 +520,10 @@ def _positions(data: bytes, name: bytes) -> list[int]:
     return found
 
 
-def _open_webp(data: bytes, max_pixels: int) -> _Photo:
+def _open_webp(data: bytes) -> _Photo:
     """A still WebP goes through OpenCV, which takes a third of the memory that Pillow's reader of animations does."""
     found = structure.webp(data)
     full = found.width, found.height
-    _check_size(full, max_pixels)
     carrier = Image.new("RGB", (1, 1))
     names = {b"ICCP": "icc_profile", b"EXIF": "exif"}
     carrier.info.update({names[kind]: content for kind, content in found.metadata.items() if content and kind in names})
