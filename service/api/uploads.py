@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from service.api.query import known_names
 from service.errors import (
     EmptyFile,
     InvalidParameter,
@@ -35,9 +36,7 @@ FIELDS: Final = (b"file", b"image")
 """Names of the multipart field that holds a photo."""
 SPARE_FIELDS: Final = 8
 """Other fields that a form may bring along; they are ignored, unless they are named as an option is."""
-OPTIONS: Final = frozenset(
-    {"at_least", "attributes", "distribution", "landmarks", "max_faces", "min_confidence", "model", "preview"}
-)
+OPTIONS: Final = frozenset(known_names())
 """What the query of a prediction may hold; in a body they are refused, lest race be answered to who asked for age alone."""
 
 URL_ENCODED: Final = b"application/x-www-form-urlencoded"
