@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import errors
 from service.api.keys import Keys, client_of, sent_key
-from service.api.problems import count, note
+from service.api.problems import count, note, request_id
 from service.api.schemas import ImageSize, ModelName, StreamFrame, StreamProblem, StreamReady, StreamStart, tracked
 from service.api.statuses import problem_of
 from service.errors import FacetError
@@ -84,7 +84,7 @@ class Streams:
         Args:
             websocket: A connection that was not yet accepted.
         """
-        identity = str(websocket.scope.get("state", {}).get("request_id", "-"))
+        identity = request_id(websocket)
         await websocket.accept()
         code, task = NO_CLOSE_FRAME, asyncio.current_task()
         if task is not None:
