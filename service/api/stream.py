@@ -35,7 +35,8 @@ NUMBER_BYTES: Final = 8
 """A frame begins with its number, unsigned and big-endian."""
 START_S: Final = 10.0
 """Seconds in which the first message must come, where the idle timeout is not shorter."""
-MAX_START_BYTES: Final = 8192
+MAX_START_CHARS: Final = 8192
+"""Characters of the first message at most."""
 UNSTARTED: Final = 32
 """Connections that may wait for their first message at a time; they hold no stream's place, and one more ends the oldest."""
 CLOSE_S: Final = 1.0
@@ -75,7 +76,7 @@ class Streams:
         self._leaving = asyncio.Event()
         self._renewed: dict[int, asyncio.Event] = {}
         self._unstarted: dict[asyncio.Timeout, str] = {}
-        self._open: set[asyncio.Task[object] | None] = set()
+        self._open = 0
         self._connected: set[asyncio.Task[object]] = set()
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -155,13 +156,13 @@ class Streams:
             raise errors.ForeignOrigin("Pages from this origin may not open a stream.")
 
     async def _start(self, websocket: WebSocket) -> StreamStart:
-        """The first message."""
+        """Wait for the first message."""
         wait = min(self._limits.idle, START_S)
         timeout = asyncio.timeout(wait)
         try:
             async with timeout:
                 self._wait(timeout, client_of(websocket.scope))
-                text = await websocket.receive()
+                message = await websocket.receive()
         except TimeoutError as error:
             if self._leaving.is_set():
                 raise errors.NotReady from error
@@ -170,23 +171,9 @@ class Streams:
             raise errors.StreamIdle(f"The first message did not arrive within {wait:.15g} s.") from error
         finally:
             self._unstarted.pop(timeout, None)
-        if text["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(text.get("code", 1005))
-        try:
-            if len(text.get("text") or "") > MAX_START_BYTES:
-                raise ValueError
-            return StreamStart.model_validate_json(text.get("text") or "")
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(sorted(StreamStart.model_fields))
-                raise errors.InvalidParameter(f"{place[:50]}: there is no such field; choose from {known}.") from error
-            if place and place != "type" and first["type"] != "json_invalid":
-                raise errors.InvalidParameter(f"{place}: {errors.in_own_words(first['msg'])}") from error
-            raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error
-        except ValueError as error:
-            raise errors.MalformedMessage("The first message is too long.") from error
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        return _parsed(message.get("text") or "")
 
     def _wait(self, timeout: asyncio.Timeout, client: str) -> None:
         """Count a connection that waits for its first message.
@@ -204,15 +191,14 @@ class Streams:
     @contextlib.contextmanager
     def _place(self) -> Iterator[None]:
         """One of the places for streams."""
-        if len(self._open) >= self._limits.streams:
+        if self._open >= self._limits.streams:
             raise errors.TooManyStreams("Too many streams are open.", 5)
-        task = asyncio.current_task()
-        self._open.add(task)
+        self._open += 1
         STREAMS.inc()
         try:
             yield
         finally:
-            self._open.discard(task)
+            self._open -= 1
             STREAMS.dec()
 
 
@@ -346,6 +332,23 @@ class Session:
             timing_ms={stage: round(passed, 2) for stage, passed in result.timings.items()},
         )
         return answer.model_dump_json(exclude_none=True), rest
+
+
+def _parsed(text: str) -> StreamStart:
+    """A stream's first message. Raises `MalformedMessage`, or `InvalidParameter` where one of its fields alone is wrong."""
+    if len(text) > MAX_START_CHARS:
+        raise errors.MalformedMessage("The first message is too long.")
+    try:
+        return StreamStart.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(StreamStart.model_fields))
+            raise errors.InvalidParameter(f"{place[:50]}: there is no such field; choose from {known}.") from error
+        if place and place != "type" and first["type"] != "json_invalid":
+            raise errors.InvalidParameter(f"{place}: {errors.in_own_words(first['msg'])}") from error
+        raise errors.MalformedMessage('The first message must be JSON with "type": "start".') from error
 
 
 def _unnumbered(message: bytes) -> bool:
