@@ -32,7 +32,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -284,7 +284,7 @@ def serve(
     with _one_line(), hang_ups_remembered(), exit_on_sigterm():
         options = (("host", host), ("port", port), ("tls", https), ("detector", detector))
         given = {name: value for name, value in options if value is not None}
-        settings = Settings.model_validate({**Settings().model_dump(), **given})
+        settings = _settings_with(given)
         configure_logging(settings.log_level, settings.log_format)
         given_certificate = _given_certificate(settings)
         tune_allocator()
@@ -513,6 +513,11 @@ def _settings(request: command.Request, model: str | None, detector: str | None)
         changes["detector"] = detector
     if request.parameters.max_faces is not None:
         changes["max_faces"] = request.parameters.max_faces
+    return _settings_with(changes)
+
+
+def _settings_with(changes: Mapping[str, object]) -> Settings:
+    """The settings of the environment, but for what a command line gives."""
     return Settings.model_validate({**Settings().model_dump(), **changes})
 
 
@@ -599,7 +604,7 @@ def annotate(
         if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
             raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")
         given = _one_model() | ({} if detector is None else {"detector": detector, "stream_detector": None})
-        engine = _engine(context.ensure_object(Parts), Settings.model_validate({**Settings().model_dump(), **given}))
+        engine = _engine(context.ensure_object(Parts), _settings_with(given))
         of_frames = FrameTable(engine.model.manifest.attributes)
         growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))
 
