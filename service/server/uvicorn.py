@@ -102,6 +102,10 @@ class Server(uvicorn.Server):
         if self._hung_up:
             self._hang_up()
 
+    def _of_app(self, name: str) -> Any:
+        """A part of the app by its name in the app's state; None where it has none."""
+        return getattr(getattr(self.config.app, "state", None), name, None)
+
     def _terminate(self) -> None:
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
@@ -111,7 +115,7 @@ class Server(uvicorn.Server):
             self._hung_up = True
             return
         self._renew_certificate()
-        reloader: Reloader | None = getattr(getattr(self.config.app, "state", None), "reloader", None)
+        reloader: Reloader | None = self._of_app("reloader")
         if reloader is not None:
             reloader.hang_up()
 
@@ -139,13 +143,13 @@ class Server(uvicorn.Server):
         Args:
             sockets: As uvicorn passes it.
         """
-        streams: Streams | None = getattr(getattr(self.config.app, "state", None), "streams", None)
+        streams: Streams | None = self._of_app("streams")
         if streams is not None:
             await streams.close()
         await super().shutdown(sockets)
 
     async def _drain(self) -> None:
-        engine: Engine | None = getattr(getattr(self.config.app, "state", None), "engine", None)
+        engine: Engine | None = self._of_app("engine")
         if engine is not None:
             engine.drain()
         logging.getLogger("facet").info("draining for %g s", self._drain_delay)
