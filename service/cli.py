@@ -157,6 +157,11 @@ def _facet(
     """Take the options that stand before a command."""
 
 
+def _store(settings: Settings) -> ModelStore:
+    """The model store of the settings; one behind an address with the cache that serves while that cannot be read."""
+    return open_store(settings.model_store, settings.model_cache)
+
+
 def _model_names(incomplete: str) -> list[str]:
     """What a shell completes `--model` with."""
     return _names("attributes", incomplete)
@@ -170,7 +175,7 @@ def _detector_names(incomplete: str) -> list[str]:
 def _names(kind: str, incomplete: str) -> list[str]:
     """Models of a kind, by name and with their version."""
     with contextlib.suppress(ValidationError, FacetError, OSError):
-        found = [one for one in open_store(Settings().model_store).manifests() if one.kind == kind]
+        found = [one for one in _store(Settings()).manifests() if one.kind == kind]
         names = dict.fromkeys([*(one.name for one in found), *(one.title for one in found)])
         return [name for name in names if name.startswith(incomplete)]
     return []
@@ -247,7 +252,7 @@ def _advice(settings: Settings) -> str:
     place = settings.model_store
     elsewhere = "set FACET_MODEL_STORE to a folder of models, such as model_store/ of Facet's repository."
     try:
-        names = [one.title for one in open_store(place, settings.model_cache).manifests()]
+        names = [one.title for one in _store(settings).manifests()]
     except (FacetError, OSError):
         return f"{place} cannot be listed: {elsewhere}"
     if not names:
@@ -533,7 +538,7 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     place = settings.model_store
     place = place.resolve() if isinstance(place, Path) else place
     settings = settings.model_copy(update={"model_store": place})
-    store = open_store(place, settings.model_cache)
+    store = _store(settings)
     manifest, digest = store.find(settings.model, settings.model_version, settings.precision.variant)
     name, _, version = settings.detector.partition("/")
     detector, _ = store.find(name, int(version) if version else None)
@@ -637,7 +642,7 @@ def models() -> None:
     with _one_line():
         settings = Settings()
         shown = console()
-        store = open_store(settings.model_store, settings.model_cache)
+        store = _store(settings)
         found = list(store.manifests())
         if not found:
             _fail(_advice(settings))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from service.cli import _model_names
 from service.errors import ModelDamaged, ModelNotFound, StoreUnreachable
 from service.inference.engine import Engine
 from service.inference.memory import MemoryBudget
@@ -120,6 +121,17 @@ def test_a_copy_that_was_changed_is_made_again(bucket: Any, tmp_path: Path) -> N
     store.load("scaled", 2, load)
     (tmp_path / "cache/scaled/2/variables/weights").write_bytes(b"x")
     assert store.load("scaled", 2, load).manifest.version == 2
+
+
+def test_shells_complete_copies_while_the_address_cannot_be_read(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RemoteStore(BUCKET, tmp_path / "cache").load("scaled", 2, load)
+    monkeypatch.setenv("FACET_MODEL_STORE", BUCKET)
+    monkeypatch.setenv("FACET_MODEL_CACHE", str(tmp_path / "cache"))
+    for name in ("ls", "cat_file", "find"):
+        monkeypatch.setattr(bucket, name, unreachable)
+    assert _model_names("sc") == ["scaled", "scaled/2"]
 
 
 def test_copies_serve_while_the_address_cannot_be_read(
