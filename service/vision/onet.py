@@ -115,6 +115,19 @@ def doubled(scores: Reals, boxes: Floats) -> Floats:
     return np.clip(1 - np.where(small, SMALL_FACTOR, np.float32(1)) * (1 - scores), 0, 1).astype(np.float32)
 
 
+def roll(landmarks: Floats) -> Floats:
+    """How eyes slope.
+
+    Args:
+        landmarks: [N, 5, 2] as x, y.
+
+    Returns:
+        Degrees, clockwise, [N], from -180 to 180.
+    """
+    x, y = (landmarks[:, 1] - landmarks[:, 0]).T
+    return np.asarray(np.rad2deg(np.arctan2(y, x)), np.float32)
+
+
 def upright_angle(points: Floats, degrees: Floats) -> Floats:
     """Slopes of the eyes [N], clockwise, of landmarks [N, 5, 2]; an angle stays that this would change by less than
     `MAX_MISALIGNMENT`, for O-Net is as certain then, or by more than 60 degrees, for such landmarks are none.
@@ -126,9 +139,7 @@ def upright_angle(points: Floats, degrees: Floats) -> Floats:
     Returns:
         Angles [N] of windows in which the faces stand upright.
     """
-    eyes = points[:, 1] - points[:, 0]
-    slope = np.rad2deg(np.arctan2(eyes[:, 1], eyes[:, 0])).astype(np.float32)
-    change = (slope - degrees + 180) % 360 - 180
+    change = (roll(points) - degrees + 180) % 360 - 180
     return np.asarray(
         np.where((np.abs(change) >= MAX_MISALIGNMENT) & (np.abs(change) <= 60), degrees + change, degrees), np.float32
     )

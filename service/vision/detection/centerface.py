@@ -16,8 +16,8 @@ import numpy as np
 from service.arrays import Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
-from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie, roll
-from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, upright_angle
+from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie
+from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, roll, upright_angle
 from service.vision.windows import HalvedPicture, Indices, Reals, suppress, suppress_same
 
 CELL: Final = 4

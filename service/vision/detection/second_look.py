@@ -25,6 +25,7 @@ from service.vision.onet import (
     doubled,
     in_batches,
     quarter_turned_boxes,
+    roll,
     upright_angle,
 )
 from service.vision.windows import HalvedPicture, Indices, Reals, area, square, suppress
@@ -331,16 +332,3 @@ def _merged(faces: list[Seen], found: list[Seen]) -> list[Seen]:
 def _is_rotated(face: Face, degrees: float) -> bool:
     """Whether a face is rotated against one that is rolled by these degrees."""
     return bool(_apart(roll(face.landmarks[np.newaxis]), np.array([degrees]))[0] > _ROTATED)
-
-
-def roll(landmarks: Floats) -> Floats:
-    """How eyes slope.
-
-    Args:
-        landmarks: [N, 5, 2] as x, y.
-
-    Returns:
-        Degrees, clockwise, [N], from -180 to 180.
-    """
-    x, y = (landmarks[:, 1] - landmarks[:, 0]).T
-    return np.asarray(np.rad2deg(np.arctan2(y, x)), np.float32)
