@@ -73,8 +73,8 @@ def outside(landmarks: Points, template: Points, width: int, height: int) -> flo
     Args:
         landmarks: float32 [5, 2], in pixels of the photo.
         template: float32 [5, 2], in fractions of the crop.
-        width: of the photo in pixels.
-        height: of the photo in pixels.
+        width: Of the photo, in pixels.
+        height: Of the photo, in pixels.
 
     Returns:
         Between 0 and 1.

@@ -119,14 +119,15 @@ def large_enough(crop: Pixels, pixels: Pixels, landmarks: Points, template: Poin
 
 
 def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:
-    """Measure a face and its crop, and say whether the crop is coarse, as `measure` and `is_coarse` do in twice the time.
+    """Measure a face and its crop, and say whether the crop is coarse.
 
     Args:
         face: In pixels of the full photo.
         crop: Its aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
-        The face's quality, and whether the crop is coarse.
+        The face's quality, and whether the crop has next to no detail but on few lines, such as the edges of a JPEG's blocks
+        that were enlarged with it.
     """
     levels = _levels(crop)
     return _measured(face, levels), _is_coarse(levels)
@@ -143,20 +144,6 @@ def measure(face: Face, crop: Pixels) -> Quality:
         The face's quality.
     """
     return _measured(face, _levels(crop))
-
-
-def is_coarse(crop: Pixels) -> bool:
-    """Whether a crop has next to no detail but on few lines, such as the edges of a JPEG's blocks that were enlarged with it.
-
-    `Quality.sharpness` takes such edges for detail: a standard deviation is of the greatest values.
-
-    Args:
-        crop: Aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
-
-    Returns:
-        Whether it has.
-    """
-    return _is_coarse(_levels(crop))
 
 
 def _levels(crop: Pixels) -> _Levels:
@@ -186,6 +173,7 @@ def _measured(face: Face, levels: _Levels) -> Quality:
 
 
 def _is_coarse(levels: _Levels) -> bool:
+    """As `assess`. `Quality.sharpness` takes the edges of blocks for detail: a standard deviation is of the greatest values."""
     least = COARSE / 100 * _mean_and_deviation(levels.reduced)[1]
     few = COARSE_SHARE * levels.rows.size
     return any(np.count_nonzero(np.abs(steps) > least) < few for steps in (levels.rows, levels.columns))
@@ -249,11 +237,11 @@ def warnings(
     """Conditions under which an answer deserves less trust.
 
     Args:
-        quality: what is measured of the face, in pixels of the photo.
-        outside: share of the face's crop that lies outside the photo, 0 to 1.
-        scale: pixels of the picture that the crop is cut from, per pixel of the photo.
-        occlusion: log odds that something covers the face. Of a face that is small or blurred they say little, and count not.
-        coarse: whether the crop has detail on few lines alone; counts where the crop is no enlargement itself.
+        quality: What is measured of the face, in pixels of the photo.
+        outside: Share of the face's crop that lies outside the photo, 0 to 1.
+        scale: Pixels of the picture that the crop is cut from, per pixel of the photo.
+        occlusion: Log odds that something covers the face. Of a face that is small or blurred they say little, and count not.
+        coarse: Whether the crop has detail on few lines alone; counts where the crop is no enlargement itself.
 
     Returns:
         Those present of `small`, `blurred`, `dark`, `bright`, `noisy`, `low_contrast`, `rolled`, `turned`, `cut_off`,

@@ -33,7 +33,6 @@ from service.vision.quality import (
     YAW,
     Quality,
     assess,
-    is_coarse,
     large_enough,
     measure,
     warnings,
@@ -304,6 +303,6 @@ def test_an_enlarged_thumbnail_with_edges_of_blocks_is_blurred(
     enlarged = np.asarray(Image.open(thumbnail).resize(photo.size, method))
     as_it_is, coarse = (align(pixels, one.landmarks, CROP, 128) for pixels in (np.asarray(photo), enlarged))
     assert measure(one, coarse).sharpness > BLURRED / 2
-    assert (is_coarse(as_it_is), is_coarse(coarse)) == (False, True)
+    assert (assess(one, as_it_is)[1], assess(one, coarse)[1]) == (False, True)
     assert warnings(GOOD, 0.0, coarse=True) == ["blurred"]
     assert warnings(replace(GOOD, size_px=ENLARGED_PX - 1), 0.0, coarse=True) == []
