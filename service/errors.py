@@ -49,10 +49,10 @@ from __future__ import annotations
 
 
 def in_own_words(message: str) -> str:
-    """What a check says.
+    """Take from a message of pydantic what it puts before the words of our own checks.
 
     Args:
-        message: Of pydantic, which names the kind of a check of ours before its words.
+        message: Of a validation error.
 
     Returns:
         The words alone.

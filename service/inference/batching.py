@@ -53,9 +53,9 @@ def _most(waiting: int) -> int:
 class Batcher:
     """Gathers crops while a batch runs and runs what has gathered next: no crop waits for others that may not come.
 
-    `run` takes uint8 [N, S, S, 3] and returns arrays whose first axis is N; it is called on one thread of its own. At most
-    `capacity` crops wait. `on_batch` is called with each batch's number of crops. Raises
-    `NotEnoughMemory` where the system lends no thread.
+    `run` takes uint8 [N, S, S, 3] and returns arrays whose first axis is N; it is called on one thread of its own. About
+    `capacity` crops may wait: `submit` says whose are let in beyond that. `on_batch` is called with each batch's number of
+    crops. Raises `NotEnoughMemory` where the system lends no thread.
     """
 
     def __init__(self, run: Run, capacity: int, on_batch: Callable[[int], None] | None = None) -> None:
@@ -123,8 +123,8 @@ class Batcher:
             Outputs of each crop, in order.
 
         Raises:
-            QueueFull: The crops do not fit in the queue, which is twice as long for a client without any in it, and are more
-                than the client's share of it.
+            QueueFull: Others wait, the crops do not fit in the queue, which is twice as long for a client without any in it,
+                and with those that wait already they are more than the client's share of it.
             DeadlineExceeded: Their turn did not come in time.
             InferenceError: The network failed, or its output is not finite.
             NotReady: The batcher is closed.

@@ -29,7 +29,7 @@ _M_ARENA_MAX: Final = -8
 REST_S: Final = 2.0
 """Seconds without work after which freed memory is given back."""
 BUSY_LOOKS: Final = 5
-"""So many times as long it takes while there is work. It takes 6 ms, and finds up to 70 MB that photos have left in pieces."""
+"""Looks, `REST_S` apart, after which it is given back though work goes on. That takes 6 ms, and finds up to 70 MB in pieces."""
 
 
 def memory_limit(root: Path = cgroups.ROOT, process: Path = cgroups.PROCESS) -> tuple[int, str]:

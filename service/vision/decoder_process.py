@@ -48,9 +48,8 @@ class DecoderEnded(Exception):
 class DecoderProcess:
     """The parent's end. One thread at a time may use it; `kill` may be called from any.
 
-    Args:
-        cpu_seconds: Seconds of a processor's time that a photo may take,
-        per_megapixel: and for each million of its pixels on top.
+    `cpu_seconds` are those of a processor's time that any photo may take, and `per_megapixel` those that it may take beside
+    them for each million of its pixels.
     """
 
     def __init__(self, cpu_seconds: float = CPU_SECONDS, per_megapixel: float = CPU_SECONDS_PER_MEGAPIXEL) -> None:
@@ -257,8 +256,8 @@ def main(descriptor: int, cpu_seconds: float, per_megapixel: float) -> None:
 
     Args:
         descriptor: The socket's number.
-        cpu_seconds: Seconds of a processor's time that a photo may take,
-        per_megapixel: and for each million of its pixels on top.
+        cpu_seconds: Seconds of a processor's time that any photo may take.
+        per_megapixel: Seconds that it may take beside them for each million of its pixels.
     """
     for number in PARENTS:
         signal.signal(number, signal.SIG_IGN)

@@ -80,7 +80,7 @@ class Detector(Protocol):
 
 
 def locate(pixels: Pixels, detector: Detector, side: int) -> list[Face]:
-    """Find the faces of a picture in an area-averaged copy of bounded size.
+    """Find the faces of a picture in a copy of bounded size.
 
     Args:
         pixels: uint8 RGB [H, W, 3].
