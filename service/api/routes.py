@@ -157,10 +157,10 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-ModelTitle = Annotated[str | None, Query(description=MODEL, max_length=MAX_TITLE)]
+RequestedModel = Annotated[str | None, Query(description=MODEL, max_length=MAX_TITLE)]
 
 
-async def chosen_engine(request: Request, model: ModelTitle = None) -> AsyncIterator[Engine]:
+async def chosen_engine(request: Request, model: RequestedModel = None) -> AsyncIterator[Engine]:
     """The engine that answers a request: all of its answer is that engine's, whatever is put in its place meanwhile.
 
     Args:
@@ -467,7 +467,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     responses=documented(*_HTTP_ERRORS, errors.RateLimited),
     tags=["operate"],
 )
-async def model(request: Request, default: EngineDependency, model: ModelTitle = None) -> JSONResponse:
+async def model(request: Request, default: EngineDependency, model: RequestedModel = None) -> JSONResponse:
     """The model's manifest, its digest, what this service does with it, and the models that it serves.
 
     A canary is described where it is named alone.

@@ -195,25 +195,25 @@ def deviation(distribution: Floats) -> float:
     Returns:
         The deviation in steps.
     """
-    years = np.arange(len(distribution))
-    mean = float(distribution @ years)
-    return math.sqrt(max(0.0, float(distribution @ np.square(years - mean))))
+    steps = np.arange(len(distribution))
+    mean = float(distribution @ steps)
+    return math.sqrt(max(0.0, float(distribution @ np.square(steps - mean))))
 
 
-def bounds(years: float, spread: float, interval: AgeInterval) -> tuple[int, int]:
-    """Interval of whole steps about a predicted value, rounded so that low <= years <= high; a step is a year of an age.
+def bounds(position: float, spread: float, interval: AgeInterval) -> tuple[int, int]:
+    """Interval of whole steps about a predicted value, rounded so that it holds that; a step is a year of an age.
 
     Args:
-        years: The predicted value in steps, 0 or more.
+        position: The predicted value in steps, 0 or more.
         spread: The distribution's deviation in steps, or 1 where the interval's unit is single steps.
         interval: The calibration.
 
     Returns:
         The lowest and the highest step, each rounded outwards no further than to the nearest one.
     """
-    band = next((band for band in interval.bands if years < band.below), interval.bands[-1])
-    low, high = years + band.low * spread, years + band.high * spread
-    return max(0, min(round(low), math.floor(years))), max(round(high), math.ceil(years))
+    band = next((band for band in interval.bands if position < band.below), interval.bands[-1])
+    low, high = position + band.low * spread, position + band.high * spread
+    return max(0, min(round(low), math.floor(position))), max(round(high), math.ceil(position))
 
 
 def within(scale: Scale, value: float, spread: float, interval: AgeInterval) -> tuple[float, float]:

@@ -214,15 +214,15 @@ def frames(
     damaged, cut = 0, film.cut
     starts = [Fraction(0)]
     shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
-    for packet, frames in _packets(film):
+    for packet, decoded in _packets(film):
         if packet.stream is film.audio and packet.dts is not None:
             shown_after = 0 if packet.pts is None else packet.pts - packet.dts
             packet.dts = heard.moved(packet.dts, packet.duration, packet.time_base)
             packet.pts = packet.dts + shown_after
             pass_on(packet)
-        damaged += frames is None
+        damaged += decoded is None
         cut = cut or (packet.is_corrupt and film.container.format.name != BROADCAST)
-        for frame in frames or ():
+        for frame in decoded or ():
             frame.pts = shown.moved(frame.dts if frame.pts is None else frame.pts, frame.duration, frame.time_base)
             yield frame
     if shown.last is None:
