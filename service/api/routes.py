@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from service import errors
+from service import __version__, errors
 from service.api.keys import Keys, client_of, sent_key
 from service.api.problems import count, documented, request_id
 from service.api.query import MAX_TITLE, MODEL, check_names, parameters, plain, read
@@ -453,7 +453,7 @@ def _health(engine: Engine, trouble: str | None) -> JSONResponse:
     state = Health(
         status="ok" if trouble is None else "unavailable",
         model=ModelName.of(engine.model),
-        version=engine.version,
+        version=__version__,
         uptime_s=round(engine.uptime(), 1),
         detail=trouble,
     )

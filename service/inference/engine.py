@@ -117,7 +117,6 @@ class Engine:
     batch_deadline: float
     stream_detector: Model | None = None
     """That of streams, where it is another one."""
-    version: str = __version__
     draining: bool = False
     retiring: list[Batcher] = field(default_factory=list)
     """Batchers of models that were replaced, and are still in use; engines that follow one another share the list."""
@@ -357,7 +356,7 @@ class Engine:
         """
         streams = None if self.stream_detector is None else _named(self.stream_detector)
         serving = Serving(
-            facet=self.version,
+            facet=__version__,
             runtime=self.runtime,
             precision=self.precision,
             attributes=list(self.attributes),

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -83,7 +83,6 @@ class Output:
         table: Sequence[Column],
         parameters: Mapping[str, object],
         photos_a_part: int = PHOTOS_A_PART,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path, self.parts = path, path.with_name(path.name + ".parts")
         self.photos = 0
@@ -93,12 +92,12 @@ class Output:
             "columns": [column.name for column in table],
             "parameters": dict(parameters),
         }
-        self._photos_a_part, self._clock = photos_a_part, clock
+        self._photos_a_part = photos_a_part
         self._names = Names()
         self._rows: list[Row] = []
         self._answered: Entry | None = None
         self._held = 0
-        self._flushed = clock()
+        self._flushed = time.monotonic()
         self._lock: IO[bytes] | None = None
 
     def begin(self, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -166,7 +165,7 @@ class Output:
         self._names.add(name)
         self._rows += rows
         self._held += 1
-        if self._held >= self._photos_a_part or self._clock() - self._flushed >= SECONDS_A_PART:
+        if self._held >= self._photos_a_part or time.monotonic() - self._flushed >= SECONDS_A_PART:
             self.flush()
 
     def flush(self) -> None:
@@ -182,7 +181,7 @@ class Output:
                 self._format.write(new, self._rows)
             self.photos += self._held
             self._rows, self._held = [], 0
-        self._flushed = self._clock()
+        self._flushed = time.monotonic()
 
     def finish(self) -> None:
         """Join the parts into the table, and remove them.

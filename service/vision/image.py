@@ -246,18 +246,17 @@ def decode(data: bytes, *, max_pixels: int, side: int) -> DecodedImage:
     return DecodedImage(pixels, width, height)
 
 
-def preview(pixels: Pixels, side: int = PREVIEW_SIDE) -> bytes:
+def preview(pixels: Pixels) -> bytes:
     """Encode a picture for somebody whose program cannot show the photo that it came of.
 
     Args:
         pixels: uint8 RGB [H, W, 3].
-        side: Its longest side in pixels, at most.
 
     Returns:
-        The bytes of a JPEG, upright and sRGB.
+        The bytes of a JPEG of the same orientation and colours, whose longest side has at most `PREVIEW_SIDE` pixels.
     """
     picture = Image.fromarray(pixels)
-    picture.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=2.0)
+    picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
