@@ -273,7 +273,10 @@ class Reloader:
             logger.error("the model was refused, %s stays in service: %s", old.title, error)
             reason = str(error) if isinstance(error, FacetError) else "Its files cannot be read."
             raise ModelRefused(f"{reason} The model in service is still version {old.model.manifest.version}.") from error
-        (self._held.discard if version is None else self._held.add)(old.model.manifest.name)
+        if version is None:
+            self._held.discard(old.model.manifest.name)
+        else:
+            self._held.add(old.model.manifest.name)
         if new is None:
             metrics.MODEL_RELOADS.labels("unchanged").inc()
             return "unchanged"
@@ -317,13 +320,10 @@ class Reloader:
         gc.collect()  # networks may stand in cycles, and are large
         await asyncio.to_thread(give_back)
 
-    async def poll(self, seconds: float) -> None:
+    async def _poll(self, seconds: float) -> None:
         """Look for other versions again and again; one that was refused is tried again only once a file of it has changed.
 
         Where it was not the model's fault, but the store's or the memory's, the next look tries it again.
-
-        Args:
-            seconds: Between two looks.
         """
         seen: dict[str, object] = {}
         while True:
@@ -375,7 +375,7 @@ class Reloader:
             seconds: Between two looks; 0 for never.
         """
         if seconds:
-            self._start(self.poll(seconds))
+            self._start(self._poll(seconds))
 
     async def _blocked(self, call: Callable[..., T], *arguments: object) -> T:
         """Run what blocks on a thread of its own. Raises `NotReady` where the service is shutting down, and `NotEnoughMemory`
