@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
@@ -175,7 +176,7 @@ class RemoteStore(ModelStore):
         Raises:
             StoreUnreachable: The address cannot be read.
         """
-        found = self._called(lambda: self._system.find(f"{self._path}/{name}/{version}", detail=True))
+        found = self._called(partial(self._system.find, f"{self._path}/{name}/{version}", detail=True))
         known = ("size", "ETag", "etag", "md5Hash", "LastModified", "updated", "mtime", "created")
         return version, sorted((path, *(str(one.get(key)) for key in known)) for path, one in found.items())
 
@@ -192,7 +193,7 @@ class RemoteStore(ModelStore):
     def _folders(self, path: str) -> list[str]:
         """Names of the folders of a folder; none where it is not there."""
         try:
-            entries = self._called(lambda: self._system.ls(path, detail=True))
+            entries = self._called(partial(self._system.ls, path, detail=True))
         except FileNotFoundError:
             return []
         return sorted(str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in entries if one["type"] == "directory")
@@ -220,7 +221,7 @@ class RemoteStore(ModelStore):
         if (self.root / title / MANIFEST).is_file():
             return super()._size(manifest, files)
         source = f"{self._path}/{title}/"
-        found = self._called(lambda: self._system.find(source, detail=True))
+        found = self._called(partial(self._system.find, source, detail=True))
         sizes = {path.rpartition(f"/{title}/")[2]: int(one.get("size") or 0) for path, one in found.items()}
         return sum(sizes.get(file, 0) for file in files)
 
@@ -295,7 +296,7 @@ class RemoteStore(ModelStore):
         self._fetch_files(source, manifest.files, folder, manifest.title)
         for name in UNLISTED - {MANIFEST}:
             with contextlib.suppress(FileNotFoundError):
-                self._called(lambda name=name: self._system.get_file(f"{source}/{name}", str(folder / name)))  # type: ignore[misc]
+                self._called(partial(self._system.get_file, f"{source}/{name}", str(folder / name)))
 
     def _fetch_files(self, source: str, files: Mapping[str, str], folder: Path, title: str) -> None:
         """Copy files, each held to its hash."""
@@ -305,7 +306,7 @@ class RemoteStore(ModelStore):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._called(lambda name=name, target=target: self._system.get_file(f"{source}/{name}", str(target)))  # type: ignore[misc]
+                self._called(partial(self._system.get_file, f"{source}/{name}", str(target)))
             except FileNotFoundError as error:
                 raise ModelDamaged(f"{title} lacks {name}.") from error
             if file_digest(target) != digest:
@@ -319,7 +320,7 @@ class RemoteStore(ModelStore):
 
     def _read(self, path: str) -> bytes:
         """The content of a file at the address; raises as `_called` does."""
-        return bytes(self._called(lambda: self._system.cat_file(path)))
+        return bytes(self._called(partial(self._system.cat_file, path)))
 
     def _called(self, call: Callable[[], T]) -> T:
         """The result of a call of the file system.
