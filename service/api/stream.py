@@ -57,15 +57,20 @@ CLOSE: Final[Mapping[type[FacetError], int]] = {
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """What streams may cost: how many at a time, frames a second, bytes and pixels of a frame, and seconds."""
+    """What streams may cost."""
 
     streams: int
+    """How many may be open at a time."""
     fps: float
+    """Frames of a stream that are analysed a second, at most."""
     frame_bytes: int
     frame_pixels: int
     deadline: float
+    """Seconds, from its turn, in which a frame is answered."""
     idle: float
+    """Seconds without a message after which a stream ends."""
     duration: float
+    """Seconds after which every stream ends."""
 
 
 class Streams:
@@ -219,7 +224,7 @@ class Session:
     ) -> None:
         self._websocket, self._engine, self._landmarks = websocket, engine, landmarks
         self._limits, self._identity = limits, identity
-        self._session = TrackingSession(engine.pipeline, options, engine.max_faces)
+        self._tracking = TrackingSession(engine.pipeline, options, engine.max_faces)
         self._waiting: _Frame | None = None
         self._arrival = asyncio.Event()
         self._dropped = 0
@@ -308,7 +313,7 @@ class Session:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            result = await self._session.step(frame.photo, frame.arrived, began + self._limits.deadline)
+            result = await self._tracking.step(frame.photo, frame.arrived, began + self._limits.deadline)
         except FacetError as error:
             count(error, self._identity)
             STREAM_FRAMES.labels("failed").inc()

@@ -33,20 +33,24 @@ UNMEASURED_BYTES: Final = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one request wants: attributes by name, the most faces, the least confidence of a face, the most pixels of its
-    photo where that is less than of any, the ages for which `at_least` is answered, and whether the photo itself is, as a
-    small JPEG. `client` is on whose account it waits and works. `doubtful` is the confidence from which `detect` gives less
-    certain faces beside the others, `max_faces` of each; None for none.
-    """
+    """What one request wants."""
 
     attributes: Sequence[str]
+    """Names of those that are answered."""
     max_faces: int
+    """Most faces of a photo; the largest are kept."""
     min_confidence: float
+    """Confidence, 0 to 1, below which a face is left out."""
     max_pixels: int | None = None
+    """Most pixels of its photo; None for as many as of any."""
     client: str = ""
+    """On whose account it waits and works."""
     at_least: tuple[int, ...] = ()
+    """Ages, 1 to 99, for which the probability of being so old is answered."""
     preview: bool = False
+    """Whether the photo itself is answered, as a small JPEG."""
     doubtful: float | None = None
+    """Confidence from which `detect` gives less certain faces beside the others, `max_faces` of each; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
