@@ -20,7 +20,7 @@ from service import __version__, metrics, web
 from service.api import openapi as openapi_document
 from service.api import problems, routes, stream
 from service.api.compat.systems import chosen
-from service.api.compat.translation import TranslatedProblems
+from service.api.compat.translation import System, TranslatedProblems
 from service.api.keys import Keys
 from service.api.middleware.admission import Admission
 from service.api.middleware.api_keys import ApiKeys
@@ -104,9 +104,6 @@ def create_app(
     systems = chosen(settings.compat)
     for system in systems:
         app.include_router(system.router)
-    translated = [path for system in systems for path in system.paths]
-    probes = {path for system in systems for path in system.probes}
-    single = [path for system in systems for path in system.photo_paths if path not in system.batches]
     metrics.begin_requests(["/predict", "/predict/batch", *(path for system in systems for path in system.photo_paths)])
     keys = _keys(settings.api_keys, settings.rate_limit, clock)
     app.state.operators = _keys(settings.operator_keys)
@@ -117,9 +114,19 @@ def create_app(
         app.include_router(web.create_router())
     problems.install(app)
     _document(app, keyed=keys is not None)
+    _add_middleware(app, settings, systems, keys, tracer)
+    return app
+
+
+def _add_middleware(
+    app: FastAPI, settings: Settings, systems: Sequence[System], keys: Keys | None, tracer: Tracer | None
+) -> None:
+    """Add from the inside out: the log sees everything, CORS answers its preflight before a key is asked for."""
+    translated = [path for system in systems for path in system.paths]
+    probes = {path for system in systems for path in system.probes}
+    single = [path for system in systems for path in system.photo_paths if path not in system.batches]
     bodies = bodies_bytes(settings, settings.memory_mib * MIB or memory_limit()[0])
     body, batch = int(settings.max_body_mib * MIB), min(bodies, int(settings.max_batch_mib * MIB))
-    # Added from the inside out: the log sees everything, CORS answers its preflight before a key is asked for.
     app.add_middleware(Disconnects)
     app.add_middleware(
         BodyLimits,
@@ -152,7 +159,6 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     app.add_middleware(RequestLog, paths=[*_own_paths(), *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
-    return app
 
 
 def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
