@@ -31,7 +31,7 @@ DEFAULT_STORE = _CHECKOUT_STORE if _CHECKOUT_STORE.is_dir() else _PACKAGE / "mod
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
-def _named(value: object) -> object:
+def _not_empty(value: object) -> object:
     """A path as it is. Raises `ValueError` where it is empty: it would be the folder that the service happens to start in."""
     if value == "":
         raise ValueError("it is set, but names nothing; leave it out")
@@ -40,7 +40,7 @@ def _named(value: object) -> object:
 
 def _place(value: object) -> object:
     """A folder, or an address as it is. Raises `ValueError` where it is empty."""
-    given = _named(value)
+    given = _not_empty(value)
     return Path(given) if isinstance(given, str) and "://" not in given else given
 
 
@@ -134,7 +134,7 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return ("*",) if "*" in proxies else proxies
 
 
-NamedPath = Annotated[Path, BeforeValidator(_named)]
+NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
