@@ -106,11 +106,27 @@ def column_names(attributes: Sequence[Declaration]) -> ColumnNames:
     return ColumnNames(prefixes, labels)
 
 
-def _endings(attribute: Declaration) -> Sequence[str]:
-    """What follows the prefix in the names of an attribute's columns; the first is empty."""
+def attribute_columns(attribute: Declaration, prefix: str) -> tuple[Column, Column, Column]:
+    """Columns that every table has of an attribute.
+
+    Args:
+        attribute: As a model declares it.
+        prefix: As `column_names` gives it.
+
+    Returns:
+        The value and its bounds; or the label, its probability, and whether that is too low to rely on.
+    """
     if attribute.kind == "labels":
-        return "", "_confidence", "_uncertain"
-    return "", "_low", "_high", "_distribution", *(["_years"] if attribute.name == AGE else [])
+        return Column(prefix, "string"), Column(f"{prefix}_confidence", "float"), Column(f"{prefix}_uncertain", "bool")
+    if attribute.name == AGE:
+        return Column(f"{prefix}_years", "float"), Column(f"{prefix}_low", "int"), Column(f"{prefix}_high", "int")
+    return Column(prefix, "float"), Column(f"{prefix}_low", "float"), Column(f"{prefix}_high", "float")
+
+
+def _endings(attribute: Declaration) -> list[str]:
+    """What follows the prefix in the names of an attribute's columns; the first is empty."""
+    endings = dict.fromkeys(["", *(column.name for column in attribute_columns(attribute, ""))])
+    return [*endings, *(["_distribution"] if attribute.kind == "expectation" else [])]
 
 
 def _qualified(name: str) -> Iterator[str]:

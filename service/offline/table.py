@@ -17,6 +17,7 @@ from service.inference.columns import (
     TIME,
     Column,
     at_least_column,
+    attribute_columns,
     column_names,
 )
 from service.models.manifest import AGE, Attribute
@@ -68,7 +69,7 @@ class Table:
         shown = [one for one in attributes if requested is None or one.name in requested]
         found = list(FACE)
         for one in shown:
-            found += self._columns(one)
+            found += attribute_columns(one, self._names.prefixes[one.name])
         if any(one.name == AGE for one in shown):
             found += [Column(at_least_column(age), "float") for age in ages]
         found += [Column(self._names.labels[one.name, label], "float") for one in shown for label in one.labels]
@@ -101,14 +102,6 @@ class Table:
             empty | {"face": index} | {name: value for name, value in values.items() if name in empty}
             for index, values in enumerate(faces)
         ] or [empty]
-
-    def _columns(self, attribute: Attribute) -> list[Column]:
-        prefix = self._names.prefixes[attribute.name]
-        if attribute.kind == "labels":
-            return [Column(prefix, "string"), Column(f"{prefix}_confidence", "float"), Column(f"{prefix}_uncertain", "bool")]
-        if attribute.name == AGE:
-            return [Column(f"{prefix}_years", "float"), Column(f"{prefix}_low", "int"), Column(f"{prefix}_high", "int")]
-        return [Column(prefix, "float"), Column(f"{prefix}_low", "float"), Column(f"{prefix}_high", "float")]
 
     def _values(self, face: FaceAnswer) -> Row:
         """Every value of a face by its column, whether or not the table has it."""

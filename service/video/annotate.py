@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from service.arrays import Pixels
 from service.files import replacing
 from service.inference.attributes import Attributes, Expectation
-from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, Kind, column_names
+from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, attribute_columns, column_names
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis, Options
 from service.models.manifest import AGE, Attribute
@@ -176,20 +176,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
 
 def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Column, ...]:
     """Three columns for each attribute."""
-    columns: list[Column] = []
-    for attribute in attributes:
-        prefix = names.prefixes[attribute.name]
-        if attribute.kind == "expectation":
-            end: Kind = "int" if attribute.range is None else "float"
-            value = f"{prefix}{_ending(attribute.name)}"
-            columns += [Column(value, "float"), Column(f"{prefix}_low", end), Column(f"{prefix}_high", end)]
-        else:
-            columns += [
-                Column(prefix, "string"),
-                Column(f"{prefix}_confidence", "float"),
-                Column(f"{prefix}_uncertain", "bool"),
-            ]
-    return tuple(columns)
+    return tuple(column for one in attributes for column in attribute_columns(one, names.prefixes[one.name]))
 
 
 def _ending(name: str) -> str:

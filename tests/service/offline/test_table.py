@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.inference.columns import FRAME, QUALITY
 from service.models.manifest import RESERVED, Attribute
 from service.offline.table import Table
-from tests.fakes import REPEATED, ColourNetwork, attributes
+from service.video.annotate import FrameTable
+from tests.fakes import BMI, GLASSES, REPEATED, ColourNetwork, attributes
 from tests.service.offline.made import folder, local, predict, requested
 
 
@@ -42,6 +44,15 @@ def test_a_label_that_two_attributes_share_has_a_column_for_each() -> None:
     assert {"p_glasses_no", "p_hat_no"} <= set(found)
     assert "p_attribute_a_b_c" in names(labels("a", "b_c", "d"), labels("a_b", "c", "d"))
     assert {"p_male", "attribute_p_male"} <= set(names(labels("p_male", "a", "b"), labels("gender", "male", "female")))
+
+
+def test_an_attribute_has_the_same_columns_in_every_table() -> None:
+    """Another expectation in years than the age has its bounds in the columns of any other expectation."""
+    fields = {"name": "looks", "kind": "expectation", "outputs": ["looks"]}
+    declared = [Attribute.model_validate(one) for one in (*attributes(), GLASSES, BMI, fields)]
+    of_film = [column for column in FrameTable(declared).columns if column not in (*FRAME, *QUALITY)]
+    assert len(of_film) == 3 * len(declared)
+    assert [column for column in Table(declared).columns if column in of_film] == of_film
 
 
 NAMES = st.sampled_from(
