@@ -14,7 +14,9 @@ from PIL import Image, ImageFile
 
 from service import metrics
 from service.inference.batching import Batcher
+from service.inference.decoding import PhotoDecoder
 from service.inference.engine import HANG_S, Engine, allowed
+from service.inference.memory import MemoryBudget
 from service.inference.pipeline import Limits, Pipeline
 from service.inference.workers import Workers
 from service.models.evaluation import Evaluation
@@ -188,6 +190,11 @@ def shipped(root: Path, name: str) -> Callable[[Settings], Engine]:
     return engine_factory(evaluation=store.evaluation(name, version), **described.model_dump())
 
 
+def decoder_of(workers: Workers) -> PhotoDecoder:
+    """A decoder with a gigabyte for photos, and a process for each worker."""
+    return PhotoDecoder(MemoryBudget(2**30), workers.threads)
+
+
 def engine_factory(
     network: Any | None = None,
     detector: Any | None = None,
@@ -208,7 +215,7 @@ def engine_factory(
         limits = Limits(round(settings.max_megapixels * 1e6), settings.detection_side_px)
         model = Model(described, {"faces": faces}, "0" * 64, evaluation)
         return engine(
-            pipeline=Pipeline(detector or SquareDetector(), described, batcher, workers, limits),
+            pipeline=Pipeline(detector or SquareDetector(), described, batcher, workers, limits, decoder_of(workers)),
             batcher=batcher,
             workers=workers,
             model=model,

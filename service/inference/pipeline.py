@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from service.errors import DeadlineExceeded, FacetError, InferenceError, unexpec
 from service.inference.attributes import Attributes, describe
 from service.inference.batching import Batcher
 from service.inference.decoding import PhotoDecoder
-from service.inference.memory import MemoryBudget
 from service.inference.workers import Workers
 from service.metrics import observe, timed
 from service.models.manifest import InputContract, Manifest
@@ -26,9 +24,6 @@ from service.vision.detection import Detector, Face, locate
 from service.vision.detection.sharing import SharingDetector
 from service.vision.image import DecodedImage, noise, preview
 from service.vision.quality import Quality, assess, large_enough, warnings
-
-UNMEASURED_BYTES: Final = 2**30
-"""Memory for photos where no limit is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ class Pipeline:
         batcher: Batcher,
         workers: Workers,
         limits: Limits,
-        decoder: PhotoDecoder | None = None,
+        decoder: PhotoDecoder,
         stream_detector: Detector | None = None,
     ) -> None:
         if manifest.input is None:
@@ -127,7 +122,7 @@ class Pipeline:
         self._template = np.array(manifest.input.template, np.float32)
         self._detector, self._batcher, self._workers, self._limits = detector, batcher, workers, limits
         self._stream_detector = stream_detector or detector
-        self.decoder = decoder or PhotoDecoder(MemoryBudget(UNMEASURED_BYTES), workers.threads)
+        self.decoder = decoder
 
     def with_model(self, manifest: Manifest, batcher: Batcher) -> Pipeline:
         """The same pipeline with another model.

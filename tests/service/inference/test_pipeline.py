@@ -28,7 +28,7 @@ from service.vision.detection.mtcnn import MtcnnDetector
 from service.vision.image import decode
 from service.vision.quality import Quality
 from tests.conftest import encoded
-from tests.fakes import RACES, TEMPLATE, ColourNetwork, SquareDetector, manifest, squares
+from tests.fakes import RACES, TEMPLATE, ColourNetwork, SquareDetector, decoder_of, manifest, squares
 
 FACE_TEMPLATE = ((0.294, 0.286), (0.688, 0.286), (0.489, 0.517), (0.314, 0.691), (0.667, 0.691))
 """That of the shipped models, nearly."""
@@ -72,7 +72,8 @@ async def running(
     """A pipeline round real queues."""
     batcher, workers = Batcher(network or ColourNetwork(), capacity), Workers(threads, 100)
     try:
-        yield Pipeline(detector or SquareDetector(), described or manifest(), batcher, workers, Limits(pixels, side))
+        limits, decoder = Limits(pixels, side), decoder_of(workers)
+        yield Pipeline(detector or SquareDetector(), described or manifest(), batcher, workers, limits, decoder)
     finally:
         await batcher.close()
         await workers.close()
@@ -111,7 +112,8 @@ async def test_frames_of_streams_may_have_a_detector_of_their_own() -> None:
     photo, batcher, workers = encoded(squares((255, 60, 60))), Batcher(ColourNetwork(), 512), Workers(2, 100)
     due = asyncio.get_running_loop().time() + 60
     for streaming in (None, Nobody()):
-        pipeline = Pipeline(SquareDetector(), manifest(), batcher, workers, Limits(10**6, 1280), stream_detector=streaming)
+        limits, decoder = Limits(10**6, 1280), decoder_of(workers)
+        pipeline = Pipeline(SquareDetector(), manifest(), batcher, workers, limits, decoder, streaming)
         for one in (pipeline, pipeline.with_model(manifest(), batcher)):
             assert len((await one.analyse(photo, OPTIONS, due)).faces) == 1
             assert len((await one.detect(photo, OPTIONS, due)).faces) == (0 if streaming else 1)
@@ -453,5 +455,6 @@ async def test_pixels_in_flight_are_bounded_over_many_photos() -> None:
 
 
 def test_a_model_without_an_input_has_no_pipeline() -> None:
+    batcher, workers = Batcher(ColourNetwork(), 1), Workers(1, 1)
     with pytest.raises(ValueError, match="input"):
-        Pipeline(SquareDetector(), manifest(input=None), Batcher(ColourNetwork(), 1), Workers(1, 1), Limits(1, 1))
+        Pipeline(SquareDetector(), manifest(input=None), batcher, workers, Limits(1, 1), decoder_of(workers))
