@@ -144,19 +144,23 @@ def _load(store: ModelStore, manifest: Manifest, load: Loader, quick: Loader | N
     """
     name, version = manifest.name, manifest.version
     bounds: Mapping[str, float] = getattr(_architecture(manifest), "ROUNDED", {})
-    left = [one for one in bounds if one in manifest.networks]
-    ways = [(int8, Precision.INT8.value, None), *((quick, None, [one]) for one in left)] if left else []
+    rounding = [one for one in bounds if one in manifest.networks]
     networks: dict[str, Network] = {}
-    for way, variant, only in ways:
-        if way is None or (only is not None and only[0] in networks):
-            continue
+
+    def take(way: Loader, variant: str | None = None, only: Collection[str] | None = None) -> None:
         try:
             found = store.load(name, version, way, kind="detector", variant=variant, only=only, within=bounds)
         except (ModelIncompatible, StoreUnreachable):  # no variant, no golden answers in this arithmetic, or no copy of it
-            continue
+            return
         except GoldenMismatch as error:
             logger.warning("%s This CPU's quick arithmetic is wrong; faces are looked for in a slower one", error)
-            continue
+            return
         networks.update(found.networks)
+
+    if int8 is not None and rounding:
+        take(int8, Precision.INT8.value)
+    for one in rounding:
+        if quick is not None and one not in networks:
+            take(quick, only=[one])
     exact = store.load(name, version, load, kind="detector", only=[one for one in manifest.networks if one not in networks])
     return replace(exact, networks={**exact.networks, **networks})
