@@ -12,7 +12,7 @@ import numpy as np
 
 from service.arrays import Floats, Pixels
 from service.errors import DeadlineExceeded, InferenceError, ModelIncompatible, NotReady, QueueFull
-from service.inference.fairness import FairQueue
+from service.inference.fairness import RECENT_S, FairQueue
 from service.inference.smoothing import SmoothedMean
 from service.inference.workers import started_pool
 
@@ -29,8 +29,6 @@ FULL: Final = 0.75
 
 SHARED: Final = 8
 """Most crops of a batch while several clients ask and one of them has more waiting: so short is the wait of the others."""
-RECENT_S: Final = 5.0
-"""Seconds after its last crops for which a client still counts as one that asks."""
 
 Outputs = dict[str, Floats]
 """One face's outputs by name, without the batch axis."""

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 REMEMBERED: Final = 4096
 """Most clients whose past cost is kept; beyond it half are forgotten, those who wait for nothing and have cost least."""
+RECENT_S: Final = 5.0
+"""Seconds after what it asked for last in which a client still counts as one that asks."""
 
 
 class FairQueue(Generic[T]):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 from service.errors import DeadlineExceeded, NotEnoughMemory, NotReady, QueueFull
-from service.inference.fairness import REMEMBERED, FairQueue
+from service.inference.fairness import RECENT_S, REMEMBERED, FairQueue
 from service.inference.smoothing import SmoothedMean
 
 P = ParamSpec("P")
@@ -24,8 +24,6 @@ FIRST_GUESS_S: Final = 0.1
 """Seconds that a call is taken to last while none has ended."""
 LONG: Final = 2.0
 """Times the shortest mean of the clients that ask now, above which a client's calls are long."""
-RECENT_S: Final = 5.0
-"""Seconds after its last call for which a client still counts as one that asks."""
 SHORT_QUEUE: Final = 4
 """Calls that may wait for each thread, however long they take: the mean of a few slow ones must not turn away a few more."""
 
