@@ -337,7 +337,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
-    parts = {"JPEG": structure.jpeg, "PNG": structure.png}[form](data) if form in ("JPEG", "PNG") else structure.Structure()
+    readers = {"JPEG": structure.jpeg, "PNG": structure.png}
+    parts = readers[form](data) if form in readers else structure.Structure()
     data, image = _opened_soundly(data, form)
     full = image.size
     frame = _part_of_screen(image) if form == "GIF" else None
