@@ -15,7 +15,7 @@ _LEFT_OUT: Final = [*RESERVED_ATTRS, "color_message"]
 """What every record has, and uvicorn's message once more in colours."""
 
 
-class JsonLines(JsonFormatter):
+class JsonLogFormatter(JsonFormatter):
     """Formats a record as one line: time, level, logger, message, what is its own, and the ids of its request."""
 
     def __init__(self) -> None:

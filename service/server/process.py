@@ -70,10 +70,10 @@ def configure_logging(level: str, form: Literal["text", "json"] = "text") -> Non
     logging.basicConfig(level=max(logging.INFO, least), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("facet").setLevel(least)
     if form == "json":
-        from service.server.log_format import JsonLines
+        from service.server.log_format import JsonLogFormatter
 
         for handler in logging.getLogger().handlers:
-            handler.setFormatter(JsonLines())
+            handler.setFormatter(JsonLogFormatter())
         logging.captureWarnings(True)
     logging.getLogger("uvicorn.error").addFilter(_is_the_servers)
 

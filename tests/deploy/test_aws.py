@@ -22,7 +22,7 @@ from service import __version__, errors, web
 from service.api import problems, stream
 from service.api.compat.systems import SYSTEMS
 from service.api.routes import router
-from service.server.log_format import JsonLines
+from service.server.log_format import JsonLogFormatter
 from service.settings import Settings
 from tests.client import ROOT
 from tests.collectors import described
@@ -493,7 +493,8 @@ def test_what_fails_inside_a_batch_or_a_stream_is_counted_by_the_logs_lines(
         caplog.clear()
         problems.count(error, "an-identity")
         texts = [
-            "\n".join(form.format(record) for record in caplog.records) for form in (logging.Formatter(written), JsonLines())
+            "\n".join(form.format(record) for record in caplog.records)
+            for form in (logging.Formatter(written), JsonLogFormatter())
         ]
         found = [[line for line in text.splitlines() if matches(line)] for text in texts]
         assert len(found[0]) == len(found[1])  # in either form
