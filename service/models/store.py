@@ -200,11 +200,6 @@ class ModelStore:
                 return self._manifest(name, newest)
         raise ModelNotFound(f"The model store holds no model {name!r}.")
 
-    def _files(self, name: str, version: int) -> list[tuple[str, int, int]]:
-        folder = self.root / name / str(version)
-        found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-        return [(path.relative_to(folder).as_posix(), known.st_size, known.st_mtime_ns) for path, known in found]
-
     def state(self, name: str, version: int) -> object:
         """What changes whenever a file of a model does, without reading any.
 
@@ -215,10 +210,12 @@ class ModelStore:
         Returns:
             Something to compare with what it was before.
         """
+        folder = self.root / name / str(version)
         try:
-            return version, self._files(name, version)
+            found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
         except OSError:  # a file that goes while it is looked at
             return version
+        return version, [(path.relative_to(folder).as_posix(), known.st_size, known.st_mtime_ns) for path, known in found]
 
     def load(
         self,
