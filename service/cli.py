@@ -342,11 +342,7 @@ def _given_certificate(settings: Settings) -> tuple[Path, Path] | None:
 
 def _own_certificate(settings: Settings) -> tuple[Path, Path] | None:
     """Files of a certificate of the service's own and of its key, where HTTPS is to be spoken."""
-    if not settings.tls:
-        return None
-    from service.server.uvicorn import own_certificate
-
-    return own_certificate(settings.port)
+    return tls.own_certificate(settings.port) if settings.tls else None
 
 
 @app.command()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import ipaddress
+import logging
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,8 @@ from service.extras import install_command
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+logger = logging.getLogger("facet.tls")
 
 DAYS: Final = 365
 """Days for which a certificate is good; browsers refuse more than 398."""
@@ -36,6 +40,32 @@ class Certificate:
     key: Path
     fingerprint: str
     hosts: tuple[str, ...]
+
+
+def own_certificate(port: int) -> tuple[Path, Path]:
+    """A self-signed certificate of this machine, logged with the addresses that it is for.
+
+    A terminal also shows the address for phones as a QR code.
+
+    Args:
+        port: The port that the addresses are logged with.
+
+    Returns:
+        PEM files of the certificate and of its key.
+
+    Raises:
+        FacetError: The `cryptography` package is not installed, or there is no home folder.
+        OSError: It cannot be kept.
+    """
+    made = self_signed(folder(), own_hosts())
+    for host in made.hosts:
+        logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
+    address = network_address(made.hosts)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    if address is not None and terminal and (code := qr_code(f"https://{address}:{port}")):
+        sys.stderr.write(code)
+    logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
+    return made.certificate, made.key
 
 
 def folder() -> Path:

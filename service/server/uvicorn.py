@@ -7,7 +7,6 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -217,30 +216,3 @@ def _without_cancellation(app: Any) -> Any:
             logging.getLogger("facet").warning("the shutdown cut a request short")
 
     return quiet
-
-
-def own_certificate(port: int) -> tuple[Path, Path]:
-    """A self-signed certificate of this machine, logged with the addresses that it is for.
-
-    A terminal also shows the address for phones as a QR code.
-
-    Args:
-        port: The port that the addresses are logged with.
-
-    Returns:
-        PEM files of the certificate and of its key.
-
-    Raises:
-        FacetError: The `cryptography` package is not installed, or there is no home folder.
-        OSError: It cannot be kept.
-    """
-    made = tls.self_signed(tls.folder(), tls.own_hosts())
-    logger = logging.getLogger("facet.tls")
-    for host in made.hosts:
-        logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
-    address = tls.network_address(made.hosts)
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if address is not None and terminal and (code := tls.qr_code(f"https://{address}:{port}")):
-        sys.stderr.write(code)
-    logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
-    return made.certificate, made.key
