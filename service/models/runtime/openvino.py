@@ -37,8 +37,6 @@ Config = dict[str, str | int | bool]
 _LOADED: Final[weakref.WeakSet[_Network]] = weakref.WeakSet()
 _LOADING: Final = threading.Lock()
 """Held while that set changes, or is gone through."""
-_PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
-
 
 KEPT_BYTES: Final = 2**20
 """Bytes of the largest picture or batch for whose sake nothing is given back; a search takes some 17 times as much for it."""
@@ -105,7 +103,7 @@ class _Network:
         self._first = first or compiled  # what was imported once cannot be exported to be imported again (OpenVINO 2026.4)
         self._local = threading.local()
         self._outputs = [(min(port.get_names(), key=len), port) for port in compiled.outputs]
-        self.precision = variant or _PRECISIONS[compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()]
+        self.precision: str = variant or compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self._calls, self._largest, self._counting = 0, 0, threading.Lock()
         with _LOADING:
             _LOADED.add(self)
