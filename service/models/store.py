@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from service.arrays import Floats
 from service.errors import (
     GoldenMismatch,
     ModelDamaged,
@@ -363,35 +365,16 @@ class ModelStore:
         within: Mapping[str, float],
     ) -> None:
         """Golden inputs give the golden answers, within the tolerance of the precision that runs, and the network's bound."""
-        title = manifest.title
-        answers = _golden(folder / GOLDEN, title)
+        answers = _golden(folder / GOLDEN, manifest.title)
         for name, network in networks.items():
-            tolerance = tolerances.get(network.precision)
-            if tolerance is None or f"{name}/input" not in answers:
-                raise ModelIncompatible(f"{title} has no golden answers for {network.precision}.")
-            crops = answers[f"{name}/input"]
-            if not len(crops):
-                raise ModelIncompatible(f"{title} has no golden answers: its golden input is empty.")
-            if manifest.input is not None and crops.shape[1:] != (manifest.input.size, manifest.input.size, 3):
-                raise ModelIncompatible(f"The golden crops of {title} are not of the size of its input.")
-            try:
-                given = network(crops)
-            except Exception as error:  # whatever the runtime raises on a graph of another signature
-                raise ModelIncompatible(f"The network {name!r} of {title} fails on its golden input.") from error
             expected = {key.removeprefix(f"{name}/"): value for key, value in answers.items() if key.startswith(f"{name}/")}
-            del expected["input"]
-            if manifest.kind == "attributes" and (set(given) != set(manifest.outputs) or set(expected) != set(given)):
-                raise ModelIncompatible(f"{title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
+            tolerance = tolerances.get(network.precision)
+            if tolerance is None or "input" not in expected:
+                raise ModelIncompatible(f"{manifest.title} has no golden answers for {network.precision}.")
+            given = _answers_to_golden(name, network, expected.pop("input"), manifest)
             if manifest.kind == "attributes":
-                _check_shapes(manifest, expected)
-            steps = {one.outputs[0]: one.scale.step for one in manifest.attributes if one.kind == "expectation"}
-            for key, value in expected.items():
-                if key not in given or given[key].shape != value.shape:
-                    raise ModelIncompatible(f"The output {key!r} of {title} is missing or has another shape.")
-                worst = float(np.max(np.abs(given[key] - value), initial=0))
-                most = tolerance.expectation * steps[key] if key in steps else tolerance.other
-                if not worst <= min(most, within.get(name, most)):
-                    raise GoldenMismatch(f"{key} of {title} is {worst:.3g} from its golden answer in {network.precision}.")
+                _check_outputs(manifest, given, expected)
+            _require_close(given, expected, manifest, tolerance, within.get(name, math.inf), network.precision)
 
 
 def numbers(names: Iterable[str]) -> list[int]:
@@ -406,8 +389,41 @@ def numbers(names: Iterable[str]) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
 
-def _check_shapes(manifest: Manifest, answers: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Every attribute's golden answers, of N faces, have the shapes that its kind asks for."""
+def _answers_to_golden(name: str, network: Network, crops: npt.NDArray[Any], manifest: Manifest) -> Mapping[str, Floats]:
+    """What a network gives for its golden input."""
+    if not len(crops):
+        raise ModelIncompatible(f"{manifest.title} has no golden answers: its golden input is empty.")
+    if manifest.input is not None and crops.shape[1:] != (manifest.input.size, manifest.input.size, 3):
+        raise ModelIncompatible(f"The golden crops of {manifest.title} are not of the size of its input.")
+    try:
+        return network(crops)
+    except Exception as error:  # whatever the runtime raises on a graph of another signature
+        raise ModelIncompatible(f"The network {name!r} of {manifest.title} fails on its golden input.") from error
+
+
+def _require_close(
+    given: Mapping[str, Floats],
+    expected: Mapping[str, npt.NDArray[Any]],
+    manifest: Manifest,
+    tolerance: Tolerance,
+    bound: float,
+    precision: str,
+) -> None:
+    """Every golden answer is given, and no output is farther from it than the tolerance and the bound allow."""
+    steps = {one.outputs[0]: one.scale.step for one in manifest.attributes if one.kind == "expectation"}
+    for key, value in expected.items():
+        if key not in given or given[key].shape != value.shape:
+            raise ModelIncompatible(f"The output {key!r} of {manifest.title} is missing or has another shape.")
+        worst = float(np.max(np.abs(given[key] - value), initial=0))
+        most = tolerance.expectation * steps[key] if key in steps else tolerance.other
+        if not worst <= min(most, bound):
+            raise GoldenMismatch(f"{key} of {manifest.title} is {worst:.3g} from its golden answer in {precision}.")
+
+
+def _check_outputs(manifest: Manifest, given: Collection[str], answers: Mapping[str, npt.NDArray[Any]]) -> None:
+    """A network has the outputs that the manifest declares, and the golden answers of N faces the shapes of each kind."""
+    if set(given) != set(manifest.outputs) or set(answers) != set(given):
+        raise ModelIncompatible(f"{manifest.title} answers {sorted(given)}; its manifest says {sorted(manifest.outputs)}.")
     for attribute in manifest.attributes:
         first, *distribution = (answers[output].shape[1:] for output in attribute.outputs)
         if attribute.kind == "labels" and first != (len(attribute.labels),) and (len(attribute.labels) != 2 or first):
