@@ -1,4 +1,4 @@
-"""create_app(settings): builds every part, wires them, owns start-up and shutdown; the only module that knows all others."""
+"""create_app(settings): connects the engine, the routes and the middleware, and owns start-up and shutdown."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ _MOST_MIB: Final = 2**30
 
 
 class Settings(BaseSettings):
-    """Frozen; read once, by `create_app` and the command line alone."""
+    """Frozen; read by the app, what loads its models and the command line alone. Every other part is given values."""
 
     model_config = SettingsConfigDict(
         env_prefix="FACET_", frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False

@@ -1,4 +1,4 @@
-"""Errors to application/problem+json (RFC 9457); the one place where a status code is chosen."""
+"""Errors to application/problem+json (RFC 9457), answered and counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status and the document of an error, for whatever answers with them, over HTTP or not."""
+"""The status and the document of an error, over HTTP or not; the one place where a status is chosen."""
 
 from __future__ import annotations
 

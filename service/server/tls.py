@@ -1,4 +1,4 @@
-"""A certificate for a home network: self-signed, for the names and addresses of this machine, kept until it is old."""
+"""Certificates for HTTPS: those that are given, and one for a home network, self-signed and kept until it is old."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process round the app: uvicorn with a drain before its shutdown, and what may be logged."""
+"""The server round the app: uvicorn, with a drain before its shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of a photo to an upright RGB array; the only module that knows formats, EXIF, colour and pixel caps."""
+"""Bytes of a photo to an upright sRGB array: what is known of formats, EXIF, colours and pixel caps comes together here."""
 
 from __future__ import annotations
 
