@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-if os.name == "posix":  # who starts it may have closed these: a socket would take their place, and get what libraries print
+if os.name == "posix":  # a parent may have closed these: a socket would take their place, and get what libraries print
     while (_lowest := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(_lowest, True)
     os.close(_lowest)
@@ -16,7 +16,7 @@ if sys.argv[1:2] == ["serve"]:  # as `exit_on_sigterm` says; what is imported be
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if hasattr(signal, "SIGHUP"):  # Windows has none
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # no model was read that could be reloaded
-    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # to let go of all takes half a second, in which it may come
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_IGN)  # the exit takes half a second, in which it may come
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         # Until the server has its own: an exception in the midst of an import leaves a lock behind, for which the thread that
         # loads the models waits, and the end for the thread.

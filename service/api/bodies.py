@@ -52,8 +52,8 @@ class Body:
 class BodyBudget:
     """At most `total` bytes of bodies at a time. Who comes first is let in whole, and the rest is refused at once.
 
-    A body that stands still counts for no more than has arrived. A client who holds more than the newcomer would loses its
-    newest unfinished bodies to it; and while others ask, too, nobody holds more than three quarters.
+    A body that stands still counts for no more than has arrived. A newcomer takes the place of the newest unfinished bodies of
+    clients who hold more than it would. While others ask, too, nobody holds more than three quarters.
     """
 
     def __init__(self, total: int) -> None:

@@ -99,7 +99,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class LabelProbabilities:
-    """The most probable label, the calibrated probability of each, and the one, by label, below which it is `uncertain`."""
+    """The most probable label, the calibrated probability of each, and by label the threshold below which it is `uncertain`."""
 
     label: str
     probabilities: dict[str, float]

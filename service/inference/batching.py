@@ -17,8 +17,8 @@ from service.inference.smoothing import SmoothedMean
 from service.inference.workers import started_pool
 
 SIZES: Final = (1, 2, 4, 8, 16)
-"""Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits. A face costs as
-much by 32, which hold 28 MB more.
+"""Batches are padded to these, and all are run once at start, so that nothing is compiled while somebody waits. Batches of
+32 cost as much a face, and hold 28 MB more.
 """
 
 FIRST_GUESS_S: Final = 0.02
@@ -28,7 +28,7 @@ FULL: Final = 0.75
 """Share of a batch that has to be crops and no padding; else what fills the next smaller one is run first."""
 
 SHARED: Final = 8
-"""Most crops of a batch while several clients ask and one of them has more waiting: so short is the wait of the others."""
+"""Most crops of a batch while several clients ask and one of them has more waiting. It keeps the wait of the others short."""
 
 Outputs = dict[str, Floats]
 """One face's outputs by name, without the batch axis."""

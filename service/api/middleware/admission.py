@@ -17,11 +17,11 @@ from service.inference.workers import Workers
 REFUSALS_PER_S: Final = 20.0
 """Refusals a second that a client has at once; more than that are held back."""
 BURST: Final = 20
-"""Refusals that a client has at once whatever its rate, where it had fewer of late."""
+"""Refusals that a client with few of late has at once, however quickly it asks."""
 LONGEST_S: Final = 1.0
 """Seconds that a refusal is held back at most: the least that `Retry-After` asks for."""
 MOST_HELD: Final = 128
-"""Refusals that are held back at a time, so that they bound memory and connections; what is more has its own at once."""
+"""Refusals that are held back at a time, so that memory and connections are bounded; any further one is sent at once."""
 REMEMBERED: Final = 4096
 """Clients whose refusals are remembered; beyond it those are forgotten whose next one would not be held back."""
 
