@@ -68,17 +68,20 @@ def groups(attribute: Attribute) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """An expected value in the unit of `scale`; bounds, whole steps of it, that hold the true one in a share `coverage` of
-    cases, where the model was calibrated for it; the distribution [K] over the steps, where the model has one; and, by the ages
-    that were asked for, the calibrated probability of being at least so old.
-    """
+    """An expected value, and how certain it is."""
 
     value: float
+    """In the unit of `scale`."""
     low: float | None = None
+    """Lower bound, a whole step of `scale`; None of a model that was not calibrated for it, as of the next two."""
     high: float | None = None
+    """Upper bound."""
     coverage: float | None = None
+    """Share of cases, 0 to 1, whose true value the bounds hold."""
     distribution: Floats | None = None
+    """Probabilities [K] of the steps; None where the model has none."""
     at_least: Mapping[int, float] | None = None
+    """Calibrated probability of being at least so old, by the ages that were asked for."""
     scale: Scale = YEARS
 
     @property

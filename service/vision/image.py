@@ -133,21 +133,25 @@ class _Coding:
 
 @dataclass(frozen=True, slots=True)
 class _Photo:
-    """An opened photo: its full size and the decoded one; `carrier` has its metadata, `work` is what its decoder takes in
-    bytes, and `load` decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode. `coding` is that
-    of its colours where they are of high dynamic range. `ours` says that an array is one of RGB that nobody else holds. `gamma`
-    is the power of light that its codes are, where nothing else says what colours they stand for.
-    """
+    """An opened photo."""
 
     format: str
     full: tuple[int, int]
+    """Width and height in pixels, as it is stored."""
     size: tuple[int, int]
+    """Width and height to which it is decoded."""
     carrier: Image.Image
+    """Has its metadata."""
     work: float
+    """Bytes that its decoder takes."""
     load: Callable[[], Image.Image | Pixels]
+    """Decodes it, to an image or to an array [height, width(, channels)] of the carrier's mode."""
     coding: _Coding | None = None
+    """That of its colours where they are of high dynamic range."""
     ours: bool = False
+    """Whether what it is decoded to is an RGB array that nobody else holds."""
     gamma: float | None = None
+    """Power of light that its codes are, where nothing else says what colours they stand for."""
 
 
 def is_simple(data: bytes) -> bool:
