@@ -199,6 +199,10 @@ describe("retries", () => {
       assert.throws(() => new Facet({ WebSocket: class {} }).stream(options), TypeError);
     }
     assert.throws(() => new Facet({ WebSocket: class {} }).stream({ distribution: true }), TypeError);
+    await assert.rejects(facet.model({ name: "mobilenet" }), TypeError);
+    await assert.rejects(facet.reload({ versions: 4 }), TypeError);
+    await assert.rejects(facet.health({ timeout: 1 }), TypeError);
+    for (const options of [{ url: "http://127.0.0.1:9" }, "http://127.0.0.1:9"]) assert.throws(() => new Facet(options), TypeError);
     assert.equal(requests.length, sent);
   });
 

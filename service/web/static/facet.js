@@ -10,6 +10,7 @@ const RETRIED = new Set([429, 503]);
 const CALL = ["signal", "timeoutMs", "retries"];
 const STREAM = ["attributes", "maxFaces", "minConfidence", "landmarks", "atLeast", "model", ...CALL];
 const PREDICTION = [...STREAM, "distribution", "preview"];
+const SERVICE = ["baseUrl", "key", "timeoutMs", "retries", "maxWaitMs", "fetch", "WebSocket"];
 /** Longest wait for a batch where none is given: a service answers one within 55 s. */
 const BATCH_MS = 60_000;
 /** How long photos are sent again while all of them are refused, and wait for a service that is not reached. */
@@ -50,6 +51,7 @@ export class Facet {
    * @param {import("./facet.d.ts").FacetOptions} [options]
    */
   constructor({ baseUrl, key = null, timeoutMs = 30_000, retries = 3, maxWaitMs = 20_000, ...own } = {}) {
+    check(own, SERVICE);
     const base = new URL(baseUrl ?? globalThis.document?.baseURI ?? "http://localhost:8000/");
     base.search = base.hash = "";
     if (!base.pathname.endsWith("/")) base.pathname += "/";
@@ -153,12 +155,14 @@ export class Facet {
   }
 
   /** What is served, on what it was trained, and how good it is for whom. */
-  model(options = {}) {
+  async model(options = {}) {
+    check(options, ["model", ...CALL]);
     return this.#json(this.url("model", { model: options.model }), {}, options);
   }
 
   /** Serve another version of the model, the newest where none is named; wants an operator's key. */
-  reload({ version, model, ...options } = {}) {
+  async reload({ version, model, ...options } = {}) {
+    check(options, ["version", "model", ...CALL]);
     const url = this.url("model/reload", { model });
     if (version !== undefined) url.searchParams.set("version", version);
     return this.#json(url, { method: "POST" }, options);
@@ -166,6 +170,7 @@ export class Facet {
 
   /** State of the service, also where it is not well: then `status` is "unavailable", and nothing is thrown. */
   async health(options = {}) {
+    check(options, CALL);
     try {
       return await this.#json(this.url("health"), {}, { retries: 0, ...options });
     } catch (error) {
