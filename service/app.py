@@ -154,22 +154,25 @@ def _add_middleware(
     app.add_middleware(UnhandledErrors)
     if systems:
         app.add_middleware(TranslatedProblems, systems=systems)
-    _allow_origins(app, settings.cors_origins)
+    _allow_origins(app, settings.cors_origins, systems)
     app.add_middleware(Compression, minimum_size=COMPRESSED_BYTES, compresslevel=4)
     app.add_middleware(HeadRequests)
     app.add_middleware(ConnectionClose, leaving=lambda: app.state.engine.draining)
     app.add_middleware(RequestLog, paths=[*_own_paths(), *translated, stream.PATH], quiet=routes.PROBES | probes, tracer=tracer)
 
 
-def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+def _allow_origins(app: FastAPI, origins: Sequence[str], systems: Sequence[System]) -> None:
     """Let pages of other origins ask, where there are any."""
     if origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "traceparent", "tracestate", "X-API-Key", "X-Request-ID"],
-            expose_headers=["Retry-After", "X-Request-ID"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "traceparent", "tracestate", "X-API-Key", "X-Request-ID"),
+                *(header for system in systems for header in system.headers),
+            ],
+            expose_headers=["Retry-After", "X-Request-ID", *(header for system in systems for header in system.exposed)],
         )
 
 

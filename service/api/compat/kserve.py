@@ -270,4 +270,6 @@ SYSTEM: Final = System(
     failure,
     probes=frozenset({"/v2", "/v2/health/live", "/v2/health/ready", MODEL + "/ready", VERSION + "/ready"}),
     batches=frozenset({MODEL + "/infer", VERSION + "/infer"}),
+    headers=(HEADER,),
+    exposed=(HEADER,),
 )

@@ -56,6 +56,13 @@ KINDS: Final = {
 }
 """Exceptions by the problem's code. Any other fault of the request is an InvalidParameterException."""
 
+HEADERS: Final = (
+    *("Amz-Sdk-Invocation-Id", "Amz-Sdk-Request", "X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Target"),
+    "X-Amz-User-Agent",
+)
+"""What a client of AWS sends from a page, beside its credentials; of all this, only the target is looked at."""
+EXPOSED: Final = ("x-amzn-ErrorType", "x-amzn-RequestId")
+
 _CREDENTIAL: Final = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=([^,\s]{1,512})/[0-9]{8}/[\w-]+/[\w-]+/aws4_request\s*,", re.ASCII
 )
@@ -244,4 +251,4 @@ def _failure(kind: str, message: str, identity: str, status: int = 400) -> Respo
     return JSONResponse({"__type": kind, "message": message}, status, headers, MEDIA_TYPE)
 
 
-SYSTEM: Final = System("rekognition", "/compat/rekognition", router, failure, key_of)
+SYSTEM: Final = System("rekognition", "/compat/rekognition", router, failure, key_of, headers=HEADERS, exposed=EXPOSED)

@@ -28,7 +28,8 @@ class System:
 
     `failure` puts a problem into the shape of its errors; they stay problems where it is None. `key` finds the API key of a
     request in its headers `X-API-Key` and `Authorization`. `probes` are paths that machines ask again and again: they want no
-    key. `batches` are paths whose bodies may hold several photos.
+    key. `batches` are paths whose bodies may hold several photos. `headers` are those that its clients send from a page, beside
+    ours, and `exposed` those of its answers that they read there.
     """
 
     name: str
@@ -38,6 +39,8 @@ class System:
     key: Callable[[str | None, str | None], str] = sent_key
     probes: frozenset[str] = frozenset()
     batches: frozenset[str] = frozenset()
+    headers: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[str]:

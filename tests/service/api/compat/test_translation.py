@@ -82,6 +82,35 @@ async def test_who_has_no_key_is_told_how_to_send_one(name: str) -> None:
         assert response.headers["www-authenticate"] == 'Bearer realm="facet"'
 
 
+OF_AWS = (
+    "amz-sdk-invocation-id,amz-sdk-request,authorization,content-type,x-amz-content-sha256,x-amz-date,x-amz-security-token,"
+    "x-amz-target,x-amz-user-agent"
+)
+"""Headers of `DetectFacesCommand` of @aws-sdk/client-rekognition 3, with a session's token."""
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "read"),
+    [
+        ("deepface", "authorization,content-type", "x-request-id"),
+        ("compreface", "content-type,x-api-key", "x-request-id"),
+        ("rekognition", OF_AWS, "x-amzn-requestid"),
+        ("kserve", "content-type,inference-header-content-length,x-api-key", "inference-header-content-length"),
+    ],
+)
+async def test_a_page_of_an_allowed_origin_may_use_the_client(name: str, sent: str, read: str) -> None:
+    path = SYSTEMS[name].photo_paths[0].format(model_name="fake", model_version=3)
+    page = {"origin": "https://shop.example"}
+    asked = page | {"access-control-request-method": "POST", "access-control-request-headers": sent}
+    async with serving(compat=name, cors_origins=page["origin"]) as client:
+        assert (await client.options(path, headers=asked)).status_code == 200
+        exposed = (await client.post(path, headers=page)).headers["access-control-expose-headers"].lower()
+        assert read in exposed.split(", ")
+    async with serving(cors_origins=page["origin"]) as client:
+        status = 400 if name in ("rekognition", "kserve") else 200
+        assert (await client.options(path, headers=asked)).status_code == status, "what no system needs stays refused"
+
+
 @pytest.mark.parametrize("name", TRANSLATED)
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(name: str) -> None:
     path = SYSTEMS[name].photo_paths[0].format(model_name="fake", model_version=3)
