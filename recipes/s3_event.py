@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
+UNKNOWN = "This is no event of S3, nor one of SQS with such events in it."
+
 
 def addresses(event: Mapping[str, Any]) -> Iterator[str]:
     """The photos of an event.
@@ -25,13 +27,22 @@ def addresses(event: Mapping[str, Any]) -> Iterator[str]:
 
     Yields:
         Addresses such as `s3://bucket/key`; none of the event that S3 sends as a test, nor of a folder that its console made.
+
+    Raises:
+        ValueError: It is another event, such as one that SNS or EventBridge hands on, whose photos would be lost.
     """
+    if "Records" not in event and event.get("Event") != "s3:TestEvent":
+        raise ValueError(UNKNOWN)
     for record in event.get("Records", ()):
         if "body" in record:
             yield from addresses(json.loads(record["body"]))
-        elif record.get("eventName", "").startswith("ObjectCreated"):
+        elif "s3" not in record:
+            raise ValueError(UNKNOWN)
+        elif record["eventName"].startswith("ObjectCreated"):
             key = unquote_plus(record["s3"]["object"]["key"])
-            if not key.endswith("/"):  # such an address is that of all photos in the folder
+            if "\n" in key or "\r" in key:  # its second line would be an address of whoever may write to the bucket
+                print(f"{key!r} is left out: a list has a photo a line.", file=sys.stderr)
+            elif not key.endswith("/"):  # such an address is that of all photos in the folder
                 yield f"s3://{record['s3']['bucket']['name']}/{key}"
 
 
@@ -46,6 +57,7 @@ def handler(event: Mapping[str, Any], _context: object = None) -> dict[str, str 
         The table's address and the number of photos. An event that comes twice writes the same table.
 
     Raises:
+        ValueError: As of `addresses`.
         CalledProcessError: The photos cannot be looked at, or the table cannot be written.
     """
     photos = list(dict.fromkeys(addresses(event)))

@@ -18,11 +18,12 @@ key=$(mktemp) || exit 1
 printf '%s' "${FACET_CLIENT_KEY:+X-API-Key: $FACET_CLIENT_KEY}" >"$key"
 for photo; do
     : >"$answer"
+    name=$(printf '%s' "${photo##*/}" | tr '\r\n' '??') # a line break would begin another header
     if curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
         --header "@$key" --header 'Content-Type: application/octet-stream' --data-binary "@$photo" --output "$answer" \
         "${FACET_URL:-http://localhost:8000}/predict"; then
         curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
-            --header 'Content-Type: application/json' --header "X-Photo: $(basename "$photo")" \
+            --header 'Content-Type: application/json' --header "X-Photo: $name" \
             --data-binary "@$answer" "$hook" || status=1
     else
         printf '%s: %s\n' "$photo" "$(cat "$answer")" >&2

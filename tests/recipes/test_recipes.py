@@ -70,6 +70,11 @@ def test_cron_takes_in_what_is_new_and_nothing_twice(environment: dict[str, str]
     for path in photos.iterdir():
         os.utime(path, (time.time() - 600,) * 2)
     (photos / "arriving.png").write_bytes(photo(90)[:100])
+    elsewhere = folder(tmp_path / "elsewhere", 1) / "0000.png"
+    hidden = photos / f"line\n{elsewhere}"  # of two lines, the second one is that photo
+    hidden.parent.mkdir(parents=True)
+    shutil.copy(elsewhere, hidden)
+    os.utime(hidden, (time.time() - 600,) * 2)
     ran(RECIPES / "cron.sh", photos, out, environment=environment)
     first = table(out.read_text())
     assert [Path(row["file"]).name for row in first] == ["0000.png", "0001.png", "0002.png"]
@@ -101,14 +106,19 @@ def test_a_webhook_is_told_of_every_photo_that_is_answered(environment: dict[str
     (tmp_path / "two.png").write_bytes(photo(200, 90))
     (tmp_path / "text.jpg").write_text("no photo")
     (tmp_path / "none.png").write_bytes(photo())
+    (tmp_path / "-n\nX-Photo: other.png").write_bytes(photo())
     hook = type("OneHook", (Hook,), {"told": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), hook) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        names = ("two.png", "text.jpg", "none.png")
+        names = ("two.png", "text.jpg", "-n\nX-Photo: other.png", "none.png")
         url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-        done = ran(RECIPES / "webhook.sh", url, *(tmp_path / name for name in names), environment=environment, status=1)
+        done = ran(RECIPES / "webhook.sh", url, *names, environment=environment, status=1, cwd=tmp_path)
         server.shutdown()
-    assert [(name, len(answer["faces"])) for name, answer in hook.told] == [("two.png", 2), ("none.png", 0)]
+    assert [(name, len(answer["faces"])) for name, answer in hook.told] == [
+        ("two.png", 2),
+        ("-n?X-Photo: other.png", 0),
+        ("none.png", 0),
+    ]
     assert "unsupported_format" in done.stderr
 
 
@@ -178,6 +188,34 @@ def test_a_folder_made_by_hand_is_no_photo(environment: dict[str, str]) -> None:
     variables = environment | {"TABLES": "s3://tables/faces"}
     done = ran(sys.executable, RECIPES / "s3_event.py", environment=variables, input=json.dumps(event("day/")))
     assert json.loads(done.stdout) == {"photos": 0}
+
+
+def test_a_key_of_two_lines_names_no_second_photo(environment: dict[str, str]) -> None:
+    """Who may write to the bucket could have any file of the machine, or of another bucket, looked at."""
+    variables = environment | {"TABLES": "s3://tables/faces"}
+    sent = event("day/a%0A/etc/photo.jpg", "day/a%0Ds3://other/photo.jpg")
+    done = ran(sys.executable, RECIPES / "s3_event.py", environment=variables, input=json.dumps(sent))
+    assert json.loads(done.stdout) == {"photos": 0}
+    assert done.stderr.count("is left out") == 2
+
+
+@pytest.mark.parametrize(
+    "handed_on",
+    [
+        {"Type": "Notification", "Message": json.dumps(event("day/a.png"))},
+        {"detail-type": "Object Created", "detail": {"bucket": {"name": "photos"}, "object": {"key": "day/a.png"}}},
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(event("day/a.png"))}}]},
+    ],
+)
+@pytest.mark.parametrize("queued", [False, True])
+def test_what_is_no_event_of_s3_is_kept_for_the_queue(
+    environment: dict[str, str], handed_on: dict[str, Any], queued: bool
+) -> None:
+    """Of SNS, of EventBridge, and of SNS without a queue."""
+    sent = {"Records": [{"messageId": "1", "body": json.dumps(handed_on)}]} if queued else handed_on
+    variables = environment | {"TABLES": "s3://tables/faces"}
+    done = ran(sys.executable, RECIPES / "s3_event.py", environment=variables, input=json.dumps(sent), status=1)
+    assert "no event of S3" in done.stderr
 
 
 @pytest.mark.parametrize("queued", [False, True])
