@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from service.api.compat.translation import System, permitted, received
+from service.api.compat.translation import System, largest_first, permitted, received
 from service.api.keys import client_of
 from service.api.problems import request_id
 from service.api.routes import ChosenEngine, answered
@@ -167,7 +167,7 @@ async def detect(
     face_plugins: Annotated[str, Query(max_length=200)] = "",
     status: Annotated[bool | None, _EMPTY_IS_ABSENT, Query()] = None,
 ) -> Response:
-    """Answer `{"result": […]}`, a face each; without a face it is an error of the code 28, as there."""
+    """Answer `{"result": […]}`, a face each, the largest first; without a face it is an error of the code 28, as there."""
     photo, _, due = await received(request, engine, fields)
     plugins = [name.strip() for name in face_plugins.split(",")]
     names = permitted(engine, [name for name in PLUGINS if name in plugins])
@@ -176,7 +176,7 @@ async def detect(
     answer = await answered(engine, photo, options, due, request_id(request), landmarks=True)
     if not answer.faces:
         return JSONResponse(NO_FACE, 400)
-    found = Detection(result=[detected(face, plugins) for face in answer.faces])
+    found = Detection(result=[detected(face, plugins) for face in largest_first(answer.faces)])
     if status:
         with_status(found, answer, engine.detector.manifest.title, names)
     return JSONResponse(found)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
-from service.api.compat.translation import System, permitted, received
+from service.api.compat.translation import System, largest_first, permitted, received
 from service.api.keys import client_of, sent_key
 from service.api.problems import count, request_id
 from service.api.routes import ChosenEngine, answered
@@ -217,7 +217,7 @@ router = APIRouter()
 @router.post("/compat/rekognition", include_in_schema=False)
 @router.post("/compat/rekognition/", include_in_schema=False)
 async def detect_faces(request: Request, engine: ChosenEngine) -> Response:
-    """Answer `{"FaceDetails": […]}`, a face each; no face is an empty list."""
+    """Answer `{"FaceDetails": […]}`, a face each, the largest first; no face is an empty list."""
     identity = request_id(request)
     if request.headers.get("x-amz-target") != TARGET:
         raise HTTPException(404)
@@ -229,7 +229,7 @@ async def detect_faces(request: Request, engine: ChosenEngine) -> Response:
     names: Sequence[str] = permitted(engine, wanted(given.get("Attributes")))
     options = engine.options(names, None, None, client=client_of(request.scope))
     answer = await answered(engine, photo, options, due, identity, landmarks=True)
-    details = [detail(face, answer.image) for face in answer.faces]
+    details = [detail(face, answer.image) for face in largest_first(answer.faces)]
     return JSONResponse({"FaceDetails": details}, headers={"x-amzn-RequestId": identity}, media_type=MEDIA_TYPE)
 
 

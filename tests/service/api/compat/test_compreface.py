@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import numpy as np
+
 from tests.client import Client, assert_discreet, serving
 from tests.conftest import encoded
 from tests.fakes import GLASSES, ColourNetwork, engine_factory, squares
@@ -74,6 +76,14 @@ async def test_the_limit_and_the_threshold() -> None:
         await failed(client, 400, 28, **sent(PHOTO, "&det_prob_threshold=1.0"))
         await failed(client, 400, 26, **sent(PHOTO, "&limit=-1"))
         await failed(client, 400, 26, **sent(PHOTO, "&det_prob_threshold=1.5"))
+
+
+async def test_the_largest_face_comes_first() -> None:
+    """As `_fetch_faces` of CompreFace's embedding-calculator has it: clients take the first one for the photo's subject."""
+    sizes = [squares((200, 20, side), side=side, height=120) for side in (40, 60, 50)]
+    async with serving(compat="compreface") as client:
+        document = await answered(client, encoded(np.hstack(sizes)))
+    assert [face["box"]["x_max"] - face["box"]["x_min"] for face in document["result"]] == [60, 50, 40]
 
 
 async def test_a_model_has_the_plugins_of_what_it_says() -> None:

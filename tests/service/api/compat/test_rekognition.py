@@ -8,6 +8,7 @@ from typing import Any
 
 import botocore.session
 import httpx
+import numpy as np
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -95,6 +96,12 @@ def test_only_what_is_asked_for(url: str, attributes: list[str] | None, more: se
 
 def test_no_face_is_an_empty_list(url: str) -> None:
     assert rekognition(url).detect_faces(Image={"Bytes": encoded(squares())})["FaceDetails"] == []
+
+
+def test_the_largest_face_comes_first(url: str) -> None:
+    sizes = [squares((200, 20, side), side=side, height=120) for side in (40, 60, 50)]
+    faces = rekognition(url).detect_faces(Image={"Bytes": encoded(np.hstack(sizes))})["FaceDetails"]
+    assert [round(120 * face["BoundingBox"]["Height"]) for face in faces] == [60, 50, 40]
 
 
 def test_errors_are_exceptions_of_the_client(url: str) -> None:

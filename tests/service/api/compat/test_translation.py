@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from service.api.compat import compreface, deepface, rekognition
 from service.api.compat.systems import SYSTEMS, chosen
-from service.api.compat.translation import Parser
-from service.api.schemas import Problem
+from service.api.compat.translation import Parser, largest_first
+from service.api.schemas import EXAMPLE, FaceAnswer, Problem
 from service.errors import RequestError
 from service.settings import Settings
 from tests.client import assert_problem, serving
@@ -80,6 +80,13 @@ async def test_who_has_no_key_is_told_how_to_send_one(name: str) -> None:
         response = await client.post(path)
         assert response.status_code in (400, 401)
         assert response.headers["www-authenticate"] == 'Bearer realm="facet"'
+
+
+def test_the_largest_face_comes_first_and_of_equal_ones_the_left_one() -> None:
+    sides = ((4, 4), (2, 9), (9, 2), (5, 4))
+    boxes = [{"x": x, "y": 0, "width": width, "height": height} for x, (width, height) in enumerate(sides)]
+    faces = [FaceAnswer.model_validate(EXAMPLE["faces"][0] | {"box": box}) for box in boxes]
+    assert [face.box.x for face in largest_first(faces)] == [3, 1, 2, 0]
 
 
 OF_AWS = (
