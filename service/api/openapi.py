@@ -55,8 +55,9 @@ def complete(
     if manifest is not None:
         for name in FACES:
             schemas[name]["properties"] |= _properties(manifest.attributes, schemas[name]["properties"])
+        choice = ", ".join(name for name in askable(manifest) if name in allowed)
         for parameter in _parameters(document, "attributes"):
-            words = f"Comma-separated: {', '.join(askable(manifest))}. What is not named is left out."
+            words = f"Comma-separated: {choice}. What is not named is left out."
             parameter["description"] = parameter["schema"]["description"] = words
         answered = [one.name for one in manifest.attributes if one.name in allowed]
         if answered:

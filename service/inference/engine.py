@@ -276,7 +276,8 @@ class Engine:
         known = askable(self.model.manifest)
         for place, name in enumerate(attributes or (), 1):
             if name not in known:
-                raise InvalidParameter(f"attributes: no. {place} is unknown; choose from {', '.join(known)}.")
+                choice = ", ".join(one for one in known if one in self.attributes)
+                raise InvalidParameter(f"attributes: no. {place} is unknown; choose from {choice}.")
             if name not in self.attributes:
                 raise InvalidParameter(f"attributes: {name} is switched off on this service.")
         wanted = self.attributes if attributes is None else tuple(attributes)

@@ -45,14 +45,16 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
 
 async def test_the_summary_promises_what_is_answered() -> None:
     weighed = engine_factory(attributes=[attributes()[0], WEIGHT | {"range": [0, 5_000_000]}])
-    for engine, settings, summary in (
-        (None, {}, "Age, gender and race of every face in a photo"),
-        (None, {"attributes": ("age",)}, "Age of every face in a photo"),
-        (weighed, {}, "Age and weight of every face in a photo"),
+    for engine, settings, named, summary in (
+        (None, {}, "age, gender, race", "Age, gender and race of every face in a photo"),
+        (None, {"attributes": ("age",)}, "age", "Age of every face in a photo"),
+        (weighed, {}, "age, gender, race, weight", "Age and weight of every face in a photo"),
     ):
         async with serving(engine, **settings) as client:
             made = (await client.get("/openapi.json")).json()
         assert made["paths"]["/predict"]["post"]["summary"] == summary
+        (query,) = [one for one in made["paths"]["/predict"]["post"]["parameters"] if one["name"] == "attributes"]
+        assert query["description"] == f"Comma-separated: {named}. What is not named is left out.", "another one is refused"
     described = made["components"]["schemas"]["FaceAnswer"]["properties"]["weight"]["description"]
     assert described == "From 0 to 5000000 kg."
 

@@ -213,6 +213,12 @@ async def test_an_attribute_that_is_switched_off_is_absent_unasked() -> None:
         assert set(face) & ALL == {"age", "gender"}
 
 
+async def test_only_what_may_be_named_is_offered() -> None:
+    async with serving(attributes="age,gender") as client:
+        unknown = await client.post("/predict?attributes=height", content=PHOTO)
+        assert "choose from age, gender." in assert_problem(unknown, 422, "invalid_parameter")["detail"]
+
+
 async def test_what_a_model_does_not_say_is_absent() -> None:
     age = {"name": "age", "kind": "expectation", "outputs": ["age"], "calibration": {"interval": INTERVAL}}
     gender = {"name": "gender", "kind": "labels", "labels": ["male", "female"], "outputs": ["gender"]}
