@@ -39,6 +39,8 @@ SPARE_FIELDS: Final = 8
 OPTIONS: Final = frozenset(known_names())
 """What the query of a prediction may hold; in a body they are refused, lest race be answered to who asked for age alone."""
 
+RAW: Final = (b"", b"application/octet-stream", b"application/x-image")
+"""Types of a body that is a photo, beside `image/*`; the last one is SageMaker's."""
 URL_ENCODED: Final = b"application/x-www-form-urlencoded"
 STRIPPED_BYTES: Final = 1024
 """Bytes of a photo from which on one without a zero byte has lost them: `curl -d` leaves out zeros and line ends of a file."""
@@ -113,7 +115,7 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
         found = form.files
     elif kind == b"application/json":
         found = [_from_json(body)]
-    elif kind.startswith(b"image/") or kind in (b"", b"application/octet-stream") or sniff(body) is not None:
+    elif kind.startswith(b"image/") or kind in RAW or sniff(body) is not None:
         if kind == URL_ENCODED and len(body) >= STRIPPED_BYTES and b"\0" not in body:
             raise UnsupportedMediaType("The photo has lost bytes on its way: with curl, send it by --data-binary, not by -d.")
         found = [body] if body else []

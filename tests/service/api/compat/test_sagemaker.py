@@ -55,6 +55,15 @@ def invoked(runtime: Any, body: bytes, content_type: str, **more: str) -> dict[s
     return dict(json.loads(answer["Body"].read()))
 
 
+async def test_a_file_of_another_format_is_told_of_its_format_whatever_its_type() -> None:
+    async with serving(compat="sagemaker") as client:
+        for kind in ("image/tiff", "application/x-image", "application/octet-stream"):
+            headers = {"content-type": kind}
+            tiff = await client.post("/invocations", content=b"II*\0" + bytes(60), headers=headers)
+            assert_problem(tiff, 415, "unsupported_format")
+            assert_problem(await client.post("/invocations", headers=headers), 400, "missing_file")
+
+
 def test_the_runtimes_client_gets_the_answer_of_predict(url: str, runtime: Any) -> None:
     assert httpx.get(f"{url}/ping").status_code == 200
     ours = httpx.post(f"{url}/predict", content=PHOTO).json()["faces"]
