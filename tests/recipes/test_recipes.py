@@ -247,7 +247,7 @@ def test_an_event_of_s3_becomes_a_table(
 def test_the_notebook_plots_ages_by_folder(tmp_path: Path) -> None:
     for name in ("pandas", "pyarrow", "matplotlib"):
         pytest.importorskip(name)
-    for name in ("holiday", "school"):
+    for name in ("holiday", "school", "2024/school"):
         folder(tmp_path / "photos" / name, 9)
     predict(tmp_path / "photos", recursive=True, out=tmp_path / "faces.parquet", at_least=(18,))
     notebook = json.loads((RECIPES / "ages_by_folder.ipynb").read_text())
@@ -258,7 +258,9 @@ def test_the_notebook_plots_ages_by_folder(tmp_path: Path) -> None:
     cleared = "import pandas; rows = pandas.read_parquet(TABLE); rows['warnings'] = ''; rows.to_parquet(TABLE)"
     program = "\n".join([f"TABLE = {variables['TABLE']!r}", cleared, *cells])
     done = ran(sys.executable, "-W", "ignore", "-c", program, environment=variables)
-    assert "18 photos, 18 faces, 0 failed" in done.stdout
-    assert "holiday" in done.stdout
-    assert "of 18 faces are of adults" in done.stdout
+    assert "27 photos, 27 faces, 0 failed" in done.stdout
+    named = [line.split()[:2] for line in done.stdout.splitlines()]
+    for name in ("holiday", "school", "2024/school"):
+        assert [str(tmp_path / "photos" / name), "9"] in named, "two of one name are two"
+    assert "of 27 faces are of adults" in done.stdout
     assert (tmp_path / "ages.png").stat().st_size > 10_000
