@@ -46,6 +46,8 @@ def complete(
     for path in (*KEYED, *OPERATED):
         for operation in document["paths"].get(path, {}).values():
             operation["security"] = [{name: []} for name in SCHEMES] + ([] if keyed or path in OPERATED else [{}])
+    for parameter in _parameters(document):
+        _without_null(parameter["schema"])
     schemas = document["components"].setdefault("schemas", {})
     for message in ADDED:
         schema = message.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -87,7 +89,14 @@ def _properties(attributes: Sequence[Attribute], known: dict[str, Any]) -> dict[
     return found
 
 
-def _parameters(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The query parameters of a name, of every route."""
+def _without_null(schema: dict[str, Any]) -> None:
+    """Leave null out of a query parameter's schema: an address has none, and some generated clients would send the word."""
+    for kind in schema.pop("anyOf", ()):
+        if kind != {"type": "null"}:
+            schema |= kind
+
+
+def _parameters(document: dict[str, Any], name: str | None = None) -> list[dict[str, Any]]:
+    """The query parameters of a name, or all, of every route."""
     routes = [route for path in document["paths"].values() for route in path.values()]
-    return [one for route in routes for one in route.get("parameters", []) if one["name"] == name]
+    return [one for route in routes for one in route.get("parameters", []) if name in (None, one["name"])]

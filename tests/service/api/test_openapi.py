@@ -79,6 +79,30 @@ async def test_operations_have_short_names_and_say_how_a_key_is_sent() -> None:
     assert len(set(names.values())) == len(names)
 
 
+async def test_a_query_has_no_null() -> None:
+    """Clients of swagger-typescript-api send it as the word, which is refused."""
+    found = (await document())["paths"]
+    queries = {
+        f"{path} {one['name']}": one["schema"]
+        for path, ways in found.items()
+        for way in ways.values()
+        for one in way.get("parameters", ())
+    }
+    assert len(queries) == 19
+    for name, schema in queries.items():
+        assert schema["type"] in ("boolean", "integer", "number", "string"), name
+        assert "anyOf" not in schema
+    assert queries["/predict max_faces"] == {
+        "description": "Maximum number of faces; the largest are returned.",
+        "minimum": 1,
+        "title": "Max Faces",
+        "type": "integer",
+    }
+    async with serving() as client:
+        for query in ("max_faces=null", "model=null"):
+            assert_problem(await client.post(f"/predict?{query}"), 422, "invalid_parameter")
+
+
 async def test_metrics_are_documented_as_the_text_that_they_are() -> None:
     async with serving() as client:
         answers = (await client.get("/openapi.json")).json()["paths"]["/metrics"]["get"]["responses"]
