@@ -594,6 +594,30 @@ async def test_what_a_stream_is_answered_before_its_start_is_heard(problem: dict
         assert (failed.value.code, failed.value.problem.code) == (1001, "not_ready")
 
 
+async def test_a_stream_that_nobody_starts_is_not_waited_for() -> None:
+    """As behind a proxy that takes the handshake upon itself, and passes nothing on."""
+    websockets = pytest.importorskip("websockets.asyncio.server")
+
+    async def silent(connection: Any) -> None:
+        await connection.wait_closed()
+
+    async with websockets.serve(silent, "127.0.0.1", 0) as server:
+        client = AsyncClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.2)
+        with pytest.raises(ConnectionFailed, match="did not start in time"):
+            async with client, client.stream():
+                pass
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost"])
+async def test_an_address_that_is_none_is_not_reached(url: str) -> None:
+    async with AsyncClient(url, retries=0) as client:
+        with pytest.raises(ConnectionFailed):
+            await client.health()
+        with pytest.raises(ConnectionFailed):
+            async with client.stream():
+                pass
+
+
 async def test_follow_sends_the_newest_frames_at_the_advised_pace(service: Service) -> None:
     async def camera() -> AsyncIterator[bytes]:
         for index in range(60):

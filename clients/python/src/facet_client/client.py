@@ -526,7 +526,7 @@ class AsyncClient(_Base):
         Raises:
             TypeError: `attributes` or `at_least` is a text, which would be read letter by letter.
             FacetClientError: On entering it, where the extra is not installed.
-            ConnectionFailed: On entering it, where the service is not reached.
+            ConnectionFailed: On entering it, where the service is not reached, or does not answer in time.
             StreamClosed: On entering it, where the service refuses the stream.
         """
         _refuse_text(attributes=attributes, at_least=at_least)

@@ -169,28 +169,32 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
     Args:
         url: Of the service, with `http` or `https`.
         start: The message `start`, as JSON's object.
-        timeout: Seconds for the handshake.
+        timeout: Seconds for the handshake, and for the answer to the start.
 
     Yields:
         The stream.
 
     Raises:
         FacetClientError: The extra `stream` is not installed.
-        ConnectionFailed: The service is not reached.
+        ConnectionFailed: The service is not reached, or does not answer the start in time.
         StreamClosed: The service refuses the stream.
     """
     try:
         from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidHandshake
+        from websockets.exceptions import WebSocketException
     except ImportError as error:
         raise FacetClientError("streams need websockets: install facet-client[stream]") from error
     address = "ws" + url.removeprefix("http") + "/stream"
     try:
         # Photos are compressed already.
         connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22)
-    except (OSError, TimeoutError, InvalidHandshake) as error:
+    except (OSError, TimeoutError, WebSocketException) as error:
         raise ConnectionFailed(f"{address}: {str(error) or type(error).__name__}") from error
     async with connection:
         stream = Stream(connection)
-        await stream.start(start)
+        try:
+            async with asyncio.timeout(timeout):
+                await stream.start(start)
+        except TimeoutError as error:
+            raise ConnectionFailed(f"{address}: the stream did not start in time") from error
         yield stream
