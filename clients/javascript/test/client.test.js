@@ -6,7 +6,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { after, before, describe, test } from "node:test";
+import { runInNewContext } from "node:vm";
 
 import { Facet, FacetError, attributesOf } from "../facet.js";
 
@@ -204,6 +206,18 @@ describe("retries", () => {
     await assert.rejects(facet.health({ timeout: 1 }), TypeError);
     for (const options of [{ url: "http://127.0.0.1:9" }, "http://127.0.0.1:9"]) assert.throws(() => new Facet(options), TypeError);
     assert.equal(requests.length, sent);
+  });
+
+  test("what is no photo is refused, and not sent as its name", async () => {
+    plan(fine);
+    const sent = requests.length;
+    for (const photo of [undefined, null, {}, 5, [1, 2], new Response("text"), new URL("file:///photo.jpg"), Readable.from(["text"])]) {
+      await assert.rejects(facet.predict(photo), TypeError);
+      await assert.rejects(facet.predictBatch([photo]), TypeError);
+      for await (const { error } of facet.predictMany([photo])) assert.ok(error instanceof TypeError);
+    }
+    assert.equal(requests.length, sent);
+    for (const photo of [new DataView(PHOTO.buffer), runInNewContext("new ArrayBuffer(4)")]) assert.deepEqual(await facet.predict(photo), { faces: [] });
   });
 
   test("other failures are not repeated", async () => {

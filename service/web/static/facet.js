@@ -301,6 +301,7 @@ export class FacetStream {
    */
   async send(jpeg) {
     await this.ready;
+    given(jpeg);
     if (this.#waiting) throw new Error("A frame is under way: await its answer before the next one.");
     if (this.#socket.readyState !== 1) throw this.#failure ?? closedByUs();
     const number = ++this.#number;
@@ -434,9 +435,19 @@ function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text.trim()));
 }
 
+/** A photo's bytes as they are given. Throws a `TypeError` for anything else, of which `fetch` would send `[object Object]`. */
+function given(photo) {
+  const kind = Object.prototype.toString.call(photo); // one of another frame is no instance of ours
+  const known = photo instanceof Blob || ["[object Blob]", "[object File]", "[object ArrayBuffer]"].includes(kind);
+  if (!known && !ArrayBuffer.isView(photo)) {
+    throw new TypeError("A photo is a Blob, an ArrayBuffer or a typed array; in Node also a path.");
+  }
+  return photo;
+}
+
 /** What is sent of a photo: of a path, in Node, its file. */
 async function content(photo) {
-  if (typeof photo !== "string") return photo;
+  if (typeof photo !== "string") return given(photo);
   const name = "node:fs/promises"; // no browser and no bundler is to look for it
   const { readFile } = await import(/* webpackIgnore: true */ /* @vite-ignore */ name);
   return readFile(photo);
