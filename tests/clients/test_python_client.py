@@ -608,6 +608,17 @@ async def test_a_stream_that_nobody_starts_is_not_waited_for() -> None:
                 pass
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SOCKS_PROXY"])
+async def test_no_proxy_of_the_environment_is_asked(service: Service, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for one in (name, name.lower()):
+        monkeypatch.setenv(one, "http://127.0.0.1:9")
+    async with AsyncClient(service.url, key=KEY, retries=0) as client:
+        assert (await client.health()).status == "ok"
+        async with client.stream() as stream:
+            await stream.send(PHOTO)
+            assert isinstance(await stream.receive(), StreamFrame)
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost"])
 async def test_an_address_that_is_none_is_not_reached(url: str) -> None:
     async with AsyncClient(url, retries=0) as client:

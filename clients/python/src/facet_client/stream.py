@@ -186,8 +186,8 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
         raise FacetClientError("streams need websockets: install facet-client[stream]") from error
     address = "ws" + url.removeprefix("http") + "/stream"
     try:
-        # Photos are compressed already.
-        connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22)
+        # Photos are compressed already; and a proxy of the environment is asked for no photo either.
+        connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
     except (OSError, TimeoutError, WebSocketException) as error:
         raise ConnectionFailed(f"{address}: {str(error) or type(error).__name__}") from error
     async with connection:
