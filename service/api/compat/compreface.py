@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Annotated, Final, NotRequired, TypedDict
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.responses import Response
 
 from service.api.compat.translation import System, largest_first, permitted, received
@@ -37,6 +38,15 @@ SERVICE_FAULT: Final = 41
 UNDEFINED: Final = 0
 _EMPTY_IS_ABSENT: Final = BeforeValidator(lambda given: None if given == "" else given)
 """Clients that write out every parameter leave those empty that they leave open."""
+
+
+class Asked(BaseModel):
+    """What a request asks for, in its query or, as Spring reads them alike, in fields of its form."""
+
+    limit: Annotated[Annotated[int, Field(ge=0)] | None, _EMPTY_IS_ABSENT] = None
+    det_prob_threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _EMPTY_IS_ABSENT] = None
+    face_plugins: Annotated[str, Field(max_length=200)] = ""
+    status: Annotated[bool | None, _EMPTY_IS_ABSENT] = None
 
 
 class Box(TypedDict):
@@ -90,7 +100,7 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         content_encoding: The header; empty where absent.
 
     Returns:
-        The photo, and no other field.
+        The photo, and the other fields of a form by name.
 
     Raises:
         MissingFile: There is no photo.
@@ -99,8 +109,10 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         RequestError: The body breaks its own grammar.
     """
     kind, parameters = media_type(content_type, content_encoding)
+    texts: Mapping[str, str] = {}
     if kind == b"multipart/form-data":
-        photos = multipart(body, parameters, (b"file",), 1).files
+        form = multipart(body, parameters, (b"file",), 1, texts=True)
+        photos, texts = form.files, form.texts
     elif kind == b"application/json":
         image = json_object(body, '{"file": "<base64>"}').get("file")
         photos = [from_base64(image)] if isinstance(image, str) else []
@@ -110,7 +122,26 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         raise MissingFile("Required parameter file is missing.")
     if not photos[0]:
         raise EmptyFile("The file is empty.")
-    return photos[0], {}
+    return photos[0], texts
+
+
+def asked(query: Mapping[str, str], given: Mapping[str, object]) -> Asked:
+    """Read what a request asks for.
+
+    Args:
+        query: Of the request; it goes before the form.
+        given: Fields of its form.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        RequestValidationError: A value is not of its kind.
+    """
+    try:
+        return Asked.model_validate({**given, **query})
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_url=False, include_input=False)) from error
 
 
 def detected(face: FaceAnswer, plugins: Collection[str]) -> DetectedFace:
@@ -159,25 +190,19 @@ router = APIRouter()
 
 
 @router.post("/compat/compreface/api/v1/detection/detect", include_in_schema=False)
-async def detect(
-    request: Request,
-    engine: ChosenEngine,
-    limit: Annotated[Annotated[int, Field(ge=0)] | None, _EMPTY_IS_ABSENT, Query()] = None,
-    det_prob_threshold: Annotated[Annotated[float, Field(ge=0, le=1)] | None, _EMPTY_IS_ABSENT, Query()] = None,
-    face_plugins: Annotated[str, Query(max_length=200)] = "",
-    status: Annotated[bool | None, _EMPTY_IS_ABSENT, Query()] = None,
-) -> Response:
+async def detect(request: Request, engine: ChosenEngine) -> Response:
     """Answer `{"result": […]}`, a face each, the largest first; without a face it is an error of the code 28, as there."""
-    photo, _, due = await received(request, engine, fields)
-    plugins = [name.strip() for name in face_plugins.split(",")]
+    photo, given, due = await received(request, engine, fields)
+    wanted = asked(request.query_params, given)
+    plugins = [name.strip() for name in wanted.face_plugins.split(",")]
     names = permitted(engine, [name for name in PLUGINS if name in plugins])
-    least = None if det_prob_threshold is None else max(LEAST_CONFIDENCE, det_prob_threshold)
-    options = engine.options(names, limit or None, least, client=client_of(request.scope))
+    least = None if wanted.det_prob_threshold is None else max(LEAST_CONFIDENCE, wanted.det_prob_threshold)
+    options = engine.options(names, wanted.limit or None, least, client=client_of(request.scope))
     answer = await answered(engine, photo, options, due, request_id(request), landmarks=True)
     if not answer.faces:
         return JSONResponse(NO_FACE, 400)
     found = Detection(result=[detected(face, plugins) for face in largest_first(answer.faces)])
-    if status:
+    if wanted.status:
         with_status(found, answer, engine.detector.manifest.title, names)
     return JSONResponse(found)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.client import Client, assert_discreet, serving
+from tests.client import Client, assert_discreet, disposition, multipart, serving
 from tests.conftest import encoded
 from tests.fakes import GLASSES, ColourNetwork, engine_factory, squares
 
@@ -84,6 +84,22 @@ async def test_the_largest_face_comes_first() -> None:
     async with serving(compat="compreface") as client:
         document = await answered(client, encoded(np.hstack(sizes)))
     assert [face["box"]["x_max"] - face["box"]["x_min"] for face in document["result"]] == [60, 50, 40]
+
+
+async def test_parameters_may_be_fields_of_the_form() -> None:
+    """Spring, which CompreFace is made with, binds both alike."""
+
+    def form(*fields: tuple[str, str]) -> dict[str, Any]:
+        parts = [(disposition(name), text.encode()) for name, text in fields]
+        return {"url": PATH} | multipart((disposition("file", filename="a.png"), PHOTO), *parts)
+
+    async with serving(compat="compreface") as client:
+        wanted = form(("limit", "1"), ("face_plugins", "age,gender"), ("det_prob_threshold", ""))
+        (face,) = (await client.post(**wanted)).json()["result"]
+        assert set(face) == {"box", "age", "gender"}
+        both = await client.post(**form(("limit", "1")), params={"limit": "2"})
+        assert len(both.json()["result"]) == 2, "the address goes before the form"
+        await failed(client, 400, 26, **form(("limit", "-1")))
 
 
 async def test_a_model_has_the_plugins_of_what_it_says() -> None:
