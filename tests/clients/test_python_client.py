@@ -540,6 +540,17 @@ def test_another_version_is_asked_for_by_its_number() -> None:
     ]
 
 
+def test_the_health_of_a_service_behind_a_proxy_that_finds_none_may_pass() -> None:
+    problem = {"type": "t", "title": "T", "status": 503, "detail": "It stops.", "code": "not_ready", "request_id": "1"}
+    script = Scripted(httpx.Response(503, html="<p>no", headers={"retry-after": "3"}), httpx.Response(503, json=problem))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        with pytest.raises(UnavailableError, match="not an answer") as proxys:
+            client.health()
+        with pytest.raises(UnavailableError, match="not_ready"):
+            client.health()
+    assert proxys.value.retry_after == 3
+
+
 def test_an_answer_of_somebody_else_is_an_error() -> None:
     script = Scripted(httpx.Response(200, html="<p>hello"), httpx.Response(404, html="<p>no"))
     with Client(transport=httpx.MockTransport(script)) as client:

@@ -110,8 +110,8 @@ class _Base:
             raise _problem(response)
         try:
             return model.model_validate_json(response.content)
-        except ValidationError as error:
-            raise ProblemError(response.status_code, None) from error
+        except ValidationError as error:  # of a proxy, whose own 503 may pass as the service's does
+            raise _problem(response) from error
 
 
 class Client(_Base):
