@@ -83,6 +83,16 @@ def test_a_photo_comes_as_bytes_as_a_path_or_as_a_file(client: Client, tmp_path:
         assert answer.model == models.ModelName(name="fake", version=3)
 
 
+def test_a_file_that_is_open_as_text_is_no_photo(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    path.write_bytes(PHOTO)
+    script = Scripted()
+    client = Client(transport=httpx.MockTransport(script))
+    with client, path.open(encoding="latin-1") as text, pytest.raises(TypeError, match="binary mode"):
+        client.predict(text)  # type: ignore[arg-type]
+    assert not script.requests
+
+
 def test_parameters_reach_the_service(client: Client) -> None:
     answer = client.predict(
         PAIR, attributes=["age"], max_faces=1, min_confidence=0.6, landmarks=True, distribution=True, at_least=[18, 99]

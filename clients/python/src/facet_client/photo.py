@@ -30,7 +30,7 @@ def bytes_of(photo: Photo) -> bytes:
             return Path(photo).read_bytes()
         except ValueError as error:  # a name with a zero byte, which no file has
             raise OSError(errno.EINVAL, str(error)) from error
-    try:
-        return photo.read()
-    except AttributeError as error:  # from code without type checks
-        raise TypeError("A photo is bytes, a path, or a file that is open for reading in binary mode.") from error
+    data = photo.read() if hasattr(photo, "read") else None
+    if not isinstance(data, bytes):  # from code without type checks; text would be sent in another encoding
+        raise TypeError("A photo is bytes, a path, or a file that is open for reading in binary mode.")
+    return data
