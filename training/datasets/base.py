@@ -132,7 +132,7 @@ def known(**values: float | str | None) -> dict[str, float | str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def between(low: int, high: int, **words: str | None) -> Label:
+def between(low: int, high: int, /, **words: str | None) -> Label:
     """The label of a person whose age lies between two years.
 
     Args:

@@ -379,6 +379,8 @@ def test_a_picture_beside_the_tables_folder_is_none_of_its_own(tmp_path: Path) -
         ("labels.csv,34,,,", "'labels.csv' does not end in .jpg"),
         ("five.jpg,old,,,", "'old' is neither an age, such as 34, nor a range, such as 25-32"),
         ("five.jpg,40-30,,,", "'40-30' is neither an age"),
+        ("five.jpg,999,,,", "nobody is '999' years old; an empty cell stands for an unknown age"),
+        ("five.jpg,30-200,,,", "nobody is '30-200' years old"),
         ("five.jpg,,,,,more", "there are more cells than columns"),
         ("five.jpg,3,,,later", "'later' is none of train, validation, test"),
     ],
@@ -430,6 +432,36 @@ def test_a_column_that_is_misspelt_is_named(head: str, column: str, meant: str, 
 def test_a_column_of_ones_own_is_not_taken_for_a_slip(column: str, tmp_path: Path) -> None:
     source = written(tmp_path / "club", {"labels.csv": f"file,{column}\na/one.jpg,yes\n", **PICTURES})
     assert labels_of(open_data_set(source)) == {"a/one.jpg": Label({column: "yes"})}
+
+
+@pytest.mark.parametrize("head", ["file,age,gender,gender", "file, age,gender,age "])
+def test_a_column_that_comes_twice_is_refused(head: str, tmp_path: Path) -> None:
+    """The last of them was read, and the others passed over."""
+    source = written(tmp_path / "club", {"labels.csv": f"{head}\na/one.jpg,34,male,female\n", **PICTURES})
+    with pytest.raises(TrainingError, match=r"labels\.csv: there are two columns '(gender|age)': remove or rename one"):
+        open_data_set(source)
+
+
+@pytest.mark.parametrize("rest", ["", 'five.jpg,5,"a note"\n', f"five.jpg,5,{'x' * 140_000}\n"], ids=["end", "quote", "long"])
+def test_a_quote_that_is_not_closed_is_named(rest: str, tmp_path: Path) -> None:
+    """All lines behind it, or up to the next quote, were one cell, and their pictures had no label."""
+    table = f'file,age,notes\na/one.jpg,34,"two\nlines"\ntwo.PNG,25,"nice\nfour.jpg,7,\n{rest}'
+    source = written(tmp_path / "club", {"labels.csv": table, **PICTURES})
+    with pytest.raises(TrainingError, match=r"labels\.csv: line 4: a cell begins with a quote that is not closed"):
+        open_data_set(source)
+
+
+def test_a_cell_in_quotes_may_have_lines(tmp_path: Path) -> None:
+    table = 'file,age,notes\r\na/one.jpg,34,"two ""quoted""\r\nlines"\r\nfive.jpg,old,\r\n'
+    source = written(tmp_path / "club", {"labels.csv": table, **PICTURES})
+    with pytest.raises(TrainingError, match=r"line 4 of labels\.csv: 'old' is neither an age"):
+        open_data_set(source)
+
+
+@pytest.mark.parametrize("column", ["low", "high"])
+def test_a_column_may_be_named_as_a_bound_of_a_range(column: str, tmp_path: Path) -> None:
+    source = written(tmp_path / "club", {"labels.csv": f"file,age,{column}\na/one.jpg,25-32,yes\n", **PICTURES})
+    assert labels_of(open_data_set(source)) == {"a/one.jpg": Label({"age": 28, column: "yes"}, (25, 32))}
 
 
 @pytest.mark.parametrize("text", ["a/one.jpg,34\n", "file age\na/one.jpg 34\n", ""])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ _FILE_NAMES: Final = {"filename", "image", "imageid", "img", "picture", "photo",
 """What others call the column of files, in small letters without blanks and lines."""
 _SEPARATORS: Final = ",;\t"
 _TAR: Final = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$")
+OLDEST: Final = 122
+"""Years of the oldest person whose age is known for sure; tables have 999 and the like for ages that are not known."""
 _MOST_COMPARED: Final = 20_000
 """Files of a folder among which the nearest name is looked for."""
 
@@ -45,8 +48,8 @@ def labelled_folder(files: Listing) -> DataSet | None:
         The set, or None where there is no such table.
 
     Raises:
-        DataSetError: Two tables lie beside one another; a column has nearly the name of one that is known; or a line is wrong,
-            a file comes twice, or one is not there, and the message names the line.
+        DataSetError: Two tables lie beside one another; a column has nearly the name of one that is known, or comes twice; or a
+            line is wrong, a file comes twice, or one is not there, and the message names the line.
     """
     tables = sorted((path for path in files.paths if base_name(path) == TABLE), key=lambda path: path.count("/"))
     if not tables:
@@ -58,8 +61,9 @@ def labelled_folder(files: Listing) -> DataSet | None:
     splits: dict[str, Split] = {}
     beside_it = [path.removeprefix(start) for path in files.paths if path.startswith(start)]
     present = {unicodedata.normalize("NFC", path): path for path in beside_it} | {path: path for path in beside_it}
+    text = files.text(tables[0])
     try:
-        rows = _rows(files.text(tables[0]))
+        rows = _rows(text)
     except DataSetError as error:
         raise DataSetError(f"{files.source}: {TABLE}: {error}") from error
     for number, row in rows:
@@ -90,20 +94,45 @@ def _name_of_set(source: Path) -> str:
 
 
 def _rows(text: str) -> list[tuple[int, dict[str | None, Any]]]:
-    """Number and cells by column of every line that is not blank. Raises `DataSetError` for a column that is misspelt."""
-    lines = text.splitlines()
-    above = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    separator = max(_SEPARATORS, key="".join(lines[above : above + 1]).count)
-    reader = csv.DictReader(lines[above:], delimiter=separator, skipinitialspace=True)
-    columns = [column.strip() for column in reader.fieldnames or ()]
+    """Number and cells by column of every line that is not blank; cells that no column is for stand under None. Raises
+    `DataSetError` for a column that is misspelt or comes twice.
+    """
+    lines = list(io.StringIO(text, newline=""))
+    separator = max(_SEPARATORS, key=next(filter(str.strip, lines), "").count)
+    records = [(number, cells) for number, cells in _records(lines, separator) if any(map(str.strip, cells))]
+    columns = [column.strip() for column in records[0][1]] if records else []
     for column in columns:
+        if column and columns.count(column) > 1:
+            raise DataSetError(f"there are two columns {column!r}: remove or rename one")
         if (meant := _meant(column, columns)) is not None:
             raise DataSetError(f"there is a column {column!r}; the one that is read is {meant!r}: rename it")
     if _FILE not in columns:
         found = ", ".join(repr(column) for column in columns) or "none"
         raise DataSetError(f"the first line names the columns, separated by commas, and has no {_FILE!r}; there are {found}")
-    reader.fieldnames = columns
-    return [(above + reader.line_num, row) for row in reader if any(str(cell).strip() for cell in row.values() if cell)]
+    more = len(columns)
+    return [
+        (number, dict(zip(columns, cells, strict=False)) | ({None: cells[more:]} if len(cells) > more else {}))
+        for number, cells in records[1:]
+    ]
+
+
+def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of every line, or of several that a cell in quotes holds. Raises `DataSetError` for a quote that is not
+    closed: all that stands before the next one would be one cell.
+    """
+    form: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True}
+    reader, begin = csv.reader(lines, **form), 0
+    try:
+        for cells in reader:
+            if reader.line_num > begin + 1:
+                list(csv.reader(lines[begin : reader.line_num], strict=True, **form))
+            yield begin + 1, cells
+            begin = reader.line_num
+    except csv.Error as error:
+        most = f"{csv.field_size_limit():,}"
+        raise DataSetError(
+            f"line {begin + 1}: a cell begins with a quote that is not closed, or has over {most} letters"
+        ) from error
 
 
 def _meant(column: str, columns: Sequence[str]) -> str | None:
@@ -154,6 +183,8 @@ def _label(row: Mapping[Any, Any]) -> Label | None:
     match = re.fullmatch(r"(\d{1,3})(?:\.0+|-(\d{1,3}))?", age)  # 34.0 is what tables with gaps make of 34
     if match is None or (match[2] and int(match[2]) < int(match[1])):
         raise DataSetError(f"{age!r} is neither an age, such as 34, nor a range, such as 25-32")
+    if int(match[2] or match[1]) > OLDEST:
+        raise DataSetError(f"nobody is {age!r} years old; an empty cell stands for an unknown age")
     return between(int(match[1]), int(match[2]), **words) if match[2] else Label(known(age=int(match[1]), **words))
 
 
