@@ -294,8 +294,20 @@ def _rows(
     rows = [np.flatnonzero(of_split & (table["set"] == name)) for name in sets]
     for name, found in zip(sets, rows, strict=True):
         if not len(found):
-            raise DataSetError(f"{folder} has no {split.value} picture of {name}; prepare with that data set")
+            raise DataSetError(f"{folder} has no {split.value} picture of {name}{_why_none(table, split, name)}")
     return np.concatenate(rows)
+
+
+def _why_none(table: Mapping[str, npt.NDArray[Any]], split: Split, name: str) -> str:
+    """What there is instead of a split's good pictures of a set, and what would give some."""
+    own = table["set"] == name
+    counts = {one: int((own & (table["split"] == one.value)).sum()) for one in Split}
+    if counts[split]:
+        return f" that is large and sharp enough, of {counts[split]}; see data.min_face_px and data.min_sharpness"
+    if own.any():
+        others = " and ".join(f"{count} of {one.value}" for one, count in counts.items() if count)
+        return f", but {others}; the column split of labels.csv says which are {split.value}"
+    return f", but of {', '.join(sorted(set(table['set'].tolist())))}; prepare with that data set"
 
 
 def _good_enough(table: Mapping[str, npt.NDArray[Any]], folder: Path, selection: Selection) -> Bools:

@@ -282,3 +282,17 @@ def test_two_sets_of_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
     # A crop of either would be missing: pictures are known by the names of their set and file.
     with pytest.raises(TrainingError, match=r"both called photos and hold '1\.png'"):
         prepared(one, own_set(tmp_path / "third/photos", "1.png", 150))
+
+
+def test_a_split_without_pictures_says_what_there_is_instead(tmp_path: Path) -> None:
+    """Of thirty pictures the hash may give validation none; to prepare them again changes nothing."""
+    folder = made.prepared(tmp_path / "prepared", 6, 0)
+    with pytest.raises(TrainingError, match=r"no validation picture of UTKFace, but 6 of train; the column split"):
+        load_prepared(folder, Split.VALIDATION, ["UTKFace"])
+    with pytest.raises(TrainingError, match="no train picture of club, but of UTKFace; prepare with that data set"):
+        load_prepared(folder, Split.TRAIN, ["club"])
+    with np.load(folder / "faces.npz") as table:
+        columns = {**table, "box": np.tile(np.array([0, 0, 20, 20], np.float32), (6, 1))}
+    np.savez(folder / "faces.npz", **columns)
+    with pytest.raises(TrainingError, match=r"of UTKFace that is large and sharp enough, of 6; see data\.min_face_px"):
+        load_prepared(folder, Split.TRAIN, ["UTKFace"], selection=Selection(face_px=32))
