@@ -51,7 +51,7 @@ from training.export.export import plain, write_saved_model
 from training.fit.augmentation import resized
 from training.fit.budget import published, shortened
 from training.fit.callbacks import history_of
-from training.fit.train import selection_of, train
+from training.fit.train import identity_of, selection_of, train
 from training.models import age_head as ages
 from training.models.architectures import RANDOM
 from training.models.complexity import multiply_adds
@@ -174,7 +174,8 @@ def compare(
         What `compare.json` holds.
 
     Raises:
-        RecipeError: `out` holds another budget's comparison or another recipe of the same name, or two recipes share a name.
+        RecipeError: `out` holds another budget's comparison, another recipe of the same name or one that learnt other pictures
+            or labels, or two recipes share a name.
     """
     out.mkdir(parents=True, exist_ok=True)
     _reserve(out / "budget.json", "budget", budget.model_dump())
@@ -190,6 +191,7 @@ def compare(
         init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
         content = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
         _reserve(folder / "recipes.json", "recipe", content)
+        _reserve(folder / "pictures.json", "set of pictures", {one.name: identity_of(one, prepared) for one in recipes})
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
         here = partial(training, callbacks)
         trained = _cached(folder / "trained.json", TrainedRecipe, _in_process(training) if own_process else here)

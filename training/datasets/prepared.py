@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -152,6 +154,40 @@ def count_prepared(folder: Path, split: Split, sets: Sequence[str] | None = None
     """
     with open_faces(folder) as table:
         return len(_rows(table, folder, split, sets, selection))
+
+
+def identity(
+    folder: Path, sets: Mapping[Split, Sequence[str]], attributes: Sequence[Attribute], selection: Selection = Selection()
+) -> dict[str, str]:
+    """What tells pictures, and what is known of them, apart from those of another `prepare` into the same folder.
+
+    Args:
+        folder: Folder that `prepare` wrote.
+        sets: Names of data sets by split.
+        attributes: Whose labels are read.
+        selection: Which pictures are learnt, and which of their ages.
+
+    Returns:
+        `pictures`, how many there are, and `labels`, the SHA-256 of their names and labels.
+
+    Raises:
+        FileNotFoundError: `prepare` wrote nothing.
+        DataSetError: A word of a data set is none of the attribute's labels, or a named set has no picture of the split.
+        PreparedError: Something that is asked of the folder was not measured.
+    """
+    count, digest = 0, sha256()
+    with open_faces(folder) as table:
+        for split, named in sets.items():
+            rows = _rows(table, folder, split, named, selection)
+            count += len(rows)
+            labels = [labels_of(table, one, folder, rows) for one in attributes]
+            if any(one.name == AGE for one in attributes):
+                ages = ("ages", "real_age") if selection.real_age else ("ages",)
+                labels += [table[name][rows].astype(np.float32) for name in ages if name in table]
+            digest.update(json.dumps([split.value, table["name"][rows].tolist(), table["set"][rows].tolist()]).encode())
+            for values in labels:
+                digest.update(values.tobytes())
+    return {"pictures": str(count), "labels": digest.hexdigest()}
 
 
 def open_faces(folder: Path) -> np.lib.npyio.NpzFile:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.models.manifest import Section
 from training.artifacts import write_document
 from training.errors import Diverged, RecipeError, RunError, UsageError, raised_as
-from training.fit.train import train
+from training.fit.train import identity_of, train
 from training.plotting import save
 from training.recipe import Recipe, write_recipe
 
@@ -229,10 +229,10 @@ def search(
 ) -> SearchReport:
     """Train until `trials` trials are finished, those of earlier calls with the same storage and recipe's name included.
 
-    All of them are of one recipe, space, measure and beginning, or they could not be compared. A trial's value is its best
-    epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small. Each trial is a run of its
-    own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`, `best.json` (a recipe, for
-    `train`) and plots.
+    All of them are of one recipe, space, measure, beginning and set of pictures, or they could not be compared. A trial's value
+    is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small. Each trial is a
+    run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`, `best.json` (a
+    recipe, for `train`) and plots.
 
     Returns:
         What `search.json` holds.
@@ -258,7 +258,7 @@ def search(
     kept = _opened(storage)
     try:
         study = _study(recipe, kept, measure, pruner)
-        _require_same(study, _told(recipe, space, init, measure))
+        _require_same(study, _told(recipe, space, init, measure) | {"set of pictures": identity_of(recipe, prepared)})
 
         def objective(trial: optuna.Trial) -> float:
             chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
@@ -295,7 +295,7 @@ def _require_same(study: optuna.Study, told: dict[str, Any]) -> None:
     """Raises `RunError` where trials of another search are in a study, which by the same name would be taken up as its own."""
     before = study.user_attrs.get(_TOLD, told)
     finished = bool(study.get_trials(deepcopy=False, states=_FINISHED))
-    differing = [name for name, value in told.items() if finished and before[name] != value]
+    differing = [name for name, value in told.items() if finished and before.get(name, value) != value]
     if study.direction is not _direction(told["measure"]):
         differing.append("measure")
     if differing:

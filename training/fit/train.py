@@ -21,7 +21,17 @@ from service.models.store import file_digest
 from training.artifacts import one_writer, write_json, write_rows
 from training.datasets.base import Split
 from training.datasets.prepare import read_template
-from training.datasets.prepared import EMBEDDINGS, REPORT, TEACHER, Prepared, Selection, beside, load_prepared
+from training.datasets.prepared import (
+    EMBEDDINGS,
+    FACES,
+    REPORT,
+    TEACHER,
+    Prepared,
+    Selection,
+    beside,
+    identity,
+    load_prepared,
+)
 from training.errors import DataSetError, RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
@@ -47,8 +57,14 @@ from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
 logger = logging.getLogger(__name__)
 
 BEGINNING: Final = "beginning.json"
-"""File of the weights that a run began with, which it goes on from, and of what it learns beside the labels."""
+"""File of the weights that a run began with, which it goes on from, and of what it learns."""
 _BESIDE: Final = (TEACHER, EMBEDDINGS)
+_LEARNT: Final = {
+    "pictures": "another number of pictures than there is",
+    "labels": "other pictures or labels than there are",
+    **{name: f"another {name} than there is" for name in _BESIDE},
+}
+"""What a run learns, as `beginning.json` names it, and what the error says where it is another one than there was."""
 
 
 def train(
@@ -81,9 +97,9 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template, on
-            another number of pictures or by another teacher, or a mean of runs or reopened model; a teacher lacks what the
-            recipe learns; or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template, on other
+            pictures or labels or by another teacher, or a mean of runs or reopened model; a teacher lacks what the recipe
+            learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -126,7 +142,7 @@ def _run(
         best, history, state = out / WEIGHTS, out / HISTORY, out / STATE
         begun = _begun(out)
         _record_recipe(out / RECIPE, recipe, begun)
-        beginning = beginning_of(init, start, teachers) | _read_beside(recipe, prepared)
+        beginning = beginning_of(init, start, teachers) | _read(recipe, prepared)
         _record_beginning(out / BEGINNING, beginning, begun)
         _record_crops(out / REPORT, prepared / REPORT, begun)
         if not state.exists() and best.exists() and _done(recipe, history_of(history)):
@@ -300,20 +316,40 @@ def _record_beginning(path: Path, beginning: Mapping[str, str], begun: bool) -> 
         write_json(path, beginning)
         return
     recorded = json.loads(path.read_text()) if path.exists() else beginning
-    for name in recorded.keys() | beginning.keys():
-        differs = recorded.get(name) != beginning.get(name)
-        if name not in _BESIDE and differs:
-            raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")
-        if name in recorded and differs:  # a run of before Facet recorded it does not say
-            raise RunError(f"{path.parent} holds a run that learnt another {name} than there is now; choose another folder")
+    differing = {name for name in recorded.keys() | beginning.keys() if recorded.get(name) != beginning.get(name)}
+    if differing - _LEARNT.keys():
+        raise RunError(f"{path.parent} holds a run that began with other weights; choose another folder")
+    for name, what in _LEARNT.items():
+        if name in differing and name in recorded:  # a run of before Facet recorded it does not say
+            raise RunError(f"{path.parent} holds a run that learnt {what} now; choose another folder")
 
 
-def _read_beside(recipe: Recipe, prepared: Path) -> dict[str, str]:
-    """SHA-256 of what a run learns beside the labels, by the name of its file."""
+def identity_of(recipe: Recipe, prepared: Path) -> dict[str, str]:
+    """What tells the pictures and labels that a recipe learns, and is measured on, apart from others.
+
+    Args:
+        recipe: The recipe.
+        prepared: Folder that `prepare` wrote.
+
+    Returns:
+        See `training.datasets.prepared.identity`.
+
+    Raises:
+        FileNotFoundError: `prepare` wrote nothing.
+        DataSetError: The prepared pictures are not those that the recipe names.
+        PreparedError: Something that the recipe asks of the prepared pictures was not measured.
+    """
+    sets = {Split.TRAIN: recipe.data.train, Split.VALIDATION: recipe.data.validation}
+    return identity(prepared, sets, recipe.used, selection_of(recipe))
+
+
+def _read(recipe: Recipe, prepared: Path) -> dict[str, str]:
+    """What a run learns: the pictures and labels, where they are there, and the SHA-256 of what there is beside them."""
+    learnt = identity_of(recipe, prepared) if (prepared / FACES).exists() else {}
     teacher = recipe.loss.teacher_weight > 0 and not recipe.taught_on_variants
     read = dict(zip(_BESIDE, (teacher, recipe.network.embedding_units > 0), strict=True))
     paths = {name: beside(prepared, name) for name, is_read in read.items() if is_read}
-    return {name: file_digest(path) for name, path in paths.items() if path.exists()}
+    return learnt | {name: file_digest(path) for name, path in paths.items() if path.exists()}
 
 
 def _record_crops(path: Path, prepared: Path, begun: bool) -> None:

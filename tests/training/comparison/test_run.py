@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,9 @@ def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, 
     assert baseline["race_macro_f1"] == pytest.approx(expected)
 
 
-def test_what_is_done_is_not_done_again(done: tuple[Path, dict[str, Any]], given: Comparison, prepared: Path) -> None:
+def test_what_is_done_is_not_done_again(
+    done: tuple[Path, dict[str, Any]], given: Comparison, prepared: Path, tmp_path: Path
+) -> None:
     out, document = done
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*.h5")}
     assert written
@@ -196,6 +199,12 @@ def test_what_is_done_is_not_done_again(done: tuple[Path, dict[str, Any]], given
     other = given.model_copy(update={"override": given.override | {"schedule": {"seed": 9}}})
     with pytest.raises(TrainingError, match="frozen was made by another recipe; choose another folder"):
         compare(other, BUDGET, prepared, out)
+    mended = shutil.copytree(prepared, tmp_path / "mended")
+    with np.load(mended / "faces.npz") as table:
+        columns = {**table, "age": np.minimum(table["age"] + 1, 100)}
+    np.savez(mended / "faces.npz", **columns)
+    with pytest.raises(TrainingError, match="frozen was made by another set of pictures; choose another folder"):
+        compare(given, BUDGET, mended, out)
 
 
 def test_recipes_apart_have_processes_of_their_own(prepared: Path, tmp_path: Path) -> None:

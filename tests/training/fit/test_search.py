@@ -152,6 +152,9 @@ def test_a_storage_holds_one_search(prepared: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(RunError, match=f"a search with another {named}"):
             search(recipe, given, prepared, out, 2, storage, measure=measure)
+    more = made.prepared(tmp_path / "more", train=40, validation=10)
+    with pytest.raises(RunError, match="a search with another set of pictures"):
+        search(short, space, more, out, 2, storage)
     assert search(short, space, prepared, out, 1, storage) == first
 
 

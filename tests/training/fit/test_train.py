@@ -468,6 +468,33 @@ def test_a_run_goes_on_with_as_many_pictures_as_it_began(prepared: Path, train_p
     other = made.prepared(tmp_path / "prepared", train=train_pictures, validation=10)
     with pytest.raises(TrainingError, match="holds a run that learnt another number of pictures"):
         train(RECIPE, other, tmp_path / "run", "random")
+    (tmp_path / "run/beginning.json").write_text(json.dumps({"initial": "random"}))  # as runs of before have it
+    with pytest.raises(TrainingError, match="holds a run that learnt another number of pictures; choose another folder"):
+        train(RECIPE, other, tmp_path / "run", "random")
+
+
+def test_a_folder_belongs_to_one_set_of_pictures_and_labels(whole: Watched, prepared: Path, tmp_path: Path) -> None:
+    """The same command behind another `prepare` said that it was done, and had learnt nothing of it."""
+    more = made.prepared(tmp_path / "more", train=100, validation=10)
+    with pytest.raises(RunError, match="learnt another number of pictures than there is now; choose another folder"):
+        train(RECIPE, more, whole.out, "random")
+    mended = shutil.copytree(prepared, tmp_path / "mended")
+    with np.load(mended / "faces.npz") as table:
+        columns = {**table, "gender": 1 - table["gender"]}
+    np.savez(mended / "faces.npz", **columns)
+    with pytest.raises(RunError, match="learnt other pictures or labels than there are now; choose another folder"):
+        train(RECIPE, mended, whole.out, "random")
+
+
+def test_what_a_run_does_not_learn_may_change(tmp_path: Path) -> None:
+    folder = made.prepared(tmp_path / "prepared", train=34, validation=10)
+    recipe = made.recipe(network={"outputs": ["gender"]}, schedule={"epochs": 1})
+    best = train(recipe, folder, tmp_path / "run", "random")
+    with np.load(folder / "faces.npz") as table:
+        longer = {name: np.concatenate([values, values]) for name, values in table.items()}
+    longer["set"] = np.repeat(["UTKFace", "a set of a longer name"], 44)
+    np.savez(folder / "faces.npz", **longer | {"age": longer["age"] + 1})
+    assert train(recipe, folder, tmp_path / "run", "random") == best
 
 
 def test_a_run_goes_on_with_the_teacher_that_it_began_with(tmp_path: Path) -> None:
