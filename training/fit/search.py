@@ -37,6 +37,10 @@ _FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
 _TOLD: Final = "facet"  # attribute of a study: what its trials have alike
 
 
+class _Interrupted(BaseException):
+    """Carries Ctrl+C, or a full disk, past Optuna, which would call the trial failed: it stays one that was under way."""
+
+
 class Range(BaseModel):
     """Numbers from `low` to `high`, both included."""
 
@@ -231,7 +235,7 @@ def search(
 
     All of them are of one recipe, space, measure, beginning and set of pictures, or they could not be compared. A trial's value
     is its best epoch's `measure`, a column of `history.csv`; an accuracy is to be large, anything else small. Each trial is a
-    run of its own under `out`; a trial whose process was killed is begun again. `out` gets `search.json`, `best.json` (a
+    run of its own under `out`; a trial that was interrupted is begun again. `out` gets `search.json`, `best.json` (a
     recipe, for `train`) and plots.
 
     Returns:
@@ -263,7 +267,10 @@ def search(
         def objective(trial: optuna.Trial) -> float:
             chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
             pruning = Pruning(trial, measure)
-            train(chosen, prepared, out / f"trial-{trial.number:04}", init, callbacks=[pruning])
+            try:
+                train(chosen, prepared, out / f"trial-{trial.number:04}", init, callbacks=[pruning])
+            except (KeyboardInterrupt, OSError) as error:
+                raise _Interrupted from error
             return max(pruning.values) if study.direction is StudyDirection.MAXIMIZE else min(pruning.values)
 
         _optimize(study, objective, trials)
@@ -331,7 +338,10 @@ def _optimize(study: optuna.Study, objective: Callable[[optuna.Trial], float], t
     """A network that runs away is a trial that failed, and ends no search."""
     finished = len(study.get_trials(deepcopy=False, states=_FINISHED))
     if trials > finished:
-        study.optimize(objective, n_trials=trials - finished, catch=(Diverged,))
+        try:
+            study.optimize(objective, n_trials=trials - finished, catch=(Diverged,))
+        except _Interrupted as interrupted:
+            raise interrupted.__cause__ or interrupted from None
 
 
 def _write(study: optuna.Study, recipe: Recipe, measure: str, out: Path) -> SearchReport:

@@ -80,10 +80,6 @@ def test_values_are_put_into_the_recipe_and_checked() -> None:
         with_values(RECIPE, {"schedule.learning_rate": -1})
 
 
-class Interrupted(BaseException):
-    """What a test stops a search with; like Ctrl+C, nothing catches it."""
-
-
 def stored(url: str) -> optuna.Study:
     """What is in a storage, in memory."""
     storage = optuna.storages.RDBStorage(url)
@@ -98,20 +94,24 @@ def stored(url: str) -> optuna.Study:
 class Interrupting(optuna.pruners.BasePruner):
     """Ends no trial, and interrupts the search at one of its epochs."""
 
-    def __init__(self, stop_at: int) -> None:
-        self.left = stop_at
+    def __init__(self, stop_at: int, by: BaseException) -> None:
+        self.left, self.by = stop_at, by
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
         self.left -= 1
         if self.left == 0:
-            raise Interrupted
+            raise self.by
         return False
 
 
-def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl+C", "full disk"])
+def test_a_search_is_stopped_taken_up_and_ends_with_a_recipe(
+    by: BaseException, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     space, storage, out = space_of(tmp_path, SPACE), f"sqlite:///{tmp_path / 'search.db'}", tmp_path / "out"
-    with pytest.raises(Interrupted):
-        search(RECIPE, space, prepared, out, 3, storage, pruner=Interrupting(stop_at=3))
+    with pytest.raises(type(by)):
+        search(RECIPE, space, prepared, out, 3, storage, pruner=Interrupting(3, by))
+    assert "Traceback" not in capsys.readouterr().err
     given = search(RECIPE, space, prepared, out, 3, storage).model_dump(mode="json")
     study = stored(storage)
     states = [trial.state for trial in study.trials]
