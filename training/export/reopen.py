@@ -45,6 +45,7 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
         The weights file, for `train --start`.
 
     Raises:
+        DataSetError: There is no training face.
         EvaluationError: The store holds no such model.
         RunError: `run` holds a training run.
         WeightsError: The model was not made by `export`, or another version of it wrote the weights otherwise.

@@ -21,7 +21,7 @@ from keras import ops
 from service.arrays import Floats
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import UsageError, WeightsError
+from training.errors import DataSetError, UsageError, WeightsError
 from training.fit.augmentation import resized
 from training.fit.callbacks import save_weights
 from training.models.architectures import ARCHITECTURES, RANDOM
@@ -57,6 +57,7 @@ def convert_weights(graph: Path, prepared: Path, out: Path, size: int) -> Path:
     Raises:
         WeightsError: The graph is another network's, or stores its weights in a way unknown here.
         UsageError: `out` has another ending.
+        DataSetError: There is no training face.
         FileNotFoundError: A file is not there.
     """
     if not out.name.endswith(ENDING):
@@ -133,8 +134,14 @@ def training_pixels(prepared: Path, size: int) -> Floats:
 
     Returns:
         Pixels [`FACES`, size, size, 3] in [-1, 1]; fewer where there are not as many.
+
+    Raises:
+        DataSetError: There is none.
+        FileNotFoundError: `prepare` wrote nothing.
     """
     crops = load_prepared(prepared, Split.TRAIN, attributes=()).crops
+    if not len(crops):
+        raise DataSetError(f"{prepared} has no train picture, whose statistics normalisations need")
     chosen = np.random.default_rng(0).permutation(len(crops))[:FACES]
     return scaled(np.stack([resized(crops[row], size) for row in chosen]))
 
@@ -155,11 +162,13 @@ def unfold(trunk: keras.Model, pixels: Floats) -> None:
     """Give every normalisation the statistics of what comes into it over `pixels`, and undo them by its scale and offset.
 
     Args:
-        trunk: A network whose normalisations are as `neutral` leaves them; it answers the same afterwards. One without a
-            scale is given the means alone.
+        trunk: A network whose normalisations, if any, are as `neutral` leaves them; it answers the same afterwards. One without
+            a scale is given the means alone.
         pixels: Faces [N, S, S, 3] in [-1, 1].
     """
     normalizations = [layer for layer in trunk.layers if isinstance(layer, FusedBatchNormalization)]
+    if not normalizations:
+        return
     inner = keras.Model(trunk.input, [layer.input for layer in normalizations])
     sums = [np.zeros((2, layer.beta.shape[0])) for layer in normalizations]
     count = 0

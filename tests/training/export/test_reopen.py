@@ -16,7 +16,7 @@ from tests.training import made
 from training.__main__ import app
 from training.datasets.documents import PreparedReport
 from training.datasets.prepare import read_report
-from training.errors import EvaluationError, RunError, WeightsError
+from training.errors import DataSetError, EvaluationError, RunError, WeightsError
 from training.export.export import export, plain, rounded
 from training.export.reopen import reopen
 from training.fit.augmentation import resized
@@ -65,6 +65,25 @@ def test_the_network_answers_as_the_model_does(exported: Path, faces: Path, run:
     assert set(ours) == set(theirs) == {"age", "gender", "race"}
     for name in ours:
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-4)
+
+
+def test_a_network_without_normalisations_is_opened_too(exported: Path, faces: Path, tmp_path: Path) -> None:
+    """One that has none to unfold; `own_cnn` ended in a traceback."""
+    recipe = made.recipe(network={"architecture": "own_cnn", "size": 64})
+    network = build(recipe.network)
+    network.save_weights(tmp_path / "own.weights.h5")
+    described = PreparedReport(template=TEMPLATE, sets={"UTKFace": ""})
+    store, examples = tmp_path / "store", exported.parent / "examples"
+    export(recipe, tmp_path / "own.weights.h5", described, examples, SquareDetector(), store, 1, "2026-01-01")
+    opened = network_of(reopen(store, "tiny", 1, faces, tmp_path / "opened"))
+    for weight, ours in zip(network.get_weights(), opened.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, rounded(weight), atol=1e-3)
+
+
+def test_without_training_faces_nothing_is_opened(exported: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataSetError, match="has no train picture, whose statistics normalisations need"):
+        reopen(exported, "tiny", 1, made.prepared(tmp_path / "prepared", train=0, validation=4), tmp_path / "opened")
+    assert not (tmp_path / "opened").exists()
 
 
 def test_the_normalisations_have_the_statistics_of_faces(exported: Path, faces: Path, tmp_path: Path) -> None:
