@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from service.models.store import file_digest
 from training.artifacts import write_document, write_text
-from training.datasets.prepared import TEACHER, TEACHERS, beside
+from training.datasets.prepared import REPORT, TEACHER, TEACHERS, beside
 from training.errors import PreparedError, RunError, raised_as
 from training.recipe import Recipe
 
@@ -46,7 +47,7 @@ class Provenance(BaseModel):
     to 1. `weights` is the SHA-256 of the file that came of it.
 
     A run began with `initial` weights (`random`, `imagenet`, or the SHA-256 of a file, whose source is `origin`), or went on
-    from another's, `follows`.
+    from another's, `follows`. `licences` are those of the `data`, or of the served model whose weights they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +58,7 @@ class Provenance(BaseModel):
     origin: str = ""
     follows: Provenance | None = None
     data: tuple[str, ...] = ()
+    licences: tuple[str, ...] = ()
     teachers: tuple[Teacher, ...] = ()
     mean_of: tuple[tuple[float, Provenance], ...] = ()
 
@@ -102,6 +104,7 @@ def record_run(
         origin=recipe.origin if start is None else "",
         follows=None if start is None else _of_weights(start),
         data=tuple(dict.fromkeys(recipe.data.train)),
+        licences=_licences(prepared, recipe.data.train),
         teachers=learnt_from,
     )
     return _write(out, made)
@@ -130,18 +133,20 @@ def beginning_of(init: str, start: Path | None, teachers: Sequence[Path] = ()) -
     return {"initial" if start is None else "follows": file_digest(path)} | taught
 
 
-def record_reopened(out: Path, model: str, before: Provenance | None) -> Provenance:
+def record_reopened(out: Path, model: str, before: Provenance | None, licence: str = "") -> Provenance:
     """Write `out/provenance.json` of a served model's weights, which were rounded and folded, as those of a run.
 
     Args:
         out: Folder of the weights.
         model: NAME/VERSION.
         before: What its manifest records.
+        licence: That of its manifest; empty where it has none.
 
     Returns:
         What was written.
     """
-    return _write(out, Provenance(recipe=f"{model} as it is served", weights=file_digest(out / WEIGHTS), follows=before))
+    name, licences = f"{model} as it is served", (licence,) if licence else ()
+    return _write(out, Provenance(recipe=name, weights=file_digest(out / WEIGHTS), licences=licences, follows=before))
 
 
 def record_mean(out: Path, runs: Sequence[Path], shares: Sequence[float], recipe: Recipe) -> Provenance:
@@ -207,6 +212,20 @@ def teachers_of(prepared: Path) -> tuple[Teacher, ...]:
     return (Teacher(name=predictions.name, weights=digest),)
 
 
+def licences_of(made: Provenance) -> tuple[str, ...]:
+    """The licences of all that weights came of, as far as it is recorded.
+
+    Args:
+        made: What is recorded of the weights.
+
+    Returns:
+        Texts, those of the last run first, each once.
+    """
+    before = [one for _, one in made.mean_of] + ([] if made.follows is None else [made.follows])
+    inherited = [licence for one in before for licence in (*licences_of(one), one.origin) if licence]
+    return tuple(dict.fromkeys([*made.licences, *inherited]))
+
+
 def lineage(made: Provenance) -> Iterator[str]:
     """Lines of a Markdown list: what the weights came of, and below it what that came of, each once.
 
@@ -243,6 +262,13 @@ def _lines(made: Provenance, share: str, depth: int, seen: set[str]) -> Iterator
     else:
         yield f"{begin}{what}, gone on from"
         yield from _lines(made.follows, "", depth + 1, seen)
+
+
+def _licences(prepared: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Licences of prepared data sets, where they are written down."""
+    path = prepared / REPORT
+    sets = json.loads(path.read_text()).get("sets", {}) if path.exists() else {}
+    return tuple(sets[name] for name in dict.fromkeys(names) if sets.get(name))
 
 
 def _name(made: Provenance) -> str:

@@ -32,7 +32,7 @@ from training.models import age_head as ages
 from training.models import label_head
 from training.models.heads import TRUNK, assemble, build, dtype_policy, load_weights
 from training.models.pixels import scaled_tensor
-from training.provenance import of_run
+from training.provenance import licences_of, of_run
 from training.recipe import ATTRIBUTES, RECIPE, Attribute, NetworkSection, Recipe, write_recipe
 
 MAX_BYTES: Final = 50_000_000
@@ -270,8 +270,9 @@ def export(
     template = prepared.template
     if missing := [name for name in recipe.data.train if name not in prepared.sets]:
         raise ExportError(f"{missing[0]}, which the recipe learns from, is not among the prepared data sets")
-    licences = [prepared.sets[name] for name in dict.fromkeys(recipe.data.train)]
     made = of_run(weights.parent)
+    learnt = [prepared.sets[name] for name in dict.fromkeys(recipe.data.train)]
+    licences = [*learnt, *(() if made is None else licences_of(made))]
     if target.exists():
         raise FileExistsError(f"{target} exists, and versions never change once written")
     with dtype_policy("float32"):
@@ -345,9 +346,14 @@ def golden_crops(examples: Path, detector: Detector, template: Any, size: int) -
 
 
 def _licence(licences: Sequence[str], origin: str) -> str:
-    """The licence text of a model: that of its data, and of its initial weights where they came from somewhere."""
-    research = [RESEARCH] if any("research" in one for one in licences) else []
-    return " ".join([*research, *licences, origin]).strip()
+    """The licence text of a model: that of its data and of all that its weights came of, and of its initial weights where they
+    came from somewhere; what another text says already comes once.
+    """
+    text = RESEARCH if any("research" in one for one in licences) else ""
+    for one in (*licences, origin):
+        if (more := one.removeprefix(RESEARCH).strip()) not in text:
+            text = f"{text} {more}".strip()
+    return text
 
 
 def _description(outputs: Sequence[str]) -> str:

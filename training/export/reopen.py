@@ -29,7 +29,7 @@ _VARIABLE: Final = "halves/{}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> Path:
-    """Write the weights of a model as those of a run, with its recipe and provenance, and with the template that it learnt.
+    """Write the weights of a model as those of a run, with its recipe, provenance and licence, and the template that it learnt.
 
     The model's normalisations are folded into its convolutions. They are unfolded by the statistics of training faces: what
     the network answers stays, but for the rounding of its weights to float16.
@@ -79,7 +79,7 @@ def reopen(store: Path, name: str, version: int, prepared: Path, run: Path) -> P
         licences = read_report(prepared).sets
         write_document(run / REPORT, PreparedReport(sets=licences, template=manifest.input.template))
     before = None if manifest.provenance is None else Provenance.model_validate(manifest.provenance)
-    record_reopened(run, f"{name}/{version}", before)
+    record_reopened(run, f"{name}/{version}", before, manifest.licence)
     return run / WEIGHTS
 
 

@@ -115,6 +115,24 @@ def test_training_goes_on_from_it_and_remembers_what_it_was(exported: Path, face
         reopen(exported, "tiny", 1, faces, tmp_path / "further")
 
 
+def test_what_goes_on_from_a_model_is_under_its_licence_too(exported: Path, faces: Path, tmp_path: Path) -> None:
+    """`/model` named the new pictures' terms alone, as if those of the model's did not hold for what was made of it."""
+    store, prepared = shutil.copytree(exported, tmp_path / "store"), shutil.copytree(faces, tmp_path / "prepared")
+    manifest = json.loads((store / "tiny/1/model.json").read_text())
+    terms = "Trained on data for research alone. Village: research."
+    (store / "tiny/1/model.json").write_text(json.dumps(manifest | {"licence": terms}))
+    described = PreparedReport(template=TEMPLATE, sets={"UTKFace": "Our own terms."})
+    (prepared / "prepare.json").write_text(described.model_dump_json())
+    weights = reopen(store, "tiny", 1, prepared, tmp_path / "opened")
+    further = made.recipe(schedule={"epochs": 1, "learning_rate": 1e-4, "ema_momentum": 0.0})
+    train(further, prepared, tmp_path / "further", "random", weights)
+    average([tmp_path / "opened", tmp_path / "further"], [1, 1], tmp_path / "mean")
+    for version, run in enumerate(("further", "mean"), 2):
+        arguments = (tmp_path / run / "best.weights.h5", described, exported.parent / "examples", SquareDetector(), store)
+        licence = export(further, *arguments, version, "2026-01-01").licence
+        assert licence == "Trained on data for research alone. Our own terms. Village: research."
+
+
 def test_it_keeps_the_template_that_it_learnt(exported: Path, faces: Path, tmp_path: Path) -> None:
     """Whatever is prepared by then: `export` would cut its faces by that, and `average` join it with runs on others."""
     prepared = shutil.copytree(faces, tmp_path / "prepared")
