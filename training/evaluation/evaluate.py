@@ -17,7 +17,7 @@ from service.settings import Settings
 from training.artifacts import writable, write_document
 from training.datasets.base import DataSet, Split, require_labelled
 from training.datasets.duplicates import EARLIER, SIDE, THRESHOLD, NearDuplicate, differing, near_duplicates
-from training.errors import EvaluationError
+from training.errors import DataSetError, EvaluationError
 from training.evaluation.age_checks import age_checks
 from training.evaluation.curves import confusion_matrices, errors_by_year, roc_curves
 from training.evaluation.documents import (
@@ -34,7 +34,7 @@ from training.evaluation.documents import (
 )
 from training.evaluation.html_report import write_page
 from training.evaluation.scoring import bootstrap_intervals, bootstrap_intervals_by_group, by_group, figures
-from training.evaluation.service_client import Scored, predict, require_labels
+from training.evaluation.service_client import Scored, expectations_of, predict, require_labels
 
 WORST: Final = 30
 """Most pictures that a list of errors names."""
@@ -57,7 +57,7 @@ def evaluate(
         The report.
 
     Raises:
-        DataSetError: A split that is needed has no labelled picture.
+        DataSetError: A split that is needed has no labelled picture, or that of train no label of a number that is judged.
         EvaluationError: The service refuses a picture, or both data sets have one name.
     """
     from training.evaluation.plots import draw_all
@@ -69,6 +69,7 @@ def evaluate(
         require_labelled(one, Split.TRAIN, "whose means stand for faces not found")
         require_labels(settings, one, Split.TRAIN, numbers_alone=True)
         require_labels(settings, one, split, limit)
+        require_means(one, split, expectations_of(settings))
     given, figured = _part(settings, data, split, limit)
     head: dict[str, Any] = {"data": data.name, "split": split.value, "created": datetime.now(UTC).date().isoformat()}
     if given.served is not None:
@@ -124,6 +125,28 @@ def report_part(
     if duplicates is not None:
         fields["duplicates"] = duplicates
     return ReportPart(**fields, **_worst(given))
+
+
+def require_means(data: DataSet, split: Split, names: Iterable[str]) -> None:
+    """Look for a label of train wherever the split has some: where no face is found, the mean of train is judged.
+
+    Args:
+        data: The data set.
+        split: The part of it that is judged.
+        names: Of the expectations that are predicted.
+
+    Raises:
+        DataSetError: The split has labels of an expectation, and train has none.
+    """
+    known: dict[Split, set[str]] = {one: set() for one in Split}
+    for name in data.names():
+        if (label := data.label_of(name)) is not None:
+            known[data.split_of(name)].update(label.values)
+    if missing := sorted({*names} & known[split] - known[Split.TRAIN]):
+        raise DataSetError(
+            f"{data.source}: no picture of train has a label of {missing[0]}, whose mean stands for faces not found; "
+            f"give it some, or those of {split.value} none"
+        )
 
 
 def means_of_train(data: DataSet, names: Iterable[str]) -> dict[str, float]:

@@ -169,6 +169,22 @@ def require_labels(
     return len(labels)
 
 
+def expectations_of(settings: Settings) -> list[str]:
+    """The numbers that a model predicts.
+
+    Args:
+        settings: Those of the service.
+
+    Returns:
+        Names of attributes.
+
+    Raises:
+        service.errors.FacetError: The store holds no such model.
+    """
+    manifest, _ = ModelStore(Path(settings.model_store)).find(settings.model, settings.model_version)
+    return [one.name for one in manifest.attributes if one.kind == "expectation"]
+
+
 def read_manifest(store: Path, name: str, version: int) -> Manifest:
     """The manifest of a model.
 

@@ -193,6 +193,18 @@ def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path)
         means_of_train(open_data_set(folder), ["age"])
 
 
+def test_train_without_ages_is_said_before_anything_is_predicted(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A face not found had no error then, the mean error of all was none, and the class of the oldest was right."""
+    monkeypatch.setattr("training.evaluation.evaluate.predict", None)
+    table = "file,age,gender,split\na.jpg,,male,train\nb.jpg,40,female,test\n"
+    files = [(name, made.face_picture()) for name in ("a.jpg", "b.jpg")]
+    folder = made.folder_of(tmp_path / "club", [*files, ("labels.csv", table.encode())])
+    with pytest.raises(DataSetError, match="no picture of train has a label of age, whose mean stands for faces not found"):
+        evaluate(settings, open_data_set(folder), Split.TEST, tmp_path / "report")
+
+
 def test_what_would_fail_at_the_end_is_said_before_anything_is_predicted(
     settings: Settings, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,11 @@ def test_ages_by_hand_squared_exact_and_by_class() -> None:
     assert given["age_within_5"] == pytest.approx(5 / 6)
 
 
+def test_a_face_not_found_is_in_no_class_where_no_mean_stands_for_its_age() -> None:
+    given = figures(answers((80, 1, 0, None), (70, 1, 0, (75.0, 60, 80, 0.9, 0))), mean_age=math.nan)
+    assert given["age_bins_5"] == given["age_bins_9"] == 0.5
+
+
 HALF_KNOWN = answers(
     (30, -1, 0, (33.0, 30, 36, 0.9, 0)),  # the gender is unknown
     (-1, 0, 1, (36.0, 30, 40, 0.2, 1)),  # nor the age

@@ -192,7 +192,8 @@ def _accuracy_by_class(name: str, starts: tuple[int, ...]) -> Callable[[Predicti
 
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         one = predictions.expectations[name]
-        right = _class_of(_whole_years(one, predictions), starts) == _class_of(one.label, starts)
+        years = _whole_years(one, predictions)
+        right = (_class_of(years, starts) == _class_of(one.label, starts)) & ~np.isnan(years)  # which sort behind all classes
         return mean(right, one.known, weights)
 
     return compute

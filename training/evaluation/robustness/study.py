@@ -11,7 +11,7 @@ from training.artifacts import writable, write_document
 from training.datasets.base import DataSet, Split, require_labelled
 from training.evaluation.degradations import DEGRADATIONS, Degradation
 from training.evaluation.documents import Subject, Supplement
-from training.evaluation.evaluate import means_of_train
+from training.evaluation.evaluate import means_of_train, require_means
 from training.evaluation.robustness.tables import conditions, robustness
 from training.evaluation.service_client import Predict, Scored
 
@@ -54,7 +54,7 @@ def study(
         The documents by name.
 
     Raises:
-        DataSetError: A set has no labelled validation picture, or the first one none of train.
+        DataSetError: A set has no labelled validation picture, or the first one none of train, or there no label of a number.
         OSError: Nothing can be written to `out`.
     """
     writable(out)
@@ -63,6 +63,7 @@ def study(
         require_labelled(one, Split.VALIDATION)
     samples = [sampled(one, Split.VALIDATION, limit) for one in sets]
     predicted = [predict(one, Split.VALIDATION) for one in samples]
+    require_means(sets[0], Split.VALIDATION, predicted[0].predictions.expectations)
     means = means_of_train(sets[0], predicted[0].predictions.expectations)
     clean = [one.with_fallbacks(means) for one in predicted]
     degraded = {one: predict(samples[0], Split.VALIDATION, change=one).with_fallbacks(means) for one in degradations}
