@@ -198,6 +198,8 @@ def _require_labels(recipe: Recipe, train_data: Prepared, validation_data: Prepa
         taught = recipe.taught_on_variants or name in (train_data.teacher or {})
         if recipe.schedule.parts == 1 and not taught and not _known(recipe, name, train_data).any():
             raise DataSetError(f"no training picture has a label of {name}, which nothing else teaches; see network.outputs")
+        if recipe.schedule.parts == 1 and not taught and (unseen := " or ".join(_unseen(recipe, name, train_data))):
+            logger.info("no training picture has the %s %s: nothing teaches the network to answer so", name, unseen)
     if not any(_known(recipe, name, validation_data).any() for name in recipe.network.outputs):
         heads = ", ".join(recipe.network.outputs)
         raise DataSetError(f"no validation picture has a label of {heads}: no epoch would be better than another")
@@ -205,6 +207,11 @@ def _require_labels(recipe: Recipe, train_data: Prepared, validation_data: Prepa
         from training.fit.smote import require_classes  # scikit-learn takes seconds to import, and few recipes need it
 
         require_classes(recipe, train_data, validation_data)
+
+
+def _unseen(recipe: Recipe, name: str, data: Prepared) -> list[str]:
+    """Labels of an attribute that no picture has; none of an expectation."""
+    return [word for number, word in enumerate(recipe.attribute(name).labels) if not (data.labels[name] == number).any()]
 
 
 def _known(recipe: Recipe, name: str, data: Prepared) -> Bools:

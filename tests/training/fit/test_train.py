@@ -248,6 +248,21 @@ def test_crops_that_are_too_small_are_said(prepared: Path, tmp_path: Path, caplo
     assert said == [[], ["crops of 40 pixels are enlarged to 48; prepare --size 48 cuts sharper ones"]]
 
 
+def test_labels_that_no_training_picture_has_are_said(prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A set of women alone gives a model that calls everybody a woman, and a validation by which it is always right."""
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    with np.load(folder / "faces.npz") as table:
+        columns = {**table, "gender": np.ones(44, int), "race": np.where(table["race"] == 3, -1, table["race"] % 3)}
+    np.savez(folder / "faces.npz", **columns)
+    caplog.set_level("INFO", "training")
+    with pytest.raises(Interrupted):
+        train(made.recipe(), folder, tmp_path / "run", "random", callbacks=[InterruptedStart()])
+    assert [one.getMessage() for one in caplog.records if one.name.startswith("training")] == [
+        "no training picture has the gender male: nothing teaches the network to answer so",
+        "no training picture has the race indian or other: nothing teaches the network to answer so",
+    ]
+
+
 # Runs ------------------------------------------------------------------------------------------------------------------
 
 
