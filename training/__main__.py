@@ -220,7 +220,11 @@ def compare(
         Path, typer.Option(help="What is compared (TOML): recipes, and what takes the place of their values.")
     ] = ROOT / "training/comparisons/five-systems.toml",
     recipe: Annotated[
-        list[Path] | None, typer.Option(help="Compare these alone: a recipe, or a folder of them; again for more.")
+        list[Path] | None,
+        typer.Option(
+            help="Compare these alone: a recipe, or a folder of them; again for more. What --comparison sets for all, such as "
+            "data sets, holds for them."
+        ),
     ] = None,
     prepared: Prepared = Path("runs/prepared"),
     out: Annotated[Path, typer.Option(help="Folder for the runs, compare.json, compare.csv, compare.md and plots.")] = Path(
