@@ -369,7 +369,10 @@ def export(
         )
         console.print(f"wrote {manifest.title}: {', '.join(manifest.outputs)}")
         if (run / STATE).exists():
-            console.print(f"not finished: {run} holds the best weights of an interrupted run, without provenance")
+            console.print(
+                f"not finished: {run} holds the best weights of an interrupted run, without provenance and the licences "
+                "of what it went on from"
+            )
         if not data:
             console.print("not calibrated: no age has an interval, and no label is ever marked uncertain; --data fits both")
 

@@ -32,6 +32,8 @@ from training.evaluation.documents import DEFAULT_ATTRIBUTES, MeasuredModel, Ser
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
 
 ROUTE: Final = "/predict"
+REMEDY: Final = "; mend it, or take it out of the set: prepare leaves such pictures out, and its prepare.json names all of them"
+"""What is said of a picture that cannot be read."""
 CONCURRENCY: Final = 4
 """Pictures under way at a time: enough to keep the workers busy."""
 
@@ -261,7 +263,8 @@ async def _post(
                         answer = await client.post(ROUTE, content=posted, params=query)
                         progress.advance(task)
                         if answer.is_error:
-                            raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}")
+                            mend = REMEDY if answer.is_client_error else ""
+                            raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}{mend}")
                         given.face = central_face(answer.json())
 
                 await asyncio.gather(*(work() for _ in range(CONCURRENCY)))

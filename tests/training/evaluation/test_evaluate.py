@@ -181,7 +181,7 @@ def test_limit_asks_for_the_first(settings: Settings, pictures: Path) -> None:
 def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_path: Path) -> None:
     (name,) = made.names(Split.TEST, 1)
     folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
-    with pytest.raises(TrainingError, match=f"the service refuses {name}: 415"):
+    with pytest.raises(TrainingError, match=rf"the service refuses {name}: 415 .*; mend it, or take it out of the set"):
         predict(settings, open_data_set(folder), Split.TEST)
 
 
