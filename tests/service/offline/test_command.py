@@ -344,15 +344,14 @@ def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
 
 
 class Stopping:
-    """A predictor that does something else after some photos, once: it fails as nobody foresees."""
+    """A predictor that does something else at a photo of `folder`, by its number, once: it fails as nobody foresees."""
 
-    def __init__(self, inner: Any, after: int, do: Callable[[], Any] = lambda: 1 / 0) -> None:
-        self._inner, self._left, self._do = inner, after, do
+    def __init__(self, inner: Any, number: int, do: Callable[[], Any] = lambda: 1 / 0) -> None:
+        self._inner, self._number, self._do = inner, number, do
         self.model = inner.model
 
     async def predict(self, name: str, data: bytes) -> Any:
-        self._left -= 1
-        if self._left == -1:  # photos are asked for side by side, and a second Ctrl-C ends a run at once
+        if int(Path(name).stem) == self._number:  # photos are asked for side by side, in any order
             self._do()
         return await self._inner.predict(name, data)
 
