@@ -43,6 +43,15 @@ async def test_an_attribute_is_a_property_of_a_face_by_its_own_name() -> None:
         assert query["description"] == "Comma-separated: age, gender, race, glasses, weight. What is not named is left out."
 
 
+async def test_a_document_is_made_once_for_each_model() -> None:
+    """Ten milliseconds of the event loop for each request of anybody, without a key, would keep photos waiting."""
+    async with serving() as client:
+        first = client.app.openapi()
+        assert client.app.openapi() is first
+        client.app.state.engine = replace(client.engine, model=replace(client.engine.model, digest="1" * 64))
+        assert client.app.openapi() is not first
+
+
 async def test_the_summary_promises_what_is_answered() -> None:
     weighed = engine_factory(attributes=[attributes()[0], WEIGHT | {"range": [0, 5_000_000]}])
     for engine, settings, named, summary in (
