@@ -22,8 +22,18 @@ from service.vision.windows import HalvedPicture, Indices, Reals, suppress, supp
 
 CELL: Final = 4
 """Side of an output's cell, in pixels of the input."""
-DIVISOR: Final = 32
-"""Sides of the input are multiples of it: the network halves five times."""
+_SIDES: Final = (
+    *((128, 128), (192, 192), (192, 256), (256, 256), (256, 320), (320, 416), (384, 384)),
+    *((384, 512), (384, 640), (480, 640), (512, 640), (640, 640)),
+)
+CANVASES: Final = sorted({canvas for low, wide in _SIDES for canvas in ((low, wide), (wide, low))}, key=math.prod)
+"""Sizes of the input, height and width in pixels, the smallest first; a picture has grey beside it and below. They are few:
+a runtime takes longer to prepare itself for another size than to compute the largest one. See docs/measurements.md.
+"""
+DIVISOR: Final = 64
+"""Sides of the input are multiples of it where no canvas holds the picture. The network, which halves five times, needs 32."""
+GREY: Final = 127
+"""Level of what is beside the picture, as it is outside of O-Net's windows: at a black edge some faces that lie are lost."""
 FACE_PX: Final = 12.0
 """Side of the smallest face in the input, in pixels."""
 ROUNDED: Final = {"faces": math.inf, "onet": 0.02}
@@ -65,7 +75,7 @@ _UPRIGHT: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CenterFaceDetector:
-    """CenterFace over three networks: `faces` (any multiple of `DIVISOR`), `rnet` (24 by 24), `onet` (48 by 48), uint8 RGB in.
+    """CenterFace over three networks: `faces` (any multiple of 32), `rnet` (24 by 24), `onet` (48 by 48), uint8 RGB in.
 
     `min_face` is the side in pixels of the smallest face that is looked for: the picture is reduced until it has `FACE_PX`, a
     small picture less so.
@@ -178,9 +188,11 @@ def _best(probability: Floats, rows: Indices, columns: Indices) -> Indices:
 
 
 def _padded(pixels: Pixels) -> Pixels:
-    """The picture with black pixels at its right and its bottom, until its sides are multiples of `DIVISOR`."""
+    """The picture on the smallest of `CANVASES`, or with grey up to multiples of `DIVISOR`."""
     height, width = pixels.shape[:2]
-    padded = np.zeros((height + -height % DIVISOR, width + -width % DIVISOR, 3), np.uint8)
+    larger = (height + -height % DIVISOR, width + -width % DIVISOR)
+    canvas = next((one for one in CANVASES if one[0] >= height and one[1] >= width), larger)
+    padded = np.full((*canvas, 3), GREY, np.uint8)
     padded[:height, :width] = pixels
     return padded
 

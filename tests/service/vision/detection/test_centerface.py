@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import ModelStore
 from service.vision.detection import SIDE_PX, locate
-from service.vision.detection.centerface import CELL, DIVISOR, CenterFaceDetector, create
+from service.vision.detection.centerface import CANVASES, CELL, DIVISOR, CenterFaceDetector, create
 from service.vision.image import decode
 from tests.service.vision.detection.conftest import sure
 
@@ -93,20 +94,48 @@ def detector(root: Path) -> CenterFaceDetector:
     return create(ModelStore(root / "model_store").load("centerface", None, load, kind="detector").networks, 24)
 
 
-@pytest.mark.parametrize("min_face", [12, 24])
-def test_a_centre_becomes_a_face_at_its_place(min_face: float) -> None:
+@pytest.mark.parametrize(("min_face", "canvas"), [(12, (384, 640)), (24, (256, 320))])
+def test_a_centre_becomes_a_face_at_its_place(min_face: float, canvas: tuple[int, int]) -> None:
     network = OneCentre()
     (face,) = create({"faces": network, "rnet": Certain(), "onet": Certain()}, min_face).detect(
-        np.zeros((250, 330, 3), np.uint8)
+        np.zeros((250, 520, 3), np.uint8)
     )
     scale = min_face / 12
-    assert network.shapes == [(1, *(-(-round(side / scale) // DIVISOR) * DIVISOR for side in (250, 330)), 3)]
+    assert network.shapes == [(1, *canvas, 3)]
     centre, side = np.array([82, 50]) * scale, 96 * scale
     # O-Net's windows are squares, one of the six is an eighth larger, and its boxes count pixels.
     np.testing.assert_allclose((face.box[:2] + face.box[2:]) / 2, centre, atol=0.02 * side)
     np.testing.assert_allclose(face.box[2:] - face.box[:2], side, atol=0.03 * side)
     np.testing.assert_allclose(face.landmarks[2], centre, atol=0.02 * side)
     assert face.confidence > 0.95
+
+
+def test_pictures_of_all_sizes_are_of_few_sizes_to_the_network() -> None:
+    network = OneCentre()
+    detector = create({"faces": network, "rnet": Certain(), "onet": Certain()}, 24)
+    for height, width in [(960, 1280), (720, 1280), (853, 1280), (1024, 1280), (512, 512), (250, 250), (1280, 300), (30, 1280)]:
+        detector.detect(np.zeros((height, width, 3), np.uint8))
+    assert [shape[1:3] for shape in network.shapes] == [
+        *((480, 640), (384, 640), (480, 640), (512, 640)),
+        *((256, 256), (128, 128), (640, 384), (384, 640)),
+    ]
+
+
+def test_a_canvas_is_not_much_larger_than_what_is_on_it() -> None:
+    assert len(CANVASES) <= 20  # oneDNN keeps 1,024 primitives, some 60 of them for each size
+    assert all(side % 32 == 0 for canvas in CANVASES for side in canvas)
+    sides = np.arange(40, 641, 8)
+    photos = [(a, b) for a in sides for b in sides if max(a, b) <= 2 * min(a, b)]
+    empty = [math.prod(next(one for one in CANVASES if one[0] >= a and one[1] >= b)) - a * b for a, b in photos]
+    assert np.mean(empty) < 0.15 * math.prod(CANVASES[-1])
+    assert max(empty) < 0.4 * math.prod(CANVASES[-1])
+
+
+def test_a_picture_larger_than_every_canvas_is_padded_to_the_next_multiple() -> None:
+    network = OneCentre()
+    create({"faces": network, "rnet": Certain(), "onet": Certain()}, 12).detect(np.zeros((650, 900, 3), np.uint8))
+    assert network.shapes == [(1, 704, 960, 3)]
+    assert 704 % DIVISOR == 960 % DIVISOR == 0
 
 
 def test_a_face_that_is_rolled_is_read_upright() -> None:
