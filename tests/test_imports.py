@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
-
 
 def python(root: Path, program: str) -> object:
     """What a program prints as JSON, run in a process of its own, where nothing was imported before."""
@@ -18,8 +16,12 @@ def python(root: Path, program: str) -> object:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+
+
 def test_imports_point_downwards_only(root: Path) -> None:
-    assert lint_imports(config_filename=str(root / "pyproject.toml"), no_cache=True) == EXIT_STATUS_SUCCESS
+    """In a process of its own: the linter silences every logger of the one that it runs in."""
+    assert subprocess.run([sys.executable, "-c", LINT], cwd=root, timeout=60, check=False).returncode == 0
 
 
 SERVE = """
