@@ -192,7 +192,7 @@ def test_width_auc_and_calibration_are_over_faces_that_were_found() -> None:
     assert given["gender_auc"] == 1.0  # 0.9 of the woman above 0.2 and 0.7 of the men
     # Each face is a bin of its own: |0.9 - 1|, |0.8 - 1| and |0.7 - 0|.
     assert given["gender_ece"] == pytest.approx((0.1 + 0.2 + 0.7) / 3)
-    assert given["race_ece"] == pytest.approx((0.2 + 0.8 + 0.2) / 3)
+    assert given["race_ece"] == pytest.approx(0.8 - 2 / 3)  # all are of one confidence, and two of three are right
 
 
 def test_over_found_faces_only() -> None:
@@ -212,6 +212,13 @@ def test_calibration_error_by_hand() -> None:
     # Bins of two and one: |0.6 - 1| weighs twice as much as |0.9 - 0|.
     assert calibration_error(np.array([0.9, 0.5, 0.7]), right[[1, 0, 2]], bins=2) == pytest.approx((0.8 + 0.9) / 3)
     assert np.isnan(calibration_error(np.zeros(0), right[:0]))
+
+
+def test_the_order_of_pictures_is_no_matter_to_the_calibration_error() -> None:
+    """Of four of one confidence, half of which are right, each of two bins has the mean, whichever come first."""
+    confidence = np.array([0.5, 0.5, 0.5, 0.5])
+    orders = ([True, True, False, False], [True, False, True, False], [False, False, True, True])
+    assert [calibration_error(confidence, np.array(one), bins=2) for one in orders] == [0, 0, 0]
 
 
 def test_perfect_calibration_has_no_error() -> None:

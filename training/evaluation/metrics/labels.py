@@ -217,7 +217,8 @@ def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doub
 
     Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015, with the adaptive bins of
     Nguyen and O'Connor, EMNLP 2015. Bins hold a whole number of pictures where weights are such; a picture whose weight lies
-    in two bins counts in both with its parts.
+    in two bins counts in both with its parts. Where an edge lies among pictures of one confidence, all of these stand on both
+    sides in equal shares: their order does not matter.
 
     Args:
         confidence: Probabilities of the predicted labels [N].
@@ -231,14 +232,15 @@ def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doub
     if not len(confidence):
         return np.full(len(weights), np.nan)
     order = np.argsort(confidence, kind="stable")
+    ends = np.flatnonzero(np.diff(confidence[order], append=np.inf))  # the last picture of each confidence
     gap = (confidence - right)[order]
     errors = np.full(len(weights), np.nan)
     for row, ordered in enumerate(weights[:, order]):
-        mass = np.concatenate([[0.0], ordered.cumsum()])
+        mass = np.concatenate([[0.0], ordered.cumsum()[ends]])
         if mass[-1] > 0:
             least, over = divmod(mass[-1], bins)
             edges = np.arange(bins + 1) * least + np.minimum(np.arange(bins + 1), over)
-            sums = np.interp(edges, mass, np.concatenate([[0.0], (ordered * gap).cumsum()]))
+            sums = np.interp(edges, mass, np.concatenate([[0.0], (ordered * gap).cumsum()[ends]]))
             errors[row] = np.abs(np.diff(sums)).sum() / mass[-1]
     return errors
 
