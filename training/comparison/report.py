@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from training.comparison.documents import ComparisonReport, RecipeResult
 from training.comparison.metrics import error_in_range, own_classes
 from training.errors import EvaluationError
 from training.evaluation.metrics import Metric, Table, metrics_of
+from training.evaluation.model_card import table_row
 from training.evaluation.predictions import Predictions
 from training.plotting import save
 from training.recipe import AgeSection
@@ -213,13 +214,13 @@ def figures_table(report: ComparisonReport, name: str) -> str:
     for place, metric in enumerate(shown):
         first = place == 0 or shown[place - 1].attribute != metric.attribute
         titles.append(f"{metric.attribute}: {metric.short_heading}" if first and metric.attribute else metric.short_heading)
-    lines = [_line(["recipe", *titles]), "|---|" + "---|" * len(shown)]
+    lines = [table_row(["recipe", *titles]), "|---|" + "---|" * len(shown)]
     lines += [
-        _line([f"`{row.name}{_mark(row)}`", *(_shown(_number(row, name, metric), metric) for metric in shown)])
+        table_row([f"`{row.name}{_mark(row)}`", *(_shown(_number(row, name, metric), metric) for metric in shown)])
         for row in report.recipes
     ]
     baseline = report.constant_baseline.get(name)
-    lines.append(_line([CONSTANT_BASELINE, *(_shown(_value(baseline, metric), metric) for metric in shown)]))
+    lines.append(table_row([CONSTANT_BASELINE, *(_shown(_value(baseline, metric), metric) for metric in shown)]))
     return "\n".join(lines)
 
 
@@ -233,12 +234,12 @@ def cost_table(report: ComparisonReport) -> str:
         A table, a row a recipe.
     """
     titles = ("recipe", "input [pixels]", "weights", "multiply-adds [millions]", "one face [ms]", "begins with", "batch")
-    lines = [_line([*titles, "pictures seen", "passes over train", "CPU seconds"]), "|---|" + "---|" * (len(titles) + 2)]
+    lines = [table_row([*titles, "pictures seen", "passes over train", "CPU seconds"]), "|---|" + "---|" * (len(titles) + 2)]
     for row in report.recipes:
         cells = [f"`{row.name}`", str(row.size), f"{row.weights:,}", f"{row.multiply_adds / 1e6:,.1f}"]
         cells += [_NOTHING if row.latency_ms is None else f"{row.latency_ms:.1f}", _initial_weights(row), str(row.batch)]
         passes = row.pictures / _learnt(report, row)
-        lines.append(_line([*cells, f"{row.pictures:,}", f"{passes:.2f}", f"{row.cpu_seconds:.0f}"]))
+        lines.append(table_row([*cells, f"{row.pictures:,}", f"{passes:.2f}", f"{row.cpu_seconds:.0f}"]))
     return "\n".join(lines)
 
 
@@ -252,10 +253,10 @@ def published_table(report: ComparisonReport) -> str:
         A table, a row a recipe.
     """
     lines = [
-        _line(["recipe", "system", "published", "here, but for budget and data, otherwise than published"]),
+        table_row(["recipe", "system", "published", "here, but for budget and data, otherwise than published"]),
         "|---|---|---|---|",
     ]
-    lines += [_line([f"`{row.name}`", row.system, row.published, differences(row)]) for row in report.recipes]
+    lines += [table_row([f"`{row.name}`", row.system, row.published, differences(row)]) for row in report.recipes]
     return "\n".join(lines)
 
 
@@ -312,10 +313,6 @@ def _value(figures: Figures | None, metric: Metric[Predictions]) -> float | None
 
 def _shown(value: float | None, metric: Metric[Predictions]) -> str:
     return _NOTHING if value is None else metric.shown(value, brief=True)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 # Plots -----------------------------------------------------------------------------------------------------------------

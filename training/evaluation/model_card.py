@@ -50,6 +50,19 @@ _FAMILIES: Final = tuple(Family)
 """Order of the rows."""
 
 
+def table_row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table.
+
+    Args:
+        cells: Its texts, such as names of labels and data sets, in which any character may stand.
+
+    Returns:
+        The line.
+    """
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
+
+
 def headline_table(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) -> str:
     """The headline figures of every data set, as Markdown.
 
@@ -71,16 +84,16 @@ def headline_table(evaluation: Evaluation, attributes: Sequence[AttributeSpec]) 
         columns[name] = part.headline, part.intervals.headline
     if evaluation.data == PUBLISHED_ON:
         columns["published"] = None, {}
-    lines = [f"| figure | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    lines = [table_row(["figure", *columns]), f"|---|{'---|' * len(columns)}"]
     counts = ["" if figures is None else f"{figures.count}" for figures, _ in columns.values()]
-    lines.append(f"| pictures | {' | '.join(counts)} |")
+    lines.append(table_row(["pictures", *counts]))
     for metric in sorted(metrics_of(attributes, Table.CARD), key=lambda metric: _FAMILIES.index(metric.family)):
         cells = [
             _cell(metric, PUBLISHED.get(metric.key) if figures is None else figures.number(metric.place), bounds)
             for figures, bounds in columns.values()
         ]
         if any(cells):
-            lines.append(f"| {metric.heading} | {' | '.join(cells)} |")
+            lines.append(table_row([metric.heading, *cells]))
     return "\n".join(lines)
 
 
@@ -104,11 +117,11 @@ def models_table(models: Sequence[tuple[Manifest, Evaluation | None]]) -> str:
     specs = {one.name: one for manifest, _ in models for one in attributes_of(manifest)}
     metrics = metrics_of(specs.values(), Table.MODELS)
     titles = [metric.heading if first else metric.column_heading for metric, first in _firsts(metrics)]
-    lines = [f"| model | input | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    lines = [table_row(["model", "input", *titles]), "|---|---|" + "---|" * len(titles)]
     for manifest, evaluation in models:
         size = manifest.input.size if manifest.input else 0
         cells = [_shown(metric, None if evaluation is None else evaluation.headline) for metric in metrics]
-        lines.append(f"| `{manifest.name}`, version {manifest.version} | {size} by {size} | {' | '.join(cells)} |")
+        lines.append(table_row([f"`{manifest.name}`, version {manifest.version}", f"{size} by {size}", *cells]))
     return "\n".join(lines)
 
 
@@ -124,13 +137,13 @@ def group_table(part: Part, attributes: Sequence[AttributeSpec]) -> str:
     """
     metrics = metrics_of(attributes, Table.CARD_GROUPS)
     titles = [metric.column_heading for metric in metrics]
-    lines = [f"| group | pictures | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
+    lines = [table_row(["group", "pictures", *titles]), "|---|---|" + "---|" * len(titles)]
     plain = {one.name for one in attributes if one.kind == "labels"}
     for kind, members in part.groups.items():
         for name, figures in members.items():
             title = _group_title(kind, name, kind in plain)
             cells = [_shown(metric, figures, brief=True) for metric in metrics]
-            lines.append(f"| {title} | {figures.count} | {' | '.join(cells)} |")
+            lines.append(table_row([title, f"{figures.count}", *cells]))
     return "\n".join(lines)
 
 
@@ -222,11 +235,11 @@ def age_check_table(checks: AgeChecks) -> str:
         A table: a row for each group and band of true ages, with the share of it that each rule is wrong about.
     """
     titles = [rule.title for rule in rules()]
-    lines = [f"| group | true age | faces | {' | '.join(titles)} |", "|---|---|---|" + "---|" * len(titles)]
+    lines = [table_row(["group", "true age", "faces", *titles]), "|---|---|---|" + "---|" * len(titles)]
     for name, bands in {"all": checks.bands, **checks.groups}.items():
         for band, one in bands.items():
             cells = (_share_wrong(one.adult[rule.key], minors=band == MINORS) for rule in rules())
-            lines.append(f"| {name} | {band} | {one.count} | {' | '.join(cells)} |")
+            lines.append(table_row([name, band, f"{one.count}", *cells]))
     return "\n".join(lines)
 
 
@@ -408,11 +421,11 @@ def _variants(manifest: Manifest, evaluation: Evaluation, attributes: Sequence[A
             "The error of an expectation has its mean, with the sign, in brackets.",
         )
         titles = [metric.heading if first else metric.column_heading for metric, first in _firsts(metrics)]
-        lines = [f"| data | arithmetic | faces | {' | '.join(titles)} |", "|---|---|---|" + "---|" * len(titles)]
+        lines = [table_row(["data", "arithmetic", "faces", *titles]), "|---|---|---|" + "---|" * len(titles)]
         for of, part in variant.sets.items():
             for arithmetic, figures in part.figures.items():
                 cells = [_shown(metric, figures) for metric in metrics]
-                lines.append(f"| {of} | {arithmetic} | {figures.count} | {' | '.join(cells)} |")
+                lines.append(table_row([of, arithmetic, f"{figures.count}", *cells]))
         sections += [f"\n## The {name} variant\n\n{text}\n", "\n".join(lines) + "\n"]
         sections += [f"{_band_table(attribute, bands, name)}\n" for attribute, bands in _bands_of_all(variant)]
     return "\n".join(sections)
@@ -438,7 +451,7 @@ def _band_table(attribute: str, bands: Mapping[str, Mapping[str, Figures]], vari
         for one in figures.values():
             error, bias = one.number(f"{attribute}_mae"), one.number(f"{attribute}_bias")
             cells.append("" if error is None or bias is None else f"{error:.2f} ({bias:+.2f})")
-        lines.append(f"| {band} | {next(iter(figures.values())).count} | {' | '.join(cells)} |")
+        lines.append(table_row([band, f"{next(iter(figures.values())).count}", *cells]))
     return "\n".join(lines)
 
 

@@ -152,6 +152,16 @@ def test_attributes_that_no_line_of_code_names_are_scored_reported_and_carded(
     assert "| southeast asian |" in written
 
 
+def test_a_bar_in_the_name_of_a_label_or_a_set_divides_no_cell(predictions: Predictions, scored: Scored) -> None:
+    barred = replace(predictions.labels["glasses"], names=("no", "sun|reading"))
+    named = replace(predictions, labels=predictions.labels | {"glasses": barred})
+    part = report_part(replace(scored, predictions=named))
+    evaluation = documents(scored)[1].model_copy(update={"groups": part.groups, "also": {"my|set": part}})
+    rows = [line for line in card(manifest(named), evaluation).splitlines() if line.startswith("|")]
+    assert sum(r"| glasses sun\|reading |" in line for line in rows) == 2
+    assert r"| figure | all pictures | found faces only | my\|set |" in rows
+
+
 def test_the_prose_of_a_card_goes_by_the_attributes(predictions: Predictions, scored: Scored) -> None:
     _, evaluation = documents(scored)
     prose = " ".join(card(manifest(predictions), evaluation).split())
