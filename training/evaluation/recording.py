@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,6 +13,8 @@ from training.errors import EvaluationError
 from training.evaluation.documents import Report
 from training.evaluation.model_card import card
 from training.evaluation.service_client import read_manifest
+
+logger = logging.getLogger(__name__)
 
 _PART: Final = (
     *("headline", "found_only", "groups", "intervals"),
@@ -24,6 +27,8 @@ def record_report(store: Path, report: Report) -> Path:
 
     Where figures of the same pictures in another arithmetic stand there, the headlines alone are added, each data set's under
     the arithmetic's name in `precisions`. Headlines of others that stand there stay where the same pictures are recorded anew.
+    Figures of other data sets stay, too, below those of the report; that those of another split, or of other pictures in
+    another arithmetic, are gone is logged.
 
     Args:
         store: Model store.
@@ -39,8 +44,8 @@ def record_report(store: Path, report: Report) -> Path:
         raise EvaluationError("the report names no model")
     folder = store / report.model.name / str(report.model.version)
     before = read_evaluation(folder)
-    same = before is not None and (before.data, before.split) == (report.data, report.split)
-    if before is not None and same and before.precision != report.precision:
+    alike = before is not None and before.split == report.split
+    if before is not None and alike and before.data == report.data and before.precision != report.precision:
         also = {
             name: _with_precision(part, report.precision, report.also[name]) if name in report.also else part
             for name, part in before.also.items()
@@ -48,14 +53,19 @@ def record_report(store: Path, report: Report) -> Path:
         evaluation = _with_precision(before, report.precision, report).model_copy(update={"also": also})
     else:
         fields = {"data": report.data, "split": report.split, "precision": report.precision, **_part(report)}
-        if report.also:
-            others = before.also if before is not None and same else {}
-            fields["also"] = {name: Part(**_part(part), **_precisions(others.get(name))) for name, part in report.also.items()}
+        known: dict[str, Part] = {}
+        if before is not None and alike and before.precision == report.precision:
+            known = {before.data: before, **before.also}
+        elif before is not None:
+            logger.info("figures of %s, %s, in %s are recorded no longer", before.data, before.split, before.precision)
+        also = {name: part for name, part in known.items() if name not in report.parts()} | dict(report.also)
+        if also:
+            fields["also"] = {name: Part(**_part(part), **_precisions(known.get(name))) for name, part in also.items()}
         if before is not None and before.tracks is not None:
             fields["tracks"] = before.tracks
         if before is not None and before.variants:
             fields["variants"] = before.variants
-        fields |= _precisions(before if same else None)
+        fields |= _precisions(known.get(report.data))
         evaluation = Evaluation.model_validate(fields)
     write_evaluation(store, report.model.name, report.model.version, evaluation)
     return folder

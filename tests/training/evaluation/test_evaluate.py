@@ -291,6 +291,26 @@ def test_another_arithmetic_adds_its_headline(own_store: Path, report: dict[str,
     assert recorded(own_store) == given
 
 
+def test_figures_of_another_set_stay_where_one_is_recorded_alone(
+    own_store: Path, report: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "training")
+    figures_of_part = ("headline", "found_only", "groups", "intervals", "mean_age_of_train", "confusion", "roc", "not_found")
+    part = {key: report[key] for key in figures_of_part}
+    record_report(own_store, Report.model_validate(report | {"also": {"All-Age-Faces": part}}))
+    before = recorded(own_store)
+    record_report(own_store, Report.model_validate(report))
+    assert recorded(own_store) == before
+    record_report(own_store, Report.model_validate(report | {"data": "club"}))
+    given = recorded(own_store)
+    assert (given["data"], list(given["also"])) == ("club", ["UTKFace", "All-Age-Faces"])
+    assert given["also"]["UTKFace"] == {key: before[key] for key in given["also"]["UTKFace"]}
+    assert not caplog.messages
+    record_report(own_store, Report.model_validate(report | {"split": "validation"}))
+    assert "also" not in recorded(own_store)
+    assert caplog.messages == ["figures of club, test, in f32 are recorded no longer"]
+
+
 def test_the_environment_changes_no_figure(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = {
         "MAX_FACES": 1,
