@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
+from zipfile import is_zipfile
 
 from training.errors import DataSetError
 
@@ -120,7 +121,8 @@ def walk(source: Path, endings: tuple[str, ...] = ("",)) -> Iterator[tuple[str, 
             yield _text(path.relative_to(source).as_posix()), path.read_bytes
         return
     if not tarfile.is_tarfile(source):
-        raise DataSetError(f"{source} is neither a folder nor a tar file")
+        unpack = "; unpack it" if is_zipfile(source) else ""
+        raise DataSetError(f"{source} is neither a folder nor a tar file{unpack}")
     with tarfile.open(source) as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isfile() and member.name.endswith(endings) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -101,8 +102,12 @@ def test_what_is_no_data_set_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         list(pictures(tmp_path / "nowhere"))
     (tmp_path / "photo.jpg").write_bytes(b"no tar")
-    with pytest.raises(TrainingError, match=r"photo\.jpg is neither a folder nor a tar file"):
+    with pytest.raises(TrainingError, match=r"photo\.jpg is neither a folder nor a tar file$"):
         list(pictures(tmp_path / "photo.jpg"))
+    with ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("photo.jpg", b"")
+    with pytest.raises(TrainingError, match=r"set\.zip is neither a folder nor a tar file; unpack it"):
+        list(pictures(tmp_path / "set.zip"))
 
 
 def test_prepared_splits_are_read_back(tmp_path: Path) -> None:
