@@ -349,7 +349,6 @@ def export(
     from training.datasets.prepare import read_report
     from training.datasets.prepared import REPORT
     from training.export.export import export as write
-    from training.fit.callbacks import STATE
     from training.recipe import RECIPE, load_recipe
 
     with one_line_errors():
@@ -368,11 +367,6 @@ def export(
             detector_title=detector,
         )
         console.print(f"wrote {manifest.title}: {', '.join(manifest.outputs)}")
-        if (run / STATE).exists():
-            console.print(
-                f"not finished: {run} holds the best weights of an interrupted run, without provenance and the licences "
-                "of what it went on from"
-            )
         if not data:
             console.print("not calibrated: no age has an interval, and no label is ever marked uncertain; --data fits both")
 

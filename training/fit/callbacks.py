@@ -19,8 +19,6 @@ from training.fit.batches import Batches
 
 HISTORY: Final = "history.csv"
 """File of a run's epochs."""
-STATE: Final = "state.weights.h5"
-"""File of weights and optimizer behind a run's last epoch, while it is not done."""
 _NUMBER, _DESCRIPTION = 4, 4096  # bytes, at most, of a weight, and of what HDF5 writes about a variable
 
 

@@ -36,7 +36,6 @@ from training.errors import DataSetError, RecipeError, RunError
 from training.fit.batches import Batches
 from training.fit.callbacks import (
     HISTORY,
-    STATE,
     BestWeights,
     EpochSeeds,
     FiniteLoss,
@@ -50,7 +49,7 @@ from training.fit.optimizers import optimizer
 from training.fit.schedules import EarlyStop, EpochRate, losses_of, stopped
 from training.fit.teacher_networks import TeacherNetwork, attributes_of
 from training.fit.transfer import freeze, go_on_from
-from training.models.heads import EMBEDDING, build, dtype_policy
+from training.models.heads import EMBEDDING, STATE, build, dtype_policy
 from training.provenance import PROVENANCE, WEIGHTS, beginning_of, record_run
 from training.recipe import RECIPE, Recipe, load_recipe, write_recipe
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,10 @@ from training.models import age_head, label_head
 from training.models.architectures import ARCHITECTURES, IMAGENET, RANDOM
 from training.recipe import ATTRIBUTES, Attribute, NetworkSection
 
+logger = logging.getLogger(__name__)
+
+STATE: Final = "state.weights.h5"
+"""File of weights and optimizer behind a run's last epoch, while it is not done."""
 TRUNK: Final = "trunk"
 """Name of the part below the heads."""
 EMBEDDING: Final = "embedding"
@@ -77,7 +82,7 @@ def build(section: NetworkSection, init: str = RANDOM, attributes: Sequence[Attr
 
 
 def load_weights(network: keras.Model, path: Path) -> None:
-    """Give a network the weights of a file.
+    """Give a network the weights of a file. That they are those of a run which is not done is logged.
 
     Args:
         network: The network, which is changed.
@@ -89,6 +94,12 @@ def load_weights(network: keras.Model, path: Path) -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
+    if (path.parent / STATE).exists():
+        logger.info(
+            "not finished: %s holds the best weights of an interrupted run, without provenance and the licences of what it "
+            "went on from",
+            path.parent,
+        )
     try:
         network.load_weights(path)
     except (OSError, ValueError) as error:

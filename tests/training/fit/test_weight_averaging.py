@@ -18,7 +18,7 @@ from training.datasets.prepare import read_report
 from training.errors import TrainingError
 from training.fit.weight_averaging import average
 from training.models.architectures import registered
-from training.models.heads import TRUNK, build
+from training.models.heads import STATE, TRUNK, build
 from training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("architecture")
@@ -54,6 +54,19 @@ def test_a_mean_has_the_licences_of_all_sets(run: Path, other: Path, tmp_path: P
     report = read_report(tmp_path / "mean")
     assert report.sets == described["sets"] | {"AgeDB": "AgeDB: research."}
     assert report.template == read_report(run).template
+
+
+def test_weights_of_an_interrupted_run_are_said_to_be_such(
+    run: Path, other: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here of a mean; `train --start`, `--teacher`, `distill` and `export` read weights by the same function."""
+    caplog.set_level("INFO", "training")
+    average([run, other], [1.0, 1.0], tmp_path / "whole")
+    assert not caplog.messages
+    (other / STATE).touch()
+    average([run, other], [1.0, 1.0], tmp_path / "mean")
+    (said,) = caplog.messages
+    assert said.startswith(f"not finished: {other} holds the best weights of an interrupted run")
 
 
 def test_what_has_no_mean_is_refused(run: Path, other: Path, tmp_path: Path) -> None:
