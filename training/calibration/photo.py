@@ -21,6 +21,8 @@ from training.errors import CalibrationError
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, Predictions
 from training.recipe import SelectiveAccuracy
 
+NO_LABELS: Final = "a calibration needs labels, and the data sets have none of what the model predicts"
+"""What is said of data sets that know no attribute of a model."""
 ROUNDING: Final = 5e-5
 """The service's answers have four digits: a probability of zero stands for anything below this."""
 
@@ -91,7 +93,7 @@ def fit(
         if calibration is not None:
             fitted[spec.name] = calibration
     if not fitted:
-        raise CalibrationError("a calibration needs labels, and the data sets have none of what the model predicts")
+        raise CalibrationError(NO_LABELS)
     return fitted
 
 

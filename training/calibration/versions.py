@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from service.models.manifest import Attribute, AttributeCalibration, Manifest
 from service.models.runtime import Precision
 from service.models.store import UNLISTED, VARIANTS, ModelStore, write_manifest
 from training.artifacts import new_version
-from training.calibration.photo import fit
+from training.calibration.photo import NO_LABELS, fit
 from training.datasets.base import DataSet, Split
+from training.errors import CalibrationError
 from training.evaluation.predictions import Predictions
-from training.evaluation.service_client import measured_settings, predict, read_manifest
+from training.evaluation.service_client import measured_settings, predict, read_manifest, require_labels
 from training.recipe import ATTRIBUTES, SelectiveAccuracy, load_recipe
 
 
@@ -52,7 +53,7 @@ def recalibrate(store: Path, name: str, version: int, data: Sequence[DataSet], d
 
 
 def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], detector: str | None) -> list[Predictions]:
-    """Predictions of validation splits by a version that is being made, in float32.
+    """Predictions of validation splits by a version that is being made, in float32; labels are held to it before the first.
 
     Args:
         store: Model store, which holds the detector.
@@ -64,17 +65,30 @@ def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], d
         Predictions of each data set.
 
     Raises:
-        DataSetError: A validation split has no labelled picture.
+        CalibrationError: The data sets know no attribute of the model.
+        DataSetError: A validation split has no labelled picture, or a label is none of the model's.
         EvaluationError: The service refuses a picture.
     """
     draft, chosen = folder.parents[1], {} if detector is None else {"detector": detector}
     settings = measured_settings(
         model_store=draft, model=folder.parent.name, model_version=int(folder.name), precision=Precision.F32, **chosen
     )
+    for one in data:
+        require_labels(settings, one, Split.VALIDATION)
+    _require_known(data, {one.name for one in read_manifest(draft, folder.parent.name, int(folder.name)).attributes})
     finder = settings.detector.partition("/")[0]
     if finder in ModelStore(store).names():
         shutil.copytree(store / finder, draft / finder, dirs_exist_ok=True)
     return [predict(settings, one, Split.VALIDATION).predictions for one in data]
+
+
+def _require_known(data: Sequence[DataSet], names: Set[str]) -> None:
+    """Some picture of validation has a label of one of these attributes."""
+    for one in data:
+        of_split = (name for name in one.names() if one.split_of(name) is Split.VALIDATION)
+        if any(names & label.values.keys() for label in map(one.label_of, of_split) if label is not None):
+            return
+    raise CalibrationError(NO_LABELS)
 
 
 def licence_with(licence: str, trained_on: Sequence[str], data: Sequence[DataSet]) -> str:

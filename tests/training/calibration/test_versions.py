@@ -73,6 +73,13 @@ def test_nothing_is_left_of_a_version_that_could_not_be_calibrated(own: Path, tm
     assert sorted(path.name for path in (own / "tiny").iterdir()) == ["1"]
 
 
+def test_labels_of_nothing_that_the_model_predicts_are_said_before_a_picture_is_posted(own: Path, tmp_path: Path) -> None:
+    pictures = made.folder_of(tmp_path / "club", [("1.jpg", b"no picture")])
+    (pictures / "labels.csv").write_text("file,glasses,split\n1.jpg,yes,validation\n")
+    with pytest.raises(CalibrationError, match="the data sets have none of what the model predicts"):
+        recalibrate(own, "tiny", 1, [open_data_set(pictures)])
+
+
 def test_a_model_that_is_not_there_is_not_copied(own: Path) -> None:
     with pytest.raises(EvaluationError, match="holds no"), copied(own, "tiny", 7, {}):
         pass
