@@ -67,7 +67,7 @@ def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], d
     Raises:
         CalibrationError: The data sets know no attribute of the model.
         DataSetError: A validation split has no labelled picture, or a label is none of the model's.
-        EvaluationError: The service refuses a picture.
+        EvaluationError: The service fails, or refuses every picture.
     """
     draft, chosen = folder.parents[1], {} if detector is None else {"detector": detector}
     settings = measured_settings(

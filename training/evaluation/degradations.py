@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from service.arrays import Doubles, Pixels
+from service.errors import FacetError
 from service.vision.detection import SIDE_PX
 from service.vision.image import MIN_SIDE, decode
 from training.datasets.sources import MAX_PIXELS
@@ -44,12 +45,12 @@ class Degradation:
             data: Its bytes.
 
         Returns:
-            Bytes of a PNG, which adds no loss of its own.
-
-        Raises:
-            service.errors.FacetError: The file cannot be decoded.
+            Bytes of a PNG, which adds no loss of its own; of a file that cannot be decoded its own, for the service to refuse.
         """
-        pixels = decode(data, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels
+        try:
+            pixels = decode(data, max_pixels=MAX_PIXELS, side=MAX_PIXELS).pixels
+        except FacetError:
+            return data
         if pixels.shape[0] * pixels.shape[1] > MOST_PIXELS:
             pixels = decode(data, max_pixels=MAX_PIXELS, side=SIDE_PX).pixels
         picture = self.apply(pixels)

@@ -58,7 +58,7 @@ def evaluate(
 
     Raises:
         DataSetError: A split that is needed has no labelled picture, or that of train no label of a number that is judged.
-        EvaluationError: The service refuses a picture, or both data sets have one name.
+        EvaluationError: The service fails, or refuses every picture, or both data sets have one name.
     """
     from training.evaluation.plots import draw_all
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -31,9 +32,13 @@ from training.evaluation.age_checks import AGES
 from training.evaluation.documents import DEFAULT_ATTRIBUTES, MeasuredModel, Served
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
 
+logger = logging.getLogger(__name__)
+
 ROUTE: Final = "/predict"
 REMEDY: Final = "; mend it, or take it out of the set: prepare leaves such pictures out, and its prepare.json names all of them"
-"""What is said of a picture that cannot be read."""
+"""What is said where no picture can be read."""
+MOST_NAMES: Final = 10
+"""Names of refused pictures that are logged."""
 CONCURRENCY: Final = 4
 """Pictures under way at a time: enough to keep the workers busy."""
 
@@ -108,6 +113,8 @@ def measured_settings(**chosen: Any) -> Settings:
 def predict(settings: Settings, data: DataSet, split: Split, limit: int | None = None, change: Change | None = None) -> Scored:
     """Post every labelled picture of a split to the service; of several faces, the one nearest the centre counts.
 
+    A picture that the service refuses, as one that is damaged, has no face, and its name is logged.
+
     Args:
         settings: Those of the service.
         data: The data set.
@@ -120,7 +127,7 @@ def predict(settings: Settings, data: DataSet, split: Split, limit: int | None =
 
     Raises:
         DataSetError: The split has no labelled picture, or a label is none of the model's.
-        EvaluationError: The service refuses a picture.
+        EvaluationError: The service fails, or refuses every picture.
         service.errors.FacetError: The store holds no such model.
     """
     total = require_labels(settings, data, split, limit)
@@ -241,7 +248,7 @@ async def _post(
     pictures: Iterator[tuple[str, Label, bytes]], total: int, settings: Settings, change: Change | None
 ) -> tuple[list[_Answer], dict[str, Any]]:
     """The answers to all pictures, in order, and that of `GET /model`; so many pictures are read as are under way."""
-    app, answers, turn = create_app(settings), list[_Answer](), asyncio.Lock()
+    app, answers, refused, turn = create_app(settings), list[_Answer](), list[str](), asyncio.Lock()
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://facet", timeout=60) as client:
@@ -262,12 +269,19 @@ async def _post(
                         posted = content if change is None else await asyncio.to_thread(change, content)
                         answer = await client.post(ROUTE, content=posted, params=query)
                         progress.advance(task)
-                        if answer.is_error:
-                            mend = REMEDY if answer.is_client_error else ""
-                            raise EvaluationError(f"the service refuses {name}: {answer.status_code} {answer.text}{mend}")
-                        given.face = central_face(answer.json())
+                        if answer.is_server_error:
+                            raise EvaluationError(f"the service fails at {name}: {answer.status_code} {answer.text}")
+                        if answer.is_client_error:
+                            refused.append(f"{name}: {answer.status_code} {answer.json()['detail']}")
+                        else:
+                            given.face = central_face(answer.json())
 
                 await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+    if len(refused) == len(answers):
+        raise EvaluationError(f"the service refuses {refused[0]}{REMEDY}")
+    if refused:
+        named = " ".join(sorted(refused)[:MOST_NAMES])
+        logger.info("pictures that cannot be read, and count as without a face: %d: %s", len(refused), named)
     return answers, card
 
 

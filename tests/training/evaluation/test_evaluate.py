@@ -28,6 +28,7 @@ from training.datasets.columns import MOST_WORDS
 from training.datasets.duplicates import NearDuplicate
 from training.datasets.readers import open_data_set
 from training.errors import DataSetError, EvaluationError, TrainingError
+from training.evaluation.degradations import DEGRADATIONS
 from training.evaluation.documents import Report
 from training.evaluation.evaluate import evaluate, means_of_train, report_part
 from training.evaluation.plots import draw_all
@@ -183,6 +184,18 @@ def test_a_picture_that_the_service_refuses_is_named(settings: Settings, tmp_pat
     folder = made.folder_of(tmp_path / "set", [(name, b"no picture")])
     with pytest.raises(TrainingError, match=rf"the service refuses {name}: 415 .*; mend it, or take it out of the set"):
         predict(settings, open_data_set(folder), Split.TEST)
+
+
+def test_one_damaged_picture_has_no_face_and_ends_nothing(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `prepare` leaves it out; nor does what degrades pictures end at it."""
+    caplog.set_level("INFO", "training")
+    whole, damaged = made.names(Split.TEST, 2)
+    folder = made.folder_of(tmp_path / "set", [(whole, made.face_picture()), (damaged, b"no picture")])
+    given = predict(settings, open_data_set(folder), Split.TEST, change=DEGRADATIONS[0])
+    assert dict(zip(given.names, given.predictions.found, strict=True)) == {whole: True, damaged: False}
+    assert f"count as without a face: 1: {damaged}: 415 " in caplog.messages[-1]
 
 
 def test_a_set_without_the_split_is_an_error(settings: Settings, tmp_path: Path) -> None:
