@@ -23,7 +23,7 @@ const KEY = "facet-key";
 const MOST = 100; // photos of one visit
 const LATE_MS = 150; // a picture that takes longer to decode is waited for in sight
 
-// Until the words have come -----------------------------------------------------------------------------------------------
+// Until the words have come ---
 // What is clicked, pasted or dropped before the page knows what to do is not lost: it is done once it does.
 
 let begin = null;
@@ -65,7 +65,7 @@ const live = new Live(facet, photos);
 const history = new History(photos);
 let selected = null;
 
-// Photos ----------------------------------------------------------------------------------------------------------------
+// Photos ---
 
 /** `saved` says whether the photos are files of the viewer's. */
 function add(files, saved = false) {
@@ -236,9 +236,11 @@ function removed() {
 }
 
 function progress() {
-  const ended = photos.all.filter(({ status }) => status === "done" || status === "failed").length;
-  const failed = photos.all.filter(({ status }) => status === "failed").length;
-  const faces = photos.all.reduce((sum, { status, answer }) => sum + (status === "done" ? answer.faces.length : 0), 0);
+  const having = (state) => photos.all.filter(({ status }) => status === state);
+  const done = having("done");
+  const failed = having("failed").length;
+  const faces = done.reduce((sum, { answer }) => sum + answer.faces.length, 0);
+  const ended = done.length + failed;
   const all = photos.all.length;
   const running = ended < all;
   $("progress").classList.toggle("running", running);
@@ -247,7 +249,7 @@ function progress() {
   $("progress").textContent = running ? text("strip.running", { done: ended, n: all }) : text(failed ? "strip.failed" : "strip.done", found);
 }
 
-// Tiles: the photos of this visit -----------------------------------------------------------------------------------------
+// Tiles: the photos of this visit ---
 
 let thumbs = Promise.resolve();
 
@@ -290,7 +292,7 @@ function mark(tile) {
 
 $("forget").addEventListener("click", () => remove());
 
-// Ways in -----------------------------------------------------------------------------------------------------------------
+// Ways in ---
 
 $("choose").addEventListener("click", () => $("files").click());
 for (const id of ["files", "capture"]) {
@@ -335,7 +337,7 @@ document.addEventListener("keydown", (event) => {
   next.querySelector("button").click();
 });
 
-// What is shown -----------------------------------------------------------------------------------------------------------
+// What is shown ---
 
 $("options").append(modelChoice(photos, "model-of-photos", { chosen: loadModel, compared: compareWith }), agesField(photos, "ages"), detectorOptions(photos));
 $("live").querySelector(".stage-column").append(modelChoice(photos, "model-of-live", { chosen: loadModel }));
@@ -456,7 +458,7 @@ function notify(text, stays = false) {
   if (!stays) bannerTimer = setTimeout(() => ($("banner").hidden = !connection.away), 6000);
 }
 
-// The key -----------------------------------------------------------------------------------------------------------------
+// The key ---
 
 function remembered(name) {
   try {
@@ -500,7 +502,7 @@ $("key-dialog")
   });
 $("change-key").hidden = !facet.key;
 
-// Language ----------------------------------------------------------------------------------------------------------------
+// Language ---
 
 $("language").replaceChildren(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code, selected: code === language.code }, name)));
 const showLanguage = () => ($("language").value = language.code);
@@ -516,7 +518,7 @@ language.addEventListener("change", () => {
   route();
 });
 
-// Views -------------------------------------------------------------------------------------------------------------------
+// Views ---
 
 const VIEWS = ["photos", "live", "model"];
 
@@ -542,7 +544,7 @@ addEventListener("hashchange", () => {
   scrollTo(0, 0);
 });
 
-// Installing --------------------------------------------------------------------------------------------------------------
+// Installing ---
 
 addEventListener("beforeinstallprompt", (event) => {
   event.preventDefault();
