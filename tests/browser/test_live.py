@@ -186,9 +186,20 @@ def test_photos_that_come_with_a_video_are_answered_too(browser: Any, service: S
     with watched(browser) as page:
         page.goto(service.url)
         page.set_input_files("#files", [short_film, EXAMPLES / "astronaut.jpg"])
+        expect(page.locator("#banner")).to_be_hidden()
         expect(page.locator("#live .box")).to_have_count(2)
         page.get_by_role("link", name="Photos", exact=True).click()
         expect(page.locator("#tiles button")).to_have_attribute("aria-label", "astronaut.jpg: 1 face")
+
+
+def test_of_several_videos_the_first_is_followed_and_the_page_says_so(
+    browser: Any, service: Service, short_film: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "second.webm").write_bytes(short_film.read_bytes())
+    with watched(browser) as page:
+        page.goto(service.url)
+        page.set_input_files("#files", [short_film, tmp_path / "second.webm"])
+        expect(page.locator("#banner")).to_have_text("Videos play one at a time. The rest were left out.")
 
 
 def test_the_live_view_is_recorded_with_its_boxes(page: Any, tmp_path: Path) -> None:

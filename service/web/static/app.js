@@ -70,9 +70,10 @@ let selected = null;
 /** `saved` says whether the photos are files of the viewer's. */
 function add(files, saved = false) {
   const isFilm = ({ type }) => type.startsWith("video/");
-  const film = [...files].find(isFilm);
+  const [film, ...further] = [...files].filter(isFilm);
   const images = [...files].filter((file) => !isFilm(file) && (file.size > 0 || file.type || file.name));
   const room = MOST - photos.all.length;
+  if (further.length) notify(text("live.film.one"));
   if (images.length > room) notify(text("strip.limit", { n: MOST }));
   const added = images.slice(0, room).map((file) => photos.add(file, file.name || "pasted.png", saved));
   if (added.length) select(added[0].id);
