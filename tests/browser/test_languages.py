@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,17 @@ def test_the_page_speaks_the_browsers_language_and_the_one_that_is_chosen(browse
         page.reload()
         expect(page.get_by_role("link", name=arabic["nav.live"], exact=True)).to_be_visible()  # it is remembered
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_the_service_says_in_english_is_marked_as_such(browser: Any, service: Service, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("no picture")
+    with watched(browser, locale="de") as page:
+        page.goto(service.url)
+        choose(page, tmp_path / "list.txt")
+        expect(page.locator(".where [lang=en]")).to_contain_text("The file is not a JPEG")
+        expect(page.locator(".where")).to_contain_text("list.txt: The file")
+        page.get_by_role("link", name=words("de")["nav.model"], exact=True).click()
+        expect(page.locator("#model .rows [lang=en]")).to_have_count(1)
 
 
 SLOW_WORDS = """

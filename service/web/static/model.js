@@ -27,7 +27,7 @@ function about(card) {
     [text("model.row.model"), versioned(card)],
     [text("model.row.trained"), card.trained_on?.join(", ")],
     [text("model.row.made"), card.created],
-    [text("model.row.licence"), card.licence],
+    [text("model.row.licence"), card.licence && el("span", { lang: "en" }, card.licence)],
     [text("model.row.answers"), list(answers(card).map(({ name }) => thing(name)))],
     [text("model.row.runs"), `${serving.runtime}, ${serving.precision}`],
     [text("model.row.detector"), serving.detector && versioned(serving.detector)],

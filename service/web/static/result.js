@@ -102,7 +102,7 @@ export function unanswered(photo, picture, { again, cancel, remove }) {
     "div",
     { class: "message bad", role: "alert" },
     icon("alert"),
-    el("div", {}, el("h3", {}, title), el("p", {}, advice), el("p", { class: "fine where" }, detail ? `${photo.name}: ${detail}` : photo.name)),
+    el("div", {}, el("h3", {}, title), el("p", {}, advice), el("p", { class: "fine where" }, photo.name, detail && [": ", el("span", { lang: "en" }, detail)])),
     !FINAL.has(photo.error.code) && el("button", { type: "button", onclick: again }, text("photo.again")),
     el("button", { type: "button", class: "quiet", onclick: remove }, icon("trash"), text("photo.remove")),
   );
