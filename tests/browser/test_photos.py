@@ -468,6 +468,24 @@ def test_a_key_is_asked_for_and_kept_in_this_tab_alone(browser: Any, tmp_path: P
         expect(dialog).to_be_hidden()
 
 
+def test_a_refusal_of_no_key_that_comes_late_says_nothing_of_the_key(page: Any) -> None:
+    held: list[Any] = []
+
+    def hold_first(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/predict*", hold_first, times=1)
+    choose(page, ASTRONAUT)
+    until(page, lambda: bool(held))
+    page.evaluate("document.getElementById('change-key').click()")
+    page.locator("#key").fill("right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#change-key")).to_be_visible()
+    held[0].fulfill(status=401, json={"status": 401, "code": "unauthenticated", "detail": ""})
+    expect(page.get_by_role("article", name="Face 1")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 # Failures -------------------------------------------------------------------------------------------------------------
 
 

@@ -206,6 +206,7 @@ export class Photos extends EventTarget {
     photo.parameters = this.parameters;
     this.#changed(photo);
     const { blob } = photo;
+    const { key } = this.#facet;
     try {
       await readable(blob);
       const previewed = await needsPreview(blob);
@@ -223,6 +224,7 @@ export class Photos extends EventTarget {
       if (left()) return;
       photo.error = failureOf(error);
       photo.status = "failed";
+      if (photo.error.code === "unauthenticated" && key !== this.#facet.key) this.again(photo); // another one was entered meanwhile
     } finally {
       this.#running--;
       if (!left()) this.#changed(photo);
