@@ -396,6 +396,31 @@ def test_no_file_name_breaks_the_command(page: Any, tmp_path: Path, name: str) -
     assert len(json.loads(done.stdout)["faces"]) == 1
 
 
+SLOW_SECOND = """() => {
+    const own = Image.prototype.decode;
+    let decoded = 0;
+    Image.prototype.decode = async function () {
+        if (++decoded === 2) await new Promise((resolve) => (window.go = resolve));
+        return own.call(this);
+    };
+}"""
+"""The second picture from now on is decoded when the test says so."""
+
+
+def test_of_a_photo_that_is_turned_twice_the_last_picture_is_shown(page: Any) -> None:
+    choose(page, EXAMPLES / "lieu.jpg")
+    turn = page.get_by_role("button", name="Turn", exact=True).element_handle()
+    page.evaluate(SLOW_SECOND)
+    turn.evaluate("button => button.click()")
+    until(page, lambda: page.evaluate("'go' in window"))
+    turn.evaluate("button => button.click()")
+    upright = page.locator("#result canvas").first
+    expect(page.locator(".caption .file")).to_have_text("lieu-turned.jpg")
+    page.evaluate("go()")
+    page.wait_for_timeout(500)
+    assert upright.evaluate("canvas => canvas.height > canvas.width")
+
+
 def test_what_is_uncertain_is_shown_as_such(page: Any) -> None:
     choose(page, ASTRONAUT)
     race = page.locator(".attribute", has=page.get_by_role("heading", name="Race"))

@@ -107,9 +107,10 @@ async function draw() {
   const actions = { cancel: () => photos.cancel(photo), again: () => again(photo), remove: () => remove(photo), turn: () => turn(photo), compareAgain: () => photos.compareAgain(photo) };
   const opening = () => photo.id === selected && !overviewShown && photo.status === "running" && redrawn(unanswered(photo, null, actions));
   const late = setTimeout(opening, LATE_MS); // twelve megapixels take a while, in which the page would be empty
+  const of = shown(photo);
   const picture = await pictureOf(photo);
   clearTimeout(late);
-  if (photo.id !== selected || overviewShown) return;
+  if (photo.id !== selected || of !== shown(photo) || overviewShown) return;
   const options = photos.options(photo.parameters ?? {});
   const request = { url: facet.url("predict", options).href, base: facet.url("").href, name: photo.name, options, key: facet.key };
   const parts = photo.status === "done" ? answered(photo, picture, { ...actions, hidden: photos.hidden, request, models: photos.models }) : unanswered(photo, picture, actions);
