@@ -663,6 +663,14 @@ def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) ->
 # The model ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_model_that_took_anothers_place_is_named(page: Any) -> None:
+    page.route("**/model", lambda route: route.fulfill(json=route.fetch().json() | {"version": 2}), times=1)
+    page.reload()
+    expect(page.locator("#served")).to_contain_text("fake/2")
+    choose(page, ASTRONAUT)
+    expect(page.locator("#served")).to_contain_text("fake/3")
+
+
 def test_the_view_of_the_model_says_what_it_is_and_how_good(page: Any) -> None:
     served = [one for one in ModelStore(ROOT / "model_store").manifests() if one.name == Settings().model][-1]
     folder = ROOT / "model_store" / served.name / str(served.version)

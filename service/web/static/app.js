@@ -210,9 +210,12 @@ photos.addEventListener("change", ({ detail: photo }) => {
   progress();
   if (photo.error?.code === "unauthenticated") askKey();
   if (photo.error?.code === "network_error") connection.lost();
-  else if (photo.status === "done") connection.found();
-  if (photo.status === "done" && photo.preview) paint(photo);
-  if (photo.status === "done") history.keep(photo);
+  if (photo.status === "done") {
+    connection.found();
+    if (photo.preview) paint(photo);
+    history.keep(photo);
+    if (card && (photo.parameters.model ?? null) === photos.model && titled(photo.answer.model) !== titled(card)) loadModel(); // another one took its place
+  }
   if (overviewShown) refreshOverview();
   else if (photo.id === selected) draw();
 });
@@ -371,7 +374,9 @@ function toggle(name, allowed) {
   return el("label", { class: "toggle", title: allowed ? null : text("options.off") }, box, el("span", {}, named(name)));
 }
 
-// The model and the connection --------------------------------------------------------------------------------------------
+// The model and the connection ---
+
+const titled = ({ name, version }) => `${name}/${version}`;
 
 let card = null;
 let missing = null; // why there is no card
@@ -390,7 +395,7 @@ async function loadModel(model = photos.model) {
     photos.model = model;
     if (photos.compared?.name === card.name) photos.compare(null);
     offer(card);
-    $("served").textContent = `Facet ${card.serving.facet} · ${card.name}/${card.version}`;
+    $("served").textContent = `Facet ${card.serving.facet} · ${titled(card)}`;
     showModel(card, null, choice);
     connection.found();
   } catch (error) {
