@@ -67,7 +67,11 @@ export class History extends EventTarget {
     } catch {
       return this.#refuse();
     }
-    for (const photo of this.#photos.all) if (photo.status === "done") (delete this.#kept.get(photo)?.answer, this.keep(photo));
+    for (const photo of this.#photos.all) {
+      if (photo.status !== "done") continue;
+      delete this.#kept.get(photo)?.answer;
+      this.keep(photo);
+    }
     this.#draw();
   }
 
