@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
@@ -133,6 +134,7 @@ def write_network(saved_model: Path, batches: Sequence[Pixels], target: Path, *,
         raise MissingPackage(f"an int8 variant needs {error.name}: {install_command('quantize')}") from error
     import openvino as ov
 
+    nncf.set_log_level(logging.WARNING)  # it names every layer that it leaves in float32
     model = ov.Core().read_model(str(saved_model))
     _fold_weights(model)
     signed = bool(SIGNED & {node.get_type_name() for node in model.get_ordered_ops()})

@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_leaves_no_half_of_a_variant(
     assert seen == [(True, False)]
 
 
-def test_a_variant_is_made_of_a_model(store: Path, faces: Path, tmp_path: Path) -> None:
+def test_a_variant_is_made_of_a_model(store: Path, faces: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nncf")
     tiny_model.write(tmp_path / "tiny/1")
     found = quantize(tmp_path, "tiny", 1, faces, "2026-01-01", ["UTKFace"], 32)
@@ -95,3 +95,4 @@ def test_a_variant_is_made_of_a_model(store: Path, faces: Path, tmp_path: Path) 
         "golden.npz",
         "variant.json",
     }
+    assert "INFO" not in "".join(capfd.readouterr())
