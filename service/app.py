@@ -92,6 +92,7 @@ def create_app(
 
     tracer = _tracer(settings)
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
         title="Facet",
         version=__version__,
@@ -100,6 +101,7 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,  # a redirect would be built from the Host header, which the client writes
     )
+    app.add_api_route("/docs", openapi_document.page, include_in_schema=False)
     app.include_router(routes.router)
     systems = chosen(settings.compat)
     for system in systems:

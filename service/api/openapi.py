@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Final
 
+from starlette.responses import HTMLResponse
+
 from service.api.schemas import Problem, StreamFrame, StreamProblem, StreamReady, StreamStart
 from service.inference.engine import askable
 from service.models.manifest import AGE, CANONICAL, Attribute, Manifest
@@ -25,6 +27,39 @@ KEYED: Final = ("/predict", "/predict/batch", "/model")
 """Paths that ask for a key, where the operator has set some."""
 OPERATED: Final = ("/model/reload",)
 """Paths that ask for an operator's key, and are not there where none is set."""
+
+PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="static-offline-docs/swagger-ui.css">
+<link rel="icon" href="static-offline-docs/favicon.png">
+<title>Facet - Swagger UI</title>
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="static-offline-docs/swagger-ui-bundle.js"></script>
+<script>
+const address = new URL("openapi.json", location);
+fetch(address).then((answer) => answer.json()).then((spec) => SwaggerUIBundle({
+  spec: { ...spec, servers: [{ url: new URL(".", address).href }] },
+  dom_id: "#swagger-ui", layout: "BaseLayout", deepLinking: true, showExtensions: true, showCommonExtensions: true,
+}));
+</script>
+</body>
+</html>
+"""
+"""Swagger UI at `/docs`. It names everything from its own place, and requests go there, so a proxy may serve it anywhere."""
+
+
+async def page() -> HTMLResponse:
+    """The document for people.
+
+    Returns:
+        A page that reads the document, with the files of `fastapi_offline`.
+    """
+    return HTMLResponse(PAGE)
 
 
 def complete(
