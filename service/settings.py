@@ -279,7 +279,9 @@ class Settings(BaseSettings):
     operator_keys: Secrets = ()
     """Keys, of which `POST /model/reload` requires one; the route does not exist where none is set."""
     rate_limit: float = Field(default=0, ge=0)
-    """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened."""
+    """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened, and a
+    request that is answered with 503 not at all.
+    """
     cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     compat: Systems = ()

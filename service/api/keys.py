@@ -105,6 +105,17 @@ class Keys:
         self._spend(digest)
         return f"key {digest.hex()[:16]}"
 
+    def give_back(self, sent: bytes) -> None:
+        """Let a request that passed not count after all.
+
+        Args:
+            sent: Its key as it was sent.
+        """
+        key = _digest(sent)
+        if key in self._tokens:
+            tokens, last = self._tokens[key]
+            self._tokens[key] = (tokens + 1, last)
+
     def _spend(self, key: bytes) -> None:
         """Take one token from the key's bucket, which fills at the rate up to a minute's worth."""
         if not self._rate:

@@ -137,6 +137,7 @@ class Streams:
             raise errors.NotReady
         self._check_origin(websocket)
         start = await self._start(websocket)
+        sent = b""
         if self._keys is not None:
             given = sent_key(websocket.headers.get("x-api-key"), websocket.headers.get("authorization"))
             sent = start.key.get_secret_value().encode() if start.key else given.encode("latin-1")
@@ -150,7 +151,7 @@ class Streams:
             client_of(websocket.scope),
             parse_ages(start.at_least),
         )
-        with engine.in_use(), self._place():
+        with engine.in_use(), self._place(sent):
             session = Session(websocket, engine, options, start.landmarks, self._limits, identity)
             return await session.run(self._leaving, self._renewed.setdefault(id(engine), asyncio.Event()))
 
@@ -194,9 +195,11 @@ class Streams:
                 oldest.reschedule(asyncio.get_running_loop().time())
 
     @contextlib.contextmanager
-    def _place(self) -> Iterator[None]:
-        """One of the places for streams."""
+    def _place(self, key: bytes) -> Iterator[None]:
+        """One of the places for streams; where there is none, the stream does not count towards its key's rate."""
         if self._open >= self._limits.streams:
+            if self._keys is not None:
+                self._keys.give_back(key)
             raise errors.TooManyStreams("Too many streams are open.", 5)
         self._open += 1
         STREAMS.inc()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.keys import Keys, sent_key
 from service.api.paths import Templates
@@ -20,8 +21,9 @@ KeyReader = Callable[[str | None, str | None], str]
 class ApiKeys:
     """Lets a request to a protected path pass with a known key, `X-API-Key` or `Authorization: Bearer`, within its rate.
 
-    Paths are templates. `readers` find the key of requests to their paths in another way. WebSockets pass: a browser sends
-    their key in the first message, which `service.api.stream` looks at.
+    A request that is answered with 503 does not count: its client is asked to come again. Paths are templates. `readers` find
+    the key of requests to their paths in another way. WebSockets pass: a browser sends their key in the first message, which
+    `service.api.stream` looks at.
     """
 
     def __init__(
@@ -45,4 +47,13 @@ class ApiKeys:
             except FacetError as error:
                 await respond(error, scope["state"]["request_id"])(scope, receive, send)
                 return
+            send = self._counting(sent, send)
         await self.app(scope, receive, send)
+
+    def _counting(self, sent: bytes, send: Send) -> Send:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                self._keys.give_back(sent)
+            await send(message)
+
+        return counting

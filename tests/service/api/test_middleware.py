@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.app import COMPRESSED_BYTES
+from service.errors import QueueFull
 from service.settings import Settings
 from tests.client import CANARY, Client, assert_problem, serving, until
 from tests.conftest import encoded
@@ -172,6 +173,20 @@ async def test_a_wrong_key_uses_up_nobodys_rate() -> None:
         for _ in range(5):
             assert_problem(await client.post("/predict", headers={"X-API-Key": "two"}), 401, "unauthenticated")
         assert (await client.post("/predict", content=PHOTO, headers={"X-API-Key": "one"})).status_code == 200
+
+
+async def test_a_request_that_is_asked_to_come_again_uses_up_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(client: str) -> None:
+        raise QueueFull("Too many photos are waiting.")
+
+    async with serving(clock=lambda: 100.0, api_keys="one", rate_limit=2) as client:
+        headers = {"X-API-Key": "one"}
+        with monkeypatch.context() as full:
+            full.setattr(client.engine.workers, "require_place", refuse)
+            for _ in range(4):
+                assert_problem(await client.post("/predict", content=PHOTO, headers=headers), 503, "queue_full")
+        statuses = [(await client.post("/predict", content=PHOTO, headers=headers)).status_code for _ in range(3)]
+        assert statuses == [200, 200, 429]
 
 
 def test_a_rate_without_keys_is_refused() -> None:

@@ -504,6 +504,16 @@ def test_a_stream_counts_once_towards_its_keys_rate() -> None:
             assert_ends(socket, 429, "rate_limited", 1013)
 
 
+def test_a_stream_that_finds_no_place_counts_not_at_all() -> None:
+    with service(api_keys="right", rate_limit=2, max_streams=1) as client, stream(client, key="right") as first:
+        for _ in range(3):
+            with client.websocket_connect("/stream") as socket:
+                socket.send_json(START | {"key": "right"})
+                assert_ends(socket, 503, "too_many_streams", 1013)
+        assert ask(first, 1)["frame"] == 1
+        assert client.post("/predict", content=PHOTO, headers={"X-API-Key": "right"}).status_code == 200
+
+
 @pytest.mark.parametrize("origin", ["http://testserver", "https://app.example", "HTTPS://APP.example", None])
 def test_pages_of_known_origins_come_in(origin: str | None) -> None:
     headers = {} if origin is None else {"Origin": origin}
