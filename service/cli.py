@@ -66,7 +66,7 @@ from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of, still_waiting
-from service.offline.terminal import ReaderGone, console, escape_what_is_lacking
+from service.offline.terminal import ReaderGone, console, escape_what_is_lacking, write
 from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
@@ -132,21 +132,48 @@ def main(parts: Parts | None = None) -> None:
 
     Args:
         parts: Other parts than those of the service, such as an engine without a model.
+
+    Raises:
+        SystemExit: The command has ended; with its exit status.
     """
     escape_what_is_lacking()
+    status: Any = 0
     try:
         app(obj=parts)
     except SystemExit as error:
-        if isinstance(error.code, int) and (error.code in (CLOSED_PIPE, INTERRUPTED, TERMINATED) or still_waiting()):
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-            os._exit(error.code)  # a thread may be reading what never comes, and is not waited for
-        raise
+        status = error.code
+    except OSError as error:  # of what prints help; commands tell of their own
+        _print_error(_reason(error))
+        status = 1
+    status = _flushed(status)
+    if isinstance(status, int) and (status in (CLOSED_PIPE, INTERRUPTED, TERMINATED) or still_waiting()):
+        os._exit(status)  # a thread may be reading what never comes, and is not waited for
+    raise SystemExit(status)
+
+
+def _flushed(status: Any) -> Any:
+    """Write what standard output still holds, of which the interpreter would fail with a traceback; returns the exit status."""
+    try:
+        if sys.stdout is not None:
+            write("")
+    except ReaderGone:
+        return status or CLOSED_PIPE
+    except RunError as error:
+        if not status:
+            _print_error(str(error))
+        return status or 1
+    return status
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, and of which file."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"facet {__version__}\n")
+        typer.echo(f"facet {__version__}")
         raise typer.Exit
 
 
@@ -214,7 +241,7 @@ def _one_line() -> Iterator[None]:
     except KeyboardInterrupt as error:
         raise typer.Exit(INTERRUPTED) from error
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        _fail(_reason(error))
     except (FacetError, RunError) as error:
         _fail(str(error))
 

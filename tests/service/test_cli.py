@@ -358,6 +358,15 @@ def test_a_full_disk_is_not_the_photos_fault(root: Path, tiny_store: Path, examp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+@pytest.mark.parametrize("argument", ["version", "--help"])
+def test_a_full_disk_is_one_line_of_every_command(root: Path, argument: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        line, settings = [sys.executable, "-m", "service.cli", argument], {"PATH": os.environ["PATH"]}
+        run = subprocess.run(line, cwd=root, env=settings, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (1, "facet: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
 def test_a_run_that_fails_waits_for_no_list(root: Path, tiny_store: Path, examples: Path) -> None:
     """What watches a folder names the next photo in hours, or never."""
     command, settings = program(root, tiny_store)
