@@ -100,6 +100,17 @@ def confirm(
     return scores, landmarks, means
 
 
+def warm(onet: Network) -> None:
+    """Run the batches of one face, so that the first photo does not wait while the runtime prepares itself for them.
+
+    Args:
+        onet: O-Net, as `confirm` takes it.
+    """
+    blank, box = HalvedPicture(np.zeros((48, 48, 3), np.uint8)), np.array([[0, 0, 47, 47]], np.float32)
+    for views in (ONE_VIEW, VIEWS):
+        confirm(onet, blank, box, views)
+
+
 def doubled(scores: Reals, boxes: Floats) -> Floats:
     """Mean confidences as they are answered: a small box's distance from full confidence counts `SMALL_FACTOR` times, because
     the false faces that keep their confidence are small.

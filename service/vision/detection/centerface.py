@@ -17,7 +17,7 @@ from service.arrays import Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, Face
 from service.vision.detection.second_look import FirstLook, SecondLook, Seen, as_they_lie
-from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, roll, upright_angle
+from service.vision.onet import ONE_VIEW, VIEWS, Views, confirm, doubled, roll, upright_angle, warm
 from service.vision.windows import HalvedPicture, Indices, Reals, suppress, suppress_same
 
 CELL: Final = 4
@@ -159,6 +159,7 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> CenterFaceDet
     Returns:
         The detector.
     """
+    warm(networks["onet"])
     return CenterFaceDetector(networks["faces"], networks["rnet"], networks["onet"], min_face_px)
 
 

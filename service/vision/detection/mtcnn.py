@@ -15,7 +15,7 @@ from service.arrays import Bools, Floats, Pixels
 from service.models.runtime import Network
 from service.vision.detection import MIN_FACE_PX, Face
 from service.vision.detection.second_look import REGION_MIN_PX, REGION_SCORE, FirstLook, SecondLook, Seen
-from service.vision.onet import VIEWS, confirm, doubled, in_batches, landmarks_in, regress
+from service.vision.onet import VIEWS, confirm, doubled, in_batches, landmarks_in, regress, warm
 from service.vision.proposals import CELL, best, proposals
 from service.vision.windows import HalvedPicture, Indices, Reals, area, overlapping, resized, square, suppress, suppress_same
 
@@ -161,6 +161,7 @@ def create(networks: Mapping[str, Network], min_face_px: float) -> MtcnnDetector
         The detector.
     """
     pnet, rnet, onet = (networks[name] for name in ("pnet", "rnet", "onet"))
+    warm(onet)
     return MtcnnDetector(pnet, rnet, onet, min_face_px, quick_pnet=networks.get("quick_pnet"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pytest
 
 from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import ModelStore
-from service.vision.detection import SIDE_PX, locate
+from service.vision.detection import SIDE_PX, centerface, locate, mtcnn
 from service.vision.detection.centerface import CANVASES, CELL, DIVISOR, CenterFaceDetector, create
 from service.vision.image import decode
 from tests.service.vision.detection.conftest import sure
@@ -92,6 +93,20 @@ def detector(root: Path) -> CenterFaceDetector:
     """As the service builds it."""
     load = loader(Runtime.OPENVINO, Precision.F32, 2)
     return create(ModelStore(root / "model_store").load("centerface", None, load, kind="detector").networks, 24)
+
+
+@pytest.mark.parametrize("module", [centerface, mtcnn])
+def test_what_one_face_takes_is_prepared_before_the_first_photo(module: Any) -> None:
+    sizes = []
+
+    class Noted(Certain):
+        def __call__(self, batch: Pixels) -> Outputs:
+            sizes.append(len(batch))
+            return super().__call__(batch)
+
+    onet = Noted()
+    module.create({"faces": onet, "pnet": onet, "rnet": onet, "onet": onet}, 24)
+    assert sizes == [1, 6]
 
 
 @pytest.mark.parametrize(("min_face", "canvas"), [(12, (384, 640)), (24, (256, 320))])
