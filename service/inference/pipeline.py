@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from service.vision import occlusion
 from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.detection.sharing import SharingDetector
-from service.vision.image import DecodedImage, noise, preview
+from service.vision.image import DecodedImage, decode, noise, preview
 from service.vision.quality import Quality, assess, large_enough, warnings
 
 
@@ -232,10 +231,17 @@ class Pipeline:
         return [describe(output, self.manifest, options.attributes, options.at_least) for output in outputs]
 
     def warm(self) -> None:
-        """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks."""
+        """Look at a picture once, so that nothing is loaded or compiled while somebody waits; blocks.
+
+        Raises:
+            InferenceError: A detector fails.
+        """
         for shared in {id(one): one for one in (self._detector, self._stream_detector)}.values():
             for detector in shared.each() if isinstance(shared, SharingDetector) else (shared,):
-                self._decode_and_detect(detector, noise(512), Options((), 1, 1.0), time.perf_counter(), math.inf)
+                try:  # past the stages of a photo, whose times are counted
+                    locate(decode(noise(512), max_pixels=512**2, side=512).pixels, detector, self._limits.side)
+                except Exception as error:  # as of a photo
+                    raise InferenceError("The detector failed.") from error
         grey = np.full((64, 64, 3), 128, np.uint8)
         face = Face(np.array([0, 0, 64, 64], np.float32), self._template * np.float32(64), 1.0)
         assess(face, align(grey, face.landmarks, self._template, self._input.size))

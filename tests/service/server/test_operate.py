@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from service.api.statuses import STATUS, status_of
 from service.inference.attributes import bands
 from service.inference.memory import MIB, held
 from service.models.manifest import Scale
+from service.settings import Settings
 from tests.client import ROOT, Client, serving, until
 from tests.collectors import described
 from tests.conftest import encoded
@@ -162,6 +164,17 @@ async def test_a_request_is_counted_everywhere_once(client: Client) -> None:
     after = await samples(client)
     for name, labels, by in COUNTS:
         assert total(after, name, **labels) - total(before, name, **labels) == by, (name, labels)
+
+
+async def test_what_a_start_looks_at_is_no_photo(client: Client) -> None:
+    before = await metric(client, "facet_stage_seconds_count")
+    client.engine.pipeline.warm()
+    assert await metric(client, "facet_stage_seconds_count") == before
+
+
+async def test_the_longest_batch_has_a_bucket(client: Client) -> None:
+    bounds = [float(its["le"]) for name, its, _ in await samples(client) if name == "facet_request_seconds_bucket"]
+    assert max(one for one in bounds if one < math.inf) >= Settings().batch_deadline_s
 
 
 async def test_what_is_refused_before_its_route_is_counted_there() -> None:
