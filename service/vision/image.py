@@ -367,7 +367,9 @@ def _open_with_pillow(data: bytes, form: str, side: int) -> _Photo:
         return image if frame is None else _on_screen(image, frame)
 
     work = _work(data, form, image, parts, endless=endless, partial=frame is not None)
-    coding = None if "icc_profile" in image.info else _coding(data, form)
+    coding = None if form != "PNG" and "icc_profile" in image.info else _coding(data, form)
+    if coding is not None:
+        image.info.pop("icc_profile", None)  # a PNG's cICP goes before it (third edition, 4.3)
     return _Photo(form, full, image.size, image, work, load, coding, plain, _gamma(data, image) if form == "PNG" else None)
 
 
