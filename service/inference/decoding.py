@@ -40,9 +40,8 @@ class PhotoDecoder:
 
     @property
     def processes(self) -> tuple[int, ...]:
-        """Process numbers of all decoders."""
-        with self._changed:
-            return tuple(process.pid for process in (*self._idle, *self._busy))
+        """Process numbers of all decoders; without the lock, under which a process is started, for the event loop asks."""
+        return tuple({process.pid for process in (*self._idle, *self._busy)})
 
     def start(self, count: int = 1) -> None:
         """Start processes now, for the photos to come.

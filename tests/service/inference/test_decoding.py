@@ -353,6 +353,34 @@ def test_signals_that_are_for_the_service_end_no_decoder(decoder: PhotoDecoder, 
     assert decoder.processes == (pid,)
 
 
+def test_who_reads_the_metrics_waits_for_no_process_that_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read on the event loop, and a busy system may take a while to lend a process."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> DecoderProcess:
+        begun.set()
+        go_on.wait(30)
+        raise OSError
+
+    def start() -> None:
+        with contextlib.suppress(OSError):
+            decoder.start()
+
+    monkeypatch.setattr(decoding, "DecoderProcess", slow)
+    decoder = PhotoDecoder(MemoryBudget(MIB), 1)
+    starting, asking = threading.Thread(target=start), threading.Thread(target=lambda: decoder.processes)
+    starting.start()
+    try:
+        assert begun.wait(30)
+        asking.start()
+        asking.join(5)
+        assert not asking.is_alive()
+    finally:
+        go_on.set()
+        starting.join()
+    decoder.close()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_nor_one_that_is_coming_up(decoder: PhotoDecoder, sent: signal.Signals) -> None:
     """Ctrl-C in the first half second of `facet predict` showed a traceback of each decoder."""
