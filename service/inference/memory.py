@@ -35,7 +35,8 @@ BUSY_LOOKS: Final = 5
 def memory_limit(root: Path = cgroups.ROOT, process: Path = cgroups.PROCESS) -> tuple[int, str]:
     """Bytes that this process may use, and where that is set: the container's limit, else half of the machine's memory.
 
-    Reads cgroup v2 `memory.max` and v1 `memory.limit_in_bytes` of the process's own group and of all above it.
+    Reads cgroup v2 `memory.max`, and `memory.high`, above which the kernel slows a process down, and v1
+    `memory.limit_in_bytes`, of the process's own group and of all above it.
 
     Args:
         root: Where the control groups are mounted.
@@ -45,7 +46,7 @@ def memory_limit(root: Path = cgroups.ROOT, process: Path = cgroups.PROCESS) -> 
         The least limit in bytes, and its source in words.
     """
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 * 2**30
-    names = ("memory.max", "memory.limit_in_bytes")
+    names = ("memory.max", "memory.high", "memory.limit_in_bytes")
     limits = (_number(folder / name) for folder in cgroups.groups("memory", root, process) for name in names)
     found = [limit for limit in limits if limit is not None and limit < physical]
     return (min(found), "the container's limit") if found else (physical // 2, "half of the machine's memory")

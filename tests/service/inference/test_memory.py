@@ -37,6 +37,8 @@ def test_the_least_limit_of_the_group_and_those_above_it_holds(tmp_path: Path) -
     assert memory_limit(tmp_path, process) == (600, "the container's limit")
     (tmp_path / "memory.max").write_text("500")
     assert memory_limit(tmp_path, process)[0] == 500 < half
+    (tmp_path / "slice/unit/memory.high").write_text("400")  # as `MemoryHigh=` of a unit of systemd sets it
+    assert memory_limit(tmp_path, process)[0] == 400
 
 
 def test_too_little_memory_is_refused_in_one_line_that_names_what_is_enough() -> None:
