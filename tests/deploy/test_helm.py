@@ -76,6 +76,7 @@ CERTIFIED: Document = {
     "settings": {"FACET_TLS_CERTIFICATE": "/tls/chain.pem", "FACET_TLS_KEY": "/tls/key.pem"},
     "serviceMonitor": {"enabled": True},
 }
+SECRET: Document = {"tls": {"secret": "facet-tls"}, "modelStore": {"kind": "volume"}, "serviceMonitor": {"enabled": True}}
 SECOND = KEDA | {"name": "faces"}
 PATIENT: Document = {
     "settings": {"FACET_BODY_TIMEOUT_S": 30, "FACET_BATCH_DEADLINE_S": 115.5},
@@ -134,6 +135,7 @@ ALL: list[Document] = [
     {"settings": samples()},
     {"settings": NUMBERS | LISTS},
     CERTIFIED,
+    SECRET,
     SECOND,
     PATIENT,
     *(values for values, _ in WRONG),
@@ -278,11 +280,21 @@ def test_values_of_other_places_and_other_models(renderings: list[Document | str
 
 def test_who_asks_a_service_with_a_certificate_speaks_https(renderings: list[Document | str]) -> None:
     """A certificate alone makes it speak HTTPS, without FACET_TLS."""
-    found = chart(renderings, CERTIFIED)
-    one = container(pod(found))
-    assert {one[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"HTTPS"}
-    assert of(found, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
-    assert of(found, "ServiceMonitor")["spec"]["endpoints"][0]["scheme"] == "https"
+    for values in (CERTIFIED, SECRET):
+        found = chart(renderings, values)
+        one = container(pod(found))
+        assert {one[probe]["httpGet"]["scheme"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {"HTTPS"}
+        assert of(found, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
+        assert of(found, "ServiceMonitor")["spec"]["endpoints"][0]["scheme"] == "https"
+
+
+def test_a_certificate_comes_from_a_secret(renderings: list[Document | str]) -> None:
+    found = chart(renderings, SECRET)
+    settings = of(found, "ConfigMap", "facet-settings")["data"]
+    assert (settings["FACET_TLS_CERTIFICATE"], settings["FACET_TLS_KEY"]) == ("/tls/tls.crt", "/tls/tls.key")
+    mounts = {one["name"]: one["mountPath"] for one in container(pod(found))["volumeMounts"]}
+    assert mounts == {"models": "/models", "tls": "/tls"}
+    assert {"name": "tls", "secret": {"secretName": "facet-tls"}} in pod(found)["volumes"]
 
 
 def test_the_queue_of_another_release_in_the_namespace_does_not_count(renderings: list[Document | str]) -> None:

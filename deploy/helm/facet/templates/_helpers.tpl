@@ -22,6 +22,10 @@ app.kubernetes.io/part-of: facet
 {{- $_ := set $all "FACET_MODEL_STORE" (required "modelStore.s3.address is missing" .Values.modelStore.s3.address) }}
 {{- $_ := set $all "FACET_MODEL_CACHE" "/cache" }}
 {{- end }}
+{{- if .Values.tls.secret }}
+{{- $_ := set $all "FACET_TLS_CERTIFICATE" "/tls/tls.crt" }}
+{{- $_ := set $all "FACET_TLS_KEY" "/tls/tls.key" }}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- if kindIs "slice" $value }}
 {{- $_ := set $all $name (join "," $value) }}
@@ -35,7 +39,7 @@ app.kubernetes.io/part-of: facet
 {{- end }}
 
 {{- define "facet.scheme" -}}
-{{- if or (eq (toString .Values.settings.FACET_TLS) "true") .Values.settings.FACET_TLS_CERTIFICATE }}HTTPS{{ else }}HTTP{{ end }}
+{{- if or (eq (toString .Values.settings.FACET_TLS) "true") .Values.tls.secret .Values.settings.FACET_TLS_CERTIFICATE }}HTTPS{{ else }}HTTP{{ end }}
 {{- end }}
 
 {{- define "facet.probe" -}}
