@@ -18,6 +18,8 @@ from service.errors import BodyTimeout, BodyTooLarge, FacetError, MalformedReque
 
 LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 """A plausible Content-Length; longer ones are no length of anything, and slow to convert."""
+UNREAD: Final = ("GET", "HEAD")
+"""Methods whose bodies no route reads (RFC 9110, 9.3.1)."""
 
 
 class BodyLimits:
@@ -44,7 +46,9 @@ class BodyLimits:
         loop = asyncio.get_running_loop()
         try:
             declared = declared_length(Headers(scope=scope))
-            if declared is not None and declared > cap:
+            if scope["method"] in UNREAD:
+                declared = 0
+            elif declared is not None and declared > cap:
                 raise _too_large(cap)
             body = self._budget.admit(client_of(scope), declared, loop.time())
         except FacetError as error:

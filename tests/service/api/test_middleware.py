@@ -410,6 +410,12 @@ async def test_a_body_that_does_not_arrive_in_time_is_408(pause: float) -> None:
         assert 0.15 < time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/model", "/openapi.json"])
+async def test_a_body_that_no_route_reads_has_no_cap(client: Client, path: str) -> None:
+    """These document no 413."""
+    assert (await client.request("GET", path, content=bytes(2**20 + 1))).status_code == 200
+
+
 async def test_a_body_that_comes_at_the_least_rate_may_take_longer() -> None:
     async with serving(body_timeout_s=0.2, body_min_kib_s=1) as client:
         began = time.monotonic()
