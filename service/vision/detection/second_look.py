@@ -121,18 +121,19 @@ class SecondLook:
         first = search(picture)
         faces = first.faces
         found = self._look(picture, *self._regions(picture, first), self._doubtful(faces))
+        unsure: list[Seen] = []
         quarters = _quarters(faces, found)
         if quarters:
             copy, back = quarter_turned(picture.pixels, quarters)
-            upright = [
-                seen._replace(face=_moved(seen.face, back))
-                for seen in search(picture.of(copy)).faces
-                if seen.face.confidence >= MIN_CONFIDENCE
-            ]
+            again = [seen._replace(face=_moved(seen.face, back)) for seen in search(picture.of(copy)).faces]
+            upright = [seen for seen in again if seen.face.confidence >= MIN_CONFIDENCE]
+            unsure = [seen for seen in again if seen.face.confidence < MIN_CONFIDENCE]
             found = [*upright, *(seen for seen in found if not _at_same_place(seen, upright))]
             faces = [seen for seen in faces if seen.face.confidence >= REGION_CONFIDENCE]
             faces = [seen for seen in faces if not _turns(seen) or not _at_same_place(seen, upright)]
-        return [seen.face for seen in _merged(faces, found)]
+        merged = _merged(faces, found)
+        merged += [seen for seen in unsure if not _at_same_place(seen, merged)]
+        return [seen.face for seen in merged]
 
     def _regions(self, picture: HalvedPicture, first: FirstLook) -> tuple[Floats, Floats]:
         """Squares [N, 4] in which the first look saw what might be a head, and confirmed no face, the most likely first; and

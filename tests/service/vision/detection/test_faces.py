@@ -18,7 +18,7 @@ from service.models.store import ModelStore
 from service.vision.detection import SIDE_PX, Detector, locate
 from service.vision.detection.registry import load_detector
 from service.vision.detection.second_look import quarter_turned
-from tests.service.vision.detection.conftest import COUNTS, GREY, overlap, sure
+from tests.service.vision.detection.conftest import COUNTS, GREY, blurred_beside, overlap, sure
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -135,6 +135,16 @@ def test_a_quarter_turns_places_are_those_of_the_picture(quarters: int) -> None:
     for row, column in np.ndindex(copy.shape[:2]):
         x, y = (back[:, :2] @ [column, row] + back[:, 2]).astype(int)
         assert copy[row, column].tolist() == picture[y, x].tolist()
+
+
+def test_a_doubtful_face_of_a_picture_that_lies_is_seen_as_if_it_stood(detector: Detector, examples: Path) -> None:
+    picture = blurred_beside(examples, 48, 3.5)
+    stands, lies = (
+        sorted(face.confidence for face in detector.detect(np.ascontiguousarray(one)) if face.confidence > 0.5)
+        for one in (picture, np.rot90(picture))
+    )
+    assert len(stands) == 2
+    assert lies == pytest.approx(stands, abs=0.01)
 
 
 def beside(photos: dict[str, Pixels], name: str, easy: str, degrees: float) -> Pixels:
