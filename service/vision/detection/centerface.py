@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -65,6 +65,10 @@ ANSWERED_SCORE: Final = 0.62
 CLEAR_SCORE: Final = 0.95
 """Mean score of large, sharp faces: CenterFace's own hardly passes 0.93."""
 CLEAR_CONFIDENCE: Final = 0.995
+CERTAIN: Final = 0.9
+"""Confidence from which a face is certain: what is like a face in a photo that shows one is hardly ever anything else."""
+IN_COMPANY: Final = 0.6
+"""Confidence beside a certain face that is `MIN_CONFIDENCE`. See docs/measurements.md."""
 OVERLAP: Final = 0.3
 """Intersection over union at which the better of two boxes wins; the network's authors' value."""
 _LANDMARK_DISTANCE: Final = 0.25
@@ -96,7 +100,7 @@ class CenterFaceDetector:
             Faces in pixels of the array; boxes may reach outside it.
         """
         look = SecondLook(self.rnet, self.onet, HEAD_SCORE, max(REGION_PX, self.min_face), UPRIGHT_CONFIDENCE)
-        return look.detect(HalvedPicture(pixels, trimmed=True), self._first_look)
+        return in_company(look.detect(HalvedPicture(pixels, trimmed=True), self._first_look))
 
     def _first_look(self, picture: HalvedPicture) -> FirstLook:
         """Faces as they stand, or as CenterFace's landmarks say that they lie; and all that it took for a head."""
@@ -175,6 +179,25 @@ def confidence(scores: Reals) -> Floats:
     """
     knots = [0, ANSWERED_SCORE, CLEAR_SCORE, 1], [0, MIN_CONFIDENCE, CLEAR_CONFIDENCE, 1]
     return np.interp(scores, *knots).astype(np.float32)
+
+
+def in_company(faces: list[Face]) -> list[Face]:
+    """Confidences that count the other faces in, too: beside one of `CERTAIN` a confidence of `IN_COMPANY` becomes
+    `MIN_CONFIDENCE`, and those below and between move along in straight lines.
+
+    Args:
+        faces: Of one photo.
+
+    Returns:
+        The faces in their order; those of `CERTAIN` and more are as they were, and all are where there is none such.
+    """
+    if all(face.confidence < CERTAIN for face in faces):
+        return faces
+    knots = [0, IN_COMPANY, CERTAIN], [0, MIN_CONFIDENCE, CERTAIN]
+    return [
+        face if face.confidence >= CERTAIN else replace(face, confidence=float(np.interp(face.confidence, *knots)))
+        for face in faces
+    ]
 
 
 def _best(probability: Floats, rows: Indices, columns: Indices) -> Indices:

@@ -13,10 +13,10 @@ import pytest
 
 from service.models.runtime import Network, Precision, Runtime, loader
 from service.models.store import ModelStore
-from service.vision.detection import SIDE_PX, centerface, locate, mtcnn
-from service.vision.detection.centerface import CANVASES, CELL, DIVISOR, CenterFaceDetector, create
+from service.vision.detection import MIN_CONFIDENCE, SIDE_PX, Face, centerface, locate, mtcnn
+from service.vision.detection.centerface import CANVASES, CELL, DIVISOR, CenterFaceDetector, create, in_company
 from service.vision.image import decode
-from tests.service.vision.detection.conftest import sure
+from tests.service.vision.detection.conftest import blurred_beside, sure
 
 Pixels = npt.NDArray[np.uint8]
 Outputs = dict[str, npt.NDArray[np.float32]]
@@ -190,6 +190,27 @@ def test_examples_have_the_faces_and_landmarks_that_the_cascade_finds(
     for one, other in zip(found, expected, strict=True):
         side = float((other.box[2:] - other.box[:2]).max())
         np.testing.assert_allclose(one.landmarks, other.landmarks, atol=0.04 * side)
+
+
+def test_beside_a_certain_face_confidences_below_it_rise_in_their_order() -> None:
+    given = [0.0, 0.3, 0.6, 0.75, 0.89, 0.9, 0.95, 1.0]
+    nowhere = np.zeros(4, np.float32), np.zeros((5, 2), np.float32)
+    doubtful = [Face(*nowhere, one) for one in given[:5]]
+    assert in_company(doubtful) == doubtful, "none is certain"
+    counted = [face.confidence for face in in_company([Face(*nowhere, one) for one in given])]
+    assert counted == sorted(counted)
+    assert counted[2:4] == pytest.approx([MIN_CONFIDENCE, 0.825])
+    assert counted[5:] == given[5:]
+    assert in_company([]) == []
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("quarters", [0, 1])
+def test_a_doubtful_face_is_answered_beside_a_certain_one(detector: CenterFaceDetector, examples: Path, quarters: int) -> None:
+    """A head that is blurred by a tenth of its face, alone and beside another photo, as it stands and as it lies."""
+    picture = blurred_beside(examples, 64, 5)
+    assert sure(detector.detect(np.ascontiguousarray(picture[:, :400]))) == []
+    assert len(sure(detector.detect(np.ascontiguousarray(np.rot90(picture, quarters))))) == 2
 
 
 @pytest.mark.model
