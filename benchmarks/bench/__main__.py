@@ -28,14 +28,14 @@ from benchmarks.bench import capacity_page, measures, report, sizing
 from benchmarks.bench.limit import networks_alone
 from benchmarks.bench.peers import PEERS, PeerError
 from benchmarks.bench.peers import running as running_peer
-from benchmarks.bench.photos import photos, written
+from benchmarks.bench.photos import of_sizes, photos, written
 from benchmarks.bench.variants import BASE, Variant, checkout, facet, published
 from benchmarks.serving import ROOT, end_as_by_ctrl_c
 from service.models.store import ModelStore
 from tests.soak.pictures import EXAMPLES, FORMATS, encode, small
 
-COMPARED = ("start", "latency", "limit", "closed", "open", "models", "memory")
-BESIDE = frozenset({"start", "latency", "closed", "open", "memory"})
+COMPARED = ("start", "latency", "sizes", "limit", "closed", "open", "models", "memory")
+BESIDE = frozenset({"start", "latency", "sizes", "closed", "open", "memory"})
 """Those for which the earlier commit runs; no other section needs it to be there."""
 SIZED = ("faces", "pixels", "clients", "processes")
 """What docs/capacity.md is made of."""
@@ -141,12 +141,15 @@ def compared(found: dict[str, Any], given: argparse.Namespace, folder: Path, sta
     if "models" in only:
         say("models")
         found["models"] = models(rounds)
-    if only & {"latency", "closed", "open"}:
+    if only & {"latency", "sizes", "closed", "open"}:
         with ExitStack() as running:
             variants: list[Variant] = [running.enter_context(start()) for start in services.values()]
             if "latency" in only:
                 say("latency")
                 found["latency"] = measures.latency(variants, photos(), rounds)
+            if "sizes" in only:
+                say("sizes")
+                found["sizes"] = measures.sizes(variants, of_sizes(30 if given.quick else 120), 3)
             if only & {"closed", "open"}:
                 say("closed")
                 clients = (1, 4, 16) if given.quick else (1, 2, 4, 8, 16, 32, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,42 @@ def latency(variants: Sequence[Variant], photos: Mapping[str, bytes], rounds: in
                     else None,
                 }
             )
+    for client in clients.values():
+        client.close()
+    return rows
+
+
+def sizes(variants: Sequence[Variant], photos: Sequence[bytes], rounds: int) -> list[Row]:
+    """Post photos of many sizes, each once a round, to each service in turn, in another order each round.
+
+    A runtime prepares itself for a size that it has not met lately, which one photo again and again does not show.
+
+    Args:
+        variants: Services; the last one is what the others are compared with.
+        photos: Files.
+        rounds: How often; the first one counts, too.
+
+    Returns:
+        A row a round and service: mean wall milliseconds of a photo, and how many times as long it took as the last service.
+    """
+    rows: list[Row] = []
+    clients = {one.name: one.client() for one in variants}
+    for turn in range(rounds):
+        wall = dict.fromkeys(clients, 0.0)
+        for place, number in enumerate(random.Random(turn).sample(range(len(photos)), len(photos))):  # noqa: S311 - no secret
+            for one in variants if (turn + place) % 2 else reversed(variants):
+                began = time.perf_counter()
+                clients[one.name].post("/predict", content=photos[number]).raise_for_status()
+                wall[one.name] += time.perf_counter() - began
+        rows += [
+            {
+                "round": turn + 1,
+                "service": name,
+                "ms": round(wall[name] * 1000 / len(photos), 1),
+                "times": round(wall[name] / wall[variants[-1].name], 2),
+            }
+            for name in clients
+        ]
     for client in clients.values():
         client.close()
     return rows

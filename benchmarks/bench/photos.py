@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import random
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks.serving import ROOT
 
@@ -57,6 +58,29 @@ def photos() -> dict[str, bytes]:
         "1 face, HEIC": HEIC.read_bytes(),
         "no face, 1280×960": jpeg(Image.effect_noise((1280, 960), 24).convert("RGB")),
     }
+
+
+def of_sizes(count: int) -> list[bytes]:
+    """Photos of as many sizes, always the same ones: as cameras make them, as pages show them, and cut anyhow.
+
+    Args:
+        count: How many.
+
+    Returns:
+        JPEGs of the examples, each cut about its middle.
+    """
+    draw = random.Random(7)  # noqa: S311 - no secret
+    sources = [Image.open(EXAMPLES / name).convert("RGB") for name in ("portraits.jpg", "group.jpg", *PORTRAITS[:4])]
+    made = []
+    for number in range(count):
+        side, shape = (
+            (draw.choice((1600, 2048, 3000, 4032)), draw.choice((4 / 3, 4 / 3, 3 / 4, 3 / 4, 3 / 2, 2 / 3, 16 / 9, 9 / 16, 1))),
+            (draw.choice((500, 640, 800, 1024, 1080, 1280)), draw.choice((4 / 3, 3 / 2, 16 / 9, 1, 3 / 4, 4 / 5, 2 / 3))),
+            (round(10 ** draw.uniform(2.2, 3.1)), draw.uniform(0.6, 1.6)),
+        )[number % 3]
+        size = (side, round(side / shape)) if shape >= 1 else (round(side * shape), side)
+        made.append(jpeg(ImageOps.fit(draw.choice(sources), size, Image.Resampling.LANCZOS)))
+    return made
 
 
 def written(folder: Path, names: tuple[str, ...]) -> list[Path]:

@@ -18,6 +18,10 @@ HEADINGS: Mapping[str, tuple[str, str]] = {
         "One photo at a time",
         "Milliseconds from the request to its whole answer; `times` is how many times as long as here.",
     ),
+    "sizes": (
+        "Photos of many sizes",
+        "Each size once a round; milliseconds of a photo are means, and `times` is how many times as long as here.",
+    ),
     "closed": (
         "Clients that wait for their answers",
         "All send the photo of one face. `photos_per_second` are the answers that came while photos were sent.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import io
 import json
 import mmap
 import sys
@@ -15,10 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 psutil = pytest.importorskip("psutil", reason="make bench installs it")
 
 from benchmarks.bench import measures  # noqa: E402
+from benchmarks.bench.photos import of_sizes  # noqa: E402
 from benchmarks.bench.variants import Variant  # noqa: E402
 
 
@@ -59,6 +63,19 @@ def service(answers: type[Answers]) -> Iterator[Variant]:
         Thread(target=server.serve_forever, daemon=True).start()
         yield Variant("made", f"http://127.0.0.1:{server.server_port}", psutil.Process(), 0.0)
         server.shutdown()
+
+
+def test_photos_of_many_sizes_are_compared_round_by_round(service: Variant) -> None:
+    rows = measures.sizes([service, dataclasses.replace(service, name="here")], [b"one", b"two"], 2)
+    assert [(row["round"], row["service"]) for row in rows] == [(1, "made"), (1, "here"), (2, "made"), (2, "here")]
+    assert all(row["times"] == 1 for row in rows if row["service"] == "here")
+    assert all(0 < row["ms"] < 1000 for row in rows)
+
+
+def test_photos_of_many_sizes_are_the_same_each_time() -> None:
+    made = of_sizes(6)
+    assert made == of_sizes(6)
+    assert len({Image.open(io.BytesIO(data)).size for data in made}) == 6
 
 
 def test_a_stall_holds_up_every_probe_that_was_due_in_it(service: Variant, answers: type[Answers]) -> None:

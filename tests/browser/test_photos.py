@@ -664,9 +664,10 @@ def test_a_file_that_is_gone_is_no_lost_connection(page: Any, tmp_path: Path) ->
 
 
 def test_a_model_that_took_anothers_place_is_named(page: Any) -> None:
-    page.route("**/model", lambda route: route.fulfill(json=route.fetch().json() | {"version": 2}), times=1)
+    page.route("**/model", lambda route: route.fulfill(json=route.fetch().json() | {"version": 2}))
     page.reload()
     expect(page.locator("#served")).to_contain_text("fake/2")
+    page.unroute("**/model")
     choose(page, ASTRONAUT)
     expect(page.locator("#served")).to_contain_text("fake/3")
 
