@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 CODEC: Final = "libx264"
 RATE_FACTOR: Final = "20"
 """Constant rate factor of the annotated film: x264's own default is 23, and letters want a little more."""
+FORMER_AGE: Final = Column("age", "float")
+"""The age once more, last, by the name that it had in the table of tracks before: scripts go on reading it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,11 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
         OSError: A file cannot be written.
     """
     names = column_names(attributes)
-    columns = (*TRACK, *_columns(attributes, names))
+    former = (FORMER_AGE,) if AGE in names.prefixes else ()
+    columns = (*TRACK, *_columns(attributes, names), *former)
     values = [dict.fromkeys(column.name for column in columns) | _values(row, names) for row in rows]
+    for cells in values if former else ():
+        cells[FORMER_AGE.name] = cells["age_years"]
     with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, [column.name for column in columns])
         table.writeheader()

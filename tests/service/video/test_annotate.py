@@ -690,6 +690,7 @@ def test_the_table_is_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         first, second = csv.DictReader(stream)
     assert (first["track"], first["age_years"], first["age_low"], first["race_uncertain"]) == ("1", "31.4", "26", "true")
     assert (second["frames"], second["age_years"], second["gender"]) == ("5", "", "")
+    assert [row["age"] for row in (first, second)] == ["31.4", ""], "the name that it had before"
 
 
 def test_a_full_disk_leaves_the_former_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
