@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -329,11 +330,16 @@ def _written(
 
 
 def _require_writable(out: Path, source: Path) -> None:
-    """Refuse what is seen to be wrong before anything is analysed."""
+    """Refuse what is seen to be wrong before anything is analysed, and make the folder of the new film."""
     if out.exists() and out.samefile(source):
         raise FilmError(out, "this is the film itself; write to another file")
     if out.is_dir():
         raise FilmError(out, "this is a folder; name a file")
+    try:  # FFmpeg opens the file when the encoder lets go of a picture, which may be forty later
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as error:
+        raise FilmError(out, error.strerror or str(error)) from error
 
 
 def _sound(container: OutputContainer, film: Film) -> AudioStream | None:

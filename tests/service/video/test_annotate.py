@@ -755,6 +755,19 @@ def test_the_command_writes_both_and_says_so(tmp_path: Path, examples: Path) -> 
     assert "Traceback" not in failed.stderr
 
 
+async def test_the_folder_of_a_film_is_made(tmp_path: Path) -> None:
+    await annotated(film(tmp_path / "in.mp4", 2), tmp_path / "new/of/it/out.mp4")
+    assert [path.name for path in (tmp_path / "new/of/it").iterdir()] == ["out.mp4"]
+
+
+async def test_a_folder_that_cannot_be_made_is_said_before_a_picture_is_searched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    searched: list[float] = []
+    with pytest.raises(FilmError, match=r"out\.mp4"):
+        await annotated(film(tmp_path / "in.mp4"), tmp_path / "file/out.mp4", progress=searched.append)
+    assert not searched
+
+
 async def test_every_face_of_every_searched_frame_is_recorded(tmp_path: Path) -> None:
     heard: list[FrameRow] = []
     rows, _ = await annotated(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", record=heard.append)
