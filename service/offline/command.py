@@ -145,13 +145,18 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
     if not command.found:
         errors.print("no photo was found", markup=False)
     if left_out.files:
-        errors.print(f"left out {left_out.files:,} files of folders that are no photos", markup=False)
+        errors.print(f"left out {_counted(left_out.files, 'file')} of folders: no photo", markup=False)
     if left_out.folders:
-        rest = "that are links" if request.recursive else "inside of folders: --recursive looks into them"
-        errors.print(f"left out {left_out.folders:,} folders {rest}", markup=False)
+        rest = ": a link" if request.recursive else " inside of folders: --recursive looks into them"
+        errors.print(f"left out {_counted(left_out.folders, 'folder')}{rest}", markup=False)
     if left_out.films:
-        errors.print(f"left out {left_out.films:,} films of folders: --every SECONDS looks at their pictures", markup=False)
+        errors.print(f"left out {_counted(left_out.films, 'film')} of folders: --every SECONDS looks into films", markup=False)
     return success
+
+
+def _counted(number: int, thing: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 @dataclass(slots=True)

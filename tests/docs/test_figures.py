@@ -92,6 +92,14 @@ def test_the_readme_says_what_the_model_says(root: Path, shipped: Measured) -> N
     assert f"Measured on the {headline['count']:,} pictures" in said
 
 
+def test_the_readme_says_how_long_a_photo_takes_as_the_page_of_measurements_does(root: Path) -> None:
+    said = " ".join((root / "README.md").read_text().split())
+    _, _, measured = (root / "docs/measurements.md").read_text().partition("\nWithout AMX, on two CPUs")
+    for photo, words in (("1 face, 512×512", "One portrait of 512 pixels takes"), ("7 faces, 12 MP", "with seven faces take")):
+        row = next(line for line in measured.splitlines() if line.startswith(f"| {photo} |"))
+        assert f"{words} {row.split('|')[4].strip()} ms" in said
+
+
 def test_each_card_is_made_of_its_manifest_and_each_model_fits_its_limit(root: Path) -> None:
     models = attribute_models(root)
     assert Settings().model in {one.name for one, _ in models}
