@@ -6,6 +6,8 @@ them agrees; each test names where.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import unicodedata
 from datetime import date
 from pathlib import Path
@@ -48,8 +50,21 @@ def assert_reads(source: Path, name: str, labels: dict[str, Label]) -> DataSet:
         assert labels_of(data) == labels
         assert sorted(data.names()) == sorted(one for one, _ in data.pictures())
     assert [sets[0].split_of(one) for one in labels] == [sets[1].split_of(one) for one in labels]
+    assert sets[0].split_of("in no list.jpg") in Split  # `prepare` counts pictures without a label by split, too
     assert len(sets[0].licence) > 20
+    assert_damage_is_named(source)
     return sets[0]
+
+
+def assert_damage_is_named(source: Path) -> None:
+    """A list with an empty line, or whose last line is cut behind its first word, is read or refused, by no other error."""
+    for path in sorted([*source.rglob("*.txt"), *source.rglob("*.csv")]):
+        whole = path.read_text()
+        for damaged in (f"{whole}\n", re.sub(r"(?<=\w)[\t ,].*\n?\Z", "", whole)):
+            path.write_text(damaged)
+            with contextlib.suppress(TrainingError):
+                open_data_set(source)
+        path.write_text(whole)
 
 
 def test_afad(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def adience(files: Listing) -> DataSet | None:
             try:
                 name = f"{row['user_id']}/{prefix}{row['face_id']}.{row['original_image']}"
                 label = _label(row["age"], row["gender"])
-            except (KeyError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise DataSetError(f"{files.source}: a line of {fold} is not as its authors write it: {error}") from error
             if label is not None:
                 labels[name] = label

@@ -52,7 +52,14 @@ def appa_real(files: Listing) -> DataSet | None:
                 raise DataSetError(f"{files.source}: a line of {list_name} has no file and two ages: {error}") from error
             labels[name], splits[name] = Label({"age": age}, real_age=real), _LISTS[list_name]
     return DataSet(
-        "APPA-REAL", LICENCE, False, files.source, labels.get, splits.__getitem__, endings=(_FACE,), known_by=", ".join(_LISTS)
+        "APPA-REAL",
+        LICENCE,
+        False,
+        files.source,
+        labels.get,
+        lambda name: splits.get(name, Split.TRAIN),
+        endings=(_FACE,),
+        known_by=", ".join(_LISTS),
     )
 
 

@@ -75,7 +75,7 @@ def _labels(text: str, file: str, source: str) -> dict[str, Label]:
 
 def _splits(text: str, file: str, source: str) -> dict[str, Split]:
     splits = {}
-    for line in text.splitlines()[file.endswith(".csv") :]:
+    for line in filter(str.strip, text.splitlines()[file.endswith(".csv") :]):
         name, *parts = _cells(line, file)
         if len(parts) != 1 or parts[0] not in _SPLITS:
             raise DataSetError(f"{source}: a line of {file} is not a name and 0, 1 or 2: {line[:40]!r}")
