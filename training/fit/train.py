@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
-import numpy as np
 
 from service.arrays import Bools
 from service.files import replacing
@@ -20,7 +19,7 @@ from service.models.manifest import AGE
 from service.models.store import file_digest
 from training.artifacts import one_writer, write_json, write_rows
 from training.datasets.base import Split
-from training.datasets.prepare import read_template
+from training.datasets.prepare import read_report
 from training.datasets.prepared import (
     EMBEDDINGS,
     FACES,
@@ -96,9 +95,9 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template, on other
-            pictures or labels or by another teacher, or a mean of runs or reopened model; a teacher lacks what the recipe
-            learns; or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template or size,
+            on other pictures or labels or by another teacher, or a mean of runs or reopened model; a teacher lacks what the
+            recipe learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -362,8 +361,12 @@ def _record_crops(path: Path, prepared: Path, begun: bool) -> None:
     """Keep what `prepare` wrote of the crops, whose template the exported model cuts by, unless a run on others is here."""
     if not prepared.exists():
         return
-    if begun and path.exists() and not np.array_equal(read_template(path), read_template(prepared)):
-        raise RunError(f"{path.parent} holds a run that learnt crops of another landmark template; choose another folder")
+    if begun and path.exists():
+        before, now = (read_report(one.parent) for one in (path, prepared))
+        if (before.template, before.size) != (now.template, now.size):
+            raise RunError(
+                f"{path.parent} holds a run that learnt crops of another landmark template or size; choose another folder"
+            )
     if not path.exists():
         with replacing(path) as new:
             shutil.copyfile(prepared, new)

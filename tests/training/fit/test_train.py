@@ -464,14 +464,16 @@ def test_a_folder_belongs_to_one_beginning(whole: Watched, prepared: Path, tmp_p
             train(RECIPE, prepared, out, "random", other)
 
 
-def test_a_folder_belongs_to_crops_of_one_template(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_crops_of_one_template_and_size(tmp_path: Path) -> None:
     folder = made.prepared(tmp_path / "prepared", train=34, validation=10)
-    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE}))
+    report = {"sets": {}, "template": TEMPLATE, "size": 40}
+    (folder / "prepare.json").write_text(json.dumps(report))
     with pytest.raises(Interrupted):
         train(RECIPE, folder, tmp_path / "run", "random", callbacks=[InterruptedStep(STEPS + 2)])
-    (folder / "prepare.json").write_text(json.dumps({"template": TEMPLATE[::-1]}))
-    with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template"):
-        train(RECIPE, folder, tmp_path / "run", "random")
+    for other in ({"template": TEMPLATE[::-1]}, {"size": 48}):
+        (folder / "prepare.json").write_text(json.dumps(report | other))
+        with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template or size"):
+            train(RECIPE, folder, tmp_path / "run", "random")
     np.testing.assert_allclose(read_template(tmp_path / "run/prepare.json"), TEMPLATE, atol=1e-6)
 
 
