@@ -34,6 +34,7 @@ STARTUP_TRIALS: Final = 4
 """Trials that are drawn at random, and ended by nothing, before the others are drawn and judged by them."""
 
 _FINISHED: Final = (TrialState.COMPLETE, TrialState.PRUNED)
+_RUN: Final = "trial-{:04}"  # folder of a trial, by its number
 _TOLD: Final = "facet"  # attribute of a study: what its trials have alike
 
 
@@ -242,7 +243,8 @@ def search(
         What `search.json` holds.
 
     Raises:
-        RunError: No trial came to its end, or the storage holds another search of the recipe's name.
+        RunError: No trial came to its end, the storage holds another search of the recipe's name, or `out` one of another
+            storage.
         RecipeError: No epoch has the column `measure`.
         UsageError: The storage cannot be opened.
 
@@ -263,12 +265,14 @@ def search(
     try:
         study = _study(recipe, kept, measure, pruner)
         _require_same(study, _told(recipe, space, init, measure) | {"set of pictures": identity_of(recipe, prepared)})
+        if (next_run := out / _RUN.format(len(study.trials))).exists():
+            raise RunError(f"{next_run} holds a run that the storage knows nothing of; choose another folder or storage")
 
         def objective(trial: optuna.Trial) -> float:
             chosen = with_values(recipe, {name: one.suggest(trial, name) for name, one in space.items()})
             pruning = Pruning(trial, measure)
             try:
-                train(chosen, prepared, out / f"trial-{trial.number:04}", init, callbacks=[pruning])
+                train(chosen, prepared, out / _RUN.format(trial.number), init, callbacks=[pruning])
             except (KeyboardInterrupt, OSError) as error:
                 raise _Interrupted from error
             return max(pruning.values) if study.direction is StudyDirection.MAXIMIZE else min(pruning.values)

@@ -156,6 +156,8 @@ def test_a_storage_holds_one_search(prepared: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="a search with another set of pictures"):
         search(short, space, more, out, 2, storage)
     assert search(short, space, prepared, out, 1, storage) == first
+    with pytest.raises(RunError, match="trial-0000 holds a run that the storage knows nothing of"):
+        search(short, space, prepared, out, 1, f"sqlite:///{tmp_path / 'other.db'}")
 
 
 @pytest.mark.parametrize("storage", ["search.db", "sqlite:////not/there/search.db", "nothing://user:secret@host/name"])
