@@ -42,7 +42,7 @@ from training.comparison.documents import (
 )
 from training.comparison.metrics import error_in_range, own_classes
 from training.datasets.base import UNKNOWN, Split
-from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared
+from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared, open_faces
 from training.errors import Diverged, RecipeError, RunError, raised_as
 from training.evaluation.metrics import Metric, value_of
 from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
@@ -533,7 +533,7 @@ def _described(
 ) -> ComparisonReport:
     """What all rows share, and how good a constant prediction is that is made of the sets that recipes learn."""
     counts: dict[str, dict[str, int]] = {}
-    with np.load(prepared / "faces.npz") as table:
+    with open_faces(prepared) as table:
         sets, splits = table["set"], table["split"]
         labels = {one.name: labels_of(table, one, prepared) for one in attributes}
     for name in np.unique(sets):

@@ -22,7 +22,7 @@ from training.comparison.documents import Budget, ComparisonReport, RecipeResult
 from training.comparison.run import Comparison, Entry, chosen, load_comparison, recipe_chain
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
-from training.errors import TrainingError
+from training.errors import PreparedError, TrainingError
 from training.fit.augmentation import resized
 from training.models.heads import build
 from training.recipe import load_recipe
@@ -493,3 +493,10 @@ def test_the_documented_budget_was_kept() -> None:
     for row in document["recipes"]:
         if row["state"] == "finished":
             assert 0.5 * seconds < row["cpu_seconds"] < 1.7 * seconds, row["name"]
+
+
+def test_a_damaged_table_of_faces_is_named(tmp_path: Path) -> None:
+    (tmp_path / "faces.npz").write_bytes(b"no archive")
+    given = Comparison(recipes=(Entry(recipe=module.RECIPES / "mobilefacenet.toml"),))
+    with pytest.raises(PreparedError, match="is not what prepare writes"):
+        module.compare(given, Budget(pictures=1), tmp_path, tmp_path / "out")
