@@ -18,7 +18,8 @@ from service.models.runtime import openvino as runtime
 from service.models.store import VARIANT, ModelStore, file_digest
 from service.vision.image import decode
 from training.artifacts import new_folder, whole_folder, write_text
-from training.datasets.base import DataSet, Split
+from training.datasets.base import DataSet, Split, require_labelled
+from training.datasets.sources import MAX_PIXELS
 from training.export.quantization import NETWORK, write_golden, write_network
 from training.export.tolerance import TOLERANCE
 
@@ -33,7 +34,6 @@ OTHER: Final = 0.1
 """Largest difference of a score from its golden one: CPUs round in other places, and those without VNNI clip sums."""
 SEED: Final = 1
 """Of the made pictures: a draw of 150 lost four points of heads on their side, this one of 300 half a point."""
-_MAX_PIXELS: Final = 50_000_000
 
 
 def quantize_detector(
@@ -65,6 +65,8 @@ def quantize_detector(
     target = folder / Precision.INT8.value
     if target.exists():
         raise FileExistsError(f"{target} exists, and versions never change once written")
+    for source in sources:
+        require_labelled(source, Split.TRAIN)
     shown = [picture[np.newaxis] for picture in islice(mosaics(_training_pictures(sources)), pictures)]
     load = runtime.loader(Precision.INT8, threads)
     with new_folder(store, target) as draft:
@@ -125,7 +127,7 @@ def mosaics(pictures: Sequence[Pixels], seed: int = SEED) -> Iterator[Pixels]:
 def _training_pictures(sources: Sequence[DataSet]) -> list[Pixels]:
     """The first labelled training pictures of each set."""
     return [
-        decode(content, max_pixels=_MAX_PIXELS, side=max(HEIGHTS)).pixels
+        decode(content, max_pixels=MAX_PIXELS, side=max(HEIGHTS)).pixels
         for source in sources
         for _, _, content in islice(source.labelled(Split.TRAIN), PICTURES_OF_A_SET)
     ]

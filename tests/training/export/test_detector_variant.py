@@ -16,7 +16,7 @@ from service.models.store import ModelStore
 from tests.training import made
 from training.datasets.base import Split
 from training.datasets.readers import open_data_set
-from training.errors import MissingPackage
+from training.errors import DataSetError, MissingPackage
 from training.export.detector_variant import SIDES, mosaics, quantize_detector
 
 
@@ -54,6 +54,13 @@ def test_without_its_package_nothing_is_left_behind(store: Path, data: Path, mon
     with pytest.raises(MissingPackage, match="make extra EXTRA=quantize"):
         quantize_detector(store, "centerface", 2, [open_data_set(data)], "2026-01-01", 8)
     assert not (store / "centerface/2/int8").exists()
+
+
+def test_a_set_without_a_training_picture_is_named(store: Path, tmp_path: Path) -> None:
+    """`mosaics` of no picture ended with the traceback of a generator."""
+    data = made.folder_of(tmp_path / "tested", [(name, made.face_picture()) for name in made.names(Split.TEST, 1)])
+    with pytest.raises(DataSetError, match="has no labelled picture of the train split"):
+        quantize_detector(store, "centerface", 2, [open_data_set(data)], "2026-01-01", 8)
 
 
 def test_a_variant_is_made_of_a_detector(store: Path, data: Path) -> None:
