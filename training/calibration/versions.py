@@ -84,11 +84,8 @@ def validation_predictions(store: Path, folder: Path, data: Sequence[DataSet], d
 
 def _require_known(data: Sequence[DataSet], names: Set[str]) -> None:
     """Some picture of validation has a label of one of these attributes."""
-    for one in data:
-        of_split = (name for name in one.names() if one.split_of(name) is Split.VALIDATION)
-        if any(names & label.values.keys() for label in map(one.label_of, of_split) if label is not None):
-            return
-    raise CalibrationError(NO_LABELS)
+    if not any(names & label.values.keys() for one in data for _, label in one.labels(Split.VALIDATION)):
+        raise CalibrationError(NO_LABELS)
 
 
 def licence_with(licence: str, trained_on: Sequence[str], data: Sequence[DataSet]) -> str:

@@ -187,6 +187,20 @@ class DataSet:
                 given.add(name)
                 yield name
 
+    def labels(self, split: Split) -> Iterator[tuple[str, Label]]:
+        """Name and label of the pictures of a split that have a label, unread.
+
+        Args:
+            split: The split.
+
+        Yields:
+            Name and label of a picture.
+        """
+        for name in self.names():
+            label = self.label_of(name)
+            if label is not None and self.split_of(name) is split:
+                yield name, label
+
     def labelled(self, split: Split) -> Iterator[tuple[str, Label, bytes]]:
         """Name, label and bytes of the pictures of a split that have a label.
 
@@ -213,7 +227,7 @@ def require_labelled(data: DataSet, split: Split, purpose: str = "") -> None:
     Raises:
         DataSetError: There is none.
     """
-    if not any(data.label_of(name) is not None and data.split_of(name) is split for name in data.names()):
+    if next(data.labels(split), None) is None:
         missing = f"{data.source} has no labelled picture of the {split.value} split"
         raise DataSetError(", ".join(part for part in (missing, purpose) if part))
 

@@ -163,7 +163,7 @@ def means_of_train(data: DataSet, names: Iterable[str]) -> dict[str, float]:
         DataSetError: The training split has no labelled picture.
     """
     require_labelled(data, Split.TRAIN, "whose means stand for faces not found")
-    labels = [label for _, label, _ in data.labelled(Split.TRAIN)]
+    labels = [label for _, label in data.labels(Split.TRAIN)]
     values = {name: [value for label in labels if (value := label.years(name)) is not None] for name in names}
     return {name: float(np.mean(known)) for name, known in values.items() if known}
 

@@ -164,8 +164,7 @@ def require_labels(
     require_labelled(data, split)
     manifest, _ = ModelStore(Path(settings.model_store)).find(settings.model, settings.model_version)
     specs = [AttributeSpec.of(one) for one in manifest.attributes]
-    of_split = (name for name in data.names() if data.split_of(name) is split)
-    labels = list(islice(filter(None, map(data.label_of, of_split)), limit))
+    labels = [label for _, label in islice(data.labels(split), limit)]
     try:
         for label in labels:
             for one in specs:

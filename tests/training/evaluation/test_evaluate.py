@@ -249,7 +249,8 @@ def test_a_label_that_the_model_lacks_is_said_before_a_picture_is_posted(
         predict(settings, data, Split.TEST)
 
 
-def test_mean_age_is_over_train_alone(pictures: Path) -> None:
+def test_mean_age_is_over_train_alone_and_reads_no_picture(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", None)
     assert means_of_train(open_data_set(pictures), ["age"]) == {
         "age": 30
     }  # of 20 and 40; the broken name and the other splits do not count

@@ -298,7 +298,7 @@ def test_a_part_is_drawn_from_the_whole_split(tmp_path: Path) -> None:
     data = open_data_set(made.folder_of(tmp_path / "set", [(name, b"") for name in sorted(names)]))
 
     def of(limit: int | None) -> list[str]:
-        return [name for name, _, _ in sampled(data, Split.VALIDATION, limit).labelled(Split.VALIDATION)]
+        return [name for name, _ in sampled(data, Split.VALIDATION, limit).labels(Split.VALIDATION)]
 
     assert of(None) == sorted(names)
     some = of(6)

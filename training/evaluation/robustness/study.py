@@ -29,7 +29,7 @@ def sampled(data: DataSet, split: Split, limit: int | None) -> DataSet:
     """
     if limit is None:
         return data
-    names = sorted((name for name, _, _ in data.labelled(split)), key=lambda name: sha256(name.encode()).digest())
+    names = sorted((name for name, _ in data.labels(split)), key=lambda name: sha256(name.encode()).digest())
     chosen = frozenset(names[:limit])
     return replace(data, label_of=lambda name: data.label_of(name) if name in chosen else None)
 
