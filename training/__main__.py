@@ -490,16 +490,14 @@ def tracks(
     """Make films of validation pictures; write what a mean over their frames brings, and fit what it needs."""
     from training.calibration.documents import TRACKS
     from training.calibration.track_study import record_track, study
-    from training.evaluation.service_client import measured_settings, predict
+    from training.evaluation.service_client import measured_settings, newest_manifest, predict
 
     with one_line_errors():
         settings = measured_settings(
             model_store=store, model=model, model_version=version, precision=precision, detector=detector
         )
-        manifests = [one for one in ModelStore(store).manifests() if one.name == model and version in (None, one.version)]
-        if not manifests:
-            raise UsageError(f"the model store holds no {model}" + (f"/{version}" if version else ""))
-        document = study(partial(predict, settings), open_data_set(data), manifests[-1].attributes, out, limit)
+        attributes = newest_manifest(store, model, version).attributes
+        document = study(partial(predict, settings), open_data_set(data), attributes, out, limit)
         console.print_json(document.model_dump_json())
         console.print(f"wrote {out / TRACKS}")
         if record:

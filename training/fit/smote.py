@@ -91,7 +91,7 @@ def features_of(trunk: keras.Model, data: Prepared, size: int) -> Floats:
 
 
 def oversampled(features: Floats, labels: Floats, neighbours: int, seed: int) -> tuple[Floats, Floats]:
-    """Floats and labels of which every known class has as many as the largest, the real ones first; unknown labels are left
+    """Features and labels of which every known class has as many as the largest, the real ones first; unknown labels are left
     out.
 
     Args:
