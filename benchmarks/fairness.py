@@ -15,7 +15,7 @@ import asyncio
 import io
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 from PIL import Image
@@ -32,14 +32,6 @@ LEAST = 0.5
 PAUSE_S = 0.05
 """Seconds before a refused photo is sent again: far less than `Retry-After` asks for."""
 WARM_UP_S = 3.0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one client got: photos answered, and requests refused."""
-
-    answered: int = 0
-    refused: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,7 +53,7 @@ class Load:
         Returns:
             Photos a second by key.
         """
-        tallies = {key: Tally() for key, _, _ in senders}
+        answered = {key: 0 for key, _, _ in senders}
         began = time.perf_counter() + WARM_UP_S
         ends = began + self.seconds
 
@@ -69,16 +61,13 @@ class Load:
             async with httpx.AsyncClient(base_url=self.url, headers={"X-API-Key": key}, timeout=60) as client:
                 while time.perf_counter() < ends:
                     result = await request(client)
-                    if began < time.perf_counter() < ends:
-                        if result < 0:
-                            tallies[key].answered -= result
-                        else:
-                            tallies[key].refused[result] = tallies[key].refused.get(result, 0) + 1
+                    if result < 0 and began < time.perf_counter() < ends:
+                        answered[key] -= result
                     if result >= 0:
                         await asyncio.sleep(PAUSE_S)
 
         await asyncio.gather(*(connection(key, request) for key, seats, request in senders for _ in range(seats)))
-        return {key: tally.answered / self.seconds for key, tally in tallies.items()}
+        return {key: photos / self.seconds for key, photos in answered.items()}
 
 
 def jpeg(picture: Image.Image) -> bytes:

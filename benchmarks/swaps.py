@@ -14,25 +14,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from rich.console import Console
-from serving import end_as_by_ctrl_c
+from serving import end_as_by_ctrl_c, served
 
 from service.api.schemas import ModelName, answer
 from service.loading import create_engine
@@ -122,40 +118,11 @@ async def alone(root: Path, version: int, photos: list[bytes]) -> list[Answer]:
     return answers
 
 
-@contextmanager
-def service(root: Path, log: Path) -> Iterator[tuple[str, int]]:
-    """A service of its own process, its address and its number."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACET_")}
-    environment |= {"FACET_MODEL_STORE": str(root), "FACET_MODEL": NAME, "FACET_MODEL_VERSION": "1", "FACET_PORT": str(port)}
-    environment |= {"FACET_HOST": "127.0.0.1", "FACET_OPERATOR_KEYS": KEY, "FACET_LOG_LEVEL": "warning"}
-    environment |= {"FACET_DRAIN_DELAY_S": "0", "FACET_PHOTO_QUEUE": "200"}
-    environment |= {"FACET_DEADLINE_S": str(DEADLINE_S), "FACET_BATCH_DEADLINE_S": str(DEADLINE_S)}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "serve"], env=environment, stdout=out, stderr=out, cwd=ROOT
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            end = time.monotonic() + 120
-            while time.monotonic() < end:
-                try:
-                    if httpx.get(url + "/health/ready").is_success:
-                        break
-                except httpx.TransportError:
-                    if process.poll() is not None:
-                        break
-                time.sleep(0.2)
-            else:
-                raise SystemExit("the service does not start")
-            if process.poll() is not None:
-                raise SystemExit(f"the service does not start: {log.read_text()}")
-            yield url, process.pid
-        finally:
-            process.terminate()
-            process.wait(60)
+def settings(root: Path) -> dict[str, str]:
+    """What the service is started with; nobody is refused, so that each request tells what a swap does to it."""
+    own = {"MODEL_STORE": root, "MODEL": NAME, "MODEL_VERSION": 1, "OPERATOR_KEYS": KEY, "LOG_LEVEL": "warning"}
+    own |= {"DRAIN_DELAY_S": 0, "PHOTO_QUEUE": 200, "DEADLINE_S": DEADLINE_S, "BATCH_DEADLINE_S": DEADLINE_S}
+    return {f"FACET_{name}": str(value) for name, value in own.items()}
 
 
 def resident(process: int) -> float:
@@ -256,8 +223,8 @@ async def measure(swaps: int, count: int, models: list[str], console: Console) -
         console.print(
             f"models: {', '.join(models)}; of one photo they are at least {nearest:.1f} times apart what rounding may bring"
         )
-        with service(root, root / "log") as (url, process):
-            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        with served(settings=settings(root)) as service:
+            async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
                 clients = Clients(client, photos, expected)
                 tasks = [asyncio.create_task(clients.run(number)) for number in range(count)]
                 clients.going.set()
@@ -273,12 +240,12 @@ async def measure(swaps: int, count: int, models: list[str], console: Console) -
                     took.append(time.perf_counter() - began)
                     if not response.is_success or response.json()["outcome"] != "swapped":
                         clients.outcome.failed.append(response.text)
-                    await median_until(process, clients.answered(2 * count))  # each client has met the new model
-                    memory[swap] = await median_until(process, clients.answered(2 * count))
+                    await median_until(service.pid, clients.answered(2 * count))  # each client has met the new model
+                    memory[swap] = await median_until(service.pid, clients.answered(2 * count))
                     if swap in compared(swaps):
                         await clients.pause()
                         await asyncio.sleep(REST_S)
-                        rest[swap] = resident(process)
+                        rest[swap] = resident(service.pid)
                         clients.going.set()
                     if swap % 5 == 0 or swap == 1:
                         console.print(f"swap {swap}: version {version}, {memory[swap]:.1f} MiB under load, {took[-1]:.2f} s")

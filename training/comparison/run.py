@@ -44,11 +44,11 @@ from training.comparison.metrics import error_in_range, own_classes
 from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared, open_faces
 from training.errors import Diverged, RecipeError, RunError, raised_as
+from training.evaluation.crops import beside_labels, network_answers
 from training.evaluation.metrics import Metric, value_of
-from training.evaluation.predictions import AttributeSpec, ExpectationPredictions, LabelPredictions, Predictions
+from training.evaluation.predictions import AttributeSpec, Predictions
 from training.evaluation.scoring import figures
 from training.export.export import plain, write_saved_model
-from training.fit.augmentation import resized
 from training.fit.budget import published, shortened
 from training.fit.callbacks import history_of
 from training.fit.train import identity_of, selection_of, train
@@ -65,8 +65,6 @@ TIMED_STEPS: Final = 6
 """Steps that are timed, behind one that builds the graph."""
 TIMED_BATCH: Final = 32
 """Pictures of a timed step, where the recipe's batches are larger: a picture costs about the same in both."""
-BATCH: Final = 32
-"""Crops that the measured network is given at a time, as in the service."""
 LATENCY_RUNS: Final = 100
 """Runs of one crop, the quickest of which is the latency: what else the machine does only ever adds to it."""
 
@@ -465,41 +463,8 @@ def _latency(serving: Network, size: int) -> float:
 
 def _figures(serving: Network, section: NetworkSection, data: Prepared) -> dict[str, RecipeFigures]:
     """Figures of every data set among the crops, each of which is predicted once."""
-    parts = []
-    for begin in range(0, len(data), BATCH):
-        crops = [resized(crop, section.size) for crop in data.crops[begin : begin + BATCH]]
-        parts.append(serving(np.stack([*crops, *crops[:1] * (BATCH - len(crops))])))
-    outputs = {name: np.concatenate([part[name] for part in parts])[: len(data)] for name in parts[0]}
-    predictions = _predictions(data, outputs)
-    return {str(name): _figures_of(predictions.where(data.sets == name), section.age) for name in np.unique(data.sets)}
-
-
-def _predictions(data: Prepared, outputs: Mapping[str, npt.NDArray[np.float32]]) -> Predictions:
-    """A network's outputs for crops, each of which shows a face; not a number where it has no such head, and no intervals."""
-    nothing = np.full(len(data), np.nan)
-    expectations, labels = {}, {}
-    for one in data.attributes:
-        label, predicted = data.labels[one.name], outputs.get(one.name)
-        values = None if predicted is None else predicted.astype(np.float64)
-        if one.kind == "expectation":
-            value, distribution = nothing if values is None else values, outputs.get(f"{one.name}_distribution")
-            known = np.where(label == UNKNOWN, np.nan, label).astype(np.float64)
-            expectations[one.name] = ExpectationPredictions(
-                one.scale.origin + one.scale.step * known,
-                value,
-                nothing,
-                nothing,
-                None if distribution is None else distribution.astype(np.float64),
-                range=one.range,
-                unit=one.unit,
-            )
-        else:
-            if values is None:
-                values = np.full((len(data), len(one.labels)), np.nan)
-            elif values.ndim == 1:
-                values = np.stack([1 - values, values], axis=1)
-            labels[one.name] = LabelPredictions(one.labels, label.astype(np.int64), values)
-    return Predictions(np.ones(len(data), np.bool_), expectations, labels)
+    found = beside_labels(data, network_answers(serving, data, section.size))
+    return {str(name): _figures_of(found.where(data.sets == name), section.age) for name in np.unique(data.sets)}
 
 
 def _figures_of(predictions: Predictions, form: AgeSection) -> RecipeFigures:
@@ -546,7 +511,7 @@ def _described(
         faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
         data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces, attributes)
         repeated = {one: np.repeat(value, len(data), 0) for one, value in constant.items()}
-        baseline[str(name)] = RecipeFigures(**figures(_predictions(data, repeated)).model_dump())
+        baseline[str(name)] = RecipeFigures(**figures(beside_labels(data, repeated)).model_dump())
     return ComparisonReport(
         split=split.value,
         budget=budget,

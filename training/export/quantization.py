@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from service.arrays import Floats, Pixels
+from service.arrays import Pixels
 from service.extras import install_command
 from service.files import replacing
 from service.models.evaluation import Figures, VariantEvaluation, VariantPart, read_evaluation
@@ -21,11 +21,12 @@ from service.models.runtime import Loader, Network, Precision, cpu_quota
 from service.models.runtime import openvino as runtime
 from service.models.store import GOLDEN, VARIANT, ModelStore, file_digest
 from training.artifacts import new_folder, whole_folder, write_text
-from training.datasets.base import UNKNOWN, Split
+from training.datasets.base import Split
 from training.datasets.prepared import Prepared, load_prepared
 from training.errors import EvaluationError, ExportError, MissingPackage
+from training.evaluation.crops import beside_labels, network_answers
 from training.evaluation.metrics import Table, value_of
-from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions, groups
+from training.evaluation.predictions import Predictions, groups
 from training.evaluation.recording import write_evaluation
 from training.evaluation.scoring import applicable
 from training.evaluation.variants import ALL, losses, lossless
@@ -35,7 +36,6 @@ from training.recipe import Attribute
 
 NETWORK: Final = "faces.xml"
 MOST_BYTES: Final = 25_000_000
-BATCH: Final = 32
 CONVOLUTIONS: Final = frozenset({"Convolution", "GroupConvolution"})
 SIGNED: Final = frozenset({"Elu", "Gelu", "HSwish", "Mish", "Negative", "PRelu", "Swish", "Tanh"})
 """Operations, such as those of a PReLU, whose values lie unevenly about zero: they need a zero point of their own."""
@@ -194,16 +194,12 @@ def _crops(data: Prepared, size: int) -> Pixels:
     return np.stack([resized(crop, size) for crop in data.crops])
 
 
-def _answers(network: Network, data: Prepared, size: int) -> dict[str, Floats]:
-    """What a network answers [N, ...], by output."""
-    starts = range(0, len(data), BATCH)
-    parts = [network(np.stack([resized(crop, size) for crop in data.crops[at : at + BATCH]])) for at in starts]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def _measured(manifest: Manifest, data: Prepared, networks: Mapping[str, Network], size: int) -> VariantEvaluation:
     """Figures of a model and its variant on the same crops, of each data set and of all."""
-    found = {name: _predictions(manifest, data, _answers(network, data, size)) for name, network in networks.items()}
+    found = {}
+    for name, network in networks.items():
+        given = network_answers(network, data, size)
+        found[name] = beside_labels(data, {one.name: given[one.outputs[0]] for one in manifest.attributes})
     rows = {ALL: np.ones(len(data), np.bool_)} | {str(name): data.sets == name for name in dict.fromkeys(data.sets.tolist())}
     parts = {
         name: VariantPart(
@@ -237,21 +233,6 @@ def _figures(predictions: Predictions, table: Table, attribute: str | None = Non
             value = value_of(metric, predictions)
             values[metric.place] = None if np.isnan(value) else round(value, 5)
     return Figures.model_validate(values)
-
-
-def _predictions(manifest: Manifest, data: Prepared, answers: Mapping[str, Floats]) -> Predictions:
-    """A network's answers to prepared crops beside their labels, without intervals."""
-    expectations, named = {}, {}
-    nothing = np.full(len(data), np.nan)
-    for one in manifest.attributes:
-        labels, given = data.labels[one.name].astype(np.float64), answers[one.outputs[0]].astype(np.float64)
-        if one.kind == "expectation":
-            known = np.where(labels == UNKNOWN, np.nan, one.scale.origin + one.scale.step * labels)
-            expectations[one.name] = ExpectationPredictions(known, given, nothing, nothing, range=one.range, unit=one.unit)
-        else:
-            shares = given if given.ndim > 1 else np.stack([1 - given, given], axis=1)
-            named[one.name] = LabelPredictions(one.labels, labels.astype(np.int64), shares)
-    return Predictions(np.ones(len(data), np.bool_), expectations, named)
 
 
 def _require_small_loss(manifest: Manifest, part: VariantPart) -> None:
