@@ -32,6 +32,7 @@ from serving import end_as_by_ctrl_c, served
 
 from service.api.schemas import ModelName, answer
 from service.loading import create_engine
+from service.models.runtime import Precision
 from service.models.store import MANIFEST
 from service.settings import Settings
 
@@ -77,10 +78,13 @@ class Outcome:
 
 
 def make_store(root: Path, models: list[str]) -> None:
-    """The models as versions 1, 2 and so on of one; each stays byte for byte what it is, but for its manifest's name."""
+    """The models as versions 1, 2 and so on of one; each stays byte for byte what it is, but for its manifest's name.
+
+    Variants are left out: each names its model.
+    """
     for version, model in enumerate(models, 1):
         folder = root / NAME / str(version)
-        shutil.copytree(ROOT / "model_store" / model, folder)
+        shutil.copytree(ROOT / "model_store" / model, folder, ignore=shutil.ignore_patterns(Precision.INT8.value))
         manifest = json.loads((folder / MANIFEST).read_text())
         (folder / MANIFEST).write_text(json.dumps(manifest | {"name": NAME, "version": version}))
     shutil.copytree(ROOT / "model_store/centerface", root / "centerface")

@@ -77,9 +77,9 @@ def faces(log: Path, slow: float = 0, declared: str = "three", **environment: st
     return started(log, sys.executable, "-c", FACES, **own, **environment)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One process for a file's tests that leave it as it was: where files ask another one, it does not stay beside that."""
+    """One process for every test that leaves it as it was."""
     with faces(tmp_path_factory.mktemp("page") / "log") as running:
         yield running
         assert "Traceback" not in running.log
@@ -114,16 +114,19 @@ def film(path: Path, examples: Path) -> Path:
 
 
 @pytest.fixture(scope="package")
-def moving_face(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
-    """The film that the camera plays."""
-    return film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)
-
-
-@pytest.fixture(scope="module")
-def browser(drive: Any, moving_face: Path) -> Iterator[Any]:
-    """Chromium whose camera plays a film of one face; pages must still ask for it. Each file has a new one, which is small."""
-    camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={moving_face}"]
+def browser(drive: Any, tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Iterator[Any]:
+    """Chromium whose camera plays a film of one face; pages must still ask for it."""
+    path = film(tmp_path_factory.mktemp("film") / "face.mjpeg", examples)
+    camera = ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={path}"]
     running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS + camera)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def blind(drive: Any) -> Iterator[Any]:
+    """Chromium without a camera."""
+    running = drive.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
     yield running
     running.close()
 

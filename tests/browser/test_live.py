@@ -486,6 +486,13 @@ def test_a_camera_that_is_not_allowed(browser: Any, service: Service) -> None:
         expect(page.locator(".live-message")).to_contain_text("The camera was blocked")
 
 
+def test_no_camera_at_all(blind: Any, service: Service) -> None:
+    with watched(blind, permissions=["camera"]) as page:
+        page.goto(service.url + "#live")
+        start(page)
+        expect(page.locator(".live-message")).to_contain_text("No camera was found")
+
+
 # With a camera that is slow to open --------------------------------------------------------------------------------------
 
 SLOW_CAMERA = """
