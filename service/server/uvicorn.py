@@ -27,6 +27,8 @@ from service.server.protocol import HttpProtocol
 
 PING_S: Final = 20.0
 """Seconds between a live connection's pings, and in which a pong must come: so long a dead peer goes unnoticed."""
+LAST_REQUESTS_S: Final = 0.2
+"""Seconds in which who has just connected is read, when the service listens no more."""
 
 
 class Server(uvicorn.Server):
@@ -89,7 +91,7 @@ class Server(uvicorn.Server):
         def protocol() -> HttpProtocol | Handshake:
             return plain() if config.ssl is None else Handshake(config.ssl, self._limits.head_timeout, self._known, plain)
 
-        loop = asyncio.get_running_loop()
+        loop, self._protocol = asyncio.get_running_loop(), protocol
         try:
             server = await loop.create_server(protocol, config.host, config.port, backlog=config.backlog)
         except (OSError, ValueError, OverflowError) as error:  # a name that is none is a ValueError
@@ -145,7 +147,24 @@ class Server(uvicorn.Server):
         streams: Streams | None = self._of_app("streams")
         if streams is not None:
             await streams.close()
+        await self._stop_listening()
         await super().shutdown(sockets)
+
+    async def _stop_listening(self) -> None:
+        """Listen no more, and read who has connected: the system resets what it has connected and nobody accepted."""
+        listeners = [socket.socket(fileno=socket.dup(one.fileno())) for server in self.servers for one in server.sockets]
+        for server in self.servers:
+            server.close()
+        connected: list[socket.socket] = []
+        for listener in listeners:
+            with listener, contextlib.suppress(OSError):  # BlockingIOError where nobody waits any more
+                listener.setblocking(False)
+                while len(connected) < self.config.backlog:  # no more wait: a flood of new ones keeps nobody up
+                    connected.append(listener.accept()[0])
+        loop = asyncio.get_running_loop()
+        made = (loop.connect_accepted_socket(self._protocol, one) for one in connected)
+        await asyncio.gather(*made, return_exceptions=True)  # some may have left again
+        await asyncio.sleep(LAST_REQUESTS_S)
 
     async def _drain(self) -> None:
         engine: Engine | None = self._of_app("engine")

@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, ConnectionLimits, Connections
 from service.server.protocol import MAX_FRAMES, HttpProtocol
+from service.server.uvicorn import Server
 from tests.client import ROOT, assert_problem, assert_problem_document, until
 from tests.service.server.test_serve import FAKE, PHOTO, Service, fake, head, parsed, read_all
 
@@ -281,6 +282,25 @@ def test_a_body_still_arriving_when_the_time_is_up_gets_a_problem(tmp_path: Path
         assert_problem_closed(answer)
         assert service.exit_status() == 0
         assert "Traceback" not in service.log
+
+
+async def test_who_connects_as_the_listener_closes_is_answered() -> None:
+    """The system connects clients on its own; it resets those that nobody has accepted when the listener closes."""
+    config = uvicorn.Config(Response(b"answered"), host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    config.load()
+    server = Server(config, 0, ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8))
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    address = server.servers[0].sockets[0].getsockname()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(4)]
+        for client in clients[:3]:
+            client.sendall(head("/", "GET"))
+        await server.shutdown()  # the loop has not run since they came
+        answers = [await asyncio.to_thread(read_all, client) for client in clients]
+        assert [answer.count(b"answered") for answer in answers] == [1, 1, 1, 0]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, timeout=5)
 
 
 def test_a_stream_that_has_not_started_is_told_of_the_shutdown(tmp_path: Path) -> None:
