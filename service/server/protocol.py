@@ -234,7 +234,7 @@ class HttpProtocol(HttpToolsProtocol):
         if name.lower() == b"content-length" and not LENGTH.fullmatch(value.strip()):
             self._refusal = MalformedRequest("The Content-Length is not a valid number.")
             raise self._refusal
-        super().on_header(name, value)
+        super().on_header(name, value.strip(b" \t"))  # no part of it (RFC 9110, 5.5); httptools keeps what is behind
 
     def on_headers_complete(self) -> None:
         """The head is whole: the request is handed on."""

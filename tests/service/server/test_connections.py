@@ -52,6 +52,12 @@ def head_of(size: int, **headers: object) -> bytes:
     return head("/stream" if headers else "/predict", "GET", X_Long="x" * size, **headers)
 
 
+def test_white_space_round_a_header_is_no_part_of_it(service: Service) -> None:
+    with service.connected() as connection:
+        connection.sendall(head("/health", "GET", X_Request_ID=" \tits-own-name \t", Connection="close"))
+        assert b"x-request-id: its-own-name\r\n" in read_all(connection)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
