@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from service.settings import Settings
 from tests.client import ROOT
 from training.datasets.base import Label
 from training.datasets.readers.recognition import description
@@ -30,3 +31,14 @@ def test_the_reader_of_the_guide_says_what_it_read(tmp_path: Path) -> None:
     assert data.label_of("0001.jpg") == Label({"age": 34, "gender": "female"})
     said = description(listing(source), data)
     assert said == f"{source}: taken for Village, by village.txt; 1 of 1 pictures have a label"
+
+
+def test_nginx_passes_on_what_the_service_needs() -> None:
+    """The `Host`, to which a live view's origin is held, and bounds that are not below the service's own."""
+    (shown,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs/page.md").read_text(), re.DOTALL)
+    said = dict(re.findall(r"^ +(?:proxy_set_header )?(\S+) (\S+);", shown, re.MULTILINE))
+    assert said["Host"] == "$http_host"
+    assert (said["proxy_http_version"], said["Upgrade"], said["Connection"]) == ("1.1", "$http_upgrade", "$http_connection")
+    ours = {name: field.default for name, field in Settings.model_fields.items()}
+    assert int(said["client_max_body_size"].rstrip("m")) >= ours["max_batch_mib"]
+    assert int(said["proxy_read_timeout"].rstrip("s")) > ours["body_timeout_s"] + ours["batch_deadline_s"]
