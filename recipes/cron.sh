@@ -12,6 +12,7 @@ table=$2
 break='
 '
 mkdir -p "$(dirname "$table")"
-find "$folder" -type f ! -path "*$break*" -mmin +"${MINUTES:-1}" \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.png' -o -iname '*.webp' \
-    -o -iname '*.heic' -o -iname '*.avif' \) | sort \
+find "$folder" -type f ! -path "*$break*" -mmin +"${MINUTES:-1}" \( -iname '*.jpg' -o -iname '*.jpeg' -o -iname '*.jpe' -o -iname '*.jfif' \
+    -o -iname '*.png' -o -iname '*.webp' -o -iname '*.heic' -o -iname '*.heif' -o -iname '*.hif' -o -iname '*.avif' -o -iname '*.gif' \
+    -o -iname '*.bmp' -o -iname '*.dib' \) | sort \
     | facet predict --from - --out "$table" --resume ${FACET_URL:+--url "$FACET_URL"}

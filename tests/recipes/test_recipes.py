@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from service.offline.sources import SUFFIXES
 from tests import s3
 from tests.client import ROOT
 from tests.service.offline.made import folder, photo, predict
@@ -62,6 +63,10 @@ def table(text: str) -> list[dict[str, str]]:
 def test_every_recipe_has_its_place_on_the_page() -> None:
     named = set(re.findall(r"\]\(\.\./recipes/([\w.]+)\)", PAGE))
     assert named == {path.name for path in RECIPES.iterdir() if path.is_file()}
+
+
+def test_cron_takes_every_photo_that_facet_predict_takes_of_a_folder() -> None:
+    assert set(re.findall(r"-iname '\*(\.\w+)'", (RECIPES / "cron.sh").read_text())) == SUFFIXES
 
 
 def test_cron_takes_in_what_is_new_and_nothing_twice(environment: dict[str, str], tmp_path: Path) -> None:
