@@ -231,8 +231,9 @@ def require_memory(limit: int, models: int, at_once: int, bodies: int, search: i
     """
     taken = models + CODE_BYTES + at_once * (search + DECODER_BYTES) + 2 * bodies + limit // 32
     if limit - taken < LEAST_PHOTO_BYTES:
+        photos, way_out = ("one photo", "") if at_once == 1 else (f"{at_once} photos at once", ", or fewer FACET_WORKERS")
         raise NotEnoughMemory(
-            f"{limit // MIB} MiB of memory are too few for {at_once} photos at once: at least "
-            f"{-(-(taken - limit // 32 + LEAST_PHOTO_BYTES) * 32 // (31 * MIB))} are needed, or fewer FACET_WORKERS."
+            f"{limit // MIB} MiB of memory are too few for {photos}: at least "
+            f"{-(-(taken - limit // 32 + LEAST_PHOTO_BYTES) * 32 // (31 * MIB))} are needed{way_out}."
         )
     return limit - taken

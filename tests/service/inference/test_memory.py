@@ -47,6 +47,9 @@ def test_too_little_memory_is_refused_in_one_line_that_names_what_is_enough() ->
     enough = int(str(refused.value).split("at least ")[1].split()[0])
     assert require_memory(enough * MIB, 120 * MIB, 2, 20 * MIB) >= 48 * MIB
     assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith("or fewer FACET_WORKERS.")
+    with pytest.raises(NotEnoughMemory, match=r"too few for one photo: at least \d+ are needed\.$"):  # fewer cannot be
+        require_memory(100 * MIB, 120 * MIB, 1, 20 * MIB)
 
 
 @pytest.mark.parametrize(
