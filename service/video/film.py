@@ -30,6 +30,8 @@ HEAD_BYTES: Final = 256
 """Bytes by which a photo's format is recognised."""
 MATROSKA, MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 """What a Matroska film begins with, and what the element that holds all of it does (RFC 8794, 11.2; RFC 9559, 5.1)."""
+OPENING: Final = {"protocol_whitelist": "file"}
+"""How FFmpeg opens a film: what leads elsewhere, as a session's description (SDP) does, opens no network."""
 BROADCAST: Final = "mpegts"
 """FFmpeg's name of broadcasts. It marks packets of them that lack a part, and of other films the one in which a file ends."""
 BACK_S: Final = 0.5
@@ -101,7 +103,7 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
 
     declared = _declared_bytes(_head(source))
     try:
-        with av.open(address(source) if isinstance(source, Path) else source, "r") as container:
+        with av.open(address(source) if isinstance(source, Path) else source, "r", options=OPENING) as container:
             if _is_photo(name, container.format.name):
                 raise _photo(name)
             shown = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]

@@ -432,6 +432,18 @@ def test_a_cover_is_no_picture_of_a_film(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("source", [Path, io.BytesIO])
+def test_no_film_opens_the_network(tmp_path: Path, source: type[Path] | type[io.BytesIO]) -> None:
+    """FFmpeg knows a session's description (RFC 8866) by its text, and waited for ten seconds for what it announces."""
+    session = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\n"
+    (tmp_path / "film.mp4").write_bytes(session)
+    film_ = tmp_path / "film.mp4" if source is Path else io.BytesIO(session)
+    began = time.monotonic()
+    with pytest.raises(FilmError, match="not a film, or a broken one"), opened(film_, "film.mp4"):
+        pass
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize(("limits", "stored"), [(1, (16, 126, 235)), (2, (0, 128, 255))], ids=["limited", "full"])
 @pytest.mark.parametrize("form", ["gray", "gray10le"])
 def test_a_grey_film_has_its_whole_contrast(tmp_path: Path, form: str, limits: int, stored: Sequence[int]) -> None:
