@@ -68,8 +68,8 @@ class FilmError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film that is open: its pictures, its first sound, its seconds where the file says so, and whether it says that it has
-    more bytes than there are.
+    """A film that is open: its pictures and sound, its seconds where the file says so, and whether it claims more bytes
+    than there are.
     """
 
     name: str
@@ -109,13 +109,20 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             shown = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
             if not shown:  # the cover of a song is none
                 raise FilmError(name, "no pictures in it")
-            video = shown[0]
+            video = max(shown, key=_is_default)
             video.thread_type = "AUTO"
-            audio = container.streams.audio[0] if container.streams.audio else None
+            audio = max(container.streams.audio, key=_is_default, default=None)
             seconds = None if container.duration is None else container.duration / av.time_base
             yield Film(name, container, video, audio, seconds, 0 < container.size < declared)
     except av.FFmpegError as error:
         raise _unreadable(name, error) from error
+
+
+def _is_default(stream: Stream) -> bool:
+    """Whether players take a stream before others of its kind; of several, or none, they take the first."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.default)
 
 
 def address(path: Path) -> str:

@@ -432,6 +432,25 @@ def test_a_cover_is_no_picture_of_a_film(tmp_path: Path) -> None:
         pass
 
 
+def test_the_default_pictures_and_sound_are_those_of_a_film(tmp_path: Path) -> None:
+    """As players choose among several."""
+    source = tmp_path / "film.mkv"
+    with av.open(source, "w") as container:
+        for level in (50, 200):
+            video = container.add_stream("ffv1", rate=RATE)
+            audio = container.add_stream("aac", rate=16000)
+            video.width, video.height, video.pix_fmt = 160, 120, "gray"
+            video.disposition = audio.disposition = Disposition.default if level == 200 else Disposition(0)
+        container.start_encoding()
+        for video, level in zip(container.streams.video, (50, 200), strict=True):
+            shot = av.VideoFrame.from_ndarray(np.full((120, 160), level, np.uint8), format="gray")
+            container.mux([*video.encode(shot), *video.encode(None)])
+    with opened(source, "film.mkv") as film_:
+        assert film_.audio is film_.container.streams.audio[1]
+        (shown,) = (upright(frame, None) for frame in frames(film_))
+    assert shown.mean() == pytest.approx(200, abs=3)
+
+
 @pytest.mark.parametrize("source", [Path, io.BytesIO])
 def test_no_film_opens_the_network(tmp_path: Path, source: type[Path] | type[io.BytesIO]) -> None:
     """FFmpeg knows a session's description (RFC 8866) by its text, and waited for ten seconds for what it announces."""
