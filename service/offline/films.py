@@ -44,7 +44,7 @@ def stills(stream: IO[bytes], name: str, every: float) -> Iterator[tuple[float, 
             if last is not None and time - last < every - 1e-6:
                 continue
             last = time
-            picture = Image.fromarray(upright(frame, film.video.sample_aspect_ratio))
+            picture = Image.fromarray(upright(frame, film.aspect))
             with io.BytesIO() as data:
                 picture.save(data, "JPEG", quality=QUALITY, subsampling=0)
                 yield time - began, data.getvalue()

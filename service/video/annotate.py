@@ -124,7 +124,7 @@ async def annotate(
             time = float(frame.time or 0.0)
             began = time if began is None else began
             now = time - began
-            pixels = upright(frame, film.video.sample_aspect_ratio)
+            pixels = upright(frame, film.aspect)
             if scenes.begins(pixels):
                 session.cut()
                 result = None

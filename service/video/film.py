@@ -68,8 +68,8 @@ class FilmError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film that is open: its pictures and sound, its seconds where the file says so, and whether it claims more bytes
-    than there are.
+    """A film that is open: its pictures and sound, its seconds and its pixels' shape where the file says so, and whether it
+    claims more bytes than there are.
     """
 
     name: str
@@ -77,7 +77,15 @@ class Film:
     video: VideoStream
     audio: AudioStream | None
     seconds: float | None
+    declared_aspect: Fraction | None = None
     cut: bool = False
+
+    @property
+    def aspect(self) -> Fraction | None:
+        """How many times a pixel is as wide as high: what the file says, or else the stream by now, as a broadcast changes it
+        from one programme to the next; None where neither does.
+        """
+        return self.declared_aspect or self.video.codec_context.sample_aspect_ratio
 
 
 @contextmanager
@@ -113,7 +121,9 @@ def opened(source: Path | IO[bytes], name: str) -> Iterator[Film]:
             video.thread_type = "AUTO"
             audio = max(container.streams.audio, key=_is_default, default=None)
             seconds = None if container.duration is None else container.duration / av.time_base
-            yield Film(name, container, video, audio, seconds, 0 < container.size < declared)
+            aspect = video.sample_aspect_ratio
+            own = None if aspect == video.codec_context.sample_aspect_ratio else aspect
+            yield Film(name, container, video, audio, seconds, own, 0 < container.size < declared)
     except av.FFmpegError as error:
         raise _unreadable(name, error) from error
 

@@ -447,8 +447,18 @@ def test_the_default_pictures_and_sound_are_those_of_a_film(tmp_path: Path) -> N
             container.mux([*video.encode(shot), *video.encode(None)])
     with opened(source, "film.mkv") as film_:
         assert film_.audio is film_.container.streams.audio[1]
-        (shown,) = (upright(frame, None) for frame in frames(film_))
+        (shown,) = (upright(frame, film_.aspect) for frame in frames(film_))
     assert shown.mean() == pytest.approx(200, abs=3)
+
+
+def test_the_shape_of_pixels_may_change(tmp_path: Path) -> None:
+    """As a broadcast's does from one programme to the next; FFmpeg tells it with the picture that is read, a few ahead."""
+    parts = [film(tmp_path / f"{aspect.numerator}.ts", 8, aspect=aspect) for aspect in (Fraction(4, 3), Fraction(1))]
+    joined = io.BytesIO(b"".join(part.read_bytes() for part in parts))
+    with opened(joined, "joined.ts") as film_:
+        widths = [upright(frame, film_.aspect).shape[1] for frame in frames(film_)]
+    assert (widths[0], widths[-1]) == (427, 320)
+    assert set(widths[8:]) == {320}
 
 
 @pytest.mark.parametrize("source", [Path, io.BytesIO])
