@@ -212,7 +212,7 @@ def frames(
     pass_on: Callable[[av.Packet[Stream]], None] = lambda _: None,
     warn: Callable[[str], None] | None = None,
 ) -> Iterator[VideoFrame]:
-    """Read the pictures of a film; their times rise, and so do those of its sound.
+    """Read the pictures of a film; their times rise from 0, where it or its sound begins, and so do those of its sound.
 
     A film may be put together of recordings whose clocks begin anew: they follow one another here. Where a picture has no time,
     as in a stream without a container, it comes when the one before it ends. Damaged pictures are passed over, as players do,
@@ -230,8 +230,10 @@ def frames(
     Raises:
         FilmError: The film cannot be read to its end, or has no picture.
     """
+    import av
+
     damaged, cut = 0, film.cut
-    starts = [Fraction(0)]
+    starts = [Fraction(-(film.container.start_time or 0), av.time_base)]
     shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
     for packet, decoded in _packets(film):
         if packet.stream is film.audio and packet.dts is not None:
@@ -272,7 +274,7 @@ class _Clock:
         self.unit = unit or self.unit
         step = duration or max(1, round(FRAME_S / self.unit))
         if self.last is None:
-            self.last = time or 0
+            self.last = 0 if time is None else self._in_recording(time)
         elif time is None:
             self.last += step
         else:

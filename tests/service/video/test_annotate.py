@@ -503,6 +503,14 @@ async def test_times_count_from_the_films_first_picture(tmp_path: Path) -> None:
     assert max(done[:-1]) <= 1
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+async def test_what_is_written_begins_at_once(tmp_path: Path, suffix: str) -> None:
+    """Or else a player waits for the hours that the recorder's clock had run."""
+    await annotated(film(tmp_path / f"in{suffix}", 8, start_s=36_000), tmp_path / "out.mp4", fps=1)
+    _, times = decoded(tmp_path / "out.mp4")
+    assert times == pytest.approx([index / 10 for index in range(8)], abs=0.1)
+
+
 async def test_recordings_one_after_the_other_are_one_film(tmp_path: Path) -> None:
     """As camcorders' parts are joined: the clock of the second one begins anew, for pictures and for sound."""
     part = film(tmp_path / "part.ts", 20, sound=True, start_s=7).read_bytes()
