@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ BACK_S: Final = 0.5
 """Seconds by which a stream's clock may go back within one recording."""
 BACK_FRAMES: Final = 4
 """The same in pictures: an AVI's are timed in the order in which they are stored, not in which they are shown."""
+AHEAD_S: Final = 3600
+"""Seconds by which a broadcast's clock may go ahead within one recording. FFmpeg takes one that goes back by more than a minute
+for one that ran over, and adds 26 hours.
+"""
 APART_S: Final = 0.002
 """Seconds from one picture to the next where their clock stands still or goes back, unless they are shorter: names of pictures
 tell thousandths.
@@ -234,7 +239,8 @@ def frames(
 
     damaged, cut = 0, film.cut
     starts = [Fraction(-(film.container.start_time or 0), av.time_base)]
-    shown, heard = (_Clock(starts, Fraction(1, 1000)) for _ in range(2))
+    broadcast = film.container.format.name == BROADCAST
+    shown, heard = (_Clock(starts, Fraction(1, 1000), AHEAD_S if broadcast else math.inf) for _ in range(2))
     for packet, decoded in _packets(film):
         if packet.stream is film.audio and packet.dts is not None:
             shown_after = 0 if packet.pts is None else packet.pts - packet.dts
@@ -242,7 +248,7 @@ def frames(
             packet.pts = packet.dts + shown_after
             pass_on(packet)
         damaged += decoded is None
-        cut = cut or (packet.is_corrupt and film.container.format.name != BROADCAST)
+        cut = cut or (packet.is_corrupt and not broadcast)
         for frame in decoded or ():
             frame.pts = shown.moved(frame.dts if frame.pts is None else frame.pts, frame.duration, frame.time_base)
             yield frame
@@ -258,7 +264,7 @@ def frames(
 
 @dataclass(slots=True)
 class _Clock:
-    """Times of one stream in its `unit`, in seconds, moved so that they rise; `last` is the last of them.
+    """Times of one stream in its `unit`, in seconds, moved so that they rise, by `ahead_s` at most; `last` is the last of them.
 
     `starts` has the seconds by which each recording's own times are moved. Streams share it, so that sound stays with pictures:
     the one that comes to a recording first says where it starts.
@@ -266,20 +272,22 @@ class _Clock:
 
     starts: list[Fraction]
     unit: Fraction
+    ahead_s: float
     last: int | None = None
     recording: int = 0
 
     def moved(self, time: int | None, duration: int | None, unit: Fraction | None) -> int:
         """The time of what comes next, in `unit`: its own where it has one."""
         self.unit = unit or self.unit
-        step = duration or max(1, round(FRAME_S / self.unit))
+        step = max(1, duration or round(FRAME_S / self.unit))
         if self.last is None:
             self.last = 0 if time is None else self._in_recording(time)
         elif time is None:
             self.last += step
         else:
             back = max(round(BACK_S / self.unit), BACK_FRAMES * step)
-            while self._in_recording(time) < self.last - back:
+            ahead = max(self.ahead_s / self.unit, step)
+            while not self.last - back <= self._in_recording(time) <= self.last + ahead:
                 self.recording += 1
                 if self.recording == len(self.starts):
                     self.starts.append((self.last + step - time) * self.unit)

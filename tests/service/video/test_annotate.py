@@ -511,6 +511,15 @@ async def test_what_is_written_begins_at_once(tmp_path: Path, suffix: str) -> No
     assert times == pytest.approx([index / 10 for index in range(8)], abs=0.1)
 
 
+@pytest.mark.parametrize("later", [20, 9000])
+def test_recordings_follow_one_another_whatever_their_clocks_say(tmp_path: Path, later: int) -> None:
+    """One that goes back by more than a minute ran over, says FFmpeg, and adds 26 hours; another one is hours ahead."""
+    parts = [film(tmp_path / f"{start}.ts", 8, start_s=start).read_bytes() for start in (200, later, 200)]
+    with opened(io.BytesIO(b"".join(parts)), "joined.ts") as film_:
+        times = [float(frame.time or 0) for frame in frames(film_)]
+    assert times == pytest.approx([index / 10 for index in range(24)], abs=0.1)
+
+
 async def test_recordings_one_after_the_other_are_one_film(tmp_path: Path) -> None:
     """As camcorders' parts are joined: the clock of the second one begins anew, for pictures and for sound."""
     part = film(tmp_path / "part.ts", 20, sound=True, start_s=7).read_bytes()
