@@ -12,7 +12,8 @@ from PIL import Image
 from service.video.film import frames, opened, upright
 
 SUFFIXES: Final = frozenset(
-    {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"}
+    {".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".ogv", ".webm", ".wmv"}
+    | {".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".ts", ".vob"}  # of broadcasts, discs and studios
 )
 """Endings of films' names, in small letters."""
 EVERY_S: Final = 1.0

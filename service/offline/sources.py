@@ -45,6 +45,8 @@ SORTED: Final = 100_000
 """Most names of one folder that are sorted; those of a larger one come in the folder's own order, and need no memory."""
 HEAD: Final = 512
 """Bytes in which an archive on standard input, or a photo whose name does not tell, is recognised."""
+SYNC: Final = b"\x47"
+"""What a broadcast begins with (ISO/IEC 13818-1, 2.4.3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +286,7 @@ class _Search:
             yield Archive(printable(path), partial(_open, path))
         elif path.suffix.lower() in SUFFIXES or _is_photo(path):
             yield _file(path)
-        elif path.suffix.lower() not in films.SUFFIXES:
+        elif not _is_film(path):
             self.left_out.files += 1
         elif self.every is None:
             self.left_out.films += 1
@@ -365,13 +367,24 @@ def _matches(pattern: str) -> Iterator[str]:
 
 def _is_photo(path: Path) -> bool:
     """Whether a file begins as a photo does, whatever its name."""
+    return sniff(_head(path)) is not None
+
+
+def _is_film(path: Path) -> bool:
+    """Whether a file has a film's name; one that ends in .ts may be a program of TypeScript, and begins as a broadcast does."""
+    suffix = path.suffix.lower()
+    return suffix in films.SUFFIXES and (suffix != ".ts" or _head(path).startswith(SYNC))
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none of what cannot be read."""
     if _kind(path) != stat.S_IFREG:  # to open a pipe waits for its writer
-        return False
+        return b""
     try:
         with path.open("rb") as file:
-            return sniff(file.read(HEAD)) is not None
+            return file.read(HEAD)
     except OSError:
-        return False
+        return b""
 
 
 def _kind(path: str | Path) -> int | None:

@@ -110,6 +110,15 @@ def test_films_of_a_folder_are_looked_at_where_that_is_asked_for(shot: Path) -> 
     assert sources.count([str(shot)]) is None
 
 
+def test_a_broadcast_is_a_film_and_typescript_of_a_folder_is_not(tmp_path: Path) -> None:
+    broadcast = film(tmp_path / "broadcast.ts", [40, 48])
+    (tmp_path / "code.ts").write_text("export const film = 1")
+    assert names(broadcast) == [f"{broadcast}#t=0.000"]
+    left_out = LeftOut()
+    assert names(tmp_path, every=1, left_out=left_out) == [f"{broadcast}#t=0.000"]
+    assert (left_out.films, left_out.files) == (0, 1)
+
+
 def test_what_is_no_film_or_a_broken_one_is_a_row(shot: Path, tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no film")
     (tmp_path / "cut.mkv").write_bytes(shot.read_bytes()[:300])
