@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from service.arrays import Doubles
-from service.inference.attributes import Attributes, Expectation, LabelProbabilities, deviation, labelled, within
+from service.inference.attributes import CONTRACT, Attributes, Expectation, LabelProbabilities, deviation, labelled, within
 from service.inference.probabilities import logit, sigmoid, softmax
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.vision.quality import Quality
@@ -20,6 +20,8 @@ LEAST_PROBABILITY: Final = 1e-6
 """Stands for a probability of zero, whose logarithm is not finite."""
 LEAST_WEIGHT: Final = 1e-9
 """Of a frame whose measures are beyond all reason: landmarks that nearly coincide are turned without end."""
+SURE: Final = 0.8
+"""Probability from which a label that is not uncertain contradicts another one."""
 
 
 def impairments(quality: Quality, warnings: list[str]) -> dict[str, float]:
@@ -123,6 +125,21 @@ class Average:
                 least = np.array([value.thresholds.get(label, 0.0) for label in value.probabilities])
                 self._thresholds[name] = self._thresholds.get(name, 0.0) + weight * least
 
+    def is_contradicted_by(self, one: Attributes) -> bool:
+        """Whether one frame's face is hardly the same person's.
+
+        Both genders or both races are sure and differ, or each age is outside of the other's interval. What other attributes
+        say may change in one person.
+
+        Args:
+            one: The frame's attributes.
+
+        Returns:
+            Whether they contradict the mean; False before the first frame.
+        """
+        known = self.attributes()
+        return any(_contradict(known[name], one[name]) for name in CONTRACT if name in known and name in one)
+
     def attributes(self) -> Attributes:
         """The track's attributes by now.
 
@@ -159,3 +176,15 @@ class Average:
         # The frames' predicted ages differ, and with them the thresholds.
         least = dict(zip(labels, map(float, self._thresholds[name] / self._weights), strict=True))
         return labelled(labels, softmax(logits), least)
+
+
+def _contradict(one: Expectation | LabelProbabilities, other: Expectation | LabelProbabilities) -> bool:
+    if isinstance(one, Expectation) and isinstance(other, Expectation):
+        return _excludes(one, other) and _excludes(other, one)
+    if isinstance(one, LabelProbabilities) and isinstance(other, LabelProbabilities):
+        return one.label != other.label and all(each.confidence >= SURE and not each.uncertain for each in (one, other))
+    return False
+
+
+def _excludes(one: Expectation, other: Expectation) -> bool:
+    return one.low is not None and one.high is not None and not one.low <= other.value <= one.high

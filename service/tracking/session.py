@@ -65,6 +65,10 @@ class _TrackState:
     answers: int = 0
     best: float = 0.0
     last_run: float = 0.0
+    lost: bool = False
+    """Whether a frame since the last run did not show it: somebody else may have come."""
+    doubted: bool = False
+    """Whether the last answer contradicted those before."""
 
     def is_useful(self, weight: float, track: Track, now: float) -> bool:
         """Whether the network should look at a frame that would count for `weight`."""
@@ -72,15 +76,21 @@ class _TrackState:
             return weight >= FIRST_WEIGHT or now - track.first_seen >= FIRST_WAIT_S
         if weight >= BETTER * self.best:
             return True
+        if weight >= FIRST_WEIGHT and (self.doubted or (self.lost and now - self.last_run >= PAUSE_S)):
+            return True
         pause = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** ((self.answers - 1) / RUNS_PER_DOUBLING))
         return weight >= USEFUL * self.best and now - self.last_run >= pause
 
-    def add(self, attributes: Attributes, weight: float, now: float) -> None:
-        """Count an answer of the network."""
+    def add(self, attributes: Attributes, weight: float, now: float) -> bool:
+        """Count an answer of the network, but for one that contradicts those before; returns False of a second one in a row."""
+        before, self.doubted = self.doubted, self.average.is_contradicted_by(attributes)
+        self.last_run, self.lost = now, False
+        if self.doubted:
+            return not before
         self.average.add(attributes, weight)
         self.answers += 1
         self.best = max(self.best, weight)
-        self.last_run = now
+        return True
 
 
 class TrackingSession:
@@ -132,6 +142,9 @@ class TrackingSession:
         detections = await self._pipeline.detect(photo, self._detection_options, deadline)
         tracks = self._tracker.update([one.face for one in detections.faces], now, detections.width, detections.height)
         self._known = {identity: known for identity, known in self._known.items() if identity in self._tracker.ids}
+        seen = {track.id for track in tracks if track is not None}
+        for identity in self._known.keys() - seen:
+            self._known[identity].lost = True
         found = [(one, track) for one, track in zip(detections.faces, tracks, strict=True) if track is not None]
         kept = {id(face) for face in largest([one.face for one, _ in found], self._options.max_faces)}
         found = [(one, track) for one, track in found if id(one.face) in kept]
@@ -149,13 +162,16 @@ class TrackingSession:
             known = self._known.setdefault(track.id, _TrackState(Average(self._manifest)))
             counts = weight(one.quality, one.warnings, self._manifest.track or DEFAULT)
             if known.is_useful(counts, track, now):
-                chosen.append((one, known, counts))
+                chosen.append((one, track, counts))
         if chosen:
             crops = [one.crop for one, _, _ in chosen]
             with timed("predict", detections.timings):
                 answers = await self._pipeline.attributes(crops, self._options, deadline)
-            for (_, known, counts), answer in zip(chosen, answers, strict=True):
-                known.add(answer, counts, now)
+            for (_, track, counts), answer in zip(chosen, answers, strict=True):
+                if not self._known[track.id].add(answer, counts, now):
+                    self._tracker.renew(track)
+                    self._known[track.id] = _TrackState(Average(self._manifest))
+                    self._known[track.id].add(answer, counts, now)
         return len(chosen)
 
     def _face_track(self, track: Track, one: DetectedFace, now: float) -> FaceTrack:

@@ -186,6 +186,17 @@ class Tracker:
         """Ids of the faces that are seen or expected back."""
         return set(self._tracks)
 
+    def renew(self, track: Track) -> None:
+        """Begin a track anew, in its place: its face is somebody else's.
+
+        Args:
+            track: One of the last frame's; its `id` becomes a new one.
+        """
+        del self._tracks[track.id]
+        self._count += 1
+        track.id, track.first_seen, track.frames = self._count, track.last_seen, 1
+        self._tracks[track.id] = track
+
     def clear(self) -> None:
         """Expect nobody back: what is seen from now on is another scene, and every face in it a new one."""
         self._tracks.clear()

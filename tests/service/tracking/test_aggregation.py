@@ -14,7 +14,7 @@ from service.inference.attributes import Attributes, Expectation, LabelProbabili
 from service.models.manifest import AgeInterval, Manifest, TrackCalibration
 from service.tracking.aggregation import Average, impairments, narrowing, weight
 from service.vision.quality import Quality
-from tests.fakes import INTERVAL, RACES, attributes, manifest
+from tests.fakes import GLASSES, INTERVAL, RACES, attributes, manifest
 
 EASY = Quality(size_px=120, sharpness=12, brightness=0.45, roll=0, yaw=0, noise=0.4, contrast=0.2)
 TRACK = TrackCalibration(
@@ -211,3 +211,48 @@ def test_what_was_not_asked_for_is_not_in_the_mean() -> None:
 def test_before_the_first_frame_nothing_is_known() -> None:
     average = Average(MANIFEST)
     assert (average.attributes(), average.frames) == ({}, 0.0)
+
+
+# Somebody else ----------------------------------------------------------------------------------------------------------
+
+
+def race(label: str, confidence: float, threshold: float = 0.6) -> LabelProbabilities:
+    rest = (1 - confidence) / (len(RACES) - 1)
+    return LabelProbabilities(
+        label, {name: confidence if name == label else rest for name in RACES}, dict.fromkeys(RACES, threshold)
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (one(), False),
+        (one(years=43), False),
+        (one(years=60), True),
+        (one(female=0.05), True),
+        (one(female=0.25), False),
+        (one(race=race("black", 0.9)), True),
+        (one(race=race("black", 0.9, threshold=0.95)), False),
+        ({"age": one(years=60)["age"]}, True),
+        (one(age=Expectation(60.0)), False),
+        ({}, False),
+    ],
+)
+def test_a_frame_of_another_age_or_of_a_sure_other_gender_or_race_contradicts_those_before(
+    frame: Attributes, expected: bool
+) -> None:
+    average = Average(MANIFEST)
+    assert not average.is_contradicted_by(frame)
+    average.add(one(female=0.95, race=race("asian", 0.9)), 1.0)
+    assert average.is_contradicted_by(frame) is expected
+
+
+def test_what_may_change_in_one_person_contradicts_nothing() -> None:
+    described = manifest(attributes=[*MANIFEST.model_dump()["attributes"], GLASSES], track=TRACK)
+    glasses = {
+        sure: LabelProbabilities(sure, {"no": 0.99, "yes": 0.01} if sure == "no" else {"no": 0.01, "yes": 0.99})
+        for sure in ("no", "yes")
+    }
+    average = Average(described)
+    average.add(one(glasses=glasses["no"]), 1.0)
+    assert not average.is_contradicted_by(one(glasses=glasses["yes"]))

@@ -282,6 +282,17 @@ def test_a_track_counts_its_frames_and_its_time() -> None:
     assert (track.frames, track.first_seen, track.last_seen) == (3, 10.0, 11.0)
 
 
+def test_a_track_that_begins_anew_is_followed_by_another_id_from_its_last_frame_on() -> None:
+    tracker = Tracker(0.75)
+    for now in (10.0, 10.1):
+        track, _ = tracker.update([face(300, 300, 80), face(900, 300, 80)], now, WIDTH, HEIGHT)
+    assert track is not None
+    tracker.renew(track)
+    assert (track.id, track.frames, track.first_seen) == (3, 1, 10.1)
+    assert tracker.update([face(302, 300, 80)], 10.2, WIDTH, HEIGHT) == [track]
+    assert (track.frames, tracker.ids) == (2, {2, 3})
+
+
 def test_the_same_instant_twice_is_no_error() -> None:
     tracker = Tracker(0.75)
     first = tracker.update([face(300, 300, 80)], 1, WIDTH, HEIGHT)
