@@ -66,7 +66,7 @@ class _TrackState:
     best: float = 0.0
     last_run: float = 0.0
     lost: bool = False
-    """Whether a frame since the last run did not show it: somebody else may have come."""
+    """Whether a frame since the last run did not show it."""
     doubted: bool = False
     """Whether the last answer contradicted those before."""
 
@@ -76,10 +76,16 @@ class _TrackState:
             return weight >= FIRST_WEIGHT or now - track.first_seen >= FIRST_WAIT_S
         if weight >= BETTER * self.best:
             return True
-        if weight >= FIRST_WEIGHT and (self.doubted or (self.lost and now - self.last_run >= PAUSE_S)):
+        if weight >= FIRST_WEIGHT and now - self.last_run >= self._longest_pause():
             return True
         pause = min(LONGEST_PAUSE_S, PAUSE_S * 2 ** ((self.answers - 1) / RUNS_PER_DOUBLING))
         return weight >= USEFUL * self.best and now - self.last_run >= pause
+
+    def _longest_pause(self) -> float:
+        """Seconds after which a frame is useful that is worse than those before: somebody else may have come."""
+        if self.doubted:
+            return 0.0
+        return PAUSE_S if self.lost else LONGEST_PAUSE_S
 
     def add(self, attributes: Attributes, weight: float, now: float) -> bool:
         """Count an answer of the network, but for one that contradicts those before; returns False of a second one in a row."""

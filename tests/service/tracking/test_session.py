@@ -160,6 +160,15 @@ async def test_who_takes_a_faces_place_is_somebody_else_and_in_no_mean_with_it(
     assert {round(years) for view in views for years in ages(view)} == {round(years) for years in ages(before) + ages(green)}
 
 
+async def test_who_takes_a_faces_place_is_somebody_else_in_worse_frames_too() -> None:
+    camera = Camera(ColourNetwork(), OPTIONS, track=TrackCalibration(doublings={"small": 3.0}))
+    for _ in range(5):
+        await camera.shows(frame((175, 75, RED), side=42))
+    views = [await camera.shows(frame((180, 80, GREEN), side=32), 0.5) for _ in range(10)]
+    assert [face.id for face in views[-1].faces] == [2]
+    await camera.engine.close()
+
+
 async def test_one_answer_that_contradicts_all_others_ends_no_track(camera: Camera) -> None:
     for _ in range(10):
         before = await camera.shows(frame((20, 30, RED)))
