@@ -714,16 +714,19 @@ def phone_photo() -> bytes:
 
 
 def test_twelve_megapixels_are_decoded_at_half_the_size(phone_photo: bytes) -> None:
-    began = time.thread_time()
     image = look(phone_photo)
-    spent = time.thread_time() - began
     assert (image.width, image.height) == (4000, 3000)
     assert image.pixels.shape == (1500, 2000, 3)
     assert image.scale == 0.5
     assert_quarters(image.pixels, tolerance=40)
-    began = time.thread_time()
-    look(phone_photo, side=4000)
-    assert spent < 0.75 * (time.thread_time() - began), "as slow as the whole photo"
+
+    def spent(side: int) -> float:
+        began = time.thread_time()
+        look(phone_photo, side=side)
+        return time.thread_time() - began
+
+    half, whole = zip(*((spent(1280), spent(4000)) for _ in range(5)), strict=True)
+    assert min(half) < 0.75 * min(whole), "as slow as the whole photo"  # the least: what else the machine does only adds
 
 
 @pytest.mark.parametrize(
