@@ -57,10 +57,10 @@ CHILDREN: Final = threading.Lock()
 MOST_MIB: Final = {
     "tests": 560,
     "tests/benchmarks": 350,
-    "tests/browser": 1310,
+    "tests/browser": 1100,
     "tests/clients": 520,
     "tests/deploy": 560,
-    "tests/docs": 330,
+    "tests/docs": 450,
     "tests/recipes": 430,
     "tests/service": 640,
     "tests/service/inference": 790,

@@ -479,8 +479,8 @@ def test_the_other_camera_keeps_the_focus(page: Any) -> None:
     expect(flip).to_be_focused()
 
 
-def test_a_camera_that_is_not_allowed(browser: Any, service: Service) -> None:
-    with watched(browser) as page:
+def test_a_camera_that_is_not_allowed(forbidding: Any, service: Service) -> None:
+    with watched(forbidding) as page:
         page.goto(service.url + "#live")
         start(page)
         expect(page.locator(".live-message")).to_contain_text("The camera was blocked")
