@@ -33,7 +33,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -523,11 +523,15 @@ def _local(parts: Parts, request: command.Request, settings: Settings, pictures:
 def _engine(parts: Parts, settings: Settings) -> Engine:
     """An engine, made on a thread: what Ctrl-C interrupts here is a wait.
 
-    In the midst of an import it would leave a lock behind that others wait for, or come out as an error of the import.
+    In the midst of an import it would leave a lock behind that others wait for, or come out as an error of the import. A wait
+    without an end is not interrupted where the signal comes just before it, or to another thread.
     """
     pool = ThreadPoolExecutor(1, "load")
     try:
-        return pool.submit(parts.create_engine, settings).result()
+        loading = pool.submit(parts.create_engine, settings)
+        while not wait([loading], 0.2).done:
+            pass
+        return loading.result()
     finally:
         pool.shutdown(wait=False)
 

@@ -322,6 +322,27 @@ def test_a_signal_while_the_models_load_ends_it_without_a_word(
     assert (run.returncode, complaints) == (status, "")
 
 
+ELSEWHERE = """
+import signal, threading, time
+from service import cli
+
+def create_engine(settings):
+    time.sleep(0.5)  # the command waits by then
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    time.sleep(30)
+
+cli.main(cli.Parts(create_engine=create_engine))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no thread a signal")
+def test_a_signal_that_another_thread_gets_ends_the_wait_for_the_models(root: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, "predict", "x.jpg"], cwd=root, capture_output=True, timeout=20, check=False
+    )
+    assert (run.returncode, run.stderr) == (130, b"")
+
+
 CLOSED = """
 import os, socket, sys
 import service.cli
