@@ -108,7 +108,10 @@ def main() -> None:
     parser.add_argument("--cpus", type=float, default=2, help="CPUs of a replica")
     parser.add_argument("--headroom", type=float, default=0.7, help="share of them that is to be in use at the peak")
     given = parser.parse_args()
-    cpu_s = asyncio.run(measure(given.url, given.photo.read_bytes(), given.clients, given.seconds))
+    try:
+        cpu_s = asyncio.run(measure(given.url, given.photo.read_bytes(), given.clients, given.seconds))
+    except httpx.HTTPError as error:
+        raise SystemExit(f"{given.url} cannot be measured: {error!r}") from error
     if given.rate is not None:
         count = replicas(given.rate, cpu_s, given.cpus, given.headroom)
         Console(highlight=False).print(

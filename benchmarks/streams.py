@@ -28,7 +28,7 @@ import httpx
 from capacity import cpu_seconds, percentiles
 from rich.console import Console
 
-from facet_client import AsyncClient, Stream, StreamFrame, UnavailableError
+from facet_client import AsyncClient, FacetClientError, Stream, StreamFrame, UnavailableError
 
 ROOT = Path(__file__).resolve().parent.parent
 FPS = 15
@@ -158,6 +158,7 @@ async def compare(arguments: argparse.Namespace, photo: bytes, frames: Sequence[
     """Every number of cameras in turn, round after round, so that a busy minute hits them alike; print the table."""
     keys = [key.strip() for key in os.environ.get("FACET_API_KEYS", "").split(",") if key.strip()]
     rounds: dict[int, list[list[float]]] = {count: [] for count in arguments.cameras}
+    await used_by(arguments.url)  # whether a service runs is known at once: the client would try again
     for _ in range(arguments.rounds):
         for count, rows in rounds.items():
             key = keys[0] if keys else None
@@ -186,7 +187,10 @@ def main() -> None:
     parser.add_argument("--push", action="store_true", help="send every frame, whatever the service advises")
     parser.add_argument("--alone", action="store_true", help="no client posts photos beside the cameras")
     arguments = parser.parse_args()
-    asyncio.run(compare(arguments, arguments.photo.read_bytes(), film(arguments.photo)))
+    try:
+        asyncio.run(compare(arguments, arguments.photo.read_bytes(), film(arguments.photo)))
+    except (httpx.HTTPError, FacetClientError) as error:
+        raise SystemExit(f"{arguments.url} cannot be measured: {error!r}") from error
 
 
 if __name__ == "__main__":

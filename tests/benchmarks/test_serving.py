@@ -1,7 +1,8 @@
-"""What a benchmark leaves behind where it is ended from outside."""
+"""What a benchmark leaves behind where it is ended from outside, and what it says where no service runs."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -54,3 +55,14 @@ def test_no_service_stays_behind_where_a_benchmark_is_ended(number: signal.Signa
     while Path(f"/proc/{service}").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("program", ["capacity", "streams"])
+def test_one_line_says_that_no_service_runs(program: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    with socket.socket() as free:  # bound, and nobody listens
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setattr(sys, "argv", [program, "--url", url])
+        with pytest.raises(SystemExit, match=rf"^{url} cannot be measured: [^\n]*$"):
+            importlib.import_module(program).main()
