@@ -19,7 +19,7 @@ INSTALL_S = 600
 
 
 class PeerError(Exception):
-    """A peer could not be installed, or its process ended."""
+    """A peer could not be installed, or a program of its environment failed or ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def python_environment(folder: Path, requirements: Path) -> str:
     """
     python = folder / "venv/bin/python"
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--require-hashes"]
-    _run([sys.executable, "-m", "venv", str(folder / "venv")])
-    _run([*pip, "--only-binary", ":all:", "--requirement", str(requirements)])
+    run([sys.executable, "-m", "venv", str(folder / "venv")])
+    run([*pip, "--only-binary", ":all:", "--requirement", str(requirements)])
     return str(python)
 
 
@@ -116,7 +116,7 @@ def human(folder: Path) -> Sequence[str]:
         raise PeerError("Node is not installed")
     for name in ("package.json", "run_human.js"):
         shutil.copy(PATHS / name, folder)
-    _run([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder)])
+    run([npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder)])
     return [node, str(folder / "run_human.js")]
 
 
@@ -149,7 +149,15 @@ def running(peer: Peer) -> Iterator[PeerProcess]:
         yield PeerProcess(peer.name, process.pid, process.stdin, process.stdout)
 
 
-def _run(command: Sequence[str]) -> None:
+def run(command: Sequence[str]) -> None:
+    """Run a program to its end.
+
+    Args:
+        command: The program and its arguments.
+
+    Raises:
+        PeerError: It failed, or took longer than `INSTALL_S`.
+    """
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=INSTALL_S)
     except subprocess.CalledProcessError as error:

