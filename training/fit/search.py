@@ -147,8 +147,10 @@ def load_space(path: Path, recipe: Recipe) -> Space:
             nor choices.
     """
     space = _flattened(tomllib.loads(path.read_text(encoding="utf-8")))
+    known = recipe.model_dump()
+    known["loss"]["weights"] = known["network"]["pair_units"] = {one.name: None for one in recipe.attributes}
     for name in space:
-        place: Any = recipe.model_dump()
+        place: Any = known
         for key in name.split("."):
             if not isinstance(place, dict) or key not in place:
                 raise RecipeError(f"{path}: a recipe has no {name}")

@@ -61,6 +61,7 @@ def test_a_space_is_shaped_like_a_recipe(tmp_path: Path) -> None:
     [
         ("", RecipeError, "names nothing to search"),
         ("[schedule.speed]\nlow = 1\nhigh = 2", RecipeError, "a recipe has no schedule.speed"),
+        ("[loss.weights.beard]\nlow = 1.0\nhigh = 2.0", RecipeError, "a recipe has no loss.weights.beard"),
         ("[schedule]\nepochs = 3", RecipeError, "schedule.epochs is no table"),
         ("[schedule.epochs]\nlow = 3\nhigh = 2", RecipeError, "low is below high"),
         ("[schedule.learning_rate]\nlow = 0\nhigh = 1\nlog = true", RecipeError, "with log, low is above 0"),
@@ -70,6 +71,12 @@ def test_a_space_is_shaped_like_a_recipe(tmp_path: Path) -> None:
 def test_a_space_that_is_wrong(text: str, error: type[Exception], message: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=message):
         space_of(tmp_path, text)
+
+
+def test_what_a_recipe_has_by_attribute_is_searched_whether_it_names_it_or_not(tmp_path: Path) -> None:
+    space = space_of(tmp_path, "[loss.weights.gender]\nlow = 0.5\nhigh = 2.0\n[network.pair_units.gender]\nchoices = [1, 2]")
+    changed = with_values(RECIPE, dict.fromkeys(space, 2))
+    assert (changed.loss.weights, changed.network.pair_units) == ({"gender": 2.0}, {"gender": 2})
 
 
 def test_values_are_put_into_the_recipe_and_checked() -> None:
