@@ -55,8 +55,10 @@ Store = Annotated[Path, typer.Option("--store", help="Model store.")]
 DetectorTitle = Annotated[str, typer.Option("--detector", help="Detector in the store: NAME, or NAME/VERSION.")]
 
 
-def _detector(store: Path, title: str, threads: int) -> Detector:
-    return load_detector(ModelStore(store), title, loader(Runtime.AUTO, Precision.F32, threads))[0]
+def _detector(store: Path, title: str, threads: int) -> tuple[Detector, str]:
+    """A detector of the store, and its NAME/VERSION."""
+    detector, model = load_detector(ModelStore(store), title, loader(Runtime.AUTO, Precision.F32, threads))
+    return detector, model.manifest.title
 
 
 @contextlib.contextmanager
@@ -112,8 +114,18 @@ def prepare(
     with one_line_errors():
         threads = cpu_quota()
         given = None if template is None else read_template(template)
-        finder = _detector(store, detector, 1)
-        report = run(data, out, finder, size=size, side=SIDE_PX, workers=threads, limit=limit, template=given)
+        finder, title = _detector(store, detector, 1)
+        report = run(
+            data,
+            out,
+            finder,
+            size=size,
+            side=SIDE_PX,
+            workers=threads,
+            limit=limit,
+            template=given,
+            detector_title=title,
+        )
         console.print_json(report.model_dump_json(exclude={"dropped_names"}))
 
 
@@ -359,7 +371,7 @@ def export(
             run / "best.weights.h5",
             described,
             ROOT / "examples",
-            _detector(store, detector, cpu_quota()),
+            _detector(store, detector, cpu_quota())[0],
             store,
             version,
             datetime.now(UTC).date().isoformat(),

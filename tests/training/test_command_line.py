@@ -134,7 +134,9 @@ def test_from_pictures_to_a_report(tmp_path: Path, pictures: Path, root: Path) -
     assert "best weights:" in result.stdout
     assert keras.config.dtype_policy().name == "float32"  # what the recipe asks for ends with the run
 
-    template = json.loads((prepared / "prepare.json").read_text())["template"]
+    described = json.loads((prepared / "prepare.json").read_text())
+    assert described["detector"] == "other/1"
+    template = described["template"]
     shutil.rmtree(prepared)  # a model cuts faces by the template that its run learnt, whatever is prepared later
     exported = "export", "--run", run, "--prepared", prepared, "--version", 3, *chosen
     result = training(*exported, "--data", pictures)

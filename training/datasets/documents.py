@@ -27,6 +27,8 @@ class PreparedReport(BaseModel):
     """Side of the crops in pixels."""
     detection_side: int | None = None
     """Longest side, in pixels, at which faces were looked for."""
+    detector: str | None = None
+    """NAME/VERSION of what found them."""
     template: tuple[Point, ...] = Field(min_length=5, max_length=5)
     """Landmarks in fractions of the crop."""
 

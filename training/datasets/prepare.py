@@ -69,6 +69,7 @@ def prepare(
     workers: int,
     limit: int | None = None,
     template: Floats | None = None,
+    detector_title: str | None = None,
 ) -> PreparedReport:
     """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`.
 
@@ -86,6 +87,7 @@ def prepare(
         workers: Threads.
         limit: Most pictures of each set.
         template: Landmarks [5, 2] in fractions of the crop.
+        detector_title: NAME/VERSION of the detector, as `prepare.json` has it.
 
     Returns:
         What `prepare.json` holds.
@@ -122,6 +124,7 @@ def prepare(
             dropped_names=tuple(survey.dropped_names),
             size=size,
             detection_side=side,
+            detector=detector_title,
             template=template.tolist(),
         )
         write_document(out / REPORT, report)

@@ -8,6 +8,7 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,6 +61,7 @@ _BESIDE: Final = (TEACHER, EMBEDDINGS)
 _LEARNT: Final = {
     "pictures": "another number of pictures than there is",
     "labels": "other pictures or labels than there are",
+    "crops": "crops of another detector, landmark template or size than there are",
     **{name: f"another {name} than there is" for name in _BESIDE},
 }
 """What a run learns, as `beginning.json` names it, and what the error says where it is another one than there was."""
@@ -95,9 +97,9 @@ def train(
         The weights file.
 
     Raises:
-        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another template or size,
-            on other pictures or labels or by another teacher, or a mean of runs or reopened model; a teacher lacks what the
-            recipe learns; or the loss is no longer finite.
+        RunError: `out` holds a run of another recipe, with other weights to begin with, on crops of another detector, template
+            or size, on other pictures or labels or by another teacher, or a mean of runs or reopened model; a teacher lacks
+            what the recipe learns; or the loss is no longer finite.
         DataSetError: The prepared pictures are not those that the recipe names, or have no label of what a head learns.
         PreparedError: Something that the recipe asks of the prepared pictures was not measured.
         RecipeError: Parts of the recipe do not go together, or with these teachers.
@@ -337,15 +339,19 @@ def identity_of(recipe: Recipe, prepared: Path) -> dict[str, str]:
         prepared: Folder that `prepare` wrote.
 
     Returns:
-        See `training.datasets.prepared.identity`.
+        See `training.datasets.prepared.identity`; and `crops`, the SHA-256 of what they were cut by, where it is recorded.
 
     Raises:
         FileNotFoundError: `prepare` wrote nothing.
         DataSetError: The prepared pictures are not those that the recipe names.
-        PreparedError: Something that the recipe asks of the prepared pictures was not measured.
+        PreparedError: Something that the recipe asks of the prepared pictures was not measured, or `prepare.json` is damaged.
     """
     sets = {Split.TRAIN: recipe.data.train, Split.VALIDATION: recipe.data.validation}
-    return identity(prepared, sets, recipe.used, selection_of(recipe))
+    found = identity(prepared, sets, recipe.used, selection_of(recipe))
+    if (prepared / REPORT).exists() and (cut := read_report(prepared)).detector is not None:
+        cut_by = cut.model_dump_json(include={"detector", "detection_side", "template", "size"})
+        found["crops"] = sha256(cut_by.encode()).hexdigest()
+    return found
 
 
 def _read(recipe: Recipe, prepared: Path) -> dict[str, str]:

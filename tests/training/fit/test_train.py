@@ -30,7 +30,7 @@ from training.fit.callbacks import BestWeights, EpochSeeds, FiniteLoss, save_wei
 from training.fit.losses import losses_and_metrics
 from training.fit.optimizers import AdamWIfFinite, optimizer
 from training.fit.schedules import WarmupCosine
-from training.fit.train import train
+from training.fit.train import identity_of, train
 from training.fit.weight_averaging import average
 from training.models.heads import build
 from training.recipe import AugmentSection, Recipe
@@ -464,17 +464,35 @@ def test_a_folder_belongs_to_one_beginning(whole: Watched, prepared: Path, tmp_p
             train(RECIPE, prepared, out, "random", other)
 
 
-def test_a_folder_belongs_to_crops_of_one_template_and_size(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_crops_of_one_detector_template_and_size(tmp_path: Path) -> None:
     folder = made.prepared(tmp_path / "prepared", train=34, validation=10)
-    report = {"sets": {}, "template": TEMPLATE, "size": 40}
+    report = {"sets": {}, "template": TEMPLATE, "size": 40, "detector": "centerface/2"}
     (folder / "prepare.json").write_text(json.dumps(report))
     with pytest.raises(Interrupted):
         train(RECIPE, folder, tmp_path / "run", "random", callbacks=[InterruptedStep(STEPS + 2)])
-    for other in ({"template": TEMPLATE[::-1]}, {"size": 48}):
+    for other in ({"template": TEMPLATE[::-1]}, {"size": 48}, {"detector": "mtcnn/2"}):
         (folder / "prepare.json").write_text(json.dumps(report | other))
-        with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template or size"):
+        with pytest.raises(TrainingError, match="holds a run that learnt crops of another detector, landmark template or size"):
             train(RECIPE, folder, tmp_path / "run", "random")
+    (tmp_path / "run/beginning.json").write_text(json.dumps({"initial": "random"}))  # as runs of before have it
+    (folder / "prepare.json").write_text(json.dumps(report | {"size": 48}))
+    with pytest.raises(TrainingError, match="holds a run that learnt crops of another landmark template or size"):
+        train(RECIPE, folder, tmp_path / "run", "random")
     np.testing.assert_allclose(read_template(tmp_path / "run/prepare.json"), TEMPLATE, atol=1e-6)
+
+
+def test_crops_are_told_apart_by_what_cut_them(prepared: Path, tmp_path: Path) -> None:
+    """So a search and a comparison notice other ones; a `prepare.json` of before, without a detector, does not say."""
+    folder = shutil.copytree(prepared, tmp_path / "prepared")
+    bare = identity_of(RECIPE, folder)
+    report = {"sets": {}, "template": TEMPLATE, "size": 40}
+    found = []
+    for more in ({}, {"detector": "centerface/2"}, {"detector": "mtcnn/2"}, {"detector": "mtcnn/2", "size": 48}):
+        (folder / "prepare.json").write_text(json.dumps(report | more))
+        found.append(identity_of(RECIPE, folder))
+    assert found[0] == bare
+    assert all(one.items() >= bare.items() for one in found)
+    assert len({one.get("crops") for one in found}) == 4
 
 
 @pytest.mark.parametrize("train_pictures", [17, 100])
