@@ -26,7 +26,7 @@ SETTLING_TIME_CONSTANTS: Final = 10
 
 
 def published(recipe: Recipe, train: int) -> int:
-    """Pictures that a recipe sees by itself: whole batches, all epochs, all parts.
+    """Pictures that a recipe sees by itself: whole batches, all epochs, all parts; at most `epoch_steps` of an epoch.
 
     Args:
         recipe: The recipe.
@@ -36,7 +36,7 @@ def published(recipe: Recipe, train: int) -> int:
         A number of pictures, repetitions counted.
     """
     schedule = recipe.schedule
-    return schedule.epochs * schedule.parts * _whole(schedule, train, schedule.batch_size) * schedule.batch_size
+    return schedule.epochs * schedule.parts * _steps(schedule, train, schedule.batch_size) * schedule.batch_size
 
 
 def shortened(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Recipe:
@@ -60,7 +60,7 @@ def shortened(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Reci
     schedule = recipe.schedule
     batch = _batch(recipe, pictures)
     of_part = max(1, pictures // (batch * schedule.parts))
-    fewest = max(math.ceil(of_part / _whole(schedule, train, batch)), math.ceil(MIN_EPOCHS / schedule.parts))
+    fewest = max(math.ceil(of_part / _steps(schedule, train, batch)), math.ceil(MIN_EPOCHS / schedule.parts))
     possible = range(min(fewest, schedule.epochs, of_part), min(fewest + EXTRA_EPOCHS, schedule.epochs, of_part) + 1)
     epochs = min(possible, key=lambda count: of_part % count)
     values: dict[str, Any] = {
@@ -74,9 +74,10 @@ def shortened(recipe: Recipe, pictures: int, train: int, steps: int = 0) -> Reci
     return changed(recipe, values)
 
 
-def _whole(schedule: ScheduleSection, train: int, batch: int) -> int:
-    """Steps of an epoch that leaves out no picture."""
-    return max(1, train // schedule.parts // batch)
+def _steps(schedule: ScheduleSection, train: int, batch: int) -> int:
+    """Steps of an epoch in batches of so many: those that leave out no picture, or see as many as `epoch_steps` let it see."""
+    steps = max(1, train // schedule.parts // batch)
+    return min(steps, schedule.epoch_steps * schedule.batch_size // batch) if schedule.epoch_steps else steps
 
 
 def _batch(recipe: Recipe, pictures: int) -> int:

@@ -51,6 +51,14 @@ def test_a_budget_that_is_long_enough_changes_nothing() -> None:
     assert shortened(whole, published(whole, TRAIN) - 1, TRAIN) != whole
 
 
+def test_a_recipe_of_short_epochs_sees_no_more_than_they_do() -> None:
+    short = recipe(epoch_steps=20)
+    assert published(short, TRAIN) == 100 * 20 * 64 == pictures_of(short)
+    assert shortened(short, published(short, TRAIN), TRAIN) == short
+    half = shortened(short, published(short, TRAIN) // 2, TRAIN).schedule
+    assert (half.epochs, half.epoch_steps, half.batch_size) == (50, 20, 64)
+
+
 def test_steps_behind_the_last_epoch_of_a_short_run_are_left_out() -> None:
     """Without any, the rate stays what it is before the first; a schedule by steps that has none is no recipe."""
     for first, expected in ((98, ("constant", ())), (40, ("step", ((2, 1e-5),)))):
