@@ -25,9 +25,9 @@ from typing import Any, Final, TypeVar
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from service.arrays import Floats
 from service.models.manifest import AGE, Section
 from service.models.runtime import Network, Precision, Runtime, cpu_quota, loader
 from training.artifacts import write_document, write_json
@@ -504,11 +504,11 @@ def _described(
     for name in np.unique(sets):
         counts[str(name)] = {one.value: int(((sets == name) & (splits == one.value)).sum()) for one in Split}
     learnt = (splits == Split.TRAIN.value) & np.isin(sets, sorted(sets_learnt))
-    constant = {one.name: _constant(labels[one.name][learnt], one) for one in attributes}
+    constant = {one.name: constant_prediction(labels[one.name][learnt], one) for one in attributes}
     baseline = {}
     for name in measured or np.unique(sets[splits == split.value]):
         rows = (sets == name) & (splits == split.value)
-        faces = {one: values[rows].astype(np.float32) for one, values in labels.items()}
+        faces = {one: values[rows] for one, values in labels.items()}
         data = Prepared(np.zeros((rows.sum(), 0, 0, 3), np.uint8), sets[rows], sets[rows], faces, attributes)
         repeated = {one: np.repeat(value, len(data), 0) for one, value in constant.items()}
         baseline[str(name)] = RecipeFigures(**figures(beside_labels(data, repeated)).model_dump())
@@ -524,13 +524,22 @@ def _described(
     )
 
 
-def _constant(labels: npt.NDArray[Any], attribute: Attribute) -> npt.NDArray[np.float32]:
-    """One prediction for every picture, from the labels of train: their median, or the share of each of them."""
-    known = labels[labels != UNKNOWN].astype(np.int64)
+def constant_prediction(labels: Floats, attribute: Attribute) -> Floats:
+    """One prediction for every picture, from the labels of train.
+
+    Args:
+        labels: Labels [N] as `training.datasets.prepared.labels_of` gives them, -1 where unknown.
+        attribute: The attribute.
+
+    Returns:
+        The median [1] of an expectation, in its unit; the share [1] of the second of two labels; or the shares [1, K] of K
+        others. Where no label is known, not a number, and shares of K others are 0.
+    """
+    known = labels[labels != UNKNOWN]
     if attribute.kind == "expectation":
         scale, median = attribute.scale, np.median(known) if len(known) else np.nan
         return np.array([scale.origin + scale.step * median], np.float32)
     if len(attribute.labels) == 2:
         return np.array([known.mean() if len(known) else np.nan], np.float32)
-    counts = np.bincount(known, minlength=len(attribute.labels))[np.newaxis]
+    counts = np.bincount(known.astype(np.int64), minlength=len(attribute.labels))[np.newaxis]
     return (counts / max(1, len(known))).astype(np.float32)

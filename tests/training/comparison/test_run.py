@@ -19,13 +19,13 @@ from training.artifacts import document_json
 from training.comparison import report as comparison
 from training.comparison import run as module
 from training.comparison.documents import Budget, ComparisonReport, RecipeResult
-from training.comparison.run import Comparison, Entry, chosen, load_comparison, recipe_chain
+from training.comparison.run import Comparison, Entry, chosen, constant_prediction, load_comparison, recipe_chain
 from training.datasets.base import Split
 from training.datasets.prepared import load_prepared
 from training.errors import PreparedError, TrainingError
 from training.fit.augmentation import resized
 from training.models.heads import build
-from training.recipe import load_recipe
+from training.recipe import Attribute, load_recipe
 
 pytestmark = pytest.mark.usefixtures("architecture")
 
@@ -184,6 +184,14 @@ def test_an_answer_without_looking_is_that_of_train(done: tuple[Path, dict[str, 
     most = np.bincount(learnt.labels["race"][learnt.labels["race"] >= 0].astype(int)).argmax()
     expected = f1_score(measured.labels["race"], np.full(len(measured), most), average="macro", zero_division=0.0)
     assert baseline["race_macro_f1"] == pytest.approx(expected)
+
+
+def test_a_constant_prediction_of_a_range_is_its_median_and_not_the_step_below() -> None:
+    """Steps of a range are no whole numbers: of 150 to 200 cm, 160.3 is the step 20.6."""
+    height = Attribute(name="height", kind="expectation", range=(150, 200), unit="cm")
+    steps = np.array([20.6, 20.6, 20.9, -1], np.float32)
+    np.testing.assert_allclose(constant_prediction(steps, height), [160.3], atol=1e-3)
+    np.testing.assert_allclose(constant_prediction(steps[3:], height), [np.nan])
 
 
 def test_what_is_done_is_not_done_again(
