@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from sklearn.metrics import roc_curve
 
@@ -62,7 +64,7 @@ def roc_curves(predictions: Predictions) -> dict[str, Curve]:
         Points from 0 to 1, by label, of those labels that have both kinds of faces.
     """
     curves = {}
-    for title, truth, score in labels_against_rest(predictions):
+    for title, truth, score in _labels_against_rest(predictions):
         false, true, _ = roc_curve(truth, score)
         curves[title] = Curve(
             false_positive_rate=tuple(round(float(one), 5) for one in false),
@@ -71,24 +73,15 @@ def roc_curves(predictions: Predictions) -> dict[str, Curve]:
     return curves
 
 
-def labels_against_rest(predictions: Predictions) -> list[tuple[str, Bools, Doubles]]:
-    """Each label against the rest, over the found faces whose label is known; of two labels, the second.
-
-    Args:
-        predictions: Of N pictures.
-
-    Returns:
-        Title, truth [M] and probability [M] of each label that has both kinds of faces.
-    """
+def _labels_against_rest(predictions: Predictions) -> Iterator[tuple[str, Bools, Doubles]]:
+    """Title, truth [M] and probability [M] of each label that has both kinds of faces; of two labels, of the second."""
     detected = predictions.where(predictions.found)
     judged = detected.judged() if len(detected) else frozenset()
-    given: list[tuple[str, Bools, Doubles]] = []
     for name, one in detected.labels.items():
         if name in judged:
             rows = one.where(one.known)
             for number in range(len(rows.names))[1 if len(rows.names) == 2 else 0 :]:
                 truth = rows.label == number
-                title = rows.names[number] if name in PLAIN else f"{name}: {rows.names[number]}"
                 if 0 < truth.sum() < len(truth):
-                    given.append((title, truth, rows.probabilities[:, number]))
-    return given
+                    title = rows.names[number] if name in PLAIN else f"{name}: {rows.names[number]}"
+                    yield title, truth, rows.probabilities[:, number]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,26 +10,26 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from sklearn.metrics import roc_curve
 
 from service.arrays import Bools, Doubles
 from service.models.evaluation import Part
 from service.models.manifest import AGE, STEPS, Scale
-from training.evaluation.curves import confusion_matrices, errors_by_year, labels_against_rest
+from training.evaluation.curves import confusion_matrices, errors_by_year
+from training.evaluation.documents import Curve, ReportPart
 from training.evaluation.metrics import metrics_of
-from training.evaluation.metrics.labels import BINS, area_under_curve, confidences
+from training.evaluation.metrics.labels import BINS, confidences
 from training.evaluation.predictions import ExpectationPredictions, Predictions, interval_of
 from training.plotting import literal, save
 
 Draw = Callable[[Path], None]
 
 
-def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | None = None) -> list[str]:
+def draw_all(predictions: Predictions, part: ReportPart, out: Path, promised: float | None = None) -> list[str]:
     """Write the plots of what was predicted, and remove those of an earlier report that do not apply.
 
     Args:
         predictions: Of N pictures.
-        part: Their figures and intervals by group.
+        part: Their figures.
         out: Folder to write to.
         promised: Share of the true ages that the interval promises to hold; None where it promises nothing.
 
@@ -46,7 +46,7 @@ def draw_all(predictions: Predictions, part: Part, out: Path, promised: float | 
         coverage = "coverage.png" if name == AGE else f"{name}_coverage.png"
         plots[coverage] = interval_of(name) in judged, partial(_draw_coverage, part, predictions, name, promised)
     plots["confusion.png"] = bool(labels), partial(_draw_confusions, predictions)
-    plots["roc.png"] = bool(labels), partial(_draw_roc, predictions)
+    plots["roc.png"] = bool(labels), partial(_draw_roc, part.roc)
     plots["reliability.png"] = bool(labels), partial(_draw_reliability, predictions, labels)
     for file, (applies, draw) in plots.items():
         if applies:
@@ -130,12 +130,11 @@ def _draw_confusions(predictions: Predictions, path: Path) -> None:
     save(figure, path)
 
 
-def _draw_roc(predictions: Predictions, path: Path) -> None:
+def _draw_roc(roc: Mapping[str, Curve], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6, 6), layout="constrained")
-    for title, truth, score in labels_against_rest(predictions):
-        false, true, _ = roc_curve(truth, score)
-        (area,) = area_under_curve(truth.astype(np.int64), score, np.ones((1, len(truth))))
-        axis.plot(false, true, label=f"{literal(title)} (AUC {area:.4f})")
+    for title, curve in roc.items():
+        area = np.trapezoid(curve.true_positive_rate, curve.false_positive_rate)
+        axis.plot(curve.false_positive_rate, curve.true_positive_rate, label=f"{literal(title)} (AUC {area:.4f})")
     axis.plot([0, 1], [0, 1], color="grey", linestyle=":")
     axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC, each label against the rest")
     if axis.get_legend_handles_labels()[0]:
