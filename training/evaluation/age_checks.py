@@ -16,7 +16,8 @@ from service.arrays import Bools, Doubles
 from service.models.evaluation import AgeBand, AgeChecks, Rate
 from service.models.manifest import AGE
 from training.evaluation.bootstrap import bootstrap
-from training.evaluation.metrics import Metric, mean, metric_of, ratio, value_of
+from training.evaluation.metrics import Metric, mean, metric_of, value_of
+from training.evaluation.metrics.labels import expected_calibration_errors
 from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
 
 ADULT: Final = 18
@@ -30,8 +31,6 @@ BANDS: Final = {MINORS: (13, 17), "18-24": (18, 24), "25+": (25, 200)}
 """Bands of true ages, bounds included."""
 THRESHOLDS: Final = (0.5, 0.9, 0.95, 0.99)
 """Least probabilities of being adult at which somebody is taken for one."""
-BINS: Final = 15
-"""Bins of equal width of the expected calibration error."""
 
 _DIGITS: Final = 5
 
@@ -90,7 +89,10 @@ def _rule(key: str, explanation: str, threshold: float | None = None) -> Metric[
 
 
 def calibration_error(least: int) -> Metric[Predictions]:
-    """The expected calibration error of the probability of being at least so old.
+    """The expected calibration error of the probability of being at least so old, over bins of equal width.
+
+    Most people are far from the age, and their probabilities next to 0 or 1: of bins of equal mass hardly one would hold those
+    for whom the answer is in doubt.
 
     Args:
         least: The age in years, one of `AGES`.
@@ -102,7 +104,8 @@ def calibration_error(least: int) -> Metric[Predictions]:
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         age = predictions.expectations[AGE]
         rows = predictions.found & age.known
-        return expected_calibration_errors(age.at_least[least][rows], age.label[rows] >= least, weights[:, rows])
+        reached = age.label[rows] >= least
+        return expected_calibration_errors(age.at_least[least][rows], reached, weights[:, rows], equal="width")
 
     return Metric(
         key=str(least),
@@ -122,25 +125,6 @@ def mean_absolute_error() -> Metric[Predictions]:
         A metric in years; lower is better.
     """
     return metric_of([AttributeSpec(name=AGE, kind="expectation")], f"{AGE}_mae")
-
-
-def expected_calibration_errors(probabilities: Doubles, reached: Bools, weights: Doubles) -> Doubles:
-    """Mean distance, weighted by faces, between predicted probability and true share in `BINS` bins of equal width.
-
-    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
-
-    Args:
-        probabilities: Predicted ones [N].
-        reached: Whether the true age is at least that [N].
-        weights: B weightings [B, N].
-
-    Returns:
-        Errors [B] between 0 and 1; not a number where nothing has weight.
-    """
-    bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
-    of_bin = (bins[:, np.newaxis] == np.arange(BINS)).astype(np.float64)
-    gaps = np.abs((weights * (probabilities - reached)) @ of_bin).sum(axis=1)
-    return ratio(gaps, weights.sum(axis=1))
 
 
 def crossings(predictions: Predictions) -> Iterator[tuple[str, Bools]]:

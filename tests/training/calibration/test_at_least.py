@@ -9,7 +9,7 @@ from service.arrays import Doubles
 from service.inference.at_least import calibrated, log_odds
 from service.models.manifest import AtLeastCalibration
 from training.calibration.at_least import AGES, fit_at_least
-from training.evaluation.age_checks import expected_calibration_errors
+from training.evaluation.metrics.labels import expected_calibration_errors
 
 AS_IT_IS = AtLeastCalibration()
 
@@ -27,7 +27,7 @@ def error(distributions: Doubles, ages: Doubles, age: int, calibration: AtLeastC
     reached = ages >= age
     return float(
         expected_calibration_errors(
-            calibrated(log_odds(distributions), calibration)[:, age - 1], reached, np.ones((1, len(ages)))
+            calibrated(log_odds(distributions), calibration)[:, age - 1], reached, np.ones((1, len(ages))), equal="width"
         )[0]
     )
 

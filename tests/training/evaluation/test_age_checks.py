@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.models.evaluation import AgeChecks
-from training.evaluation.age_checks import BINS, age_checks, expected_calibration_errors, rules
+from training.evaluation.age_checks import age_checks, rules
 from training.evaluation.model_card import age_check_table
 from training.evaluation.predictions import ExpectationPredictions, LabelPredictions, Predictions
 
@@ -92,16 +92,6 @@ def test_the_error_of_minors_and_the_intervals() -> None:
 def test_what_has_no_such_probability_has_no_checks() -> None:
     assert age_checks(predictions(asked=False)) is None
     assert age_checks(predictions().where(np.array(FOUND) & False)) is None
-
-
-def test_the_calibration_error_of_a_hand_of_faces() -> None:
-    given = np.array([0.02, 0.02, 0.03, 0.03, 0.97])
-    assert BINS == 15
-    reached = np.array([True, False, False, False, True])
-    once, twice = expected_calibration_errors(given, reached, np.array([[1.0] * 5, [2.0, 1.0, 0.0, 0.0, 2.0]]))
-    assert once == pytest.approx((abs(0.1 - 1) + abs(0.97 - 1)) / 5)
-    assert twice == pytest.approx((abs(0.06 - 2) + abs(1.94 - 2)) / 5)
-    assert expected_calibration_errors(np.ones(3), np.ones(3, bool), np.ones((1, 3))).tolist() == [0]
 
 
 def test_the_table_tells_minors_taken_for_adults_and_adults_for_minors() -> None:

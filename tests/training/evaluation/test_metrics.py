@@ -17,7 +17,7 @@ from training.evaluation import scoring
 from training.evaluation.curves import confusion_matrices as confusion
 from training.evaluation.curves import errors_by_year, roc_curves
 from training.evaluation.metrics import metrics_of
-from training.evaluation.metrics.labels import expected_calibration_errors
+from training.evaluation.metrics.labels import BINS, expected_calibration_errors
 from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
 from training.evaluation.scoring import applicable, bootstrap_intervals
 
@@ -219,6 +219,20 @@ def test_the_order_of_pictures_is_no_matter_to_the_calibration_error() -> None:
     confidence = np.array([0.5, 0.5, 0.5, 0.5])
     orders = ([True, True, False, False], [True, False, True, False], [False, False, True, True])
     assert [calibration_error(confidence, np.array(one), bins=2) for one in orders] == [0, 0, 0]
+
+
+def test_calibration_error_of_bins_of_equal_width_by_hand() -> None:
+    given = np.array([0.02, 0.02, 0.03, 0.03, 0.97])
+    assert BINS == 15
+    reached = np.array([True, False, False, False, True])
+    weights = np.array([[1.0] * 5, [2.0, 1.0, 0.0, 0.0, 2.0]])
+    once, twice = expected_calibration_errors(given, reached, weights, equal="width")
+    assert once == pytest.approx((abs(0.1 - 1) + abs(0.97 - 1)) / 5)
+    assert twice == pytest.approx((abs(0.06 - 2) + abs(1.94 - 2)) / 5)
+    assert expected_calibration_errors(np.ones(3), np.ones(3, bool), np.ones((1, 3)), equal="width").tolist() == [0]
+    # An edge belongs to the bin above it: 0.2 is no longer in the third of fifteen.
+    edge = expected_calibration_errors(np.array([0.19, 0.2]), np.array([True, False]), np.ones((1, 2)), equal="width")
+    assert edge == pytest.approx((0.81 + 0.2) / 2)
 
 
 def test_perfect_calibration_has_no_error() -> None:

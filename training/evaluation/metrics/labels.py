@@ -13,7 +13,7 @@ from training.evaluation.metrics.registry import label_metric, score_of, share_o
 from training.evaluation.predictions import AttributeSpec, LabelPredictions, Predictions
 
 BINS: Final = 15
-"""Bins, of equal mass, of the expected calibration error."""
+"""Bins of the expected calibration error."""
 
 Score = Literal["precision", "recall", "F1"]
 
@@ -212,19 +212,23 @@ def confidences(predictions: Predictions, name: str) -> tuple[Doubles, Bools, Bo
     return probabilities.max(axis=1), probabilities.argmax(axis=1) == one.label[rows], rows
 
 
-def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doubles, bins: int = BINS) -> Doubles:
-    """Mean distance between confidence and accuracy over bins of equal mass, weighted by their mass.
+def expected_calibration_errors(
+    confidence: Doubles, right: Bools, weights: Doubles, bins: int = BINS, *, equal: Literal["mass", "width"] = "mass"
+) -> Doubles:
+    """Mean distance between confidence and accuracy over bins, weighted by their mass.
 
-    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015, with the adaptive bins of
-    Nguyen and O'Connor, EMNLP 2015. Bins hold a whole number of pictures where weights are such; a picture whose weight lies
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015, with the adaptive bins, of equal
+    mass, of Nguyen and O'Connor, EMNLP 2015, or with those of equal width of Guo et al., "On calibration of modern neural
+    networks", ICML 2017. Bins of equal mass hold a whole number of pictures where weights are such; a picture whose weight lies
     in two bins counts in both with its parts. Where an edge lies among pictures of one confidence, all of these stand on both
     sides in equal shares: their order does not matter.
 
     Args:
-        confidence: Probabilities of the predicted labels [N].
-        right: Whether they are right [N].
+        confidence: Probabilities [N] of the predicted labels, or of anything else that may be so.
+        right: Whether they are right, or it is so [N].
         weights: B weightings [B, N].
         bins: How many.
+        equal: What all bins have alike: their mass, or their width, each without its upper end but the last.
 
     Returns:
         Errors [B] between 0 and 1; not a number where nothing has weight.
@@ -234,12 +238,16 @@ def expected_calibration_errors(confidence: Doubles, right: Bools, weights: Doub
     order = np.argsort(confidence, kind="stable")
     ends = np.flatnonzero(np.diff(confidence[order], append=np.inf))  # the last picture of each confidence
     gap = (confidence - right)[order]
+    inner = np.searchsorted(confidence[order][ends], np.arange(1, bins) / bins)  # confidences below each inner edge
     errors = np.full(len(weights), np.nan)
     for row, ordered in enumerate(weights[:, order]):
         mass = np.concatenate([[0.0], ordered.cumsum()[ends]])
         if mass[-1] > 0:
-            least, over = divmod(mass[-1], bins)
-            edges = np.arange(bins + 1) * least + np.minimum(np.arange(bins + 1), over)
+            if equal == "width":
+                edges = np.concatenate([[0.0], mass[inner], mass[-1:]])
+            else:
+                least, over = divmod(mass[-1], bins)
+                edges = np.arange(bins + 1) * least + np.minimum(np.arange(bins + 1), over)
             sums = np.interp(edges, mass, np.concatenate([[0.0], (ordered * gap).cumsum()[ends]]))
             errors[row] = np.abs(np.diff(sums)).sum() / mass[-1]
     return errors
