@@ -55,7 +55,7 @@ def age_interval(
         years: Predicted ages [N] in years.
         spread: Standard deviations of the distributions [N] in years, above 0; ones where there are none.
         age: True ages [N] in years.
-        unit: In what the interval's ends are counted: deviations, or years.
+        unit: In what the interval's ends are counted: deviations, or years, which are steps of any other scale.
         sets: Numbers of the data sets that the faces are from [N]; None where they are from one.
         coverage: Share of the true ages, 0 to 1, that is promised.
         margin: What is held of the given faces beyond it.

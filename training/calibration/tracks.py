@@ -20,7 +20,7 @@ LENGTHS: Final = (1, 2, 3, 5, 8, 12)
 CHOSEN: Final = {"small": 1.0}
 """Doublings that are not fitted, because a film's camera keeps its distance; docs/measurements.md has the figure."""
 
-_ROUNDING: Final = 0.05  # years², of answers that are rounded to a tenth
+_LEAST_SQUARE: Final = 0.05  # years²; answers are rounded to a tenth, and a film of equal ones would have no variance
 
 
 def fit(given: Films) -> TrackCalibration:
@@ -60,7 +60,7 @@ def doublings(given: Films) -> dict[str, float]:
     values = [one.value for one in given.expectations.values()]
     if not values:
         return {name: TrackCalibration().doublings.get(name, 0.0) for name in given.names}
-    squares = [np.square(one - one.mean(axis=1, keepdims=True)) + _ROUNDING for one in values]
+    squares = [np.square(one - one.mean(axis=1, keepdims=True)) + _LEAST_SQUARE for one in values]
 
     def loss(exponents: Doubles) -> float:
         amount = given.impairments @ exponents

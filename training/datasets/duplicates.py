@@ -32,7 +32,6 @@ Aligned faces resemble each other far more than photos at large, so that the usu
 the counts of pairs by distance.
 """
 
-_BITS: Final = SIDE * SIDE
 _ROWS: Final = 64  # pictures compared at once; with 19,000 others 10 MB a word of the hash
 
 EARLIER: Final[dict[Split, tuple[Split, ...]]] = {

@@ -6,13 +6,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate, VariantEvaluation
+from service.models.evaluation import AgeChecks, Evaluation, Figures, Intervals, Part, Rate
 from service.models.manifest import AGE, CANONICAL, Manifest
 from training.evaluation.age_checks import MINORS, rules
 from training.evaluation.documents import DEFAULT_ATTRIBUTES
 from training.evaluation.metrics import Family, Metric, Table, metrics_of
 from training.evaluation.predictions import PLAIN, AttributeSpec, Predictions
-from training.evaluation.variants import lossless
+from training.evaluation.variants import ALL, lossless
 from training.provenance import Provenance, lineage
 
 PUBLISHED_ON = "UTKFace"
@@ -427,20 +427,14 @@ def _variants(manifest: Manifest, evaluation: Evaluation, attributes: Sequence[A
                 cells = [_shown(metric, figures) for metric in metrics]
                 lines.append(table_row([of, arithmetic, f"{figures.count}", *cells]))
         sections += [f"\n## The {name} variant\n\n{text}\n", "\n".join(lines) + "\n"]
-        sections += [f"{_band_table(attribute, bands, name)}\n" for attribute, bands in _bands_of_all(variant)]
+        of_all = variant.sets[ALL].bands if ALL in variant.sets else {}
+        sections += [f"{_band_table(attribute, bands, name)}\n" for attribute, bands in of_all.items()]
     return "\n".join(sections)
 
 
 def _by_auto(chosen: bool) -> str:
     """Whether it is what Facet chooses where the arithmetic is left to it."""
     return ", and by `auto` where the CPU gets its golden answers right, since it loses nothing" if chosen else ""
-
-
-def _bands_of_all(variant: VariantEvaluation) -> Iterator[tuple[str, Mapping[str, Mapping[str, Figures]]]]:
-    """Bands of all data sets together, by expectation."""
-    for name, part in variant.sets.items():
-        if name == "all":
-            yield from part.bands.items()
 
 
 def _band_table(attribute: str, bands: Mapping[str, Mapping[str, Figures]], variant: str) -> str:

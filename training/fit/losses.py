@@ -12,21 +12,9 @@ from service.models.manifest import AGE
 from training.datasets.base import MAX_AGE
 from training.models import age_head as ages
 from training.models import label_head
-from training.models.age_head import soft_age
 from training.models.heads import EMBEDDING
 from training.models.label_head import second_logit
 from training.recipe import ATTRIBUTES, AgeSection, Attribute, LossSection
-
-__all__ = [
-    "AgeLoss",
-    "BinaryCrossEntropy",
-    "CategoricalCrossEntropy",
-    "EmbeddingLoss",
-    "MeanOfKnown",
-    "expected_age",
-    "losses_and_metrics",
-    "soft_age",
-]
 
 
 def _label(y_true: Any) -> Any:
@@ -50,7 +38,8 @@ def _years_of_teacher(y_true: Any) -> Any:
     """Labels as they are, and the expectation [N, 1] of a teacher's age distribution instead of it, where there is one."""
     if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
         return y_true
-    return ops.stack([y_true[:, 0], ops.sum(y_true[:, 1:] * _years(), axis=-1)], axis=1)
+    years = ops.arange(MAX_AGE + 1, dtype="float32")
+    return ops.stack([y_true[:, 0], ops.sum(y_true[:, 1:] * years, axis=-1)], axis=1)
 
 
 def _within(y_true: Any, form: AgeSection) -> Any:
@@ -65,22 +54,6 @@ def _classes_of_teacher(y_true: Any, form: AgeSection) -> Any:
     if len(y_true.shape) == 1 or y_true.shape[-1] == 1:
         return y_true
     return ops.concatenate([y_true[:, :1], ops.matmul(y_true[:, 1:], ages.class_years(form))], axis=1)
-
-
-def expected_age(logits: Any) -> Any:
-    """Expectation [N], in years, of the age distribution with these logits [N, 101].
-
-    Args:
-        logits: Logits [N, 101].
-
-    Returns:
-        Years [N].
-    """
-    return ops.sum(ops.softmax(logits, axis=-1) * _years(), axis=-1)
-
-
-def _years() -> Any:
-    return ops.arange(MAX_AGE + 1, dtype="float32")
 
 
 @keras.saving.register_keras_serializable("facet")

@@ -13,10 +13,9 @@ from training.fit.losses import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
     MeanOfKnown,
-    expected_age,
     losses_and_metrics,
-    soft_age,
 )
+from training.models.age_head import soft_age
 from training.recipe import LossSection
 
 
@@ -36,13 +35,6 @@ def test_soft_label_is_a_gaussian_that_widens_with_age() -> None:
 
 def test_ages_above_a_hundred_are_trained_as_a_hundred() -> None:
     np.testing.assert_allclose(soft_age(column(116), 1.0, 0.03), soft_age(column(100), 1.0, 0.03))
-
-
-def test_expected_age() -> None:
-    logits = np.full((2, 101), -30, np.float32)
-    logits[0, 7] = 0
-    logits[1, [20, 40]] = 0, math.log(3)
-    np.testing.assert_allclose(expected_age(logits), [7, 35], atol=1e-4)
 
 
 def test_age_loss() -> None:
