@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,27 +25,25 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from service.arrays import Bools, Floats, Pixels
+from service.models.runtime import Precision, Runtime, loader
+from service.models.store import ModelStore
+from service.vision.detection import MIN_CONFIDENCE, SIDE_PX, Detector, locate
+from service.vision.detection.registry import load_detector
+from service.vision.image import decode
+from training.datasets.base import Split
+from training.datasets.readers import open_data_set
+from training.datasets.sources import MAX_PIXELS
+from training.evaluation.degradations import rotated
+from training.evaluation.service_client import measured_settings, predict
+
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from service.arrays import Bools, Floats, Pixels  # noqa: E402
-from service.models.runtime import Precision, Runtime, loader  # noqa: E402
-from service.models.store import ModelStore  # noqa: E402
-from service.vision.detection import MIN_CONFIDENCE, SIDE_PX, Detector, locate  # noqa: E402
-from service.vision.detection.registry import load_detector  # noqa: E402
-from service.vision.image import decode  # noqa: E402
-from training.datasets.base import Split  # noqa: E402
-from training.datasets.readers import open_data_set  # noqa: E402
-from training.evaluation.degradations import rotated  # noqa: E402
-from training.evaluation.service_client import measured_settings, predict  # noqa: E402
-
 OVERLAP: Final = 0.35
 """Intersection over union with its annotation from which a face is found: detectors cut faces differently."""
 FALSE_OVERLAP: Final = 0.2
 """Largest intersection over union with any annotation of a false face, with the smallest and those marked invalid, too."""
 ANGLES: Final = (0, 30, 60, 90, 180)
 """Degrees by which pictures of one face are turned."""
-MAX_PIXELS: Final = 50_000_000
 PHOTOS: Final = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 

@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks.bench.peers import PeerError, PeerProcess
 from benchmarks.bench.variants import Variant
+from benchmarks.capacity import percentiles
 
 Row = dict[str, Any]
 """A row of a table: plain values by column."""
@@ -270,9 +271,8 @@ def tail(took: Sequence[float | None]) -> Row:
         95th percentile and longest of those with an answer, None where there is none, and how many have none.
     """
     there = [one for one in took if one is not None]
-    late = statistics.quantiles(there, n=20, method="inclusive")[-1] if len(there) > 1 else max(there, default=None)
     return {
-        "p95": None if late is None else round(late, 1),
+        "p95": round(percentiles(there)[1], 1) if there else None,
         "most": round(max(there), 1) if there else None,
         "lost": len(took) - len(there),
     }
