@@ -221,7 +221,7 @@ def _bars(tallies: Mapping[str, Mapping[str, int]], column: Column, path: Path) 
         heights = np.array([tally.get(name, 0) for name in names])
         axis.bar(np.arange(len(names)), heights, bottom=below, label=literal(set_name))
         below += heights
-    shown = [place for place, name in enumerate(names) if column.place(name)[0] % column.ticks == 0]
+    shown = [place for place, name in enumerate(names) if column.ticks == 1 or column.place(name)[0] % column.ticks == 0]
     turned = sum(len(names[place]) for place in shown) > 60
     axis.set_xticks(shown, [literal(names[place]) for place in shown], rotation=90 if turned else 0)
     unit = f" [{column.unit}]" if column.unit else ""

@@ -15,7 +15,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def augmented(crop: Pixels, size: int, section: AugmentSection, random: np.random.Generator) -> Pixels:
-    """A random variant, uint8 RGB [size, size, 3], of a crop of at least that size.
+    """A random variant, uint8 RGB [size, size, 3], of a crop; a smaller one is enlarged.
 
     Args:
         crop: uint8 RGB [S, S, 3].

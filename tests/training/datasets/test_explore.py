@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -36,6 +38,21 @@ def out(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
     assert explore(sources, folder).model_dump() == json.loads((folder / "counts.json").read_text())
     return folder
+
+
+def test_every_bar_of_labels_has_its_name_and_every_tenth_year(
+    sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: dict[str, list[str]] = {}
+
+    def read(figure: Figure, path: Path) -> None:
+        ticks[path.name] = [one.get_text() for one in figure.axes[0].get_xticklabels()]
+        plt.close(figure)
+
+    monkeypatch.setattr("training.datasets.explore.save", read)
+    explore(sources, tmp_path, samples=0)
+    assert ticks["gender.png"] == ["male", "female", "unknown"]
+    assert ticks["age.png"] == [str(year) for year in range(10, 90, 10)]
 
 
 def test_counts_by_hand(out: Path) -> None:
