@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any
 
 import matplotlib as mpl
@@ -23,20 +24,6 @@ REDUCED = 1.9
 RATES = (1, 10, 50, 100, 500)
 """Photos a second of the table of replicas."""
 _MARKED = re.compile(r"(?P<begin><!-- capacity: (?P<name>[a-z]+) -->)\n.*?\n(?P<end><!-- /capacity -->)", re.DOTALL)
-
-
-def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The line of least squares through points.
-
-    Args:
-        points: Pairs of x and y, at two places at least.
-
-    Returns:
-        Its height at 0, and its slope.
-    """
-    mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
-    return mean_y - slope * mean_x, slope
 
 
 def conditions(document: Document) -> str:
@@ -90,13 +77,14 @@ def processes(document: Document) -> str:
 
 
 def costs(document: Document) -> dict[str, float]:
-    """CPU milliseconds that one more face, and one more megapixel in each format, add; by what is added."""
-    found = {"a face": line([(row["faces"], row["cpu_ms"]) for row in document["faces"]])[1]}
+    """CPU milliseconds that one more face, and one more megapixel in each format, add by least squares; by what is added."""
+    shown = document["faces"]
+    found = {"a face": linear_regression([row["faces"] for row in shown], [row["cpu_ms"] for row in shown]).slope}
     for form in dict.fromkeys(row["format"] for row in document["pixels"]):
         rows = [row for row in document["pixels"] if row["format"] == form and row["megapixels"] >= REDUCED and row["cpu_ms"]]
-        points = [(row["megapixels"], row["cpu_ms"]) for row in rows]
-        if len(points) > 1:
-            found[f"a megapixel of {form}"] = line(points)[1]
+        if len(rows) > 1:
+            sizes = [row["megapixels"] for row in rows]
+            found[f"a megapixel of {form}"] = linear_regression(sizes, [row["cpu_ms"] for row in rows]).slope
     return found
 
 

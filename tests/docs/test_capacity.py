@@ -77,8 +77,12 @@ def test_no_percentile_is_above_the_longest_time() -> None:
     assert percentiles([float(value) for value in range(101)]) == (50, 95)
 
 
-def test_the_line_of_points_on_a_line_is_that_line() -> None:
-    assert capacity_page.line([(0, 30.0), (2, 50.0), (10, 130.0)]) == pytest.approx((30, 10))
+def test_what_is_on_a_line_costs_its_slope() -> None:
+    faces = [{"faces": count, "cpu_ms": 30.0 + 10 * count} for count in (0, 2, 10)]
+    pixels = [{"format": "PNG", "megapixels": size, "cpu_ms": 5.0 + 3 * size} for size in (2, 12, 48)]
+    small = {"format": "PNG", "megapixels": 1, "cpu_ms": 99.0}  # is not reduced before it is searched
+    costs = capacity_page.costs({"faces": faces, "pixels": [small, *pixels]})
+    assert costs == pytest.approx({"a face": 10, "a megapixel of PNG": 3})
 
 
 def test_the_page_names_the_defaults(root: Path) -> None:

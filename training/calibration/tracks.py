@@ -76,8 +76,9 @@ def doublings(given: Films) -> dict[str, float]:
 class Means:
     """Means over the first 1, 2, … frames of each of N films.
 
-    By expectation, `values` and `spreads` [N, FRAMES] are in years; by attribute of labels, `logarithms` [N, FRAMES, K] are of
-    probabilities. `frames` [N, FRAMES] is the number of frames of equal weight that each mean comes to.
+    By expectation, `values` and `spreads` [N, FRAMES] are in steps of the scale, years of an age; by attribute of labels,
+    `logarithms` [N, FRAMES, K] are of probabilities. `frames` [N, FRAMES] is the number of frames of equal weight that each
+    mean comes to.
     """
 
     values: Mapping[str, Doubles]

@@ -178,7 +178,7 @@ def intervals(attribute: AttributeSpec) -> Iterator[Metric[Predictions]]:
 
 
 def _mean_of_errors(name: str, of: Callable[[Doubles], Doubles]) -> Callable[[Predictions, Doubles], Doubles]:
-    """A mean of what a function makes of the errors in years."""
+    """A mean of what a function makes of the errors, in the attribute's unit."""
 
     def compute(predictions: Predictions, weights: Doubles) -> Doubles:
         one = predictions.expectations[name]

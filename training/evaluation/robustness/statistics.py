@@ -67,7 +67,7 @@ class Rows:
     """Predictions, M in all, to compare with what is expected of them.
 
     `value` [M] is what was measured of the face; `picture` [M] which picture it is of; `error` and `expected`, by attribute,
-    [M] each, are the distance in years, or whether the label is wrong, and its expectation; NaN where one of
+    [M] each, are the distance in the attribute's unit, or whether the label is wrong, and its expectation; NaN where one of
     both is unknown. `warned` [M] is whether the service gave the condition's warning.
     """
 
@@ -121,7 +121,7 @@ def errors(predictions: Predictions) -> dict[str, Doubles]:
         predictions: Of N pictures.
 
     Returns:
-        By attribute [N]: the distance in years, or 1 for a wrong label and 0 for a right one; not a number where no face was
+        By attribute [N]: the distance in its unit, or 1 for a wrong label and 0 for a right one; not a number where no face was
         found, nothing is predicted or the label is not known.
     """
     found = predictions.found
