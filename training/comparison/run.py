@@ -43,7 +43,7 @@ from training.comparison.documents import (
 from training.comparison.metrics import error_in_range, own_classes
 from training.datasets.base import UNKNOWN, Split
 from training.datasets.prepared import Prepared, count_prepared, labels_of, load_prepared, open_faces
-from training.errors import Diverged, RecipeError, RunError, raised_as
+from training.errors import DataSetError, Diverged, RecipeError, RunError, raised_as
 from training.evaluation.crops import beside_labels, network_answers
 from training.evaluation.metrics import Metric, value_of
 from training.evaluation.predictions import AttributeSpec, Predictions
@@ -56,6 +56,7 @@ from training.models import age_head as ages
 from training.models.architectures import RANDOM
 from training.models.complexity import multiply_adds
 from training.models.heads import build, dtype_policy
+from training.provenance import beginning_of
 from training.recipe import AgeSection, Attribute, NetworkSection, Recipe, changed, load_recipe, write_recipe
 
 REPORT: Final = "compare.json"
@@ -174,22 +175,30 @@ def compare(
     Raises:
         RecipeError: `out` holds another budget's comparison, another recipe of the same name or one that learnt other pictures
             or labels, or two recipes share a name.
+        DataSetError: A data set that is learnt or measured has no picture of its split.
+        FileNotFoundError: Initial weights are not there, or `prepare` wrote nothing.
     """
     out.mkdir(parents=True, exist_ok=True)
     _reserve(out / "budget.json", "budget", budget.model_dump())
-    last = [recipe_chain(entry, given)[-1] for entry in given.recipes]
+    chains = [recipe_chain(entry, given) for entry in given.recipes]
+    inits = [(weights or {}).get(recipes[0].network.architecture, RANDOM) for recipes in chains]
+    for init in inits:
+        beginning_of(init, None)  # which looks for the file, before hours of training, as the next ones do for the pictures
+    if not count_prepared(prepared, split, sets or None):
+        raise DataSetError(f"{prepared} has no {split.value} picture")
+    pictures = [{one.name: identity_of(one, prepared) for one in recipes} for recipes in chains]
+    last = [recipes[-1] for recipes in chains]
     attributes = {one.name: one for recipe in last for one in recipe.attributes}
     learnt = {name for recipe in last for name in recipe.data.train}
     report = _described(given, budget, prepared, split, sets, tuple(attributes.values()), learnt)
     names = [load_recipe(entry.recipe).name for entry in given.recipes]
     if len(set(names)) != len(names):
         raise RecipeError(f"a name stands for one recipe: {', '.join(names)}")
-    for name, entry in zip(names, given.recipes, strict=True):
-        folder, recipes = out / name, recipe_chain(entry, given)
-        init = (weights or {}).get(recipes[0].network.architecture, RANDOM)
+    for name, entry, recipes, init, learnt_here in zip(names, given.recipes, chains, inits, pictures, strict=True):
+        folder = out / name
         content = {"init": init, "recipes": [one.model_dump(mode="json") for one in recipes]}
         _reserve(folder / "recipes.json", "recipe", content)
-        _reserve(folder / "pictures.json", "set of pictures", {one.name: identity_of(one, prepared) for one in recipes})
+        _reserve(folder / "pictures.json", "set of pictures", learnt_here)
         training = partial(_train, recipes, init, budget, prepared, folder, entry.steps)
         here = partial(training, callbacks)
         trained = _cached(folder / "trained.json", TrainedRecipe, _in_process(training) if own_process else here)

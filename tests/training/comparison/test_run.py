@@ -194,6 +194,29 @@ def test_a_constant_prediction_of_a_range_is_its_median_and_not_the_step_below()
     np.testing.assert_allclose(constant_prediction(steps[3:], height), [np.nan])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sets": ["nobody"]}, "has no validation picture of nobody"),
+        ({"split": Split.TEST}, "has no test picture"),
+        ({"weights": {"tiny": "nowhere.weights.h5"}}, "no initial weights at nowhere.weights.h5"),
+    ],
+)
+def test_what_is_not_there_is_said_before_anything_is_trained(
+    options: dict[str, Any], message: str, given: Comparison, prepared: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((TrainingError, FileNotFoundError), match=message):
+        compare(given, BUDGET, prepared, tmp_path, **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["budget.json"]
+
+
+def test_a_set_that_a_later_recipe_lacks_is_said_before_anything_is_trained(prepared: Path, tmp_path: Path) -> None:
+    paths = tiny(tmp_path, "good"), tiny(tmp_path, "bad", more='[data]\ntrain = ["nobody"]')
+    with pytest.raises(TrainingError, match="has no train picture of nobody"):
+        compare(compared(*paths), BUDGET, prepared, tmp_path / "out")
+    assert not (tmp_path / "out/good").exists()
+
+
 def test_what_is_done_is_not_done_again(
     done: tuple[Path, dict[str, Any]], given: Comparison, prepared: Path, tmp_path: Path
 ) -> None:
