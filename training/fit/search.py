@@ -241,15 +241,6 @@ def search(
     run of its own under `out`; a trial that was interrupted is begun again. `out` gets `search.json`, `best.json` (a
     recipe, for `train`) and plots.
 
-    Returns:
-        What `search.json` holds.
-
-    Raises:
-        RunError: No trial came to its end, the storage holds another search of the recipe's name, or `out` one of another
-            storage.
-        RecipeError: No epoch has the column `measure`.
-        UsageError: The storage cannot be opened.
-
     Args:
         recipe: The recipe that the trials change.
         space: What they change of it.
@@ -260,6 +251,15 @@ def search(
         init: Initial weights of the trunk: `imagenet`, `random`, or a file.
         measure: Column of `history.csv`.
         pruner: What ends trials that lag; by the median where not given.
+
+    Returns:
+        What `search.json` holds.
+
+    Raises:
+        RunError: No trial came to its end, the storage holds another search of the recipe's name, or `out` one of another
+            storage.
+        RecipeError: No epoch has the column `measure`.
+        UsageError: The storage cannot be opened.
     """
     out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
