@@ -35,6 +35,8 @@ class Served(Section):
     precision: str
     """Arithmetic of the network."""
     runtime: str
+    detector: str | None = None
+    """NAME/VERSION of what found the faces."""
     promised_coverage: float | None = None
     """Share of the true values that the intervals promise to hold; None without any."""
 
@@ -170,6 +172,7 @@ class Report(ReportPart):
     model: MeasuredModel | None = None
     precision: str | None = None
     runtime: str | None = None
+    detector: str | None = None
     promised_coverage: float | None = None
     attributes: tuple[AttributeSpec, ...] = DEFAULT_ATTRIBUTES
     also: dict[str, ReportPart] = Field(default={})
@@ -192,6 +195,7 @@ class Subject(Section):
     model: MeasuredModel
     precision: str
     runtime: str = ""
+    detector: str | None = None
     promised_coverage: float | None = None
     data: tuple[str, ...]
     split: str

@@ -138,6 +138,7 @@ def _summary(report: Report) -> str:
         ("pictures", str(report.headline.count)),
         ("precision", report.precision),
         ("runtime", report.runtime),
+        ("detector", report.detector),
         ("created", report.created),
     ]
     units = {one.name: one.scale.unit for one in report.attributes}
@@ -375,8 +376,9 @@ def _supplement(folder: Path, name: str, model: MeasuredModel | None) -> Iterato
         if subject.model != model:
             yield _paragraph(f"{name} is a measurement of {measured}, and is left out.")
             return
+        by = ", ".join(one for one in (measured, subject.precision, subject.detector) if one is not None)
         pictures = f"{subject.pictures} pictures of {' and '.join(subject.data)}, {subject.split}"
-        yield _paragraph(f"Measured: {measured}, {subject.precision}; {pictures}.")
+        yield _paragraph(f"Measured: {by}; {pictures}.")
     for text in extra.text.split("\n\n"):
         yield _paragraph(text)
     for table in extra.tables:

@@ -286,10 +286,12 @@ async def _post(
 
 def _served(card: Mapping[str, Any], manifest: Manifest) -> Served:
     intervals = [one.calibration.interval for one in manifest.attributes if one.calibration.interval is not None]
+    detector = card["serving"]["detector"]
     return Served(
         model=MeasuredModel(name=manifest.name, version=manifest.version),
         precision=card["serving"]["precision"],
         runtime=card["serving"]["runtime"],
+        detector=f"{detector['name']}/{detector['version']}",
         promised_coverage=intervals[0].coverage if intervals else None,
     )
 

@@ -63,7 +63,7 @@ def report(out: Path) -> dict[str, Any]:
 def test_report_has_everything(report: dict[str, Any]) -> None:
     assert set(report) == {
         *("data", "model", "precision", "runtime", "promised_coverage", "split", "created", "mean_age_of_train", "plots"),
-        *("attributes", "age_checks", "means_of_train"),
+        *("detector", "attributes", "age_checks", "means_of_train"),
         *("headline", "found_only", "groups", "intervals", "duplicates", "without_duplicates", "confusion", "roc", "not_found"),
         *("age_mae_by_age", "worst_ages", "worst_genders", "worst_races"),
     }
@@ -72,6 +72,7 @@ def test_report_has_everything(report: dict[str, Any]) -> None:
     assert report["model"] == {"name": "tiny", "version": 1}
     assert (report["data"], report["split"], report["mean_age_of_train"]) == ("UTKFace", "test", 30.0)
     assert (report["precision"], report["runtime"], report["promised_coverage"]) == ("f32", "openvino", 0.8)
+    assert report["detector"] == "centerface/2"
     assert report["means_of_train"] == {"age": 30.0}
     assert set(report["plots"]) == PLOTS
     assert {"age_mae", "age_rmse", "gender_accuracy", "race_accuracy", "race_macro_f1", "interval_coverage"} <= set(

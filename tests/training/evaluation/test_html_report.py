@@ -89,7 +89,8 @@ def document_of(
         "differing": differing,
         "twins": [{"name": "3.jpg", "other": HOSTILE, "bits": 12, "mirrored": True}],
     }
-    served = {"model": {"name": "tiny", "version": 7}, "precision": "bf16", "runtime": "openvino", "promised_coverage": 0.8}
+    served = {"model": {"name": "tiny", "version": 7}, "precision": "bf16", "runtime": "openvino", "detector": "found/3"}
+    served |= {"promised_coverage": 0.8}
     head = {"data": "UTKFace", "split": "test", "created": "2026-01-02", **served}
     return head | figured | {"duplicates": found_twins}, predictions
 
@@ -102,7 +103,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pat
     """A report with all outputs and a second set, and the folder with its plots."""
     folder = tmp_path_factory.mktemp("report")
     document, predictions = document_of(EVERYTHING)
-    head = ("data", "split", "created", "model", "precision", "runtime", "promised_coverage")
+    head = ("data", "split", "created", "model", "precision", "runtime", "detector", "promised_coverage")
     document["also"] = {
         "All-Age-Faces": {key: value for key, value in document_of(("years", "female"))[0].items() if key not in head}
     }
@@ -126,6 +127,7 @@ def test_every_section_and_figure_is_on_the_page(whole: tuple[dict[str, Any], Pa
     for part in (
         "tiny, version 7",
         "bf16",
+        "<dt>detector</dt><dd>found/3</dd>",
         "openvino",
         "2026-01-02",
         "without near-duplicates",
@@ -264,6 +266,9 @@ def test_another_models_measurement_is_left_out(key: str, whole: tuple[dict[str,
     text = page(document, folder)
     assert "<p>A curve.</p>" in text
     assert "f32; 400 pictures of UTKFace, validation" in text
+    extra[key] = subject | {"detector": "found/3"}
+    (folder / "robustness.json").write_text(json.dumps(extra))
+    assert "f32, found/3; 400 pictures of UTKFace, validation" in page(document, folder)
     extra[key] = subject | {"model": {"name": "another", "version": 3}}
     (folder / "robustness.json").write_text(json.dumps(extra))
     text = page(document, folder)
