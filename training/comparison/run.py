@@ -53,7 +53,7 @@ from training.fit.budget import published, shortened
 from training.fit.callbacks import history_of
 from training.fit.train import identity_of, selection_of, train
 from training.models import age_head as ages
-from training.models.architectures import RANDOM
+from training.models.architectures import ARCHITECTURES, RANDOM
 from training.models.complexity import multiply_adds
 from training.models.heads import build, dtype_policy
 from training.provenance import beginning_of
@@ -174,13 +174,15 @@ def compare(
 
     Raises:
         RecipeError: `out` holds another budget's comparison, another recipe of the same name or one that learnt other pictures
-            or labels, or two recipes share a name.
+            or labels, two recipes share a name, or `weights` names no architecture.
         DataSetError: A data set that is learnt or measured has no picture of its split.
         FileNotFoundError: Initial weights are not there, or `prepare` wrote nothing.
     """
     out.mkdir(parents=True, exist_ok=True)
     _reserve(out / "budget.json", "budget", budget.model_dump())
     chains = [recipe_chain(entry, given) for entry in given.recipes]
+    if unknown := [name for name in weights or {} if name not in ARCHITECTURES]:
+        raise RecipeError(f"no architecture {unknown[0]!r}; there is: {', '.join(sorted(ARCHITECTURES))}")
     inits = [(weights or {}).get(recipes[0].network.architecture, RANDOM) for recipes in chains]
     for init in inits:
         beginning_of(init, None)  # which looks for the file, before hours of training, as the next ones do for the pictures

@@ -200,6 +200,7 @@ def test_a_constant_prediction_of_a_range_is_its_median_and_not_the_step_below()
         ({"sets": ["nobody"]}, "has no validation picture of nobody"),
         ({"split": Split.TEST}, "has no test picture"),
         ({"weights": {"tiny": "nowhere.weights.h5"}}, "no initial weights at nowhere.weights.h5"),
+        ({"weights": {"tyni": "imagenet"}}, "no architecture 'tyni'; there is: "),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_trained(
