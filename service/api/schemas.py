@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from service.inference.attributes import Attributes, Expectation, LabelProbabilities
 from service.inference.pipeline import AnalysedFace, Analysis
@@ -238,6 +238,16 @@ class Health(_Schema):
     detail: str | None = None
 
 
+def _number(value: object) -> object:
+    """A number as it came. Raises `ValueError` for true and false, which pydantic reads as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("it has to be a number")
+    return value
+
+
+_NUMBER: Final = BeforeValidator(_number)
+
+
 class StreamStart(BaseModel):
     """A stream's first message, from the client: a key where the service asks for one, and what is wanted."""
 
@@ -247,10 +257,10 @@ class StreamStart(BaseModel):
     key: Annotated[SecretStr, Field(max_length=1000)] | None = None
     model: Annotated[str, Field(max_length=100)] | None = None
     attributes: Annotated[list[str], Field(max_length=100)] | None = None
-    max_faces: Annotated[int, Field(ge=1)] | None = None
-    min_confidence: Annotated[float, Field(ge=0.5, le=1)] | None = None
+    max_faces: Annotated[int, Field(ge=1), _NUMBER] | None = None
+    min_confidence: Annotated[float, Field(ge=0.5, le=1), _NUMBER] | None = None
     landmarks: bool = False
-    at_least: Annotated[list[int], Field(max_length=100)] | None = None
+    at_least: Annotated[list[Annotated[int, _NUMBER]], Field(max_length=100)] | None = None
 
 
 class StreamReady(_Schema):

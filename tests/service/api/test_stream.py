@@ -305,6 +305,16 @@ def test_a_parameter_out_of_range_ends_the_stream(start: dict[str, Any]) -> None
         assert_ends(socket, 422, "invalid_parameter", 1008)
 
 
+@pytest.mark.parametrize("name", ["max_faces", "min_confidence", "at_least"])
+def test_true_is_no_number(name: str) -> None:
+    with service() as client, client.websocket_connect("/stream") as socket:
+        socket.send_json(START | {name: [True] if name == "at_least" else True})
+        problem = socket.receive_json()
+        assert_problem(problem, 422, "invalid_parameter")
+        assert problem["detail"].startswith(name)
+        assert problem["detail"].endswith("it has to be a number")
+
+
 @pytest.mark.parametrize("name", ["attribute", "maxFaces", "distribution", "x" * 4000])
 def test_a_start_with_a_field_that_is_not_known_ends_the_stream(name: str) -> None:
     with service() as client, client.websocket_connect("/stream") as socket:
