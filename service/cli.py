@@ -284,7 +284,9 @@ def _advice(settings: Settings) -> str:
         return f"{place} cannot be listed: {elsewhere}"
     if not names:
         return f"There are no models in {place}: {elsewhere}"
-    return f"{place} holds {', '.join(names)}. Choose with FACET_MODEL or FACET_DETECTOR, or {elsewhere}"
+    given = ["FACET_MODELS" if settings.models else "FACET_MODEL", "FACET_DETECTOR"]
+    given += [f"FACET_{name.upper()}" for name in ("stream_detector", "canary") if getattr(settings, name) is not None]
+    return f"{place} holds {', '.join(names)}. Choose with {', '.join(given[:-1])} or {given[-1]}, or {elsewhere}"
 
 
 def _print_error(message: str) -> None:

@@ -643,6 +643,11 @@ def test_a_missing_model_is_one_line(facet: Facet, examples: Path, tmp_path: Pat
     assert_one_line(facet("predict", examples / "astronaut.jpg", MODEL_STORE=str(tmp_path / "nowhere")), "centerface")
 
 
+@pytest.mark.parametrize(("setting", "value"), [("STREAM_DETECTOR", "nobody"), ("CANARY", "nobody/1:0.1")])
+def test_a_missing_model_names_the_setting_that_chose_it(facet: Facet, setting: str, value: str) -> None:
+    assert_one_line(facet("serve", **{setting: value}), "nobody", f"FACET_{setting}")
+
+
 def test_a_missing_model_of_an_address_is_one_line_where_nothing_can_be_written_but_the_cache(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
