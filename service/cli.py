@@ -48,6 +48,7 @@ from rich.progress import Progress
 
 from service import __version__
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound, in_own_words
+from service.files import folder_made
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.inference.memory import tune_allocator
@@ -640,7 +641,10 @@ def annotate(
         given = _one_model() | ({} if detector is None else {"detector": detector, "stream_detector": None})
         engine = _engine(context.ensure_object(Parts), _settings_with(given))
         of_frames = FrameTable(engine.model.manifest.attributes)
-        growing = None if frames is None else stack.enter_context(GrowingTable(frames, of_frames.columns))
+        growing = None
+        if frames is not None:
+            stack.enter_context(folder_made(frames.parent))
+            growing = stack.enter_context(GrowingTable(frames, of_frames.columns))
 
         def record(row: FrameRow) -> None:
             if growing is not None:

@@ -43,6 +43,30 @@ def replacing(path: Path) -> Iterator[Path]:
         _settle(path.parent)
 
 
+@contextlib.contextmanager
+def folder_made(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it; an error inside the block takes away again what was made and holds nothing.
+
+    Args:
+        folder: The folder, which may be there.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for one in missing:
+            with contextlib.suppress(OSError):
+                one.rmdir()
+        raise
+
+
 def _settle(folder: Path) -> None:
     """Have the names of a folder on the disk, where its file system has a way to ask for that: the files in it are there."""
     try:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from service.files import replacing
+from service.files import folder_made, replacing
 from service.inference.pipeline import Analysis
 from service.offline import films
 from service.offline.errors import OutputError
@@ -70,9 +70,9 @@ class Pictures:
         if any(_whole(out).match(pattern) for pattern in self._patterns):
             raise OSError(f"{out}: the picture could overwrite a photo that is looked at; choose another folder")
         pixels = decode(data, max_pixels=analysis.width * analysis.height, side=max(analysis.width, analysis.height)).pixels
-        out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with replacing(out) as new:  # and not into the file that is there, which a photo may be linked with
+            # Not into the file that is there, which a photo may be linked with.
+            with folder_made(out.parent), replacing(out) as new:
                 draw(Image.fromarray(pixels), analysis).save(new)
         except ValueError as error:
             raise OSError(f"{out}: the picture's name must end in .jpg, .png or .webp") from error

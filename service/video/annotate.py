@@ -8,7 +8,7 @@ import math
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from service.arrays import Pixels
-from service.files import replacing
+from service.files import folder_made, replacing
 from service.inference.attributes import Attributes, Expectation
 from service.inference.columns import FRAME, QUALITY, TRACK, Column, ColumnNames, attribute_columns, column_names
 from service.inference.engine import Engine
@@ -280,9 +280,9 @@ def _written(
     """What writes a picture in the place of a frame, and what passes a packet of sound on as it is."""
     import av
 
-    _require_writable(out, source)
+    _require_another(out, source)
     try:
-        with replacing(out) as new, av.open(address(new), "w") as container:
+        with _writable_folder(out), replacing(out) as new, av.open(address(new), "w") as container:
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
@@ -329,17 +329,24 @@ def _written(
         raise FilmError(out, "the film's name must end in .mp4, .mov or .mkv") from error
 
 
-def _require_writable(out: Path, source: Path) -> None:
-    """Refuse what is seen to be wrong before anything is analysed, and make the folder of the new film."""
+def _require_another(out: Path, source: Path) -> None:
+    """Refuse a new film that is the old one, or a folder."""
     if out.exists() and out.samefile(source):
         raise FilmError(out, "this is the film itself; write to another file")
     if out.is_dir():
         raise FilmError(out, "this is a folder; name a file")
-    try:  # FFmpeg opens the file when the encoder lets go of a picture, which may be forty later
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()
-    except OSError as error:
-        raise FilmError(out, error.strerror or str(error)) from error
+
+
+@contextmanager
+def _writable_folder(out: Path) -> Iterator[None]:
+    """The folder of the new film; refused before anything is analysed where it cannot be made or written to."""
+    with ExitStack() as stack:
+        try:  # FFmpeg opens the file when the encoder lets go of a picture, which may be forty later
+            stack.enter_context(folder_made(out.parent))
+            tempfile.TemporaryFile(dir=out.parent).close()
+        except OSError as error:
+            raise FilmError(out, error.strerror or str(error)) from error
+        yield
 
 
 def _sound(container: OutputContainer, film: Film) -> AudioStream | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.files import replacing
+from service.files import folder_made, replacing
 
 
 def test_a_file_that_is_half_written_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -55,3 +55,18 @@ def test_a_folder_that_cannot_be_synced_is_no_failure_but_a_broken_disk_is(
     with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="Input/output"), replacing(path) as new:
         new.write_text("rows")
     assert path.read_text() == "rows"
+
+
+def test_a_folder_is_taken_away_again_where_nothing_came_into_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    def fail(folder: Path, *, content: bool) -> None:
+        with folder_made(folder):
+            if content:
+                (folder / "of somebody else").touch()
+            raise KeyError("a bug in between")
+
+    for folder in ("there", "there/new/of/it", "kept/it"):
+        with pytest.raises(KeyError):
+            fail(tmp_path / folder, content=folder == "kept/it")
+    assert {path.name for path in tmp_path.rglob("*")} == {"there", "kept", "it", "of somebody else"}

@@ -89,3 +89,10 @@ def test_photos_of_a_list_lie_outside_of_the_pictures(tree: Path) -> None:
     assert (tree / "a/x.jpg.faces.jpg").read_bytes() == PHOTO
     (picture,) = drawn(Path("out"), [], ["photos/a/x.jpg"])
     assert picture.endswith("photos/a/x.jpg.faces.jpg")
+
+
+def test_a_picture_of_no_format_leaves_no_folder(tmp_path: Path) -> None:
+    pictures = Pictures(tmp_path / "new/of/it/picture.txt", ["photo.jpg"])
+    with pytest.raises(OSError, match=r"must end in \.jpg"):
+        pictures.write("photo.jpg", PHOTO, Analysis(32, 32, []))
+    assert not list(tmp_path.iterdir())

@@ -723,7 +723,8 @@ async def test_a_name_with_a_colon_is_that_of_a_file(tmp_path: Path, monkeypatch
 
 async def test_a_name_that_says_no_format_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FilmError, match=r"\.mp4"):
-        await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "out.film")
+        await annotated(film(tmp_path / "in.mp4", 3), tmp_path / "new/of/it/out.film")
+    assert names(tmp_path) == {"in.mp4"}, "no folder is left that was made for it"
 
 
 # The table --------------------------------------------------------------------------------------------------------------
@@ -844,7 +845,8 @@ def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, ex
         pytest.importorskip("pyarrow")
     with Image.open(examples / "astronaut.jpg") as portrait:
         pixels = np.asarray(portrait.convert("RGB"))
-    source, out, table = film(tmp_path / "in.mp4", 4, shown=lambda _: pixels), tmp_path / "out.mp4", tmp_path / f"f{suffix}"
+    source, new = film(tmp_path / "in.mp4", 4, shown=lambda _: pixels), tmp_path / "new"
+    out, table = new / "out.mp4", new / f"f{suffix}"
     done = CliRunner().invoke(app, ["annotate", str(source), "--out", str(out), "--frames", str(table)])
     assert done.exit_code == 0, done.output
     assert done.stdout.rstrip().endswith(table.name)
@@ -859,7 +861,7 @@ def test_the_command_writes_a_row_for_each_face_of_each_frame(tmp_path: Path, ex
     assert [float(row["time_s"]) for row in rows] == pytest.approx([0, 0.1, 0.2, 0.3])
     assert all(150 < int(row["x"]) < 210 and 40 < int(row["y"]) < 110 and int(row["width"]) > 60 for row in rows)
     assert 0 <= float(rows[-1]["age_years"]) <= 100
-    assert not list(tmp_path.glob(".facet-*"))
+    assert not list(new.glob(".facet-*"))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
