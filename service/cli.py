@@ -468,7 +468,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             jobs=jobs,
         )
         request.check()
-        pictures = None if draw is None else Pictures(draw, request.sources, overwrite=overwrite)
+        pictures = None if draw is None else Pictures(draw, request.sources, listed=listed is not None, overwrite=overwrite)
         if engine is EngineName.RAY:
             if pictures is not None or url is not None:
                 raise InvalidParameter("--engine ray uses its own workers and cannot draw: leave out --url and --draw")

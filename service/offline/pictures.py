@@ -25,20 +25,20 @@ class Pictures:
 
     Of named photos, those of one name in different folders, or with different endings, keep pictures of their own. What
     comes of a folder, glob, archive, film or address keeps its whole name. A file that is there is replaced where it is named
-    `….faces.jpg`, or with `overwrite`.
+    `….faces.jpg`, or with `overwrite`. Where more are `listed` beside them, no photo is a single one.
     """
 
-    def __init__(self, draw: Path, sources: Sequence[str], *, overwrite: bool = False) -> None:
+    def __init__(self, draw: Path, sources: Sequence[str], *, listed: bool = False, overwrite: bool = False) -> None:
         self._draw = draw
-        self._known = bool(sources)  # and not of a list, whose photos are known as they come
+        self._known = bool(sources) and not listed  # those of a list are known as they come
         self._named: dict[str, Path] = {}
         local = [Path(source) for source in sources if source != "-" and "://" not in source]
         globs = [path for path in local if glob.has_magic(str(path)) and not path.exists()]
         folders = [path for path in local if path.is_dir()]
         alone = [path for path in local if path not in (*globs, *folders) and path.suffix.lower() not in films.SUFFIXES]
-        if len(sources) == 1 and not local and not draw.is_dir() and draw.suffix.lower() in ENDINGS:
+        if len(sources) == 1 and self._known and not local and not draw.is_dir() and draw.suffix.lower() in ENDINGS:
             self._named = {sources[0]: draw}  # of standard input or an address, where that is one photo
-        elif sources and len(alone) == len(sources):
+        elif self._known and len(alone) == len(sources):
             targets = _targets(draw, local)
             self._named = {printable(path): target for path, target in zip(local, targets, strict=True)}
         if not overwrite and (lost := next((out for out in self._named.values() if out.is_file() and not _drawn(out)), None)):

@@ -63,6 +63,14 @@ def test_one_photo_of_standard_input_or_an_address_has_the_picture_that_is_named
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a.jpg", "b.png"]
 
 
+@pytest.mark.parametrize("source", ["photos/a/x.jpg", "https://example.com/x.jpg", "-"])
+def test_a_photo_beside_a_list_is_no_single_one(tree: Path, source: str) -> None:
+    pictures = Pictures(Path("out.jpg"), [source], listed=True)
+    for name in (source, "photos/b/x.jpg"):
+        pictures.write(name, PHOTO, Analysis(32, 32, []))
+    assert len([path for path in Path("out.jpg").rglob("*") if path.is_file()]) == 2
+
+
 @pytest.mark.parametrize("sources", [["photos"], ["photos/**/*.jpg"], ["photos/**"]])
 def test_pictures_stay_out_of_what_is_looked_at(tree: Path, sources: list[str]) -> None:
     with pytest.raises(OutputError, match="inside of photos"):
