@@ -572,8 +572,16 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     manifest, digest = store.find(settings.model, settings.model_version, settings.precision.variant)
     name, _, version = settings.detector.partition("/")
     detector, _ = store.find(name, int(version) if version else None)
-    served = ServedModel(manifest.name, manifest.version, digest, manifest.attributes, detector.title)
     answerable = [one for one in manifest.attributes if settings.attributes is None or one.name in settings.attributes]
+    served = ServedModel(
+        manifest.name,
+        manifest.version,
+        digest,
+        manifest.attributes,
+        detector.title,
+        [one.name for one in answerable],
+        settings.min_confidence,
+    )
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(answerable))
     return RayRunner(served, create, address, workers, jobs=request.jobs)
 

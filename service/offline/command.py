@@ -195,12 +195,14 @@ class _Command:
             landmarks=parameters.landmarks,
             distribution=parameters.distribution,
         )
+        asked = model.answered if parameters.attributes is None else parameters.attributes
         recorded = {
             "model": f"{model.name}/{model.version}",
             "digest": model.digest,
             "detector": model.detector,
+            "attributes": [one.name for one in model.attributes if asked is None or one.name in asked],
             "max_faces": parameters.max_faces,
-            "min_confidence": parameters.min_confidence,
+            "min_confidence": model.min_confidence if parameters.min_confidence is None else parameters.min_confidence,
             "every": self.request.every,
         }
         output = Output(path, table.columns, recorded, self.request.photos_a_part)

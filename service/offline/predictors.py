@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Protocol
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -57,13 +57,19 @@ class _ConnectionBroken(OSError):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model that answers, what it says, and the detector beside it: NAME/VERSION, empty where it is not known."""
+    """The model that answers, what it says, and the detector beside it: NAME/VERSION, empty where it is not known.
+
+    `answered` are the attributes and `min_confidence` is the confidence that hold where a run names none; None where they are
+    not known.
+    """
 
     name: str
     version: int
     digest: str
     attributes: Sequence[Attribute]
     detector: str = ""
+    answered: Sequence[str] | None = None
+    min_confidence: float | None = None
 
 
 class Predictor(Protocol):
@@ -113,8 +119,16 @@ class LocalPredictor(Predictor):
     @property
     def model(self) -> ServedModel:
         """The model that was loaded."""
-        model, detector = self._engine.model, self._engine.detector.manifest.title
-        return ServedModel(model.manifest.name, model.manifest.version, model.digest, model.manifest.attributes, detector)
+        engine, manifest = self._engine, self._engine.model.manifest
+        return ServedModel(
+            manifest.name,
+            manifest.version,
+            engine.model.digest,
+            manifest.attributes,
+            engine.detector.manifest.title,
+            engine.attributes,
+            engine.min_confidence,
+        )
 
     @override
     async def predict(self, name: str, data: bytes) -> Outcome:
@@ -177,6 +191,7 @@ class _Serving(BaseModel):
 
     attributes: tuple[str, ...]
     detector: DetectorName
+    min_confidence: float | None = None
 
 
 class _Card(BaseModel):
@@ -196,9 +211,11 @@ class _Card(BaseModel):
 
     def served(self) -> ServedModel:
         """The model, and the detector where the card names it."""
-        found = None if self.serving is None else self.serving.detector
-        detector = "" if found is None else f"{found.name}/{found.version}"
-        return ServedModel(self.name, self.version, self.digest, self.attributes, detector)
+        model = ServedModel(self.name, self.version, self.digest, self.attributes)
+        if self.serving is None:
+            return model
+        detector = f"{self.serving.detector.name}/{self.serving.detector.version}"
+        return replace(model, detector=detector, answered=self.serving.attributes, min_confidence=self.serving.min_confidence)
 
 
 class ServicePredictor(Predictor):

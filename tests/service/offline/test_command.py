@@ -338,6 +338,11 @@ def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
     other = LocalPredictor(engine, requested().parameters_of)
     with pytest.raises(OutputError, match="detector was fake/3 and is other/3"):
         predict(photos, out=out, resume=True, predictor=other)
+    for name, value in {"min_confidence": 0.9, "attributes": ("age",)}.items():  # settings of the operator, named by no option
+        engine = engine_factory()(Settings())
+        setattr(engine, name, value)
+        with pytest.raises(OutputError, match=f"{name} was .* and is"):
+            predict(photos, out=out, resume=True, predictor=LocalPredictor(engine, requested().parameters_of))
     predict(photos, out=out, resume=True)
     predict(photos, out=tmp_path / "whole.jsonl")
     assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
