@@ -338,6 +338,10 @@ describe("a stream", () => {
     socket.hear({ type: "problem", frame: 1, code: "corrupt_image", status: 422, detail: "Damaged." });
     await assert.rejects(bad, code("corrupt_image", 422));
     assert.equal(stream.over, false);
+    const refused = stream.send(new Uint8Array([1]));
+    await turn();
+    socket.hear({ type: "problem", frame: 2, code: "queue_full", status: 503, detail: "Full.", retry_after_s: 2 });
+    await assert.rejects(refused, (error) => code("queue_full", 503)(error) && error.retryAfter === 2);
     const last = stream.send(new Uint8Array([1]));
     await turn();
     socket.hear({ type: "problem", code: "too_many_streams", status: 503, detail: "Full.", retry_after_s: 5 });

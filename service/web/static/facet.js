@@ -349,7 +349,7 @@ export class FacetStream {
       clearTimeout(this.#limit);
       this.#greet(message);
     } else if (message.type === "problem" && message.frame == null) {
-      this.#failure = new FacetError(message, { retryAfter: message.retry_after_s ?? null });
+      this.#failure = told(message);
     } else if (message.type === "problem" || message.type === "frame") {
       this.#settle(message);
     }
@@ -362,7 +362,7 @@ export class FacetStream {
     clearTimeout(this.#limit);
     if (message.frame > number) resolve(null);
     else if (message.type === "frame") resolve(message);
-    else reject(new FacetError(message));
+    else reject(told(message));
   }
 
   #fail(problem, cause) {
@@ -392,6 +392,11 @@ const CLOSINGS = {
   4000: ["stream_over", "The stream has run for as long as it may."],
   4001: ["stream_idle", "No frame came for too long."],
 };
+
+/** The error of a stream's problem. */
+function told(problem) {
+  return new FacetError(problem, { retryAfter: problem.retry_after_s ?? null });
+}
 
 function ended(code, reason) {
   const [name, detail] = CLOSINGS[code] ?? ["network_error", "The stream broke off."];

@@ -196,7 +196,7 @@ export class Live {
     } catch (error) {
       if (stream.over || run.signal.aborted) throw error;
       this.#report(failure(error).title, ""); // this frame alone
-      return 500;
+      return 1000 * (error.retryAfter ?? 0.5);
     }
   }
 
