@@ -239,7 +239,10 @@ class _Search:
                     yield self._nowhere(source, "nothing matches it")
                     continue
                 for match in _in_order(itertools.chain([first], matches), str):
-                    yield from self._local(Path(match))
+                    if _ends(_kind(match)):
+                        yield from self._local(Path(match))
+                    else:
+                        self.left_out.files += 1
 
     def _nowhere(self, source: str, reason: str, *, inside: bool = False) -> Place:
         """A photo that cannot be read in place of a source that leads nowhere. Raises `SourceError` where that was named."""
@@ -275,9 +278,9 @@ class _Search:
                         yield from self._folder(below, inside=True)
                     else:
                         self.left_out.folders += 1
-                elif kind in (stat.S_IFREG, None):  # None: a link that leads nowhere, or a file that has just gone
+                elif _ends(kind):
                     yield from self._entry(below)
-                else:  # a pipe would be waited for, and a device may never end
+                else:
                     self.left_out.files += 1
 
     def _entry(self, path: Path) -> Iterator[Place]:
@@ -396,6 +399,13 @@ def _kind(path: str | Path) -> int | None:
         return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116 - of a text, too, which need not be a path
     except (OSError, ValueError):  # ValueError: of a zero byte
         return None
+
+
+def _ends(kind: int | None) -> bool:
+    """Whether what nobody named may be read: a pipe would be waited for, and a device may never end. None is a link that leads
+    nowhere, or a file that has just gone.
+    """
+    return kind in (stat.S_IFREG, stat.S_IFDIR, None)
 
 
 def _in_order(found: Iterator[T], key: Callable[[T], str]) -> Iterator[T]:

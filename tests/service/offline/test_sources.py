@@ -148,6 +148,12 @@ def test_a_folder_of_anything_is_looked_through(tree: Path) -> None:
     left_out = LeftOut()
     assert found(tree, left_out=left_out) == below(tree, "a.png", "b.JPG", "loop.jpg", "untold", "z.jpg")
     assert (left_out.files, left_out.folders) == (7, 2)
+    matched = found(tree / "*", left_out=left_out)
+    assert not {str(tree / name) for name in ("pipe", "pipe.jpg", "zero.jpg")} & set(matched), (
+        "a glob names none of them either"
+    )
+    assert str(tree / "loop.jpg") in matched
+    assert left_out.files == 7 + 5
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="every folder is open to root")
