@@ -74,7 +74,7 @@ from service.server.process import configure_logging, exit_on_sigterm, hang_ups_
 from service.settings import ModelTitle, Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
-from service.video.film import refuse_photo
+from service.video.film import FilmError, refuse_photo
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -643,6 +643,8 @@ def annotate(
 ) -> None:
     """Draw boxes and estimates on a video, following each face; write a table of the faces beside it, OUT.tracks.csv."""
     with _terminable(), _one_line(), ExitStack() as stack:
+        if out.is_dir():
+            raise FilmError(out, "this is a folder; name a file")
         tracks = out.with_suffix(".tracks.csv")
         if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
             raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")

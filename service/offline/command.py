@@ -52,6 +52,8 @@ class Request:
         """
         if not self.sources and self.listed is None:
             raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them with --from")
+        if "" in self.sources:  # such as an empty variable of a script; a path makes the current folder of it
+            raise InvalidParameter("a source is empty: name a photo or a folder, such as . for the current one")
         if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
         if self.out is None and (self.resume or (self.overwrite and not self.draw) or self.aggregate):

@@ -84,9 +84,9 @@ class Output:
         parameters: Mapping[str, object],
         photos_a_part: int = PHOTOS_A_PART,
     ) -> None:
+        self._format = format_of(path, table)
         self.path, self.parts = path, path.with_name(path.name + ".parts")
         self.photos = 0
-        self._format = format_of(path, table)
         self._state: dict[str, Any] = {
             "schema": VERSION,
             "columns": [column.name for column in table],

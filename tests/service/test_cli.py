@@ -558,6 +558,7 @@ def test_a_folder_gives_a_table_of_its_photos(facet: Facet, examples: Path, tmp_
 def test_a_service_that_is_not_there_is_one_line(facet: Facet, examples: Path) -> None:
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "ftp://nowhere"), "such as http://localhost:8000")
     assert_one_line(facet("predict"), "name a source")
+    assert_one_line(facet("predict", ""), "a source is empty")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--model", "no/such/model"), "NAME/VERSION")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--detector", "none"), "no model 'none'")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "http://a", "--detector", "mtcnn"), "its own")

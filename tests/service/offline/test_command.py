@@ -260,6 +260,8 @@ def test_what_is_no_table_is_not_gone_on_with(tmp_path: Path, ending: str) -> No
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith("faces")] == [out.name]
     out.unlink()
     out.mkdir()
+    with pytest.raises(FormatError, match="the name of a table"):  # as of an empty variable of a script
+        predict(tmp_path / "photos", out=Path())
     with pytest.raises(OutputError, match="is a folder"):
         predict(photos, out=out, overwrite=True)
 

@@ -874,6 +874,13 @@ def test_the_table_of_frames_is_not_that_of_the_faces(tmp_path: Path, suffix: st
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
+@pytest.mark.parametrize("out", ["", ".", "/"])
+def test_a_folder_is_no_name_of_a_film(tmp_path: Path, out: str) -> None:
+    done = CliRunner().invoke(app, ["annotate", str(film(tmp_path / "in.mp4", 2)), "--out", out])
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "this is a folder; name a file" in done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without a signal")
 @pytest.mark.usefixtures("small")
 def test_sigterm_leaves_nothing_half_written(root: Path, tmp_path: Path, examples: Path) -> None:
