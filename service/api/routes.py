@@ -21,7 +21,7 @@ from service.api.problems import count, documented, request_id
 from service.api.query import MAX_TITLE, MODEL, check_names, parameters, plain, read
 from service.api.schemas import BatchAnswer, BatchItem, Health, ModelName, PredictAnswer, ReloadAnswer, answer
 from service.api.statuses import problem_of, status_of
-from service.api.uploads import parsed
+from service.api.uploads import parsed, refuse_text
 from service.errors import FacetError
 from service.inference.attributes import Expectation
 from service.inference.engine import Engine
@@ -388,7 +388,11 @@ async def predict_batch(request: Request) -> Response:
         files, batch_due = await _photos(request, engine.batch_due, engine.max_batch_files)
 
         async def one(photo: bytes, due: float) -> PredictAnswer:
-            return await _predict(wanted, photo, due, identity)
+            try:
+                return await _predict(wanted, photo, due, identity)
+            except errors.UnsupportedFormat:
+                await parsed(refuse_text, photo)
+                raise
 
         return _json(BatchAnswer(request_id=identity, results=await answered_each(engine, files, one, batch_due, identity)))
 

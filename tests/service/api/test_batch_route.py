@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 import time
 from typing import Any
@@ -49,6 +50,17 @@ async def post(client: Client, *photos: bytes, query: str = "") -> list[dict[str
 async def rejections(client: Client, code: str) -> float:
     lines = (await client.get("/metrics")).text.splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f'facet_rejections_total{{code="{code}"}}'))
+
+
+async def test_what_stands_in_a_photos_place_is_told_as_for_one_photo(client: Client) -> None:
+    places = (b"photo.jpg", base64.b64encode(red(120)), b"hello")
+    before = await rejections(client, "unsupported_format")
+    results = await post(client, *places)
+    for place, result in zip(places, results, strict=True):
+        alone = (await client.post("/predict", files=files(place))).json()
+        assert (result["problem"]["code"], result["problem"]["detail"]) == ("unsupported_format", alone["detail"])
+    assert len({result["problem"]["detail"] for result in results}) == 3
+    assert await rejections(client, "unsupported_format") == before + 6
 
 
 async def test_every_photo_gets_its_own_answer_in_order(client: Client) -> None:
