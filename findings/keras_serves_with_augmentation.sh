@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Question: Keras has layers that turn, mirror and brighten faces at random while a network learns, and they may be part of the
-#   network. "At inference time, the output will be identical to the input", says RandomFlip's documentation. export() writes the
+#   network. "At inference time, the output will be identical to the input", says RandomBrightness's docstring. export() writes the
 #   network for a server. Does the server answer what predict answers?
 # Guess before the run: yes; all exports are inference, and leave these layers out as they leave out Dropout.
 # Found: it goes on changing faces. export() writes the SavedModel that TensorFlow Serving reads, and each request draws anew: one
