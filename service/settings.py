@@ -66,6 +66,26 @@ def _title(value: str) -> ModelTitle:
     return ModelTitle(name, int(version) if slash else None)
 
 
+def _titled(value: str) -> str:
+    """NAME or NAME/VERSION as it is. Raises `ValueError` where it is neither."""
+    _title(value)
+    return value
+
+
+def _digest(value: str) -> str:
+    """A SHA-256 as it is. Raises `ValueError` where it is none."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise ValueError("it has to be a SHA-256 of 64 hexadecimal digits")
+    return value
+
+
+def _web_address(value: str) -> str:
+    """An address as it is. Raises `ValueError` where it is none of HTTP."""
+    if not re.match("https?://[^/]", value):
+        raise ValueError("it has to be an address such as http://collector:4318")
+    return value
+
+
 def _bare(name: str) -> str:
     """A model's name as it is. Raises `ValueError` where it has a version, as other settings may."""
     if "/" in name:
@@ -135,6 +155,7 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
 
 
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
+DetectorTitle = Annotated[str, AfterValidator(_titled)]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
@@ -173,7 +194,7 @@ class Settings(BaseSettings):
     """Minimum severity that is logged."""
     log_format: Literal["text", "json"] = "text"
     """Format of the log: lines for people, or one JSON document per line."""
-    otlp_endpoint: str | None = Field(default=None, pattern="^https?://[^/]")
+    otlp_endpoint: Annotated[str, AfterValidator(_web_address)] | None = None
     """Address of a collector that gets spans over OTLP/HTTP, such as `http://collector:4318`; none are made where not set."""
     trace_ratio: float = Field(default=1, ge=0, le=1)
     """Share, 0 to 1, of traces that begin here and are kept; one that began elsewhere is kept as its `traceparent` says."""
@@ -186,7 +207,7 @@ class Settings(BaseSettings):
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""
-    model_digest: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    model_digest: Annotated[str, AfterValidator(_digest)] | None = None
     """SHA-256 that the model's manifest must have, or, with `FACET_PRECISION=int8`, its variant's document; not checked where
     not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant of that model: the digest covers none."""
     models: Titles = ()
@@ -197,10 +218,10 @@ class Settings(BaseSettings):
     model_poll_s: float = Field(default=0, ge=0)
     """Seconds between checks of the store for another version, which then replaces the one in service;
     0 checks only at start and on SIGHUP."""
-    detector: str = Field(default="centerface", pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
+    detector: DetectorTitle = "centerface"
     """Detector model that finds the faces: `centerface`, `mtcnn`, or another of the store; NAME or NAME/VERSION, the newest
     version where none is named."""
-    stream_detector: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$")
+    stream_detector: DetectorTitle | None = None
     """Detector of streams and of `facet annotate`, if it is to differ from that of photos."""
     runtime: Runtime = Runtime.AUTO
     """Library that runs the networks: `openvino`, `tensorflow`, or `auto` for the first of them that is installed."""

@@ -79,9 +79,9 @@ def test_photos_of_many_sizes_are_the_same_each_time() -> None:
 
 
 def test_a_stall_holds_up_every_probe_that_was_due_in_it(service: Variant, answers: type[Answers]) -> None:
-    answers.held_until = time.monotonic() + 1.2
     with measures.probed(service) as took:
-        time.sleep(1.6)
+        answers.held_until = time.monotonic() + 1.4  # a client is there: making it may take a while on a busy machine
+        time.sleep(1.8)
     assert len(took) >= 6
     held_up = [one for one in took if one is not None and one > 150]
     assert len(held_up) >= 4, took
@@ -89,8 +89,8 @@ def test_a_stall_holds_up_every_probe_that_was_due_in_it(service: Variant, answe
 
 
 def test_a_stall_to_the_end_is_counted(service: Variant, answers: type[Answers]) -> None:
-    answers.held_until = time.monotonic() + 1.0
     with measures.probed(service) as took:
+        answers.held_until = time.monotonic() + 1.0
         time.sleep(0.5)
     assert len([one for one in took if one is not None and one > 150]) >= 3, took
 

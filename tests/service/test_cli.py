@@ -612,6 +612,20 @@ def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value:
     assert "Value error" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        *((name, "center face", "NAME or NAME/VERSION") for name in ("DETECTOR", "STREAM_DETECTOR")),
+        ("MODEL_DIGEST", "5f", "64 hexadecimal digits"),
+        ("OTLP_ENDPOINT", "collector:4318", "such as http://collector:4318"),
+    ],
+)
+def test_a_setting_of_another_form_is_told_the_form(monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    """And no regular expression."""
+    monkeypatch.setenv(f"FACET_{name}", value)
+    assert_one_line(CliRunner().invoke(app, ["models"]), f"setting FACET_{name}: ", said)
+
+
 def test_a_wrong_value_of_a_list_is_counted(facet: Facet) -> None:
     assert_one_line(facet("models", COMPAT="deepface,compre"), "setting FACET_COMPAT: no. 2: Input should be")
 
