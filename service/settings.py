@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import FacetError
@@ -66,24 +75,16 @@ def _title(value: str) -> ModelTitle:
     return ModelTitle(name, int(version) if slash else None)
 
 
-def _titled(value: str) -> str:
-    """NAME or NAME/VERSION as it is. Raises `ValueError` where it is neither."""
-    _title(value)
-    return value
+def _told(words: str) -> WrapValidator:
+    """What refuses a text of another form than its pattern with words in the pattern's place."""
 
+    def check(value: object, pattern: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return pattern(value)
+        except ValidationError as error:
+            raise ValueError(f"it has to be {words}") from error
 
-def _digest(value: str) -> str:
-    """A SHA-256 as it is. Raises `ValueError` where it is none."""
-    if not re.fullmatch("[0-9a-fA-F]{64}", value):
-        raise ValueError("it has to be a SHA-256 of 64 hexadecimal digits")
-    return value
-
-
-def _web_address(value: str) -> str:
-    """An address as it is. Raises `ValueError` where it is none of HTTP."""
-    if not re.match("https?://[^/]", value):
-        raise ValueError("it has to be an address such as http://collector:4318")
-    return value
+    return WrapValidator(check)
 
 
 def _bare(name: str) -> str:
@@ -155,7 +156,11 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
 
 
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
-DetectorTitle = Annotated[str, AfterValidator(_titled)]
+DetectorTitle = Annotated[
+    str, Field(pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$"), _told("NAME or NAME/VERSION, such as centerface/2")
+]
+Digest = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), _told("a SHA-256 of 64 hexadecimal digits")]
+WebAddress = Annotated[str, Field(pattern="^https?://[^/]"), _told("an address such as http://collector:4318")]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_keys)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_listed)]
@@ -194,7 +199,7 @@ class Settings(BaseSettings):
     """Minimum severity that is logged."""
     log_format: Literal["text", "json"] = "text"
     """Format of the log: lines for people, or one JSON document per line."""
-    otlp_endpoint: Annotated[str, AfterValidator(_web_address)] | None = None
+    otlp_endpoint: WebAddress | None = None
     """Address of a collector that gets spans over OTLP/HTTP, such as `http://collector:4318`; none are made where not set."""
     trace_ratio: float = Field(default=1, ge=0, le=1)
     """Share, 0 to 1, of traces that begin here and are kept; one that began elsewhere is kept as its `traceparent` says."""
@@ -207,7 +212,7 @@ class Settings(BaseSettings):
     """Name of the attribute model that is served."""
     model_version: int | None = Field(default=None, ge=1)
     """Version of it; the newest where not set."""
-    model_digest: Annotated[str, AfterValidator(_digest)] | None = None
+    model_digest: Digest | None = None
     """SHA-256 that the model's manifest must have, or, with `FACET_PRECISION=int8`, its variant's document; not checked where
     not set. Where one is set, `FACET_PRECISION=auto` takes no int8 variant of that model: the digest covers none."""
     models: Titles = ()
