@@ -287,6 +287,7 @@ def _fit(
         EarlyStop(recipe.schedule.stop_epochs, rows),
         *callbacks,
     ]
+    _build_metrics(network, validation)
     network.fit(
         training,
         validation_data=validation,
@@ -296,6 +297,16 @@ def _fit(
         shuffle=False,  # `Batches` shuffles pictures itself; Keras would shuffle batches by a state that is not kept
         verbose=1,
     )
+
+
+def _build_metrics(network: keras.Model, batches: Batches) -> None:
+    """Let losses and metrics make their variables: TensorFlow traces a step twice that makes any."""
+    pixels, labels = batches[0]
+    one = {name: values[:1] for name, values in labels.items()}
+    predicted = {name: keras.ops.zeros((1, *output.shape[1:])) for name, output in network.output.items()}
+    network.compute_loss(y=one, y_pred=predicted)
+    network.compute_metrics(pixels[:1], one, predicted)
+    network.reset_metrics()
 
 
 def _begun(run: Path) -> bool:
