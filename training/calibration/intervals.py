@@ -159,11 +159,11 @@ def intervals(years: Doubles, spread: Doubles, interval: AgeInterval) -> tuple[D
 
     Args:
         years: Predicted ages [N] in years.
-        spread: Unit of the interval's ends [N] in years.
+        spread: Unit of the interval's ends in years, [N] or, of several calibrations, [S, N].
         interval: Ends by band of predicted age.
 
     Returns:
-        Lowest and highest ages [N] in whole years.
+        Lowest and highest ages in whole years, of the spread's shape.
     """
     return _bounds(years, spread, interval.bands)
 

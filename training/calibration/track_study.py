@@ -78,7 +78,9 @@ def tracks(given: Films, length: int, track: TrackCalibration, attributes: Seque
         predictions = {}
         for name, filmed in given.expectations.items():
             scale = declared[name].scale
-            bounds = ends(weighted, name, length, filmed.interval, track) if bounded else (np.full(len(given), np.nan),) * 2
+            bounds = (np.full(len(given), np.nan),) * 2
+            if bounded:
+                bounds = ends(weighted, name, length, filmed.interval, track.correlation, track.scale)
             label, value, low, high = (scale.origin + scale.step * one for one in (filmed.label, values[name], *bounds))
             predictions[name] = ExpectationPredictions(
                 label, value, low, high, range=declared[name].range, unit=declared[name].unit

@@ -157,26 +157,31 @@ def fit_narrowing(weighted: Means, expectations: Mapping[str, FilmedExpectation]
     Returns:
         The correlation, 0 to 1, and the scale, 0.6 to 1.8.
     """
+    scales = np.linspace(0.6, 1.8, 61)
     tried = []
     for correlation in np.linspace(0, 1, 41):
-        for scale in np.linspace(0.6, 1.8, 61):
-            track = TrackCalibration(correlation=float(correlation), scale=float(scale))
-            miss = [
-                _covered(weighted, name, length, one, track).mean() - one.interval.coverage - MARGIN
-                for name, one in expectations.items()
-                for length in LENGTHS
-            ]
-            tried.append((float(np.square(miss).sum()), float(correlation), float(scale)))
+        miss = [
+            _covered(weighted, name, length, one, correlation, scales[:, np.newaxis]).mean(axis=1)
+            - (one.interval.coverage + MARGIN)
+            for name, one in expectations.items()
+            for length in LENGTHS
+        ]
+        errors = np.square(miss).sum(axis=0)
+        tried.append((float(errors.min()), float(correlation), float(scales[errors.argmin()])))
     return min(tried)[1:]
 
 
-def _covered(weighted: Means, name: str, length: int, one: FilmedExpectation, track: TrackCalibration) -> Bools:
-    """Whether the interval of a track of so many frames holds the label, [N]."""
-    low, high = ends(weighted, name, length, one.interval, track)
+def _covered(
+    weighted: Means, name: str, length: int, one: FilmedExpectation, correlation: float, scale: float | Doubles
+) -> Bools:
+    """Whether the interval of a track of so many frames holds the label, [N] for each scale."""
+    low, high = ends(weighted, name, length, one.interval, correlation, scale)
     return np.asarray((low <= one.label) & (one.label <= high))
 
 
-def ends(weighted: Means, name: str, length: int, interval: AgeInterval, track: TrackCalibration) -> tuple[Doubles, Doubles]:
+def ends(
+    weighted: Means, name: str, length: int, interval: AgeInterval, correlation: float, scale: float | Doubles
+) -> tuple[Doubles, Doubles]:
     """The intervals of tracks of one length.
 
     Args:
@@ -184,12 +189,13 @@ def ends(weighted: Means, name: str, length: int, interval: AgeInterval, track: 
         name: An expectation.
         length: Frames of the tracks.
         interval: The interval of a photo.
-        track: What narrows it.
+        correlation: That of the errors of a track's frames, 0 to 1.
+        scale: What a track's interval is multiplied by, above 0; one, or many [S, 1].
 
     Returns:
-        Lower and upper bounds [N] in steps of the expectation's scale.
+        Lower and upper bounds, [N] or [S, N], in steps of the expectation's scale.
     """
     column = length - 1
     # `service.tracking.aggregation.narrowing`, for many at once.
-    narrow = track.scale * np.sqrt(track.correlation + (1 - track.correlation) / weighted.frames[:, column])
+    narrow = scale * np.sqrt(correlation + (1 - correlation) / weighted.frames[:, column])
     return intervals(weighted.values[name][:, column], weighted.spreads[name][:, column] * narrow, interval)
