@@ -114,6 +114,8 @@ ANY_MIB: Final = 500
 """What any other may hold."""
 CONTAINERS: Final = "tests/deploy"
 """These wait for the images of `.ci/with_docker.py`, while the file is there that `ENGINE_PENDING` names."""
+SECONDS_BETWEEN_LOOKS: Final = 2.0
+"""To share out the pages of all processes takes the kernel a twentieth of a second: at two looks a second, a CPU's tenth."""
 APART: Final = frozenset({"tests/browser", CONTAINERS})
 """Only one of these runs at a time: Chromium drops its requests when the networks of containers come and go."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
@@ -231,7 +233,7 @@ class Watch:
             self._changed.notify_all()
 
     def _look(self) -> None:
-        while not self._end.wait(0.5):
+        while not self._end.wait(SECONDS_BETWEEN_LOOKS):
             parent_of = parents()
             shares = {process: held(process) for process in family(os.getpid(), parent_of)}
             for title, process in tuple(self.processes.items()):

@@ -466,19 +466,6 @@ def test_a_word_of_a_card_can_be_pressed_and_keeps_the_focus_while_frames_come(p
     expect(between).to_be_focused()
 
 
-def test_the_other_camera_keeps_the_focus(page: Any) -> None:
-    page.add_init_script(
-        "navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]"
-    )
-    talking(page, lambda socket, number: socket.send(frame(number, next_in_ms=100)))
-    start(page)
-    flip = page.get_by_role("button", name="Other camera")
-    flip.focus()
-    page.keyboard.press("Enter")
-    expect(flip).to_be_hidden()
-    expect(flip).to_be_focused()
-
-
 def test_a_camera_that_is_not_allowed(forbidding: Any, service: Service) -> None:
     with watched(forbidding) as page:
         page.goto(service.url + "#live")
@@ -507,6 +494,7 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
 };
 """
 """Cameras open, or fail to, when the test says so; `tracks` has all of their tracks."""
+TWO_CAMERAS = "navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]"
 
 
 def asked(page: Any, number: int) -> None:
@@ -540,12 +528,25 @@ def test_a_camera_that_nobody_waits_for_any_more_takes_nothing_from_the_next(bro
         assert set(filmed(page)) == {"ended"}
 
 
+def test_the_other_camera_keeps_the_focus(browser: Any, service: Service) -> None:
+    with watched(browser, permissions=["camera"]) as page:
+        page.add_init_script(SLOW_CAMERA + TWO_CAMERAS)
+        page.goto(service.url + "#live")
+        start(page)
+        asked(page, 1)
+        page.evaluate("asked[0].resolve()")
+        flip = page.get_by_role("button", name="Other camera")
+        flip.focus()
+        page.keyboard.press("Enter")
+        asked(page, 2)
+        expect(flip).to_be_hidden()
+        page.evaluate("asked[1].resolve()")
+        expect(flip).to_be_focused()
+
+
 def test_the_other_camera_takes_the_focus_from_nothing_else(browser: Any, service: Service) -> None:
     with watched(browser, permissions=["camera"]) as page:
-        page.add_init_script(
-            SLOW_CAMERA
-            + "navigator.mediaDevices.enumerateDevices = async () => [{ kind: 'videoinput' }, { kind: 'videoinput' }]"
-        )
+        page.add_init_script(SLOW_CAMERA + TWO_CAMERAS)
         page.goto(service.url + "#live")
         start(page)
         asked(page, 1)
