@@ -41,6 +41,8 @@ OPTIONS: Final = frozenset(known_names())
 
 RAW: Final = (b"", b"application/octet-stream", b"application/x-image")
 """Types of a body that is a photo, beside `image/*`; the last one is SageMaker's."""
+FORM: Final = '{"image": "<base64>"} as application/json'
+"""How base64 is sent."""
 URL_ENCODED: Final = b"application/x-www-form-urlencoded"
 STRIPPED_BYTES: Final = 1024
 """Bytes of a photo from which on one without a zero byte has lost them: `curl -d` leaves out zeros and line ends of a file."""
@@ -135,11 +137,12 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     return found
 
 
-def refuse_text(photo: bytes) -> None:
+def refuse_text(photo: bytes, form: str = FORM) -> None:
     """Refuse what stands in a photo's place where something was forgotten, and say what.
 
     Args:
         photo: The bytes that were sent.
+        form: How base64 is sent to this path, for the error.
 
     Raises:
         UnsupportedFormat: They are a file's name, or base64.
@@ -147,9 +150,7 @@ def refuse_text(photo: bytes) -> None:
     if _NAME.fullmatch(photo):
         raise UnsupportedFormat("This is the name of a file, not the photo: with curl, write @ before the name.")
     if _BASE64.fullmatch(photo):
-        raise UnsupportedFormat(
-            'This is text in base64, not the photo: decode it, or send {"image": "<base64>"} as application/json.'
-        )
+        raise UnsupportedFormat(f"This is text in base64, not the photo: decode it, or send {form}.")
 
 
 def _refuse_options(names: Iterable[str]) -> None:
@@ -200,7 +201,7 @@ class _Collector:
         self.names, self.most, self.keep_texts = names, most, texts
         self.photos: list[_Part] = []
         self.others: list[_Part] = []
-        self.ended = False
+        self.ended = self.too_long = False
         self._part = _Part()
         self._header = b""
         self._value = b""
@@ -238,8 +239,8 @@ class _Collector:
         if self._part.name in self.names or self.keep_texts:
             self._part.pieces.append(data[start:end])
         if self._part.name not in self.names and sum(map(len, self._part.pieces)) > MAX_TEXT_BYTES:
-            wanted = b"', '".join(self.names).decode()
-            raise TooManyFields(f"A field beside '{wanted}', which holds the photo, is longer than {MAX_TEXT_BYTES} bytes.")
+            self.too_long = True  # or it is the photo, under another name
+            self._part.pieces.clear()
 
     def end(self) -> None:
         self.ended = True
@@ -287,6 +288,9 @@ def multipart(
         raise MalformedMultipart("The multipart body is broken.") from error
     if not collector.ended:
         raise MalformedMultipart("The multipart body ends before its last boundary.")
+    if collector.too_long and collector.photos:
+        wanted = b"', '".join(names).decode()
+        raise TooManyFields(f"A field beside '{wanted}', which holds the photo, is longer than {MAX_TEXT_BYTES} bytes.")
     texts_by_name: dict[str, str] = {}
     for part in collector.others:
         texts_by_name.setdefault(part.name.decode("utf-8", "replace"), b"".join(part.pieces).decode("utf-8", "replace"))

@@ -16,7 +16,7 @@ from service.api.keys import client_of
 from service.api.problems import request_id
 from service.api.routes import ChosenEngine, answered
 from service.api.schemas import FaceAnswer, PredictAnswer, Problem
-from service.api.uploads import from_base64, json_object, media_type, multipart
+from service.api.uploads import from_base64, json_object, media_type, multipart, refuse_text
 from service.errors import EmptyFile, MissingFile, UnsupportedMediaType
 from service.vision.detection import LANDMARKS
 
@@ -24,6 +24,7 @@ PLUGINS: Final = ("age", "gender")
 """Plugins whose answers are attributes here; `landmarks` is the third one that there is."""
 LEAST_CONFIDENCE: Final = 0.5
 """Confidence below which no face is kept, as of `POST /predict`."""
+FORM: Final = '{"file": "<base64>"}'
 NO_FACE: Final = {"message": "No face is found in the given image", "code": 28}
 CODES: Final = {
     "unauthenticated": 10,
@@ -31,9 +32,9 @@ CODES: Final = {
     "corrupt_image": 21,
     "malformed_base64": 21,
     "invalid_parameter": 26,
-    "missing_file": 33,
+    "missing_file": 34,
 }
-"""Codes of CompreFace's `CommonExceptionCode` by the problem's: no such service, file, constraint, missing parameter."""
+"""Codes of CompreFace's `CommonExceptionCode` by the problem's: no such service, file, constraint, missing part."""
 SERVICE_FAULT: Final = 41
 UNDEFINED: Final = 0
 _EMPTY_IS_ABSENT: Final = BeforeValidator(lambda given: None if given == "" else given)
@@ -105,6 +106,7 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
     Raises:
         MissingFile: There is no photo.
         EmptyFile: The photo has zero bytes.
+        UnsupportedFormat: In its place is its name, or its base64.
         UnsupportedMediaType: The body is neither of the two.
         RequestError: The body breaks its own grammar.
     """
@@ -114,14 +116,15 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         form = multipart(body, parameters, (b"file",), 1, texts=True)
         photos, texts = form.files, form.texts
     elif kind == b"application/json":
-        image = json_object(body, '{"file": "<base64>"}').get("file")
+        image = json_object(body, FORM).get("file")
         photos = [from_base64(image)] if isinstance(image, str) else []
     else:
         raise UnsupportedMediaType("Send multipart/form-data or application/json.")
     if not photos:
-        raise MissingFile("Required parameter file is missing.")
+        raise MissingFile("Required part file is missing.")
     if not photos[0]:
         raise EmptyFile("The file is empty.")
+    refuse_text(photos[0], f"{FORM} as application/json")
     return photos[0], texts
 
 

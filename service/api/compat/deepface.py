@@ -85,7 +85,7 @@ def fields(body: bytes, content_type: str, content_encoding: str, /) -> tuple[by
         (photo,) = form.files
         if photo.startswith((b"data:", b"http")):
             return _from_text(photo.decode("latin-1")), form.texts
-        refuse_text(photo)
+        refuse_text(photo, "it after data:image/…;base64,")
         return photo, form.texts
     if kind == b"application/json":
         document = json_object(body, FORM)

@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.client import Client, assert_discreet, disposition, multipart, serving
 from tests.conftest import encoded
@@ -121,7 +122,7 @@ async def test_base64_in_json() -> None:
         response = await client.post(PATH, json={"file": base64.b64encode(PHOTO).decode()})
         assert response.json() == await answered(client)
         await failed(client, 400, 21, url=PATH, json={"file": "§"})
-        await failed(client, 400, 33, url=PATH, json={"image": "AAAA"})
+        await failed(client, 400, 34, url=PATH, json={"image": "AAAA"})
 
 
 async def test_no_face_has_the_code_that_clients_look_for() -> None:
@@ -136,10 +137,19 @@ async def test_requests_that_cannot_be_served() -> None:
         await failed(client, 504, 41, **sent(PHOTO))
     async with serving(compat="compreface", max_body_mib=0.05) as client:
         await failed(client, 400, 21, **sent(b"no photo"))
+        await failed(client, 400, 34, url=PATH, **multipart((disposition("image", filename="a.png"), PHOTO)))
         await failed(client, 400, 0, **sent(b""))
         await failed(client, 400, 0, url=PATH, content=PHOTO, headers={"content-type": "image/png"})
         await failed(client, 413, 0, **sent(bytes(60_000)))
         await failed(client, 404, 0, url="/compat/compreface/api/v1/recognition/recognize")
+
+
+@pytest.mark.parametrize(("text", "said"), [(b"photo.jpg", "@"), (base64.b64encode(PHOTO), '{"file": "<base64>"}')])
+async def test_what_stands_in_the_place_of_the_photo_is_told_apart(text: bytes, said: str) -> None:
+    async with serving(compat="compreface") as client:
+        document = (await client.post(**sent(text))).json()
+    assert said in document["message"]
+    assert document["code"] == 21
 
 
 async def test_its_key_is_an_api_key() -> None:

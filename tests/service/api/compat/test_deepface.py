@@ -143,10 +143,13 @@ async def test_requests_that_cannot_be_served() -> None:
         assert rejections() == (before or 0) + 1
         failed(await client.post(PATH, json={"actions": ["age"]}), 400, "exception")
         failed(await client.post(PATH, **multipart((disposition("photo"), b"x"))), 400, "exception")
-        assert "'img'" in failed(
-            await client.post(PATH, **multipart((disposition("file", filename="a.png"), bytes(2000)))), 400
-        )
+        other = multipart((disposition("file", filename="a.png"), bytes(2000)))
+        assert "'img' is not in the form" in failed(await client.post(PATH, **other), 400, "exception")
         assert "@" in failed(await client.post(PATH, **multipart((disposition("img"), b"photo.jpg"))), 400)
+        plain = multipart((disposition("img"), base64.b64encode(PHOTO)))
+        assert "data:image/…;base64," in failed(await client.post(PATH, **plain), 400)
+        long = multipart((disposition("img"), PHOTO), (disposition("actions"), bytes(2000)))
+        assert "beside 'img'" in failed(await client.post(PATH, **long), 400)
         failed(await client.post(PATH, json={"img": [ADDRESS, ADDRESS]}), 400)
         failed(await client.post(PATH, json={"img": ADDRESS, "anti_spoofing": True}), 400)
         assert CANARY not in failed(await client.post(PATH, json={"img": ADDRESS, "actions": ["hat"]}), 400)
