@@ -22,6 +22,9 @@ expect = playwright.expect
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 FITS = "document.documentElement.scrollWidth <= screen.width"
 """Of a phone `innerWidth` grows with what does not fit."""
+OVERLAPS = """(cells) => cells.filter((cell) => [...cell.children].some((part) =>
+    part.getBoundingClientRect().right > cell.getBoundingClientRect().right)).map((cell) => cell.textContent)"""
+"""Cells of a table whose words lie on those of the next one."""
 DESKTOP = {"viewport": {"width": 1280, "height": 860}}
 
 
@@ -86,6 +89,7 @@ def test_tables_on_a_phone_lack_no_column(browser: Any, service: Service) -> Non
         expect(page.get_by_role("columnheader", name="Age")).to_be_visible()
         expect(page.get_by_role("cell", name="This file type isn't supported")).to_be_visible()
         assert page.evaluate(FITS)
+        assert page.locator(".overview th").evaluate_all(OVERLAPS) == []
 
 
 def test_large_letters_push_no_view_off_a_phone(browser: Any, service: Service) -> None:
