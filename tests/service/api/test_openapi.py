@@ -88,6 +88,11 @@ async def test_operations_have_short_names_and_say_how_a_key_is_sent() -> None:
     assert len(set(names.values())) == len(names)
 
 
+async def test_a_batch_has_a_photo() -> None:
+    body = (await document())["paths"]["/predict/batch"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert body["properties"]["file"]["minItems"] == 1, "a form without one is refused"
+
+
 async def test_a_query_has_no_null() -> None:
     """Clients of swagger-typescript-api send it as the word, which is refused."""
     found = (await document())["paths"]
