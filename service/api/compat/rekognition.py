@@ -39,6 +39,8 @@ LANDMARKS: Final = {
 }
 """Landmarks by the names that they have here; left and right are the viewer's in both."""
 FORM: Final = '{"Image": {"Bytes": "<base64>"}, "Attributes": […]}'
+UNKNOWN: Final = "UnknownOperationException"
+ONLY: Final = "Of Rekognition's operations, DetectFaces alone is answered here."
 KINDS: Final = {
     "unauthenticated": "AccessDeniedException",
     "rate_limited": "ProvisionedThroughputExceededException",
@@ -48,8 +50,8 @@ KINDS: Final = {
     "corrupt_image": "InvalidImageFormatException",
     "malformed_json": "SerializationException",
     "malformed_base64": "SerializationException",
-    "not_found": "UnknownOperationException",
-    "method_not_allowed": "UnknownOperationException",
+    "not_found": UNKNOWN,
+    "method_not_allowed": UNKNOWN,
     "queue_full": "ThrottlingException",
     "not_ready": "ThrottlingException",
     "deadline_exceeded": "ThrottlingException",
@@ -243,7 +245,8 @@ def failure(problem: Problem) -> Response:
         `{"__type": …, "message": …}`.
     """
     kind = KINDS.get(problem.code, "InvalidParameterException" if problem.status < 500 else "InternalServerError")
-    return _failure(kind, problem.detail, problem.request_id, problem.status if problem.status >= 500 else 400)
+    message = ONLY if kind == UNKNOWN else problem.detail
+    return _failure(kind, message, problem.request_id, problem.status if problem.status >= 500 else 400)
 
 
 def _failure(kind: str, message: str, identity: str, status: int = 400) -> Response:

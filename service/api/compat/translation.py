@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.keys import sent_key
-from service.api.problems import MEDIA_TYPE
+from service.api.problems import MEDIA_TYPE, UNROUTED
 from service.api.schemas import FaceAnswer, Problem
 from service.api.uploads import parsed
 from service.inference.engine import Engine
@@ -58,13 +58,13 @@ class TranslatedProblems:
 
     def __init__(self, app: ASGIApp, systems: Sequence[System]) -> None:
         self.app = app
-        self._systems = tuple((one.prefix, one.failure) for one in systems if one.failure is not None)
+        self._systems = tuple((one, one.failure) for one in systems if one.failure is not None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path = f"{scope.get('path', '')}/"
-        failure = next((failure for prefix, failure in self._systems if path.startswith(f"{prefix}/")), None)
-        if scope["type"] != "http" or failure is None:
+        system, failure = next((one for one in self._systems if path.startswith(f"{one[0].prefix}/")), (None, None))
+        if scope["type"] != "http" or system is None or failure is None:
             await self.app(scope, receive, send)
             return
         held: Headers | None = None
@@ -82,7 +82,10 @@ class TranslatedProblems:
                 return
             document += message.get("body", b"")
             if not message.get("more_body", False):
-                response = failure(Problem.model_validate_json(document))
+                problem = Problem.model_validate_json(document)
+                if problem.code == UNROUTED[404]:  # /docs, which it names, knows nothing of the system's paths
+                    problem.detail = f"There is nothing here; photos go to {system.photo_paths[0]}."
+                response = failure(problem)
                 response.headers.update({name: held[name] for name in KEPT_HEADERS if name in held})
                 await response(scope, receive, send)
 

@@ -82,6 +82,17 @@ async def test_who_has_no_key_is_told_how_to_send_one(name: str) -> None:
         assert response.headers["www-authenticate"] == 'Bearer realm="facet"'
 
 
+@pytest.mark.parametrize("name", ["deepface", "compreface", "kserve"])
+async def test_where_nothing_is_the_systems_own_path_is_named(name: str) -> None:
+    """`/docs` knows nothing of it."""
+    system = SYSTEMS[name]
+    async with serving(compat=name) as client:
+        document = (await client.post(f"{system.prefix}/verify")).json()
+    said = document.get("message") or document["error"]
+    assert system.photo_paths[0] in said
+    assert "/docs" not in said
+
+
 def test_the_largest_face_comes_first_and_of_equal_ones_the_left_one() -> None:
     sides = ((4, 4), (2, 9), (9, 2), (5, 4))
     boxes = [{"x": x, "y": 0, "width": width, "height": height} for x, (width, height) in enumerate(sides)]
