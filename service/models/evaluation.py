@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from service.models.manifest import Section
 
@@ -20,6 +20,8 @@ Interval = tuple[float, float]
 Intervals = dict[str, Interval]
 """Intervals by the key of their figure."""
 Share = Annotated[float, Field(ge=0, le=1)]
+Figure = Annotated[float | None, WithJsonSchema({"type": ["number", "null"]})]
+"""None where nothing could be counted. In one word, for openapi-generator makes no Python of a choice of three with null."""
 
 
 class LabelScores(Section):
@@ -52,7 +54,7 @@ class Figures(BaseModel):
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-    __pydantic_extra__: dict[str, float | dict[str, LabelScores] | None] = Field(init=False)
+    __pydantic_extra__: dict[str, Figure | dict[str, LabelScores]] = Field(init=False)
 
     count: int = Field(ge=0)
     """Pictures, those without a face included."""
@@ -174,7 +176,7 @@ class TrackFigures(BaseModel):
     """Figures of tracks of one length, by key: means over films, and expected calibration errors of labels."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
-    __pydantic_extra__: dict[str, Measured | float | None] = Field(init=False)
+    __pydantic_extra__: dict[str, Measured | Figure] = Field(init=False)
 
     frames: int = Field(ge=1)
     """Frames of a track."""
