@@ -112,6 +112,7 @@ def create_app(
     app.state.body_reader = photos
     app.state.streams = streams = Streams(_stream_limits(settings), keys, settings.cors_origins)
     app.add_api_websocket_route(stream.PATH, streams.serve)
+    app.add_api_route(stream.PATH, stream.no_websocket, include_in_schema=False)
     if settings.page:
         app.include_router(web.create_router())
     problems.install(app)

@@ -109,6 +109,7 @@ def unrouted(status: int, request_id: str, headers: dict[str, str]) -> Response:
     details = {
         404: "There is nothing here; /docs says what is where.",
         405: f"This path takes {headers.get('Allow', 'another method')}.",
+        426: "This path takes WebSockets: a proxy in front of it has to pass the headers Upgrade and Connection on.",
     }
     REJECTIONS.labels(code).inc()
     note(code)

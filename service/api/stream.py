@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
+from starlette.exceptions import HTTPException
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import errors
@@ -451,6 +452,15 @@ async def _ended(reading: asyncio.Task[int], done: set[asyncio.Task[int]]) -> in
         if not reading.done():
             raise
         return reading.result()
+
+
+async def no_websocket() -> None:
+    """Refuse what comes over plain HTTP, such as through a proxy that passes no WebSocket on.
+
+    Raises:
+        HTTPException: With 426, and what RFC 9110, 15.5.22, wants beside it.
+    """
+    raise HTTPException(426, headers={"Connection": "Upgrade", "Upgrade": "websocket"})
 
 
 async def _left(leaving: asyncio.Event) -> int:

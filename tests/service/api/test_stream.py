@@ -568,6 +568,15 @@ def test_the_same_origin_is_the_same_host_and_port(origin: str, host: str, expec
     assert same_origin(origin, host) is expected
 
 
+def test_who_comes_through_a_proxy_without_websockets_is_told_so() -> None:
+    with service() as client:
+        answer = client.get("/stream")
+        assert (answer.status_code, answer.headers["upgrade"], answer.json()["code"]) == (426, "websocket", "http_error")
+        assert "proxy" in answer.json()["detail"]
+        assert client.head("/stream").status_code == 426
+        assert "/stream" not in client.get("/openapi.json").json()["paths"]
+
+
 def test_another_path_is_refused() -> None:
     with service() as client, pytest.raises(WebSocketDisconnect), client.websocket_connect("/streams"):
         pass

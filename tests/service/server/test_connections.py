@@ -489,7 +489,7 @@ def test_an_offer_of_a_websocket_with_a_body_is_answered_over_http(service: Serv
     with service.connected() as connection:
         connection.sendall(sent + head("/health", "GET", Connection="close"))
         answers = parsed(read_all(connection))
-    assert [answer.status_code for answer in answers] == [200, 404, 200]
+    assert [answer.status_code for answer in answers] == [200, 426, 200]
 
 
 def test_a_tunnel_is_refused(service: Service) -> None:
