@@ -45,19 +45,23 @@ export function card(face, { title, index, hidden, source, scale, open, toggled,
   return place(el("article", { class: "card", id, tabindex: "-1", "aria-labelledby": `${id}-title` }, body), { "--face": colour(index) });
 }
 
-/** A button that copies the answers for a face, in words: those of two models with their names. */
-function copying(title, face, hidden, against) {
-  const label = el("span", {}, text("face.copy"));
-  const button = el("button", { type: "button", class: "quiet copying" }, icon("copy"), label);
-  button.addEventListener("click", async () => {
-    const uncertain = (answer) => (answer.uncertain ? ` (${text("label.uncertain")})` : "");
-    const lines = (one) => visible(one, hidden).map(([name, answer]) => `${capital(thing(name))}: ${inFull(answer)}${uncertain(answer)}`);
-    const both = against?.face && [against.names[0], ...lines(face), against.names[1], ...lines(against.face)];
-    await copy([title, ...(both ?? lines(face)), ...face.warnings.map(warning)].join("\n"));
+/** A button that copies what `content()` gives, and says so for a moment. */
+export function copyButton(name, content, kind = "") {
+  const label = el("span", {}, name);
+  const onclick = async () => {
+    await copy(content());
     label.textContent = text("photo.copied");
-    setTimeout(() => (label.textContent = text("face.copy")), 2000);
-  });
-  return button;
+    setTimeout(() => (label.textContent = name), 2000);
+  };
+  return el("button", { type: "button", class: `quiet ${kind}`, "aria-live": "polite", onclick }, icon("copy"), label);
+}
+
+/** One that copies the answers for a face, in words: those of two models with their names. */
+function copying(title, face, hidden, against) {
+  const uncertain = (answer) => (answer.uncertain ? ` (${text("label.uncertain")})` : "");
+  const lines = (one) => visible(one, hidden).map(([name, answer]) => `${capital(thing(name))}: ${inFull(answer)}${uncertain(answer)}`);
+  const both = () => against?.face && [against.names[0], ...lines(face), against.names[1], ...lines(against.face)];
+  return copyButton(text("face.copy"), () => [title, ...(both() ?? lines(face)), ...face.warnings.map(warning)].join("\n"), "copying");
 }
 
 /** The face and a little round it, as a square picture. */

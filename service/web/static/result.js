@@ -1,8 +1,8 @@
 /** What is known of the photo that is selected: the picture, a card for each face, the JSON and the command. */
 
-import { card } from "./card.js";
+import { card, copyButton } from "./card.js";
 import { counterpart, disagreeing } from "./compare.js";
-import { copy, el, icon, place } from "./dom.js";
+import { el, icon, place } from "./dom.js";
 import * as files from "./files.js";
 import { annotatedPicture } from "./picture.js";
 import { ltr, text } from "./language.js";
@@ -180,13 +180,7 @@ function save({ blob, name }) {
 }
 
 function pre(content, name) {
-  const button = el("button", { type: "button", class: "quiet" }, icon("copy"), text("photo.copy"));
-  button.addEventListener("click", async () => {
-    await copy(content);
-    button.lastChild.textContent = text("photo.copied");
-    setTimeout(() => (button.lastChild.textContent = text("photo.copy")), 2000);
-  });
-  return el("div", { class: "pre" }, button, el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "JSON" ? "photo.result" : "photo.command") }, content));
+  return el("div", { class: "pre" }, copyButton(text("photo.copy"), () => content), el("pre", { dir: "ltr", tabindex: "0", "aria-label": text(name === "JSON" ? "photo.result" : "photo.command") }, content));
 }
 
 /** JSON with lists of numbers on one line. */
