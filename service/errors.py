@@ -197,7 +197,10 @@ class StreamIdle(RequestError):
 
 
 class RateLimited(RequestError):
-    """The key's rate limit is used up; `retry_after` is in seconds."""
+    """The key's rate limit is used up.
+
+    `retry_after` is in seconds.
+    """
 
     code = "rate_limited"
 
@@ -243,7 +246,10 @@ class ModelRefused(RequestError):
 
 
 class Unavailable(FacetError):
-    """The request is valid but cannot be processed now; `retry_after` is in seconds."""
+    """The request is valid but cannot be processed now.
+
+    `retry_after` is in seconds.
+    """
 
     code = "unavailable"
 

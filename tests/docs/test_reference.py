@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from service import errors
-from service.api.schemas import BatchAnswer, Health
+from service.api.schemas import BatchAnswer, Health, Problem
 from service.models.card import ModelCard, Serving
 from service.models.evaluation import Evaluation
 from service.settings import OF_SCRIPTS, Settings
@@ -39,6 +39,11 @@ def test_nothing_that_the_code_has_is_left_out() -> None:
     codes = {row[0].strip("`") for row in rows("reference/problems.md", "[a-z0-9_]+")}
     assert {kind.code for kind in tables.answered()} | set(tables.OF_HTTP) == codes
     assert errors.ModelNotFound.code not in codes
+
+
+def test_a_problems_meaning_names_nothing_that_no_answer_has() -> None:
+    meanings = [row[2] for row in rows("reference/problems.md", "[a-z0-9_]+")]
+    assert {name for one in meanings for name in re.findall("`([a-z_]+)`", one)} <= set(Problem.model_fields)
 
 
 def test_every_name_that_is_left_alone_is_said() -> None:
