@@ -79,6 +79,9 @@ def configure_logging(level: str, form: Literal["text", "json"] = "text") -> Non
 
 
 def _is_the_servers(record: logging.LogRecord) -> bool:
-    """Whether a record is no address of a WebSocket, nor a second line of a stream, as websockets writes of its handshake."""
+    """Whether a record is no address of a WebSocket, nor a second line of what has one: a stream, of whose handshake websockets
+    writes, or a request that is no HTTP.
+    """
     handshake = record.levelno <= logging.INFO and Path(record.pathname).parent.name == "websockets"
-    return not handshake and '"WebSocket' not in str(record.msg)
+    message = str(record.msg)
+    return not handshake and '"WebSocket' not in message and not message.startswith("Invalid HTTP request")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import uuid
@@ -26,6 +27,8 @@ from service.api.problems import respond
 from service.errors import FacetError, HeadTimeout, HeadTooLarge, MalformedRequest, QueueFull
 from service.metrics import NO_CLOSE_FRAME
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, ConnectionLimits, Connections
+
+logger = logging.getLogger("facet")
 
 MAX_HEADERS: Final = 100
 """Headers of one request."""
@@ -480,9 +483,11 @@ class _Outgoing:
 
 
 def _refusal(error: FacetError, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """A whole answer to what never reaches the app."""
+    """A whole answer to what never reaches the app, nor its log: a line here has the id that the client is given."""
     identity = uuid.uuid4().hex[:16]
     response = respond(error, identity)
+    fields = {"request_id": identity, "status": response.status_code, "outcome": error.code}
+    logger.info("refused before its route: %s %d %s", error.code, response.status_code, identity, extra=fields)
     response.headers["Connection"] = "close"
     response.headers["X-Request-ID"] = identity
     lines = [b"%s: %s\r\n" % header for header in (*headers, *response.raw_headers)]

@@ -81,6 +81,13 @@ def test_a_head_that_is_too_large_is_431(service: Service, sent: bytes) -> None:
     assert_problem(answer, 431, "head_too_large")
 
 
+def test_what_is_no_request_is_one_line_of_the_log_with_the_id_of_its_answer(service: Service) -> None:
+    (answer,) = parsed(service.exchange(b"GET /health HTTP/1.1\r\nHost : x\r\n\r\n"))
+    assert_problem(answer, 400, "malformed_request")
+    assert f"refused before its route: malformed_request 400 {answer.json()['request_id']}" in service.log
+    assert "Invalid HTTP request" not in service.log
+
+
 def test_a_head_within_its_bounds_passes(service: Service) -> None:
     headers = {f"X_{index}": "y" for index in range(90)}
     assert service.exchange(head("/health", "GET", Connection="close", **headers)).startswith(b"HTTP/1.1 200")
