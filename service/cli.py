@@ -508,7 +508,7 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             kind, said = (Interrupted, f"stopped: nothing is written to {out}") if stopped else (type(error), str(error))
             if not any(folder.iterdir()):
-                raise kind(said) from error
+                raise kind(said.replace(str(file), out)) from error
             stack.pop_all()
             rest = "" if file.exists() else ", with which --resume goes on"  # it is whole, or in parts
             raise kind(f"{said}; what is done is kept as {file}{rest}") from error

@@ -28,10 +28,11 @@ def file_system(address: str) -> tuple[Any, str, str]:
         raise SourceError(f"{address}: addresses need the extra `remote`: {install_command('remote')}")
     import fsspec
 
-    scheme = address.split("://", 1)[0]
+    scheme, _, rest = address.partition("://")
+    scheme = scheme.lower()
     options = {} if scheme in ("http", "https", "memory") else {"use_listings_cache": False}
     try:
-        system, path = fsspec.core.url_to_fs(address, **options)
+        system, path = fsspec.core.url_to_fs(f"{scheme}://{rest}", **options)
     except ImportError as error:
         raise SourceError(f"{address}: {error}; it comes with the extra `remote`: {install_command('remote')}") from error
     except ValueError as error:
@@ -63,10 +64,12 @@ class Upload:
 
         Raises:
             SourceError: As of `file_system`.
-            OutputError: A file is there already, or the address is not reached.
+            OutputError: A file is there already, or the address is not reached, or is one of the web, which takes no files.
         """
         self._address = address
-        self._system, self._path, _ = file_system(address)
+        self._system, self._path, scheme = file_system(address)
+        if scheme in ("http", "https"):
+            raise OutputError(f"{address}: nothing can be put there; name an address such as s3://bucket/faces.csv")
         try:
             there = self._system.exists(self._path)
         except Exception as error:  # each file system raises errors of its own

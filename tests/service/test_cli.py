@@ -31,7 +31,7 @@ from service.inference.engine import Engine
 from service.models.evaluation import EVALUATION
 from service.models.store import MANIFEST
 from service.settings import Settings
-from tests.fakes import BMI, GLASSES, attributes, manifest
+from tests.fakes import BMI, GLASSES, ColourNetwork, attributes, engine_factory, manifest
 from tests.service.models.test_store import shipped
 from tests.service.server.test_serve import PHOTO
 
@@ -289,6 +289,15 @@ def test_a_table_that_cannot_be_put_at_its_address_is_kept(
     (kept,) = tmp_path.glob("facet-*/faces.csv")
     assert said == f"facet: {why}; what is done is kept as {kept}"
     assert len(kept.read_text().splitlines()) > 1
+
+
+@pytest.mark.parametrize("name", ["", "faces.txt"])
+def test_a_table_of_no_format_is_called_by_its_address(name: str, examples: Path) -> None:
+    """And not by the file that it would have been on this machine."""
+    pytest.importorskip("fsspec")
+    line = ["predict", str(examples / "astronaut.jpg"), "--out", f"memory://tables/{name}"]
+    said = CliRunner().invoke(app, line, obj=Parts(engine_factory(ColourNetwork())))
+    assert_one_line(said, f"memory://tables/{name}: the name of a table ends in")
 
 
 LOADING = """

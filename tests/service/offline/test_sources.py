@@ -335,6 +335,7 @@ def test_a_folder_of_a_file_system_elsewhere() -> None:
     assert found("memory://bucket", recursive=True)[2] == "memory://bucket/in/c.jpg"
     (one,) = photos(["memory://bucket/a.png"])
     assert one.read() == PHOTO
+    assert found("MEMORY://bucket/a.png") == ["MEMORY://bucket/a.png"]
     (missing,) = photos(["memory://bucket/none.jpg"])
     with pytest.raises(OSError, match="no such file"):
         missing.read()
@@ -384,3 +385,10 @@ def test_a_file_is_put_at_an_address_and_over_no_other(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="--overwrite"):
         Upload("memory://tables/faces.csv", overwrite=False)
     Upload("memory://tables/faces.csv", overwrite=True)
+
+
+def test_nothing_is_put_at_an_address_of_the_web() -> None:
+    """Which would be found out at the end alone, after hours maybe."""
+    pytest.importorskip("aiohttp")
+    with pytest.raises(OutputError, match=r"s3://bucket/faces\.csv"):
+        Upload("http://localhost:1/faces.csv", overwrite=True)
