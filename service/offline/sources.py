@@ -444,9 +444,11 @@ def _read_file(path: Path) -> bytes:
 def _bounded(file: IO[bytes]) -> bytes:
     """All that a stream holds, piece by piece: to read as much as is allowed at once would take that much memory."""
     pieces: list[bytes] = []
-    while piece := file.read(PIECE):
+    left = LARGEST
+    while piece := file.read(PIECE):  # of a network as much as has come
         pieces.append(piece)
-        if len(pieces) * PIECE > LARGEST + PIECE:
+        left -= len(piece)
+        if left < 0:
             raise _too_large()
     return b"".join(pieces)
 

@@ -18,7 +18,7 @@ from service.offline import sources
 from service.offline.addresses import Upload, filled_in
 from service.offline.command import Request
 from service.offline.errors import OutputError, SourceError
-from service.offline.sources import LeftOut, Photo, _decoded, count, names_in
+from service.offline.sources import LeftOut, Photo, _bounded, _decoded, count, names_in
 from tests import s3
 from tests.service.offline.made import photo
 
@@ -297,6 +297,16 @@ def test_a_stream_of_no_known_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -
     (one,) = photos(["http://host/a.jpg"])
     with pytest.raises(OSError, match="MiB"):
         one.read()
+
+
+def test_a_stream_that_comes_in_small_pieces_is_read_whole() -> None:
+    """As that of a web server without a length: a read of it gives what has come."""
+
+    class Trickle(io.BytesIO):
+        def read(self, count: int | None = -1) -> bytes:
+            return super().read(min(16, count or 16))
+
+    assert _bounded(Trickle(bytes(5000))) == bytes(5000)
 
 
 @pytest.mark.parametrize("archived", [False, True])
