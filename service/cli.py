@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from service import __version__
@@ -67,7 +67,7 @@ from service.offline.pictures import Pictures
 from service.offline.predictors import LocalPredictor, Predictor, ServedModel, ServicePredictor
 from service.offline.ray_data import RayRunner
 from service.offline.run import PredictorRunner, Runner, jobs_of, still_waiting
-from service.offline.terminal import ReaderGone, console, escape_what_is_lacking, write
+from service.offline.terminal import ReaderGone, console, escape_what_is_lacking, plain, write
 from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
@@ -94,7 +94,7 @@ TERMINATED: Final = 143
 """Exit status of one that SIGTERM ended."""
 SERVICE_JOBS: Final = 8
 """Photos that a service is sent at a time, where nothing else is said: enough for one of a few CPUs."""
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = plain(stderr=True, soft_wrap=True)
 
 
 class EngineName(StrEnum):
@@ -296,7 +296,7 @@ def _print_error(message: str) -> None:
         configure_logging("error", "json")
         logging.getLogger("facet").critical(message)
     else:
-        errors.print(f"facet: {message}", markup=False)
+        errors.print(f"facet: {message}")
 
 
 def _fail(message: str) -> None:
@@ -512,7 +512,7 @@ def _table(out: str | None, *, resume: bool, overwrite: bool) -> Iterator[Path |
             stack.pop_all()
             rest = "" if file.exists() else ", with which --resume goes on"  # it is whole, or in parts
             raise kind(f"{said}; what is done is kept as {file}{rest}") from error
-    errors.print(f"{out}: written", markup=False)
+    errors.print(f"{out}: written")
 
 
 def _local(parts: Parts, request: command.Request, settings: Settings, pictures: Pictures | None) -> Runner:
@@ -661,7 +661,7 @@ def annotate(
                 growing.add(of_frames.row(row))
 
         async def answer(progress: Progress) -> list[TrackRow]:
-            task = progress.add_task(film.name, total=1.0)
+            task = progress.add_task(escape(film.name), total=1.0)
             try:
                 options = engine.options(None, None, min_confidence)
                 return await annotate_film(
@@ -676,7 +676,7 @@ def annotate(
         stack.close()
         written = ", ".join(str(path) for path in (out, *tables, *([] if frames is None else [frames])))
         faces = f"{len(rows)} face{'' if len(rows) == 1 else 's'}"
-        Console(highlight=False, soft_wrap=True).print(f"{faces}; wrote {written}", markup=False)
+        plain(soft_wrap=True).print(f"{faces}; wrote {written}")
 
 
 @app.command()
@@ -697,9 +697,9 @@ def models() -> None:
             variant = settings.precision.variant if manifest.kind == "attributes" else None
             mark = f"  (served{f' in {variant}' if variant else ''})" if (manifest.name, manifest.version) in served else ""
             sizes = "".join(f"; {name} {size / 1e6:.1f} MB" for name, size in store.variants(manifest).items())
-            shown.print(f"{manifest.title}  {manifest.kind}{names}{mark}", style="bold", markup=False)
-            shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{sizes}{_quality(store, manifest)}", markup=False)
-            shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}", markup=False)
+            shown.print(f"{manifest.title}  {manifest.kind}{names}{mark}", style="bold")
+            shown.print(f"  {store.size(manifest) / 1e6:.1f} MB{sizes}{_quality(store, manifest)}")
+            shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}")
 
 
 def _served(found: list[Manifest], name: str | None, version: int | None) -> tuple[str | None, int | None]:

@@ -145,14 +145,14 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
         runner.close()
     left_out = command.left_out
     if not command.found:
-        errors.print("no photo was found", markup=False)
+        errors.print("no photo was found")
     if left_out.files:
-        errors.print(f"left out {_counted(left_out.files, 'file')} of folders: no photo", markup=False)
+        errors.print(f"left out {_counted(left_out.files, 'file')} of folders: no photo")
     if left_out.folders:
         rest = ": a link" if request.recursive else " inside of folders: --recursive looks into them"
-        errors.print(f"left out {_counted(left_out.folders, 'folder')}{rest}", markup=False)
+        errors.print(f"left out {_counted(left_out.folders, 'folder')}{rest}")
     if left_out.films:
-        errors.print(f"left out {_counted(left_out.films, 'film')} of folders: --every SECONDS looks into films", markup=False)
+        errors.print(f"left out {_counted(left_out.films, 'film')} of folders: --every SECONDS looks into films")
     return success
 
 
@@ -178,7 +178,7 @@ class _Command:
         def emit(name: str, outcome: Outcome) -> None:
             self._add(outcome)
             if isinstance(outcome, Failure):
-                self.errors.print(f"facet: {name}: {outcome.detail}", markup=False)
+                self.errors.print(f"facet: {name}: {outcome.detail}")
             elif self.request.json:
                 terminal.write(terminal.as_json(outcome.answer))
             else:
@@ -229,7 +229,7 @@ class _Command:
             ) from error
         before = self.before = output.photos - self.tally.photos
         resumed = f"; {before:,} photo{' was' if before == 1 else 's were'} there before" if before else ""
-        self.errors.print(f"{path}: {self.tally}{resumed}", markup=False)
+        self.errors.print(f"{path}: {self.tally}{resumed}")
         return True
 
     def count(self, path: Path) -> bool:
@@ -258,7 +258,7 @@ class _Command:
                 form.write(new, sums.rows())
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from error
-        self.errors.print(f"{path}: {self.tally}", markup=False)
+        self.errors.print(f"{path}: {self.tally}")
         return True
 
     @property

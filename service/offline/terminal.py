@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from rich.console import Console
@@ -26,6 +27,8 @@ from service.offline.table import answers_of
 
 UNWRAPPED: Final = 100_000
 """Columns of what is no terminal."""
+plain: Final = partial(Console, highlight=False, markup=False, emoji=False)
+"""A console that shows texts as they are: names of files may have `[edited]` or `:100:` in them."""
 
 
 _ESCAPED: Final = "facet.escaped"
@@ -80,8 +83,8 @@ def console() -> Console:
     Returns:
         A console that wraps lines at a terminal's width, and none where no terminal reads them.
     """
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=UNWRAPPED)
+    found = plain()
+    return found if found.is_terminal else plain(width=UNWRAPPED)
 
 
 def as_json(answer: PredictAnswer) -> str:

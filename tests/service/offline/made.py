@@ -7,12 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from service.offline import command
 from service.offline.parameters import Parameters
 from service.offline.predictors import LocalPredictor, Predictor
 from service.offline.run import PredictorRunner
+from service.offline.terminal import plain
 from service.settings import Settings
 from tests.conftest import encoded
 from tests.fakes import engine_factory, squares
@@ -49,6 +48,6 @@ def predict(*sources: str | Path, predictor: Predictor | None = None, **options:
     """Run a request; whether it succeeded, and what it printed on standard error."""
     request = requested(*sources, **options)
     request.check()
-    errors = Console(file=io.StringIO(), width=200, highlight=False)
+    errors = plain(file=io.StringIO(), width=200)
     success = command.predict(request, PredictorRunner(predictor or local(request), request.jobs or 4), errors)
     return success, errors.file.getvalue()

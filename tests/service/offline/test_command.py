@@ -19,12 +19,14 @@ from typing import Any
 
 import pytest
 
+from service.api.schemas import EXAMPLE, PredictAnswer
 from service.errors import InvalidParameter
 from service.offline import command, run
 from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
 from service.offline.output import Output
 from service.offline.predictors import LocalPredictor
 from service.offline.table import Table
+from service.offline.terminal import as_table
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.fakes import GLASSES, attributes, engine_factory, manifest
@@ -83,6 +85,16 @@ def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(t
     assert [row["problem"] for row in (text, cut, missing)] == ["unsupported_format", "corrupt_image", "unreadable"]
     assert missing["detail"] == "No such file or directory"
     assert missing["digest"] is None
+
+
+def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
+    """And not as what rich makes of brackets, and of colons: a style, the end of one, or a picture of its own."""
+    path = tmp_path / "IMG [edited] [/b] :100:.jpg"
+    path.parent.mkdir()
+    path.write_bytes(b"no photo")
+    shown = as_table("[edited] [/b] :100:.jpg", PredictAnswer.model_validate(EXAMPLE), [])
+    assert shown.startswith("[edited] [/b] :100:.jpg: 1 face ")
+    assert f"facet: {path}: The file is not a JPEG" in predict(path)[1]
 
 
 def test_formats_hold_the_same(tmp_path: Path) -> None:

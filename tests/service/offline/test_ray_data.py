@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from service.errors import FacetError
 from service.offline import command
@@ -19,6 +18,7 @@ from service.offline.errors import RunError
 from service.offline.predictors import Predictor, ServedModel
 from service.offline.ray_data import RayRunner
 from service.offline.table import Outcome
+from service.offline.terminal import plain
 from tests.service.offline.made import folder, local, photo, predict, requested
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
@@ -74,7 +74,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def on_ray(create: Callable[[int], Predictor], sources: list[Path], out: Path, **options: object) -> str:
     """Run on a cluster of this machine; what was printed on standard error."""
     request = requested(*sources, out=out, **options)
-    errors = Console(file=io.StringIO(), width=200, highlight=False)
+    errors = plain(file=io.StringIO(), width=200)
     model = local(request).model
     assert command.predict(request, RayRunner(model, create, None, 1, cpus=1), errors)
     return errors.file.getvalue()
