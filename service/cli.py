@@ -28,7 +28,6 @@ if sys.argv[1:2] in (["predict"], ["annotate"]) and signal.getsignal(signal.SIGI
 import asyncio
 import contextlib
 import logging
-import re
 import shutil
 import tempfile
 import threading
@@ -209,7 +208,7 @@ def _names(kind: str, incomplete: str) -> list[str]:
     return []
 
 
-DetectorTitle = Annotated[
+DetectorOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME[/VERSION]", help="Detector that finds the faces, such as centerface.", autocompletion=_detector_names
@@ -312,7 +311,7 @@ def serve(
     https: Annotated[
         bool | None, typer.Option("--tls", help="Serve over HTTPS, which browsers require for camera access.")
     ] = None,
-    detector: DetectorTitle = None,
+    detector: DetectorOption = None,
 ) -> None:
     """Serve over HTTP. Settings come from the environment (FACET_…, see docs/reference/settings.md)."""
     parts = context.ensure_object(Parts)
@@ -434,7 +433,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         str | None,
         typer.Option(metavar="NAME[/VERSION]", help="Model to use; `facet models` lists them.", autocompletion=_model_names),
     ] = None,
-    detector: DetectorTitle = None,
+    detector: DetectorOption = None,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Photos processed at the same time; 0 lets Facet choose.")] = 0,
     engine: Annotated[
         EngineName, typer.Option(help="Where the models run: in this process, or on the workers of a Ray cluster.")
@@ -558,8 +557,7 @@ def _settings_with(changes: Mapping[str, object]) -> Settings:
 
 def _one_model(model: str | None = None) -> dict[str, object]:
     """What makes settings those of the one model that answers a run: `--model`, or the default one of a service."""
-    name, version = _named(model)
-    title = Settings().served[0] if name is None else ModelTitle(name, version)
+    title = Settings().served[0] if model is None else _named(model)
     return {"models": (), "canary": None, "model": title.name, "model_version": title.version}
 
 
@@ -570,8 +568,7 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
     settings = settings.model_copy(update={"model_store": place})
     store = _store(settings)
     manifest, digest = store.find(settings.model, settings.model_version, settings.precision.variant)
-    name, _, version = settings.detector.partition("/")
-    detector, _ = store.find(name, int(version) if version else None)
+    detector, _ = store.find(*ModelTitle.of(settings.detector))
     answerable = [one for one in manifest.attributes if settings.attributes is None or one.name in settings.attributes]
     served = ServedModel(
         manifest.name,
@@ -598,19 +595,18 @@ def _remote(request: command.Request, model: str | None, pictures: Pictures | No
     if pictures is not None:
         raise InvalidParameter("--draw needs the photos and the model in one place: leave out --url")
     jobs = request.jobs or SERVICE_JOBS
-    _named(model)  # that it may be a name
+    if model is not None:
+        _named(model)  # that it may be a name
     predictor = ServicePredictor(url, key, request.parameters_of, jobs, model)
     return PredictorRunner(predictor, jobs)
 
 
-def _named(model: str | None) -> tuple[str | None, int | None]:
+def _named(model: str) -> ModelTitle:
     """Name and version of `--model`."""
-    if model is None:
-        return None, None
-    found = re.fullmatch(r"([\w-]+)(?:/([1-9][0-9]{0,8}))?", model)
-    if found is None:
-        raise InvalidParameter(f"--model: {model} is not NAME or NAME/VERSION, such as mobilenet/5")
-    return found[1], None if found[2] is None else int(found[2])
+    try:
+        return ModelTitle.of(model)
+    except ValueError as error:
+        raise InvalidParameter(f"--model: {error}") from error
 
 
 def _no_photo(context: typer.Context, film: Path) -> Path:
@@ -639,7 +635,7 @@ def annotate(
         Path | None,
         typer.Option(metavar="TABLE", help="Also write a row for each face in each frame to a .csv, .jsonl or .parquet file."),
     ] = None,
-    detector: DetectorTitle = None,
+    detector: DetectorOption = None,
 ) -> None:
     """Draw boxes and estimates on a video, following each face; write a table of the faces beside it, OUT.tracks.csv."""
     with _terminable(), _one_line(), ExitStack() as stack:
@@ -691,7 +687,7 @@ def models() -> None:
             _fail(_advice(settings))
         titles = [*settings.served, *([] if settings.canary is None else [settings.canary.model])]
         detectors = {settings.detector, settings.stream_detector or settings.detector}
-        served = {_served(found, *one) for one in (*titles, *map(_named, detectors))}
+        served = {_served(found, *one) for one in (*titles, *map(ModelTitle.of, detectors))}
         for manifest in found:
             names = f": {', '.join(attribute.name for attribute in manifest.attributes)}" if manifest.attributes else ""
             variant = settings.precision.variant if manifest.kind == "attributes" else None
@@ -702,7 +698,7 @@ def models() -> None:
             shown.print(f"  trained on {', '.join(manifest.trained_on)}; {manifest.licence}")
 
 
-def _served(found: list[Manifest], name: str | None, version: int | None) -> tuple[str | None, int | None]:
+def _served(found: list[Manifest], name: str, version: int | None) -> tuple[str, int | None]:
     """Name and version of what the settings choose; no version where there is none."""
     return name, version or max((one.version for one in found if one.name == name), default=None)
 

@@ -53,11 +53,33 @@ def _place(value: object) -> object:
     return Path(given) if isinstance(given, str) and "://" not in given else given
 
 
+_TITLE: Final = "([A-Za-z0-9_-]+)(?:/([1-9][0-9]{0,8}))?"
+"""NAME or NAME/VERSION, as a regular expression that Python, JSON Schema and pydantic read alike."""
+
+
 class ModelTitle(NamedTuple):
     """A model of the store; its newest version where none is named."""
 
     name: str
     version: int | None
+
+    @classmethod
+    def of(cls, text: str) -> ModelTitle:
+        """Read a title.
+
+        Args:
+            text: NAME or NAME/VERSION.
+
+        Returns:
+            The name, and the version where there is one.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        found = re.fullmatch(_TITLE, text)
+        if found is None:
+            raise ValueError(f"{text!r} is no model, NAME or NAME/VERSION such as mobilenet/5")
+        return cls(found[1], None if found[2] is None else int(found[2]))
 
 
 class CanaryShare(NamedTuple):
@@ -65,14 +87,6 @@ class CanaryShare(NamedTuple):
 
     model: ModelTitle
     share: float
-
-
-def _title(value: str) -> ModelTitle:
-    """NAME or NAME/VERSION. Raises `ValueError` where it is neither."""
-    name, slash, version = value.partition("/")
-    if not re.fullmatch("[A-Za-z0-9_-]+", name) or bool(slash) != bool(re.fullmatch("[1-9][0-9]*", version)):
-        raise ValueError(f"{value!r} is no model, NAME or NAME/VERSION")
-    return ModelTitle(name, int(version) if slash else None)
 
 
 def _told(words: str) -> WrapValidator:
@@ -99,7 +113,7 @@ def _titles(value: object) -> object:
     listed = _listed(value)
     if not isinstance(listed, tuple):
         return listed
-    titles = tuple(_title(one) if isinstance(one, str) else one for one in listed)
+    titles = tuple(ModelTitle.of(one) if isinstance(one, str) else one for one in listed)
     if len({one[0] for one in titles}) < len(titles):
         raise ValueError("each name may come once")
     return titles
@@ -111,7 +125,7 @@ def _canary(value: object) -> object:
         return value
     title, colon, share = value.rpartition(":")
     try:
-        named = CanaryShare(_title(title), float(share))
+        named = CanaryShare(ModelTitle.of(title), float(share))
     except ValueError as error:
         raise ValueError(f"{value!r} is no canary, NAME/VERSION:SHARE such as mobilenet/5:0.05") from error
     if not colon or named.model.version is None or not 0 < named.share <= 1:
@@ -156,9 +170,7 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
 
 
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
-DetectorTitle = Annotated[
-    str, Field(pattern="^[A-Za-z0-9_-]+(/[1-9][0-9]*)?$"), _told("NAME or NAME/VERSION, such as centerface/2")
-]
+DetectorTitle = Annotated[str, Field(pattern=f"^{_TITLE}$"), _told("NAME or NAME/VERSION, such as centerface/2")]
 Digest = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), _told("a SHA-256 of 64 hexadecimal digits")]
 WebAddress = Annotated[str, Field(pattern="^https?://[^/]"), _told("an address such as http://collector:4318")]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]

@@ -625,6 +625,7 @@ def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value:
     ("name", "value", "said"),
     [
         *((name, "center face", "NAME or NAME/VERSION") for name in ("DETECTOR", "STREAM_DETECTOR")),
+        ("DETECTOR", "centerface/1234567890", "NAME or NAME/VERSION"),
         ("MODEL_DIGEST", "5f", "64 hexadecimal digits"),
         ("OTLP_ENDPOINT", "collector:4318", "such as http://collector:4318"),
     ],
