@@ -120,7 +120,7 @@ def photos(body: bytes, content_type: str, content_encoding: str, most: int) -> 
     elif kind.startswith(b"image/") or kind in RAW or sniff(body) is not None:
         if kind == URL_ENCODED and len(body) >= STRIPPED_BYTES and b"\0" not in body:
             raise UnsupportedMediaType("The photo has lost bytes on its way: with curl, send it by --data-binary, not by -d.")
-        found = [body] if body else []
+        found = [body] if body or kind else []
     else:
         why = "A URL-encoded form cannot carry a photo. " if kind == URL_ENCODED else ""
         raise UnsupportedMediaType(f"{why}Send multipart/form-data, application/json, image/* or application/octet-stream.")

@@ -23,7 +23,7 @@ from typing_extensions import override
 from service import __version__
 from service.api.schemas import ExpectationAnswer, FaceAnswer, LabelAnswer, ModelName, PredictAnswer, Problem, answer
 from service.api.statuses import problem_of
-from service.errors import EmptyFile, FacetError, Unavailable
+from service.errors import FacetError, Unavailable
 from service.inference.engine import Engine
 from service.inference.pipeline import Analysis
 from service.models.card import DetectorName
@@ -256,8 +256,6 @@ class ServicePredictor(Predictor):
 
     @override
     async def predict(self, name: str, data: bytes) -> Outcome:
-        if not data:  # an empty body would be a request without a photo
-            return _failed(EmptyFile("The file is empty."))
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, name, data)
 
     @override

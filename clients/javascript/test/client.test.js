@@ -92,7 +92,7 @@ describe("the service", { skip: !process.env.FACET_URL && "FACET_URL is not set"
 
   test("refuses with its own code and the id of the request", async () => {
     await assert.rejects(facet.predict(new Blob(["text"])), (error) => code("unsupported_format", 415)(error) && /^\w{16}$/.test(error.requestId));
-    await assert.rejects(facet.predict(new Blob([])), code("missing_file", 400));
+    await assert.rejects(facet.predict(new Blob([])), code("empty_file", 400));
     await assert.rejects(facet.predict(PHOTO, { minConfidence: 3 }), code("invalid_parameter", 422));
   });
 

@@ -281,7 +281,6 @@ const hasDistribution = ({ name, outputs }) => name === AGE && outputs.length > 
 
 /** Raises for what no service could answer: sending it would only look as if the connection were lost. */
 async function readable(blob) {
-  if (blob.size === 0) throw new FacetError({ code: "empty_file" });
   try {
     await blob.slice(0, 1).arrayBuffer();
   } catch (cause) {

@@ -48,7 +48,7 @@ def text_of(body: str) -> dict[str, Any]:
 
 NO_PHOTO: dict[str, tuple[str, dict[str, Any]]] = {
     "nothing": ("missing_file", {}),
-    "empty-body": ("missing_file", {"content": b"", "headers": {"content-type": "image/png"}}),
+    "empty-body": ("empty_file", {"content": b"", "headers": {"content-type": "image/png"}}),
     "no-part": ("missing_file", multipart()),
     "other-parts": ("missing_file", multipart((disposition("photo", filename=CANARY), PHOTO))),
     "no-disposition": ("missing_file", multipart(("Content-Type: image/png", PHOTO))),

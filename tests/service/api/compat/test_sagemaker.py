@@ -61,7 +61,7 @@ async def test_a_file_of_another_format_is_told_of_its_format_whatever_its_type(
             headers = {"content-type": kind}
             tiff = await client.post("/invocations", content=b"II*\0" + bytes(60), headers=headers)
             assert_problem(tiff, 415, "unsupported_format")
-            assert_problem(await client.post("/invocations", headers=headers), 400, "missing_file")
+            assert_problem(await client.post("/invocations", headers=headers), 400, "empty_file")
 
 
 def test_the_runtimes_client_gets_the_answer_of_predict(url: str, runtime: Any) -> None:
