@@ -130,6 +130,11 @@ async def test_metrics_are_in_prometheus_format(client: Client) -> None:
         assert families[one.name.removesuffix("_total")].documentation == one.meaning
 
 
+async def test_a_version_of_openmetrics_that_is_no_number_is_no_fault_of_the_service(client: Client) -> None:
+    response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=x"})
+    assert (response.status_code, response.headers["content-type"].split(";")[0]) == (200, "application/openmetrics-text")
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 async def test_memory_is_that_of_the_decoders_too(client: Client) -> None:
     """A container's limit is on all of its processes."""
