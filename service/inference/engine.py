@@ -46,7 +46,7 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
         names: What the operator names, or None for everything that a client may write.
 
     Returns:
-        The names.
+        The names, each once.
 
     Raises:
         ModelIncompatible: A name is neither one of the contract nor an attribute of the model.
@@ -58,7 +58,7 @@ def allowed(manifest: Manifest, names: Sequence[str] | None) -> tuple[str, ...]:
         raise ModelIncompatible(
             f"The attributes are to be some of {', '.join(known)}: {manifest.title} says no {unknown[0]!r}."
         )
-    return tuple(names)
+    return tuple(dict.fromkeys(names))
 
 
 class Renewal(Protocol):

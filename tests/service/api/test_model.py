@@ -30,6 +30,11 @@ async def test_the_card_of_every_shipped_model_fits_its_schema(root: Path, name:
     assert card["outputs"] == ["age", "age_distribution", "gender", "race"]
 
 
+async def test_an_attribute_that_is_allowed_twice_is_named_once() -> None:
+    async with serving(attributes="age,age") as client:
+        assert (await client.get("/model")).json()["serving"]["attributes"] == ["age"]
+
+
 async def test_the_document_of_the_api_has_its_schema(client: Client) -> None:
     document = (await client.get("/openapi.json")).json()
     answer = document["paths"]["/model"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
