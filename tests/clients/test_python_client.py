@@ -198,6 +198,13 @@ def test_a_photo_is_the_name_of_its_file_too(client: Client, tmp_path: Path) -> 
         client.predict(None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_a_photo_is_what_else_holds_bytes_too(client: Client, kind: Any) -> None:
+    assert len(client.predict(kind(PHOTO)).faces) == 1
+    with pytest.raises(TypeError, match="into a list"):
+        client.predict_many(kind(PHOTO))
+
+
 @pytest.mark.parametrize("options", [{"attributes": "age"}, {"at_least": "18"}])
 def test_a_text_in_the_place_of_a_list_is_not_taken_letter_by_letter(client: Client, options: Any) -> None:
     """`"18"` would ask for the ages 1 and 8, and be answered."""
@@ -588,6 +595,11 @@ async def test_a_stream_answers_its_frames(service: Service) -> None:
     assert all(face.age and face.landmarks and not face.gender for face in second.faces)
     assert isinstance(third, StreamProblem)
     assert third.code == "unsupported_format"
+
+
+async def test_a_stream_finds_a_service_whose_address_is_in_capitals(service: Service) -> None:
+    async with AsyncClient(service.url.upper(), key=KEY) as client, client.stream() as stream:
+        assert stream.ready.protocol == 1
 
 
 STOPPING = {"type": "problem", "title": "T", "status": 503, "detail": "It stops.", "code": "not_ready", "request_id": "1"}

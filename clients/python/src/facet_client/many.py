@@ -51,7 +51,7 @@ def check(photos: Iterable[Photo] | AsyncIterable[Photo], concurrency: int) -> N
         TypeError: `photos` is the name of one, whose letters would be taken for photos.
         ValueError: `concurrency` is below 1.
     """
-    if isinstance(photos, str | bytes):
+    if isinstance(photos, str | bytes | bytearray | memoryview):
         raise TypeError("`predict_many` takes several photos; put a single one into a list.")
     if concurrency < 1:
         raise ValueError("`concurrency` is 1 or more.")

@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 from typing import IO
 
-Photo = bytes | str | Path | IO[bytes]
+Photo = bytes | bytearray | memoryview | str | Path | IO[bytes]
 """A photo: its bytes, the path of its file, or the file open for reading in binary mode."""
 
 
@@ -23,8 +23,8 @@ def bytes_of(photo: Photo) -> bytes:
         TypeError: It is none of them.
         OSError: Its file cannot be read.
     """
-    if isinstance(photo, bytes):
-        return photo
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return bytes(photo)
     if isinstance(photo, str | Path):
         try:
             return Path(photo).read_bytes()

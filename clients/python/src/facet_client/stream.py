@@ -184,7 +184,7 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
         from websockets.exceptions import WebSocketException
     except ImportError as error:
         raise FacetClientError("streams need websockets: install facet-client[stream]") from error
-    address = "ws" + url.removeprefix("http") + "/stream"
+    address = f"ws{url[4:]}/stream"
     try:
         # Photos are compressed already; and a proxy of the environment is asked for no photo either.
         connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
