@@ -113,7 +113,7 @@ def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) 
         Lines, with a row for each face.
     """
     count = len(answer.faces)
-    table = Table(title=f"{name}: {count} face{'' if count == 1 else 's'}", title_justify="left")
+    table = Table()
     names = [attribute.name for attribute in attributes]
     for column in ("box", "confidence", *names, "warnings"):
         table.add_column(column, overflow="fold")
@@ -126,7 +126,8 @@ def as_table(name: str, answer: PredictAnswer, attributes: Sequence[Attribute]) 
             ", ".join(face.warnings),
         )
     shown = console()
-    with shown.capture() as captured:
+    with shown.capture() as captured:  # a title would be broken to the width of the table
+        shown.print(f"{name}: {count} face{'' if count == 1 else 's'}", style="table.title", soft_wrap=True)
         shown.print(table)
     return captured.get()
 

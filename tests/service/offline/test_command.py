@@ -88,12 +88,11 @@ def test_every_face_is_a_row_and_so_is_a_photo_without_one_and_one_that_failed(t
 
 
 def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
-    """And not as what rich makes of brackets, and of colons: a style, the end of one, or a picture of its own."""
+    """Not as what rich makes of brackets and colons: a style, its end, a picture; and on one line, however narrow the table."""
     path = tmp_path / "IMG [edited] [/b] :100:.jpg"
     path.parent.mkdir()
     path.write_bytes(b"no photo")
-    shown = as_table("[edited] [/b] :100:.jpg", PredictAnswer.model_validate(EXAMPLE), [])
-    assert shown.startswith("[edited] [/b] :100:.jpg: 1 face ")
+    assert as_table(str(path), PredictAnswer.model_validate(EXAMPLE), []).startswith(f"{path}: 1 face\n")
     assert f"facet: {path}: The file is not a JPEG" in predict(path)[1]
 
 
