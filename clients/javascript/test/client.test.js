@@ -191,6 +191,13 @@ describe("retries", () => {
     for (const concurrency of [0, -1, NaN]) await assert.rejects(facet.predictMany([PHOTO], { concurrency }).next(), RangeError);
   });
 
+  test("an option that is null is left open", async () => {
+    plan(fine);
+    await facet.predict(PHOTO, { attributes: null, maxFaces: null, minConfidence: null, atLeast: null, model: null });
+    await facet.reload({ version: null, model: null });
+    assert.deepEqual(requests.map(({ url }) => url), ["/behind/a/prefix/predict", "/behind/a/prefix/model/reload"]);
+  });
+
   test("an option that would change nothing is refused", async () => {
     plan(fine);
     const sent = requests.length;

@@ -164,7 +164,7 @@ export class Facet {
   async reload({ version, model, ...options } = {}) {
     check(options, ["version", "model", ...CALL]);
     const url = this.url("model/reload", { model });
-    if (version !== undefined) url.searchParams.set("version", version);
+    if (version != null) url.searchParams.set("version", version);
     return this.#json(url, { method: "POST" }, options);
   }
 
