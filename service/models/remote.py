@@ -103,7 +103,7 @@ class RemoteStore(ModelStore):
         options = {} if address.startswith("memory://") else {"use_listings_cache": False}
         try:
             self._system, self._path = fsspec.core.url_to_fs(address, **options)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # each file system raises errors of its own, and some connect already
             raise StoreUnreachable(f"{address}: {error}; addresses come with `{install_command('remote')}`") from error
 
     def names(self) -> list[str]:

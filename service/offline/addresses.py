@@ -22,7 +22,7 @@ def file_system(address: str) -> tuple[Any, str, str]:
 
     Raises:
         SchemeError: The scheme is not known.
-        SourceError: It needs packages that are missing.
+        SourceError: It needs packages that are missing, or is not reached.
     """
     if find_spec("fsspec") is None:
         raise SourceError(f"{address}: addresses need the extra `remote`: {install_command('remote')}")
@@ -37,6 +37,8 @@ def file_system(address: str) -> tuple[Any, str, str]:
         raise SourceError(f"{address}: {error}; it comes with the extra `remote`: {install_command('remote')}") from error
     except ValueError as error:
         raise SchemeError(f"{address}: {error}") from error
+    except Exception as error:  # some connect already, or open an archive, and each raises errors of its own
+        raise SourceError(f"{address}: {str(error) or type(error).__name__}") from error
     return system, path, scheme
 
 

@@ -318,6 +318,8 @@ def test_a_folder_is_a_folder_and_an_address_needs_what_reads_it(tmp_path: Path)
     assert Settings(model_store="s3://bucket/models").model_store == "s3://bucket/models"
     with pytest.raises(StoreUnreachable, match="remote"):
         open_store("nosuchscheme://bucket", tmp_path)
+    with pytest.raises(StoreUnreachable, match=r"^github://bucket: "):  # of which fsspec raises a TypeError
+        open_store("github://bucket", tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="who holds a folder is not known there")

@@ -271,6 +271,14 @@ def test_a_list_that_can_be_read_once_is_not_counted(tree: Path, tmp_path: Path)
     assert Request(sources=(str(tree),), listed=str(pipe)).count() is None
 
 
+@pytest.mark.parametrize("scheme", ["zip", "tar"])
+def test_a_file_system_that_cannot_be_made_is_named(tree: Path, scheme: str) -> None:
+    """Each raises errors of its own: of an archive's format, of sockets, of what else it has to be told."""
+    pytest.importorskip("fsspec")
+    with pytest.raises(SourceError, match=f"^{scheme}://a.jpg::"):
+        found(f"{scheme}://a.jpg::{(tree / 'a.png').as_uri()}")
+
+
 def test_the_bytes_of_an_address_are_text_in_a_table() -> None:
     (one,) = photos(["memory://folder/y\udcff.jpg"])
     assert one.name.encode() == b"memory://folder/y\\xff.jpg"
