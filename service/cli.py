@@ -412,7 +412,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
         ),
     ] = None,
     draw: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="OUT", help="Save the photo with boxes and labels: to a file, or to a folder for several."),
     ] = None,
     attributes: Annotated[str | None, typer.Option(metavar="NAMES", help="Estimate only these, such as age,gender.")] = None,
@@ -462,12 +462,14 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             resume=resume,
             overwrite=overwrite,
             aggregate=aggregate,
-            draw=draw is not None,
+            draw=draw,
             parameters=Parameters(names, max_faces, min_confidence, parse_ages(at_least), landmarks, distribution),
             jobs=jobs,
         )
         request.check()
-        pictures = None if draw is None else Pictures(draw, request.sources, listed=listed is not None, overwrite=overwrite)
+        pictures = (
+            None if draw is None else Pictures(Path(draw), request.sources, listed=listed is not None, overwrite=overwrite)
+        )
         if engine is EngineName.RAY:
             if pictures is not None or url is not None:
                 raise InvalidParameter("--engine ray uses its own workers and cannot draw: leave out --url and --draw")

@@ -39,7 +39,7 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     aggregate: bool = False
-    draw: bool = False
+    draw: str | None = None
     parameters: Parameters = field(default_factory=Parameters)
     jobs: int = 0
     photos_a_part: int = PHOTOS_A_PART
@@ -54,6 +54,8 @@ class Request:
             raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them with --from")
         if "" in self.sources:  # such as an empty variable of a script; a path makes the current folder of it
             raise InvalidParameter("a source is empty: name a photo or a folder, such as . for the current one")
+        if self.draw == "":
+            raise InvalidParameter("--draw is empty: name a file or a folder, such as . for the current one")
         if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
         if self.out is None and (self.resume or (self.overwrite and not self.draw) or self.aggregate):
