@@ -600,6 +600,9 @@ async def test_a_stream_answers_its_frames(service: Service) -> None:
 async def test_a_stream_finds_a_service_whose_address_is_in_capitals(service: Service) -> None:
     async with AsyncClient(service.url.upper(), key=KEY) as client, client.stream() as stream:
         assert stream.ready.protocol == 1
+    with pytest.raises(ConnectionFailed, match=r"^localhost:8000/stream: "):
+        async with AsyncClient("localhost:8000") as client, client.stream():
+            pass
 
 
 STOPPING = {"type": "problem", "title": "T", "status": 503, "detail": "It stops.", "code": "not_ready", "request_id": "1"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
         from websockets.exceptions import WebSocketException
     except ImportError as error:
         raise FacetClientError("streams need websockets: install facet-client[stream]") from error
-    address = f"ws{url[4:]}/stream"
+    address = re.sub("^http", "ws", url, flags=re.IGNORECASE) + "/stream"
     try:
         # Photos are compressed already; and a proxy of the environment is asked for no photo either.
         connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
