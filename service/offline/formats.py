@@ -220,7 +220,10 @@ class JsonLines(Format):
 
 
 class Parquet(Format):
-    """Parquet, compressed with Zstandard; the version of the schema stands in the metadata of the file."""
+    """Parquet, compressed with Zstandard; the version of the schema stands in the metadata of the file.
+
+    Arrow takes a relative path such as `camera:1/faces.parquet` for an address.
+    """
 
     def __init__(self, table: Sequence[Column]) -> None:
         import pyarrow as pa
@@ -241,17 +244,17 @@ class Parquet(Format):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        pq.write_table(pa.Table.from_pylist(list(rows), self._schema), path, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(list(rows), self._schema), path.absolute(), compression="zstd")
 
     @override
     def join(self, parts: Sequence[Path], path: Path) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with pq.ParquetWriter(path, self._schema, compression="zstd") as out:
+        with pq.ParquetWriter(path.absolute(), self._schema, compression="zstd") as out:
             held: list[Any] = []
             for part in parts:
-                with pq.ParquetFile(part) as file:
+                with pq.ParquetFile(part.absolute()) as file:
                     for batch in file.iter_batches(ROWS_A_GROUP):
                         held.append(batch)
                         if sum(one.num_rows for one in held) >= ROWS_A_GROUP:
@@ -265,12 +268,12 @@ class Parquet(Format):
         import pyarrow.parquet as pq
 
         with _reading():
-            return list(pq.read_schema(path).names)
+            return list(pq.read_schema(path.absolute()).names)
 
     @override
     def entries(self, path: Path) -> Iterator[Entry]:
         import pyarrow.parquet as pq
 
-        with _reading(), pq.ParquetFile(path) as file:
+        with _reading(), pq.ParquetFile(path.absolute()) as file:
             for batch in file.iter_batches(ROWS_A_GROUP, columns=["file", "time_s", "model", "version", "digest"]):
                 yield from map(_entry, batch.to_pylist())

@@ -176,7 +176,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
     schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     parquet = path.with_suffix(".parquet")
     with replacing(parquet) as new:
-        pq.write_table(pa.Table.from_pylist(values, schema), new)
+        pq.write_table(pa.Table.from_pylist(values, schema), new.absolute())  # or Arrow takes `camera:1/…` for an address
     return [path, parquet]
 
 

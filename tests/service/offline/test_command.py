@@ -23,6 +23,7 @@ from service.api.schemas import EXAMPLE, PredictAnswer
 from service.errors import InvalidParameter
 from service.offline import command, run
 from service.offline.errors import FormatError, Interrupted, OutputError, SourceError
+from service.offline.formats import Parquet
 from service.offline.output import Output
 from service.offline.predictors import LocalPredictor
 from service.offline.table import Table
@@ -158,6 +159,17 @@ def test_a_csv_that_another_program_wrote_again_can_be_gone_on_with(tmp_path: Pa
         after = list(csv.reader(file))
     assert after[:-1] == before
     assert after[-1][0].endswith("zz.png")
+
+
+def test_parquet_lies_in_a_folder_whose_name_is_like_a_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow takes a path that begins so for an address."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    out = Path("camera:1/faces.parquet")
+    for count in (1, 2):
+        (tmp_path / f"{count}.png").write_bytes(photo(200))
+        predict(*tmp_path.glob("*.png"), out=out, resume=True)
+        assert len(list(Parquet([]).entries(out))) == count
 
 
 def test_parquet_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -775,11 +775,13 @@ def test_an_attribute_with_the_name_of_another_column_is_qualified(tmp_path: Pat
     assert (cells["age_low"], cells["attribute_age_low"], cells["attribute_age_low_confidence"]) == ("26", "no", "1.0")
 
 
-def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path) -> None:
+def test_the_table_is_parquet_too_where_pyarrow_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    written = write_table(ROWS, manifest().attributes, tmp_path / "faces.csv")
-    assert written == [tmp_path / "faces.csv", tmp_path / "faces.parquet"]
-    table = parquet.read_table(tmp_path / "faces.parquet")
+    monkeypatch.chdir(tmp_path)
+    Path("camera:1").mkdir()  # a relative path that begins so is an address to Arrow
+    written = write_table(ROWS, manifest().attributes, Path("camera:1/faces.csv"))
+    assert written == [Path("camera:1/faces.csv"), Path("camera:1/faces.parquet")]
+    table = parquet.read_table(tmp_path / "camera:1/faces.parquet")
     assert [str(table.schema.field(name).type) for name in ("track", "age_years", "gender", "race_uncertain")] == [
         "int64",
         "double",
