@@ -611,6 +611,13 @@ def _named(model: str) -> ModelTitle:
         raise InvalidParameter(f"--model: {error}") from error
 
 
+def _file(name: str) -> Path:
+    """A file of this machine. Raises `BadParameter` for an address, of which a path makes a folder such as `s3:`."""
+    if "://" in name:
+        raise typer.BadParameter(f"{name} is an address: films are read from this machine, and written there.")
+    return Path(name)
+
+
 def _no_photo(context: typer.Context, film: Path) -> Path:
     """Refuse a photo before an option is found missing; the command for photos has other ones."""
     if not context.resilient_parsing:  # as the shell completes a line
@@ -623,9 +630,14 @@ def _no_photo(context: typer.Context, film: Path) -> Path:
 def annotate(
     context: typer.Context,
     film: Annotated[
-        Path, typer.Argument(help="Video to analyse.", metavar="VIDEO", show_default=False, is_eager=True, callback=_no_photo)
+        Path,
+        typer.Argument(
+            parser=_file, help="Video to analyse.", metavar="VIDEO", show_default=False, is_eager=True, callback=_no_photo
+        ),
     ],
-    out: Annotated[Path, typer.Option(metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")],
+    out: Annotated[
+        Path, typer.Option(parser=_file, metavar="OUT", help="Video to write: .mp4, .mov or .mkv; tables go next to it.")
+    ],
     fps: Annotated[
         float | None,
         typer.Option(min=0.1, help="Analyse only this many frames per second; the frames between keep the last faces."),
@@ -635,7 +647,11 @@ def annotate(
     ] = None,
     frames: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="Also write a row for each face in each frame to a .csv, .jsonl or .parquet file."),
+        typer.Option(
+            parser=_file,
+            metavar="TABLE",
+            help="Also write a row for each face in each frame to a .csv, .jsonl or .parquet file.",
+        ),
     ] = None,
     detector: DetectorOption = None,
 ) -> None:

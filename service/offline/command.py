@@ -54,8 +54,8 @@ class Request:
             raise InvalidParameter("name a source: a photo, a folder, an archive, an address, or a list of them with --from")
         if "" in self.sources:  # such as an empty variable of a script; a path makes the current folder of it
             raise InvalidParameter("a source is empty: name a photo or a folder, such as . for the current one")
-        if self.draw == "":
-            raise InvalidParameter("--draw is empty: name a file or a folder, such as . for the current one")
+        if self.draw is not None and (not self.draw or "://" in self.draw):
+            raise InvalidParameter("--draw: name a file or a folder of this machine, such as . for the current one")
         if self.sources.count("-") + (self.listed == "-") > 1:
             raise InvalidParameter("standard input can be read once")
         if self.out is None and (self.resume or (self.overwrite and not self.draw) or self.aggregate):

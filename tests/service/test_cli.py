@@ -568,7 +568,8 @@ def test_a_service_that_is_not_there_is_one_line(facet: Facet, examples: Path) -
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "ftp://nowhere"), "such as http://localhost:8000")
     assert_one_line(facet("predict"), "name a source")
     assert_one_line(facet("predict", ""), "a source is empty")
-    assert_one_line(facet("predict", examples / "astronaut.jpg", "--draw", ""), "--draw is empty")
+    for out in ("", "s3://bucket/faces.jpg"):  # a path is the current folder, and a folder `s3:` of it
+        assert_one_line(facet("predict", examples / "astronaut.jpg", "--draw", out), "--draw: name a file")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--model", "no/such/model"), "NAME/VERSION")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--detector", "none"), "no model 'none'")
     assert_one_line(facet("predict", examples / "astronaut.jpg", "--url", "http://a", "--detector", "mtcnn"), "its own")

@@ -876,6 +876,19 @@ def test_the_table_of_frames_is_not_that_of_the_faces(tmp_path: Path, suffix: st
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["s3://b/in.mp4", "--out", "out.mp4"], ["in.mp4", "--out", "s3://b/out.mp4"], ["in.mp4", "--frames", "s3://b/f.csv"]],
+)
+def test_an_address_is_no_file_of_a_film(tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a folder `s3:` of the current one."""
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "in.mp4", 2)
+    done = CliRunner().invoke(app, ["annotate", *words])
+    assert (done.exit_code, "an address" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 @pytest.mark.parametrize("out", ["", ".", "/"])
 def test_a_folder_is_no_name_of_a_film(tmp_path: Path, out: str) -> None:
     done = CliRunner().invoke(app, ["annotate", str(film(tmp_path / "in.mp4", 2)), "--out", out])
