@@ -2,13 +2,14 @@
 # Question: trees on a face's embedding tell age, gender and race quickly. onnxmltools turns those of LightGBM and XGBoost into ONNX,
 #   so that one engine serves both. Does it give the libraries' answers, for forests and boosted trees, and for each objective?
 # Guess before the run: yes, to a hundredth of a year, or it refuses, as it does some objectives by name.
-# Found: boosting with default settings is right, and eight other settings are not, without a word. LightGBM's forests are
-#   divided by 100, however many trees they have: with 60 trees everybody is at six tenths of the age, with 300 at three times.
+# Found: boosting with default settings is right, and nine other settings are not; the converter says nothing. LightGBM's forests
+#   are divided by 100, however many trees they have: with 60 trees everybody is at six tenths of the age, with 300 at three times.
 #   100 is the default, so that a trial with that shows nothing. A forest that tells gender gives all faces one name, and one that
-#   tells five races has two columns, and one name for all. `reg_sqrt` leaves the root of the age, 6 for 36. `linear_tree` leaves its
-#   lines out and `zero_as_missing` has no effect: both look right, and are up to 17 years off. `sigmoid=2` is taken for 1, so that
-#   the sure are less sure. One against all (`multiclassova`) is made to sum to one. Of XGBoost, three quantiles of age become one
-#   column that is none of them, even below 0, and two of zeros; so do two targets; and a forest of races has chance's share right.
+#   tells five races has two columns, and one name for all (with the default zipmap it fails when it is run). `reg_sqrt` leaves the
+#   root of the age, 6 for 36. `linear_tree` leaves its lines out and `zero_as_missing` has no effect: both look right, and are up to
+#   17 years off. `sigmoid=2` is taken for 1, so that the sure are less sure. One against all (`multiclassova`) is made to sum to
+#   one. Of XGBoost, three quantiles of age become one column that is none of them, even below 0, and two of zeros; so do two
+#   targets; and a forest of races has chance's share right. ONNX Runtime warns of shapes, and does so of right files as well.
 #   Compare the converted file by value, on photos; that a file of another setting has passed says nothing.
 # Versions: onnxmltools 1.16.0, lightgbm 4.7.0, xgboost-cpu 3.2.0, onnxruntime 1.32.0, onnx 1.23.2, skl2onnx 1.20.0,
 #   scikit-learn 1.9.1, scipy 1.17.1, pandas 3.1.1, numpy 2.4.6, Python 3.11, Linux x86-64.
