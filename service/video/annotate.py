@@ -283,6 +283,8 @@ def _written(
     _require_another(out, source)
     try:
         with _writable_folder(out), replacing(out) as new, av.open(address(new), "w") as container:
+            if container.format.no_file:  # a playlist or pictures: several files, of which one would take its place
+                raise ValueError(container.format.name)
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"

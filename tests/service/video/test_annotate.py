@@ -208,6 +208,14 @@ async def test_the_film_itself_is_never_written_over(tmp_path: Path) -> None:
     assert source.read_bytes() == content
 
 
+@pytest.mark.parametrize("name", ["out.m3u8", "out.mpd", "out.png", "out.txt"])
+async def test_what_is_not_one_film_is_refused(tmp_path: Path, name: str) -> None:
+    """A playlist was written whose pieces had a temporary name."""
+    with pytest.raises(FilmError, match=r"must end in \.mp4, \.mov or \.mkv"):
+        await annotated(film(tmp_path / "in.mp4", 2), tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Path) -> None:
     rows, _ = await annotated(film(tmp_path / "in.mp4", 40), tmp_path / "out.mkv", fps=2)
     assert max(row.frames for row in rows) == 8
