@@ -304,7 +304,9 @@ def run(names: list[str], arguments: list[str], watch: Watch) -> Counter[str]:
     counts = counted(output)
     if counts is None:
         counts = Counter({"error": 1})
-    cost = f"{time.monotonic() - began:.0f} s with its start, at most {watch.peaks[title]} MiB of {needed(title)}"
+    cost = f"{time.monotonic() - began:.0f} s with its start"
+    if watch.peaks[title]:  # others ended before a look
+        cost += f", at most {watch.peaks[title]} MiB of {needed(title)}"
     lines = [f"{title}: {output.rstrip().rpartition(chr(10))[2]} ({cost})"]
     if status not in (0, NONE_COLLECTED):
         counts["error"] += not (counts["failed"] or counts["error"])
