@@ -282,9 +282,7 @@ def _written(
 
     _require_another(out, source)
     try:
-        with _writable_folder(out), replacing(out) as new, av.open(address(new), "w") as container:
-            if container.format.no_file:  # a playlist or pictures: several files, of which one would take its place
-                raise ValueError(container.format.name)
+        with _writable_folder(out), replacing(out) as new, _new_film(new) as container:
             rate = film.video.average_rate or Fraction(25)
             video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
             video.pix_fmt = "yuv420p"
@@ -329,6 +327,17 @@ def _written(
         raise FilmError(out, str(error.strerror)) from error
     except ValueError as error:
         raise FilmError(out, "the film's name must end in .mp4, .mov or .mkv") from error
+
+
+def _new_film(path: Path) -> OutputContainer:
+    """A film to write. Raises `ValueError` where its name ends as no format does, or as one of several files, as a playlist."""
+    import av
+
+    container = av.open(address(path), "w")
+    if container.format.no_file:
+        container.close()
+        raise ValueError(container.format.name)
+    return container
 
 
 def _require_another(out: Path, source: Path) -> None:
