@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from itertools import groupby
@@ -114,8 +114,10 @@ ANY_MIB: Final = 500
 """What any other may hold."""
 CONTAINERS: Final = "tests/deploy"
 """These wait for the images of `.ci/with_docker.py`, while the file is there that `ENGINE_PENDING` names."""
-SECONDS_BETWEEN_LOOKS: Final = 2.0
-"""To share out the pages of all processes takes the kernel a twentieth of a second: at two looks a second, a CPU's tenth."""
+SECONDS_BETWEEN_GLANCES, SECONDS_BETWEEN_LOOKS = 0.5, 2.0
+"""Sizes of processes are glanced at; to look, and share out their pages, takes the kernel a twentieth of a second, at every
+glance a CPU's tenth. So that is done where processes have grown by what may make more than ever, and now and then.
+"""
 APART: Final = frozenset({"tests/browser", CONTAINERS})
 """Only one of these runs at a time: Chromium drops its requests when the networks of containers come and go."""
 OUTCOMES: Final = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
@@ -167,6 +169,15 @@ def held(process: int) -> float:
     except OSError:
         return 0.0
     return int(found[1]) / 1024 if found else 0.0
+
+
+def resident(process: int) -> float:
+    """MiB that a process has in memory, 0 once it has ended; pages that several processes share count for each."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def title_of(names: list[str]) -> str:
@@ -233,14 +244,25 @@ class Watch:
             self._changed.notify_all()
 
     def _look(self) -> None:
-        while not self._end.wait(SECONDS_BETWEEN_LOOKS):
+        sizes: dict[int, float] = {}
+        found, at = 0.0, -SECONDS_BETWEEN_LOOKS
+        while not self._end.wait(SECONDS_BETWEEN_GLANCES):
             parent_of = parents()
-            shares = {process: held(process) for process in family(os.getpid(), parent_of)}
-            for title, process in tuple(self.processes.items()):
-                own = sum(shares.get(one, 0) for one in family(process, parent_of))
-                self.peaks[title] = max(self.peaks[title], round(own))
-            if sum(shares.values()) > self.peak:
-                self.peak, self.during = sum(shares.values()), sorted(self._running)
+            now = {process: resident(process) for process in family(os.getpid(), parent_of)}
+            grown = sum(max(0.0, size - sizes.get(process, 0.0)) for process, size in now.items())
+            if found + grown > self.peak or time.monotonic() - at >= SECONDS_BETWEEN_LOOKS:
+                found, sizes, at = self._held(now, parent_of), now, time.monotonic()
+
+    def _held(self, processes: Iterable[int], parent_of: Mapping[int, int]) -> float:
+        """MiB that all hold together; notes what is more than ever."""
+        shares = {process: held(process) for process in processes}
+        for title, process in tuple(self.processes.items()):
+            own = sum(shares.get(one, 0) for one in family(process, parent_of))
+            self.peaks[title] = max(self.peaks[title], round(own))
+        total = sum(shares.values())
+        if total > self.peak:
+            self.peak, self.during = total, sorted(self._running)
+        return total
 
 
 def counted(output: str) -> Counter[str] | None:
