@@ -22,7 +22,7 @@ from service.vision.align import align, outside
 from service.vision.detection import Detector, Face, locate
 from service.vision.detection.sharing import SharingDetector
 from service.vision.image import DecodedImage, decode, noise, preview
-from service.vision.quality import Quality, assess, large_enough, warnings
+from service.vision.quality import TEMPLATE, Quality, assess, measured_crop, warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,11 +281,11 @@ class Pipeline:
     def _cut(self, image: DecodedImage, face: Face) -> DetectedFace:
         """Align one face of the decoded picture, and measure it."""
         crop = align(image.pixels, face.landmarks, self._template, self._input.size)
-        seen = large_enough(crop, image.pixels, face.landmarks, self._template)
+        seen = measured_crop(crop, image.pixels, face.landmarks, self._template)
         whole = face.scaled(1 / image.scale).clipped(image.width, image.height)
         quality, coarse = assess(whole, seen)
-        share = outside(whole.landmarks, self._template, image.width, image.height)
-        covered = occlusion.log_odds(seen, self._template)
+        share = outside(whole.landmarks, TEMPLATE, image.width, image.height)
+        covered = occlusion.log_odds(seen)
         found = warnings(quality, share, image.scale, covered, coarse=coarse)
         return DetectedFace(whole, crop, quality, found)
 

@@ -17,7 +17,7 @@ _UNREDUCED: Final = 0.99
 """Scale above which interpolation alone loses nothing that can be seen."""
 
 
-def similarity(source: Points, target: Points) -> Doubles:
+def similarity(source: Points, target: Points) -> tuple[complex, complex]:
     """Least-squares rotation, uniform scale and shift that takes one set of points to another; never a reflection.
 
     Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, for the plane,
@@ -28,13 +28,19 @@ def similarity(source: Points, target: Points) -> Doubles:
         target: Where each of them goes, [N, 2].
 
     Returns:
-        The transform, float64 [2, 3].
+        Turn and shift: a point x + iy goes to turn * (x + iy) + shift.
 
     Raises:
         ValueError: All source points coincide.
     """
-    turn, shift = _fitted(source, target)
-    return _matrix(turn, shift)
+    a, b = ([complex(x, y) for x, y in points.tolist()] for points in (source, target))  # so few take longer as arrays
+    middle, aim = sum(a) / len(a), sum(b) / len(b)
+    centred = [z - middle for z in a]
+    spread = sum(abs(z) ** 2 for z in centred)
+    if spread < 1e-9:
+        raise ValueError("the landmarks coincide")
+    turn = sum(z.conjugate() * (goal - aim) for z, goal in zip(centred, b, strict=True)) / spread
+    return turn, aim - turn * middle
 
 
 def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pixels:
@@ -55,7 +61,7 @@ def align(pixels: Pixels, landmarks: Points, template: Points, size: int) -> Pix
     Raises:
         ValueError: All landmarks coincide.
     """
-    turn, shift = _fitted(landmarks, template * np.float32(size))
+    turn, shift = similarity(landmarks, template * np.float32(size))
     part, turn, shift = _shown(pixels, turn, shift, size, max(1, int(1 / abs(turn))))
     # A fourth channel, for OpenCV 5 warps four in two fifths of the time of three, to the same values.
     part = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
@@ -82,23 +88,11 @@ def outside(landmarks: Points, template: Points, width: int, height: int) -> flo
     Raises:
         ValueError: All landmarks coincide.
     """
-    turn, shift = _fitted(landmarks, template)
+    turn, shift = similarity(landmarks, template)
     seen = [(corner - shift) / turn for corner in (0, 1, 1 + 1j, 1j)]
     photo = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     shared = cv2.intersectConvexConvex(np.array([[at.real, at.imag] for at in seen], np.float32), photo)[0]
     return min(max(1 - shared * abs(turn) ** 2, 0.0), 1.0)
-
-
-def _fitted(source: Points, target: Points) -> tuple[complex, complex]:
-    """Turn and shift by which `similarity` takes a point z, as a complex number, to turn * z + shift. Raises `ValueError`."""
-    a, b = ([complex(x, y) for x, y in points.tolist()] for points in (source, target))  # so few take longer as arrays
-    middle, aim = sum(a) / len(a), sum(b) / len(b)
-    centred = [z - middle for z in a]
-    spread = sum(abs(z) ** 2 for z in centred)
-    if spread < 1e-9:
-        raise ValueError("the landmarks coincide")
-    turn = sum(z.conjugate() * (goal - aim) for z, goal in zip(centred, b, strict=True)) / spread
-    return turn, aim - turn * middle
 
 
 def _matrix(turn: complex, shift: complex) -> Doubles:

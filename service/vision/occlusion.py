@@ -9,16 +9,10 @@ import cv2
 import numpy as np
 
 from service.arrays import Floats, Pixels
-from service.vision.align import similarity
 
 OCCLUDED: Final = 2.3
 """Log odds above which a face is covered; docs/measurements.md has what that finds and what it misses."""
 
-_FITTED: Final = np.array(
-    [[0.2941, 0.28628], [0.68848, 0.28616], [0.4892, 0.51717], [0.314, 0.69235], [0.66702, 0.69112]], np.float32
-)
-"""The template of the crops that the weights were fitted to, in fractions of the crop."""
-_TOLERANCE: Final = 0.02
 _SIDE: Final = 64
 _CELLS: Final = 8
 _LEAST_CONTRAST: Final = 8.0
@@ -29,7 +23,7 @@ with np.load(Path(__file__).with_name("occlusion.npz")) as _table:
     _BIAS: Final = float(_table["bias"])
 
 
-def log_odds(crop: Pixels, template: Floats) -> float:
+def log_odds(crop: Pixels) -> float:
     """Log odds that something covers eyes, nose or mouth, by a logistic regression on 8 by 8 cells of the crop.
 
     Of each cell it sees the mean luma and chroma, less the face's, and how steep the luma is along rows and columns: what
@@ -37,16 +31,12 @@ def log_odds(crop: Pixels, template: Floats) -> float:
     made bars, masks, hands, blocks and dark glasses, and without.
 
     Args:
-        crop: uint8 RGB [S, S, 3].
-        template: The landmarks [5, 2] that it is aligned to, in fractions of the crop.
+        crop: The crop by which a face is measured (see `service.vision.quality`), uint8 RGB [S, S, 3].
 
     Returns:
         Log odds; above `OCCLUDED`, the face is covered.
     """
     small = _thirds(crop) if len(crop) == 3 * _SIDE else cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    if np.abs(template - _FITTED).max() > _TOLERANCE:
-        matrix = similarity(template * np.float32(_SIDE), _FITTED * np.float32(_SIDE))
-        small = cv2.warpAffine(small, matrix, (_SIDE, _SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     along, down = np.zeros_like(luma), np.zeros_like(luma)
     along[:, 1:-1] = cv2.absdiff(luma[:, 2:], luma[:, :-2])

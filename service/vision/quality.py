@@ -16,10 +16,16 @@ from service.vision.align import Points, align
 from service.vision.detection import Face
 from service.vision.occlusion import OCCLUDED
 
+TEMPLATE: Final = np.array(
+    [[0.2941, 0.28628], [0.68848, 0.28616], [0.4892, 0.51717], [0.314, 0.69235], [0.66702, 0.69112]], np.float32
+)
+"""Where the landmarks lie in the crop by which a face is measured, in fractions of its side; means of UTKFace's train."""
+TOLERANCE: Final = 0.02
+"""Distance, in sides of the crop, within which a network's template counts as that one."""
 MEASURED_SIDE: Final = 128
 """Side in pixels to which a crop is reduced before its detail and noise are measured, so that models of any size agree."""
 CUT_SIDE: Final = 192
-"""Side in pixels of the crop that is cut for a model whose own is smaller: to reduce one takes noise away."""
+"""Side in pixels of the crop that is cut for a model whose own is smaller, where to reduce one takes noise away, or another."""
 
 DIAGONAL: Final = 1.7
 """Second differences along the diagonals, whose steps are longer, over those along rows and columns, in validation faces."""
@@ -103,19 +109,20 @@ class _Levels(NamedTuple):
     columns: Steps
 
 
-def large_enough(crop: Pixels, pixels: Pixels, landmarks: Points, template: Points) -> Pixels:
-    """The crop by which a face is measured: the network's own, or a larger one where that has too few pixels.
+def measured_crop(crop: Pixels, pixels: Pixels, landmarks: Points, template: Points) -> Pixels:
+    """The crop by which a face is measured: the network's own, or another where that has too few pixels or shows more or less.
 
     Args:
         crop: The network's crop, uint8 RGB [S, S, 3].
         pixels: The picture that it was cut from, uint8 RGB [H, W, 3].
         landmarks: [5, 2] in pixels of that picture.
-        template: Where they lie in a crop, [5, 2] in fractions of its side.
+        template: Where they lie in the network's crop, [5, 2] in fractions of its side.
 
     Returns:
-        uint8 RGB [T, T, 3], T being S, or `CUT_SIDE` where that is more.
+        uint8 RGB [T, T, 3], in which they lie on `TEMPLATE`; T is S or `CUT_SIDE`.
     """
-    return crop if len(crop) >= CUT_SIDE else align(pixels, landmarks, template, CUT_SIDE)
+    serves = len(crop) >= CUT_SIDE and np.abs(template - TEMPLATE).max() <= TOLERANCE
+    return crop if serves else align(pixels, landmarks, TEMPLATE, CUT_SIDE)
 
 
 def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:
@@ -123,7 +130,7 @@ def assess(face: Face, crop: Pixels) -> tuple[Quality, bool]:
 
     Args:
         face: In pixels of the full photo.
-        crop: Its aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
+        crop: Its `measured_crop`, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
         The face's quality, and whether the crop has next to no detail but on few lines, such as the edges of a JPEG's blocks
@@ -138,7 +145,7 @@ def measure(face: Face, crop: Pixels) -> Quality:
 
     Args:
         face: In pixels of the full photo.
-        crop: Its aligned crop, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
+        crop: Its `measured_crop`, uint8 RGB [S, S, 3], of `MEASURED_SIDE` pixels or more.
 
     Returns:
         The face's quality.
@@ -238,7 +245,7 @@ def warnings(
 
     Args:
         quality: What is measured of the face, in pixels of the photo.
-        outside: Share of the face's crop that lies outside the photo, 0 to 1.
+        outside: Share of the face's crop, by `TEMPLATE`, that lies outside the photo, 0 to 1.
         scale: Pixels of the picture that the crop is cut from, per pixel of the photo.
         occlusion: Log odds that something covers the face. Of a face that is small or blurred they say little, and count not.
         coarse: Whether the crop has detail on few lines alone; counts where the crop is no enlargement itself.

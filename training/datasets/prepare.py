@@ -24,7 +24,7 @@ from service.models.manifest import AGE, CANONICAL
 from service.vision.align import align
 from service.vision.detection import MIN_CONFIDENCE, Detector, Face, locate
 from service.vision.image import DecodedImage, decode
-from service.vision.quality import large_enough, measure
+from service.vision.quality import measure, measured_crop
 from training.artifacts import mapped_pixels, one_writer, write_document
 from training.datasets.base import UNKNOWN, DataSet, Label, Split
 from training.datasets.documents import PreparedReport
@@ -301,7 +301,7 @@ def _cut(
             image = decode(data, max_pixels=MAX_PIXELS, side=side)
             face = found[row].face
             crops[row] = align(image.pixels, face.landmarks, template, crops.shape[1])
-            sharpness[row] = measure(face, large_enough(crops[row], image.pixels, face.landmarks, template)).sharpness
+            sharpness[row] = measure(face, measured_crop(crops[row], image.pixels, face.landmarks, template)).sharpness
 
     for data_set in sets:
         walk = _prefetched(pool, partial(cut, data_set.name), islice(data_set.pictures(), limit), workers * 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,12 @@ def painted(
     return np.repeat(function(x, y).round().clip(0, 255).astype(np.uint8)[..., np.newaxis], 3, axis=2)
 
 
+def matrix(source: npt.NDArray[np.floating[Any]], target: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """The similarity [2, 3] that takes one set of points to another."""
+    turn, shift = similarity(source, target)  # type: ignore[arg-type]
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
 # The transform ----------------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +60,7 @@ def test_a_known_similarity_is_found(angle: float, scale: float, shift: tuple[fl
     )
     source = np.array([[10, 20], [60, 22], [34, 50], [15, 71], [57, 74]], np.float64)
     target = source @ expected[:, :2].T + expected[:, 2]
-    assert np.allclose(similarity(source, target), expected, atol=1e-8 * max(1, scale * 100))  # type: ignore[arg-type]
+    assert np.allclose(matrix(source, target), expected, atol=1e-8 * max(1, scale * 100))
 
 
 def test_the_similarity_is_that_of_least_squares() -> None:
@@ -62,13 +69,12 @@ def test_the_similarity_is_that_of_least_squares() -> None:
     # u = a x - b y + c and v = b x + a y + d, as a linear system in a, b, c and d
     rows = [[x, -y, 1, 0] for x, y in source] + [[y, x, 0, 1] for x, y in source]
     a, b, c, d = np.linalg.lstsq(np.array(rows), target.T.ravel(), rcond=None)[0]
-    assert np.allclose(similarity(source, target), [[a, -b, c], [b, a, d]])
+    assert np.allclose(matrix(source, target), [[a, -b, c], [b, a, d]])
 
 
 def test_a_mirrored_face_is_not_mirrored_back() -> None:
     mirrored = TEMPLATE * [-1, 1] + [1, 0]
-    matrix = similarity(TEMPLATE, mirrored.astype(np.float32))
-    assert np.linalg.det(matrix[:, :2]) > 0
+    assert np.linalg.det(matrix(TEMPLATE, mirrored.astype(np.float32))[:, :2]) > 0
 
 
 def test_landmarks_in_one_point_are_refused() -> None:
@@ -138,7 +144,7 @@ def test_every_pixel_is_that_of_its_place_in_the_photo(side: int, degrees: float
 
     points = landmarks(450.4, 447.7, side, degrees)
     crop = align(painted(function, 900), points, TEMPLATE, SIZE)[..., 0].astype(np.float64)
-    back = similarity(TEMPLATE * SIZE, points)
+    back = matrix(TEMPLATE * SIZE, points)
     rows, columns = np.mgrid[0:SIZE, 0:SIZE].astype(np.float64)
     x = back[0, 0] * columns + back[0, 1] * rows + back[0, 2]
     y = back[1, 0] * columns + back[1, 1] * rows + back[1, 2]
@@ -177,7 +183,7 @@ def test_a_face_of_any_size_at_the_edge_repeats_it_too(centre: tuple[int, int], 
     ramp = painted(lambda x, y: 40 + 0.3 * x + 0.2 * y, 300)
     points = landmarks(*centre, side)
     crop = align(ramp, points, TEMPLATE, SIZE)[..., 0].astype(np.float64)
-    back = similarity(TEMPLATE * SIZE, points)
+    back = matrix(TEMPLATE * SIZE, points)
     rows, columns = np.mgrid[0:SIZE, 0:SIZE]
     x = (back[0, 0] * columns + back[0, 2]).clip(0, 299)
     y = (back[1, 1] * rows + back[1, 2]).clip(0, 299)

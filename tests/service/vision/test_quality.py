@@ -30,11 +30,12 @@ from service.vision.quality import (
     NOISY,
     ROLL_DEGREES,
     SMALL_PX,
+    TEMPLATE,
     YAW,
     Quality,
     assess,
-    large_enough,
     measure,
+    measured_crop,
     warnings,
 )
 from training.evaluation.degradations import compressed, low_contrast, noisy
@@ -44,6 +45,8 @@ Pixels = npt.NDArray[np.uint8]
 EYES_AND_MOUTH = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], np.float32)
 CROP = np.array([[0.294, 0.286], [0.688, 0.286], [0.489, 0.517], [0.314, 0.691], [0.667, 0.691]], np.float32)
 """A template: where the landmarks lie in a crop."""
+WIDE = ((CROP - 0.5) * 0.8 + 0.5).astype(np.float32)
+"""One whose crop shows more."""
 GOOD = Quality(size_px=120, sharpness=15, brightness=0.5, roll=3, yaw=0.05, noise=0.4, contrast=0.2)
 
 
@@ -122,14 +125,17 @@ def test_noise_is_that_of_smooth_parts(sigma: float) -> None:
     assert measure(face(), shown).noise == pytest.approx(sigma, rel=0.15)
 
 
-@pytest.mark.parametrize("size", [62, 112, 128, 160])
-def test_a_face_is_measured_alike_for_models_of_any_size(size: int) -> None:
+@pytest.mark.parametrize("template", [TEMPLATE, WIDE], ids=["of its face", "of more than its face"])
+@pytest.mark.parametrize("size", [62, 112, 128, 160, 192])
+def test_a_face_is_measured_alike_for_models_of_any_crop(size: int, template: npt.NDArray[np.float32]) -> None:
     """Noise of a photo was a half more for a model of 62 pixels than for one of 192."""
     random = np.random.default_rng(0)
     photo = np.clip(random.normal(128, 12, (400, 400, 3)), 0, 255).astype(np.uint8)
+    photo[:60] = 0
     points = (CROP * 300 + 50).astype(np.float32)
     of, as_shipped = (
-        assess(face(points), large_enough(align(photo, points, CROP, side), photo, points, CROP)) for side in (size, 192)
+        assess(face(points), measured_crop(align(photo, points, cut, side), photo, points, cut))
+        for cut, side in ((template, size), (TEMPLATE, 192))
     )
     assert of == as_shipped
 
@@ -250,7 +256,6 @@ def test_a_crop_that_touches_the_edge_is_not_cut_off_yet() -> None:
 
 
 def test_a_tighter_template_cuts_a_smaller_crop() -> None:
-    """The share is that of the template that cuts, whichever it is: a model of another has other crops."""
     tight = (CROP - 0.5) * np.float32(1.25) + np.float32(0.5)
     points = np.asarray((CROP - 0.5) * 100 + np.array([20, 150]), np.float32)
     assert outside(points, CROP, 500, 400) == pytest.approx(0.3, abs=1e-5)
