@@ -106,6 +106,9 @@ def prepare(
         Path | None,
         typer.Option(help="Cut by the landmark template of this model.json; needed where no aligned set is among the data."),
     ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="What crops show beyond the template's on every side, in sides of those.")
+    ] = 0,
 ) -> None:
     """Run the service's detector and crop over the pictures; measure the landmark template on the training split."""
     from training.datasets.prepare import prepare as run
@@ -124,6 +127,7 @@ def prepare(
             workers=threads,
             limit=limit,
             template=given,
+            margin=margin,
             detector_title=title,
         )
         console.print_json(report.model_dump_json(exclude={"dropped_names"}))

@@ -69,6 +69,7 @@ def prepare(
     workers: int,
     limit: int | None = None,
     template: Floats | None = None,
+    margin: float = 0.0,
     detector_title: str | None = None,
 ) -> PreparedReport:
     """Write `crops.npy`, `faces.npz` and `prepare.json` under `out`.
@@ -87,6 +88,7 @@ def prepare(
         workers: Threads.
         limit: Most pictures of each set.
         template: Landmarks [5, 2] in fractions of the crop.
+        margin: What the crop shows beyond that of the template on every side, in sides of that.
         detector_title: NAME/VERSION of the detector, as `prepare.json` has it.
 
     Returns:
@@ -107,6 +109,8 @@ def prepare(
             template = _measured(listed, sets, survey)
         elif not survey.found:
             raise DataSetError(f"no labelled face: {listed}")
+        if margin:
+            template = ((template + margin) / (1 + 2 * margin)).round(5).astype(np.float32)
         with replacing(out / CROPS) as new:
             crops = mapped_pixels(new, (len(survey.found), size, size, 3))
             sharpness = _cut(pool, sets, survey.found, crops, template, side, workers, limit)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from service.inference.pipeline import Options
@@ -64,6 +65,19 @@ def test_template_by_hand() -> None:
     )
     template = measure_template(landmarks.astype(np.float32), extent=50)
     np.testing.assert_allclose(template, [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.34, 0.8], [0.66, 0.8]], atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [None, TEMPLATE], ids=["measured", "given"])
+def test_a_margin_is_added_on_every_side(source: Path, tmp_path: Path, given: object) -> None:
+    template = None if given is None else np.array(given, np.float32)
+
+    def crops(folder: Path, size: int, margin: float) -> npt.NDArray[np.uint8]:
+        detector = SquareDetector()
+        prepare([source], folder, detector, size=size, side=1280, workers=1, template=template, margin=margin)
+        return np.asarray(np.load(folder / "crops.npy"))
+
+    wide, narrow = crops(tmp_path / "wide", 72, 0.25), crops(tmp_path / "narrow", 48, 0)
+    assert np.abs(wide[:, 12:-12, 12:-12].astype(int) - narrow).max() <= 2
 
 
 async def test_crops_are_those_that_the_service_cuts(source: Path, out: Path) -> None:
