@@ -345,5 +345,7 @@ def test_the_pages_values_are_some_that_the_chart_takes() -> None:
     found = objects(rendering)
     data = environment(found)
     assert (data["FACET_ATTRIBUTES"], data["FACET_DEADLINE_S"]) == ("age,gender", "5")
-    passed = of(found, "Ingress")["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
-    assert mebibytes(passed) >= Settings.model_fields["max_batch_mib"].default, "nginx's own bound is 1 MiB"
+    said = of(found, "Ingress")["metadata"]["annotations"]
+    passed = mebibytes(said["nginx.ingress.kubernetes.io/proxy-body-size"])
+    assert passed >= Settings.model_fields["max_batch_mib"].default, "nginx's own bound is 1 MiB"
+    assert said["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off", "nginx writes photos to its disk"

@@ -70,7 +70,7 @@ def test_calls_in_guides_fit_the_code(page: Path) -> None:
 
 
 def test_nginx_passes_on_what_the_service_needs() -> None:
-    """The `Host`, to which a live view's origin is held, and bounds that are not below the service's own."""
+    """The `Host`, to which a live view's origin is held, bounds not below the service's own, and no file of a photo."""
     (shown,) = re.findall(r"```nginx\n(.*?)```", (ROOT / "docs/page.md").read_text(), re.DOTALL)
     said = dict(re.findall(r"^ +(?:proxy_set_header )?(\S+) (\S+);", shown, re.MULTILINE))
     assert said["Host"] == "$http_host"
@@ -78,3 +78,4 @@ def test_nginx_passes_on_what_the_service_needs() -> None:
     ours = {name: field.default for name, field in Settings.model_fields.items()}
     assert int(said["client_max_body_size"].rstrip("m")) >= ours["max_batch_mib"]
     assert int(said["proxy_read_timeout"].rstrip("s")) > ours["body_timeout_s"] + ours["batch_deadline_s"]
+    assert (said["proxy_request_buffering"], said["proxy_max_temp_file_size"]) == ("off", "0")
