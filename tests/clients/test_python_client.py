@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -453,6 +455,26 @@ def test_a_key_may_have_any_letters_and_the_end_of_its_line_is_none_of_it() -> N
 def test_nobody_at_the_address() -> None:
     with Client("http://127.0.0.1:9", retries=0) as client, pytest.raises(ConnectionFailed):
         client.health()
+
+
+BUSY: dict[str, Any] = {"title": "", "status": 503, "detail": "Later.", "code": "queue_full", "request_id": "1"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionFailed("not reached", sent=False),
+        ProblemError(404, None),
+        UnavailableError(503, models.Problem(type="", **BUSY), 2.0),
+        StreamClosed(1013, StreamProblem(**BUSY)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_can_be_copied_and_given_to_another_process(error: FacetClientError) -> None:
+    """As results of many photos are, with those that failed among them."""
+    for another in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(another) is type(error)
+        assert (str(another), vars(another)) == (str(error), vars(error))
 
 
 async def test_nobody_at_the_streams_address() -> None:

@@ -9,11 +9,18 @@ FacetClientError
 
 from __future__ import annotations
 
+import copyreg
+from typing import Any
+
 from facet_client.models import Problem, StreamProblem
 
 
 class FacetClientError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package; all can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew without `__init__`: Exception's own way calls it with the message alone."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConnectionFailed(FacetClientError):
