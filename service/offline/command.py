@@ -149,7 +149,7 @@ def predict(request: Request, runner: Runner, errors: Console) -> bool:
     if not command.found:
         errors.print("no photo was found")
     if left_out.files:
-        errors.print(f"left out {_counted(left_out.files, 'file')} of folders: no photo")
+        errors.print(f"left out {_counted(left_out.files, 'file')} of folders: no photo in a format that Facet reads")
     if left_out.folders:
         rest = ": a link" if request.recursive else " inside of folders: --recursive looks into them"
         errors.print(f"left out {_counted(left_out.folders, 'folder')}{rest}")

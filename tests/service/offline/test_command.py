@@ -97,6 +97,12 @@ def test_a_name_is_shown_as_it_is(tmp_path: Path) -> None:
     assert f"facet: {path}: The file is not a JPEG" in predict(path)[1]
 
 
+def test_files_of_folders_that_are_left_out_are_not_said_to_be_no_photos(tmp_path: Path) -> None:
+    """TIFF and what cameras call raw are photos, too."""
+    (tmp_path / "scan.tif").write_bytes(b"II*\0")
+    assert predict(tmp_path)[1] == "no photo was found\nleft out 1 file of folders: no photo in a format that Facet reads\n"
+
+
 def test_formats_hold_the_same(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", 9)
     options = {"distribution": True, "landmarks": True, "at_least": (18,)}
