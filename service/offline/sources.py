@@ -127,8 +127,8 @@ def places(
         every: Seconds from one picture of a film to the next, 0 for all; None for `films.EVERY_S` in films that are named, and
             for no film of a folder.
         left_out: Counts what is not looked at.
-        listed: Whether the sources are of a list: a folder or glob of it that leads nowhere is a photo whose reading says
-            why, and does not end what may have run for hours.
+        listed: Whether the sources are of a list: a folder or glob of it that leads nowhere, or a pipe, is a photo whose
+            reading says why, and does not end what may have run for hours, or waits for ever.
 
     Returns:
         Them as they are found: a named file even where it cannot be read, since reading it says why, and of a folder only
@@ -230,6 +230,8 @@ class _Search:
                 yield _standard_input()
             elif "://" in source:
                 yield from self._remote(source)
+            elif self.listed and not _ends(_kind(source)):
+                yield self._nowhere(source, "it is a pipe or a device")
             elif not glob.has_magic(source) or _kind(source) is not None:
                 yield from self._local(Path(source))
             else:  # of a shell that does not expand it, or in quotes

@@ -154,6 +154,9 @@ def test_a_folder_of_anything_is_looked_through(tree: Path) -> None:
     )
     assert str(tree / "loop.jpg") in matched
     assert left_out.files == 7 + 5
+    for one in photos([str(tree / name) for name in ("pipe.jpg", "pipe.mp4", "pipe.tar", "zero.jpg")], listed=True):
+        with pytest.raises(OSError, match="it is a pipe or a device"):  # `find` lists them among photos
+            one.read()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="every folder is open to root")
