@@ -302,7 +302,8 @@ class ServicePredictor(Predictor):
         except ValidationError:
             if status == 413:  # a proxy's own
                 return Failure("body_too_large", "The photo is larger than what is in front of the service lets pass.")
-            raise ServiceError(f"{self._url}: {status}, and not an answer of Facet's") from None
+            said = "which leads to another address: give that one" if 300 <= status < 400 else "and not an answer of Facet's"
+            raise ServiceError(f"{self._url}: {status}, {said}") from None
         if status in (401, 403, 404, 405) or problem.code == "invalid_parameter":
             raise ServiceError(f"{self._url}: {problem.detail}")
         return Failure(problem.code, problem.detail)

@@ -598,6 +598,15 @@ def test_an_answer_of_somebody_else_is_an_error() -> None:
                 client.predict(PHOTO)
 
 
+def test_an_address_that_leads_elsewhere_is_an_error_that_says_where() -> None:
+    """As one of HTTP behind a proxy that wants HTTPS. A photo is not sent where nobody asked for it."""
+    script = Scripted(httpx.Response(301, headers={"location": "https://faces.example/predict"}, html="<p>moved"))
+    with Client(transport=httpx.MockTransport(script)) as client, pytest.raises(ProblemError) as raised:
+        client.predict(PHOTO)
+    assert str(raised.value) == "301: not an answer of Facet's; it leads to https://faces.example/predict"
+    assert len(script.requests) == 1
+
+
 # Streams ----------------------------------------------------------------------------------------------------------------
 
 

@@ -220,7 +220,12 @@ def test_connections_that_the_service_has_closed_meanwhile_cost_no_photo(one: Pa
 
 @pytest.mark.parametrize(
     ("status", "code", "words"),
-    [(401, "unauthenticated", "Why"), (422, "invalid_parameter", "Why"), (418, None, "not an answer of Facet")],
+    [
+        (401, "unauthenticated", "Why"),
+        (422, "invalid_parameter", "Why"),
+        (418, None, "not an answer of Facet"),
+        (301, None, "leads to another address"),
+    ],
 )
 def test_what_every_photo_would_meet_ends_the_run(one: Path, tmp_path: Path, status: int, code: str | None, words: str) -> None:
     answers = [(status, problem(code, status) if code else b"<html>", {})]

@@ -622,6 +622,6 @@ def _problem(response: httpx.Response) -> ProblemError:
     except ValidationError:
         problem = None
     if response.status_code not in PASSING:
-        return ProblemError(response.status_code, problem)
+        return ProblemError(response.status_code, problem, response.headers.get("location", ""))
     after = response.headers.get("retry-after", "")
     return UnavailableError(response.status_code, problem, float(after) if after.isdecimal() else None)

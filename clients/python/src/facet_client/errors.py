@@ -32,10 +32,14 @@ class ConnectionFailed(FacetClientError):
 
 
 class ProblemError(FacetClientError):
-    """The service answered with a `status` of a failure; `problem` says more, where the answer came from the service itself."""
+    """The service answered with a `status` of a failure; `problem` says more, where the answer came from the service itself.
 
-    def __init__(self, status: int, problem: Problem | None) -> None:
-        super().__init__(f"{status}: {problem.detail} ({problem.code})" if problem else f"{status}: not an answer of Facet's")
+    `leads_to` is the address that something before the service names in its place, as for HTTPS; photos are not sent there.
+    """
+
+    def __init__(self, status: int, problem: Problem | None, leads_to: str = "") -> None:
+        said = f"{problem.detail} ({problem.code})" if problem else "not an answer of Facet's"
+        super().__init__(f"{status}: {said}" + (f"; it leads to {leads_to}" if leads_to else ""))
         self.status = status
         self.problem = problem
 
