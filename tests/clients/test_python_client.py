@@ -661,6 +661,23 @@ async def test_what_a_stream_is_answered_before_its_start_is_heard(problem: dict
         assert (failed.value.code, failed.value.problem.code) == (1001, "not_ready")
 
 
+async def test_a_stream_goes_to_no_other_address(service: Service) -> None:
+    """Its start holds the key, and frames are photos: neither is for whom a redirect names."""
+    websockets = pytest.importorskip("websockets.asyncio.server")
+    elsewhere = service.url.replace("http", "ws", 1) + "/stream"
+
+    def redirect(connection: Any, request: Any) -> Any:
+        response = connection.respond(301, "")
+        response.headers["Location"] = elsewhere
+        return response
+
+    async with websockets.serve(lambda connection: None, "127.0.0.1", 0, process_request=redirect) as server:
+        client = AsyncClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", key=KEY)
+        with pytest.raises(ConnectionFailed, match=f"301; it leads to {elsewhere}$"):
+            async with client, client.stream():
+                pass
+
+
 async def test_a_stream_that_nobody_starts_is_not_waited_for() -> None:
     """As behind a proxy that takes the handshake upon itself, and passes nothing on."""
     websockets = pytest.importorskip("websockets.asyncio.server")

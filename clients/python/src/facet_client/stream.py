@@ -182,13 +182,23 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
     """
     try:
         from websockets.asyncio.client import connect
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import InvalidStatus, WebSocketException
     except ImportError as error:
         raise FacetClientError("streams need websockets: install facet-client[stream]") from error
+
+    class Direct(connect):
+        """Goes where it was sent and nowhere else, as photos do: the start holds the key."""
+
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            return exc
+
     address = re.sub("^http", "ws", url, flags=re.IGNORECASE) + "/stream"
     try:
         # Photos are compressed already; and a proxy of the environment is asked for no photo either.
-        connection = await connect(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
+        connection = await Direct(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
+    except InvalidStatus as error:
+        leads_to = error.response.headers.get("Location")
+        raise ConnectionFailed(f"{address}: {error}" + (f"; it leads to {leads_to}" if leads_to else "")) from error
     except (OSError, TimeoutError, WebSocketException) as error:
         raise ConnectionFailed(f"{address}: {str(error) or type(error).__name__}") from error
     async with connection:
