@@ -634,6 +634,9 @@ async def test_a_stream_finds_a_service_whose_address_is_in_capitals(service: Se
     with pytest.raises(ConnectionFailed, match=r"^localhost:8000/stream: "):
         async with AsyncClient("localhost:8000") as client, client.stream():
             pass
+    with pytest.raises(ConnectionFailed, match=r"^ws://127\.0\.0\.1:9/stream: "):  # no password of a proxy's is told
+        async with AsyncClient("http://me:p@ss@127.0.0.1:9") as client, client.stream():
+            pass
 
 
 STOPPING = {"type": "problem", "title": "T", "status": 503, "detail": "It stops.", "code": "not_ready", "request_id": "1"}

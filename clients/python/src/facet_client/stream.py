@@ -198,14 +198,19 @@ async def opened(url: str, start: Mapping[str, Any], timeout: float) -> AsyncIte
         connection = await Direct(address, compression=None, open_timeout=timeout, max_size=2**22, proxy=None)
     except InvalidStatus as error:
         leads_to = error.response.headers.get("Location")
-        raise ConnectionFailed(f"{address}: {error}" + (f"; it leads to {leads_to}" if leads_to else "")) from error
+        raise _failed(address, f"{error}; it leads to {leads_to}" if leads_to else str(error)) from error
     except (OSError, TimeoutError, WebSocketException) as error:
-        raise ConnectionFailed(f"{address}: {str(error) or type(error).__name__}") from error
+        raise _failed(address, str(error) or type(error).__name__) from error
     async with connection:
         stream = Stream(connection)
         try:
             async with asyncio.timeout(timeout):
                 await stream.start(start)
         except TimeoutError as error:
-            raise ConnectionFailed(f"{address}: the stream did not start in time") from error
+            raise _failed(address, "the stream did not start in time") from error
         yield stream
+
+
+def _failed(address: str, reason: str) -> ConnectionFailed:
+    """An error that tells no password, which a proxy may want in the address."""
+    return ConnectionFailed(re.sub("//[^/ ]*@", "//", f"{address}: {reason}"))
