@@ -628,9 +628,10 @@ async def test_a_stream_answers_its_frames(service: Service) -> None:
     assert third.code == "unsupported_format"
 
 
-async def test_a_stream_finds_a_service_whose_address_is_in_capitals(service: Service) -> None:
-    async with AsyncClient(service.url.upper(), key=KEY) as client, client.stream() as stream:
+async def test_an_address_may_have_capitals_and_the_end_of_its_line(service: Service) -> None:
+    async with AsyncClient(f"{service.url.upper()}/\n", key=KEY) as client, client.stream() as stream:
         assert stream.ready.protocol == 1
+        assert (await client.health()).status == "ok"
     with pytest.raises(ConnectionFailed, match=r"^localhost:8000/stream: "):
         async with AsyncClient("localhost:8000") as client, client.stream():
             pass

@@ -80,7 +80,7 @@ class _Base:
     """What both clients know."""
 
     def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
-        self._url, self._key = url.rstrip("/"), _checked(key)
+        self._url, self._key = url.strip().rstrip("/"), _checked(key)
         self._retry = Retry(
             total=retries,
             allowed_methods=["GET", "POST"],  # the service keeps nothing: asking twice changes nothing
