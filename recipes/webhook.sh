@@ -20,8 +20,8 @@ for photo; do
     : >"$answer"
     name=$(printf '%s' "${photo##*/}" | tr '\r\n' '??') # a line break would begin another header
     if curl --silent --show-error --fail-with-body --retry 3 --max-time 60 \
-        --header "@$key" --header 'Content-Type: application/octet-stream' --data-binary "@$photo" --output "$answer" \
-        "${FACET_URL:-http://localhost:8000}/predict"; then
+        --header "@$key" --header 'Content-Type: application/octet-stream' --data-binary @- --output "$answer" \
+        "${FACET_URL:-http://localhost:8000}/predict" <"$photo"; then # curl sends nothing of a file that is not there
         curl --silent --show-error --fail --retry 3 --max-time 60 --output /dev/null \
             --header 'Content-Type: application/json' --header "X-Photo: $name" \
             --data-binary "@$answer" "$hook" || status=1

@@ -115,7 +115,7 @@ def test_a_webhook_is_told_of_every_photo_that_is_answered(environment: dict[str
     hook = type("OneHook", (Hook,), {"told": []})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), hook) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        names = ("two.png", "text.jpg", "-n\nX-Photo: other.png", "none.png")
+        names = ("two.png", "text.jpg", "-n\nX-Photo: other.png", "gone.png", "none.png")
         url = f"http://127.0.0.1:{server.server_address[1]}/hook"
         done = ran(RECIPES / "webhook.sh", url, *names, environment=environment, status=1, cwd=tmp_path)
         server.shutdown()
@@ -125,6 +125,8 @@ def test_a_webhook_is_told_of_every_photo_that_is_answered(environment: dict[str
         ("none.png", 0),
     ]
     assert "unsupported_format" in done.stderr
+    assert "gone.png" in done.stderr
+    assert "empty_file" not in done.stderr
 
 
 class Busy(http.server.BaseHTTPRequestHandler):
