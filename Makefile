@@ -1,7 +1,5 @@
 # One command for everything; `make` alone lists them. Needs only make and Python 3.11 to 3.13.
 
-PORT ?= 8000
-
 VENV := .venv
 BIN := $(VENV)/bin
 DEPLOY := .venv-deploy
@@ -99,7 +97,7 @@ $(AUDIT)/audit.stamp: requirements/audit.txt $(BIN)/python
 
 .PHONY: serve
 serve: $(VENV)/serve.stamp ## Serve on http://localhost:8000 (PORT=8000)
-	@exec $(BIN)/facet serve --port $(PORT)
+	@exec $(BIN)/facet serve $(if $(PORT),--port $(PORT))
 
 # The image's labels say which version and commit it is of; `docker build .` alone leaves them open.
 IMAGE ?= facet

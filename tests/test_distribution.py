@@ -97,6 +97,14 @@ def test_make_refuses_an_extra_that_it_does_not_know() -> None:
     assert "make extra EXTRA=NAME, where NAME is one of: bench face-embeddings" in done.stderr
 
 
+def test_make_serves_on_the_port_that_is_asked_for_or_set() -> None:
+    serve = ["make", "--dry-run", "--assume-old=.venv/serve.stamp", "serve"]
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"}
+    for words, options in ([], ""), (["PORT=9000"], "--port 9000"):  # without one FACET_PORT says it, or 8000
+        done = subprocess.run([*serve, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1].partition("facet serve")[2].strip() == options
+
+
 def test_what_make_runs_writes_bytecode_where_the_image_forbids_it() -> None:
     asked = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     show = ["make", "--silent", "--eval=environment: ; @env", "environment"]
