@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import http.client
@@ -15,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, Protocol
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlencode, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import override
@@ -232,7 +233,11 @@ class ServicePredictor(Predictor):
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._base = quote(parts.path.rstrip("/"), safe="%/:@!$&'()*+,;=")
         self._url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{self._base}"
-        self._headers: dict[str, str | bytes] = {"User-Agent": f"facet/{__version__}", **_key_header(key)}
+        self._headers: dict[str, str | bytes] = {
+            "User-Agent": f"facet/{__version__}",
+            **_password_header(parts),
+            **_key_header(key),
+        }
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._open: set[http.client.HTTPConnection] = set()
         self._threads = ThreadPoolExecutor(connections, NOT_AWAITED)
@@ -429,8 +434,16 @@ def _address(url: str) -> tuple[SplitResult, str, int | None]:
     except ValueError:  # such as of a port that is no number, or a name with two dots together
         host = ""
     if not host or parts.scheme not in ("http", "https"):
-        raise ServiceError(f"{url}: the address of a service is such as http://localhost:8000")
+        raise ServiceError(f"{url.rpartition('@')[2]}: the address of a service is such as http://localhost:8000")
     return parts, host, port
+
+
+def _password_header(parts: SplitResult) -> dict[str, bytes]:
+    """The header of a name and password in an address (RFC 7617), which a proxy may want; none of an address without."""
+    if parts.username is None:
+        return {}
+    pair = unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or "")
+    return {"Authorization": b"Basic " + base64.b64encode(pair)}
 
 
 def _key_header(key: str | None) -> dict[str, bytes]:

@@ -173,6 +173,16 @@ def test_a_key_is_sent_in_utf_8_without_the_end_of_its_line(one: Path, tmp_path:
     assert headers["X-API-Key"].encode("latin-1") == key.strip().encode()
 
 
+def test_a_name_and_password_of_the_address_are_sent_to_the_proxy_that_wants_them(one: Path, tmp_path: Path) -> None:
+    with serving([(200, ANSWER, {})]) as (url, sent):
+        predictor = ServicePredictor(url.replace("//", "//me:p%40ss@"), None, requested().parameters_of, 1)
+        predict(one, predictor=predictor, out=tmp_path / "f.jsonl")
+    assert sent[0][1]["Authorization"] == "Basic bWU6cEBzcw=="
+    with pytest.raises(ServiceError) as raised:
+        ServicePredictor("http://me:p/ss@host:none", None, requested().parameters_of, 1)
+    assert "p/ss" not in str(raised.value)
+
+
 def test_a_key_that_no_header_can_carry_is_not_told() -> None:
     with pytest.raises(ServiceError) as raised:
         ServicePredictor("http://127.0.0.1:9", "sec\nret", requested().parameters_of, 1)
