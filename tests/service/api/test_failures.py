@@ -381,6 +381,8 @@ async def test_an_unknown_path_is_404(client: Client, method: str, path: str) ->
         ("POST", "/health/live", "GET, HEAD"),
         ("POST", "/model", "GET, HEAD"),
         ("PATCH", "/metrics", "GET, HEAD"),
+        ("POST", "/", "GET, HEAD"),
+        ("POST", "/docs", "GET, HEAD"),
     ],
 )
 async def test_a_wrong_method_is_405(client: Client, method: str, path: str, allowed: str) -> None:
