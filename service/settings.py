@@ -169,6 +169,22 @@ def _all_or_some(proxies: tuple[str, ...]) -> tuple[str, ...]:
     return ("*",) if "*" in proxies else proxies
 
 
+def _none_or(least: float) -> AfterValidator:
+    """What refuses a number between 0, which stands for none, and the `least` that is one."""
+
+    def check(value: float) -> float:
+        if 0 < value < least:
+            raise ValueError(f"it has to be 0, or {least:g} at least")
+        return value
+
+    return AfterValidator(check)
+
+
+_MOST_S: Final = 1e9
+"""Most seconds that a setting may say: 31 years, which every wait of the system can count."""
+
+Seconds = Annotated[float, Field(gt=0, le=_MOST_S)]
+Megapixels = Annotated[float, Field(ge=0.001, le=1000)]
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
 DetectorTitle = Annotated[str, Field(pattern=f"^{_TITLE}$"), _told("NAME or NAME/VERSION, such as centerface/2")]
 Digest = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), _told("a SHA-256 of 64 hexadecimal digits")]
@@ -232,7 +248,7 @@ class Settings(BaseSettings):
     `FACET_MODEL`."""
     canary: Annotated[CanaryShare | None, NoDecode, BeforeValidator(_canary)] = None
     """Model that answers a share of the requests in the place of the default one, NAME/VERSION:SHARE; their ids decide."""
-    model_poll_s: float = Field(default=0, ge=0)
+    model_poll_s: Annotated[float, _none_or(0.01)] = Field(default=0, ge=0, le=_MOST_S)
     """Seconds between checks of the store for another version, which then replaces the one in service;
     0 checks only at start and on SIGHUP."""
     detector: DetectorTitle = "centerface"
@@ -260,7 +276,7 @@ class Settings(BaseSettings):
     detection_side_px: int = Field(default=SIDE_PX, ge=64, le=8192)
     """Longest side of the picture that is searched, in pixels; larger photos are reduced to it."""
 
-    max_megapixels: float = Field(default=64, gt=0, le=1000)
+    max_megapixels: Megapixels = 64
     """Largest photo in millions of pixels."""
     max_body_mib: float = Field(default=20, gt=0, le=_MOST_MIB)
     """Largest body of a request, in MiB."""
@@ -270,11 +286,11 @@ class Settings(BaseSettings):
     """Maximum number of photos in one batch request."""
     max_bodies_mib: float = Field(default=192, gt=0, le=_MOST_MIB)
     """Total size of the request bodies in memory at a time, in MiB; more are refused with 503."""
-    body_timeout_s: float = Field(default=15, gt=0)
+    body_timeout_s: Seconds = 15
     """Seconds in which a body must arrive; a slower one must keep the minimum rate from then on."""
-    body_min_kib_s: float = Field(default=32, gt=0)
+    body_min_kib_s: float = Field(default=32, ge=0.001, le=_MOST_MIB)
     """Minimum rate of a body that takes longer, in KiB per second; one that falls behind is refused with 408."""
-    head_timeout_s: float = Field(default=10, gt=0)
+    head_timeout_s: Seconds = 10
     """Seconds in which a request's line and headers must have arrived, and in which a new connection must send some."""
     max_head_kib: int = Field(default=32, ge=4, le=1024)
     """Maximum size of a request's line and headers together, in KiB; more, or more than 100 headers, are refused with 431."""
@@ -282,9 +298,9 @@ class Settings(BaseSettings):
     """Maximum number of connections, or what the process may open less 128; a further one replaces one that waits."""
     trusted_proxies: Proxies = ("127.0.0.1", "::1")
     """Addresses and networks of proxies whose `X-Forwarded-For` says who the client is; `*` for all."""
-    deadline_s: float = Field(default=10, gt=0)
+    deadline_s: Seconds = 10
     """Seconds in which a photo is answered, from its body's arrival or, in a batch, from its turn; later ones are dropped."""
-    batch_deadline_s: float = Field(default=55, gt=0)
+    batch_deadline_s: Seconds = 55
     """Seconds, from the body's arrival, in which a whole batch is answered; less than a load balancer's own 60."""
     memory_mib: int = Field(default=0, ge=0, le=_MOST_MIB)
     """Memory that the service may use, in MiB; 0 takes the container's limit, or half of the machine's where it has none."""
@@ -292,31 +308,31 @@ class Settings(BaseSettings):
     """Threads that decode and search photos; 0 takes the CPUs of the container, or fewer where its memory is short."""
     photo_queue: int = Field(default=32, ge=0)
     """Photos that may wait for a worker; more are refused with 503."""
-    photo_wait_s: float = Field(default=0.75, gt=0)
+    photo_wait_s: Seconds = 0.75
     """Seconds that a photo may have to wait, by the mean of the last ones, where more than four wait for each worker."""
     face_queue: int = Field(default=512, ge=1)
     """Faces that may wait for the network; more are refused with 503."""
 
     max_streams: int = Field(default=8, ge=0, le=1000)
     """Live streams that may be open at a time; more are closed with 1013, and with 0 there are none."""
-    stream_max_fps: float = Field(default=15, gt=0, le=120)
+    stream_max_fps: float = Field(default=15, ge=0.001, le=120)
     """Maximum number of frames per second that are processed for one stream; of more, the newest."""
     stream_max_frame_kib: int = Field(default=1024, ge=16, le=65536)
     """Largest frame of a stream, in KiB."""
-    stream_max_megapixels: float = Field(default=4, gt=0, le=1000)
+    stream_max_megapixels: Megapixels = 4
     """Largest frame of a stream in millions of pixels."""
-    stream_deadline_s: float = Field(default=1, gt=0)
+    stream_deadline_s: Seconds = 1
     """Seconds, from when its turn comes, in which a frame is answered; one that still waits then is dropped with a problem."""
-    stream_idle_s: float = Field(default=30, gt=0)
+    stream_idle_s: Seconds = 30
     """Seconds without a message after which a stream is closed with 4001."""
-    stream_duration_s: float = Field(default=3600, gt=0)
+    stream_duration_s: Seconds = 3600
     """Seconds after which a stream is closed with 4000; the client may open another one."""
 
     api_keys: Secrets = ()
     """API keys, of which a client must send one; open to everybody where none is set."""
     operator_keys: Secrets = ()
     """Keys, of which `POST /model/reload` requires one; the route does not exist where none is set."""
-    rate_limit: float = Field(default=0, ge=0)
+    rate_limit: Annotated[float, _none_or(0.0001)] = Field(default=0, ge=0, le=1e9)
     """Requests a minute for each key, in bursts of as many; 0 sets no limit. A stream counts once, when it is opened, and a
     request that is answered with 503 not at all.
     """

@@ -623,6 +623,23 @@ def test_a_bad_setting_is_one_line(facet: Facet, command: str, name: str, value:
     assert "Value error" not in result.stderr
 
 
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_a_number_is_bounded_above(name: str) -> None:
+    """A thread cannot wait for 1e308 seconds."""
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: 1e308, "api_keys": "one"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rate_limit", "model_poll_s", "stream_max_fps", "body_min_kib_s", "max_megapixels", "stream_max_megapixels"],
+)
+def test_what_is_divided_by_or_rounded_is_bounded_below(name: str) -> None:
+    """`Retry-After` was infinite, and 0 pixels were as many as a photo may have."""
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: 1e-308, "api_keys": "one"})
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
