@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import gc
 import logging
@@ -365,8 +364,12 @@ class Reloader:
 
     async def _quietly(self) -> None:
         for name in self._names():
-            with contextlib.suppress(ModelRefused, NotReady):
+            try:
                 logger.info("reloading the model %s: %s", name, await self.reload(name=name))
+            except (ModelRefused, NotReady):
+                continue
+            except Exception:
+                logger.exception("the model %s cannot be reloaded", name)
 
     def begin(self, seconds: float) -> None:
         """Begin to look for other versions.

@@ -365,6 +365,20 @@ async def test_nothing_that_a_look_at_the_store_raises_ends_looking(store: Path)
         await until(lambda: client.engine.model.manifest.version == 5)
 
 
+async def test_nothing_that_the_reload_of_one_model_raises_spares_the_others(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unforeseen(*_: object) -> None:
+        raise TypeError("unforeseen")
+
+    async with serving(factory(store)) as client:
+        client.engine.beside.named["other"] = client.engine
+        monkeypatch.setattr(ModelSource, "renewed", unforeseen)
+        client.app.state.reloader.hang_up()
+        for name in ("scaled", "other"):
+            await until(lambda name=name: f"the model {name} cannot be reloaded" in caplog.text)
+
+
 @pytest.mark.parametrize("query", ["verison=1", "version=1&version=2", "version=1_0", "versions=", "name=scaled"])
 async def test_a_misspelt_wish_swaps_nothing(store: Path, query: str) -> None:
     async with serving(factory(store), operator_keys="operator") as client:
