@@ -57,6 +57,7 @@ from service.models.manifest import Attribute, Manifest
 from service.models.remote import open_store
 from service.models.runtime import prepare
 from service.models.store import ModelStore
+from service.models.title import ModelTitle
 from service.offline import command
 from service.offline.addresses import Upload, filled_in
 from service.offline.errors import Interrupted, RunError
@@ -70,7 +71,7 @@ from service.offline.terminal import ReaderGone, console, escape_what_is_lacking
 from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
-from service.settings import ModelTitle, Settings, check_names
+from service.settings import Settings, check_names
 from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
 from service.video.annotate import annotate as annotate_film
 from service.video.film import FilmError, refuse_photo

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import FacetError
 from service.models.runtime import Precision, Runtime
+from service.models.title import TITLE, ModelTitle
 from service.vision.detection import MIN_CONFIDENCE, MIN_FACE_PX, SIDE_PX
 
 
@@ -51,35 +52,6 @@ def _place(value: object) -> object:
     """A folder, or an address as it is. Raises `ValueError` where it is empty."""
     given = _not_empty(value)
     return Path(given) if isinstance(given, str) and "://" not in given else given
-
-
-_TITLE: Final = "([A-Za-z0-9_-]+)(?:/([1-9][0-9]{0,8}))?"
-"""NAME or NAME/VERSION, as a regular expression that Python, JSON Schema and pydantic read alike."""
-
-
-class ModelTitle(NamedTuple):
-    """A model of the store; its newest version where none is named."""
-
-    name: str
-    version: int | None
-
-    @classmethod
-    def of(cls, text: str) -> ModelTitle:
-        """Read a title.
-
-        Args:
-            text: NAME or NAME/VERSION.
-
-        Returns:
-            The name, and the version where there is one.
-
-        Raises:
-            ValueError: It is neither.
-        """
-        found = re.fullmatch(_TITLE, text)
-        if found is None:
-            raise ValueError(f"{text!r} is no model, NAME or NAME/VERSION such as mobilenet/5")
-        return cls(found[1], None if found[2] is None else int(found[2]))
 
 
 class CanaryShare(NamedTuple):
@@ -186,7 +158,7 @@ _MOST_S: Final = 1e9
 Seconds = Annotated[float, Field(gt=0, le=_MOST_S)]
 Megapixels = Annotated[float, Field(ge=0.001, le=1000)]
 NamedPath = Annotated[Path, BeforeValidator(_not_empty)]
-DetectorTitle = Annotated[str, Field(pattern=f"^{_TITLE}$"), _told("NAME or NAME/VERSION, such as centerface/2")]
+DetectorTitle = Annotated[str, Field(pattern=f"^{TITLE}$"), _told("NAME or NAME/VERSION, such as centerface/2")]
 Digest = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), _told("a SHA-256 of 64 hexadecimal digits")]
 WebAddress = Annotated[str, Field(pattern="^https?://[^/]"), _told("an address such as http://collector:4318")]
 Titles = Annotated[tuple[ModelTitle, ...], NoDecode, BeforeValidator(_titles)]

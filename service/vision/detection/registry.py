@@ -13,6 +13,7 @@ from service.errors import GoldenMismatch, ModelIncompatible, ModelNotFound, Sto
 from service.models.manifest import Manifest
 from service.models.runtime import Loader, Network, Precision, again
 from service.models.store import Model, ModelStore
+from service.models.title import ModelTitle
 from service.vision import detection
 from service.vision.detection import MIN_FACE_PX, Detector
 from service.vision.detection.sharing import SharingDetector
@@ -106,13 +107,14 @@ def load_detector(
         The detector, and the model that it was made of.
 
     Raises:
-        ModelNotFound: The version is not a number.
+        ModelNotFound: The title is no `ModelTitle`.
         ModelError: The model is not there, damaged, incompatible, or wrong about its golden answers.
     """
-    name, _, version = title.partition("/")
-    if version and not (version.isascii() and version.isdecimal()):
-        raise ModelNotFound(f"The model store holds no detector {title!r}.")
-    manifest, _ = store.find(name, int(version) if version else None)
+    try:
+        name, version = ModelTitle.of(title)
+    except ValueError as error:
+        raise ModelNotFound(f"The model store holds no detector {title!r}.") from error
+    manifest, _ = store.find(name, version)
     model = _load(store, manifest, load, quick, int8)
 
     def rounded(wanted: Collection[str]) -> Mapping[str, Network]:

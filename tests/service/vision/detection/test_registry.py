@@ -70,6 +70,12 @@ def test_the_shipped_detector_is_found_by_its_manifest(root: Path) -> None:
     assert (model.manifest.name, model.manifest.version) == ("mtcnn", 1)
 
 
+@pytest.mark.parametrize("title", ["mtcnn/", "mtcnn/0", "mtcnn/one", "mtcnn/" + "9" * 5000])
+def test_a_title_of_another_form_is_no_detectors(root: Path, title: str) -> None:
+    with pytest.raises(ModelNotFound, match="holds no detector"):
+        load_detector(ModelStore(root / "model_store"), title, LOAD)
+
+
 class Claiming:
     """A network that is said to run in another arithmetic."""
 
