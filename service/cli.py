@@ -581,6 +581,7 @@ def _on_ray(parts: Parts, request: command.Request, settings: Settings, address:
         detector.title,
         [one.name for one in answerable],
         settings.min_confidence,
+        {name: getattr(settings, name) for name in ("max_faces", "min_face_px", "detection_side_px")},
     )
     create = partial(_worker, parts.create_engine, settings, request.parameters_of(answerable))
     return RayRunner(served, create, address, workers, jobs=request.jobs)

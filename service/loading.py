@@ -110,6 +110,8 @@ def create_engine(settings: Settings) -> Engine:
         attributes=attributes,
         max_faces=settings.max_faces,
         min_confidence=settings.min_confidence,
+        min_face_px=settings.min_face_px,
+        detection_side_px=settings.detection_side_px,
         max_batch_files=settings.max_batch_files,
         photos_at_once=at_once,
         deadline=settings.deadline_s,

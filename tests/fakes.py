@@ -225,6 +225,8 @@ def engine_factory(
             attributes=allowed(described, settings.attributes),
             max_faces=settings.max_faces,
             min_confidence=settings.min_confidence,
+            min_face_px=settings.min_face_px,
+            detection_side_px=settings.detection_side_px,
             max_batch_files=settings.max_batch_files,
             photos_at_once=2,
             deadline=settings.deadline_s,

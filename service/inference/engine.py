@@ -111,6 +111,8 @@ class Engine:
     attributes: tuple[str, ...]
     max_faces: int
     min_confidence: float
+    min_face_px: float
+    detection_side_px: int
     max_batch_files: int
     photos_at_once: int
     deadline: float
@@ -362,6 +364,9 @@ class Engine:
             precision=self.precision,
             attributes=list(self.attributes),
             min_confidence=self.min_confidence,
+            max_faces=self.max_faces,
+            min_face_px=self.min_face_px,
+            detection_side_px=self.detection_side_px,
             detector=_named(self.detector),
             stream_detector=streams,
             models=names,

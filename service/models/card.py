@@ -47,6 +47,11 @@ class Serving(_Document):
     precision: str
     attributes: list[str]
     min_confidence: Annotated[float, Field(ge=0, le=1)]
+    max_faces: int
+    min_face_px: float = Field(
+        description="Side of the smallest face that is looked for, in pixels of the picture that is searched."
+    )
+    detection_side_px: int = Field(description="Longest side of the picture that is searched, in pixels.")
     detector: DetectorName
     stream_detector: DetectorName | None = None
     """That of streams, where it is another one."""

@@ -201,11 +201,12 @@ class _Command:
         )
         asked = model.answered if parameters.attributes is None else parameters.attributes
         recorded = {
+            **model.settings,
             "model": f"{model.name}/{model.version}",
             "digest": model.digest,
             "detector": model.detector,
             "attributes": [one.name for one in model.attributes if asked is None or one.name in asked],
-            "max_faces": parameters.max_faces,
+            "max_faces": parameters.max_faces or model.settings.get("max_faces"),
             "min_confidence": model.min_confidence if parameters.min_confidence is None else parameters.min_confidence,
             "every": self.request.every,
         }

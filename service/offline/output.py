@@ -243,17 +243,17 @@ class Output:
             raise OutputError(f"{self.parts} is there already and holds no parts: move it away, or name another file")
 
     def _check_state(self) -> None:
-        """Raises `OutputError` where the parts are of a run with other parameters."""
+        """Raises `OutputError` where the parts are of a run with other parameters, of those that both runs know."""
         try:
             before = json.loads((self.parts / STATE).read_text())
         except (OSError, ValueError) as error:
             raise OutputError(f"{self.parts} is no folder of parts; --overwrite begins anew") from error
         now = json.loads(json.dumps(self._state))
-        if before == now:
-            return
         old, new = before.get("parameters", {}), now["parameters"]
-        differ = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-        what = "; ".join(f"{name} was {old.get(name)} and is {new.get(name)}" for name in differ) or "its columns differ"
+        differ = sorted(name for name in old.keys() & new.keys() if old[name] != new[name])
+        if not differ and before | {"parameters": new} == now:
+            return
+        what = "; ".join(f"{name} was {old[name]} and is {new[name]}" for name in differ) or "its columns differ"
         raise OutputError(f"{self.path} was begun otherwise ({what}): ask for the same, or begin anew with --overwrite")
 
     def _written(self) -> list[Path]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final, Protocol
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlencode, urlsplit
 
@@ -52,6 +52,10 @@ NOT_AWAITED: Final = "not awaited"
 """What the names of threads begin with for which the end of a run does not wait: they read, or reach for a service."""
 
 
+SETTINGS: Final = ("max_faces", "min_face_px", "detection_side_px", "precision")
+"""Names of what `ServedModel.settings` may hold."""
+
+
 class _ConnectionBroken(OSError):
     """A connection broke after the request was sent, at least in part."""
 
@@ -61,7 +65,7 @@ class ServedModel:
     """The model that answers, what it says, and the detector beside it: NAME/VERSION, empty where it is not known.
 
     `answered` are the attributes and `min_confidence` is the confidence that hold where a run names none; None where they are
-    not known.
+    not known. `settings` has by their names others on which rows depend, as far as they are known.
     """
 
     name: str
@@ -71,6 +75,7 @@ class ServedModel:
     detector: str = ""
     answered: Sequence[str] | None = None
     min_confidence: float | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 class Predictor(Protocol):
@@ -129,6 +134,7 @@ class LocalPredictor(Predictor):
             engine.detector.manifest.title,
             engine.attributes,
             engine.min_confidence,
+            {name: getattr(engine, name) for name in SETTINGS},
         )
 
     @override
@@ -193,6 +199,10 @@ class _Serving(BaseModel):
     attributes: tuple[str, ...]
     detector: DetectorName
     min_confidence: float | None = None
+    max_faces: int | None = None
+    min_face_px: float | None = None
+    detection_side_px: int | None = None
+    precision: str | None = None
 
 
 class _Card(BaseModel):
@@ -215,8 +225,15 @@ class _Card(BaseModel):
         model = ServedModel(self.name, self.version, self.digest, self.attributes)
         if self.serving is None:
             return model
+        found = self.serving.model_dump(exclude_none=True)
         detector = f"{self.serving.detector.name}/{self.serving.detector.version}"
-        return replace(model, detector=detector, answered=self.serving.attributes, min_confidence=self.serving.min_confidence)
+        return replace(
+            model,
+            detector=detector,
+            answered=self.serving.attributes,
+            min_confidence=self.serving.min_confidence,
+            settings={name: found[name] for name in SETTINGS if name in found},
+        )
 
 
 class ServicePredictor(Predictor):

@@ -511,6 +511,9 @@ SERVING = {
     "precision": "f32",
     "attributes": [],
     "min_confidence": 0.9,
+    "max_faces": 100,
+    "min_face_px": 24.0,
+    "detection_side_px": 1280,
     "detector": DETECTOR,
     "models": [],
 }

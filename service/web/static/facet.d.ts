@@ -342,6 +342,9 @@ export interface Serving {
   precision: string;
   attributes: AttributeName[];
   min_confidence: number;
+  max_faces: number;
+  min_face_px: number;
+  detection_side_px: number;
   detector: DetectorName;
   stream_detector?: DetectorName | null;
   models: ServedName[];

@@ -362,14 +362,15 @@ def test_going_on_asks_for_the_same(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         predict(photos, out=out, predictor=Stopping(local(command.Request([])), 3))
     assert (tmp_path / "faces.jsonl.parts").is_dir()
-    with pytest.raises(OutputError, match="max_faces was None and is 1"):
+    with pytest.raises(OutputError, match="max_faces was 100 and is 1"):
         predict(photos, out=out, resume=True, max_faces=1)
     engine = engine_factory()(Settings())
     engine.detector = replace(engine.detector, manifest=manifest(name="other"))
     other = LocalPredictor(engine, requested().parameters_of)
     with pytest.raises(OutputError, match="detector was fake/3 and is other/3"):
         predict(photos, out=out, resume=True, predictor=other)
-    for name, value in {"min_confidence": 0.9, "attributes": ("age",)}.items():  # settings of the operator, named by no option
+    changed = {"min_confidence": 0.9, "attributes": ("age",), "max_faces": 50, "min_face_px": 48.0, "detection_side_px": 640}
+    for name, value in (changed | {"precision": "bf16"}).items():  # settings of the operator, named by no option
         engine = engine_factory()(Settings())
         setattr(engine, name, value)
         with pytest.raises(OutputError, match=f"{name} was .* and is"):

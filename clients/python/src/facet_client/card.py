@@ -274,6 +274,9 @@ class Serving(Answer):
     precision: str
     attributes: list[str]
     min_confidence: float
+    max_faces: int
+    min_face_px: float
+    detection_side_px: int
     detector: DetectorName
     stream_detector: DetectorName | None = None
     models: list[ServedName]
