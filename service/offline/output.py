@@ -95,7 +95,7 @@ class Output:
         self._photos_a_part = photos_a_part
         self._names = Names()
         self._rows: list[Row] = []
-        self._answered: Entry | None = None
+        self._answered: dict[str, Entry] = {}
         self._held = 0
         self._flushed = time.monotonic()
         self._lock: IO[bytes] | None = None
@@ -267,12 +267,14 @@ class Output:
                 self.photos += 1
             last = entry.photo
             if entry.digest is not None:
-                self._answered = entry
+                self._answered.pop(entry.digest, None)
+                self._answered[entry.digest] = entry
 
     def _check_model(self) -> None:
-        """Raises `NoTable` where the last answers of a finished table are another model's."""
-        before, now = self._answered, self._state["parameters"]
-        if before is not None and now.get("digest") not in (None, "", before.digest):
+        """Raises `NoTable` where all answers of a finished table are other models'; the last may be a canary's."""
+        now = self._state["parameters"]
+        if self._answered and now.get("digest") not in (None, "", *self._answered):
+            before = next(reversed(self._answered.values()))
             was, is_now = f"{before.model}/{before.version}", now.get("model")
             if was == is_now:
                 was, is_now = f"{was} ({str(before.digest)[:12]})", f"{is_now} ({now['digest'][:12]})"

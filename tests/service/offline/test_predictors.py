@@ -126,6 +126,18 @@ def test_rows_of_a_canary_have_its_digest_and_the_model_is_the_default_one(tmp_p
     assert (predictor.model.version, predictor.model.digest) == (1, "d")
 
 
+def test_a_finished_table_whose_last_answer_is_a_canarys_takes_up_what_is_new(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", 2)
+    answers = [ANSWER.replace(b'"version": 1', b'"version": %d' % version) for version in (1, 2, 1)]
+    canary = CARD.replace(b'"version": 1, "digest": "d"', b'"version": 2, "digest": "e"')
+    with serving([(200, one, {}) for one in answers], m_2=canary) as (url, _):
+        for resume in (False, True):
+            predictor = ServicePredictor(url, None, requested().parameters_of, 1)
+            predict(photos, predictor=predictor, out=tmp_path / "f.jsonl", jobs=1, resume=resume)
+            (photos / "zz.png").write_bytes(photo(99))
+    assert [row["version"] for row in rows(tmp_path / "f.jsonl")] == [1, 2, 1]
+
+
 def test_what_a_newer_service_adds_to_its_answers_is_passed_over(one: Path, tmp_path: Path) -> None:
     glasses = EXAMPLE["faces"][0]["gender"] | {"since": 2}
     face = EXAMPLE["faces"][0] | {"glasses": glasses, "pose": {"pitch": 3.5}, "mask": 0.2, "tags": ["a"]}
