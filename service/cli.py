@@ -460,6 +460,7 @@ def predict(  # noqa: PLR0913 - a command takes its options so
             every=every,
             json=json,
             out=table,
+            called=filled_in(out) if out is not None and "://" in out else None,
             resume=resume,
             overwrite=overwrite,
             aggregate=aggregate,

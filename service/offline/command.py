@@ -26,6 +26,7 @@ from service.offline.table import Answered, Failure, Outcome, Table
 @dataclass(frozen=True, slots=True)
 class Request:
     """What is requested, but for the model. `listed` names a file of more sources; `jobs` 0 leaves their number open.
+    `called` is the table's name for people, where that is not its file's.
 
     `every` are the seconds from one picture of a film to the next; None looks at films that are named, and at none of a folder.
     """
@@ -36,6 +37,7 @@ class Request:
     every: float | None = None
     json: bool = False
     out: Path | None = None
+    called: str | None = None
     resume: bool = False
     overwrite: bool = False
     aggregate: bool = False
@@ -232,7 +234,7 @@ class _Command:
             ) from error
         before = self.before = output.photos - self.tally.photos
         resumed = f"; {before:,} photo{' was' if before == 1 else 's were'} there before" if before else ""
-        self.errors.print(f"{path}: {self.tally}{resumed}")
+        self.errors.print(f"{self.request.called or path}: {self.tally}{resumed}")
         return True
 
     def count(self, path: Path) -> bool:
@@ -261,7 +263,7 @@ class _Command:
                 form.write(new, sums.rows())
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from error
-        self.errors.print(f"{path}: {self.tally}")
+        self.errors.print(f"{self.request.called or path}: {self.tally}")
         return True
 
     @property

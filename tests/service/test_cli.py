@@ -300,6 +300,16 @@ def test_a_table_of_no_format_is_called_by_its_address(name: str, examples: Path
     assert_one_line(said, f"memory://tables/{name}: the name of a table ends in")
 
 
+@pytest.mark.parametrize("more", [[], ["--aggregate"]])
+def test_a_table_at_an_address_is_called_by_it(tmp_path: Path, more: list[str]) -> None:
+    pytest.importorskip("fsspec")
+    (tmp_path / "one.png").write_bytes(PHOTO)
+    out = f"memory://tables/called{len(more)}.csv"
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "one.png"), "--out", out, *more], obj=Parts(engine_factory()))
+    assert done.exit_code == 0
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == [out, out]
+
+
 LOADING = """
 import sys, time
 from service import cli
