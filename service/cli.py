@@ -47,7 +47,7 @@ from rich.progress import Progress
 
 from service import __version__
 from service.errors import FacetError, InvalidParameter, ModelError, ModelNotFound, in_own_words
-from service.files import folder_made
+from service.files import folder_made, require_name
 from service.inference.at_least import parse_ages
 from service.inference.engine import Engine
 from service.inference.memory import tune_allocator
@@ -72,7 +72,7 @@ from service.server import tls
 from service.server.connections import ConnectionLimits
 from service.server.process import configure_logging, exit_on_sigterm, hang_ups_remembered
 from service.settings import Settings, check_names
-from service.video.annotate import FrameRow, FrameTable, TrackRow, write_table
+from service.video.annotate import FrameRow, FrameTable, TrackRow, tables_of, write_table
 from service.video.annotate import annotate as annotate_film
 from service.video.film import FilmError, refuse_photo
 
@@ -663,6 +663,8 @@ def annotate(
         if out.is_dir():
             raise FilmError(out, "this is a folder; name a file")
         tracks = out.with_suffix(".tracks.csv")
+        for file in (out, *tables_of(tracks), *([] if frames is None else [frames])):
+            require_name(file)
         if frames is not None and frames.resolve() in {tracks.resolve(), tracks.with_suffix(".parquet").resolve()}:
             raise InvalidParameter(f"--frames: {frames} is the table of the faces; name another file")
         given = _one_model() | ({} if detector is None else {"detector": detector, "stream_detector": None})

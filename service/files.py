@@ -12,6 +12,9 @@ from typing import Final
 NO_WAY: Final = frozenset({errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOTSUP})
 """What is said of a folder that is not to be read, and by file systems such as SMB that sync files alone."""
 
+NEW: Final = ".new."
+"""What the name of a file begins with that is to take another one's place."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -29,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be written; what was there before still is.
     """
-    new = path.with_name(f".new.{path.name}")
+    new = path.with_name(NEW + path.name)
     try:
         yield new
         with new.open("rb+") as file:
@@ -41,6 +44,24 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     if os.name == "posix":
         _settle(path.parent)
+
+
+def require_name(path: Path) -> None:
+    """Find out whether `replacing` can write a file of a name, before the work of hours: systems bound a name's length.
+
+    Args:
+        path: The file, whose folder need not be there yet.
+
+    Raises:
+        OSError: The name is too long.
+    """
+    folder = next(one for one in path.absolute().parents if one.is_dir())
+    try:
+        (folder / (NEW + path.name)).lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from service.errors import InvalidParameter
-from service.files import replacing
+from service.files import replacing, require_name
 from service.models.manifest import AGE, Attribute
 from service.offline import counts, sources, terminal
 from service.offline.counts import BAND_EDGES, Counts
@@ -247,6 +247,7 @@ class _Command:
         try:  # now, and not after the hours that photos may take
             path.parent.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=path.parent).close()
+            require_name(path)
         except OSError as error:
             raise OutputError(f"{path}: {error.strerror or error}") from error
         sums = Counts(self.request.parameters.at_least or BAND_EDGES)

@@ -141,6 +141,18 @@ async def annotate(
     return [_row(identity, span) for identity, span in tracks.items() if span.face.frames >= CONFIRMED_FRAMES]
 
 
+def tables_of(path: Path) -> list[Path]:
+    """Name the files that `write_table` writes.
+
+    Args:
+        path: The CSV file.
+
+    Returns:
+        It, and the Parquet file beside it where pyarrow is installed.
+    """
+    return [path] if find_spec("pyarrow") is None else [path, path.with_suffix(".parquet")]
+
+
 def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path: Path) -> list[Path]:
     """Write the tracks as CSV, and beside it as Parquet where pyarrow is installed.
 
@@ -150,7 +162,7 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
         path: The CSV file.
 
     Returns:
-        The files.
+        The files, as of `tables_of`.
 
     Raises:
         OSError: A file cannot be written.
@@ -167,17 +179,17 @@ def write_table(rows: Sequence[TrackRow], attributes: Sequence[Attribute], path:
         table.writerows(
             {name: str(cell).lower() if isinstance(cell, bool) else cell for name, cell in row.items()} for row in values
         )
-    if find_spec("pyarrow") is None:
-        return [path]
+    files = tables_of(path)
+    if files == [path]:
+        return files
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds = {"int": pa.int64(), "float": pa.float64(), "string": pa.string(), "bool": pa.bool_()}
     schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
-    parquet = path.with_suffix(".parquet")
-    with replacing(parquet) as new:
+    with replacing(files[-1]) as new:
         pq.write_table(pa.Table.from_pylist(values, schema), new.absolute())  # or Arrow takes `camera:1/…` for an address
-    return [path, parquet]
+    return files
 
 
 def _columns(attributes: Sequence[Attribute], names: ColumnNames) -> tuple[Column, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from service.files import folder_made, replacing
+from service.files import folder_made, replacing, require_name
 
 
 def test_a_file_that_is_half_written_leaves_the_old_one_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -55,6 +56,16 @@ def test_a_folder_that_cannot_be_synced_is_no_failure_but_a_broken_disk_is(
     with nullcontext() if number == errno.EINVAL else pytest.raises(OSError, match="Input/output"), replacing(path) as new:
         new.write_text("rows")
     assert path.read_text() == "rows"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are counted otherwise there")
+def test_a_name_that_leaves_no_room_for_the_one_beside_it_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    fits, too_long = tmp_path / "a/b" / ("x" * 250), tmp_path / "a/b" / ("x" * 251)
+    require_name(fits)
+    with pytest.raises(OSError, match="too long") as refused:
+        require_name(too_long)
+    assert refused.value.filename == str(too_long)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_taken_away_again_where_nothing_came_into_it(tmp_path: Path) -> None:

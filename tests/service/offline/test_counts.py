@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from service.api.schemas import ExpectationAnswer
 from service.offline.counts import Counts, age_bands, band_probabilities
+from service.offline.errors import OutputError
 from tests.fakes import BMI, GLASSES, ColourNetwork, attributes
 from tests.service.offline.made import folder, local, predict, requested
 
@@ -19,6 +21,14 @@ from tests.service.offline.made import folder, local, predict, requested
 def test_bands_have_names() -> None:
     assert age_bands((3, 13, 14)) == ("0-2", "3-12", "13", "14+")
     assert age_bands(()) == ("0+",)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are counted otherwise there")
+def test_a_name_that_is_too_long_is_refused_before_the_first_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = local(requested(aggregate=True))
+    monkeypatch.setattr(model, "predict", lambda *_: pytest.fail("a photo was looked at"))
+    with pytest.raises(OutputError, match="too long"):
+        predict(folder(tmp_path / "photos", 1), predictor=model, out=tmp_path / f"{'x' * 247}.csv", aggregate=True)
 
 
 def test_counts_are_expectations_over_the_probabilities(tmp_path: Path) -> None:

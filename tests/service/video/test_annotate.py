@@ -25,7 +25,7 @@ from av.stream import Disposition
 from PIL import Image
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli import Parts, app
 from service.inference.attributes import Expectation, LabelProbabilities
 from service.inference.columns import Column
 from service.inference.pipeline import Options
@@ -894,6 +894,19 @@ def test_an_address_is_no_file_of_a_film(tmp_path: Path, words: list[str], monke
     film(tmp_path / "in.mp4", 2)
     done = CliRunner().invoke(app, ["annotate", *words])
     assert (done.exit_code, "an address" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are counted otherwise there")
+@pytest.mark.parametrize("words", [["--out", f"{'x' * 242}.mp4"], ["--out", "out.mp4", "--frames", f"{'x' * 250}.csv"]])
+def test_a_name_that_is_too_long_for_a_table_is_refused_before_anything_is_loaded(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "in.mp4", 2)
+    done = CliRunner().invoke(app, ["annotate", "in.mp4", *words], obj=Parts(lambda _: pytest.fail("loaded")))
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "too long" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
