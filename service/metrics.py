@@ -64,7 +64,7 @@ PHOTO_FAILURES: Final = Counter(
 STREAMS: Final = Gauge("facet_streams", "Streams that are open.")
 STREAM_FRAMES: Final = Counter(
     "facet_stream_frames_total",
-    "Frames of streams, by what became of them: answered, dropped for a newer one, or failed with a problem.",
+    "Frames of streams, by what became of them: answered, dropped for a newer one, failed, or abandoned at their stream's end.",
     ["outcome"],
 )
 STREAM_FRAME_SECONDS: Final = Histogram(
@@ -115,7 +115,7 @@ READY: Final = Gauge("facet_ready", "1 while the service accepts work, 0 while i
 BUILD_INFO.labels(__version__, platform.python_version()).set(1)
 
 # A series that begins with its first event has no increase: every value that is known beforehand begins at 0.
-for _outcome in ("answered", "dropped", "failed"):
+for _outcome in ("answered", "dropped", "failed", "abandoned"):
     STREAM_FRAMES.labels(_outcome)
 for _outcome in ("swapped", "unchanged", "refused"):
     MODEL_RELOADS.labels(_outcome)

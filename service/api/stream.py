@@ -270,6 +270,8 @@ class Session:
         finally:
             for part in parts:
                 part.cancel()
+            if self._waiting is not None:
+                STREAM_FRAMES.labels("abandoned").inc()
             await asyncio.wait(parts)
 
     async def _read(self) -> int:
@@ -324,6 +326,9 @@ class Session:
             body = problem(error, self._identity, frame.number)
             rest = body.retry_after_s or max(0.0, 1 / self._limits.fps - (loop.time() - began))
             return body.model_dump_json(exclude_none=True), rest
+        except BaseException as error:
+            STREAM_FRAMES.labels("abandoned" if isinstance(error, asyncio.CancelledError) else "failed").inc()
+            raise
         now = loop.time()
         spent = now - began
         if self._cost is None:

@@ -23,6 +23,7 @@ from service.errors import FacetError
 from service.inference.engine import Engine
 from service.inference.workers import Workers
 from service.settings import Settings
+from service.tracking.session import TrackingSession
 from tests.client import assert_discreet, years
 from tests.conftest import encoded
 from tests.fakes import GLASSES, ColourNetwork, FailingNetwork, GatedNetwork, engine_factory, squares
@@ -617,6 +618,31 @@ def test_streams_are_counted() -> None:
         == sum(faces.values()) + 6
     )
     assert metric("facet_stream_frame_seconds_count") == seconds + 3
+
+
+def test_frames_that_a_stream_ends_upon_are_counted() -> None:
+    """One in work, and one that waits."""
+    before = metric("facet_stream_frames_total", outcome="abandoned")
+    with GatedNetwork() as network, service(engine_factory(network), stream_deadline_s=20) as client:
+        with stream(client) as socket:
+            socket.send_bytes(numbered(1))
+            assert network.entered.wait(10)
+            socket.send_bytes(numbered(2))
+            socket.close(1000)
+            wait_until(lambda: metric("facet_stream_frames_total", outcome="abandoned") == before + 2)
+        network.gate.set()
+
+
+def test_a_frame_that_fails_unforeseen_is_counted_and_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unforeseen(*_: object) -> None:
+        raise TypeError("unforeseen")
+
+    monkeypatch.setattr(TrackingSession, "step", unforeseen)
+    before = metric("facet_stream_frames_total", outcome="failed")
+    with service() as client, stream(client) as socket:
+        socket.send_bytes(numbered(1))
+        assert_ends(socket, 500, "internal_error", 1011)
+    assert metric("facet_stream_frames_total", outcome="failed") == before + 1
 
 
 def test_a_path_with_a_line_feed_at_its_end_is_no_stream() -> None:
