@@ -321,14 +321,16 @@ def serve(
         given = {name: value for name, value in options if value is not None}
         settings = _settings_with(given)
         configure_logging(settings.log_level, settings.log_format)
-        given_certificate = _given_certificate(settings)
+        certificate = _given_certificate(settings)
         tune_allocator()
         served = _loaded(parts, settings)
+        own = tls.own_certificate() if settings.tls and certificate is None else None
         parts.run(
             served,
             host=settings.host,
             port=settings.port,
-            certificate=given_certificate or _own_certificate(settings),
+            certificate=certificate if own is None else (own.certificate, own.key),
+            on_listening=lambda port: None if own is None else tls.announce(own, port),
             # A frame somewhat too large is answered with a problem, one far too large with the close code alone.
             max_message_bytes=2 * 1024 * settings.stream_max_frame_kib,
             keep_alive=settings.keep_alive_s,
@@ -368,11 +370,6 @@ def _given_certificate(settings: Settings) -> tuple[Path, Path] | None:
         return None
     tls.usable(settings.tls_certificate, settings.tls_key)
     return settings.tls_certificate, settings.tls_key
-
-
-def _own_certificate(settings: Settings) -> tuple[Path, Path] | None:
-    """Files of a certificate of the service's own and of its key, where HTTPS is to be spoken."""
-    return tls.own_certificate(settings.port) if settings.tls else None
 
 
 @app.command()

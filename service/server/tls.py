@@ -42,22 +42,26 @@ class Certificate:
     hosts: tuple[str, ...]
 
 
-def own_certificate(port: int) -> tuple[Path, Path]:
-    """A self-signed certificate of this machine, logged with the addresses that it is for.
-
-    A terminal also shows the address for phones as a QR code.
-
-    Args:
-        port: The port that the addresses are logged with.
+def own_certificate() -> Certificate:
+    """A self-signed certificate of this machine.
 
     Returns:
-        PEM files of the certificate and of its key.
+        The certificate, kept from one start to the next.
 
     Raises:
         FacetError: The `cryptography` package is not installed, or there is no home folder.
         OSError: It cannot be kept.
     """
-    made = self_signed(folder(), own_hosts())
+    return self_signed(folder(), own_hosts())
+
+
+def announce(made: Certificate, port: int) -> None:
+    """Log a certificate with the addresses that it is for; a terminal also shows that for phones as a QR code.
+
+    Args:
+        made: A self-signed certificate.
+        port: The port that is listened on.
+    """
     for host in made.hosts:
         logger.info("reached at https://%s:%d", f"[{host}]" if ":" in host else host, port)
     address = network_address(made.hosts)
@@ -65,7 +69,6 @@ def own_certificate(port: int) -> tuple[Path, Path]:
     if address is not None and terminal and (code := qr_code(f"https://{address}:{port}")):
         sys.stderr.write(code)
     logger.info("browsers warn once, for no authority vouches for it; its SHA-256 is %s", made.fingerprint)
-    return made.certificate, made.key
 
 
 def folder() -> Path:

@@ -37,9 +37,15 @@ class Server(uvicorn.Server):
     uvicorn's own handler stops listening at once, while load balancers still send, and re-raises the signal at the end.
     """
 
-    def __init__(self, config: uvicorn.Config, drain_delay: float, limits: ConnectionLimits) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain_delay: float,
+        limits: ConnectionLimits,
+        on_listening: Callable[[int], None] = lambda _: None,
+    ) -> None:
         super().__init__(config)
-        self._drain_delay = drain_delay
+        self._drain_delay, self._on_listening = drain_delay, on_listening
         self._limits, self._known = limits, Connections(possible(limits.connections))
         self._hung_up = False
         self._draining: asyncio.Task[None] | None = None
@@ -99,6 +105,7 @@ class Server(uvicorn.Server):
             raise FacetError(f"{config.host}:{config.port} cannot be listened on: {error}") from error
         self.servers = [server]
         self._log_started_message(server.sockets)
+        self._on_listening(server.sockets[0].getsockname()[1])
         self.started = True
         if self._hung_up:
             self._hang_up()
@@ -186,6 +193,7 @@ def run(
     drain_delay: float,
     shutdown_timeout: float,
     limits: ConnectionLimits,
+    on_listening: Callable[[int], None],
 ) -> None:
     """Serve an app until a signal ends it.
 
@@ -199,6 +207,7 @@ def run(
         drain_delay: Seconds after SIGTERM in which requests are still accepted.
         shutdown_timeout: Seconds in which accepted requests may finish after that.
         limits: Bounds of connections and heads, and the proxies that are trusted.
+        on_listening: Called with the port once it is listened on.
 
     Raises:
         FacetError: The service cannot start.
@@ -222,7 +231,7 @@ def run(
         ssl_certfile=certificate[0] if certificate else None,
         ssl_keyfile=certificate[1] if certificate else None,
     )
-    Server(config, drain_delay, limits).run()
+    Server(config, drain_delay, limits, on_listening).run()
 
 
 def _without_cancellation(app: Any) -> Any:

@@ -301,10 +301,12 @@ async def test_who_connects_as_the_listener_closes_is_answered() -> None:
     """The system connects clients on its own; it resets those that nobody has accepted when the listener closes."""
     config = uvicorn.Config(Response(b"answered"), host="127.0.0.1", port=0, lifespan="off", log_config=None)
     config.load()
-    server = Server(config, 0, ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8))
+    told: list[int] = []
+    server = Server(config, 0, ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8), told.append)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     address = server.servers[0].sockets[0].getsockname()
+    assert told == [address[1]], "and not 0, which asks for any port"
     with ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(address, timeout=5)) for _ in range(4)]
         for client in clients[:3]:
