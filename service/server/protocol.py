@@ -243,6 +243,10 @@ class HttpProtocol(HttpToolsProtocol):
         """The head is whole: the request is handed on."""
         if self.declines:
             return
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            self._refusal = MalformedRequest("A request of HTTP/1.1 must name its host, once.")
+            raise self._refusal
         busy = self._running is not None and not self._running.response_complete
         upgrading = bool(self.parser.should_upgrade()) and self._should_upgrade()
         if busy and (upgrading or len(self.pipeline) >= MAX_PIPELINED):

@@ -88,6 +88,23 @@ def test_what_is_no_request_is_one_line_of_the_log_with_the_id_of_its_answer(ser
     assert "Invalid HTTP request" not in service.log
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /health HTTP/1.1\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", 400),
+        (b"GET /stream HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", 400),
+        (b"GET /health HTTP/1.0\r\n\r\n", 200),
+        (b"GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", 200),
+    ],
+)
+def test_a_request_names_its_host_once(service: Service, sent: bytes, status: int) -> None:
+    """As RFC 9112, 3.2, asks for; what is older need not."""
+    (answer,) = parsed(service.exchange(sent))
+    assert answer.status_code == status
+
+
 def test_a_head_within_its_bounds_passes(service: Service) -> None:
     headers = {f"X_{index}": "y" for index in range(90)}
     assert service.exchange(head("/health", "GET", Connection="close", **headers)).startswith(b"HTTP/1.1 200")
