@@ -13,10 +13,11 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.utils import is_ssl
+from uvicorn.protocols.utils import ClientDisconnected, is_ssl
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame
@@ -52,6 +53,8 @@ PROBE_S: Final = 0.15
 
 MAX_FRAMES: Final = 1024
 """Frames of a WebSocket from one message to the next: pieces of the message, pings and pongs."""
+UNREAD_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of answers and pongs that a WebSocket's client may leave unread: some thirty answers of a hundred faces."""
 FRAME_BYTES: Final = 4096
 """Bytes of a WebSocket that are parsed at a time: those of an empty frame are six, each of which takes microseconds."""
 
@@ -499,7 +502,7 @@ def _refusal(error: FacetError, headers: list[tuple[bytes, bytes]]) -> bytes:
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol with a bound on frames that bring no message.
+    """uvicorn's WebSocket protocol with bounds on frames that bring no message, and on what its client leaves unread.
 
     It reports when its connection is lost, and whether a close frame had come.
     """
@@ -517,6 +520,9 @@ class _WebSocket(WebSocketsSansIOProtocol):
         """
         for start in range(0, len(data), FRAME_BYTES):
             if self.transport.is_closing():
+                return
+            if self.transport.get_write_buffer_size() > UNREAD_BYTES:
+                self.transport.abort()
                 return
             super().data_received(data[start : start + FRAME_BYTES])
 
@@ -546,6 +552,20 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
         self.app = answered
         await super().run_asgi()
+        self.loop.call_later(STALLED_WRITE_S, self.transport.abort)  # to close waits for who takes nothing any more
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]  # as starlette calls it
+        """Send what the app answers; where this side has closed for the client's fault meanwhile, there is nobody any more.
+
+        Args:
+            message: As ASGI has it.
+
+        Raises:
+            ClientDisconnected: The connection is closed; uvicorn would blame the app.
+        """
+        if self.handshake_complete and self.close_sent and message["type"] == "websocket.send":
+            raise ClientDisconnected
+        await super().send(cast("ASGISendEvent", message))
 
     def handle_cont(self, event: Frame) -> None:
         """Count a piece of a message.
@@ -571,8 +591,15 @@ class _WebSocket(WebSocketsSansIOProtocol):
         super().handle_pong(event)
 
     def send_receive_event_to_app(self) -> None:
-        """A message is whole: frames are counted anew."""
+        """A message is whole: frames are counted anew. Text that is no UTF-8 ends it all; uvicorn would log a traceback."""
         self._frames = 0
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.conn.fail(CloseCode.INVALID_DATA, "the text is no UTF-8")
+                self.handle_parser_exception()
+                return
         super().send_receive_event_to_app()
 
     def _count(self) -> None:

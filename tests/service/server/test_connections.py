@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from service.server import protocol
 from service.server.connections import BODY_ARRIVING, HEAD_ARRIVING, IN_WORK, ConnectionLimits, Connections
 from service.server.protocol import MAX_FRAMES, HttpProtocol
 from service.server.uvicorn import Server
@@ -463,6 +464,68 @@ def test_frames_that_bring_no_message_end_the_connection(service: Service, kind:
         with contextlib.suppress(ConnectionError):  # it may be closed before all is sent
             connection.sendall(frame(0x02) + frame(kind) * (MAX_FRAMES + 1))
             assert (1008).to_bytes(2, "big") + b"too many frames" in read_all(connection)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(frame(0x81, b"\xff"), 1007), (frame(0x81, b'{"type": "start"}') + frame(0x8B), 1002)],
+    ids=["text", "frame"],
+)
+def test_what_breaks_the_protocol_is_no_error_of_the_services(service: Service, sent: bytes, code: int) -> None:
+    """Text that is no UTF-8, and a kind of frame that there is not, behind a start that is still to be answered."""
+    with service.connected() as connection:
+        connection.sendall(head("/stream", "GET", **UPGRADE))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 101")
+        connection.sendall(sent)
+        assert code.to_bytes(2, "big") in read_all(connection)
+    assert "Traceback" not in service.log
+
+
+@asynccontextmanager
+async def camera(answer: bytes) -> AsyncIterator[socket.socket]:
+    """A client of a WebSocket, which has read nothing but the handshake; one that is sent an answer is closed behind it."""
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "bytes": answer})
+        if not answer:
+            await receive()
+
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_config=None)
+    config.load()
+    server = Server(config, 0, ConnectionLimits(head_bytes=8192, head_timeout=10, connections=8))
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    with socket.create_connection(server.servers[0].sockets[0].getsockname(), timeout=5) as client:
+        client.sendall(head("/", "GET", **UPGRADE))
+        assert (await asyncio.to_thread(client.recv, 12)) == b"HTTP/1.1 101"
+        yield client
+        server.force_exit = True
+        await server.shutdown()
+
+
+def rest(client: socket.socket) -> int:
+    """How many bytes a client still gets."""
+    count = 0
+    with contextlib.suppress(ConnectionError):
+        while more := client.recv(65536):
+            count += len(more)
+    return count
+
+
+async def test_who_takes_nothing_of_a_stream_that_has_ended_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "STALLED_WRITE_S", 0.1)
+    async with camera(bytes(2**24)) as client:
+        await asyncio.sleep(0.3)
+        assert await asyncio.to_thread(rest, client) < 2**24
+
+
+async def test_who_sends_on_and_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with camera(b"") as client:
+        monkeypatch.setattr(protocol, "UNREAD_BYTES", -1)  # so that nothing is too much
+        client.sendall(frame(0x89))
+        assert await asyncio.to_thread(rest, client) < 500, "no more than the handshake"
 
 
 def test_a_message_in_pieces_between_pings_is_read(service: Service) -> None:
