@@ -46,7 +46,9 @@ SORTED: Final = 100_000
 HEAD: Final = 512
 """Bytes in which an archive on standard input, or a photo whose name does not tell, is recognised."""
 SYNC: Final = b"\x47"
-"""What a broadcast begins with (ISO/IEC 13818-1, 2.4.3.3)."""
+"""What each packet of a broadcast begins with (ISO/IEC 13818-1, 2.4.3.3)."""
+PACKETS: Final = (188, 204)
+"""Bytes of its packets, alone or with Reed-Solomon's (ETSI EN 300 744)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,9 +378,12 @@ def _is_photo(path: Path) -> bool:
 
 
 def _is_film(path: Path) -> bool:
-    """Whether a file has a film's name; one that ends in .ts may be a program of TypeScript, and begins as a broadcast does."""
+    """Whether a file has a film's name; one in .ts may be a program of TypeScript, and has a broadcast's packets."""
     suffix = path.suffix.lower()
-    return suffix in films.SUFFIXES and (suffix != ".ts" or _head(path).startswith(SYNC))
+    if suffix != ".ts":
+        return suffix in films.SUFFIXES
+    head = _head(path)
+    return any(head[: 3 * size : size] == 3 * SYNC for size in PACKETS)
 
 
 def _head(path: Path) -> bytes:

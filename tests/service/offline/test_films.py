@@ -112,7 +112,7 @@ def test_films_of_a_folder_are_looked_at_where_that_is_asked_for(shot: Path) -> 
 
 def test_a_broadcast_is_a_film_and_typescript_of_a_folder_is_not(tmp_path: Path) -> None:
     broadcast = film(tmp_path / "broadcast.ts", [40, 48])
-    (tmp_path / "code.ts").write_text("export const film = 1")
+    (tmp_path / "code.ts").write_text("Given the film = 1;" + "\n" * 600)
     assert names(broadcast) == [f"{broadcast}#t=0.000"]
     left_out = LeftOut()
     assert names(tmp_path, every=1, left_out=left_out) == [f"{broadcast}#t=0.000"]
