@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Question: IREE compiles a network of ONNX into code for a CPU or a GPU, without an engine around it. Networks that enlarge or repair
 #   faces end in a DepthToSpace of mode CRD, which is what PyTorch's PixelShuffle becomes. Are answers ONNX Runtime's?
-# Guess before the run: to a ten-thousandth, or import or compiler refuses; of 150 files of one layer at most two differ silently.
+# Guess before the run, when the pools had been seen to differ and nothing else had been tried: other layers are right to a
+#   ten-thousandth, or import or compiler refuses; of 150 files of one layer at most two differ silently.
 # Found: many settings are refused by name, and five layers differ, of which nothing is said. CRD lays the values of neighbouring
 #   channels in a row instead of a square's: shapes are right, and a portrait is a weave of stripes, 75 levels of 255 off in the
 #   mean; even one channel is wrong, for which CRD and DCR are the same thing. DCR, as TensorFlow has it, is right. MaxPool's second
