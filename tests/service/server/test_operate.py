@@ -96,6 +96,9 @@ async def test_the_models_card(client: Client) -> None:
         "models": [{"name": "fake", "version": 3}],
         "attributes": ["age", "gender", "race"],
         "min_confidence": client.engine.min_confidence,
+        "max_faces": client.engine.max_faces,
+        "min_face_px": client.engine.min_face_px,
+        "detection_side_px": client.engine.detection_side_px,
         "detector": {"name": "fake", "version": 3},
         "stream_detector": None,
     }
