@@ -25,7 +25,7 @@ TOLERANCE: Final = 0.02
 MEASURED_SIDE: Final = 128
 """Side in pixels to which a crop is reduced before its detail and noise are measured, so that models of any size agree."""
 CUT_SIDE: Final = 192
-"""Side in pixels of the crop that is cut for a model whose own is smaller, where to reduce one takes noise away, or another."""
+"""Side in pixels of the crop that is cut where a model's own does not serve: to reduce a smaller one takes noise away."""
 
 DIAGONAL: Final = 1.7
 """Second differences along the diagonals, whose steps are longer, over those along rows and columns, in validation faces."""
