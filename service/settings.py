@@ -168,7 +168,9 @@ Proxies = Annotated[
     tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_listed), AfterValidator(_all_or_some)
 ]
 Systems = Annotated[
-    tuple[Literal["deepface", "rekognition", "compreface", "kserve", "sagemaker"], ...], NoDecode, BeforeValidator(_listed)
+    tuple[Literal["deepface", "rekognition", "compreface", "insightface", "kserve", "sagemaker"], ...],
+    NoDecode,
+    BeforeValidator(_listed),
 ]
 
 OF_SCRIPTS: Final = frozenset({"BIN", "CLIENT_KEY", "KEYED_URL", "URL"})
@@ -311,8 +313,8 @@ class Settings(BaseSettings):
     cors_origins: Origins = ()
     """Origins whose pages may call the service, such as `https://example.org`; `*` for all."""
     compat: Systems = ()
-    """Systems whose clients are supported: `deepface`, `rekognition` and `compreface` below `/compat/NAME`, `kserve` at `/v2`,
-    `sagemaker` at `/ping` and `/invocations`; none where not set."""
+    """Systems whose clients are supported: `deepface`, `rekognition`, `compreface` and `insightface` below `/compat/NAME`,
+    `kserve` at `/v2`, `sagemaker` at `/ping` and `/invocations`; none where not set."""
     page: bool = True
     """Whether the web page is served at `/`."""
     tls: bool = False

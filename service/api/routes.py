@@ -330,15 +330,29 @@ async def answered_each(
             async with turns:
                 return BatchItem(index=index, status=200, result=await answer_one(photo, engine.turn_due(batch_due)))
         except FacetError as error:
-            count(error, identity)
-            record = CURRENT.get()
-            if record is not None:
-                record.failed += 1
-            return BatchItem(index=index, status=status_of(type(error)), problem=problem_of(error, identity))
+            return failed(index, error, identity)
 
     async with asyncio.TaskGroup() as group:  # no photo outlives a batch that ends before its time
         tasks = [group.create_task(one(index, photo)) for index, photo in enumerate(files)]
     return [task.result() for task in tasks]
+
+
+def failed(index: int, error: FacetError, identity: str) -> BatchItem:
+    """Make a failure a photo's own, and count it.
+
+    Args:
+        index: The photo's place in the request.
+        error: What it failed with.
+        identity: The request's id.
+
+    Returns:
+        The item, with its problem.
+    """
+    count(error, identity)
+    record = CURRENT.get()
+    if record is not None:
+        record.failed += 1
+    return BatchItem(index=index, status=status_of(type(error)), problem=problem_of(error, identity))
 
 
 async def _predict(asked: Asked, photo: bytes, due: float, identity: str) -> PredictAnswer:

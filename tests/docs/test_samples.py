@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ PLACE = "/compat/compreface/api/v1/detection/detect"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(compat=["deepface", "compreface"]))) as client:
+    with TestClient(create_app(Settings(compat=["deepface", "compreface", "insightface"]))) as client:
         yield client
 
 
@@ -77,3 +78,12 @@ def test_a_face_of_another_system(
     faces = client.post(route, params=query, files={field: (examples / "group.jpg").read_bytes()}).json()[key]
     assert len(faces) == 7
     assert_alike(shown, faces[place], shares=4 if page == "deepface" else 0.05)  # its probabilities are in percent
+
+
+def test_a_face_of_insightface_rest(client: TestClient, root: Path, examples: Path) -> None:
+    shown = sample(root / "docs/moving/insightface.md")
+    photo = base64.b64encode((examples / "group.jpg").read_bytes()).decode()
+    asked = {"images": {"data": [photo]}, "extract_ga": True, "return_landmarks": True}
+    faces = client.post("/compat/insightface/extract", json=asked).json()["data"][0]["faces"]
+    assert len(faces) == 7
+    assert_alike(shown, faces[shown["num_det"]])

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.responses import Response
 
-from service.api.compat.translation import System, largest_first, permitted, received
+from service.api.compat.translation import System, largest_first, least_confidence, permitted, received
 from service.api.keys import client_of
 from service.api.problems import request_id
 from service.api.routes import ChosenEngine, answered
@@ -22,8 +22,6 @@ from service.vision.detection import LANDMARKS
 
 PLUGINS: Final = ("age", "gender")
 """Plugins whose answers are attributes here; `landmarks` is the third one that there is."""
-LEAST_CONFIDENCE: Final = 0.5
-"""Confidence below which no face is kept, as of `POST /predict`."""
 FORM: Final = '{"file": "<base64>"}'
 NO_FACE: Final = {"message": "No face is found in the given image", "code": 28}
 CODES: Final = {
@@ -199,7 +197,7 @@ async def detect(request: Request, engine: ChosenEngine) -> Response:
     wanted = asked(request.query_params, given)
     plugins = [name.strip() for name in wanted.face_plugins.split(",")]
     names = permitted(engine, [name for name in PLUGINS if name in plugins])
-    least = None if wanted.det_prob_threshold is None else max(LEAST_CONFIDENCE, wanted.det_prob_threshold)
+    least = least_confidence(wanted.det_prob_threshold)
     options = engine.options(names, wanted.limit or None, least, client=client_of(request.scope))
     answer = await answered(engine, photo, options, due, request_id(request), landmarks=True)
     if not answer.faces:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from service.api.compat import compreface, deepface, kserve, rekognition, sagemaker
+from service.api.compat import compreface, deepface, insightface, kserve, rekognition, sagemaker
 from service.api.compat.translation import System
 
 SYSTEMS: Final = {
-    system.name: system for system in (deepface.SYSTEM, rekognition.SYSTEM, compreface.SYSTEM, kserve.SYSTEM, sagemaker.SYSTEM)
+    module.SYSTEM.name: module.SYSTEM for module in (deepface, rekognition, compreface, insightface, kserve, sagemaker)
 }
 """Every system by its name."""
 

@@ -18,6 +18,8 @@ from service.api.schemas import FaceAnswer, Problem
 from service.api.uploads import parsed
 from service.inference.engine import Engine
 
+LEAST_CONFIDENCE: Final = 0.5
+"""Confidence below which no face is kept, as of `POST /predict`."""
 KEPT_HEADERS: Final = ("allow", "connection", "retry-after", "www-authenticate")
 """Headers of a problem that its translation keeps."""
 
@@ -133,6 +135,18 @@ def permitted(engine: Engine, names: Sequence[str]) -> list[str]:
     """
     said = {attribute.name for attribute in engine.model.manifest.attributes}
     return [name for name in names if name in said and name in engine.attributes]
+
+
+def least_confidence(threshold: float | None) -> float | None:
+    """Translate a threshold that may be lower than any here.
+
+    Args:
+        threshold: From 0 to 1, or None.
+
+    Returns:
+        At least `LEAST_CONFIDENCE`; None, for the operator's own, where there is none.
+    """
+    return None if threshold is None else max(LEAST_CONFIDENCE, threshold)
 
 
 def largest_first(faces: Sequence[FaceAnswer]) -> list[FaceAnswer]:

@@ -7,12 +7,13 @@ import json
 from typing import Any, get_args
 
 import pytest
+from fastapi.exceptions import RequestValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
-from service.api.compat import compreface, deepface, rekognition
+from service.api.compat import compreface, deepface, insightface, rekognition
 from service.api.compat.systems import SYSTEMS, chosen
 from service.api.compat.translation import Parser, largest_first
 from service.api.schemas import EXAMPLE, FaceAnswer, Problem
@@ -20,8 +21,8 @@ from service.errors import RequestError
 from service.settings import Settings
 from tests.client import assert_problem, serving
 
-NAMES = "deepface,rekognition,compreface,kserve,sagemaker"
-FIELDS = ("img", "actions", "Image", "Bytes", "S3Object", "Attributes", "file", "enforce_detection")
+NAMES = "deepface,rekognition,compreface,insightface,kserve,sagemaker"
+FIELDS = ("img", "actions", "Image", "Bytes", "S3Object", "Attributes", "file", "enforce_detection", "images", "data", "urls")
 PATHS = [path for system in SYSTEMS.values() for path in system.paths]
 PHOTO_PATHS = [path for system in SYSTEMS.values() for path in system.photo_paths]
 TRANSLATED = [name for name, system in SYSTEMS.items() if system.failure is not None]
@@ -38,7 +39,8 @@ def test_the_setting_names_every_system_and_no_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("FACET_COMPAT", "compreface, deepface")
     assert [one.name for one in chosen(Settings().compat)] == ["deepface", "compreface"]
     monkeypatch.setenv("FACET_COMPAT", "deepface,azure")
-    with pytest.raises(ValidationError, match="'deepface', 'rekognition', 'compreface', 'kserve' or 'sagemaker'"):
+    others = "'deepface', 'rekognition', 'compreface', 'insightface', 'kserve' or 'sagemaker'"
+    with pytest.raises(ValidationError, match=others):
         Settings()
 
 
@@ -82,13 +84,13 @@ async def test_who_has_no_key_is_told_how_to_send_one(name: str) -> None:
         assert response.headers["www-authenticate"] == 'Bearer realm="facet"'
 
 
-@pytest.mark.parametrize("name", ["deepface", "compreface", "kserve"])
+@pytest.mark.parametrize("name", ["deepface", "compreface", "insightface", "kserve"])
 async def test_where_nothing_is_the_systems_own_path_is_named(name: str) -> None:
     """`/docs` knows nothing of it."""
     system = SYSTEMS[name]
     async with serving(compat=name) as client:
         document = (await client.post(f"{system.prefix}/verify")).json()
-    said = document.get("message") or document["error"]
+    said = document.get("message") or document.get("error") or document["detail"]
     assert system.photo_paths[0] in said
     assert "/docs" not in said
 
@@ -112,6 +114,7 @@ OF_AWS = (
     [
         ("deepface", "authorization,content-type", "x-request-id"),
         ("compreface", "content-type,x-api-key", "x-request-id"),
+        ("insightface", "content-type,x-api-key", "x-request-id"),
         ("rekognition", OF_AWS, "x-amzn-requestid"),
         ("kserve", "content-type,inference-header-content-length,x-api-key", "inference-header-content-length"),
     ],
@@ -167,6 +170,13 @@ def test_a_body_of_any_kind_is_taken_apart_or_refused(parse: Parser, body: bytes
         with contextlib.suppress(RequestError):
             rekognition.wanted(given.get("Attributes"))
         deepface.flag(given.get("enforce_detection"))
+
+
+@given(BODIES, TYPES)
+def test_a_body_with_several_photos_is_taken_apart_or_refused(body: bytes, content_type: str) -> None:
+    with contextlib.suppress(RequestError, RequestValidationError):
+        photos, _ = insightface.extraction(body, content_type, "", 4)
+        assert 1 <= len(photos) <= 4
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
