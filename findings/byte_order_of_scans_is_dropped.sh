@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Question: TIFF may store the high byte first, as older Macs and many scanners do, and Java's ByteBuffer puts floats so. NumPy
+# Question: TIFF may store the high byte first, as older Macs and some scanners do, and Java's ByteBuffer puts floats so. NumPy
 #   holds such values as they lie, names them ">u2" or ">f4", and reckons with them rightly; Pillow gives a scan of 16 bits so. Do
 #   engines, and what stands before them, take the same values from such an array?
 # Guess before the run (one client's code had been seen): each converts or refuses by name; at most one takes the bytes as they lie.
