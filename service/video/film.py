@@ -310,7 +310,7 @@ def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame] |
     try:
         for packet in film.container.demux(*streams):
             try:
-                decoded = [] if packet.stream is film.audio else packet.decode()
+                decoded = [] if packet.stream is film.audio or _repeats(packet) else packet.decode()
             except (LookupError, MemoryError):  # nothing can be decoded: no decoder, no memory
                 raise
             except av.FFmpegError:  # each decoder has names of its own for damage
@@ -319,6 +319,11 @@ def _packets(film: Film) -> Iterator[tuple[av.Packet[Stream], list[VideoFrame] |
                 yield packet, [frame for frame in decoded if isinstance(frame, VideoFrame)]
     except av.FFmpegError as error:
         raise _unreadable(film.name, error) from error
+
+
+def _repeats(packet: av.Packet[Stream]) -> bool:
+    """Whether an empty packet shows the picture before it for longer, as of Theora; one without a time ends the film."""
+    return packet.size == 0 and packet.dts is not None
 
 
 def upright(frame: VideoFrame, aspect: Fraction | None) -> Pixels:

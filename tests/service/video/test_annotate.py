@@ -655,6 +655,24 @@ def test_a_picture_is_damaged_whatever_its_decoder_calls_it(tmp_path: Path, code
     assert len(said) == 1
 
 
+def test_an_empty_packet_is_no_damaged_picture(tmp_path: Path) -> None:
+    """A film in Theora shows the picture before it for longer so."""
+    source = tmp_path / "in.nut"
+    with av.open(source, "w") as container:
+        video = container.add_stream("rawvideo", rate=RATE)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for index in range(5):
+            packets = video.encode(av.VideoFrame.from_ndarray(picture(index), format="rgb24"))
+            for packet in packets:
+                again = av.Packet()
+                again.stream, again.time_base, again.pts, again.dts = video, packet.time_base, packet.pts, packet.dts
+                container.mux(again if index == 2 else packet)
+    said = list[str]()
+    with opened(source, "in") as film_:
+        assert len(list(frames(film_, warn=said.append))) == 4
+    assert said == []
+
+
 def test_a_film_of_a_thousand_pictures_a_second_keeps_its_length(tmp_path: Path) -> None:
     source = tmp_path / "fast.mp4"
     with av.open(source, "w") as container:
