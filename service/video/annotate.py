@@ -296,7 +296,8 @@ def _written(
     try:
         with _writable_folder(out), replacing(out) as new, _new_film(new) as container:
             rate = film.video.average_rate or Fraction(25)
-            video = container.add_stream(CODEC, rate=rate, options={"crf": RATE_FACTOR, "preset": "veryfast"})
+            options = {"crf": RATE_FACTOR, "preset": "veryfast", "flags": "+frame_duration"}
+            video = container.add_stream(CODEC, rate=rate, options=options)
             video.pix_fmt = "yuv420p"
             context = video.codec_context  # players guess by the size where nothing is named
             context.color_primaries = context.color_trc = context.colorspace = BT709
@@ -319,7 +320,7 @@ def _written(
                 marked = av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24").reformat(
                     format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE
                 )
-                marked.pts, marked.time_base = frame.pts, frame.time_base
+                marked.pts, marked.duration, marked.time_base = frame.pts, frame.duration, frame.time_base
                 container.mux(video.encode(marked))
                 while early:
                     container.mux(early.popleft())

@@ -519,6 +519,22 @@ async def test_what_is_written_begins_at_once(tmp_path: Path, suffix: str) -> No
     assert times == pytest.approx([index / 10 for index in range(8)], abs=0.1)
 
 
+async def test_a_picture_lasts_as_long_as_it_did(tmp_path: Path) -> None:
+    """After a long pause the last picture was given the mean time from one to the next."""
+    source = tmp_path / "in.mp4"
+    with av.open(source, "w") as container:
+        video = container.add_stream("mpeg4", rate=RATE)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for index in range(6):
+            shot = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            shot.pts, shot.time_base = index + 600 * (index > 2), Fraction(1, RATE)
+            container.mux(video.encode(shot))
+        container.mux(video.encode(None))
+    await annotated(source, tmp_path / "out.mp4", fps=1)
+    with av.open(tmp_path / "out.mp4") as container:
+        assert (container.duration or 0) / av.time_base == pytest.approx(60.6, abs=0.05)
+
+
 @pytest.mark.parametrize("later", [20, 9000])
 def test_recordings_follow_one_another_whatever_their_clocks_say(tmp_path: Path, later: int) -> None:
     """One that goes back by more than a minute ran over, says FFmpeg, and adds 26 hours; another one is hours ahead."""
