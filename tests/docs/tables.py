@@ -185,10 +185,12 @@ def nested_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def commands(app: typer.Typer, program: str) -> str:
-    """Every command with its arguments and options."""
+    """Every command that `--help` lists, with its arguments and options."""
     group: Any = get_command(app)
     parts = []
     for name, command in group.commands.items():
+        if command.hidden:  # a former name
+            continue
         rows = [
             [usage(parameter), getattr(parameter, "help", None) or "", given(parameter)]
             for parameter in command.params

@@ -41,6 +41,12 @@ def test_nothing_that_the_code_has_is_left_out() -> None:
     assert errors.ModelNotFound.code not in codes
 
 
+def test_a_command_is_there_by_its_name_and_not_by_a_former_one() -> None:
+    named = set(re.findall(r"^### `python -m training (.+)`$", (DOCS / "reference/cli.md").read_text(), re.MULTILINE))
+    assert "distill" in named
+    assert not named & {"teach", "adopt", "hints"}
+
+
 def test_a_problems_meaning_names_nothing_that_no_answer_has() -> None:
     meanings = [row[2] for row in rows("reference/problems.md", "[a-z0-9_]+")]
     assert {name for one in meanings for name in re.findall("`([a-z_]+)`", one)} <= set(Problem.model_fields)
