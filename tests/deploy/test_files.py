@@ -280,14 +280,14 @@ def test_alerts_and_dashboard_look_into_batches_and_streams() -> None:
 def test_every_alert_is_tested_and_explained() -> None:
     tested = [test for path in MONITORING.glob("*.test.yml") for test in yaml.safe_load(path.read_text())["tests"]]
     cases = [case for test in tested for case in test["alert_rule_test"]]
-    page = (ROOT / "docs/docker.md").read_text()
+    page = (ROOT / "docs/operations.md").read_text()
     for rule in alerts():
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert set(rule["annotations"]) == {"summary", "description"}
         of_it = [case for case in cases if case["alertname"] == rule["alert"]]
         assert any(case.get("exp_alerts") for case in of_it), rule["alert"]
         assert any(not case.get("exp_alerts") for case in of_it), rule["alert"]
-        assert f"| `{rule['alert']}` | {rule['labels']['severity']} |" in page
+        assert f"\n### {rule['alert']}\n\n**{rule['labels']['severity'].capitalize()}.** " in page
 
 
 def test_the_panels_have_their_own_ids_and_the_provisioned_source(compose: dict[str, Any]) -> None:
