@@ -116,7 +116,7 @@ async def annotate(
     session = TrackingSession(engine.pipeline, options)
     tracks: dict[int, _TrackSpan] = {}
     result: FrameResult | None = None
-    last_step = -math.inf
+    last_step = 0.0
     scenes = Scenes()
     began: float | None = None  # a recorder's clock may start at any hour
     with opened(source, str(source)) as film, _written(out, source, film, warn) as (write, pass_on):
@@ -128,7 +128,7 @@ async def annotate(
             if scenes.begins(pixels):
                 session.cut()
                 result = None
-            if result is None or fps is None or now - last_step >= 1 / fps - 1e-6:
+            if result is None or fps is None or _turn(now, fps) > _turn(last_step, fps):
                 height, width = pixels.shape[:2]
                 # No deadline: nobody waits for a single frame, and whoever stops the process (Ctrl-Z) goes on with it later.
                 result, last_step = await session.step(DecodedImage(pixels, width, height), now, math.inf), now
@@ -139,6 +139,11 @@ async def annotate(
             progress(min(1.0, now / film.seconds) if film.seconds else 0.0)
     progress(1.0)
     return [_row(identity, span) for identity, span in tracks.items() if span.face.frames >= CONFIRMED_FRAMES]
+
+
+def _turn(seconds: float, fps: float) -> int:
+    """The number of a moment's turn, `fps` a second. Matroska rounds a time to milliseconds: it may stand before its turn."""
+    return math.floor((seconds + 0.001) * fps)
 
 
 def tables_of(path: Path) -> list[Path]:

@@ -216,9 +216,11 @@ async def test_what_is_not_one_film_is_refused(tmp_path: Path, name: str) -> Non
     assert not (tmp_path / name).exists()
 
 
-async def test_fewer_frames_are_looked_at_where_fewer_are_asked_for(tmp_path: Path) -> None:
-    rows, _ = await annotated(film(tmp_path / "in.mp4", 40), tmp_path / "out.mkv", fps=2)
-    assert max(row.frames for row in rows) == 8
+@pytest.mark.parametrize("fps", [2, 3, 4, 6, 9.5, 10, 12])
+async def test_as_many_frames_are_looked_at_as_are_asked_for(tmp_path: Path, fps: float) -> None:
+    """Also where their distance is no whole number of frames: of ten a second it was 3.3 for 4, and 5 for 6."""
+    rows, _ = await annotated(film(tmp_path / "in.mp4", 40), tmp_path / "out.mkv", fps=fps)
+    assert max(row.frames for row in rows) == min(40, 4 * fps)
     frames, _ = decoded(tmp_path / "out.mkv")
     assert len(frames) == 40
 
