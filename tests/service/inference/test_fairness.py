@@ -59,6 +59,19 @@ def test_of_many_clients_those_who_have_cost_least_are_forgotten() -> None:
     assert [queue.pop() for _ in range(3)] == [("cheap", 0), ("new", 0), ("dear", 0)]
 
 
+def test_the_newest_of_the_longest_line_gives_way() -> None:
+    queue = FairQueue[int]()
+    assert queue.longest() is None
+    for client, count in (("first", 2), ("most", 3), ("last", 1)):
+        for item in range(count):
+            queue.push(client, item)
+    assert (queue.longest(), len(queue), queue.clients) == ("most", 6, 3)
+    assert queue.take_last("most") == 2
+    assert queue.depth("most") == 2
+    assert sorted(queue.drain()) == [0, 0, 0, 1, 1]
+    assert (queue.longest(), len(queue), queue.clients, queue.pop()) == (None, 0, 0, None)
+
+
 async def test_in_a_full_line_who_has_most_loses_the_last_place() -> None:
     workers = Workers(1, 3)
     calls = [asyncio.create_task(workers.run_for("greedy", time.sleep, LATER, 0.1)) for _ in range(4)]

@@ -236,6 +236,17 @@ def test_a_face_far_from_where_one_vanished_is_a_new_one() -> None:
     assert track.id == 2
 
 
+def test_a_face_is_of_whom_was_seen_just_now_rather_than_of_whom_may_be_anywhere() -> None:
+    """Its place is what both tracks expect, and the hidden one's ever more."""
+    tracker = Tracker(0.75)
+    for now in frames(1, 10):
+        tracker.update([face(300, 300, 80), face(330, 300, 80)], now, WIDTH, HEIGHT)
+    for now, x in zip(frames(0.6, 10), (330, 330, 330, 330, 330, 318), strict=True):
+        (track,) = tracker.update([face(x, 300, 80)], 1 + now, WIDTH, HEIGHT)
+        assert track is not None
+        assert track.id == 2
+
+
 def test_a_face_of_another_size_in_the_same_place_is_a_new_one() -> None:
     tracker = Tracker(0.75)
     for now in frames(1, 10):
